@@ -1,0 +1,9 @@
+"""`python -m stack`."""
+
+from __future__ import annotations
+
+import sys
+
+from stack.cli import main
+
+sys.exit(main())

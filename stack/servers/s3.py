@@ -1,0 +1,74 @@
+"""S3: the Versity gateway over a folder, with versioning and Object Lock on offer."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from stack.errors import UnreachableError
+from stack.ports import HOST
+from stack.programs import S3 as VERSITYGW
+from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.http import get
+
+ACCESS_KEY = "factline"
+SECRET_KEY = "factline-local"
+"""Guards nothing but a server on this machine's loopback."""
+REGION = "us-east-1"
+BUCKET = "factline"
+HEALTH_PATH = "/healthz"
+
+
+class S3(Definition):
+    """One S3 server."""
+
+    name = "s3"
+    program = VERSITYGW
+    ports: ClassVar = {"s3": 7070}
+    address_variable = "FACTLINE_S3_ENDPOINT_URL"
+
+    def prepare(self, place: Place) -> Command:
+        """Objects as files in `data`, their former versions in `versions`, its keys in the environment only."""
+        folders = {"data": place.data, "versions": place.folder / "versions"}
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        argv = [str(place.program), "--port", f"{HOST}:{place.ports['s3']}", "--region", REGION]
+        argv += ["--health", HEALTH_PATH, "--keep-alive", "--quiet", "posix"]
+        argv += ["--versioning-dir", str(folders["versions"])]
+        if not has_extended_attributes(place.data):
+            sidecar = place.folder / "metadata"
+            sidecar.mkdir(exist_ok=True)
+            argv += ["--sidecar", str(sidecar)]
+        keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
+        return Command([*argv, str(place.data)], plain_environment(**keys))
+
+    def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
+        """The endpoint, and the standard variables of AWS' own clients."""
+        return {
+            self.address_variable: f"http://{HOST}:{ports['s3']}",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def check(self, environment: Mapping[str, str]) -> None:
+        """Any answer but a server's error will do: without a signature, a well S3 refuses the request."""
+        status, _ = get(environment[self.address_variable], "/")
+        if status >= 500:
+            raise UnreachableError(f"S3 answers with HTTP status {status}")
+
+
+def has_extended_attributes(folder: Path) -> bool:
+    """Whether the file system keeps user attributes, where the gateway stores ETags and metadata."""
+    try:
+        os.setxattr(folder, "user.factline", b"probe")
+        os.removexattr(folder, "user.factline")
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EPERM):
+            return False
+        raise
+    return True

@@ -1,0 +1,48 @@
+"""What all tests on real servers share: one stack per session, and names of its own for each test."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from factline.settings import Settings
+from stack import Stack
+
+#: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
+TEST_STACK_VARIABLE = "FACTLINE_TEST_STACK"
+
+
+def uses_existing_servers() -> bool:
+    return os.environ.get(TEST_STACK_VARIABLE) == "existing"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """All servers, with throw-away data; a test may kill and start them. Started by the first test that asks."""
+    if uses_existing_servers():
+        pytest.skip(f"it ends servers, so it wants some of its own; unset {TEST_STACK_VARIABLE}")
+    with Stack.temporary() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """The variables that lead to the servers. AWS' and Temporal's own also stand in ``os.environ`` for their chains."""
+    if uses_existing_servers():
+        yield os.environ
+        return
+    variables = request.getfixturevalue("stack").environment()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            if name.startswith(("AWS_", "TEMPORAL_")):
+                patch.setenv(name, value)
+        yield variables
+
+
+@pytest.fixture
+def settings(environment: Mapping[str, str]) -> Settings:
+    """Settings that lead to the servers, in a namespace of this test's own."""
+    known = {name: f"FACTLINE_{name.upper()}" for name in Settings.model_fields}
+    given = {name: environment[variable] for name, variable in known.items() if variable in environment}
+    return Settings(**(given | {"namespace": f"t-{uuid.uuid4().hex[:12]}"}))  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""docker-compose.temporal.yml is what Compose accepts, and says the same as the stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack import versions
+from stack.servers import BY_NAME, DEFAULT
+from stack.servers.s3 import ACCESS_KEY, SECRET_KEY
+from stack.servers.temporal import DYNAMIC_SETTINGS, SEARCH_ATTRIBUTES
+from stack.settings import PORTS, port_variable
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.temporal.yml"
+PARSER = f"github.com/compose-spec/compose-go/v2/cmd@v{versions.COMPOSE_GO}"
+
+
+def compose_command() -> list[str] | None:
+    """What parses a Compose file here: Docker Compose, or the parser it is made with, compiled by Go."""
+    if shutil.which("docker"):
+        version = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+        if version.returncode == 0:
+            return ["docker", "compose", "-f", str(FILE), "config", "--format", "json"]
+    if shutil.which("go"):
+        return ["go", "run", PARSER, "--format", "json", str(FILE)]
+    return None
+
+
+def parse(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The file as Compose understands it."""
+    argv = compose_command()
+    if argv is None:
+        pytest.skip("neither Docker Compose nor Go is installed, so nothing here can parse a Compose file")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FACTLINE_")}
+    result = subprocess.run(argv, cwd=ROOT, env=kept | dict(environ), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    parsed: dict[str, Any] = json.loads(result.stdout)
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return parse({})
+
+
+def test_it_holds_the_same_servers_and_those_they_need(compose: dict[str, Any]) -> None:
+    assert {definition.name for definition in DEFAULT} <= set(compose["services"])
+    assert {"postgresql", "temporal-ui", "terminusdb"} <= set(compose["services"])
+
+
+def test_its_images_are_the_pinned_ones(compose: dict[str, Any]) -> None:
+    images = dict(service["image"].rsplit(":", 1) for service in compose["services"].values())
+    assert images == versions.CONTAINER_IMAGES
+
+
+def test_it_listens_on_loopback_at_the_same_ports(compose: dict[str, Any]) -> None:
+    published = published_ports(compose)
+    assert {host for host, _ in published} == {"127.0.0.1"}
+    expected = {PORTS[name] for name in ("temporal", "temporal_ui", "redis", "kafka", "elasticsearch", "s3")}
+    assert {port for _, port in published} == expected | {6363}
+
+
+def test_its_ports_are_set_by_the_same_variables() -> None:
+    names = ["temporal", "temporal_ui", "redis", "kafka", "elasticsearch", "s3"]
+    wanted = {name: 40000 + number for number, name in enumerate(names)}
+    compose = parse({port_variable(name): str(port) for name, port in wanted.items()})
+    assert set(wanted.values()) < {port for _, port in published_ports(compose)}
+    advertised = compose["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"127.0.0.1:{wanted['kafka']}" in advertised
+
+
+def test_every_server_has_a_health_check_and_every_job_ends(compose: dict[str, Any]) -> None:
+    jobs = {
+        name
+        for service in compose["services"].values()
+        for name, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+    assert jobs == {"temporal-schema", "temporal-setup"}
+    assert {name for name, service in compose["services"].items() if "healthcheck" not in service} == jobs
+
+
+def test_all_data_lies_in_named_volumes(compose: dict[str, Any]) -> None:
+    used = {mount["source"] for service in compose["services"].values() for mount in service.get("volumes", [])}
+    assert used == set(compose["volumes"]) == {"postgresql", "redis", "kafka", "elasticsearch", "s3", "terminusdb"}
+
+
+def test_temporal_is_set_as_in_the_stack(compose: dict[str, Any]) -> None:
+    content = compose["configs"]["temporal-dynamic"]["content"]
+    for name, value in DYNAMIC_SETTINGS.items():
+        assert f"{name}: [{{value: {value}}}]" in content
+    setup = compose["services"]["temporal-setup"]["command"][0]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        assert name in setup
+        assert f"--type {kind}" in setup
+
+
+def test_its_comment_names_the_variables_of_the_stack(compose: dict[str, Any]) -> None:
+    comment = FILE.read_text().partition("\nname:")[0]
+    for definition in DEFAULT:
+        for name, value in BY_NAME[definition.name].environment(PORTS).items():
+            if name != "AWS_DEFAULT_REGION":
+                assert f"{name}={value}" in comment
+    s3 = compose["services"]["s3"]["environment"]
+    assert (s3["ROOT_ACCESS_KEY_ID"], s3["ROOT_SECRET_ACCESS_KEY"]) == (ACCESS_KEY, SECRET_KEY)
+
+
+def published_ports(compose: dict[str, Any]) -> set[tuple[str, int]]:
+    """Address and port of everything that can be reached from outside the containers."""
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    return {(port["host_ip"], int(port["published"])) for port in ports}

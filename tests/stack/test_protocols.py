@@ -1,0 +1,143 @@
+"""Health checks understand what servers really say, well or not."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from stack.errors import UnreachableError
+from stack.servers import BY_NAME
+from stack.servers.elasticsearch import jvm_options
+from stack.servers.grpc_health import DATA, GOAWAY, HEADERS, SETTINGS, check_health, frame
+from stack.servers.kafka import parse_metadata
+
+Answering = Callable[[bytes], AbstractContextManager[int]]
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A server that sends the same bytes to whoever says something; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def grpc(*frames: bytes) -> bytes:
+    return frame(SETTINGS, 0, 0, b"") + b"".join(frames)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (grpc(frame(HEADERS, 4, 1, b""), frame(DATA, 0, 1, b"\0\0\0\0\x02\x08\x01")), None),
+        (grpc(frame(HEADERS, 4, 1, b""), frame(DATA, 0, 1, b"\0\0\0\0\x02\x08\x02")), "is not serving"),
+        (grpc(frame(HEADERS, 5, 1, b"")), "is not serving"),
+        (grpc(frame(GOAWAY, 0, 0, b"\0" * 8 + b"too many pings")), "went away: too many pings"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "closed before an answer"),
+        (b"", "closed before an answer"),
+    ],
+    ids=["serving", "not serving", "refused", "gone away", "not HTTP/2", "silent"],
+)
+def test_grpc_health(answer: bytes, complaint: str | None) -> None:
+    with answering(answer) as port:
+        if complaint is None:
+            check_health(f"127.0.0.1:{port}", "a.Service")
+        else:
+            with pytest.raises(UnreachableError, match=complaint):
+                check_health(f"127.0.0.1:{port}", "a.Service")
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"+PONG\r\n", None),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "LOADING"),
+        (b"-NOAUTH Authentication required.\r\n", "NOAUTH"),
+        (b"", r"expected \+PONG to PING"),
+    ],
+    ids=["well", "loading", "locked", "closed"],
+)
+def test_redis_health(answer: bytes, complaint: str | None) -> None:
+    with answering(answer) as port:
+        environment = {"FACTLINE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+        if complaint is None:
+            BY_NAME["redis"].check(environment)
+        else:
+            with pytest.raises(UnreachableError, match=complaint):
+                BY_NAME["redis"].check(environment)
+
+
+@pytest.mark.parametrize(
+    ("status", "colour", "complaint"),
+    [("200 OK", "green", None), ("200 OK", "yellow", None), ("200 OK", "red", "is red"), ("503 No", "red", "503")],
+)
+def test_elasticsearch_health(status: str, colour: str, complaint: str | None) -> None:
+    body = f'{{"status": "{colour}"}}'
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with answering(answer.encode()) as port:
+        environment = {"FACTLINE_ELASTICSEARCH_URL": f"http://127.0.0.1:{port}"}
+        if complaint is None:
+            BY_NAME["elasticsearch"].check(environment)
+        else:
+            with pytest.raises(UnreachableError, match=complaint):
+                BY_NAME["elasticsearch"].check(environment)
+
+
+def test_s3_is_well_when_it_refuses_a_request_without_signature() -> None:
+    with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as port:
+        BY_NAME["s3"].check({"FACTLINE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+    with (
+        answering(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n") as port,
+        pytest.raises(UnreachableError, match="503"),
+    ):
+        BY_NAME["s3"].check({"FACTLINE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+
+
+def kafka_metadata(brokers: int, controller: int) -> bytes:
+    """A Metadata response, version 1, without topics; the second broker has a rack."""
+    body = struct.pack(">ii", 1, brokers)
+    for node in range(brokers):
+        host, rack = b"127.0.0.1", (b"r1" if node else None)
+        body += struct.pack(">ih", node, len(host)) + host + struct.pack(">i", 9092)
+        body += struct.pack(">h", -1) if rack is None else struct.pack(">h", len(rack)) + rack
+    return body + struct.pack(">ii", controller, 0)
+
+
+@pytest.mark.parametrize(("brokers", "controller"), [(1, 1), (2, 0), (0, -1), (1, -1)])
+def test_kafkas_metadata_is_read(brokers: int, controller: int) -> None:
+    assert parse_metadata(kafka_metadata(brokers, controller)) == (brokers, controller)
+
+
+@pytest.mark.parametrize(
+    ("brokers", "controller", "well"), [(1, 1, True), (0, 1, False), (1, -1, False)], ids=["well", "fenced", "headless"]
+)
+def test_kafka_health(brokers: int, controller: int, well: bool) -> None:
+    body = kafka_metadata(brokers, controller)
+    with answering(struct.pack(">i", len(body)) + body) as port:
+        environment = {"FACTLINE_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port},elsewhere:9092"}
+        if well:
+            BY_NAME["kafka"].check(environment)
+        else:
+            with pytest.raises(UnreachableError, match=f"knows {brokers} brokers"):
+                BY_NAME["kafka"].check(environment)
+
+
+def test_elasticsearch_gets_our_heap_and_no_log_of_collections() -> None:
+    shipped = "-Xms4g\n-Xmx4g\n-XX:+UseG1GC\n-Xlog:gc*:file=gc.log\n-Djava.io.tmpdir=${ES_TMPDIR}\n"
+    assert jvm_options(shipped).split() == ["-XX:+UseG1GC", "-Djava.io.tmpdir=${ES_TMPDIR}", "-Xms512m", "-Xmx512m"]

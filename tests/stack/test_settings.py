@@ -1,0 +1,126 @@
+"""A stack's name, folders, ports and addresses come from options, variables and defaults, in this order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from stack import plan
+from stack.cache import cache_folder
+from stack.errors import UsageError
+from stack.servers import BY_NAME
+from stack.settings import PORTS, Settings, read_settings
+from stack.state import ServerState, State
+
+ADDRESSES = {
+    "temporal": ("TEMPORAL_ADDRESS", "temporal.example:7233"),
+    "redis": ("FACTLINE_REDIS_URL", "redis://redis.example:6379/0"),
+    "kafka": ("FACTLINE_KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9092"),
+    "elasticsearch": ("FACTLINE_ELASTICSEARCH_URL", "http://search.example:9200"),
+    "s3": ("FACTLINE_S3_ENDPOINT_URL", "http://s3.example:7070"),
+}
+
+
+def settle(settings: Settings, *names: str, state: State | None = None, running: tuple[str, ...] = ()) -> State:
+    """Plan these servers; free ports are 1, 2, 3 ..."""
+    state = state or State()
+    free = iter(range(1, 100))
+    definitions = [BY_NAME[name] for name in names]
+    plan.settle(definitions, state, settings=settings, running=running, reserve=lambda: next(free))
+    return state
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_server_whose_address_is_in_the_environment_is_run_by_others(name: str) -> None:
+    variable, address = ADDRESSES[name]
+    state = settle(read_settings({variable: address}, name="x"), name)
+    assert state.servers[name] == ServerState(address=address)
+
+
+def test_own_passes_addresses_over() -> None:
+    settings = read_settings(dict(ADDRESSES.values()), name="x", own=True)
+    assert settle(settings, "redis").servers["redis"].address is None
+
+
+def test_the_address_of_this_very_stack_in_the_environment_changes_nothing() -> None:
+    known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
+    settings = read_settings({"FACTLINE_REDIS_URL": "redis://127.0.0.1:16379/0"}, name="x")
+    assert settle(settings, "redis", state=known, running=("redis",)).servers["redis"].address is None
+
+
+def test_a_running_server_is_not_silently_exchanged_for_one_run_by_others() -> None:
+    known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
+    settings = read_settings({"FACTLINE_REDIS_URL": "redis://redis.example/0"}, name="x")
+    with pytest.raises(UsageError, match=r"runs at redis://127.0.0.1:16379/0, asked for is FACTLINE_REDIS_URL=.*down"):
+        settle(settings, "redis", state=known, running=("redis",))
+
+
+def test_a_running_server_is_not_silently_left_on_another_port() -> None:
+    known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
+    with pytest.raises(UsageError, match="asked for is redis port 16380"):
+        settle(read_settings({}, name="x", ports={"redis": 16380}), "redis", state=known, running=("redis",))
+
+
+@pytest.mark.parametrize(
+    ("environ", "ports", "expected"),
+    [
+        ({}, {}, PORTS["toxiproxy"]),
+        ({"FACTLINE_STACK_TOXIPROXY_PORT": "18474"}, {}, 18474),
+        ({"FACTLINE_STACK_TOXIPROXY_PORT": "18474"}, {"toxiproxy": 18475}, 18475),
+    ],
+    ids=["default", "variable", "option before variable"],
+)
+def test_ports_of_the_default_stack(environ: Mapping[str, str], ports: Mapping[str, int], expected: int) -> None:
+    assert settle(read_settings(environ, ports=ports), "toxiproxy").ports == {"toxiproxy": expected}
+
+
+def test_other_stacks_take_free_ports_and_keep_them(tmp_path: Path) -> None:
+    settings = read_settings({"FACTLINE_STACK_NAME": "other"})
+    state = settle(settings, "redis")
+    assert state.ports == {"redis": 1}
+    assert settle(settings, "redis", state=State(ports={"redis": 21})).ports == {"redis": 21}
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "http"])
+def test_a_port_that_cannot_be_is_refused_with_its_source(text: str) -> None:
+    expected = re.escape(f"FACTLINE_STACK_S3_PORT: expected a port from 1 to 65535, found {text!r}")
+    with pytest.raises(UsageError, match=expected):
+        read_settings({"FACTLINE_STACK_S3_PORT": text})
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "", "-x", "x" * 64])
+def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
+    if name:
+        with pytest.raises(UsageError, match="stack name"):
+            read_settings({}, name=name)
+    else:
+        assert read_settings({}, name=name).name == "default"
+
+
+def test_the_data_folder_is_chosen_by_option_then_variable_then_name(tmp_path: Path) -> None:
+    variable = {"FACTLINE_STACK_DATA_DIR": str(tmp_path / "variable"), "FACTLINE_STACK_NAME": "mine"}
+    assert read_settings(variable, data=tmp_path / "option").data == tmp_path / "option"
+    assert read_settings(variable).data == tmp_path / "variable"
+    assert read_settings({"FACTLINE_STACK_NAME": "mine"}).data.name == "mine"
+
+
+def test_the_cache_lies_where_the_variable_says(tmp_path: Path) -> None:
+    assert cache_folder({"FACTLINE_CACHE_DIR": str(tmp_path)}) == tmp_path
+
+
+def test_the_cache_of_an_ordinary_account_follows_the_xdg_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "factline"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder({}) == tmp_path / "home" / ".cache" / "factline"
+
+
+def test_messages_name_the_command_for_this_very_stack(tmp_path: Path) -> None:
+    assert read_settings({}).command("down") == "python -m stack down"
+    assert read_settings({}, name="x").command("down") == "python -m stack down --name x"
+    assert read_settings({}, data=tmp_path).command("up") == f"python -m stack up --data {tmp_path}"
