@@ -1,0 +1,114 @@
+"""What can be asked for: the command model, and its hash."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from factline.domain.canonical import canonical_bytes, normalised, sha256_hex
+from factline.domain.identifiers import (
+    AggregateId,
+    check_command_id,
+    check_name,
+    derive_instance_id,
+    encode_instance_id,
+)
+from factline.errors import InputInvalid
+
+
+class CommandType(StrEnum):
+    CREATE_INSTANCE = "CREATE_INSTANCE"
+    UPDATE_INSTANCE = "UPDATE_INSTANCE"
+    DELETE_INSTANCE = "DELETE_INSTANCE"
+
+
+def _as_value_error(value: str, check: Callable[[str], object]) -> str:
+    """Run one of the domain's checks where pydantic wants a ValueError."""
+    try:
+        check(value)
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+    return value
+
+
+def _normalised_object(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = normalised(value, where="")
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+    return found
+
+
+CommandIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, check_command_id))]
+DbName = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "db_name")))]
+ClassId = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "class_id")))]
+InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, encode_instance_id))]
+ShortText = Annotated[str, Field(min_length=1, max_length=256)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
+
+
+class Command(BaseModel):
+    """One request to change one instance.
+
+    ``payload``: the whole data for CREATE_INSTANCE, a JSON Merge Patch (RFC 7396) for UPDATE_INSTANCE, empty for
+    DELETE_INSTANCE. ``expected_version``: the sequence number the caller last saw, 0 for "must never have existed".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=1024 * 1024)
+
+    command_id: CommandIdText
+    command_type: CommandType
+    db_name: DbName
+    class_id: ClassId
+    instance_id: InstanceIdText | None = None
+    payload: JsonObject = Field(default_factory=dict)
+    expected_version: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
+    actor: ShortText | None = None
+    correlation_id: ShortText | None = None
+    causation_id: ShortText | None = None
+    metadata: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        if self.instance_id is None and self.command_type is not CommandType.CREATE_INSTANCE:
+            raise ValueError(f"instance_id: expected one for {self.command_type}, found none")
+        if self.payload and self.command_type is CommandType.DELETE_INSTANCE:
+            raise ValueError("payload: expected none for DELETE_INSTANCE; leave it out")
+        for name in ("actor", "correlation_id", "causation_id"):
+            text = getattr(self, name)
+            if text is not None:
+                _as_value_error(text, partial(normalised, where=name))
+        return self
+
+    @cached_property
+    def aggregate_id(self) -> AggregateId:
+        """The aggregate this command is about; a CREATE without ``instance_id`` gets one from its command ID."""
+        instance_id = self.instance_id if self.instance_id is not None else derive_instance_id(self.command_id)
+        return AggregateId.of(self.db_name, self.class_id, instance_id)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical form of what was sent; absent and null are the same."""
+        return sha256_hex(canonical_bytes(self.model_dump(mode="json", exclude_none=True)))
+
+
+def parse_command(value: Any) -> Command:
+    """Validate anything at all as a command.
+
+    Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
+    """
+    if isinstance(value, Command):
+        return value
+    if not isinstance(value, dict):
+        raise InputInvalid(f"command: expected a JSON object, found {type(value).__name__}", errors=[])
+    try:
+        return Command.model_validate(value)
+    except ValidationError as error:
+        findings = [
+            {"at": "".join(f"/{part}" for part in item["loc"]), "problem": item["msg"].removeprefix("Value error, ")}
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        listed = "; ".join(f"{finding['at'] or 'command'}: {finding['problem']}" for finding in findings[:5])
+        raise InputInvalid(f"command is not valid: {listed}", errors=findings[:50]) from error

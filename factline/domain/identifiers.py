@@ -1,0 +1,107 @@
+"""Names: which are accepted, how they are encoded into keys, and which are derived from others."""
+
+import re
+import unicodedata
+import uuid
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from factline.errors import InputInvalid
+
+COMMAND_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+INSTANCE_ID_BYTES_MAX = 200
+INSTANCE_KEY_CHARACTERS_MAX = 240  # a file system behind S3 may hold no more than 255 in one component
+
+#: Namespace of event IDs and derived instance IDs (UUIDv5, RFC 9562 section 5.5).
+FACTLINE_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:factline")
+
+
+class AggregateId(NamedTuple):
+    """One aggregate: database, class, and the instance ID in its encoded form. ``str`` gives the contract's form."""
+
+    db_name: str
+    class_id: str
+    instance_key: str
+
+    def __str__(self) -> str:
+        return f"{self.db_name}/{self.class_id}/{self.instance_key}"
+
+    @property
+    def instance_id(self) -> str:
+        """The instance ID as its owner wrote it."""
+        return unquote(self.instance_key)
+
+    @classmethod
+    def of(cls, db_name: str, class_id: str, instance_id: str) -> "AggregateId":
+        """Build from unencoded parts; raises InputInvalid."""
+        return cls(check_name(db_name, "db_name"), check_name(class_id, "class_id"), encode_instance_id(instance_id))
+
+    @classmethod
+    def parse(cls, text: str) -> "AggregateId":
+        """Read ``db_name/class_id/encoded-instance-id``; raises InputInvalid."""
+        parts = text.split("/")
+        if len(parts) != 3:
+            raise InputInvalid(f"aggregate ID {text[:80]!r}: expected db_name/class_id/encoded-instance-id")
+        found = cls.of(parts[0], parts[1], unquote(parts[2], errors="strict"))
+        if str(found) != text:
+            raise InputInvalid(f"aggregate ID {text[:80]!r}: expected the encoded form {str(found)!r}")
+        return found
+
+
+def check_command_id(value: str) -> str:
+    """Return the command ID unchanged, or raise InputInvalid."""
+    if not COMMAND_ID.fullmatch(value):
+        raise InputInvalid(
+            f"command_id: expected 1 to 128 characters of A-Z a-z 0-9 . _ : -, found {value[:140]!r}; "
+            "a UUIDv7 is a good choice"
+        )
+    return value
+
+
+def check_name(value: str, what: str) -> str:
+    """Return a database or class name unchanged, or raise InputInvalid."""
+    if not NAME.fullmatch(value):
+        raise InputInvalid(f"{what}: expected a letter, then up to 62 of A-Z a-z 0-9 _ -, found {value[:80]!r}")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def encode_instance_id(value: str) -> str:
+    """Return the percent-encoded form that stands in keys, or raise InputInvalid.
+
+    Format characters (zero-width, directional) count as control characters: two names that look the same to every
+    reader must not be two instances. Homoglyphs of different scripts are different names.
+    """
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InputInvalid(f"instance_id: a lone surrogate at character {error.start}; send valid Unicode") from error
+    if not 1 <= size_bytes <= INSTANCE_ID_BYTES_MAX:
+        raise InputInvalid(f"instance_id: expected 1 to {INSTANCE_ID_BYTES_MAX} bytes of UTF-8, found {size_bytes}")
+    if value != value.strip():
+        raise InputInvalid(f"instance_id: blank or padded with blanks: {value!r}; strip it")
+    if not unicodedata.is_normalized("NFC", value):
+        raise InputInvalid(f"instance_id: not NFC-normalised: {value!r}; normalise it to NFC first")
+    for position, character in enumerate(value):
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp"):
+            name = unicodedata.name(character, f"U+{ord(character):04X}")
+            raise InputInvalid(f"instance_id: control or invisible character {name} at {position}; remove it")
+    encoded = quote(value, safe="").replace(".", "%2E") if value in (".", "..") else quote(value, safe="")
+    if len(encoded) > INSTANCE_KEY_CHARACTERS_MAX:
+        raise InputInvalid(
+            f"instance_id: expected at most {INSTANCE_KEY_CHARACTERS_MAX} characters once percent-encoded, "
+            f"found {len(encoded)}; use a shorter ID"
+        )
+    return encoded
+
+
+def derive_event_id(command_id: str, index: int) -> str:
+    """Return the event's ID: UUIDv5 of command ID and index within the command, the same on every attempt."""
+    return str(uuid.uuid5(FACTLINE_NAMESPACE, f"{command_id}/{index}"))
+
+
+def derive_instance_id(command_id: str) -> str:
+    """Return the instance ID of a CREATE that names none, the same on every attempt."""
+    return str(uuid.uuid5(FACTLINE_NAMESPACE, f"instance/{command_id}"))

@@ -1,0 +1,133 @@
+"""The instance aggregate: its state, how events change it, and what a command decides on it."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
+from factline.domain.commands import Command, CommandType
+from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, sealed_event
+from factline.domain.identifiers import derive_event_id
+from factline.domain.merge_patch import merge_patch
+from factline.domain.results import Rejection, RejectionCode
+from factline.errors import LogDamaged
+
+
+class Instance(BaseModel):
+    """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    aggregate_id: str
+    sequence_number: int = 0
+    checksum: str | None = None  # of the last event: the next one cites it
+    event_id: str | None = None
+    schema_version: str | None = None
+    deleted: bool = False
+    created_at: str | None = None
+    updated_at: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        return self.sequence_number > 0 and not self.deleted
+
+
+def evolve(state: Instance, event: Event) -> Instance:
+    """Return the state after the event; raises LogDamaged unless the event is the next link of this chain."""
+    if (event.aggregate_id, event.sequence_number, event.previous_checksum) != (
+        state.aggregate_id,
+        state.sequence_number + 1,
+        state.checksum,
+    ):
+        raise LogDamaged(
+            f"aggregate {state.aggregate_id}: expected event {state.sequence_number + 1} after checksum "
+            f"{state.checksum}, found {event.aggregate_id} event {event.sequence_number} after "
+            f"{event.previous_checksum}; the chain is broken, run a consistency check",
+            aggregate_id=state.aggregate_id,
+            sequence_number=event.sequence_number,
+        )
+    created = event.event_type is EventType.INSTANCE_CREATED
+    deleted = event.event_type is EventType.INSTANCE_DELETED
+    return Instance(
+        aggregate_id=state.aggregate_id,
+        sequence_number=event.sequence_number,
+        checksum=event.checksum,
+        event_id=event.event_id,
+        schema_version=event.schema_version,
+        deleted=deleted,
+        created_at=event.occurred_at if created else state.created_at,
+        updated_at=event.occurred_at,
+        data=event.data if created else {} if deleted else merge_patch(state.data, event.data),
+    )
+
+
+def decide(state: Instance, command: Command, *, occurred_at: str) -> Event | Rejection:
+    """Return the event that the command makes of this state, or why it makes none."""
+    refusal = _refusal(state, command)
+    return refusal or _event(state, command, occurred_at=occurred_at)
+
+
+def _refusal(state: Instance, command: Command) -> Rejection | None:
+    name = f"aggregate {state.aggregate_id}"
+    if command.expected_version is not None and command.expected_version != state.sequence_number:
+        return Rejection(
+            code=RejectionCode.VERSION_CONFLICT,
+            message=f"{name}: expected version {command.expected_version}, found {state.sequence_number}; "
+            "read it again and decide anew",
+            details={"expected_version": command.expected_version, "found_version": state.sequence_number},
+        )
+    found = {"found_version": state.sequence_number}
+    if command.command_type is CommandType.CREATE_INSTANCE:
+        if state.exists:
+            message = f"{name}: exists at version {state.sequence_number}; use UPDATE_INSTANCE to change it"
+            return Rejection(code=RejectionCode.INSTANCE_EXISTS, message=message, details=found)
+        return None
+    if state.sequence_number == 0:
+        message = f"{name}: does not exist; use CREATE_INSTANCE first"
+        return Rejection(code=RejectionCode.INSTANCE_NOT_FOUND, message=message, details=found)
+    if state.deleted:
+        message = f"{name}: was deleted at version {state.sequence_number}; CREATE_INSTANCE makes it anew"
+        return Rejection(code=RejectionCode.INSTANCE_DELETED, message=message, details=found)
+    if command.command_type is CommandType.UPDATE_INSTANCE:
+        return _oversize(merge_patch(state.data, command.payload), name)
+    return None
+
+
+def _oversize(data: dict[str, Any], name: str) -> Rejection | None:
+    """Many small patches may add up to more than one document may hold."""
+    size_bytes = len(canonical_bytes(data))
+    if size_bytes <= TEXT_BYTES_MAX:
+        return None
+    message = f"{name}: expected at most {TEXT_BYTES_MAX} bytes of data, the patch would make {size_bytes}; split it"
+    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
+
+
+_EVENT_TYPES = {
+    CommandType.CREATE_INSTANCE: EventType.INSTANCE_CREATED,
+    CommandType.UPDATE_INSTANCE: EventType.INSTANCE_UPDATED,
+    CommandType.DELETE_INSTANCE: EventType.INSTANCE_DELETED,
+}
+
+
+def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
+    event_type = _EVENT_TYPES[command.command_type]
+    aggregate = command.aggregate_id
+    return sealed_event(
+        event_id=derive_event_id(command.command_id, 0),
+        event_type=event_type,
+        schema_version=SCHEMA_VERSIONS[event_type],
+        sequence_number=state.sequence_number + 1,
+        aggregate_id=str(aggregate),
+        db_name=aggregate.db_name,
+        class_id=aggregate.class_id,
+        instance_id=aggregate.instance_id,
+        command_id=command.command_id,
+        command_hash=command.hash,
+        data=command.payload,
+        occurred_at=occurred_at,
+        actor=command.actor,
+        correlation_id=command.correlation_id,
+        causation_id=command.causation_id,
+        previous_checksum=state.checksum,
+    )

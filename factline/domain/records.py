@@ -1,0 +1,66 @@
+"""A command's records: the memory behind "exactly once, for ever" (design: rule R2)."""
+
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.commands import Command
+from factline.domain.results import Rejection
+from factline.errors import InputInvalid, LogDamaged
+
+RECORD_VERSION = "1.0.0"
+
+
+class CommandRecord(BaseModel):
+    """What a command is bound to: the slot it is about to take (an intent), or its rejection.
+
+    Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
+    before turned out to hold another command's event. Records are never changed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    record_version: str = RECORD_VERSION
+    number: int
+    command_id: str
+    command_hash: str
+    command: dict[str, Any]
+    aggregate_id: str
+    occurred_at: str
+    slot: int | None = None
+    rejection: Rejection | None = None
+
+    @model_validator(mode="after")
+    def _names_one_end(self) -> Self:
+        if (self.slot is None) == (self.rejection is None):
+            raise ValueError("a record names either a slot or a rejection")
+        return self
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical form as it lies in S3."""
+        return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
+
+
+def record_of(command: Command, *, number: int, occurred_at: str, end: int | Rejection) -> CommandRecord:
+    """Build a command's record ``number``, an intent for a slot or a rejection."""
+    return CommandRecord(
+        number=number,
+        command_id=command.command_id,
+        command_hash=command.hash,
+        command=command.model_dump(mode="json", exclude_none=True),
+        aggregate_id=str(command.aggregate_id),
+        occurred_at=occurred_at,
+        slot=end if isinstance(end, int) else None,
+        rejection=end if isinstance(end, Rejection) else None,
+    )
+
+
+def read_record(data: bytes, *, where: str) -> CommandRecord:
+    """Parse a stored record; raises LogDamaged."""
+    try:
+        return CommandRecord.model_validate(parse_json(data, where=where))
+    except (InputInvalid, ValidationError) as error:
+        raise LogDamaged(f"{where}: not a command record: {error}; run a consistency check", where=where) from error

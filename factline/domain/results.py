@@ -1,0 +1,48 @@
+"""What a command comes to: applied, or rejected with a reason."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Outcome(StrEnum):
+    APPLIED = "APPLIED"
+    REJECTED = "REJECTED"
+
+
+class RejectionCode(StrEnum):
+    INVALID_COMMAND = "InvalidCommand"
+    COMMAND_ID_REUSED = "CommandIdReused"
+    INSTANCE_EXISTS = "InstanceExists"
+    INSTANCE_NOT_FOUND = "InstanceNotFound"
+    INSTANCE_DELETED = "InstanceDeleted"
+    VERSION_CONFLICT = "VersionConflict"
+    PAYLOAD_INVALID = "PayloadInvalid"
+    CLASS_RETIRED = "ClassRetired"
+    SCHEMA_INCOMPATIBLE = "SchemaIncompatible"
+
+
+class Rejection(BaseModel):
+    """Why a command was refused; an answer, not a failure."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: RejectionCode
+    message: str
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class CommandResult(BaseModel):
+    """The first and only answer to a command; every duplicate reads the same one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    command_id: str | None
+    command_hash: str | None
+    outcome: Outcome
+    aggregate_id: str | None = None
+    sequence_number: int | None = None
+    event_id: str | None = None
+    consistency_token: str | None = None
+    rejection: Rejection | None = None

@@ -1,0 +1,82 @@
+"""Every error Factline raises, each with one stable code.
+
+::
+
+    FactlineError
+    ├── InputInvalid             what was given cannot be accepted; nothing was written
+    │   ├── SettingsInvalid      a setting or an address is missing or malformed
+    │   └── TokenInvalid         a consistency token was damaged, forged or made by a newer version
+    ├── CommandIdReused          the same command ID was used before with other content
+    ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
+    ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
+    ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
+    ├── NotYetVisible            a read could not see the presented consistency token within its deadline
+    └── CommandUnknown           no store and no workflow knows this command ID
+
+The code is the class name. It is also the ``ApplicationError`` type in Temporal, the log field, the metric label and
+the heading in ``docs/errors.md``. ``StoreUnavailable`` is the only one worth repeating unchanged.
+"""
+
+from typing import Any, ClassVar
+
+
+class FactlineError(Exception):
+    """Base of all errors: a first line that says what, why and what to do, and the same as ``details``."""
+
+    #: Whether the very same call may succeed later without anyone changing anything.
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = details
+
+    @property
+    def code(self) -> str:
+        return type(self).__name__
+
+
+class InputInvalid(FactlineError):
+    """What was given cannot be accepted; nothing was written."""
+
+
+class SettingsInvalid(InputInvalid):
+    """A setting or an address is missing or malformed."""
+
+
+class TokenInvalid(InputInvalid):
+    """A consistency token was damaged, forged or made by a newer version."""
+
+
+class CommandIdReused(FactlineError):
+    """The same command ID was used before with other content."""
+
+
+class StoreUnavailable(FactlineError):
+    """A server gave no usable answer, which says nothing about whether the call took effect."""
+
+    retryable = True
+
+    def __init__(self, store: str, doing: str, cause: object) -> None:
+        super().__init__(
+            f"{store} gave no usable answer to {doing}: {cause}. Will be tried again; is the server up?",
+            store=store,
+            doing=doing,
+            cause=str(cause),
+        )
+
+
+class StoreUnsafe(FactlineError):
+    """A server lacks a guarantee we rely on, so that running on it could lose or duplicate facts."""
+
+
+class LogDamaged(FactlineError):
+    """An event or a record in S3 is missing, altered or out of chain; it is never folded into a state."""
+
+
+class NotYetVisible(FactlineError):
+    """A read could not see the presented consistency token within its deadline."""
+
+
+class CommandUnknown(FactlineError):
+    """No store and no workflow knows this command ID."""

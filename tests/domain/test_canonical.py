@@ -1,0 +1,60 @@
+"""What canonical JSON holds is hashed the same everywhere; what it cannot hold is refused with its place."""
+
+import json
+
+import pytest
+from hypothesis import given
+
+from factline.domain.canonical import canonical_bytes, normalised, parse_json
+from factline.errors import InputInvalid
+from tests.domain.strategies import json_values
+
+
+@given(json_values)
+def test_normalising_twice_changes_nothing(value):
+    once = normalised(value)
+    assert normalised(once) == once
+    assert canonical_bytes(once) == canonical_bytes(value)
+
+
+@given(json_values)
+def test_canonical_form_reads_back_as_itself(value):
+    data = canonical_bytes(value)
+    assert canonical_bytes(parse_json(data)) == data
+
+
+def test_rfc_8785_example_of_section_3_2_4():
+    source = (
+        '{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],'
+        '"string": "\\u20ac$\\u000F\\u000aA\'\\u0042\\u0022\\u005c\\\\\\"\\/", "literals": [null, true, false]}'
+    )
+    expected = (
+        '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+        '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+    )
+    assert canonical_bytes(json.loads(source)).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": {"b": [9007199254740992]}}', r"/a/b/0: integer 9007199254740992"),
+        ('{"a": 1e20}', r"/a: integer 1e\+20 is beyond"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ('{"a": 1e999}', "/a: inf is not JSON"),
+        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('"\\ud800"', "lone surrogate"),
+        ("[" * 100_000, "nested deeper"),
+        ("[" * 40 + "]" * 40, "nested deeper"),
+        ("{", "not JSON"),
+        ('{"a\\u0000b": 1}', "NUL"),
+    ],
+)
+def test_what_canonical_json_cannot_hold_is_refused_with_its_place(text, said):
+    with pytest.raises(InputInvalid, match=said):
+        parse_json(text)
+
+
+def test_invalid_utf8_is_refused():
+    with pytest.raises(InputInvalid, match="not UTF-8 at byte 1"):
+        parse_json(b'"\xff"')
