@@ -1,0 +1,221 @@
+"""The few protocols the rest is written against; each has a real server and an in-memory twin behind it.
+
+One contract suite per port holds both to the same behaviour (``tests/contract``). Every method may raise
+``StoreUnavailable``, which says nothing about whether the call took effect; all of them may be repeated. May import
+the domain only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
+from factline.domain.records import CommandRecord
+from factline.domain.results import CommandResult
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event as its slot holds it. ``published_through``: the watermark known when it was written (rule R3)."""
+
+    event: Event
+    published_through: int
+
+
+class EventLog(Protocol):
+    """The truth: one immutable event per slot. A slot never changes once it is written."""
+
+    async def append(self, event: Event, *, published_through: int) -> StoredEvent:
+        """Write the event into its slot if that is free and return what now stands there, be it another's event.
+
+        Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if what stands
+        there is not an event.
+        """
+        ...
+
+    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+        """Return what stands in the slot, verified, or None if it is free. Raises LogDamaged."""
+        ...
+
+    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+        """Return the highest slot taken above ``after``, or ``after`` itself if there is none."""
+        ...
+
+
+class CommandRecords(Protocol):
+    """The memory of commands: written once, never changed."""
+
+    async def write(self, record: CommandRecord) -> CommandRecord:
+        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        ...
+
+    async def read(self, command_id: str, number: int) -> CommandRecord | None:
+        """Return a command's record, or None. Raises LogDamaged."""
+        ...
+
+
+class Snapshots(Protocol):
+    """Derived: the latest kept state per aggregate, so that the cost of a command does not grow with its stream."""
+
+    async def save(self, state: Instance) -> None:
+        """Keep the state; a later one replaces it."""
+        ...
+
+    async def latest(self, aggregate_id: AggregateId) -> Instance | None:
+        """Return the kept state, or None; damage counts as none, since the log has it all."""
+        ...
+
+
+class ClassNames(Protocol):
+    """Which spelling of a class name is taken, since the read side folds case."""
+
+    async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
+        """Return the spelling ``(db_name, class_id)`` that stands; the first to ask sets it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn on an aggregate, granted. Head and watermark are proposals, S3 decides.
+
+    ``known`` is False where Redis remembers nothing of the aggregate: ``head`` and ``published`` are then 0.
+    ``state`` is the cached state at ``head``, if it is small enough to be kept.
+    """
+
+    head: int
+    published: int
+    known: bool
+    state: Instance | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Somebody else's turn. ``position``: how many are to come before us, the holder included."""
+
+    position: int
+
+
+class Turns(Protocol):
+    """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5)."""
+
+    async def take(self, aggregate_id: AggregateId, holder: str) -> Turn | Waiting:
+        """Take the turn if it is free, run out or already ours, and nobody waits longer; else stand in the queue.
+
+        ``holder`` is the command ID. One who stops asking loses its place after a while.
+        """
+        ...
+
+    async def settle(
+        self, aggregate_id: AggregateId, holder: str, *, state: Instance | None, published: int, release: bool
+    ) -> None:
+        """Raise what is known: the head to ``state`` and the watermark to ``published``; never lowers either.
+
+        ``state`` None leaves the head; ``release`` gives up the turn and our place in the queue, if we hold them.
+        """
+        ...
+
+    async def published(self, aggregate_id: AggregateId) -> int | None:
+        """Return the watermark, the last sequence number known to be published, or None if it is not known."""
+        ...
+
+    async def forget(self, aggregate_id: AggregateId) -> None:
+        """Drop what is known of head and watermark, because it was seen to be wrong; turn and queue stay."""
+        ...
+
+
+class Stage(StrEnum):
+    """How far a command has come, in order."""
+
+    ACCEPTED = "ACCEPTED"
+    PERSISTED = "PERSISTED"
+    PUBLISHED = "PUBLISHED"
+    PROJECTED = "PROJECTED"
+    COMPLETED = "COMPLETED"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True)
+class CommandStatus:
+    """What is known of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock)."""
+
+    command_id: str
+    command_hash: str
+    command_type: str
+    aggregate_id: str
+    stage: Stage
+    history: Sequence[tuple[Stage, str]] = field(default_factory=tuple)
+    result: CommandResult | None = None
+
+
+class CommandStatuses(Protocol):
+    """The fast answer to a duplicate, and the status of a command from acceptance on; forgotten after a while."""
+
+    async def claim(self, status: CommandStatus) -> CommandStatus | None:
+        """Claim a command ID (SET NX with TTL): None if it is ours now, else what stands under it."""
+        ...
+
+    async def advance(self, command_id: str, history: Sequence[tuple[Stage, str]]) -> None:
+        """Add stages reached; one already there keeps its first time. A forgotten command stays forgotten."""
+        ...
+
+    async def complete(self, status: CommandStatus) -> None:
+        """Keep the final status with its result, adding to the history that stands, also if it was forgotten."""
+        ...
+
+    async def read(self, command_id: str) -> CommandStatus | None:
+        """Return the status, or None."""
+        ...
+
+
+class EventPublisher(Protocol):
+    """The stream of events, per aggregate in order."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is worth trying now: False for a moment after a failure, so that no turn is held up by it."""
+        ...
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Send the events of one aggregate in the given order, each acknowledged before the next is sent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Document:
+    """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data."""
+
+    aggregate_id: AggregateId
+    sequence_number: int
+    body: Mapping[str, Any]
+
+
+class Documents(Protocol):
+    """The documents: the newest by sequence number wins, whatever the order of writes (rule R4)."""
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written.
+
+        ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this document can never be held.
+        """
+        ...
+
+    async def read(self, aggregate_id: AggregateId) -> Document | None:
+        """Return the document as it stands now (real time, not subject to refresh), tombstones included, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All ports of one installation, open and ready to use."""
+
+    event_log: EventLog
+    records: CommandRecords
+    snapshots: Snapshots
+    names: ClassNames
+    turns: Turns
+    statuses: CommandStatuses
+    publisher: EventPublisher
+    documents: Documents

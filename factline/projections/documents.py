@@ -1,0 +1,32 @@
+"""The document of an instance: the full state, so that the newest one alone carries everything before it."""
+
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
+from factline.ports import Document
+
+
+def document_of(state: Instance) -> Document:
+    """Return the state as the read side holds it; a deleted instance gives a tombstone, without data.
+
+    Raises ValueError for an instance to which nothing has happened yet: there is nothing to show of it.
+    """
+    if state.sequence_number == 0:
+        raise ValueError(f"aggregate {state.aggregate_id}: expected at least one event, found none; do not project it")
+    aggregate_id = AggregateId.parse(state.aggregate_id)
+    return Document(
+        aggregate_id=aggregate_id,
+        sequence_number=state.sequence_number,
+        body={
+            "aggregate_id": state.aggregate_id,
+            "db_name": aggregate_id.db_name,
+            "class_id": aggregate_id.class_id,
+            "instance_id": aggregate_id.instance_id,
+            "sequence_number": state.sequence_number,
+            "schema_version": state.schema_version,
+            "event_id": state.event_id,
+            "deleted": state.deleted,
+            "created_at": state.created_at,
+            "updated_at": state.updated_at,
+            "data": state.data,
+        },
+    )

@@ -1,0 +1,76 @@
+"""Everything that can be set, read once at an entry point.
+
+Temporal's own variables (``TEMPORAL_ADDRESS`` …) are read by ``temporalio.envconfig`` and those of AWS by boto3's
+chain; nothing is added beside them here.
+"""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from factline.errors import SettingsInvalid
+
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+def _check_namespace(value: str) -> str:
+    if value and not _NAMESPACE.fullmatch(value):
+        raise ValueError("expected up to 31 of a-z 0-9 -, or nothing")
+    return value
+
+
+class Settings(BaseSettings):
+    """One frozen model of the environment variables ``FACTLINE_*``.
+
+    ``namespace`` keeps several installations apart on the same servers: it prefixes S3 keys, Redis keys, topics,
+    indices and the task queue. Empty for one that has its servers to itself.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FACTLINE_", frozen=True, extra="ignore")
+
+    namespace: Annotated[str, AfterValidator(_check_namespace)] = ""
+    s3_endpoint_url: str | None = None  # None: AWS itself
+    s3_bucket: str = "factline"
+    s3_connections_max: int = Field(default=32, ge=1, le=512)
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_memory_s: int = Field(default=7 * 24 * 3600, ge=60)  # how long statuses and heads are remembered
+    turn_lease_ms: int = Field(default=5_000, ge=100)
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    elasticsearch_url: str = "http://127.0.0.1:9200"
+    snapshot_interval_events: int = Field(default=100, ge=2)
+    cached_aggregates_max: int = Field(default=10_000, ge=1)
+    metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment; raises SettingsInvalid naming every variable that does not fit."""
+        try:
+            return cls()
+        except ValidationError as error:
+            found = "; ".join(
+                f"FACTLINE_{str(item['loc'][0]).upper()}: {item['msg']}, found {item['input']!r}"
+                for item in error.errors(include_url=False)
+            )
+            raise SettingsInvalid(f"settings: {found}") from error
+
+    def named(self, name: str, separator: str = ".") -> str:
+        """Return a name of ours (a topic, an index, a task queue) inside this installation's namespace."""
+        return f"{self.namespace}{separator}{name}" if self.namespace else name
+
+    @property
+    def task_queue(self) -> str:
+        return self.named("factline")
+
+    @property
+    def instance_topic(self) -> str:
+        return self.named("instance_events")
+
+    @property
+    def s3_prefix(self) -> str:
+        return f"{self.namespace}/" if self.namespace else ""
+
+    @property
+    def redis_prefix(self) -> str:
+        return f"factline:{self.namespace}:" if self.namespace else "factline:"

@@ -1,0 +1,292 @@
+"""Kafka: the stream of events, each aggregate's in order, for whoever wants to follow.
+
+A message is a CloudEvent 1.0 in binary mode (https://github.com/cloudevents/spec, Kafka protocol binding): the value is
+the event's canonical JSON, as it lies in S3, and the headers say what it is about without parsing it.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, NoError, ProducerClosed, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import DefaultPartitioner
+
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
+from factline.errors import StoreUnavailable
+from factline.settings import Settings
+
+REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
+SEND_TIMEOUT_S = 5.0  # one event, connecting included
+SILENCE_S = 1.0  # after a failure, until somebody should try again
+STOP_TIMEOUT_S = 3.0
+TOPIC_TIMEOUT_S = 15.0
+READ_TIMEOUT_S = 30.0
+
+PARTITIONS = 6
+REPLICAS_MAX = 3
+MESSAGE_BYTES_MAX = 3 * 1024 * 1024  # an event holds 1 MiB of data; the rest of it and headers are small
+BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it stands in the topic."""
+
+    partition: int
+    offset: int
+    key: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    value: bytes
+
+
+def headers_of(event: Event) -> list[tuple[str, bytes]]:
+    """Return a message's headers: those of CloudEvents, then ours."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.event_id.encode()),
+        ("ce_type", event.event_type.encode()),
+        ("ce_source", f"/factline/{event.db_name}/{event.class_id}".encode()),
+        ("ce_subject", event.aggregate_id.encode()),
+        ("ce_time", event.occurred_at.encode()),
+        ("content-type", b"application/json"),
+        ("sequence_number", str(event.sequence_number).encode()),
+        ("schema_version", event.schema_version.encode()),
+    ]
+
+
+class KafkaPublisher:
+    """The ``EventPublisher`` on Kafka.
+
+    One idempotent producer serves all callers: what different aggregates send at the same time goes out together,
+    while each caller waits for the acknowledgement of one event before it sends the next. A producer that has failed
+    once is never trusted again (its numbering may be out of step with the broker's, or it may be stuck): it is
+    discarded, whoever still waited for it hears of that, and the next call builds a new one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._servers = settings.kafka_bootstrap_servers
+        self._topic = settings.instance_topic
+        self._producer: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
+        self._stopped = False
+        self._unacknowledged: set[asyncio.Future[object]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._in_doubt = False
+        self._silent_until_s = 0.0
+
+    @property
+    def answers(self) -> bool:
+        """Whether a call is worth waiting for: False for a moment after a failure, and while another one finds out.
+
+        So whoever holds something that others wait for can do without Kafka at once while it is down.
+        """
+        return time.monotonic() >= self._silent_until_s
+
+    async def prepare(self) -> None:
+        """Create the topic unless it is there; raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(TOPIC_TIMEOUT_S):
+                await _create_topic(self._servers, self._topic)
+        except (KafkaError, TimeoutError) as error:
+            raise self._unavailable(f"creating topic {self._topic}", error) from error
+
+    async def start(self) -> None:
+        """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""
+        self._stopped = False
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._connected()
+        except (KafkaError, TimeoutError) as error:
+            raise self._unavailable("connecting", error) from error
+
+    async def stop(self) -> None:
+        """Disconnect within seconds, whatever Kafka does; what is not acknowledged yet raises StoreUnavailable."""
+        self._stopped = True
+        self._discard(self._producer)
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Send the events of one aggregate in the given order, each acknowledged before the next is sent.
+
+        Takes at most ``SEND_TIMEOUT_S`` per event. Raises StoreUnavailable: that event may have been sent or not,
+        those before it were, those after it were not.
+        """
+        for event in events:
+            await self._send(event)
+
+    async def _send(self, event: Event) -> None:
+        if self._in_doubt:
+            self._silent_until_s = time.monotonic() + SEND_TIMEOUT_S  # we find out, the others need not
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                producer = await self._connected()
+                await self._acknowledged(producer, event)
+        except (KafkaError, TimeoutError) as error:
+            self._discard(producer)
+            self._in_doubt, self._silent_until_s = True, time.monotonic() + SILENCE_S
+            doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
+            raise self._unavailable(doing, error) from error
+        self._in_doubt, self._silent_until_s = False, 0.0
+
+    async def _acknowledged(self, producer: AIOKafkaProducer, event: Event) -> None:
+        acknowledgement = await producer.send(
+            self._topic, key=event.aggregate_id.encode(), value=event.canonical, headers=headers_of(event)
+        )
+        self._unacknowledged.add(acknowledgement)
+        try:
+            await acknowledgement
+        finally:
+            self._unacknowledged.discard(acknowledgement)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is not None:
+            return self._producer
+        async with self._connecting:
+            if self._stopped:
+                raise ProducerClosed("the publisher was stopped")
+            if self._producer is None:
+                self._producer = await self._connect()
+            return self._producer
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=MESSAGE_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        try:
+            await producer.start()
+            if self._in_doubt:  # perhaps it failed because the topic is gone
+                known = await producer.client.fetch_all_metadata()
+                if self._topic not in known.topics():
+                    await _create_topic(self._servers, self._topic)
+        except BaseException:
+            self._retire(producer)
+            raise
+        return producer
+
+    def _discard(self, producer: AIOKafkaProducer | None) -> None:
+        if producer is None or producer is not self._producer:
+            return
+        self._producer = None
+        abandoned, self._unacknowledged = self._unacknowledged, set()
+        for acknowledgement in abandoned:
+            if not acknowledgement.done():
+                acknowledgement.set_exception(ProducerClosed("its producer failed another event and was discarded"))
+        self._retire(producer)
+
+    def _retire(self, producer: AIOKafkaProducer) -> None:
+        retiring = asyncio.create_task(_end(producer))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+        cause = str(error) or type(error).__name__
+        return StoreUnavailable(f"Kafka at {self._servers}", doing, cause)
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """End a producer within ``STOP_TIMEOUT_S`` or little more, without sending what it still holds.
+
+    Its own ``stop`` waits for every message to be acknowledged, an idempotent producer retries for ever, and both go
+    on in the background after a cancellation; so its task is ended here by hand (aiokafka 0.14).
+    """
+    producer._closed = True
+    sending = producer._sender.sender_task
+    if sending is not None:
+        sending.cancel()  # it still waits for the requests under way
+        await asyncio.wait({sending}, timeout=STOP_TIMEOUT_S)
+        sending.cancel()  # and now it does not
+        await asyncio.wait({sending}, timeout=STOP_TIMEOUT_S)
+    closing = asyncio.create_task(producer.client.close())
+    await asyncio.wait({closing}, timeout=STOP_TIMEOUT_S)  # a frozen broker lets a full socket wait
+    closing.cancel()
+
+
+async def _create_topic(servers: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        brokers = (await admin.describe_cluster())["brokers"]
+        replicas = min(REPLICAS_MAX, len(brokers))
+        wanted = NewTopic(
+            topic,
+            PARTITIONS,
+            replicas,
+            topic_configs={
+                "cleanup.policy": "delete",
+                "retention.ms": "-1",
+                "retention.bytes": "-1",
+                "max.message.bytes": str(MESSAGE_BYTES_MAX),
+                "min.insync.replicas": str(max(1, replicas - 1)),
+            },
+        )
+        response = await admin.create_topics([wanted])
+        for name, code, *message in response.topic_errors:
+            error = for_code(code)
+            if error not in (NoError, TopicAlreadyExistsError):
+                raise error(f"topic {name}: {' '.join(filter(None, message))}")
+    finally:
+        await admin.close()
+
+
+async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messages_max: int = 1_000) -> list[Message]:
+    """Return an aggregate's messages from the oldest on, as far as they are there now, duplicates included.
+
+    Reads the whole partition that holds them, so it is for people and tests. Raises StoreUnavailable.
+    """
+    servers, topic = settings.kafka_bootstrap_servers, settings.instance_topic
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        request_timeout_ms=10 * REQUEST_TIMEOUT_MS,
+        max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
+    )
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            try:
+                await consumer.start()
+                return await _read(consumer, topic, key=str(aggregate_id).encode(), messages_max=messages_max)
+            finally:
+                await consumer.stop()
+    except (KafkaError, TimeoutError) as error:
+        cause = str(error) or type(error).__name__
+        raise StoreUnavailable(f"Kafka at {servers}", f"reading messages of {aggregate_id}", cause) from error
+
+
+async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes, messages_max: int) -> list[Message]:
+    partitions = sorted(consumer.partitions_for_topic(topic) or ())
+    if not partitions:
+        return []
+    chosen = TopicPartition(topic, DefaultPartitioner()(key, partitions, partitions))
+    consumer.pause(*(other for other in consumer.assignment() if other != chosen))
+    end = (await consumer.end_offsets([chosen]))[chosen]
+    found: list[Message] = []
+    while len(found) < messages_max and await consumer.position(chosen) < end:
+        batch = await consumer.getmany(chosen, timeout_ms=REQUEST_TIMEOUT_MS)
+        found.extend(
+            Message(record.partition, record.offset, record.key, tuple(record.headers), record.value)
+            for record in batch.get(chosen, [])
+            if record.key == key
+        )
+    return found[:messages_max]

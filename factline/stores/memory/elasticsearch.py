@@ -1,0 +1,47 @@
+"""The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
+
+import asyncio
+from collections.abc import Sequence
+
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.ports import Document
+from factline.stores.elasticsearch_mapping import MAPPINGS
+
+
+class MemoryDocuments:
+    """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test."""
+
+    def __init__(self) -> None:
+        self.indices: dict[str, dict[str, Document]] = {}
+        self.available = True
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written."""
+        await asyncio.sleep(0)
+        return [self._write(document) for document in documents]
+
+    async def read(self, aggregate_id: AggregateId) -> Document | None:
+        """Return the document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        await asyncio.sleep(0)
+        if not self.available:
+            raise StoreUnavailable("Elasticsearch in memory", f"reading {aggregate_id}", "made unavailable")
+        found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)
+        return found if found is not None and found.aggregate_id == aggregate_id else None
+
+    def _write(self, document: Document) -> Exception | None:
+        doing = f"writing {document.aggregate_id} at {document.sequence_number}"
+        if not self.available:
+            return StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+        unknown = set(document.body) - set(MAPPINGS["properties"])
+        if unknown:
+            return InputInvalid(f"document {document.aggregate_id}: fields that no mapping has: {sorted(unknown)}")
+        index = self.indices.setdefault(_index_of(document.aggregate_id), {})
+        present = index.get(document.aggregate_id.instance_key)
+        if present is None or present.sequence_number < document.sequence_number:
+            index[document.aggregate_id.instance_key] = document
+        return None
+
+
+def _index_of(aggregate_id: AggregateId) -> str:
+    return f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()

@@ -1,0 +1,88 @@
+"""S3's twin: a bucket in memory under the real stores, so that keys, checks and read-backs are the real ones too."""
+
+import asyncio
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from factline.errors import StoreUnavailable
+from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, StoredObject
+from factline.stores.s3.class_names import S3ClassNames
+from factline.stores.s3.command_records import S3CommandRecords
+from factline.stores.s3.event_log import S3EventLog
+from factline.stores.s3.snapshots import S3Snapshots
+
+#: Called with the operation and its key; what it raises is what the caller sees.
+Interruption = Callable[[str, str], None]
+
+
+def _none(_operation: str, _key: str) -> None:
+    """Let it pass."""
+
+
+class MemoryBucket:
+    """A ``Bucket`` in a dictionary. Every request lets others go first, so that concurrent ones interleave.
+
+    ``available`` False plays an outage. ``before`` and ``after`` interrupt a request before it takes effect, and after
+    it did but before it is answered.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.requests: Counter[str] = Counter()
+        self.available = True
+        self.before: Interruption = _none
+        self.after: Interruption = _none
+
+    async def get(self, key: str) -> StoredObject | None:
+        await self._begin("GetObject", key)
+        found = self.objects.get(key)
+        self.after("GetObject", key)
+        return found
+
+    async def put_if_absent(
+        self, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None
+    ) -> StoredObject | None:
+        await self._begin("PutObject", key)
+        written = key not in self.objects
+        if written:
+            self.objects[key] = StoredObject(body, dict(metadata or {}))
+        self.after("PutObject", key)
+        return None if written else await self.get(key)
+
+    async def put(self, key: str, body: bytes) -> None:
+        await self._begin("PutObject", key)
+        self.objects[key] = StoredObject(body)
+        self.after("PutObject", key)
+
+    async def list_after(
+        self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
+    ) -> tuple[list[str], bool]:
+        await self._begin("ListObjectsV2", prefix)
+        keys = sorted(key for key in self.objects if key.startswith(prefix))
+        start = bisect_right(keys, after)
+        self.after("ListObjectsV2", prefix)
+        return keys[start : start + count_max], len(keys) > start + count_max
+
+    async def _begin(self, operation: str, key: str) -> None:
+        self.requests[operation] += 1
+        await asyncio.sleep(0)
+        if not self.available:
+            raise StoreUnavailable("S3 in memory", f"{operation} {key}", "made unavailable")
+        self.before(operation, key)
+
+
+class MemoryEventLog(S3EventLog):
+    """The event log on a bucket in memory."""
+
+
+class MemoryCommandRecords(S3CommandRecords):
+    """Command records on a bucket in memory."""
+
+
+class MemorySnapshots(S3Snapshots):
+    """Snapshots on a bucket in memory."""
+
+
+class MemoryClassNames(S3ClassNames):
+    """Class names on a bucket in memory."""

@@ -1,0 +1,88 @@
+"""All stores of one installation, connected together and closed together."""
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from factline.errors import StoreUnavailable
+from factline.ports import Ports
+from factline.settings import Settings
+from factline.stores.elasticsearch import ElasticsearchDocuments
+from factline.stores.kafka import KafkaPublisher
+from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from factline.stores.s3 import (
+    S3Bucket,
+    S3ClassNames,
+    S3CommandRecords,
+    S3EventLog,
+    S3Snapshots,
+    connect,
+    prepare_bucket,
+)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The real servers behind the ports, for whoever prepares them, counts their requests or closes them."""
+
+    ports: Ports
+    bucket: S3Bucket
+    redis: RedisServer
+    kafka: KafkaPublisher
+    elasticsearch: ElasticsearchDocuments
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Self:
+        """Make every client; none has sent a request yet, so that a reader needs only the servers it reads.
+
+        Raises SettingsInvalid.
+        """
+        redis = RedisServer.connect(settings)
+        bucket = await asyncio.to_thread(connect, settings)
+        kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchDocuments(settings)
+        ports = Ports(
+            event_log=S3EventLog(bucket),
+            records=S3CommandRecords(bucket),
+            snapshots=S3Snapshots(bucket),
+            names=S3ClassNames(bucket),
+            turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),
+            statuses=RedisCommandStatuses(redis),
+            publisher=kafka,
+            documents=elasticsearch,
+        )
+        return cls(ports=ports, bucket=bucket, redis=redis, kafka=kafka, elasticsearch=elasticsearch)
+
+    async def prepare(self) -> None:
+        """See that every server answers and is safe to run on, and make what is missing on it.
+
+        Raises StoreUnsafe, or one StoreUnavailable that names every server which cannot be reached.
+        """
+        outcomes = await asyncio.gather(
+            prepare_bucket(self.bucket),
+            self.redis.ping(),
+            self.kafka.prepare(),
+            self.elasticsearch.prepare(),
+            return_exceptions=True,
+        )
+        silent: list[StoreUnavailable] = []
+        for outcome in outcomes:
+            if isinstance(outcome, StoreUnavailable):
+                silent.append(outcome)
+            elif outcome is not None:
+                raise outcome
+        if silent:
+            stores = " and ".join(str(error.details["store"]) for error in silent)
+            raise StoreUnavailable(stores, "connecting", "; ".join(str(error.details["cause"]) for error in silent))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await asyncio.gather(self.kafka.stop(), self.elasticsearch.close(), self.redis.close(), self.bucket.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
