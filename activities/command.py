@@ -1,0 +1,121 @@
+"""The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from temporalio import activity
+
+from activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest
+from factline.domain.commands import parse_command
+from factline.domain.identifiers import AggregateId
+from factline.domain.results import CommandResult, Outcome, RejectionCode
+from factline.errors import InputInvalid
+from factline.pipeline.committing import Committer
+from factline.pipeline.delivering import Deliverer, attempted
+from factline.pipeline.trace import AfterStep, StepReport, Trace, nothing_after, utc_now
+from factline.ports import CommandStatus, CommandStatuses, Stage
+
+#: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
+QUICK_ATTEMPT_S = 2.0
+
+_STAGES = {"persist": Stage.PERSISTED, "publish": Stage.PUBLISHED, "project": Stage.PROJECTED}
+
+
+class CommandActivities:
+    """Every method is idempotent: it may be repeated at any time, beside an attempt that is still alive."""
+
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        deliverer: Deliverer,
+        statuses: CommandStatuses,
+        after_step: AfterStep = nothing_after,
+    ) -> None:
+        self._committer = committer
+        self._deliverer = deliverer
+        self._statuses = statuses
+        self._after_step = after_step
+
+    @activity.defn
+    async def commit_command(self, request: CommitRequest) -> CommitReport:
+        """Claim, allocate, record, persist, and publish if Kafka answers: the command comes to its one end."""
+        trace = Trace(self._after_step)
+        command = parse_command(request.command)
+        committed = await self._committer.commit(
+            command, occurred_at=request.occurred_at, trace=trace, publish=request.publish
+        )
+        return CommitReport(result=committed.result, published=committed.published, steps=trace.steps)
+
+    @activity.defn
+    async def deliver_event(self, request: DeliverRequest) -> DeliverReport:
+        """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
+        trace = Trace(self._after_step)
+        left = [] if request.result.outcome is Outcome.REJECTED else ["project"]
+        if left and not request.published:
+            left.append("publish")
+        tried = await asyncio.gather(*(self._tried(name, request, trace) for name in left))
+        failures = {name: failure for name, failure in zip(left, tried, strict=True) if failure}
+        if not failures and (failure := await self._tried("complete", request, trace)):
+            failures["complete"] = failure
+        return DeliverReport(steps=trace.steps, failures=failures)
+
+    @activity.defn
+    async def publish_event(self, request: DeliverRequest) -> list[StepReport]:
+        """Publish the event and whatever before it is not published yet."""
+        return await self._done("publish", request)
+
+    @activity.defn
+    async def project_event(self, request: DeliverRequest) -> list[StepReport]:
+        """Write the document at the event's sequence number or beyond."""
+        return await self._done("project", request)
+
+    @activity.defn
+    async def complete_command(self, request: DeliverRequest) -> list[StepReport]:
+        """Keep result and history where the command's status is asked for."""
+        return await self._done("complete", request)
+
+    async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:
+        step = trace.step(name, self._step(name, request, trace), note=str)
+        return await attempted(step, timeout_s=QUICK_ATTEMPT_S)
+
+    async def _done(self, name: str, request: DeliverRequest) -> list[StepReport]:
+        trace = Trace(self._after_step)
+        await trace.step(name, self._step(name, request, trace), note=str)
+        return trace.steps
+
+    def _step(self, name: str, request: DeliverRequest, trace: Trace) -> Coroutine[Any, Any, str]:
+        if name == "publish":
+            return self._deliverer.publish(*_place(request.result))
+        if name == "project":
+            return self._deliverer.project(*_place(request.result))
+        return self._complete(request, trace)
+
+    async def _complete(self, request: DeliverRequest, trace: Trace) -> str:
+        result = request.result
+        if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
+            return "the status stays that of the first command"
+        await self._statuses.complete(_final_status(request, [*request.steps, *trace.steps]))
+        return result.outcome
+
+
+def _place(result: CommandResult) -> tuple[AggregateId, int]:
+    if result.aggregate_id is None or result.sequence_number is None:
+        raise InputInvalid(f"command {result.command_id}: expected a result with an event, found {result.outcome}")
+    return AggregateId.parse(result.aggregate_id), result.sequence_number
+
+
+def _final_status(request: DeliverRequest, steps: list[StepReport]) -> CommandStatus:
+    result = request.result
+    stage = Stage.COMPLETED if result.outcome is Outcome.APPLIED else Stage.REJECTED
+    reached = [(_STAGES[step.name], step.at) for step in steps if step.name in _STAGES and result.sequence_number]
+    return CommandStatus(
+        command_id=result.command_id or "",
+        command_hash=result.command_hash or "",
+        command_type=request.command_type,
+        aggregate_id=result.aggregate_id or "",
+        stage=stage,
+        history=(*reached, (stage, utc_now())),
+        result=result,
+    )

@@ -1,0 +1,48 @@
+"""What workflows and activities say to each other: one model in, one model out."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from factline.domain.results import CommandResult
+from factline.pipeline.trace import StepReport
+
+
+class CommitRequest(BaseModel):
+    """A validated command as JSON, the workflow's time for it, and whether to publish while holding the turn."""
+
+    model_config = ConfigDict(frozen=True)
+
+    command: dict[str, Any]
+    occurred_at: str
+    publish: bool = True
+
+
+class CommitReport(BaseModel):
+    """What the command came to, and whether its event is on Kafka already."""
+
+    model_config = ConfigDict(frozen=True)
+
+    result: CommandResult
+    published: bool
+    steps: list[StepReport]
+
+
+class DeliverRequest(BaseModel):
+    """A command that came to its end, and the steps it went through so far."""
+
+    model_config = ConfigDict(frozen=True)
+
+    command_type: str
+    result: CommandResult
+    published: bool
+    steps: list[StepReport]
+
+
+class DeliverReport(BaseModel):
+    """What was done now. ``failures``: step to the reason why it is not done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: list[StepReport]
+    failures: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,38 @@
+"""The command path put together from ports, in one place for worker, tests and benchmarks."""
+
+from dataclasses import dataclass
+
+from factline.pipeline.committing import Committer
+from factline.pipeline.delivering import Deliverer
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.publication import Publication
+from factline.ports import Ports
+from factline.projections.gathering import GatheredDocuments
+from factline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One process's command path; its parts share what this process has read and written."""
+
+    committer: Committer
+    deliverer: Deliverer
+    reader: LogReader
+    documents: GatheredDocuments
+
+
+def assemble(ports: Ports, settings: Settings) -> Pipeline:
+    """Build the command path on these ports."""
+    cache = StateCache(aggregates_max=settings.cached_aggregates_max)
+    reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
+    publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
+    documents = GatheredDocuments(ports.documents)
+    committer = Committer(
+        ports=ports,
+        publication=publication,
+        reader=reader,
+        cache=cache,
+        snapshot_interval_events=settings.snapshot_interval_events,
+    )
+    deliverer = Deliverer(publication=publication, documents=documents, reader=reader, cache=cache)
+    return Pipeline(committer=committer, deliverer=deliverer, reader=reader, documents=documents)

@@ -1,0 +1,316 @@
+"""The slot protocol: from a command to the one event or the one rejection it comes to (design: section 4).
+
+Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
+R2 a command is bound by a record before its first PUT; R3 publication goes from the watermark on; R5 turns are for
+speed. ``tests/model`` holds the executable model of these rules.
+"""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from factline.domain.commands import Command, CommandType
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance, decide, evolve
+from factline.domain.records import CommandRecord, record_of
+from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from factline.domain.tokens import make_token
+from factline.errors import LogDamaged, StoreUnavailable
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.publication import Publication
+from factline.pipeline.trace import Trace
+from factline.pipeline.turn_queue import TurnQueue
+from factline.ports import CommandStatus, Ports, Stage, StoredEvent, Turn
+
+#: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
+IN_TURN_EVENTS_MAX = 20
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a command came to. ``published``: whether its event is known to be on Kafka already."""
+
+    result: CommandResult
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Where the next event goes. ``seen_as_head``: S3 itself said so during this attempt."""
+
+    state: Instance
+    published: int
+    seen_as_head: bool
+
+
+class Committer:
+    """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
+
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        publication: Publication,
+        reader: LogReader,
+        cache: StateCache,
+        snapshot_interval_events: int,
+    ) -> None:
+        self._log = ports.event_log
+        self._records = ports.records
+        self._snapshots = ports.snapshots
+        self._names = ports.names
+        self._turns = ports.turns
+        self._statuses = ports.statuses
+        self._publication = publication
+        self._reader = reader
+        self._cache = cache
+        self._queue = TurnQueue(ports.turns)
+        self._snapshot_interval_events = snapshot_interval_events
+
+    async def commit(self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True) -> Committed:
+        """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
+
+        ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
+        ``publish``: whether to publish while holding the turn, if Kafka answers.
+        """
+        standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
+        if standing and standing.result and standing.command_hash == command.hash:
+            return Committed(standing.result)
+        record = await self._last_record(command) if standing else None
+        result = await self._result_of(command, record) or await self._misspelling(command)
+        if result:
+            return Committed(result)
+        return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
+
+    async def _commit_in_turn(
+        self, command: Command, record: CommandRecord | None, *, occurred_at: str, trace: Trace, publish: bool
+    ) -> Committed:
+        async with self._queue.turn(command.aggregate_id, command.command_id) as turn:
+            position = await trace.step("allocate", self._position(command, turn), note=_position_note)
+            if record is None:
+                binding = self._bind(command, 1, occurred_at=occurred_at, position=position)
+                bound, position = await trace.step("record", binding, note=_record_note)
+            else:
+                bound = record
+            while (refused := _refusal(command, bound)) is None:
+                stored = await trace.step("persist", self._persist(command, bound, position), note=_persist_note)
+                if stored.event.command_id == command.command_id:
+                    return await self._finish(command, stored.event, position, trace=trace, publish=publish)
+                # Taken by another command's event: only now, and through a further record, to another slot.
+                position = await self._recovered(command.aggregate_id)
+                binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, position=position)
+                bound, position = await trace.step("record", binding, note=_record_note)
+            return await self._refuse(command, refused, position)
+
+    async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
+        return await self._statuses.claim(
+            CommandStatus(
+                command_id=command.command_id,
+                command_hash=command.hash,
+                command_type=command.command_type,
+                aggregate_id=str(command.aggregate_id),
+                stage=Stage.ACCEPTED,
+                history=((Stage.ACCEPTED, occurred_at),),
+            )
+        )
+
+    async def _last_record(self, command: Command) -> CommandRecord | None:
+        """Return the last record of a command that was claimed before, if any attempt came so far as to write one."""
+        last = None
+        while record := await self._records.read(command.command_id, last.number + 1 if last else 1):
+            last = record
+        return last
+
+    async def _result_of(self, command: Command, record: CommandRecord | None) -> CommandResult | None:
+        """Return what the command came to already, as far as its last record and the slot it names tell."""
+        if record is None:
+            return None
+        refused = _refusal(command, record)
+        if refused:
+            return refused
+        stored = await self._log.read(command.aggregate_id, _slot(record))
+        if stored is None or stored.event.command_id != command.command_id:
+            return None
+        return _applied(stored.event)
+
+    async def _misspelling(self, command: Command) -> CommandResult | None:
+        """Refuse a class whose name differs from an existing one only in case: the read side could not tell them."""
+        asked = (command.db_name, command.class_id)
+        standing = await self._names.claim(*asked)
+        if standing == asked:
+            return None
+        message = (
+            f"class {'/'.join(asked)}: expected the spelling {'/'.join(standing)}, which exists; "
+            "names must differ in more than case"
+        )
+        details = {"existing": "/".join(standing)}
+        return _rejected(command, Rejection(code=RejectionCode.INVALID_COMMAND, message=message, details=details))
+
+    async def _position(self, command: Command, turn: Turn) -> _Position:
+        """Turn what Redis proposes into a place whose predecessor this process has read or written (R1)."""
+        aggregate_id = command.aggregate_id
+        cached = self._cache.get(aggregate_id)
+        if not turn.known:
+            if command.command_type is CommandType.CREATE_INSTANCE and not cached:
+                # Most likely it is new: slot 1 has no predecessor to read, and the PUT itself finds out if it is taken.
+                return _Position(Instance(aggregate_id=str(aggregate_id)), 0, seen_as_head=False)
+            return await self._recovered(aggregate_id)
+        if cached and cached.sequence_number >= turn.head:
+            return _Position(cached, min(turn.published, cached.sequence_number), seen_as_head=False)
+        stored = await self._log.read(aggregate_id, turn.head)
+        if stored is None:
+            log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=turn.head)
+            return await self._recovered(aggregate_id)
+        if turn.state and turn.state.checksum == stored.event.checksum:
+            state = turn.state
+            self._cache.put(aggregate_id, state)
+        else:
+            state = await self._reader.at(aggregate_id, turn.head)
+        return _Position(state, min(turn.published, turn.head), seen_as_head=False)
+
+    async def _recovered(self, aggregate_id: AggregateId) -> _Position:
+        """Learn head and watermark from S3, and make Redis forget what it said of them."""
+        state, published = await self._reader.latest(aggregate_id)
+        await self._turns.forget(aggregate_id)
+        if state.sequence_number:
+            self._cache.put(aggregate_id, state)
+            await self._turns.settle(aggregate_id, "", state=state, published=published, release=False)
+        return _Position(state, published, seen_as_head=True)
+
+    async def _bind(
+        self, command: Command, number: int, *, occurred_at: str, position: _Position
+    ) -> tuple[CommandRecord, _Position]:
+        """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2).
+
+        A rejection is recorded only on a state that S3 itself showed to be the head: Redis may be behind.
+        """
+        decision = decide(position.state, command, occurred_at=occurred_at)
+        if isinstance(decision, Rejection) and not position.seen_as_head:
+            if await self._log.read(command.aggregate_id, position.state.sequence_number + 1):
+                position = await self._recovered(command.aggregate_id)
+                decision = decide(position.state, command, occurred_at=occurred_at)
+            else:
+                position = replace(position, seen_as_head=True)
+        end = decision if isinstance(decision, Rejection) else decision.sequence_number
+        record = await self._records.write(record_of(command, number=number, occurred_at=occurred_at, end=end))
+        return record, position
+
+    async def _persist(self, command: Command, record: CommandRecord, position: _Position) -> StoredEvent:
+        """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
+        slot = _slot(record)
+        state = position.state
+        if state.sequence_number != slot - 1:  # bound by an earlier attempt: others may have gone on since
+            stored = await self._log.read(command.aggregate_id, slot)
+            if stored:
+                return stored
+            state = await self._reader.at(command.aggregate_id, slot - 1)
+        event = decide(state, command, occurred_at=record.occurred_at)
+        if isinstance(event, Rejection):
+            raise LogDamaged(
+                f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "
+                f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
+                command_id=command.command_id,
+            )
+        return await self._log.append(event, published_through=min(position.published, slot - 1))
+
+    async def _refuse(self, command: Command, refused: CommandResult, position: _Position) -> Committed:
+        known = position.state if position.seen_as_head and position.state.sequence_number else None
+        await self._turns.settle(command.aggregate_id, command.command_id, state=known, published=0, release=True)
+        return Committed(refused)
+
+    async def _finish(
+        self, command: Command, event: Event, position: _Position, *, trace: Trace, publish: bool
+    ) -> Committed:
+        """Publish while Kafka answers, tell Redis what is known now, and give up the turn."""
+        aggregate_id, slot = command.aggregate_id, event.sequence_number
+        before = position.state
+        state = (
+            evolve(before, event) if before.sequence_number == slot - 1 else await self._reader.at(aggregate_id, slot)
+        )
+        self._cache.put(aggregate_id, state)
+        published = position.published
+        if publish and published < slot and slot - published <= IN_TURN_EVENTS_MAX and self._publication.answers:
+            published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
+        if slot % self._snapshot_interval_events == 0:
+            await self._save_snapshot(state)
+        await self._turns.settle(aggregate_id, command.command_id, state=state, published=published, release=True)
+        return Committed(_applied(event), published=published >= slot)
+
+    async def _publish(self, event: Event, *, watermark: int) -> int:
+        """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
+        try:
+            await self._publication.send(event.aggregate, event, watermark=watermark)
+        except StoreUnavailable as error:
+            log.warning("published_later", aggregate_id=event.aggregate_id, reason=error.message)
+            return watermark
+        return event.sequence_number
+
+    async def _save_snapshot(self, state: Instance) -> None:
+        try:
+            await self._snapshots.save(state)
+        except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
+            log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
+
+
+def _slot(record: CommandRecord) -> int:
+    if record.slot is None:
+        raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
+    return record.slot
+
+
+def _applied(event: Event) -> CommandResult:
+    return CommandResult(
+        command_id=event.command_id,
+        command_hash=event.command_hash,
+        outcome=Outcome.APPLIED,
+        aggregate_id=event.aggregate_id,
+        sequence_number=event.sequence_number,
+        event_id=event.event_id,
+        consistency_token=make_token({event.aggregate_id: event.sequence_number}),
+    )
+
+
+def _rejected(command: Command, rejection: Rejection) -> CommandResult:
+    return CommandResult(
+        command_id=command.command_id,
+        command_hash=command.hash,
+        outcome=Outcome.REJECTED,
+        aggregate_id=str(command.aggregate_id),
+        rejection=rejection,
+    )
+
+
+def _refusal(command: Command, record: CommandRecord) -> CommandResult | None:
+    """Return the rejection a record binds the command to, or the refusal of another command under the same ID."""
+    if record.command_hash != command.hash:
+        message = (
+            f"command {command.command_id}: was used before with other content (hash {record.command_hash}, "
+            f"found {command.hash}); give the new command an ID of its own"
+        )
+        details = {"expected_hash": record.command_hash, "found_hash": command.hash}
+        return _rejected(command, Rejection(code=RejectionCode.COMMAND_ID_REUSED, message=message, details=details))
+    return _rejected(command, record.rejection) if record.rejection else None
+
+
+def _claim_note(standing: CommandStatus | None) -> str:
+    return f"seen before: {standing.stage}" if standing else "first seen"
+
+
+def _position_note(position: _Position) -> str:
+    return f"slot {position.state.sequence_number + 1}"
+
+
+def _record_note(bound: tuple[CommandRecord, _Position]) -> str:
+    record = bound[0]
+    return f"bound to slot {record.slot}" if record.slot else f"rejected: {record.rejection and record.rejection.code}"
+
+
+def _persist_note(stored: StoredEvent) -> str:
+    return f"{stored.event.event_type} {stored.event.sequence_number}"
+
+
+def _publish_note(watermark: int) -> str:
+    return f"published through {watermark}"

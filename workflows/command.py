@@ -1,0 +1,209 @@
+"""The story of one command."""
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.command import CommandActivities
+    from activities.models import CommitReport, CommitRequest, DeliverRequest
+    from factline.domain.commands import Command, parse_command
+    from factline.domain.events import rfc3339
+    from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+    from factline.errors import InputInvalid
+    from factline.pipeline.trace import StepReport
+    from workflows import policies
+    from workflows.details import checklist, outcome_line
+
+if TYPE_CHECKING:
+    CommandArgument = Command | dict[str, Any]
+else:
+    # At run time the payload arrives undecoded: decoding it before ``run`` would let rubbish fail the workflow task
+    # for ever, where the contract promises an answer.
+    CommandArgument = RawValue
+
+DB_NAME = SearchAttributeKey.for_keyword("DbName")
+CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
+AGGREGATE_ID = SearchAttributeKey.for_keyword("AggregateId")
+COMMAND_TYPE = SearchAttributeKey.for_keyword("CommandType")
+COMMAND_OUTCOME = SearchAttributeKey.for_keyword("CommandOutcome")
+SEQUENCE_NUMBER = SearchAttributeKey.for_int("SequenceNumber")
+SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER)
+
+
+@workflow.defn
+class InstanceCommand:
+    """CREATE_INSTANCE, UPDATE_INSTANCE or DELETE_INSTANCE; the workflow ID is the command ID."""
+
+    def __init__(self) -> None:
+        self._committed: CommandResult | None = None
+        self._asked_early = False
+        self._steps: list[StepReport] = []
+        self._handed_over: dict[str, str] = {}
+
+    @workflow.run
+    async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
+        try:
+            accepted = _accepted(command)
+        except InputInvalid as error:
+            self._committed = _refused(error)
+            return self._committed
+        story = asyncio.create_task(self._story(accepted))
+        try:
+            return await asyncio.shield(story)
+        except asyncio.CancelledError:
+            # A cancellation cannot undo what may be written already: an accepted command goes on to its one end.
+            return await story
+
+    @workflow.update
+    async def accepted(self) -> CommandResult:
+        """Answer as soon as the event is persisted, before it is published and projected."""
+        self._asked_early = True
+        await workflow.wait_condition(lambda: self._committed is not None)
+        assert self._committed is not None
+        return self._committed
+
+    async def _story(self, command: Command) -> CommandResult:
+        report = await self._commit(command)
+        self._committed = report.result
+        if self._asked_early:
+            # Ends this workflow task, which carries the answer; the local activity ahead would hold it back.
+            await workflow.sleep(timedelta(milliseconds=1))
+        await self._deliver(command, report)
+        self._show(command, report.result)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return report.result
+
+    async def _commit(self, command: Command) -> CommitReport:
+        request = CommitRequest(
+            command=command.model_dump(mode="json", exclude_none=True),
+            occurred_at=rfc3339(workflow.now()),
+            publish=not self._asked_early,
+        )
+        summary = f"claim, allocate, record, persist, publish {command.aggregate_id}"
+        try:
+            report = await workflow.execute_local_activity_method(
+                CommandActivities.commit_command,
+                request,
+                start_to_close_timeout=policies.QUICK_COMMIT_TIMEOUT,
+                retry_policy=policies.ONCE,
+                summary=summary,
+            )
+        except ActivityError as error:
+            self._hand_over(command, {"commit": str(error.cause)})
+            report = await workflow.execute_activity_method(
+                CommandActivities.commit_command,
+                request,
+                start_to_close_timeout=policies.STEP_TIMEOUT,
+                retry_policy=policies.UNTIL_DONE,
+                summary=summary,
+            )
+            self._handed_over.clear()
+        self._steps += report.steps
+        return report
+
+    async def _deliver(self, command: Command, report: CommitReport) -> None:
+        request = self._delivery(command, report)
+        try:
+            delivered = await workflow.execute_local_activity_method(
+                CommandActivities.deliver_event,
+                request,
+                start_to_close_timeout=policies.QUICK_DELIVERY_TIMEOUT,
+                retry_policy=policies.ONCE,
+                summary=f"project, complete {command.aggregate_id}",
+            )
+            self._steps += delivered.steps
+            failures = delivered.failures
+        except ActivityError as error:
+            left = ("project",) if report.published else ("publish", "project")
+            failures = dict.fromkeys(left if report.result.outcome is Outcome.APPLIED else (), str(error.cause))
+            failures = failures or {"complete": str(error.cause)}
+        if failures:
+            self._hand_over(command, failures)
+            await asyncio.gather(*(self._take_over(name, request) for name in failures if name != "complete"))
+            await self._take_over("complete", self._delivery(command, report))
+
+    async def _take_over(self, name: str, request: DeliverRequest) -> None:
+        """Do one step as an activity that people can see, for as long as it takes."""
+        self._steps += await workflow.execute_activity_method(
+            _TAKEN_OVER[name],
+            request,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"{name} {request.result.aggregate_id} {request.result.sequence_number or ''}",
+        )
+        self._handed_over.pop(name, None)
+
+    def _delivery(self, command: Command, report: CommitReport) -> DeliverRequest:
+        return DeliverRequest(
+            command_type=command.command_type,
+            result=report.result,
+            published=report.published,
+            steps=self._steps,
+        )
+
+    def _hand_over(self, command: Command, failures: dict[str, str]) -> None:
+        self._handed_over = dict(failures)
+        workflow.set_current_details(checklist(str(command.aggregate_id), self._steps, self._handed_over))
+        workflow.upsert_search_attributes(_identity(command))
+
+    def _show(self, command: Command, result: CommandResult) -> None:
+        workflow.set_current_details(checklist(outcome_line(result), self._steps, self._handed_over))
+        updates = [*_identity(command), COMMAND_OUTCOME.value_set(result.outcome)]
+        if result.sequence_number:
+            updates.append(SEQUENCE_NUMBER.value_set(result.sequence_number))
+        workflow.upsert_search_attributes(updates)
+
+
+_TAKEN_OVER = {
+    "publish": CommandActivities.publish_event,
+    "project": CommandActivities.project_event,
+    "complete": CommandActivities.complete_command,
+}
+
+
+def _accepted(argument: Any) -> Command:
+    """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
+    command = parse_command(_decoded(argument))
+    workflow_id = workflow.info().workflow_id
+    if command.command_id != workflow_id:
+        raise InputInvalid(
+            f"command {command.command_id}: expected the workflow ID to be the command ID, found {workflow_id[:140]}; "
+            "start it with id=command_id, or it would not be exactly once"
+        )
+    return command
+
+
+def _decoded(argument: Any) -> Any:
+    if not isinstance(argument, RawValue):
+        raise InputInvalid("command: expected one JSON object as the only argument of the workflow")
+    try:
+        return workflow.payload_converter().from_payload(argument.payload)
+    except Exception as error:
+        encoding = argument.payload.metadata.get("encoding", b"")[:40]
+        raise InputInvalid(
+            f"command: expected a JSON object, found an unreadable payload ({encoding!r}): {error}"
+        ) from error
+
+
+def _refused(error: InputInvalid) -> CommandResult:
+    rejection = Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
+    return CommandResult(
+        command_id=workflow.info().workflow_id, command_hash=None, outcome=Outcome.REJECTED, rejection=rejection
+    )
+
+
+def _identity(command: Command) -> list[SearchAttributeUpdate[Any]]:
+    """Return the search attributes that say what a command is about, less those its starter has set already."""
+    wanted = {
+        DB_NAME: command.db_name,
+        CLASS_ID: command.class_id,
+        AGGREGATE_ID: str(command.aggregate_id),
+        COMMAND_TYPE: str(command.command_type),
+    }
+    present = workflow.info().typed_search_attributes
+    return [key.value_set(value) for key, value in wanted.items() if present.get(key) != value]

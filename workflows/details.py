@@ -1,0 +1,23 @@
+"""What the Web UI shows of a running or finished command, in Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+from factline.domain.results import CommandResult
+from factline.pipeline.trace import StepReport
+
+
+def checklist(title: str, steps: Sequence[StepReport], pending: Mapping[str, str]) -> str:
+    """Return the steps done with their times, and those handed over with the reason why they take longer."""
+    done = [f"- [x] **{step.name}** {step.duration_ms:.1f} ms: {step.note}  \n  `{step.at}`" for step in steps]
+    waiting = [
+        f"- [ ] **{name}** is tried again until it succeeds; see Pending Activities. First failure: {reason}"
+        for name, reason in pending.items()
+    ]
+    return "\n".join([f"### {title}", "", *done, *waiting])
+
+
+def outcome_line(result: CommandResult) -> str:
+    """Return what a command came to in one line."""
+    if result.rejection:
+        return f"REJECTED {result.rejection.code}: {result.rejection.message}"
+    return f"{result.outcome} {result.aggregate_id} version {result.sequence_number}"

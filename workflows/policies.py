@@ -1,0 +1,22 @@
+"""Every time-out and retry policy, named. Units are in the values (timedelta)."""
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+#: One quick attempt at the whole commit. Waiting for a busy aggregate's turn counts too.
+QUICK_COMMIT_TIMEOUT = timedelta(seconds=5)
+#: One quick attempt at delivery; each of its steps has a shorter one of its own (``QUICK_ATTEMPT_S``).
+QUICK_DELIVERY_TIMEOUT = timedelta(seconds=6)
+#: A step that does not succeed quickly is not repeated in place but handed over, where people can see it.
+ONCE = RetryPolicy(maximum_attempts=1)
+
+#: One attempt of a handed-over step.
+STEP_TIMEOUT = timedelta(seconds=20)
+#: For as long as the outage lasts: nothing that was accepted is given up.
+UNTIL_DONE = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+    maximum_attempts=0,
+)
