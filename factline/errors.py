@@ -11,13 +11,15 @@
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
-    └── CommandUnknown           no store and no workflow knows this command ID
+    ├── CommandUnknown           no store and no workflow knows this command ID
+    └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
 
 The code is the class name. It is also the ``ApplicationError`` type in Temporal, the log field, the metric label and
 the heading in ``docs/errors.md``. ``StoreUnavailable`` is the only one worth repeating unchanged.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 
 class FactlineError(Exception):
@@ -59,11 +61,18 @@ class StoreUnavailable(FactlineError):
 
     def __init__(self, store: str, doing: str, cause: object) -> None:
         super().__init__(
-            f"{store} gave no usable answer to {doing}: {cause}. Will be tried again; is the server up?",
+            f"{store} gave no usable answer to {doing}: {cause}; is it up? It is safe to try again",
             store=store,
             doing=doing,
             cause=str(cause),
         )
+
+    @classmethod
+    def of_all(cls, errors: Sequence["StoreUnavailable"]) -> Self:
+        """Return one error that names every server which gave no answer."""
+        stores = " and ".join(str(error.details["store"]) for error in errors)
+        doings = dict.fromkeys(str(error.details["doing"]) for error in errors)
+        return cls(stores, ", ".join(doings), "; ".join(str(error.details["cause"]) for error in errors))
 
 
 class StoreUnsafe(FactlineError):
@@ -80,3 +89,7 @@ class NotYetVisible(FactlineError):
 
 class CommandUnknown(FactlineError):
     """No store and no workflow knows this command ID."""
+
+
+class CommandFailed(FactlineError):
+    """A command's workflow was terminated, or ended by a defect, without a result."""

@@ -8,6 +8,12 @@ from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
 
 from workflows.command import InstanceCommand
 
@@ -15,15 +21,35 @@ WORKFLOWS = (InstanceCommand,)
 
 
 class AnsweringPayloadConverter(PydanticPayloadConverter):
-    """Leaves undecoded what nobody gave a type for, such as the surplus arguments of a workflow.
+    """Leaves undecoded what comes as several values without types, as the surplus arguments of a workflow do.
 
     Decoding them would fail the workflow task for ever where one is unreadable; undecoded, they are refused with an
-    answer.
+    answer. A single value, such as a result, is decoded as ever.
     """
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
-        return super().from_payloads(payloads, type_hints or [RawValue] * len(payloads))
+        if type_hints is None and len(payloads) > 1:
+            type_hints = [RawValue] * len(payloads)
+        return super().from_payloads(payloads, type_hints)
+
+
+class _OneArgument(WorkflowInboundInterceptor):
+    """Starts a command that was given several arguments as one that was given none, which is then refused."""
+
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 - the SDK's name
+        if input.type in WORKFLOWS and len(input.args) > 1:
+            input.args = []
+        return await super().execute_workflow(input)
+
+
+class AnsweringInterceptor(Interceptor):
+    """Sees to it that a command with too many arguments is answered, too."""
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:  # noqa: A002
+        return _OneArgument
 
 
 data_converter = DataConverter(payload_converter_class=AnsweringPayloadConverter)
-factline_plugin = SimplePlugin("factline", data_converter=data_converter, workflows=WORKFLOWS)
+factline_plugin = SimplePlugin(
+    "factline", data_converter=data_converter, interceptors=[AnsweringInterceptor()], workflows=WORKFLOWS
+)

@@ -72,8 +72,7 @@ class Stores:
             elif outcome is not None:
                 raise outcome
         if silent:
-            stores = " and ".join(str(error.details["store"]) for error in silent)
-            raise StoreUnavailable(stores, "connecting", "; ".join(str(error.details["cause"]) for error in silent))
+            raise StoreUnavailable.of_all(silent)
 
     async def close(self) -> None:
         """Close every connection."""

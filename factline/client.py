@@ -1,0 +1,312 @@
+"""What an application imports: submit commands, ask what became of them, read instances and their history."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Self
+from uuid import UUID
+
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from factline import connection
+from factline.domain.commands import Command, CommandType
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId, check_command_id
+from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from factline.domain.tokens import read_token
+from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYetVisible, StoreUnavailable, StoreUnsafe
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.receipts import Receipts
+from factline.ports import CommandStatus, Document, Stage
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME, InstanceCommand
+
+ACCEPTED_UPDATE_ID = "accepted"
+POLL_S = 0.02
+POLL_S_MAX = 0.5
+EVENTS_PER_READ = 64
+
+__all__ = ["Command", "CommandResult", "CommandStatus", "CommandType", "Event", "Factline", "new_command_id"]
+
+
+def new_command_id() -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7): unique, and sorted by the time at which it was made."""
+    milliseconds = time.time_ns() // 1_000_000
+    bits = (
+        (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    )
+    return str(UUID(int=bits))
+
+
+class Factline:
+    """One client of an installation. It reaches for a server only when a call needs it.
+
+    ``temporal``: a connected client of the caller's own; else the standard Temporal environment says where it is.
+    """
+
+    def __init__(self, stores: Stores, settings: Settings, *, temporal: Client | None = None) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._temporal = temporal
+        self._connecting = asyncio.Lock()
+        ports = stores.ports
+        self._receipts = Receipts(records=ports.records, log=ports.event_log)
+        self._reader = LogReader(
+            log=ports.event_log,
+            snapshots=ports.snapshots,
+            cache=StateCache(aggregates_max=settings.cached_aggregates_max),
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None, *, temporal: Client | None = None) -> AsyncIterator[Self]:
+        """Open a client for the length of a block; raises SettingsInvalid."""
+        settings = settings or Settings.from_environment()
+        async with await Stores.connect(settings) as stores:
+            yield cls(stores, settings, temporal=temporal)
+
+    async def submit(self, command: Command, *, early: bool = False) -> CommandResult:
+        """Run the command and return its result; a command ID that was used before gives its first result.
+
+        ``early``: return as soon as the event is persisted, before it is published and projected. Whoever stops
+        waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
+        CommandFailed.
+        """
+        try:
+            result = await (self._persisted(command) if early else (await self.start(command)).result())
+        except WorkflowAlreadyStartedError:
+            result = await self.result(command.command_id)
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
+                message = (
+                    f"Temporal refused to start the command: {error.message}; has a worker run there yet? The first"
+                )
+                raise StoreUnsafe(f"{message} one adds the search attributes that commands need") from error
+            raise self._unavailable("submitting", error) from error
+        except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
+            raise _failed(command.command_id, error) from error
+        return await self._own_or_refused(command, result)
+
+    async def start(self, command: Command) -> WorkflowHandle[InstanceCommand, CommandResult]:
+        """Start the command, or attach to it, and return its workflow's handle without waiting for the result.
+
+        Raises WorkflowAlreadyStartedError if it came to its end before, and RPCError.
+        """
+        temporal = await self._connected()
+        return await temporal.start_workflow(
+            InstanceCommand.run,
+            command,
+            id=command.command_id,
+            task_queue=self._settings.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=search_attributes(command),
+            static_summary=summary(command),
+        )
+
+    async def result(self, command_id: str) -> CommandResult:
+        """Wait for a command's end and return its result.
+
+        Asks Temporal first, then the records in S3, which know it for ever. Raises CommandUnknown, StoreUnavailable,
+        CommandFailed.
+        """
+        check_command_id(command_id)
+        temporal = await self._connected()
+        try:
+            return await temporal.get_workflow_handle_for(InstanceCommand.run, command_id).result()
+        except WorkflowFailureError as error:
+            raise _failed(command_id, error) from error
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise self._unavailable("waiting for a result", error) from error
+        record = await self._receipts.last_record(command_id)
+        result = await self._receipts.result(record) if record else None
+        if result is None:
+            raise _unknown(command_id)
+        return result
+
+    async def status(self, command_id: str) -> CommandStatus:
+        """Return how far a command has come: from Redis, else its records in S3, else Temporal.
+
+        Raises CommandUnknown, StoreUnavailable.
+        """
+        check_command_id(command_id)
+        status = await self._remembered(command_id)
+        if status:
+            return status
+        record = await self._receipts.last_record(command_id)
+        if record:
+            result = await self._receipts.result(record)
+            reached = Stage.REJECTED if record.rejection else Stage.PERSISTED if result else Stage.ACCEPTED
+            return CommandStatus(
+                command_id=command_id,
+                command_hash=record.command_hash,
+                command_type=record.command["command_type"],
+                aggregate_id=record.aggregate_id,
+                stage=reached,
+                history=((Stage.ACCEPTED, record.occurred_at),),
+                result=result,
+            )
+        return await self._started(command_id)
+
+    async def get(
+        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = 10.0
+    ) -> Document | None:
+        """Return an instance's document, tombstones included, or None if there is none.
+
+        ``token``: a consistency token; the answer is at or beyond what it names. Raises NotYetVisible after
+        ``deadline_s``, TokenInvalid, StoreUnavailable.
+        """
+        wanted = read_token(token).get(str(aggregate_id), 0) if token else 0
+        pause_s, until_s = POLL_S, time.monotonic() + deadline_s
+        while True:
+            document = await self._stores.ports.documents.read(aggregate_id)
+            found = document.sequence_number if document else 0
+            if found >= wanted:
+                return document
+            if time.monotonic() + pause_s > until_s:
+                raise NotYetVisible(
+                    f"aggregate {aggregate_id}: expected its document at version {wanted} within {deadline_s:g} s, "
+                    f"found {found}; read again later, or look for its command in the Web UI",
+                    expected_version=wanted,
+                    found_version=found,
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, POLL_S_MAX)
+
+    async def history(self, aggregate_id: AggregateId, *, after: int = 0) -> AsyncIterator[Event]:
+        """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""
+        head = await self._stores.ports.event_log.head(aggregate_id, after=after)
+        for start in range(after + 1, head + 1, EVENTS_PER_READ):
+            numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
+            for event in await self._reader.events(aggregate_id, numbers):
+                yield event
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._temporal is None:
+                self._temporal = await connection.connect()
+            return self._temporal
+
+    async def _persisted(self, command: Command) -> CommandResult:
+        temporal = await self._connected()
+        starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
+            InstanceCommand.run,
+            command,
+            id=command.command_id,
+            task_queue=self._settings.task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=search_attributes(command),
+            static_summary=summary(command),
+        )
+        return await temporal.execute_update_with_start_workflow(
+            InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
+        )
+
+    async def _own_or_refused(self, command: Command, result: CommandResult) -> CommandResult:
+        """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
+        if result.command_hash == command.hash:
+            return result
+        record = await self._receipts.last_record(command.command_id)
+        if record and record.command_hash == command.hash:  # another content came later, when Temporal had forgotten
+            recorded = await self._receipts.result(record)
+            if recorded:
+                return recorded
+        first = record.command_hash if record else result.command_hash
+        return CommandResult(
+            command_id=command.command_id,
+            command_hash=command.hash,
+            outcome=Outcome.REJECTED,
+            aggregate_id=str(command.aggregate_id),
+            rejection=Rejection(
+                code=RejectionCode.COMMAND_ID_REUSED,
+                message=f"command {command.command_id}: was used before with other content (hash {first}, found "
+                f"{command.hash}); give the new command an ID of its own",
+                details={"expected_hash": first, "found_hash": command.hash},
+            ),
+        )
+
+    async def _remembered(self, command_id: str) -> CommandStatus | None:
+        try:
+            return await self._stores.ports.statuses.read(command_id)
+        except StoreUnavailable:
+            return None  # the log knows it as well, only less of its history
+
+    async def _started(self, command_id: str) -> CommandStatus:
+        """Return the status of a command of which only Temporal knows: accepted, or refused at the door."""
+        temporal = await self._connected()
+        handle = temporal.get_workflow_handle_for(InstanceCommand.run, command_id)
+        try:
+            described = await handle.describe(rpc_timeout=timedelta(seconds=10))
+            ended = described.status is WorkflowExecutionStatus.COMPLETED
+            result = await handle.result() if ended else None
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise _unknown(command_id) from error
+            raise self._unavailable("asking for a status", error) from error
+        attributes = described.typed_search_attributes
+        return CommandStatus(
+            command_id=command_id,
+            command_hash=(result and result.command_hash) or "",
+            command_type=attributes.get(COMMAND_TYPE, ""),
+            aggregate_id=attributes.get(AGGREGATE_ID, ""),
+            stage=Stage.REJECTED if result else Stage.ACCEPTED,
+            result=result,
+        )
+
+    def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+        address = self._temporal.service_client.config.target_host if self._temporal else "?"
+        return connection.unavailable(address, doing, error)
+
+
+def summary(command: Command) -> str:
+    """Return what the Web UI shows of a command in its list: distinct words first."""
+    return f"{command.command_type} {command.aggregate_id}"
+
+
+def search_attributes(command: Command) -> TypedSearchAttributes:
+    """Return what a command is found by in the Web UI."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(DB_NAME, command.db_name),
+            SearchAttributePair(CLASS_ID, command.class_id),
+            SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)),
+            SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
+        ]
+    )
+
+
+def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> FactlineError:
+    return CommandFailed(
+        f"command {command_id}: its workflow ended without a result: {error.cause}; look at it in the Web UI, and at "
+        "its status, which says whether its event was persisted",
+        command_id=command_id,
+    )
+
+
+def _unknown(command_id: str) -> CommandUnknown:
+    return CommandUnknown(
+        f"command {command_id}: no store and no workflow knows it; was it submitted to this installation?",
+        command_id=command_id,
+    )

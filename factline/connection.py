@@ -1,0 +1,79 @@
+"""Temporal: the connection that client and worker share, and what must be there before either can use it."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from factline.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
+from workflows.command import SEARCH_ATTRIBUTES
+from workflows.plugin import factline_plugin
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+CONNECT_TIMEOUT_S = 10.0
+RPC_TIMEOUT = timedelta(seconds=10)
+
+
+async def connect(*, runtime: Runtime | None = None) -> Client:
+    """Connect as the standard Temporal environment and profile say (``TEMPORAL_ADDRESS`` …).
+
+    Raises SettingsInvalid, and StoreUnavailable after ``CONNECT_TIMEOUT_S`` at most.
+    """
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise SettingsInvalid(f"Temporal's environment or profile: {error}; check TEMPORAL_* and its file") from error
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await Client.connect(**config, plugins=[factline_plugin], runtime=runtime)
+    except TimeoutError as error:
+        raise unavailable(config["target_host"], "connecting", f"none within {CONNECT_TIMEOUT_S:g} s") from error
+    except (RuntimeError, RPCError) as error:
+        raise unavailable(config["target_host"], "connecting", error) from error
+    except ValueError as error:
+        raise SettingsInvalid(f"TEMPORAL_ADDRESS {config['target_host']}: {error}; expected host:port") from error
+
+
+def unavailable(address: str, doing: str, cause: object) -> StoreUnavailable:
+    """Return the error for a Temporal that gave no usable answer."""
+    text = cause.message if isinstance(cause, RPCError) else cause
+    return StoreUnavailable(f"Temporal at {address}", doing, text)
+
+
+async def prepare(client: Client) -> None:
+    """See that the namespace is there, and add the search attributes that it lacks.
+
+    Raises StoreUnavailable, and StoreUnsafe where an attribute has another type or may not be added.
+    """
+    address = client.service_client.config.target_host
+    try:
+        listed = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
+        )
+        present = {**listed.system_attributes, **listed.custom_attributes}
+        wanted = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
+        others = {name for name, kind in wanted.items() if present.get(name, kind) != kind}
+        if others:
+            raise StoreUnsafe(
+                f"Temporal at {address}, namespace {client.namespace}: search attributes {', '.join(sorted(others))} "
+                "exist with another type than ours; use another namespace"
+            )
+        missing = {name: kind for name, kind in wanted.items() if name not in present}
+        if missing:
+            request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+            await client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return  # another worker was faster
+        if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.NOT_FOUND, RPCStatusCode.UNIMPLEMENTED):
+            raise StoreUnsafe(
+                f"Temporal at {address}, namespace {client.namespace}: {error.message}; check the namespace, and let "
+                f"its operator add the search attributes {', '.join(key.name for key in SEARCH_ATTRIBUTES)}"
+            ) from error
+        raise unavailable(address, "looking at the namespace", error) from error

@@ -1,0 +1,154 @@
+"""The composition root: connects to every server, puts the command path together, and runs it until told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.command import CommandActivities
+from activities.failures import FailureInterceptor
+from factline import connection
+from factline.errors import FactlineError, SettingsInvalid, StoreUnavailable
+from factline.pipeline.assembly import Pipeline, assemble
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.ports import Ports
+from factline.settings import Settings
+from factline.stores.opening import Stores
+
+#: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
+DRAIN_TIMEOUT = timedelta(seconds=25)
+COMMANDS_AT_ONCE_MAX = 200
+WORKFLOWS_CACHED_MAX = 2_000
+
+EXIT_FINE, EXIT_USAGE, EXIT_UNREACHABLE = 0, 2, 3
+
+log = structlog.get_logger("factline.worker")
+
+
+def new_worker(
+    client: Client, ports: Ports, pipeline: Pipeline, settings: Settings, *, after_step: AfterStep = nothing_after
+) -> Worker:
+    """Build a worker on open ports.
+
+    Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
+    found by the workflow tests, which run in it, and by replaying committed histories.
+    """
+    activities = CommandActivities(
+        committer=pipeline.committer, deliverer=pipeline.deliverer, statuses=ports.statuses, after_step=after_step
+    )
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        activities=[
+            activities.commit_command,
+            activities.deliver_event,
+            activities.publish_event,
+            activities.project_event,
+            activities.complete_command,
+        ],
+        interceptors=[FailureInterceptor()],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=WORKFLOWS_CACHED_MAX,
+        max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
+        max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
+        graceful_shutdown_timeout=DRAIN_TIMEOUT,
+    )
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Connect, make what is missing, and work until ``stopping`` is set.
+
+    Raises FactlineError before any work is taken: SettingsInvalid, StoreUnsafe, or one StoreUnavailable that names
+    every server which cannot be reached.
+    """
+    async with await Stores.connect(settings) as stores:
+        client = await _prepared(stores, settings)
+        pipeline = assemble(stores.ports, settings)
+        worker = new_worker(client, stores.ports, pipeline, settings, after_step=_crash_point(settings))
+        async with worker:
+            log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
+            await stopping.wait()
+            log.info("worker_draining", at_most_s=DRAIN_TIMEOUT.total_seconds())
+        await pipeline.documents.close()
+    log.info("worker_stopped")
+
+
+async def _prepared(stores: Stores, settings: Settings) -> Client:
+    async def temporal() -> Client:
+        client = await connection.connect(runtime=_runtime(settings))
+        await connection.prepare(client)
+        return client
+
+    outcomes = await asyncio.gather(temporal(), stores.prepare(), return_exceptions=True)
+    silent = [outcome for outcome in outcomes if isinstance(outcome, StoreUnavailable)]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, StoreUnavailable):
+            raise outcome
+    if silent:
+        raise StoreUnavailable.of_all(silent)
+    client, _ = outcomes
+    assert isinstance(client, Client)
+    return client
+
+
+def _runtime(settings: Settings) -> Runtime | None:
+    if settings.metrics_address is None:
+        return None
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=settings.metrics_address)))
+    except (RuntimeError, ValueError) as error:
+        raise SettingsInvalid(f"FACTLINE_METRICS_ADDRESS {settings.metrics_address}: {error}") from error
+
+
+def _crash_point(settings: Settings) -> AfterStep:
+    """Return what ends this very process after the step that a fault test named, as ``kill -9`` would."""
+    if settings.crash_after is None:
+        return nothing_after
+
+    async def crash(step: str) -> None:
+        if step == settings.crash_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
+
+
+async def _until_told(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await run(settings, stopping)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``factline-worker``; returns 0 after an orderly end, 2 for bad settings, 3 for a server out of reach."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given:
+        asked_help = given in (["--help"], ["-h"])
+        print(f"usage: factline-worker\n\n{__doc__}\nSettings come from the environment: docs/settings.md.")  # noqa: T201
+        return EXIT_FINE if asked_help else EXIT_USAGE
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        asyncio.run(_until_told(Settings.from_environment()))
+    except StoreUnavailable as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_UNREACHABLE
+    except FactlineError as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    return EXIT_FINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
