@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test clean
+.PHONY: help setup demo stop check test clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,6 +16,14 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 setup: $(VENV)/.installed ## a virtual environment with the project and its scripts
+
+demo: setup ## the main job on real input: starts the servers, runs it, leaves them up to look around
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m stack up
+	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo
+
+stop: setup ## end the servers that `make demo` started
+	$(BIN)/python -m stack down
 
 check: setup ## style, types, import contracts, fast tests
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -46,7 +47,16 @@ POLL_S = 0.02
 POLL_S_MAX = 0.5
 EVENTS_PER_READ = 64
 
-__all__ = ["Command", "CommandResult", "CommandStatus", "CommandType", "Event", "Factline", "new_command_id"]
+__all__ = [
+    "Command",
+    "CommandResult",
+    "CommandStatus",
+    "CommandType",
+    "Event",
+    "Factline",
+    "Submission",
+    "new_command_id",
+]
 
 
 def new_command_id() -> str:
@@ -56,6 +66,14 @@ def new_command_id() -> str:
         (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
     )
     return str(UUID(int=bits))
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What came of submitting a command. ``duplicate``: its ID had been used, and the result is the first one."""
+
+    result: CommandResult
+    duplicate: bool
 
 
 class Factline:
@@ -90,12 +108,17 @@ class Factline:
 
         ``early``: return as soon as the event is persisted, before it is published and projected. Whoever stops
         waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
-        CommandFailed.
+        StoreUnsafe, CommandFailed.
         """
+        return (await self.submission(command, early=early)).result
+
+    async def submission(self, command: Command, *, early: bool = False) -> Submission:
+        """Do as ``submit`` does, and say besides whether the command had come to its end before."""
+        duplicate = False
         try:
             result = await (self._persisted(command) if early else (await self.start(command)).result())
         except WorkflowAlreadyStartedError:
-            result = await self.result(command.command_id)
+            duplicate, result = True, await self.result(command.command_id)
         except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
                 message = (
@@ -105,7 +128,7 @@ class Factline:
             raise self._unavailable("submitting", error) from error
         except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
             raise _failed(command.command_id, error) from error
-        return await self._own_or_refused(command, result)
+        return Submission(await self._own_or_refused(command, result), duplicate)
 
     async def start(self, command: Command) -> WorkflowHandle[InstanceCommand, CommandResult]:
         """Start the command, or attach to it, and return its workflow's handle without waiting for the result.

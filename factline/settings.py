@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     snapshot_interval_events: int = Field(default=100, ge=2)
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
+    temporal_ui_url: str | None = None  # where the Temporal Web UI is, for the links that are printed
     crash_after: str | None = None  # for fault tests: the step after which the worker ends itself by SIGKILL
 
     @classmethod

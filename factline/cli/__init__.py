@@ -1,0 +1,11 @@
+"""What an operator types: ``factline submit|status|get|history|worker|demo``. May import everything but ``worker``.
+
+Tables for people on standard output, ``--json`` for programs, progress and errors on standard error.
+
+Exit codes: 0 fine; 1 findings (a command was rejected, nothing was found); 2 usage; 3 a server cannot be reached;
+4 partly done.
+"""
+
+from factline.cli.app import main
+
+__all__ = ["main"]

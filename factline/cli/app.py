@@ -1,0 +1,215 @@
+"""The commands of ``factline``."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from factline.cli import show
+from factline.cli.demo import run_demo
+from factline.cli.exits import Exit, errors, explained, fail
+from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
+from factline.cli.running import Answer, submit_with_progress
+from factline.client import Command, Event, Factline, new_command_id
+from factline.domain.commands import parse_command
+from factline.errors import InputInvalid
+from factline.ports import CommandStatus, Document, Stage
+
+CONCURRENCY = 32
+
+app = typer.Typer(
+    name="factline",
+    help="Submit commands, see what became of them, read what they made.",
+    epilog="Exit codes: 0 fine; 1 findings (rejected, not found); 2 usage; 3 a server is out of reach; 4 partly done.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@app.command()
+def submit(
+    action: Annotated[Action | None, typer.Argument(help="What to do with one instance.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="DB/CLASS[/INSTANCE]", help="Which instance.")] = None,
+    payload: Annotated[
+        str | None, typer.Option("--payload", "-p", help="A JSON object, or @FILE: all data, or a JSON Merge Patch.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Commands as JSON or NDJSON; - for standard input.")
+    ] = None,
+    command_id: Annotated[str | None, typer.Option("--id", help="The command ID; a new UUIDv7 if not given.")] = None,
+    expected_version: Annotated[
+        int | None, typer.Option(help="Refuse unless the instance is at this version (0: unknown yet).")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Who asks for it.")] = None,
+    early: Annotated[bool, typer.Option("--early", help="Return once persisted, before it is projected.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
+    as_json: AsJson = False,
+) -> None:
+    """Submit one command from arguments, or many from a file or standard input; safe to repeat with the same IDs."""
+    with explained():
+        if file is not None and (action or target or payload or command_id or expected_version is not None or actor):
+            raise InputInvalid("submit: expected either --file or one command from arguments, found both")
+        if file is not None:
+            commands, given_ids = read_commands(file)
+            if given_ids:
+                errors.print(f"{given_ids} without command_id got new ones: submitted again, they would act again.")
+        elif action is None or target is None:
+            raise InputInvalid("submit: expected create|update|delete DB/CLASS/INSTANCE, or --file FILE")
+        else:
+            db_name, class_id, instance_id = parse_target(target)
+            fields = {
+                "command_id": command_id or new_command_id(),
+                "command_type": f"{action.upper()}_INSTANCE",
+                "db_name": db_name,
+                "class_id": class_id,
+                "instance_id": instance_id,
+                "payload": parse_payload(payload),
+                "expected_version": expected_version,
+                "actor": actor,
+            }
+            commands = [parse_command({name: value for name, value in fields.items() if value is not None})]
+        answers = asyncio.run(_submit(commands, concurrency=concurrency, early=early))
+        _show_answers(answers, as_json=as_json)
+        sys.exit(_exit_of(answers))
+
+
+@app.command()
+def status(
+    command_id: Annotated[str, typer.Argument(metavar="COMMAND_ID")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the command has come to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a command has come, and its result."""
+    with explained():
+        found = asyncio.run(_status(command_id, wait=wait))
+        if as_json:
+            show.print_json(show.status_fields(found))
+        else:
+            show.output.print(show.status_view(found))
+        sys.exit(Exit.FINDINGS if found.stage is Stage.REJECTED else Exit.FINE)
+
+
+@app.command()
+def get(
+    target: Target,
+    token: Annotated[str | None, typer.Option(help="A consistency token: show me at least this.")] = None,
+    deadline_s: Annotated[float, typer.Option(min=0, help="How long to wait for the token.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show an instance as the read side has it; deleted and unknown ones end with exit code 1."""
+    with explained():
+        document = asyncio.run(_get(target, token=token, deadline_s=deadline_s))
+        if document is None or document.body["deleted"]:
+            was = "does not exist" if document is None else f"was deleted at version {document.sequence_number}"
+            if as_json:
+                show.print_json(dict(document.body) if document else None)
+            errors.print(f"{target} {was}", markup=False)
+            sys.exit(Exit.FINDINGS)
+        if as_json:
+            show.print_json(dict(document.body))
+        else:
+            show.output.print(show.document_view(document))
+
+
+@app.command()
+def history(
+    target: Target,
+    after: Annotated[int, typer.Option(min=0, help="Only events above this version.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show an aggregate's events as the log has them, verified."""
+    with explained():
+        events = asyncio.run(_history(target, after=after))
+        if as_json:
+            for event in events:
+                show.print_json(event.model_dump(mode="json"))
+        elif events:
+            show.output.print(show.history_view(events))
+        if not events:
+            errors.print(f"{target} has no events above version {after}", markup=False)
+            sys.exit(Exit.FINDINGS)
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker until it is told to stop (Ctrl-C, SIGTERM); it then ends what it has begun."""
+    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606 - this very interpreter, no shell
+
+
+@app.command()
+def demo(
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
+    as_json: AsJson = False,
+) -> None:
+    """Create every country of ISO 3166, update some, delete one, and show what came out; safe to repeat."""
+    with explained():
+        sys.exit(asyncio.run(run_demo(concurrency=concurrency, as_json=as_json)))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; ends the process with one of the exit codes."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        errors.print("interrupted; what was submitted goes on, submit it again to see its result")
+        sys.exit(130)
+    raise AssertionError("typer always exits")
+
+
+async def _submit(commands: Sequence[Command], *, concurrency: int, early: bool) -> list[Answer]:
+    async with Factline.connect() as factline:
+        return await submit_with_progress(factline, commands, concurrency=concurrency, early=early)
+
+
+async def _status(command_id: str, *, wait: bool) -> CommandStatus:
+    async with Factline.connect() as factline:
+        if wait:
+            await factline.result(command_id)
+        return await factline.status(command_id)
+
+
+async def _get(target: str, *, token: str | None, deadline_s: float) -> Document | None:
+    async with Factline.connect() as factline:
+        return await factline.get(parse_aggregate(target), token=token, deadline_s=deadline_s)
+
+
+async def _history(target: str, *, after: int) -> list[Event]:
+    async with Factline.connect() as factline:
+        return [event async for event in factline.history(parse_aggregate(target), after=after)]
+
+
+def _show_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
+    if as_json:
+        for answer in answers:
+            show.print_json(show.result_fields(answer))
+    elif len(answers) > 1:
+        show.output.print(show.answers_view(answers))
+        if not all(answer.applied for answer in answers):
+            show.output.print()
+            show.output.print(show.findings_view(answers))
+    elif answers[0].result:
+        show.output.print(show.pairs(show.result_rows(answers[0].result, duplicate=answers[0].duplicate)))
+    elif answers[0].error:
+        fail(answers[0].error)
+
+
+def _exit_of(answers: Sequence[Answer]) -> Exit:
+    failed = [answer.error for answer in answers if answer.error]
+    if failed:
+        return Exit.UNREACHABLE if len(failed) == len(answers) else Exit.PARTLY
+    return Exit.FINE if all(answer.applied for answer in answers) else Exit.FINDINGS

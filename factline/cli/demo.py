@@ -1,0 +1,230 @@
+"""The main job on real input: every country of ISO 3166 becomes a fact, and then one looks at what came out."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+from rich.console import Group
+from rich.json import JSON
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from factline.cli import show
+from factline.cli.exits import Exit, errors
+from factline.cli.running import Answer, submit_all, submit_with_progress
+from factline.client import Command, CommandType, Factline
+from factline.domain.canonical import parse_json
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.settings import Settings
+from factline.stores.kafka import Message, read_messages
+from factline.stores.opening import Stores
+
+DB_NAME, CLASS_ID = "iso3166", "Country"
+SHOWN = "BO"  # one that is created and updated
+DELETED = "AQ"  # nobody lives there who could object
+WORKER_READY_TIMEOUT_S = 60.0
+WORKER_STOP_TIMEOUT_S = 40.0
+
+
+def country_commands() -> list[Command]:
+    """Return the demo's commands: a CREATE for each country, an UPDATE where it has a common name, one DELETE.
+
+    Their IDs are always the same, so that a second run consists of duplicates only. Raises InputInvalid where
+    pycountry is not installed.
+    """
+    try:
+        import pycountry  # an extra of the demo only
+    except ImportError as error:
+        raise InputInvalid('the demo needs pycountry: pip install "factline[demo]"') from error
+    countries = sorted(pycountry.countries, key=lambda country: country.alpha_2)
+    created = [
+        _command(
+            CommandType.CREATE_INSTANCE, country.alpha_2, _fields(country, "name", "alpha_2", "alpha_3", "numeric")
+        )
+        for country in countries
+    ]
+    updated = [
+        _command(CommandType.UPDATE_INSTANCE, country.alpha_2, _fields(country, "common_name", "official_name", "flag"))
+        for country in countries
+        if hasattr(country, "common_name")
+    ]
+    return [*created, *updated, _command(CommandType.DELETE_INSTANCE, DELETED, {})]
+
+
+async def run_demo(*, concurrency: int, as_json: bool) -> Exit:
+    """Run a worker and all commands, and show what came out; returns FINDINGS if it is not what it should be."""
+    settings = Settings.from_environment()
+    commands = country_commands()
+    async with running_worker(), Factline.connect(settings) as factline, await Stores.connect(settings) as stores:
+        events_before = await _count_events(stores)
+        began = time.perf_counter()
+        answers = await submit_with_progress(factline, commands, concurrency=concurrency, title="ISO 3166")
+        took_s = time.perf_counter() - began
+        events = await _count_events(stores)
+        refusals = await submit_all(factline, _refused_commands(), concurrency=1)
+        if as_json:
+            for answer in (*answers, *refusals):
+                show.print_json(show.result_fields(answer))
+        else:
+            _print_answers(answers, refusals, took_s=took_s, events_before=events_before, events=events)
+            await _print_traces(factline, stores, settings)
+            _print_farewell(settings)
+        expected = len(
+            {(answer.result.aggregate_id, answer.result.sequence_number) for answer in answers if answer.result}
+        )
+        return Exit.FINE if all(answer.applied for answer in answers) and events == expected else Exit.FINDINGS
+
+
+@asynccontextmanager
+async def running_worker() -> AsyncIterator[None]:
+    """Run a worker process for the length of the block; raises StoreUnavailable with its own words if it ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "worker", stderr=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert process.stderr is not None
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(WORKER_READY_TIMEOUT_S):
+            while line := await process.stderr.readline():
+                lines.append(line.decode(errors="replace").rstrip())
+                if "worker_ready" in lines[-1]:
+                    break
+            else:
+                raise StoreUnavailable(
+                    "the worker", "starting", "\n".join(lines[-5:]) or f"exit {await process.wait()}"
+                )
+        reading = asyncio.create_task(_drain(process.stderr))
+        try:
+            yield
+        finally:
+            reading.cancel()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.communicate(), WORKER_STOP_TIMEOUT_S)
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    """Pass on what the worker warns of."""
+    while line := await stream.readline():
+        errors.print(Text(line.decode(errors="replace").rstrip(), style="dim"))
+
+
+def _command(command_type: CommandType, code: str, payload: dict[str, Any]) -> Command:
+    return Command(
+        command_id=f"iso3166-{command_type.removesuffix('_INSTANCE').lower()}-{code}",
+        command_type=command_type,
+        db_name=DB_NAME,
+        class_id=CLASS_ID,
+        instance_id=code,
+        payload=payload,
+        actor="demo",
+    )
+
+
+def _fields(country: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(country, name) for name in names if hasattr(country, name)}
+
+
+def _refused_commands() -> list[Command]:
+    again = _command(CommandType.CREATE_INSTANCE, SHOWN, {"name": "Another"})
+    return [again.model_copy(update={"command_id": f"iso3166-create-{SHOWN}-again"}), again]
+
+
+async def _count_events(stores: Stores) -> int:
+    """Count the events of the demo's class as they lie in S3."""
+    prefix, after, count, more = f"events/{DB_NAME}/{CLASS_ID}/", "", 0, True
+    while more:
+        keys, more = await stores.bucket.list_after(prefix, after)
+        count += len(keys)
+        after = keys[-1] if keys else after
+    return count
+
+
+def _print_answers(
+    answers: Sequence[Answer], refusals: Sequence[Answer], *, took_s: float, events_before: int, events: int
+) -> None:
+    duplicates = sum(answer.duplicate for answer in answers)
+    created = sum(answer.duplicate for answer in answers if answer.command.command_type is CommandType.CREATE_INSTANCE)
+    show.output.print(Rule("commands"))
+    show.output.print(show.answers_view(answers))
+    show.output.print(
+        f"\n{len(answers)} commands in {took_s:.1f} s, {len(answers) / took_s:.0f}/s; "
+        f"{duplicates} duplicates ({created} of them countries), answered with their first results.\n"
+        f"Events in S3: {events_before} before, {events} after."
+    )
+    if any(not answer.applied for answer in answers):
+        show.output.print(show.findings_view(answers))
+    show.output.print("\nTwo that are refused: a country that exists, and a command ID used before with other content.")
+    show.output.print(show.findings_view(refusals))
+
+
+async def _print_traces(factline: Factline, stores: Stores, settings: Settings) -> None:
+    aggregate_id = AggregateId.of(DB_NAME, CLASS_ID, SHOWN)
+    command_id = f"iso3166-update-{SHOWN}"
+    status, document, messages = await asyncio.gather(
+        factline.status(command_id), factline.get(aggregate_id), read_messages(settings, aggregate_id)
+    )
+    last = status.result.sequence_number if status.result else 1
+    key = f"events/{aggregate_id}/{last:020d}.json"
+    stored = await stores.bucket.get(key)
+    show.output.print(Rule("its last event in S3"))
+    show.output.print(f"{settings.s3_bucket}/{settings.s3_prefix}{key}", soft_wrap=True)
+    if stored:
+        show.output.print(JSON.from_data(parse_json(stored.body, where=key), ensure_ascii=False), soft_wrap=True)
+        show.output.print(f"metadata: {dict(stored.metadata)}", style="dim")
+    show.output.print(Rule(f"its messages on Kafka: {settings.instance_topic}"))
+    show.output.print(_messages_view(messages))
+    show.output.print(Rule("its document in Elasticsearch"))
+    show.output.print(show.document_view(document) if document else "none")
+    show.output.print(Rule("the status of its last command"))
+    show.output.print(show.status_view(status))
+
+
+def _messages_view(messages: Sequence[Message]) -> Group:
+    shown = []
+    for message in messages:
+        where = f"partition {message.partition}, offset {message.offset}, key {message.key.decode()}"
+        headers = [(name, value.decode()) for name, value in message.headers]
+        value = ("value", f"{len(message.value)} bytes, the same as in S3")
+        shown.append(Group(where, Padding(show.pairs([*headers, value]), (0, 0, 0, 2))))
+    return Group(*shown)
+
+
+def _print_farewell(settings: Settings) -> None:
+    ui = settings.temporal_ui_url
+    rows: list[tuple[str, Any]] = []
+    if ui:
+        workflows = f"{ui}/namespaces/{os.environ.get('TEMPORAL_NAMESPACE', 'default')}/workflows"
+        query = quote(f'DbName="{DB_NAME}"', safe="")
+        rows += [
+            ("Web UI: all commands", f"{workflows}?query={query}"),
+            ("Web UI: this one", f"{workflows}/iso3166-update-{SHOWN}"),
+        ]
+    shell = _shell_prefix()
+    rows += [
+        ("its history", f"{shell}factline history {DB_NAME}/{CLASS_ID}/{SHOWN}"),
+        ("a worker", f"{shell}factline worker"),
+        ("a command of yours", f'{shell}factline submit create shop/Product/p1 -p \'{{"name": "Lamp"}}\''),
+        ("again", "make demo"),
+        ("stop the servers", "make stop"),
+    ]
+    show.output.print(Rule("look further"))
+    rows.insert(0, ("in your shell", f'eval "$({shell}python -m stack env)"'))
+    show.output.print("The servers still run.")
+    for name, text in rows:
+        show.output.print(Text(f"{name:<21} ", style="dim").append(text, style="default"), soft_wrap=True)
+
+
+def _shell_prefix() -> str:
+    """Return how this installation's scripts are called from here: ``.venv/bin/`` or nothing."""
+    here = os.path.relpath(sys.prefix)
+    return f"{here}/bin/" if sys.prefix != sys.base_prefix and not here.startswith("..") else ""

@@ -1,0 +1,48 @@
+"""Exit codes, and which error means which."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import NoReturn
+
+from rich.console import Console
+
+from factline.errors import CommandUnknown, FactlineError, InputInvalid, NotYetVisible, StoreUnavailable, StoreUnsafe
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class Exit(IntEnum):
+    FINE = 0
+    FINDINGS = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    PARTLY = 4
+
+
+def exit_for(error: FactlineError) -> Exit:
+    """Return the exit code that an error means to a script."""
+    if isinstance(error, InputInvalid):
+        return Exit.USAGE
+    if isinstance(error, StoreUnavailable | StoreUnsafe):
+        return Exit.UNREACHABLE
+    if isinstance(error, CommandUnknown | NotYetVisible):
+        return Exit.FINDINGS
+    return Exit.PARTLY
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the program with a clear line for every error of ours."""
+    try:
+        yield
+    except FactlineError as error:
+        fail(error)
+
+
+def fail(error: FactlineError) -> NoReturn:
+    """Say what is wrong and end."""
+    errors.print(f"[bold red]error[/] {error.code}:", end=" ")
+    errors.print(error.message, markup=False)
+    sys.exit(exit_for(error))

@@ -1,0 +1,103 @@
+"""Submitting many commands at once, in order where they are about the same aggregate."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from factline.cli.exits import errors
+from factline.client import Command, CommandResult, Factline
+from factline.domain.identifiers import AggregateId
+from factline.domain.results import Outcome
+from factline.errors import FactlineError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one command: its result, or the error that kept us from it. ``latency_ms``: as seen from here."""
+
+    command: Command
+    result: CommandResult | None
+    error: FactlineError | None
+    duplicate: bool
+    latency_ms: float
+
+    @property
+    def outcome(self) -> str:
+        if self.result is None:
+            return self.error.code if self.error else ""
+        return self.result.rejection.code if self.result.rejection else self.result.outcome
+
+    @property
+    def applied(self) -> bool:
+        return self.result is not None and self.result.outcome is Outcome.APPLIED
+
+
+async def submit_all(
+    factline: Factline,
+    commands: Sequence[Command],
+    *,
+    concurrency: int,
+    early: bool = False,
+    answered: Callable[[Answer], None] = lambda _: None,
+) -> list[Answer]:
+    """Submit all commands, ``concurrency`` of them at a time, and return their answers in the same order.
+
+    Commands about one aggregate go one after the other, as they were given.
+    """
+    free = asyncio.Semaphore(concurrency)
+    answers: dict[int, Answer] = {}
+
+    async def follow(indices: list[int]) -> None:
+        for index in indices:
+            async with free:
+                answers[index] = await _answer(factline, commands[index], early=early)
+            answered(answers[index])
+
+    by_aggregate: dict[AggregateId, list[int]] = {}
+    for index, command in enumerate(commands):
+        by_aggregate.setdefault(command.aggregate_id, []).append(index)
+    async with asyncio.TaskGroup() as group:
+        for indices in by_aggregate.values():
+            group.create_task(follow(indices))
+    return [answers[index] for index in range(len(commands))]
+
+
+async def submit_with_progress(
+    factline: Factline, commands: Sequence[Command], *, concurrency: int, early: bool = False, title: str = "commands"
+) -> list[Answer]:
+    """Submit all, with a progress bar on standard error where there is more than one."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[counts]}"),
+    )
+    counts = {"applied": 0, "duplicates": 0, "rejected": 0, "failed": 0}
+    with Progress(*columns, console=errors, disable=len(commands) == 1 or not errors.is_terminal) as progress:
+        task = progress.add_task(title, total=len(commands), counts="")
+
+        def answered(answer: Answer) -> None:
+            counts["failed"] += answer.error is not None
+            counts["duplicates"] += answer.duplicate
+            counts["applied"] += answer.applied and not answer.duplicate
+            counts["rejected"] += answer.error is None and not answer.applied and not answer.duplicate
+            shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            progress.update(task, advance=1, counts=shown)
+
+        return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
+
+
+async def _answer(factline: Factline, command: Command, *, early: bool) -> Answer:
+    began = time.perf_counter()
+    result, error, duplicate = None, None, False
+    try:
+        submission = await factline.submission(command, early=early)
+        result, duplicate = submission.result, submission.duplicate
+    except FactlineError as found:
+        error = found
+    return Answer(command, result, error, duplicate, latency_ms=(time.perf_counter() - began) * 1000)

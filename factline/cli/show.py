@@ -1,0 +1,133 @@
+"""How things look on a terminal, and as JSON."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console, Group
+from rich.json import JSON
+from rich.table import Table
+from rich.text import Text
+
+from factline.cli.running import Answer
+from factline.domain.events import Event
+from factline.domain.results import CommandResult
+from factline.ports import CommandStatus, Document
+
+output = Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON, for programs."""
+    output.print(json.dumps(value, ensure_ascii=False), soft_wrap=True, markup=False, highlight=False)
+
+
+def result_fields(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON: the contract's result, or the error."""
+    if answer.result is None:
+        error = answer.error
+        found = {"code": error.code, "message": error.message} if error else {}
+        return {"command_id": answer.command.command_id, "error": found}
+    return answer.result.model_dump(mode="json") | {"duplicate": answer.duplicate}
+
+
+def status_fields(status: CommandStatus) -> dict[str, Any]:
+    """Return a status as JSON."""
+    fields = asdict(status)
+    fields["history"] = [{"stage": stage, "at": at} for stage, at in status.history]
+    fields["result"] = status.result.model_dump(mode="json") if status.result else None
+    return fields
+
+
+def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
+    """Return names and values side by side."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None and value != "":
+            table.add_row(name, Text(value) if isinstance(value, str) else value)
+    return table
+
+
+def result_rows(result: CommandResult, *, duplicate: bool = False) -> list[tuple[str, Any]]:
+    """Return a result for ``pairs``."""
+    rejection = result.rejection
+    return [
+        ("command", result.command_id),
+        ("outcome", _outcome(result) + (", answered before: this is the first result" if duplicate else "")),
+        ("reason", rejection.message if rejection else None),
+        ("aggregate", result.aggregate_id),
+        ("version", str(result.sequence_number) if result.sequence_number else None),
+        ("event", result.event_id),
+        ("token", result.consistency_token),
+    ]
+
+
+def status_view(status: CommandStatus) -> Table:
+    """Return a status for people."""
+    times = "\n".join(f"{stage:<10} {at}" for stage, at in status.history)
+    rows = [
+        ("command", status.command_id),
+        ("type", status.command_type),
+        ("stage", str(status.stage)),
+        ("reached", times),
+    ]
+    rest = result_rows(status.result)[1:] if status.result else [("aggregate", status.aggregate_id)]
+    return pairs([*rows, *rest])
+
+
+def document_view(document: Document) -> Group:
+    """Return a document for people."""
+    body = dict(document.body)
+    data = body.pop("data")
+    rows = [(name, json.dumps(value) if not isinstance(value, str) else value) for name, value in body.items()]
+    return Group(pairs(rows), Text("data", style="dim"), JSON.from_data(data, ensure_ascii=False))
+
+
+def history_view(events: Sequence[Event]) -> Table:
+    """Return events for people, the oldest first."""
+    table = Table("version", "event", "occurred at", "command", "actor", "data", box=None, pad_edge=False)
+    for event in events:
+        data = Text(json.dumps(event.data, ensure_ascii=False), overflow="ellipsis", no_wrap=True)
+        table.add_row(
+            str(event.sequence_number), event.event_type, event.occurred_at, event.command_id, event.actor, data
+        )
+    return table
+
+
+def answers_view(answers: Sequence[Answer]) -> Table:
+    """Return what came of many commands: by type and outcome, how many, how many were duplicates, how fast."""
+    table = Table("command type", "outcome", box=None, pad_edge=False)
+    for name in ("commands", "duplicates", "p50 ms", "p99 ms"):
+        table.add_column(name, justify="right")
+    groups: defaultdict[tuple[str, str], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.command.command_type, answer.outcome].append(answer)
+    for (command_type, outcome), members in groups.items():
+        latencies = sorted(answer.latency_ms for answer in members)
+        p99 = latencies[min(len(latencies) - 1, round(len(latencies) * 0.99))]
+        duplicates = sum(answer.duplicate for answer in members)
+        p50 = statistics.median(latencies)
+        table.add_row(command_type, outcome, str(len(members)), str(duplicates), f"{p50:.0f}", f"{p99:.0f}")
+    return table
+
+
+def findings_view(answers: Sequence[Answer], *, rows_max: int = 20) -> Group:
+    """Return the commands that were not applied, and why."""
+    findings = [answer for answer in answers if not answer.applied]
+    shown: list[Text] = []
+    for answer in findings[:rows_max]:
+        rejection = answer.result.rejection if answer.result else None
+        reason = rejection.message if rejection else answer.error.message if answer.error else ""
+        shown.append(Text.assemble((answer.outcome, "bold"), f"  {answer.command.command_id}\n  ", (reason, "dim")))
+    if len(findings) > rows_max:
+        shown.append(Text(f"… and {len(findings) - rows_max} more; --json has all of them"))
+    return Group(*shown)
+
+
+def _outcome(result: CommandResult) -> str:
+    return f"{result.outcome} {result.rejection.code}" if result.rejection else str(result.outcome)
