@@ -10,6 +10,9 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -224,6 +227,20 @@ class Factline:
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
             for event in await self._reader.events(aggregate_id, numbers):
                 yield event
+
+    async def worker_seen(self) -> bool:
+        """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""
+        temporal = await self._connected()
+        request = DescribeTaskQueueRequest(
+            namespace=temporal.namespace,
+            task_queue=TaskQueue(name=self._settings.task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        try:
+            described = await temporal.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=10))
+        except RPCError as error:
+            raise self._unavailable("asking for workers", error) from error
+        return bool(described.pollers)
 
     async def _connected(self) -> Client:
         async with self._connecting:

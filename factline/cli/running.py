@@ -13,6 +13,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import FactlineError
 
+HINT_AFTER_S = 5.0
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -89,7 +91,21 @@ async def submit_with_progress(
             shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
             progress.update(task, advance=1, counts=shown)
 
-        return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
+        waiting = asyncio.create_task(_say_if_nobody_works(factline, lambda: any(counts.values())))
+        try:
+            return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
+        finally:
+            waiting.cancel()
+
+
+async def _say_if_nobody_works(factline: Factline, answered: Callable[[], bool]) -> None:
+    """Say what is missing when nothing comes back: without a worker, commands wait for one for as long as it takes."""
+    await asyncio.sleep(HINT_AFTER_S)
+    try:
+        if not answered() and not await factline.worker_seen():
+            errors.print("no worker has asked for commands yet: they wait; start one with factline worker")
+    except FactlineError as error:
+        errors.print(error.message, markup=False)
 
 
 async def _answer(factline: Factline, command: Command, *, early: bool) -> Answer:

@@ -88,15 +88,17 @@ def document_view(document: Document) -> Group:
     return Group(pairs(rows), Text("data", style="dim"), JSON.from_data(data, ensure_ascii=False))
 
 
-def history_view(events: Sequence[Event]) -> Table:
+def history_view(events: Sequence[Event]) -> Group:
     """Return events for people, the oldest first."""
-    table = Table("version", "event", "occurred at", "command", "actor", "data", box=None, pad_edge=False)
+    shown: list[Text] = []
     for event in events:
-        data = Text(json.dumps(event.data, ensure_ascii=False), overflow="ellipsis", no_wrap=True)
-        table.add_row(
-            str(event.sequence_number), event.event_type, event.occurred_at, event.command_id, event.actor, data
+        by = f" by {event.actor}" if event.actor else ""
+        shown.append(
+            Text.assemble(f"{event.sequence_number:>4}  ", (event.event_type, "bold"), f"  {event.occurred_at}")
         )
-    return table
+        shown.append(Text(f"      command {event.command_id}{by}", style="dim"))
+        shown.append(Text(f"      {json.dumps(event.data, ensure_ascii=False)}"))
+    return Group(*shown)
 
 
 def answers_view(answers: Sequence[Answer]) -> Table:
