@@ -17,12 +17,13 @@ $(VENV)/.installed: pyproject.toml
 
 setup: $(VENV)/.installed ## a virtual environment with the project and its scripts
 
-demo: setup ## the main job on real input: starts the servers, runs it, leaves them up to look around
+demo: setup ## the main job on real input: servers and a worker stay up to look around
 	$(BIN)/pip install --quiet --editable '.[demo]'
 	$(BIN)/python -m stack up
-	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo
+	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/factline-worker
+	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo --no-worker
 
-stop: setup ## end the servers that `make demo` started
+stop: setup ## end what `make demo` left running
 	$(BIN)/python -m stack down
 
 check: setup ## style, types, import contracts, fast tests

@@ -1,4 +1,4 @@
-"""The command line: `python -m stack up|down|status|env|logs`.
+"""The command line: `python -m stack up|down|status|env|run|logs`.
 
 Exit codes: 0 fine; 1 findings; 2 usage; 3 a server cannot be reached or started.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stack import process, show
+from stack.companion import run_beside
 from stack.errors import StackError, UsageError
 from stack.foreground import keep_until_told
 from stack.report import terminal_reporter
@@ -64,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[where], help=text)
         command.add_argument("--json", action="store_true", help="for programs")
         command.set_defaults(run=run)
+    beside = commands.add_parser("run", parents=[where], help="run a program beside the servers until `down`")
+    beside.add_argument("program", help="what to call it; one of that name that runs already is replaced")
+    beside.add_argument("--until", metavar="TEXT", help="wait until this stands in its log")
+    beside.add_argument("argv", nargs="+", metavar="-- COMMAND", help="the program and its arguments")
+    beside.set_defaults(run=run_program)
     logs = commands.add_parser("logs", parents=[where], help="show what the servers wrote")
     logs.add_argument("server", nargs="?", help="which one; all of them if not said")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as more is written")
@@ -162,6 +168,13 @@ def run_env(options: argparse.Namespace) -> int:
         print(json.dumps(variables, indent=2))
     else:
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
+    return EXIT_FINE
+
+
+def run_program(options: argparse.Namespace) -> int:
+    """Start a program beside the servers, with the stack's variables in its environment."""
+    log = run_beside(stack_of(options), options.program, options.argv, until=options.until)
+    print(f"{options.program} runs beside the servers; its log is {log}")
     return EXIT_FINE
 
 

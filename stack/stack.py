@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from stack import account, plan, ports, process, tools
+from stack import account, keeper, plan, ports, process, tools
 from stack.cache import cache_folder, locked
 from stack.errors import UnreachableError, UsageError
 from stack.programs import TEMPORAL_TEST_SERVER
@@ -26,6 +27,11 @@ from stack.settings import PORTS, Settings, read_settings
 from stack.state import STATE_NAME, ServerState, State
 
 LOCK_NAME = "stack.lock"
+COMPANIONS = "beside"
+"""The folder of the programs that run beside the servers, see `stack.companion`."""
+
+COMPANION_STOP_TIMEOUT_S = 40.0
+"""A worker drains first."""
 TEST_SERVER_VARIABLE = "FACTLINE_TEMPORAL_TEST_SERVER"
 
 
@@ -140,14 +146,22 @@ class Stack:
         with self._locked():
             servers = self.servers if State.read(self.data) else []
             running = [server.name for server in servers if server.is_running()]
+            running += self._end_companions()  # first, while what they work with is still there
             in_parallel([server.end_all for server in servers])
             if wipe:
                 self._wipe()
         self._reserved.close()
         return running
 
+    def _end_companions(self) -> list[str]:
+        folders = [record.parent for record in sorted(self.data.glob(f"{COMPANIONS}/*/{keeper.RECORD_NAME}"))]
+        alive = [folder for folder in folders if (record := process.read_record(folder)) and record.server.is_alive()]
+        in_parallel([partial(process.stop, folder, timeout_s=COMPANION_STOP_TIMEOUT_S) for folder in folders])
+        return [folder.name for folder in alive]
+
     def discard(self) -> None:
         """Kill everything and delete the data, without asking anybody to finish anything."""
+        self._end_companions()
         if State.read(self.data) is not None:
             in_parallel([server.kill for server in self.servers if not server.is_external])
         shutil.rmtree(self.data, ignore_errors=True)
@@ -163,7 +177,7 @@ class Stack:
 
     def _wipe(self) -> None:
         """Delete what a stack has put into its data folder, and the folder itself if nothing else is in it."""
-        for name in BY_NAME:
+        for name in (*BY_NAME, COMPANIONS):
             shutil.rmtree(self.data / name, ignore_errors=True)
         for name in (STATE_NAME, LOCK_NAME):
             (self.data / name).unlink(missing_ok=True)

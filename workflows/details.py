@@ -8,9 +8,9 @@ from factline.pipeline.trace import StepReport
 
 def checklist(title: str, steps: Sequence[StepReport], pending: Mapping[str, str]) -> str:
     """Return the steps done with their times, and those handed over with the reason why they take longer."""
-    done = [f"- [x] **{step.name}** {step.duration_ms:.1f} ms: {step.note}  \n  `{step.at}`" for step in steps]
+    done = [f"- ✓ **{step.name}** {step.duration_ms:.1f} ms: {step.note}  \n  `{step.at}`" for step in steps]
     waiting = [
-        f"- [ ] **{name}** is tried again until it succeeds; see Pending Activities. First failure: {reason}"
+        f"- … **{name}** is tried again until it succeeds; see Pending Activities. First failure: {reason}"
         for name, reason in pending.items()
     ]
     return "\n".join([f"### {title}", "", *done, *waiting])

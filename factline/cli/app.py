@@ -154,11 +154,12 @@ def worker() -> None:
 @app.command()
 def demo(
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
+    own_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker meanwhile.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Create every country of ISO 3166, update some, delete one, and show what came out; safe to repeat."""
     with explained():
-        sys.exit(asyncio.run(run_demo(concurrency=concurrency, as_json=as_json)))
+        sys.exit(asyncio.run(run_demo(concurrency=concurrency, own_worker=own_worker, as_json=as_json)))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

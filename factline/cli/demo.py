@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import quote
 
@@ -59,11 +59,15 @@ def country_commands() -> list[Command]:
     return [*created, *updated, _command(CommandType.DELETE_INSTANCE, DELETED, {})]
 
 
-async def run_demo(*, concurrency: int, as_json: bool) -> Exit:
-    """Run a worker and all commands, and show what came out; returns FINDINGS if it is not what it should be."""
+async def run_demo(*, concurrency: int, own_worker: bool, as_json: bool) -> Exit:
+    """Run all commands and show what came out; returns FINDINGS if it is not what it should be.
+
+    ``own_worker``: run a worker meanwhile; else there is one already.
+    """
     settings = Settings.from_environment()
     commands = country_commands()
-    async with running_worker(), Factline.connect(settings) as factline, await Stores.connect(settings) as stores:
+    worker = running_worker() if own_worker else nullcontext()
+    async with worker, Factline.connect(settings) as factline, await Stores.connect(settings) as stores:
         events_before = await _count_events(stores)
         began = time.perf_counter()
         answers = await submit_with_progress(factline, commands, concurrency=concurrency, title="ISO 3166")
@@ -76,7 +80,7 @@ async def run_demo(*, concurrency: int, as_json: bool) -> Exit:
         else:
             _print_answers(answers, refusals, took_s=took_s, events_before=events_before, events=events)
             await _print_traces(factline, stores, settings)
-            _print_farewell(settings)
+            _print_farewell(settings, worker_stays=not own_worker)
         expected = len(
             {(answer.result.aggregate_id, answer.result.sequence_number) for answer in answers if answer.result}
         )
@@ -199,7 +203,7 @@ def _messages_view(messages: Sequence[Message]) -> Group:
     return Group(*shown)
 
 
-def _print_farewell(settings: Settings) -> None:
+def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
     ui = settings.temporal_ui_url
     rows: list[tuple[str, Any]] = []
     if ui:
@@ -212,14 +216,14 @@ def _print_farewell(settings: Settings) -> None:
     shell = _shell_prefix()
     rows += [
         ("its history", f"{shell}factline history {DB_NAME}/{CLASS_ID}/{SHOWN}"),
-        ("a worker", f"{shell}factline worker"),
+        *([] if worker_stays else [("a worker", f"{shell}factline worker")]),
         ("a command of yours", f'{shell}factline submit create shop/Product/p1 -p \'{{"name": "Lamp"}}\''),
         ("again", "make demo"),
-        ("stop the servers", "make stop"),
+        ("stop everything", "make stop"),
     ]
     show.output.print(Rule("look further"))
     rows.insert(0, ("in your shell", f'eval "$({shell}python -m stack env)"'))
-    show.output.print("The servers still run.")
+    show.output.print("Servers and worker still run." if worker_stays else "The servers still run.")
     for name, text in rows:
         show.output.print(Text(f"{name:<21} ", style="dim").append(text, style="default"), soft_wrap=True)
 
