@@ -90,6 +90,8 @@ def _values(path: Path) -> Iterator[tuple[str, Any]]:
 def _is_one_object(data: bytes) -> bool:
     """Tell one object written over several lines from NDJSON: the first line of the latter is whole."""
     first = data.strip().split(b"\n", 1)[0]
+    if not first:
+        return False
     try:
         json.loads(first)
     except (ValueError, RecursionError):

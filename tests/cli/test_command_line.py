@@ -1,0 +1,142 @@
+"""The command line as an operator uses it, on real servers."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from factline.client import new_command_id
+
+pytestmark = pytest.mark.integration
+READY_S = 60
+
+
+@pytest.fixture(scope="module")
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which every program finds the servers, in a namespace of this module's own."""
+    return {**os.environ, **environment, "FACTLINE_NAMESPACE": f"cli-{os.urandom(4).hex()}"}
+
+
+@pytest.fixture(scope="module")
+def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "worker"], env=variables, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(timeout=40) == 0, log.read_text()
+
+
+def run(
+    variables: Mapping[str, str], arguments: Sequence[str], *, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", "from factline.cli import main; main()", *arguments]
+    return subprocess.run(
+        argv, env=dict(variables), input=given, capture_output=True, text=True, timeout=READY_S, check=False
+    )
+
+
+def answer(found: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    return json.loads(found.stdout)
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_instance_is_created_shown_changed_and_deleted(variables: dict[str, str]):
+    created = run(variables, ["submit", "create", "shop/Product/p1", "-p", '{"name": "Lamp", "price": 7}', "--json"])
+    assert created.returncode == 0, created.stderr
+    assert (answer(created)["outcome"], answer(created)["sequence_number"]) == ("APPLIED", 1)
+
+    updated = run(variables, ["submit", "update", "shop/Product/p1", "-p", '{"price": null}', "--early", "--json"])
+    token = str(answer(updated)["consistency_token"])
+    shown = run(variables, ["get", "shop/Product/p1", "--token", token, "--json"])
+    assert (answer(shown)["data"], answer(shown)["sequence_number"]) == ({"name": "Lamp"}, 2)
+    assert "Lamp" in run(variables, ["get", "shop/Product/p1"]).stdout
+
+    assert run(variables, ["submit", "delete", "shop/Product/p1"]).returncode == 0
+    gone = run(variables, ["get", "shop/Product/p1"])
+    assert (gone.returncode, "was deleted at version 3" in gone.stderr) == (1, True)
+
+    history = run(variables, ["history", "shop/Product/p1", "--json"])
+    types = [json.loads(text)["event_type"] for text in history.stdout.splitlines()]
+    assert types == ["INSTANCE_CREATED", "INSTANCE_UPDATED", "INSTANCE_DELETED"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_repeated_command_gives_its_first_result_and_another_content_is_refused(variables: dict[str, str]):
+    command_id = new_command_id()
+    arguments = ["submit", "create", "shop/Product/p2", "--id", command_id, "--json"]
+    first, again = run(variables, arguments), run(variables, arguments)
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert answer(again) == answer(first) | {"duplicate": True}
+    other = run(variables, [*arguments, "-p", '{"a": 1}'])
+    assert (other.returncode, answer(other)["rejection"]["code"]) == (1, "CommandIdReused")  # type: ignore[index]
+    status = answer(run(variables, ["status", command_id, "--json"]))
+    first_result = {name: value for name, value in answer(first).items() if name != "duplicate"}
+    assert (status["stage"], status["result"]) == ("COMPLETED", first_result)
+
+
+@pytest.mark.usefixtures("worker")
+def test_many_commands_from_standard_input_keep_their_order_per_instance(variables: dict[str, str]):
+    lines = [
+        {
+            "command_id": new_command_id(),
+            "command_type": "CREATE_INSTANCE" if version == 0 else "UPDATE_INSTANCE",
+            "db_name": "shop",
+            "class_id": "Bulk",
+            "instance_id": f"i{number}",
+            "payload": {"version": version},
+            "expected_version": version,
+        }
+        for version in range(3)
+        for number in range(5)
+    ]
+    text = "\n".join(json.dumps(fields) for fields in lines)
+    found = run(variables, ["submit", "--file", "-", "--json"], given=text)
+    assert found.returncode == 0, found.stderr
+    results = [json.loads(row) for row in found.stdout.splitlines()]
+    assert [result["command_id"] for result in results] == [fields["command_id"] for fields in lines]
+    assert [result["sequence_number"] for result in results] == [number for number in (1, 2, 3) for _ in range(5)]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_rejected_command_ends_with_its_reason_and_exit_code_1(variables: dict[str, str]):
+    found = run(variables, ["submit", "update", "shop/Product/nobody", "-p", "{}"])
+    assert (found.returncode, "InstanceNotFound" in found.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["submit"], 2, "expected create|update|delete"),
+        (["submit", "create", "shop/Product/p1", "-p", "{"], 2, "not JSON"),
+        (["submit", "--file", "/nowhere/x"], 2, "No such file"),
+        (["get", "shop"], 2, "DB/CLASS/INSTANCE"),
+        (["get", "shop/Product/never"], 1, "does not exist"),
+        (["get", "shop/Product/never", "--token", "x"], 2, "consistency token"),
+        (["history", "shop/Product/never"], 1, "no events"),
+        (["status", "never-submitted"], 1, "CommandUnknown"),
+        (["status", "a/b"], 2, "command_id"),
+    ],
+)
+def test_errors_say_what_is_wrong_with_an_exit_code_that_means_it(
+    worker: subprocess.Popen[bytes], variables: dict[str, str], arguments: list[str], code: int, word: str
+):
+    found = run(variables, arguments)
+    assert (found.returncode, word in found.stderr) == (code, True), found.stderr
+    assert worker.poll() is None
+
+
+def test_a_server_out_of_reach_is_named_with_exit_code_3(variables: dict[str, str]):
+    nowhere = {**variables, "TEMPORAL_ADDRESS": "127.0.0.1:1"}
+    found = run(nowhere, ["submit", "create", "shop/Product/p3"])
+    assert (found.returncode, "Temporal at 127.0.0.1:1" in found.stderr) == (3, True), found.stderr
+
+
+def test_a_bad_setting_is_named_with_exit_code_2(variables: dict[str, str]):
+    found = run({**variables, "FACTLINE_TURN_LEASE_MS": "soon"}, ["get", "shop/Product/p1"])
+    assert (found.returncode, "FACTLINE_TURN_LEASE_MS" in found.stderr) == (2, True), found.stderr
