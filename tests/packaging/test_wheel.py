@@ -1,0 +1,49 @@
+"""The wheel holds all of it and nothing else, and works in an environment that has never seen the checkout."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(argv: Sequence[str | Path], folder: Path) -> str:
+    done = subprocess.run([str(part) for part in argv], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_it_claims_three_generic_names_and_ours(wheel: Path):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/", 1)[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"factline", "workflows", "activities", "worker.py"}
+
+
+def test_it_carries_what_is_not_code(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    data = {str(path.relative_to(ROOT)) for path in (ROOT / "factline").rglob("*.lua")} | {"factline/py.typed"}
+    assert len(data) > 3
+    assert data <= names
+
+
+@pytest.mark.slow
+def test_it_works_in_a_fresh_environment(wheel: Path, tmp_path: Path):
+    run([sys.executable, "-m", "venv", tmp_path / "venv"], tmp_path)
+    programs = tmp_path / "venv" / "bin"
+    run([programs / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], tmp_path)
+    assert "submit" in run([programs / "factline", "--help"], tmp_path)
+    assert "factline-worker" in run([programs / "factline-worker", "--help"], tmp_path)
+    where = run([programs / "python", "-c", "import worker, factline.client as c; print(c.__file__)"], tmp_path)
+    assert where.startswith(str(tmp_path))
