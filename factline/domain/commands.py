@@ -5,7 +5,7 @@ from enum import StrEnum
 from functools import cached_property, partial
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from factline.domain.canonical import canonical_bytes, normalised, sha256_hex
 from factline.domain.identifiers import (
@@ -15,6 +15,7 @@ from factline.domain.identifiers import (
     derive_instance_id,
     encode_instance_id,
 )
+from factline.domain.value import Value
 from factline.errors import InputInvalid
 
 
@@ -49,14 +50,14 @@ ShortText = Annotated[str, Field(min_length=1, max_length=256)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
 
 
-class Command(BaseModel):
+class Command(Value):
     """One request to change one instance.
 
     ``payload``: the whole data for CREATE_INSTANCE, a JSON Merge Patch (RFC 7396) for UPDATE_INSTANCE, empty for
     DELETE_INSTANCE. ``expected_version``: the sequence number the caller last saw, 0 for "must never have existed".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=1024 * 1024)
+    model_config = ConfigDict(str_max_length=1024 * 1024)
 
     command_id: CommandIdText
     command_type: CommandType

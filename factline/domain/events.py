@@ -5,10 +5,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.domain.identifiers import AggregateId
+from factline.domain.value import Value
 from factline.errors import InputInvalid, LogDamaged
 
 
@@ -26,15 +27,13 @@ SCHEMA_VERSIONS: dict[EventType, str] = {
 }
 
 
-class Event(BaseModel):
+class Event(Value):
     """One fact about one aggregate, in slot ``sequence_number`` of its log.
 
     ``data``: all of it for a creation, the JSON Merge Patch for an update, empty for a deletion. ``occurred_at``:
     RFC 3339, UTC. ``checksum``: SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of
     the event in the slot before, null in slot 1.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     event_id: str
     event_type: EventType

@@ -3,24 +3,23 @@
 from functools import cached_property
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.commands import Command
 from factline.domain.results import Rejection
+from factline.domain.value import Value
 from factline.errors import InputInvalid, LogDamaged
 
 RECORD_VERSION = "1.0.0"
 
 
-class CommandRecord(BaseModel):
+class CommandRecord(Value):
     """What a command is bound to: the slot it is about to take (an intent), or its rejection.
 
     Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
     before turned out to hold another command's event. Records are never changed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     record_version: str = RECORD_VERSION
     number: int

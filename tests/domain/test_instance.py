@@ -186,3 +186,12 @@ def test_odd_but_valid_instance_ids_are_one_key_component(instance_id):
     assert not set(key) & set("/{}:* ")
     assert key.strip(".")
     assert command(instance_id=instance_id).aggregate_id.instance_id == instance_id
+
+
+def test_a_changed_copy_of_a_command_has_a_hash_of_its_own():
+    command = Command(
+        command_id="c", command_type=CommandType.CREATE_INSTANCE, db_name="a", class_id="B", payload={"n": 1}
+    )
+    before = command.hash
+    assert command.model_copy().hash == before
+    assert command.model_copy(update={"payload": {"n": 2}}).hash != before

@@ -1,0 +1,71 @@
+"""What a command costs, in requests: constant, and little."""
+
+from collections import Counter
+
+import pytest
+
+from tests.pipeline.world import World, create, update
+
+
+def spent(world: World) -> tuple[Counter[str], Counter[str]]:
+    found = Counter(world.bucket.requests), Counter(world.redis.calls)
+    world.bucket.requests.clear()
+    world.redis.calls.clear()
+    return found
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_new_instance_costs_two_puts_and_four_calls_of_redis(world: World):
+    process = world.process()
+    await process.run(create("p0"))  # the first one of its class claims the class' name
+    spent(world)
+    await process.commit(create("p1"))
+    s3, redis = spent(world)
+    assert s3 == {"PutObject": 2}
+    assert redis == {"claim_command": 1, "take_turn": 1, "settle_turn": 1}
+
+
+async def test_a_change_by_the_process_that_made_it_costs_two_puts(world: World):
+    process = world.process()
+    await process.run(create())
+    spent(world)
+    await process.commit(update())
+    s3, redis = spent(world)
+    assert s3 == {"PutObject": 2}
+    assert sum(redis.values()) == 3
+
+
+async def test_a_change_by_another_process_reads_the_predecessor_only(world: World):
+    await world.process().run(create())
+    process = world.process()
+    await process.run(create("p2"))
+    spent(world)
+    await process.commit(update())
+    assert spent(world)[0] == {"PutObject": 2, "GetObject": 1}
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+async def test_a_long_stream_costs_no_more_than_a_short_one(*, forgetful: bool):
+    costs = []
+    for length in (15, 1_005):
+        world = World()
+        process = world.process()
+        await process.run(create("other"))
+        await process.run(create())
+        for _ in range(length - 1):
+            await process.commit(update())
+        fresh = world.process()
+        await fresh.run(create("another"))
+        if forgetful:
+            world.redis.flush()
+        spent(world)
+        assert (await fresh.commit(update())).sequence_number == length + 1
+        costs.append(sum(spent(world)[0].values()))
+    short, long = costs
+    assert long <= short + 8, (
+        f"{costs}"
+    )  # a listing finds the head in a number of requests that grows with its logarithm

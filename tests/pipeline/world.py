@@ -1,0 +1,152 @@
+"""Servers in memory, any number of worker processes on them, and what must hold of what they leave behind."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from factline.domain.commands import Command, CommandType
+from factline.domain.events import Event, read_event
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance, evolve
+from factline.domain.results import CommandResult, Outcome
+from factline.pipeline.assembly import Pipeline, assemble
+from factline.pipeline.trace import AfterStep, Trace, nothing_after
+from factline.ports import Ports
+from factline.projections.documents import document_of
+from factline.settings import Settings
+from factline.stores.memory.elasticsearch import MemoryDocuments
+from factline.stores.memory.kafka import MemoryPublisher
+from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from factline.stores.memory.s3 import (
+    MemoryBucket,
+    MemoryClassNames,
+    MemoryCommandRecords,
+    MemoryEventLog,
+    MemorySnapshots,
+)
+
+NOON = "2026-01-01T12:00:00.000000Z"
+_numbers = count(1)
+
+
+@dataclass
+class World:
+    """All servers of one installation."""
+
+    settings: Settings = field(default_factory=lambda: Settings(snapshot_interval_events=10))
+    bucket: MemoryBucket = field(default_factory=MemoryBucket)
+    redis: MemoryRedis = field(default_factory=MemoryRedis)
+    publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+
+    def process(self) -> "Process":
+        """Start a worker process: one that knows nothing yet."""
+        ports = Ports(
+            event_log=MemoryEventLog(self.bucket),
+            records=MemoryCommandRecords(self.bucket),
+            snapshots=MemorySnapshots(self.bucket),
+            names=MemoryClassNames(self.bucket),
+            turns=MemoryTurns(self.redis, lease_ms=self.settings.turn_lease_ms),
+            statuses=MemoryCommandStatuses(self.redis),
+            publisher=self.publisher,
+            documents=self.documents,
+        )
+        return Process(ports, assemble(ports, self.settings))
+
+    def logs(self) -> dict[str, list[Event]]:
+        """Read every aggregate's log from the objects alone."""
+        found: defaultdict[str, list[Event]] = defaultdict(list)
+        for key, stored in sorted(self.bucket.objects.items()):
+            if key.startswith("events/"):
+                event = read_event(stored.body, where=key)
+                assert key == f"events/{event.aggregate_id}/{event.sequence_number:020d}.json"
+                found[event.aggregate_id].append(event)
+        return dict(found)
+
+    def check(self, *, published: bool = True) -> dict[str, list[Event]]:
+        """Hold the promises against what lies in the servers, and return the logs."""
+        logs = self.logs()
+        made_by: dict[str, Event] = {}
+        for events in logs.values():
+            state = Instance(aggregate_id=events[0].aggregate_id)
+            for event in events:
+                state = evolve(state, event)  # raises on a gap, a fork or a broken chain
+                assert event.command_id not in made_by, f"two events of {event.command_id}"
+                made_by[event.command_id] = event
+        self._check_stream(logs, published=published)
+        return logs
+
+    def _check_stream(self, logs: dict[str, list[Event]], *, published: bool) -> None:
+        first_deliveries: defaultdict[str, list[bytes]] = defaultdict(list)
+        for message in self.publisher.messages:
+            delivered = first_deliveries[message.key.decode()]
+            if message.value not in delivered:
+                delivered.append(message.value)
+        for aggregate_id, delivered in first_deliveries.items():
+            stored = [event.canonical for event in logs[aggregate_id]]
+            assert delivered == stored[: len(delivered)], f"{aggregate_id}: first deliveries out of order"
+        if published:
+            assert {name: len(found) for name, found in first_deliveries.items()} == {
+                name: len(events) for name, events in logs.items()
+            }
+
+    def check_document(self, aggregate_id: AggregateId) -> None:
+        """Hold the document to be the fold of the log."""
+        state = Instance(aggregate_id=str(aggregate_id))
+        for event in self.logs()[str(aggregate_id)]:
+            state = evolve(state, event)
+        found = self.documents.indices[f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()]
+        assert found[aggregate_id.instance_key] == document_of(state)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One worker process, as far as the command path is concerned."""
+
+    ports: Ports
+    pipeline: Pipeline
+
+    async def commit(
+        self, command: Command, *, after_step: AfterStep = nothing_after, occurred_at: str = NOON, publish: bool = True
+    ) -> CommandResult:
+        committed = await self.pipeline.committer.commit(
+            command, occurred_at=occurred_at, trace=Trace(after_step), publish=publish
+        )
+        return committed.result
+
+    async def run(self, command: Command) -> CommandResult:
+        """Commit and deliver."""
+        result = await self.commit(command)
+        if result.outcome is Outcome.APPLIED:
+            assert result.aggregate_id is not None
+            assert result.sequence_number is not None
+            place = AggregateId.parse(result.aggregate_id), result.sequence_number
+            await self.pipeline.deliverer.publish(*place)
+            await self.pipeline.deliverer.project(*place)
+        return result
+
+
+def create(instance_id: str = "p1", payload: dict[str, Any] | None = None, **more: Any) -> Command:
+    return _command(CommandType.CREATE_INSTANCE, instance_id, payload if payload is not None else {"n": 0}, more)
+
+
+def update(instance_id: str = "p1", payload: dict[str, Any] | None = None, **more: Any) -> Command:
+    return _command(CommandType.UPDATE_INSTANCE, instance_id, payload if payload is not None else {"n": 1}, more)
+
+
+def delete(instance_id: str = "p1", **more: Any) -> Command:
+    return _command(CommandType.DELETE_INSTANCE, instance_id, {}, more)
+
+
+def _command(command_type: CommandType, instance_id: str, payload: dict[str, Any], more: dict[str, Any]) -> Command:
+    fields = {
+        "command_id": f"c{next(_numbers)}",
+        "command_type": command_type,
+        "db_name": "shop",
+        "class_id": "Product",
+        "instance_id": instance_id,
+        "payload": json.loads(json.dumps(payload)),
+    }
+    return Command.model_validate(fields | more)
