@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.command import CommandActivities
@@ -93,8 +93,8 @@ class InstanceCommand:
                 retry_policy=policies.ONCE,
                 summary=summary,
             )
-        except ActivityError as error:
-            self._hand_over(command, {"commit": str(error.cause)})
+        except FailureError as error:
+            self._hand_over(command, {"commit": _reason(error)})
             report = await workflow.execute_activity_method(
                 CommandActivities.commit_command,
                 request,
@@ -118,10 +118,10 @@ class InstanceCommand:
             )
             self._steps += delivered.steps
             failures = delivered.failures
-        except ActivityError as error:
+        except FailureError as error:
             left = ("project",) if report.published else ("publish", "project")
-            failures = dict.fromkeys(left if report.result.outcome is Outcome.APPLIED else (), str(error.cause))
-            failures = failures or {"complete": str(error.cause)}
+            failures = dict.fromkeys(left if report.result.outcome is Outcome.APPLIED else (), _reason(error))
+            failures = failures or {"complete": _reason(error)}
         if failures:
             self._hand_over(command, failures)
             await asyncio.gather(*(self._take_over(name, request) for name in failures if name != "complete"))
@@ -188,6 +188,11 @@ def _decoded(argument: Any) -> Any:
         raise InputInvalid(
             f"command: expected a JSON object, found an unreadable payload ({encoding!r}): {error}"
         ) from error
+
+
+def _reason(error: FailureError) -> str:
+    """Return why a local activity failed: its own error, which comes bare or wrapped in an ActivityError."""
+    return str(error.cause if isinstance(error, ActivityError) and error.cause else error)
 
 
 def _refused(error: InputInvalid) -> CommandResult:

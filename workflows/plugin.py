@@ -18,6 +18,7 @@ from temporalio.worker import (
 from workflows.command import InstanceCommand
 
 WORKFLOWS = (InstanceCommand,)
+_NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 
 class AnsweringPayloadConverter(PydanticPayloadConverter):
@@ -37,7 +38,7 @@ class _OneArgument(WorkflowInboundInterceptor):
     """Starts a command that was given several arguments as one that was given none, which is then refused."""
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 - the SDK's name
-        if input.type in WORKFLOWS and len(input.args) > 1:
+        if input.type.__name__ in _NAMES and len(input.args) > 1:  # the sandbox has classes of its own
             input.args = []
         return await super().execute_workflow(input)
 

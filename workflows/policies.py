@@ -13,10 +13,11 @@ ONCE = RetryPolicy(maximum_attempts=1)
 
 #: One attempt of a handed-over step.
 STEP_TIMEOUT = timedelta(seconds=20)
-#: For as long as the outage lasts: nothing that was accepted is given up.
+#: For as long as the outage lasts: nothing that was accepted is given up. After a short outage the wait is at most as
+#: long as the outage was; after a long one at most the maximum here (``temporal activity reset`` tries at once).
 UNTIL_DONE = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
     backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=30),
+    maximum_interval=timedelta(minutes=2),
     maximum_attempts=0,
 )
