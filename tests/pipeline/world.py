@@ -1,20 +1,16 @@
 """Servers in memory, any number of worker processes on them, and what must hold of what they leave behind."""
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from factline.domain.commands import Command, CommandType
-from factline.domain.events import Event, read_event
 from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, evolve
 from factline.domain.results import CommandResult, Outcome
 from factline.pipeline.assembly import Pipeline, assemble
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
 from factline.ports import Ports
-from factline.projections.documents import document_of
 from factline.settings import Settings
 from factline.stores.memory.elasticsearch import MemoryDocuments
 from factline.stores.memory.kafka import MemoryPublisher
@@ -26,6 +22,7 @@ from factline.stores.memory.s3 import (
     MemoryEventLog,
     MemorySnapshots,
 )
+from tests import promises
 
 NOON = "2026-01-01T12:00:00.000000Z"
 _numbers = count(1)
@@ -55,50 +52,22 @@ class World:
         )
         return Process(ports, assemble(ports, self.settings))
 
-    def logs(self) -> dict[str, list[Event]]:
+    def logs(self) -> promises.Logs:
         """Read every aggregate's log from the objects alone."""
-        found: defaultdict[str, list[Event]] = defaultdict(list)
-        for key, stored in sorted(self.bucket.objects.items()):
-            if key.startswith("events/"):
-                event = read_event(stored.body, where=key)
-                assert key == f"events/{event.aggregate_id}/{event.sequence_number:020d}.json"
-                found[event.aggregate_id].append(event)
-        return dict(found)
+        return promises.logs_of({key: stored.body for key, stored in self.bucket.objects.items()})
 
-    def check(self, *, published: bool = True) -> dict[str, list[Event]]:
+    def check(self, *, published: bool = True) -> promises.Logs:
         """Hold the promises against what lies in the servers, and return the logs."""
         logs = self.logs()
-        made_by: dict[str, Event] = {}
-        for events in logs.values():
-            state = Instance(aggregate_id=events[0].aggregate_id)
-            for event in events:
-                state = evolve(state, event)  # raises on a gap, a fork or a broken chain
-                assert event.command_id not in made_by, f"two events of {event.command_id}"
-                made_by[event.command_id] = event
-        self._check_stream(logs, published=published)
+        promises.check_logs(logs)
+        messages = ((message.key, message.value) for message in self.publisher.messages)
+        promises.check_stream(logs, messages, all_of_it=published)
         return logs
-
-    def _check_stream(self, logs: dict[str, list[Event]], *, published: bool) -> None:
-        first_deliveries: defaultdict[str, list[bytes]] = defaultdict(list)
-        for message in self.publisher.messages:
-            delivered = first_deliveries[message.key.decode()]
-            if message.value not in delivered:
-                delivered.append(message.value)
-        for aggregate_id, delivered in first_deliveries.items():
-            stored = [event.canonical for event in logs[aggregate_id]]
-            assert delivered == stored[: len(delivered)], f"{aggregate_id}: first deliveries out of order"
-        if published:
-            assert {name: len(found) for name, found in first_deliveries.items()} == {
-                name: len(events) for name, events in logs.items()
-            }
 
     def check_document(self, aggregate_id: AggregateId) -> None:
         """Hold the document to be the fold of the log."""
-        state = Instance(aggregate_id=str(aggregate_id))
-        for event in self.logs()[str(aggregate_id)]:
-            state = evolve(state, event)
         found = self.documents.indices[f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()]
-        assert found[aggregate_id.instance_key] == document_of(state)
+        promises.check_document(self.logs()[str(aggregate_id)], found.get(aggregate_id.instance_key))
 
 
 @dataclass(frozen=True)

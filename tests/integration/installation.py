@@ -1,0 +1,212 @@
+"""One installation on real servers, under names of its own, and what must hold of what lies in them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from google.protobuf.duration_pb2 import Duration
+from redis.asyncio import Redis
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
+from temporalio.client import Client
+
+from factline import connection
+from factline.client import Factline, new_command_id
+from factline.domain.commands import Command, CommandType
+from factline.domain.identifiers import AggregateId
+from factline.pipeline.assembly import assemble
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from tests import promises
+from worker import new_worker
+
+START_TIMEOUT_S = 30
+END_TIMEOUT_S = 40  # longer than a worker's drain
+
+
+@dataclass
+class WorkerProcess:
+    """``factline-worker`` as an operator runs it."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def ready(self) -> "WorkerProcess":
+        """Wait until it takes work; raises what it said if it ended instead."""
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while "worker_ready" not in self.output():
+                assert self.process.returncode is None, f"ended with {self.process.returncode}: {self.output()}"
+                await asyncio.sleep(0.05)
+        return self
+
+    async def ended(self) -> int:
+        """Wait until it has ended, by itself or by a signal, and return its exit code."""
+        async with asyncio.timeout(END_TIMEOUT_S):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        """Send SIGTERM and wait."""
+        self.process.terminate()
+        return await self.ended()
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+
+@dataclass
+class Installation:
+    """Names on shared servers. ``variables`` lead a process of its own to them."""
+
+    settings: Settings
+    variables: Mapping[str, str]
+    folder: Path
+    stores: Stores
+    temporal: Client
+    client: Factline
+    _processes: list[WorkerProcess] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, settings: Settings, environment: Mapping[str, str], folder: Path
+    ) -> AsyncIterator["Installation"]:
+        """Prepare the servers as a worker does, and end every process started here when the block ends."""
+        temporal = await new_temporal()
+        async with await Stores.connect(settings) as stores:
+            await stores.prepare()
+            given = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
+            client = Factline(stores, settings, temporal=temporal)
+            installation = cls(settings, given, folder, stores, temporal, client)
+            try:
+                yield installation
+            finally:
+                await installation._end_processes()
+
+    async def lose_temporal(self) -> None:
+        """Go on with a Temporal that knows of no command; workers must be started anew."""
+        self.temporal = await new_temporal()
+        self.client = Factline(self.stores, self.settings, temporal=self.temporal)
+
+    @asynccontextmanager
+    async def worker(self, *, after_step: AfterStep = nothing_after) -> AsyncIterator[None]:
+        """Run a worker in this process, with clients of its own."""
+        temporal = await connected(self.temporal.namespace)  # one connection has at most one worker
+        async with await Stores.connect(self.settings) as stores:
+            pipeline = assemble(stores.ports, self.settings)
+            async with new_worker(temporal, stores.ports, pipeline, self.settings, after_step=after_step):
+                yield
+            await pipeline.documents.close()
+
+    async def worker_process(self, **variables: str) -> WorkerProcess:
+        """Start a worker as a process of its own."""
+        log = self.folder / f"worker-{len(self._processes)}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "worker",
+                env={**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace, **variables},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._processes.append(WorkerProcess(process, log))
+        return self._processes[-1]
+
+    async def empty_redis(self) -> int:
+        """Delete all that Redis holds of this installation; returns how many keys those were."""
+        async with Redis.from_url(self.settings.redis_url) as redis:
+            keys = [key async for key in redis.scan_iter(f"{self.settings.redis_prefix}*", count=1000)]
+            return int(await redis.delete(*keys)) if keys else 0
+
+    async def logs(self) -> promises.Logs:
+        """Read every aggregate's log from S3, past all of our own stores."""
+        return promises.logs_of(await asyncio.to_thread(self._objects, "events/"))
+
+    async def check(self) -> promises.Logs:
+        """Hold the promises on all servers: one chain per aggregate, its stream and its document as the log says."""
+        logs = await self.logs()
+        promises.check_logs(logs)
+        promises.check_stream(logs, await self._messages())
+        for name, events in logs.items():
+            promises.check_document(events, await self.stores.elasticsearch.read(AggregateId.parse(name)))
+        return logs
+
+    def _objects(self, prefix: str) -> dict[str, bytes]:
+        client, bucket, ours = self.stores.bucket.client, self.settings.s3_bucket, self.settings.s3_prefix
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=ours + prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {
+            key.removeprefix(ours): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in sorted(keys)
+        }
+
+    async def _messages(self) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        ) as consumer:
+            topic = self.settings.instance_topic
+            numbers = await consumer._client.fetch_all_metadata()
+            partitions = [TopicPartition(topic, number) for number in numbers.partitions_for_topic(topic) or ()]
+            consumer.assign(partitions)
+            for partition, end in (await consumer.end_offsets(partitions)).items():
+                while await consumer.position(partition) < end:
+                    records = (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, [])
+                    found += ((record.key, record.value) for record in records)
+        return found
+
+    async def _end_processes(self) -> None:
+        for worker in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGKILL)
+            await worker.process.wait()
+
+
+async def new_temporal() -> Client:
+    """Return a client of a Temporal namespace of its own, prepared as a worker does."""
+    somewhere = await connection.connect()
+    name = f"t-{uuid.uuid4().hex[:12]}"
+    request = RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
+    await somewhere.workflow_service.register_namespace(request)
+    client = await connected(name)
+    await connection.prepare(client)
+    return client
+
+
+async def connected(namespace: str) -> Client:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEMPORAL_NAMESPACE", namespace)
+        return await connection.connect()
+
+
+def create(instance_id: str = "p1", **more: Any) -> Command:
+    return _command(CommandType.CREATE_INSTANCE, instance_id, {"payload": {"n": 0}} | more)
+
+
+def update(instance_id: str = "p1", **more: Any) -> Command:
+    return _command(CommandType.UPDATE_INSTANCE, instance_id, {"payload": {"n": 1}} | more)
+
+
+def delete(instance_id: str = "p1", **more: Any) -> Command:
+    return _command(CommandType.DELETE_INSTANCE, instance_id, more)
+
+
+def _command(command_type: CommandType, instance_id: str, more: dict[str, Any]) -> Command:
+    fields = {
+        "command_id": new_command_id(),
+        "command_type": command_type,
+        "db_name": "shop",
+        "class_id": "Product",
+        "instance_id": instance_id,
+    }
+    return Command.model_validate(fields | more)
