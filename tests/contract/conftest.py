@@ -1,0 +1,86 @@
+"""Every port twice: on its in-memory twin, and on its real server under names of this test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from factline.domain.identifiers import AggregateId
+from factline.ports import CommandStatuses, Ports, Turns
+from factline.stores.kafka import Message, read_messages
+from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from factline.stores.opening import Stores
+from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from factline.stores.s3 import StoredObject
+from tests.pipeline.world import World
+
+IN_MEMORY = "in memory"
+BOTH = [IN_MEMORY, pytest.param("on its server", marks=pytest.mark.integration)]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents."""
+
+    ports: Ports
+    put_object: Callable[[str, bytes], Awaitable[None]]
+    messages: Callable[[AggregateId], Awaitable[list[Message]]]
+    drop_documents: Callable[[AggregateId], Awaitable[None]]
+
+
+@pytest.fixture(params=BOTH)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    if request.param == IN_MEMORY:
+        yield _in_memory()
+        return
+    settings = request.getfixturevalue("settings")
+    async with await Stores.connect(settings) as stores:
+        await stores.prepare()
+        bucket = stores.bucket
+
+        async def put_object(key: str, body: bytes) -> None:
+            await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=bucket.prefix + key, Body=body)
+
+        async def messages(aggregate_id: AggregateId) -> list[Message]:
+            return await read_messages(settings, aggregate_id)
+
+        async def drop_documents(aggregate_id: AggregateId) -> None:
+            index = stores.elasticsearch.alias_of(aggregate_id) + ".000001"
+            await stores.elasticsearch._client.indices.delete(index=index)
+
+        yield Opened(stores.ports, put_object, messages, drop_documents)
+
+
+def _in_memory() -> Opened:
+    world = World()
+
+    async def put_object(key: str, body: bytes) -> None:
+        world.bucket.objects[key] = StoredObject(body)
+
+    async def messages(aggregate_id: AggregateId) -> list[Message]:
+        return [message for message in world.publisher.messages if message.key == str(aggregate_id).encode()]
+
+    async def drop_documents(aggregate_id: AggregateId) -> None:
+        world.documents.indices.clear()
+
+    return Opened(world.process().ports, put_object, messages, drop_documents)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """What Redis offers, with chosen times; each call makes a new one on the same server."""
+
+    turns: Callable[..., Turns]
+    statuses: CommandStatuses
+
+
+@pytest.fixture(params=BOTH)
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    if request.param == IN_MEMORY:
+        memory = MemoryRedis()
+        yield Redis(lambda **times: MemoryTurns(memory, **times), MemoryCommandStatuses(memory))
+        return
+    server = RedisServer.connect(request.getfixturevalue("settings"))
+    yield Redis(lambda **times: RedisTurns(server, **times), RedisCommandStatuses(server))
+    await server.close()

@@ -1,0 +1,96 @@
+"""``CommandRecords``, ``Snapshots`` and ``ClassNames``: what else lies in S3."""
+
+import asyncio
+
+import pytest
+
+from factline.domain.commands import Command
+from factline.domain.records import CommandRecord, record_of
+from factline.domain.results import Rejection, RejectionCode
+from factline.errors import LogDamaged
+from factline.stores.sealed_state import seal_state
+from tests.contract.chains import PLACE, chain, state_at
+from tests.contract.conftest import Opened
+from tests.pipeline.world import NOON, create
+
+
+def _record(command: Command, number: int = 1, end: int | Rejection = 1) -> CommandRecord:
+    return record_of(command, number=number, occurred_at=NOON, end=end)
+
+
+async def test_the_first_record_binds(opened: Opened):
+    records = opened.ports.records
+    command = create()
+    rejection = Rejection(code=RejectionCode.INSTANCE_EXISTS, message="is there", details={"found_version": 1})
+    first, second = _record(command), _record(command, end=rejection)
+    assert await records.write(first) == first
+    assert await records.write(second) == first
+    assert await records.read(command.command_id, 1) == first
+    assert await records.read(command.command_id, 2) is None
+    assert await records.write(_record(command, 2, rejection)) == _record(command, 2, rejection)
+    assert await records.read(command.command_id, 2) == _record(command, 2, rejection)
+
+
+async def test_of_many_at_once_all_hear_of_the_same(opened: Opened):
+    command = create()
+    slots = range(1, 13)
+    told = await asyncio.gather(*(opened.ports.records.write(_record(command, end=slot)) for slot in slots))
+    assert len({record.slot for record in told}) == 1
+
+
+@pytest.mark.parametrize("command_id", [".", "..", "a:b", "x" * 128, "A", "a"])
+async def test_every_command_id_has_records_of_its_own(opened: Opened, command_id: str):
+    record = _record(create(command_id=command_id))
+    assert await opened.ports.records.write(record) == record
+    assert await opened.ports.records.read(command_id, 1) == record
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"\xff"])
+async def test_a_damaged_record_is_named(opened: Opened, body: bytes):
+    await opened.put_object("commands/c/000001.json", body)
+    with pytest.raises(LogDamaged, match="record 1 of command c"):
+        await opened.ports.records.read("c", 1)
+    with pytest.raises(LogDamaged, match="record 1 of command c"):
+        await opened.ports.records.write(_record(create(command_id="c")))
+
+
+async def test_a_record_under_another_command_is_damage(opened: Opened):
+    await opened.put_object("commands/c/000001.json", _record(create(command_id="d")).canonical)
+    with pytest.raises(LogDamaged, match="1 of d"):
+        await opened.ports.records.read("c", 1)
+
+
+async def test_the_latest_snapshot_is_kept(opened: Opened):
+    snapshots = opened.ports.snapshots
+    assert await snapshots.latest(PLACE) is None
+    events = chain(3)
+    for length in (1, 3):
+        await snapshots.save(state_at(events[:length]))
+        assert await snapshots.latest(PLACE) == state_at(events[:length])
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff"])
+async def test_a_damaged_snapshot_counts_as_none(opened: Opened, body: bytes):
+    await opened.put_object(f"snapshots/{PLACE}.json", body)
+    assert await opened.ports.snapshots.latest(PLACE) is None
+
+
+async def test_a_snapshot_of_something_else_counts_as_none(opened: Opened):
+    await opened.put_object(f"snapshots/{PLACE}.json", seal_state(state_at(chain(1, "p2"))))
+    assert await opened.ports.snapshots.latest(PLACE) is None
+
+
+async def test_the_first_spelling_of_a_name_stands(opened: Opened):
+    names = opened.ports.names
+    assert await names.claim("Shop", "Product") == ("Shop", "Product")
+    assert await names.claim("Shop", "Product") == ("Shop", "Product")
+    assert await names.claim("Shop", "PRODUCT") == ("Shop", "Product")
+    assert (await names.claim("shop", "Order"))[0] == "Shop"
+    assert await names.claim("Shop", "Order") == ("Shop", "Order")
+    assert await names.claim("Shop2", "product") == ("Shop2", "product")
+
+
+async def test_of_many_spellings_at_once_one_stands(opened: Opened):
+    spellings = ["Product", "product", "PRODUCT", "pRODUCT"]
+    told = await asyncio.gather(*(opened.ports.names.claim("shop", spelling) for spelling in spellings))
+    assert len(set(told)) == 1

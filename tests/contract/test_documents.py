@@ -1,0 +1,97 @@
+"""``Documents``: the newest by sequence number wins, whatever the order of writes."""
+
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid
+from factline.ports import Document
+from factline.projections.documents import document_of
+from tests.contract.chains import PLACE, chain, event_of, state_at
+from tests.contract.conftest import Opened
+from tests.pipeline.world import delete
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "dots in keys": {"a.b": {"c.d": 1}, "a": {"b": 2}, ".": 3, "..": 4},
+    "empty names and values": {"": "", "empty": {}, "list": [], "null": None},
+    "one key of many types": {"x": [1, "1", True, None, {"x": [[1.5]]}]},
+    "names of Elasticsearch's own": {"_id": "x", "_source": {}, "_version": 7, "_routing": "y"},
+    "deep": {"k": [[[[[[[[[[{"k": {"k": {"k": {}}}}]]]]]]]]]]},
+    "long values": {"text": "x" * 100_000, "wide": "日" * 40_000},
+    "long keys": {"k" * 512: {"l" * 512: "m" * 5_000}},
+    "characters": {"\u0001\u2028\U0001f600": "\u0001\u2028\U0001f600\\\"'"},
+    "numbers": {"max": 2**53 - 1, "min": -(2**53) + 1, "small": 5e-324, "large": 1.7976931348623157e308},
+    "many keys": {f"key{number}": number for number in range(5_000)},
+    "a date that is none": {"created_at": "yesterday", "sequence_number": "seven"},
+}
+
+
+def _documents(length: int, instance_id: str = "p1", **payload: Any) -> list[Document]:
+    events = chain(length, instance_id, **payload)
+    return [document_of(state_at(events[: number + 1])) for number in range(length)]
+
+
+async def test_the_newest_wins_in_whatever_order_they_come(opened: Opened):
+    for number, order in enumerate(permutations(range(3))):
+        documents = _documents(3, f"p{number}")
+        for index in order:
+            assert await opened.ports.documents.write([documents[index]]) == [None]
+        assert await opened.ports.documents.read(documents[0].aggregate_id) == documents[2]
+
+
+async def test_one_batch_may_hold_anything(opened: Opened):
+    first, second = _documents(2)
+    other = _documents(1, "p2")[0]
+    elsewhere = replace(_documents(1, "p3")[0], aggregate_id=AggregateId.parse("shop/Order/p3"))
+    elsewhere = replace(elsewhere, body={**elsewhere.body, "aggregate_id": "shop/Order/p3", "class_id": "Order"})
+    assert await opened.ports.documents.write([second, other, first, elsewhere, other]) == [None] * 5
+    assert await opened.ports.documents.write([]) == []
+    for document in (second, other, elsewhere):
+        assert await opened.ports.documents.read(document.aggregate_id) == document
+
+
+async def test_what_can_never_be_held_is_told_apart_and_holds_up_nobody(opened: Opened):
+    good, bad = _documents(1)[0], _documents(1, "p2")[0]
+    bad = replace(bad, body={**bad.body, "colour": "red"})
+    fine, refused = await opened.ports.documents.write([good, bad])
+    assert fine is None
+    assert isinstance(refused, InputInvalid)
+    assert "shop/Product/p2" in refused.message
+    assert await opened.ports.documents.read(bad.aggregate_id) is None
+    assert await opened.ports.documents.read(PLACE) == good
+
+
+async def test_what_is_not_there_reads_as_none(opened: Opened):
+    assert await opened.ports.documents.read(PLACE) is None
+    await opened.ports.documents.write(_documents(1))
+    assert await opened.ports.documents.read(AggregateId.parse("shop/Product/p2")) is None
+    assert await opened.ports.documents.read(AggregateId.parse("shop/product/p1")) is None
+
+
+async def test_a_tombstone_stays_and_late_writes_lose_against_it(opened: Opened):
+    events = chain(2)
+    deleted = event_of(state_at(events), delete())
+    tombstone = document_of(state_at([*events, deleted]))
+    await opened.ports.documents.write([tombstone])
+    await opened.ports.documents.write([document_of(state_at(events))])
+    assert await opened.ports.documents.read(PLACE) == tombstone
+    assert (tombstone.body["deleted"], tombstone.body["data"]) == (True, {})
+
+
+async def test_dropped_documents_come_back_with_the_next_write(opened: Opened):
+    first, second = _documents(2)
+    await opened.ports.documents.write([first])
+    await opened.drop_documents(PLACE)
+    assert await opened.ports.documents.read(PLACE) is None
+    assert await opened.ports.documents.write([second]) == [None]
+    assert await opened.ports.documents.read(PLACE) == second
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+async def test_any_json_object_comes_back_as_it_was(opened: Opened, data: dict[str, Any]):
+    (document,) = _documents(1, **data)
+    assert await opened.ports.documents.write([document]) == [None]
+    assert await opened.ports.documents.read(PLACE) == document

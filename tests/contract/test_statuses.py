@@ -1,0 +1,76 @@
+"""``CommandStatuses``: claimed once, advanced in any order, complete even if forgotten."""
+
+import asyncio
+from dataclasses import replace
+
+from factline.domain.results import CommandResult, Outcome
+from factline.ports import CommandStatus, Stage
+from tests.contract.conftest import Redis
+
+ACCEPTED = CommandStatus(
+    command_id="c1",
+    command_hash="h1",
+    command_type="CREATE_INSTANCE",
+    aggregate_id="shop/Product/p1",
+    stage=Stage.ACCEPTED,
+    history=((Stage.ACCEPTED, "t1"),),
+)
+RESULT = CommandResult(
+    command_id="c1",
+    command_hash="h1",
+    outcome=Outcome.APPLIED,
+    aggregate_id="shop/Product/p1",
+    sequence_number=1,
+    event_id="e1",
+    consistency_token="token",
+)
+COMPLETED = replace(ACCEPTED, stage=Stage.COMPLETED, history=((Stage.COMPLETED, "t9"),), result=RESULT)
+
+
+async def test_the_first_claim_stands(redis: Redis):
+    assert await redis.statuses.read("c1") is None
+    assert await redis.statuses.claim(ACCEPTED) is None
+    assert await redis.statuses.claim(replace(ACCEPTED, command_hash="h2")) == ACCEPTED
+    assert await redis.statuses.read("c1") == ACCEPTED
+
+
+async def test_of_many_claims_at_once_one_is_first(redis: Redis):
+    found = await asyncio.gather(*(redis.statuses.claim(ACCEPTED) for _ in range(10)))
+    assert found.count(None) == 1
+
+
+async def test_stages_keep_their_first_time_and_their_order(redis: Redis):
+    await redis.statuses.claim(ACCEPTED)
+    await redis.statuses.advance("c1", [(Stage.PROJECTED, "t4"), (Stage.PERSISTED, "t2")])
+    await redis.statuses.advance("c1", [(Stage.PERSISTED, "t8"), (Stage.PUBLISHED, "t3"), (Stage.PUBLISHED, "t5")])
+    status = await redis.statuses.read("c1")
+    assert status is not None
+    assert status.stage is Stage.PROJECTED
+    assert status.history == (
+        (Stage.ACCEPTED, "t1"),
+        (Stage.PERSISTED, "t2"),
+        (Stage.PUBLISHED, "t3"),
+        (Stage.PROJECTED, "t4"),
+    )
+
+
+async def test_a_forgotten_command_stays_forgotten_until_it_is_complete(redis: Redis):
+    await redis.statuses.advance("c1", [(Stage.PERSISTED, "t2")])
+    assert await redis.statuses.read("c1") is None
+    await redis.statuses.complete(COMPLETED)
+    assert await redis.statuses.read("c1") == COMPLETED
+
+
+async def test_completion_keeps_the_history_and_the_result(redis: Redis):
+    await redis.statuses.claim(ACCEPTED)
+    await redis.statuses.complete(COMPLETED)
+    await redis.statuses.complete(replace(COMPLETED, history=((Stage.COMPLETED, "t99"),)))
+    status = await redis.statuses.read("c1")
+    assert status == replace(COMPLETED, history=((Stage.ACCEPTED, "t1"), (Stage.COMPLETED, "t9")))
+    assert await redis.statuses.claim(ACCEPTED) == status
+
+
+async def test_completion_replaces_what_stands_of_other_content(redis: Redis):
+    await redis.statuses.claim(replace(ACCEPTED, command_hash="other"))
+    await redis.statuses.complete(COMPLETED)
+    assert await redis.statuses.read("c1") == COMPLETED
