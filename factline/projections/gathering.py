@@ -71,9 +71,10 @@ class GatheredDocuments:
         while batch := self._take_batch():
             try:
                 await self._write(batch)
-            finally:  # nobody waits for ever, even if this task is cancelled
+            except BaseException:  # nobody waits for ever, even if this task is cancelled
                 for waiting in (waiting for group in batch for waiting in group):
                     waiting.outcome.cancel()
+                raise
 
     def _take_batch(self) -> list[list[_Waiting]]:
         """Take what waits longest, as much as a batch may hold: per aggregate its callers, the newest document last."""
