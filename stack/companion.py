@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stack import process
+from stack import process, tools
 from stack.errors import LaunchError, ServerDiedError, UnreachableError
 from stack.process import Order
 from stack.stack import COMPANION_STOP_TIMEOUT_S, COMPANIONS, Stack
@@ -24,7 +24,7 @@ def run_beside(stack: Stack, name: str, argv: Sequence[str], *, until: str | Non
     """
     folder = stack.data / COMPANIONS / name
     log = folder / "log"
-    program = process.find_program(argv[0]) or Path(argv[0]).resolve()
+    program = tools.find_program(argv[0]) or Path(argv[0]).resolve()
     if not program.is_file():
         raise LaunchError(f"could not start {name}: there is no program {argv[0]}")
     process.stop(folder, timeout_s=COMPANION_STOP_TIMEOUT_S)

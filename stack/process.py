@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -260,9 +259,3 @@ def describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     return f"killed by {signal.Signals(-code).name}"
-
-
-def find_program(name: str) -> Path | None:
-    """An executable on the PATH, or None."""
-    found = shutil.which(name)
-    return None if found is None else Path(found)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack import versions
-from stack.sources import REDIS_PACKAGE, GoModule, MavenJars, MavenZip, SdkDownload, Source
-from stack.tools import JAVA, Tool
+from stack.sources import POSTGRESQL_PACKAGE, REDIS_PACKAGE, GoModule, MavenJars, MavenZip, SdkDownload, Source
+from stack.tools import JAVA, POSTGRESQL_FOLDER, Tool
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Program:
     below: str | None = None
     executables: tuple[str, ...] = ()
     """Its names on a PATH; none when a program found there could not tell its version."""
+    also_in: Path | None = None
+    """A folder to look in besides the PATH, which has a `bin` for each version."""
     version_arguments: tuple[str, ...] = ("--version",)
     version_pattern: str = r"(\d+\.\d+(?:\.\d+)*)"
     home: str | None = None
@@ -118,6 +120,16 @@ S3 = Program(
     minimum=versions.VERSITYGW_MINIMUM,
     executables=("versitygw",),
     version_pattern=r"Version *: *v?(\d+\.\d+\.\d+)",
+)
+
+POSTGRESQL = Program(
+    name="postgresql",
+    version=versions.POSTGRESQL_MINIMUM,
+    source=POSTGRESQL_PACKAGE,
+    minimum=versions.POSTGRESQL_MINIMUM,
+    executables=("postgres",),
+    also_in=POSTGRESQL_FOLDER,
+    version_pattern=r"\) (\d[\d.]*)",
 )
 
 TOXIPROXY = Program(

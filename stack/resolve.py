@@ -58,10 +58,10 @@ def resolve(programs: Sequence[Program], cache: Path, reporter: Reporter) -> dic
 def on_path(program: Program, reporter: Reporter) -> Found | None:
     """A program on the PATH, if it says that it is of a version that fits."""
     for name in program.executables:
-        executable = process.find_program(name)
+        executable = tools.find_program(name, also_in=program.also_in)
         if executable is None:
             continue
-        version = tools.version_of(name, list(program.version_arguments), program.version_pattern)
+        version = tools.version_of(str(executable), list(program.version_arguments), program.version_pattern)
         if version is not None and fits(program, version):
             return Found(program.entry_of(executable), version, "PATH")
         below = f" and below {program.below}" if program.below else ""

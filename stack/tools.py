@@ -29,10 +29,18 @@ def output_of(argv: list[str], *, timeout_s: float = 30) -> str:
     return result.stdout + result.stderr
 
 
-def version_of(program: str, arguments: list[str], pattern: str) -> str | None:
-    """The version a program on the PATH reports, or None when it is not there or does not say."""
-    found = shutil.which(program)
-    match = re.search(pattern, output_of([found, *arguments])) if found else None
+def find_program(name: str, *, also_in: Path | None = None) -> Path | None:
+    """An executable on the PATH, else in `also_in`, a folder with one of each version, the newest; or None."""
+    versions_there = sorted(also_in.glob("*/bin"), key=lambda path: version_key(str(path))) if also_in else []
+    elsewhere = os.pathsep.join(map(str, reversed(versions_there)))
+    found = shutil.which(name) or (shutil.which(name, path=elsewhere) if elsewhere else None)
+    return None if found is None else Path(found)
+
+
+def version_of(program: str, arguments: list[str], pattern: str, *, also_in: Path | None = None) -> str | None:
+    """The version a program that is found reports, or None when it is not there or does not say."""
+    found = find_program(program, also_in=also_in)
+    match = re.search(pattern, output_of([str(found), *arguments])) if found else None
     return match[1] if match else None
 
 
@@ -119,6 +127,17 @@ REDIS = Tool(
     versions.REDIS_MINIMUM,
     "redis-server",
     lambda: version_of("redis-server", ["--version"], r"v=(\d[\d.]+)"),
+)
+
+
+POSTGRESQL_FOLDER = Path("/usr/lib/postgresql")
+"""Where Debian has PostgreSQL's server, one folder per version, none of them on the PATH."""
+
+POSTGRESQL = Tool(
+    "PostgreSQL",
+    versions.POSTGRESQL_MINIMUM,
+    "postgresql",
+    lambda: version_of("postgres", ["--version"], r"\) (\d[\d.]*)", also_in=POSTGRESQL_FOLDER),
 )
 
 

@@ -28,6 +28,8 @@ VERSITYGW = "1.8.0"
 """Earlier versions let several conditional writers of one key win."""
 VERSITYGW_MINIMUM = "1.8.0"
 
+POSTGRESQL_MINIMUM = "13"
+
 TOXIPROXY = "2.12.0"
 TOXIPROXY_MINIMUM = "2.9.0"
 

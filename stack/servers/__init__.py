@@ -9,6 +9,7 @@ from __future__ import annotations
 from stack.servers.definition import Command, Definition, Place
 from stack.servers.elasticsearch import Elasticsearch
 from stack.servers.kafka import Kafka
+from stack.servers.postgresql import PostgreSQL
 from stack.servers.redis import Redis
 from stack.servers.s3 import S3
 from stack.servers.temporal import Temporal
@@ -17,7 +18,7 @@ from stack.servers.toxiproxy import Toxiproxy
 DEFAULT: tuple[Definition, ...] = (Temporal(), Redis(), Kafka(), Elasticsearch(), S3())
 """What `up` starts."""
 
-ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(),)
+ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL())
 """What `up --only` may name besides."""
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in (*DEFAULT, *ON_DEMAND)}

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from stack.errors import LaunchError
 from stack.process import User
@@ -91,8 +91,9 @@ def plain_environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def run_to_end(argv: Sequence[str]) -> None:
+def run_to_end(argv: Sequence[str], user: User | None = None) -> None:
     """Run a preparing program of a few seconds; raises `LaunchError` with its output when it fails."""
-    result = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain_environment())
+    account: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain_environment(), **account)
     if result.returncode != 0:
         raise LaunchError(f"{' '.join(argv)} failed:\n{result.stdout}{result.stderr}")

@@ -14,7 +14,7 @@ import pytest
 from stack import tools
 from stack.cache import locked
 from stack.errors import BuildError, MissingToolsError
-from stack.programs import ELASTICSEARCH, KAFKA, S3, TEMPORAL, Program
+from stack.programs import ELASTICSEARCH, KAFKA, POSTGRESQL, S3, TEMPORAL, Program
 from stack.report import QuietReporter
 from stack.resolve import fits, on_path, resolve
 from stack.tools import Tool
@@ -163,6 +163,7 @@ def test_when_the_other_source_fails_the_first_ones_tools_are_demanded(
         (TEMPORAL, "temporal", "temporal version 1.6.0 (Server 1.30.0, UI 2.45.0)", "1.30.0"),
         (S3, "versitygw", "Version  : v1.8.1\nBuild    : abc\nBuildTime: now", "1.8.1"),
         (ELASTICSEARCH, "elasticsearch", "Version: 8.19.3, Build: deb/abc/2026, JVM: 21", "8.19.3"),
+        (POSTGRESQL, "postgres", "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "15.18"),
         (KAFKA, "kafka-server-start.sh", "4.1.1 (Commit:0123456789abcdef)", "4.1.1"),
     ],
     ids=lambda value: value.name if isinstance(value, Program) else None,

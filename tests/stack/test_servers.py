@@ -210,6 +210,15 @@ def test_toxiproxy_comes_on_demand() -> None:
             _ = stack.test_server_path
 
 
+def test_postgresql_comes_on_demand_and_keeps_its_data() -> None:
+    with Stack.temporary(["postgresql"]) as stack:
+        server = stack.server("postgresql")
+        identity = (server.folder / "data" / "global" / "pg_control").stat().st_ino
+        server.restart()
+        assert server.is_healthy()
+        assert (server.folder / "data" / "global" / "pg_control").stat().st_ino == identity
+
+
 def test_killing_the_parent_leaves_no_orphan_and_no_data(wait_until: WaitUntil) -> None:
     """Elasticsearch is the hard one: its launcher starts the real server as a child of its own, as another user."""
     code = (
