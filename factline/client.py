@@ -148,6 +148,7 @@ class Factline:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=search_attributes(command),
             static_summary=summary(command),
+            request_eager_start=True,  # saves a round trip where the caller's connection has a worker, too
         )
 
     async def result(self, command_id: str) -> CommandResult:

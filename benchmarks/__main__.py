@@ -1,0 +1,99 @@
+"""Bring up servers of their own, measure all contenders in turn, and print ratios first.
+
+python -m benchmarks                            some six minutes
+python -m benchmarks --seconds 2 --rounds 1     a first impression
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from rich.console import Console
+
+from benchmarks.contenders import Contender, OnDbos, Opening, factline, factline_eager, floor, floor_eager
+from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
+from benchmarks.load import measure
+from benchmarks.report import print_report
+from benchmarks.streams import StreamCost, measure_stream
+from factline import connection
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from stack import Stack
+from stack.report import terminal_reporter
+from stack.servers import DEFAULT
+
+CONCURRENCIES = (1, 32)
+STREAM_LENGTHS = (10, 1_000, 10_000)
+WARM_UP_S = 1.0
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=8, help="of load per contender, concurrency and round")
+    parser.add_argument("--rounds", type=int, default=3, help="how often all contenders take their turn")
+    options = parser.parse_args()
+    names = [definition.name for definition in DEFAULT]
+    with Stack.temporary([*names, "postgresql"], reporter=terminal_reporter()) as stack:
+        os.environ.update(stack.environment())
+        _measure(stack, options.seconds, options.rounds)
+    return 0
+
+
+def _measure(stack: Stack, seconds: float, rounds: int) -> None:
+    """Give each turn an event loop of its own: DBOS ends its loop's threads with itself."""
+    settings, reporter = Settings.from_environment(), terminal_reporter()
+    openings: dict[str, Opening] = {
+        "floor": floor,
+        "Factline": factline,
+        "floor, eager": floor_eager,
+        "Factline, eager": factline_eager,
+        "DBOS": OnDbos(os.environ["FACTLINE_POSTGRESQL_URL"]).opened,
+    }
+    asyncio.run(_prepare(settings))
+    blocks: list[Block] = []
+    for turn in range(rounds):
+        for name, opening in openings.items():
+            reporter.note(f"round {turn + 1} of {rounds}: {name}")
+            blocks += asyncio.run(_turn(stack, settings, name, opening, turn, seconds))
+    reporter.note("what one command costs")
+    costs = [asyncio.run(_cost(settings, name, opening)) for name, opening in openings.items()]
+    streams: list[StreamCost] = []
+    for length in STREAM_LENGTHS:
+        reporter.note(f"a stream of {length:,} events")
+        streams += asyncio.run(measure_stream(settings, length))
+    width = None if sys.stdout.isatty() else 130
+    print_report(Console(width=width), blocks, costs, streams)
+
+
+async def _prepare(settings: Settings) -> None:
+    await connection.prepare(await connection.connect())
+    async with await Stores.connect(settings) as stores:
+        await stores.prepare()
+
+
+async def _turn(
+    stack: Stack, settings: Settings, name: str, opening: Opening, turn: int, seconds: float
+) -> list[Block]:
+    async with opening(settings) as contender:
+        await measure(contender.ask, concurrency=4, seconds=WARM_UP_S)
+        return [await _block(stack, name, contender, turn, concurrency, seconds) for concurrency in CONCURRENCIES]
+
+
+async def _cost(settings: Settings, name: str, opening: Opening) -> Cost:
+    async with opening(settings) as contender:
+        return await cost_of(name, contender)
+
+
+async def _block(stack: Stack, name: str, contender: Contender, turn: int, concurrency: int, seconds: float) -> Block:
+    before = cpu_seconds(stack.servers)
+    measured = await measure(contender.ask, concurrency=concurrency, seconds=seconds)
+    after = cpu_seconds(stack.servers)
+    return Block(name, turn, measured, {part: after[part] - before[part] for part in after})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""What is measured: the command path, its floor, and DBOS with the same steps. Client and worker share one process.
+
+Each is an asynchronous context manager that gives a ``Contender``. Opened and closed anew for every block of load, so
+that no two ever run at the same time.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from temporalio.client import Client, WorkflowHistory
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.command import CommandActivities
+from activities.models import CommitRequest, DeliverRequest
+from benchmarks.floor import Floor, FloorActivities
+from factline import connection
+from factline.client import Factline, new_command_id
+from factline.domain.commands import Command, CommandType
+from factline.pipeline.assembly import assemble
+from factline.pipeline.trace import utc_now
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
+
+
+@dataclass
+class Contender:
+    """``ask`` does one command and returns when it is complete. ``requests``: what the stores were asked so far."""
+
+    ask: Callable[[], Awaitable[None]]
+    requests: Callable[[], Counter[str]] = Counter
+    history: Callable[[], Awaitable[WorkflowHistory]] | None = None
+
+
+Opening = Callable[[Settings], AbstractAsyncContextManager[Contender]]
+
+
+def creation() -> Command:
+    """Return a command that makes an instance nobody has made before, of some 200 bytes."""
+    command_id = new_command_id()
+    payload = {"name": "Lamp", "price": 12.5, "tags": ["new", "indoor"], "description": "x" * 100}
+    return Command(
+        command_id=command_id,
+        command_type=CommandType.CREATE_INSTANCE,
+        db_name="bench",
+        class_id="Product",
+        instance_id=command_id,
+        payload=payload,
+    )
+
+
+def factline(settings: Settings) -> AbstractAsyncContextManager[Contender]:
+    """The command path as it is, the client on a connection of its own."""
+    return _factline(settings, eager=False)
+
+
+def factline_eager(settings: Settings) -> AbstractAsyncContextManager[Contender]:
+    """The command path in a program that submits through its own worker's connection."""
+    return _factline(settings, eager=True)
+
+
+def floor(settings: Settings) -> AbstractAsyncContextManager[Contender]:
+    """As many steps that do nothing, on the same server with the same settings: what Temporal itself costs."""
+    return _floor(settings, eager=False)
+
+
+def floor_eager(settings: Settings) -> AbstractAsyncContextManager[Contender]:
+    """The floor of ``factline_eager``."""
+    return _floor(settings, eager=True)
+
+
+@asynccontextmanager
+async def _factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+    temporal = await connection.connect()
+    starting = temporal if eager else await connection.connect()
+    last = ""
+    async with await Stores.connect(settings) as stores:
+        pipeline = assemble(stores.ports, settings)
+        client = Factline(stores, settings, temporal=starting)
+
+        async def ask() -> None:
+            nonlocal last
+            command = creation()
+            last = command.command_id
+            result = await client.submit(command)
+            assert result.sequence_number == 1, result
+
+        async def history() -> WorkflowHistory:
+            return await temporal.get_workflow_handle(last).fetch_history()
+
+        async with new_worker(temporal, stores.ports, pipeline, settings):
+            yield Contender(ask, lambda: asked(stores), history)
+        await pipeline.documents.close()
+
+
+@asynccontextmanager
+async def _floor(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+    temporal = await connection.connect()
+    starting: Client = temporal if eager else await connection.connect()
+    task_queue = settings.named("floor")
+    last = ""
+
+    async def ask() -> None:
+        nonlocal last
+        command = creation()
+        last = command.command_id
+        await starting.execute_workflow(
+            Floor.run,
+            command,
+            id=command.command_id,
+            task_queue=task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            request_eager_start=eager,
+        )
+
+    async def history() -> WorkflowHistory:
+        return await temporal.get_workflow_handle(last).fetch_history()
+
+    activities = FloorActivities()
+    async with Worker(
+        temporal,
+        task_queue=task_queue,
+        workflows=[Floor],
+        activities=[activities.first, activities.second],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=WORKFLOWS_CACHED_MAX,
+        max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
+        max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
+    ):
+        yield Contender(ask, history=history)
+
+
+@dataclass
+class OnDbos:
+    """The same two steps, on DBOS. ``url``: its PostgreSQL."""
+
+    url: str
+
+    @asynccontextmanager
+    async def opened(self, settings: Settings) -> AsyncIterator[Contender]:
+        """Call the workflow where it runs, which is the quickest way: nothing is queued and no result is polled for."""
+        from dbos import DBOS, DBOSConfig, SetWorkflowID
+
+        steps: CommandActivities
+        config = DBOSConfig(name="bench", system_database_url=self.url, log_level="ERROR")
+        DBOS(config=config)
+
+        @DBOS.step(name="commit")
+        async def commit(request: dict[str, object]) -> dict[str, object]:
+            return (await steps.commit_command(CommitRequest.model_validate(request))).model_dump(mode="json")
+
+        @DBOS.step(name="deliver")
+        async def deliver(request: dict[str, object]) -> dict[str, object]:
+            return (await steps.deliver_event(DeliverRequest.model_validate(request))).model_dump(mode="json")
+
+        @DBOS.workflow(name="command")
+        async def command_workflow(command: dict[str, object], occurred_at: str) -> dict[str, object]:
+            report = await commit(CommitRequest(command=command, occurred_at=occurred_at).model_dump(mode="json"))
+            delivered = await deliver({"command_type": command["command_type"], **report})
+            assert not delivered["failures"], delivered
+            return report
+
+        try:
+            async with await Stores.connect(settings) as stores:
+                pipeline = assemble(stores.ports, settings)
+                steps = CommandActivities(
+                    committer=pipeline.committer, deliverer=pipeline.deliverer, statuses=stores.ports.statuses
+                )
+
+                async def ask() -> None:
+                    command = creation()
+                    with SetWorkflowID(command.command_id):
+                        await command_workflow(command.model_dump(mode="json", exclude_none=True), utc_now())
+
+                DBOS.launch()
+                yield Contender(ask, lambda: asked(stores))
+                await pipeline.documents.close()
+        finally:
+            DBOS.destroy(destroy_registry=True)  # takes the loop's own threads with it, so it comes last
+
+
+def asked(stores: Stores) -> Counter[str]:
+    """Return what S3, Redis and Elasticsearch were asked so far."""
+    counts: Counter[str] = Counter()
+    for store, counter in (
+        ("S3", stores.bucket.requests),
+        ("Redis", stores.redis.calls),
+        ("Elasticsearch", stores.elasticsearch.requests),
+    ):
+        counts.update({f"{store} {name}": number for name, number in counter.items()})
+    return counts

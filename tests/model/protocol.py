@@ -1,0 +1,410 @@
+"""The slot protocol as an executable model, in step with ``factline.pipeline``: every interleaving is tried.
+
+One aggregate, some commands, and for each several attempts alive at once, as retries beside zombies are. Every ``yield``
+of a step is one request to a server and so atomic; between any two of them anything else may happen: another attempt's
+step, an attempt's death and new start, Redis emptied, rolled back or overstated, a lease that runs out, a silent Kafka.
+
+``Rule`` names what the protocol rests on. Without one of the rules of safety the search finds a violation, and
+without a turn (``Rule.TURN``), which is for speed only, it finds none.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Rule(StrEnum):
+    """What may be left out, to see what it is there for."""
+
+    CONDITIONAL = "R1: an event is written only if its slot is free"
+    PREDECESSOR = "R1: the predecessor is read before a slot is named; what Redis says does not count"
+    INTENT = "R2: a record names the slot before the event is written, and the record that stands binds"
+    FURTHER_RECORD = "R2: to another slot only after the named one was seen to hold another command's event"
+    RANGE = "R3: what is not published yet before the own event is published first"
+    ACKNOWLEDGED = "R3: the watermark is raised after the acknowledgement, never before"
+    METADATA = "R3: a lost watermark is taken from the head of the log, and not guessed"
+    SEEN = "a rejection is recorded only on a state that S3 itself showed to be the head"
+    TURN = "R5: one holds the turn"
+
+
+class Kind(StrEnum):
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+class Redis(NamedTuple):
+    """What Redis knows. ``head`` and ``published`` count slots, None where it knows nothing of the log."""
+
+    head: int | None = None
+    published: int | None = None
+    holder: int | None = None
+
+
+class Slot(NamedTuple):
+    """An event in S3: whose it is, of which kind, and the watermark that its metadata carries."""
+
+    command: int
+    kind: Kind
+    published_through: int
+
+
+REJECTED = 0
+"""What a record names instead of a slot, and what a rejected command answers."""
+
+
+class Attempt(NamedTuple):
+    """One attempt at a command. ``at``: the next request it makes; the rest is what it knows."""
+
+    at: str = "claim"
+    head: int = 0  # of the state it decides on
+    seen: bool = False  # whether S3 showed it to be the head
+    published: int = 0
+    records: int = 0  # read or written so far
+    slot: int | None = None  # what its last record names
+    bound: bool = False  # whether that slot was not yet seen to hold another's event
+
+
+class State(NamedTuple):
+    """Everything there is."""
+
+    slots: tuple[Slot, ...]
+    records: tuple[tuple[int, ...], ...]  # per command, in order: slots, or REJECTED
+    stream: tuple[int, ...]  # sequence numbers by first delivery
+    redis: Redis
+    attempts: tuple[tuple[Attempt, ...], ...]
+    answers: tuple[int | None, ...]  # per command: what its first attempt to end has answered
+    losses: int
+    deaths: int
+    expiries: int
+    overstatements: int
+    silences: int
+
+
+_IN_TURN = frozenset({"read", "recover", "bind", "persist", "send", "settle"})
+
+
+class Violation(Exception):
+    """A promise is broken."""
+
+
+Step = Iterator[tuple[str, Attempt, State]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is searched.
+
+    ``born``: slots taken and published before. The others bound how often Redis loses what it knows, an attempt dies
+    and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, and Kafka
+    does not answer within a turn.
+    """
+
+    kinds: tuple[Kind, ...]
+    attempts: int = 2
+    born: int = 0
+    losses: int = 0
+    deaths: int = 0
+    expiries: int = 0
+    overstatements: int = 0
+    silences: int = 0
+    without: frozenset[Rule] = frozenset()
+
+    def search(self) -> "Found":
+        """Try everything, shortest stories first."""
+        start = self._start()
+        came: dict[State, tuple[State, str] | None] = {start: None}
+        waiting = deque([start])
+        while waiting:
+            state = waiting.popleft()
+            moved = False
+            try:
+                for words, after in self._successors(state):
+                    moved = True
+                    if after not in came:
+                        came[after] = (state, words)
+                        _check(after)
+                        waiting.append(after)
+                if not moved:
+                    _check_end(state)
+            except Violation as violation:
+                return Found(len(came), str(violation), _story(came, state))
+        return Found(len(came))
+
+    def _start(self) -> State:
+        commands = len(self.kinds)
+        return State(
+            slots=tuple(
+                Slot(-1 - number, Kind.UPDATE if number else Kind.CREATE, number) for number in range(self.born)
+            ),
+            records=((),) * commands,
+            stream=tuple(range(1, self.born + 1)),
+            redis=Redis(self.born, self.born) if self.born else Redis(),
+            attempts=((Attempt(),) * self.attempts,) * commands,
+            answers=(None,) * commands,
+            losses=self.losses,
+            deaths=self.deaths,
+            expiries=self.expiries,
+            overstatements=self.overstatements,
+            silences=self.silences,
+        )
+
+    def _successors(self, state: State) -> Iterator[tuple[str, State]]:
+        for command, attempts in enumerate(state.attempts):
+            for attempt in dict.fromkeys(attempts):
+                if attempt.at == "done":
+                    continue
+                for words, after, changed in getattr(self, f"_{attempt.at}")(state, command, attempt):
+                    yield f"{self.kinds[command]} {command} {words}", _replaced(changed, command, attempt, after)
+                if state.deaths and attempt.at != "claim":
+                    fewer = state._replace(deaths=state.deaths - 1)
+                    yield (
+                        f"{self.kinds[command]} {command} dies and starts again",
+                        _replaced(fewer, command, attempt, Attempt()),
+                    )
+        yield from self._mishaps(state)
+
+    def _mishaps(self, state: State) -> Iterator[tuple[str, State]]:
+        redis = state.redis
+        if state.losses and redis != Redis():
+            fewer = state._replace(losses=state.losses - 1)
+            yield "Redis is emptied", fewer._replace(redis=Redis())
+            if redis.head is not None and redis.published is not None and redis.head > 1:
+                older = Redis(redis.head - 1, min(redis.published, redis.head - 1))
+                yield "Redis is rolled back", fewer._replace(redis=older)
+        if state.overstatements and redis.head is not None:
+            fewer = state._replace(overstatements=state.overstatements - 1)
+            yield "Redis overstates the head", fewer._replace(redis=redis._replace(head=len(state.slots) + 1))
+        if redis.holder is not None:
+            free = state._replace(redis=redis._replace(holder=None))
+            if not any(attempt.at in _IN_TURN for attempt in state.attempts[redis.holder]):
+                yield "the lease of a dead holder runs out", free
+            elif state.expiries:
+                yield "the lease runs out", free._replace(expiries=state.expiries - 1)
+
+    def _claim(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``Committer.commit``: who finds the ID claimed reads its last record; Redis may have forgotten the claim."""
+        yield "is first, as far as Redis knows", attempt._replace(at="allocate"), state
+        records = state.records[command]
+        if not records:
+            return
+        known = attempt._replace(records=len(records), slot=records[-1], bound=True)
+        if records[-1] == REJECTED:
+            yield "finds its rejection", *_ended(state, command, REJECTED)
+        elif records[-1] <= len(state.slots) and state.slots[records[-1] - 1].command == command:
+            after = known._replace(at="ensure")
+            yield f"finds its event in slot {records[-1]}", after, _answered(state, command, records[-1])
+        else:
+            yield f"finds its record for slot {records[-1]}", known._replace(at="allocate"), state
+
+    def _allocate(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``TurnQueue`` and ``Committer._position``: take the turn, with what Redis knows."""
+        redis = state.redis
+        if redis.holder not in (None, command) and Rule.TURN not in self.without:
+            return
+        held = state._replace(redis=redis._replace(holder=command))
+        if redis.head is not None and redis.published is not None:
+            known = attempt._replace(head=redis.head, published=min(redis.published, redis.head))
+            following = "bind" if Rule.PREDECESSOR in self.without else "read"
+            yield f"takes the turn at {redis.head}", known._replace(at=following), held
+        elif self.kinds[command] is Kind.CREATE:
+            yield "takes the turn and hopes to be new", attempt._replace(at="bind"), held
+        else:
+            yield "takes the turn, nothing is known", attempt._replace(at="recover"), held
+
+    def _read(self, state: State, command: int, attempt: Attempt) -> Step:
+        """Read the predecessor that Redis named; slots never change, so once is enough."""
+        if attempt.head <= len(state.slots):
+            yield f"reads slot {attempt.head}", attempt._replace(at="bind"), state
+        else:
+            yield f"misses slot {attempt.head}", attempt._replace(at="recover"), state
+
+    def _recover(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``Committer._recovered``: head and watermark as S3 has them, whatever Redis said."""
+        head, published = len(state.slots), self._watermark(state)
+        found = attempt._replace(at="bind", head=head, published=published, seen=True)
+        redis = Redis(head, published, state.redis.holder) if head else Redis(holder=state.redis.holder)
+        yield f"recovers head {head}, published {published} from S3", found, state._replace(redis=redis)
+
+    def _bind(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``Committer._bind``: decide, and write the next record; what then stands binds."""
+        if attempt.bound:
+            yield "goes on with its record", attempt._replace(at="persist"), state
+            return
+        exists = 0 < attempt.head <= len(state.slots) and state.slots[attempt.head - 1].kind is not Kind.DELETE
+        exists = exists or attempt.head > len(state.slots)  # only without rule R1: what Redis made up
+        accepted = exists != (self.kinds[command] is Kind.CREATE)
+        if not accepted and not attempt.seen and Rule.SEEN not in self.without:
+            if attempt.head < len(state.slots):
+                yield f"sees slot {attempt.head + 1} taken", attempt._replace(at="recover"), state
+            else:
+                yield f"sees slot {attempt.head + 1} free", attempt._replace(seen=True), state
+            return
+        end = attempt.head + 1 if accepted else REJECTED
+        if Rule.INTENT in self.without and accepted:
+            yield f"goes for slot {end}", attempt._replace(at="persist", slot=end), state
+            return
+        standing = state.records[command]
+        if attempt.records < len(standing):
+            end, words = standing[attempt.records], "finds its record"
+        else:
+            if end == REJECTED and not attempt.seen and attempt.head != len(state.slots):
+                raise Violation(f"{self.kinds[command]} {command} is rejected on a state that never was the head")
+            words = "writes its record"
+            records = (*state.records[:command], (*standing, end), *state.records[command + 1 :])
+            state = state._replace(records=records)
+        bound = attempt._replace(records=attempt.records + 1, slot=end, bound=True)
+        if end == REJECTED:
+            yield f"{words}: rejected", *_ended(_released(state, command), command, REJECTED)
+        else:
+            yield f"{words} for slot {end}", bound._replace(at="persist"), state
+
+    def _persist(self, state: State, command: int, attempt: Attempt) -> Step:
+        """The conditional PUT, and what is read back where the slot is taken."""
+        slots, slot = state.slots, attempt.slot
+        assert slot is not None
+        event = Slot(command, self.kinds[command], min(attempt.published, slot - 1))
+        if slot == len(slots) + 1:
+            yield f"writes slot {slot}", attempt._replace(at="send"), state._replace(slots=(*slots, event))
+        elif slot > len(slots) + 1:
+            raise Violation(f"slot {slot} is written without a predecessor")
+        elif slots[slot - 1].command == command:
+            yield f"finds its own event in slot {slot}", attempt._replace(at="send"), state
+        elif Rule.CONDITIONAL in self.without:
+            raise Violation(f"the event in slot {slot} is overwritten")
+        elif Rule.FURTHER_RECORD in self.without:
+            moved = attempt._replace(at="send", slot=len(slots) + 1)
+            yield f"writes slot {len(slots) + 1} instead", moved, state._replace(slots=(*slots, event))
+        else:
+            yield f"finds slot {slot} taken", attempt._replace(at="recover", bound=False), state
+
+    def _send(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``Committer._finish``: publish within the turn, from the watermark on, each acknowledged before the next."""
+        assert attempt.slot is not None
+        if state.silences:
+            yield (
+                "gets no answer from Kafka",
+                attempt._replace(at="settle"),
+                state._replace(silences=state.silences - 1),
+            )
+        if attempt.published >= attempt.slot:
+            yield "has nothing to publish", attempt._replace(at="settle"), state
+        elif self._raises_early(state, attempt):
+            early = state.redis._replace(published=attempt.slot)
+            yield f"raises the watermark to {attempt.slot} first", attempt, state._replace(redis=early)
+        else:
+            number = self._next(attempt)
+            yield f"publishes {number}", attempt._replace(published=number), _published(state, number)
+
+    def _settle(self, state: State, command: int, attempt: Attempt) -> Step:
+        """Raise what Redis knows, never lower it, and give up the turn."""
+        assert attempt.slot is not None
+        head = max(state.redis.head or 0, attempt.slot)
+        published = max(state.redis.published or 0, min(attempt.published, attempt.slot))
+        settled = _released(state._replace(redis=Redis(head, published, state.redis.holder)), command)
+        all_done = attempt.published >= attempt.slot
+        following = attempt._replace(at="ensure")
+        answered = _answered(settled, command, attempt.slot)
+        yield "gives up the turn", Attempt(at="done") if all_done else following, answered
+
+    def _ensure(self, state: State, command: int, attempt: Attempt) -> Step:
+        """``Publication.ensure``: publish up to the own slot whatever is not published yet, without any turn."""
+        published = self._watermark(state) if state.redis.published is None else state.redis.published
+        yield f"finds {published} published", attempt._replace(at="resend", published=published), state
+
+    def _resend(self, state: State, command: int, attempt: Attempt) -> Step:
+        assert attempt.slot is not None
+        if attempt.published >= attempt.slot:
+            yield "is done", Attempt(at="done"), state
+        elif self._raises_early(state, attempt):
+            early = state.redis._replace(published=attempt.slot)
+            yield f"raises the watermark to {attempt.slot} first", attempt, state._replace(redis=early)
+        else:
+            number = self._next(attempt)
+            yield f"publishes {number}", attempt._replace(at="raise", published=number), _published(state, number)
+
+    def _raise(self, state: State, command: int, attempt: Attempt) -> Step:
+        published = max(state.redis.published or 0, attempt.published)
+        raised = state._replace(redis=state.redis._replace(published=published))
+        yield f"raises the watermark to {attempt.published}", attempt._replace(at="resend"), raised
+
+    def _raises_early(self, state: State, attempt: Attempt) -> bool:
+        known = state.redis.published
+        return Rule.ACKNOWLEDGED in self.without and known is not None and known < (attempt.slot or 0)
+
+    def _next(self, attempt: Attempt) -> int:
+        assert attempt.slot is not None
+        return attempt.slot if Rule.RANGE in self.without else attempt.published + 1
+
+    def _watermark(self, state: State) -> int:
+        if not state.slots:
+            return 0
+        return len(state.slots) if Rule.METADATA in self.without else state.slots[-1].published_through
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to. ``story``: the shortest way to the violation."""
+
+    states: int
+    violation: str = ""
+    story: tuple[str, ...] = ()
+
+
+def _replaced(state: State, command: int, attempt: Attempt, after: Attempt) -> State:
+    """Put an attempt in another's place; attempts at one command are alike, so their order tells nothing."""
+    attempts = list(state.attempts[command])
+    attempts[attempts.index(attempt)] = after
+    ordered = tuple(sorted(attempts, key=lambda each: (each.at, *map(str, each))))
+    return state._replace(attempts=(*state.attempts[:command], ordered, *state.attempts[command + 1 :]))
+
+
+def _released(state: State, command: int) -> State:
+    return state._replace(redis=state.redis._replace(holder=None)) if state.redis.holder == command else state
+
+
+def _published(state: State, number: int) -> State:
+    return state if number in state.stream else state._replace(stream=(*state.stream, number))
+
+
+def _answered(state: State, command: int, answer: int) -> State:
+    first = state.answers[command]
+    if first is not None and first != answer:
+        raise Violation(f"command {command} answered {first} first, and then {answer}")
+    return state._replace(answers=(*state.answers[:command], answer, *state.answers[command + 1 :]))
+
+
+def _ended(state: State, command: int, answer: int) -> tuple[Attempt, State]:
+    return Attempt(at="done"), _answered(state, command, answer)
+
+
+def _check(state: State) -> None:
+    commands = [slot.command for slot in state.slots]
+    if len(commands) != len(set(commands)):
+        raise Violation("one command has two events")
+    if list(state.stream) != sorted(state.stream) or (state.stream and state.stream[-1] != len(state.stream)):
+        raise Violation(f"first deliveries are out of order: {state.stream}")
+    if (state.redis.published or 0) > len(state.stream):
+        raise Violation("the watermark overstates what is published")
+    for command, records in enumerate(state.records):
+        if REJECTED in records and command in commands:
+            raise Violation(f"command {command} is rejected and has an event")
+
+
+def _check_end(state: State) -> None:
+    if any(attempt.at != "done" for attempts in state.attempts for attempt in attempts):
+        raise Violation("an attempt is stuck")
+    if len(state.stream) != len(state.slots):
+        raise Violation("an event was never published")
+
+
+def _story(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
+    story: list[str] = []
+    before = came[state]
+    while before is not None:
+        state, words = before
+        story.append(words)
+        before = came[state]
+    return tuple(reversed(story))
