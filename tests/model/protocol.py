@@ -1,8 +1,9 @@
 """The slot protocol as an executable model, in step with ``factline.pipeline``: every interleaving is tried.
 
-One aggregate, some commands, and for each several attempts alive at once, as retries beside zombies are. Every ``yield``
-of a step is one request to a server and so atomic; between any two of them anything else may happen: another attempt's
-step, an attempt's death and new start, Redis emptied, rolled back or overstated, a lease that runs out, a silent Kafka.
+One aggregate, some commands, and for each several attempts alive at once, as retries beside zombies are. Every
+``yield`` of a step is one request to a server and so atomic; between any two of them anything else may happen: another
+attempt's step, an attempt's death and new start, Redis emptied, rolled back or overstated, a lease that runs out, a
+silent Kafka.
 
 ``Rule`` names what the protocol rests on. Without one of the rules of safety the search finds a violation, and
 without a turn (``Rule.TURN``), which is for speed only, it finds none.
@@ -103,7 +104,7 @@ class Model:
     """
 
     kinds: tuple[Kind, ...]
-    attempts: int = 2
+    attempts: tuple[int, ...]
     born: int = 0
     losses: int = 0
     deaths: int = 0
@@ -142,7 +143,7 @@ class Model:
             records=((),) * commands,
             stream=tuple(range(1, self.born + 1)),
             redis=Redis(self.born, self.born) if self.born else Redis(),
-            attempts=((Attempt(),) * self.attempts,) * commands,
+            attempts=tuple((Attempt(),) * number for number in self.attempts),
             answers=(None,) * commands,
             losses=self.losses,
             deaths=self.deaths,

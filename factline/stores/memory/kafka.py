@@ -1,19 +1,23 @@
 """The in-memory twin of Kafka: one append-only list of messages."""
 
-import asyncio
 from collections.abc import Sequence
 
 from factline.domain.events import Event
 from factline.errors import StoreUnavailable
 from factline.stores.kafka import Message, headers_of
+from factline.stores.memory.s3 import Pause, let_others
 
 
 class MemoryPublisher:
-    """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage."""
+    """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage.
+
+    ``pause`` is what lets others go first.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.available = True
+        self.pause: Pause = let_others
 
     @property
     def answers(self) -> bool:
@@ -23,7 +27,7 @@ class MemoryPublisher:
     async def publish(self, events: Sequence[Event]) -> None:
         """Append the events one by one, letting others in between; raises StoreUnavailable."""
         for event in events:
-            await asyncio.sleep(0)
+            await self.pause()
             if not self.available:
                 doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
                 raise StoreUnavailable("Kafka in memory", doing, "made unavailable")

@@ -1,6 +1,5 @@
 """Redis' twin: the same steps on dictionaries, under a clock that a test may set."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import StoreUnavailable
 from factline.ports import CommandStatus, Stage, Turn, Waiting
+from factline.stores.memory.s3 import Pause, let_others
 from factline.stores.redis import CACHED_STATE_BYTES_MAX, PATIENCE_MS
 from factline.stores.sealed_state import seal_state
 
@@ -51,7 +51,7 @@ class MemoryRedis:
     """What a Redis holds for us. ``clock`` gives seconds; ``flush`` empties it, as FLUSHALL does.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a step before it takes effect, and after it
-    did but before it is answered.
+    did but before it is answered; ``pause`` is what lets others go first.
     """
 
     def __init__(self, *, memory_s: float = 7 * 24 * 3600, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,6 +61,7 @@ class MemoryRedis:
         self.available = True
         self.before: Callable[[str], None] = _none
         self.after: Callable[[str], None] = _none
+        self.pause: Pause = let_others
         self.turns: _Expiring[str] = _Expiring(clock)
         self.queues: dict[str, dict[str, float]] = {}  # who waits, in order of arrival, and when they asked last
         self.known: _Expiring[_Known] = _Expiring(clock)
@@ -75,7 +76,7 @@ class MemoryRedis:
     async def run(self, step: str, effect: Callable[[], Value]) -> Value:
         """Take one step whole, as a script does; others go first, so that concurrent ones interleave."""
         self.calls[step] += 1
-        await asyncio.sleep(0)
+        await self.pause()
         if not self.available:
             raise StoreUnavailable("Redis in memory", step, "made unavailable")
         self.before(step)

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from factline.errors import StoreUnavailable
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, StoredObject
@@ -16,6 +16,14 @@ from factline.stores.s3.snapshots import S3Snapshots
 Interruption = Callable[[str, str], None]
 
 
+Pause = Callable[[], Awaitable[None]]
+
+
+async def let_others() -> None:
+    """Let whoever else is ready take a step."""
+    await asyncio.sleep(0)
+
+
 def _none(_operation: str, _key: str) -> None:
     """Let it pass."""
 
@@ -24,7 +32,7 @@ class MemoryBucket:
     """A ``Bucket`` in a dictionary. Every request lets others go first, so that concurrent ones interleave.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a request before it takes effect, and after
-    it did but before it is answered.
+    it did but before it is answered; ``pause`` is what lets others go first.
     """
 
     def __init__(self) -> None:
@@ -33,6 +41,7 @@ class MemoryBucket:
         self.available = True
         self.before: Interruption = _none
         self.after: Interruption = _none
+        self.pause: Pause = let_others
 
     async def get(self, key: str) -> StoredObject | None:
         await self._begin("GetObject", key)
@@ -66,7 +75,7 @@ class MemoryBucket:
 
     async def _begin(self, operation: str, key: str) -> None:
         self.requests[operation] += 1
-        await asyncio.sleep(0)
+        await self.pause()
         if not self.available:
             raise StoreUnavailable("S3 in memory", f"{operation} {key}", "made unavailable")
         self.before(operation, key)

@@ -1,0 +1,59 @@
+"""Nothing breaks in any reachable state of the model, and each rule is needed for that."""
+
+import pytest
+
+from tests.model.protocol import Kind, Model, Rule
+
+CREATE, UPDATE, DELETE = Kind
+
+MODELS = {
+    "a new instance and its first change, each tried twice": Model((CREATE, UPDATE), (2, 2)),
+    "two that create, Redis emptied": Model((CREATE, CREATE), (2, 1), losses=1),
+    "one that creates beside a change, a death and a lease that runs out": Model(
+        (CREATE, UPDATE), (2, 1), deaths=1, expiries=1
+    ),
+    "two that create, everything lost once": Model((CREATE, CREATE), (1, 1), losses=1, deaths=1, expiries=1),
+    "a change beside a deletion, Redis emptied or rolled back": Model((UPDATE, DELETE), (2, 1), born=2, losses=1),
+    "a change beside a deletion, Redis wrong in every way": Model(
+        (UPDATE, DELETE), (1, 1), born=2, losses=1, overstatements=1, expiries=1
+    ),
+    "two changes while Kafka is silent, a death, Redis emptied": Model(
+        (UPDATE, UPDATE), (1, 1), born=1, silences=2, deaths=1, losses=1
+    ),
+    "a deletion and a new creation while Kafka is silent": Model(
+        (DELETE, CREATE), (1, 1), born=1, silences=1, deaths=1, losses=1
+    ),
+    "three at once": Model((DELETE, CREATE, UPDATE), (1, 1, 1), born=1, losses=1),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_no_reachable_state_breaks_a_promise(model: Model):
+    found = model.search()
+    assert not found.violation, "\n".join([found.violation, *found.story])
+    assert found.states > 1_000  # it did look
+
+
+NEEDED = {
+    Rule.CONDITIONAL: "overwritten",
+    Rule.PREDECESSOR: "without a predecessor",
+    Rule.INTENT: "two events",
+    Rule.FURTHER_RECORD: "two events",
+    Rule.RANGE: "out of order",
+    Rule.ACKNOWLEDGED: "overstates",
+    Rule.METADATA: "overstates",
+    Rule.SEEN: "never was the head",
+}
+
+
+@pytest.mark.parametrize("rule", NEEDED)
+def test_without_a_rule_there_is_a_violation(rule: Rule):
+    kinds = (DELETE, CREATE) if rule is Rule.SEEN else (UPDATE, UPDATE)
+    model = Model(kinds, (2, 1), born=2, losses=1, expiries=1, silences=1, overstatements=1, without=frozenset({rule}))
+    assert NEEDED[rule] in model.search().violation
+
+
+def test_turns_are_for_speed_only():
+    assert {*NEEDED, Rule.TURN} == set(Rule)
+    model = Model((UPDATE, UPDATE), (2, 1), born=1, silences=1, without=frozenset({Rule.TURN}))
+    assert not model.search().violation
