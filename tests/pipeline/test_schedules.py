@@ -7,7 +7,7 @@ import asyncio
 import copy
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -81,7 +81,14 @@ def _mishaps(world: World) -> list[Callable[[], None]]:
     def fall_silent() -> None:
         world.publisher.available = not world.publisher.available
 
-    return [world.redis.flush, world.redis.turns.clear, world.redis.queues.clear, keep, roll_back, fall_silent]
+    def overstate() -> None:
+        known = world.redis.known.get(str(PLACE))
+        if known is not None and known.head is not None:
+            wrong = replace(known, head=known.head + 1, state=None)
+            world.redis.known.put(str(PLACE), wrong, ttl_s=world.redis.memory_s)
+
+    lose = [world.redis.flush, world.redis.turns.clear, world.redis.queues.clear]
+    return [*lose, keep, roll_back, overstate, fall_silent]
 
 
 async def _play(seed: int, commands: list[Command], *, attempts: int, chance: float, dying: float) -> World:
