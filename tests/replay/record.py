@@ -1,0 +1,148 @@
+"""Records histories: ``python -m tests.replay.record RELEASE``, with the variables of a running stack.
+
+A history is committed once and then kept: it is what a workflow of that release left in Temporal, and a later release
+must still be able to go on with it. So a changed workflow gets new histories beside the old ones, which stay.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+
+from factline.client import search_attributes, summary
+from factline.domain.commands import Command
+from factline.domain.results import CommandResult
+from tests.integration.installation import new_temporal
+from tests.pipeline.world import World, create, delete, update
+from tests.workflows.conftest import TASK_QUEUE, running_worker
+from workflows.command import InstanceCommand
+
+FOLDER = Path(__file__).parent / "histories"
+
+#: ``process@host``, which names whoever polled a queue and queues of their own.
+PROCESS = re.compile(r"^\d+@.+")
+
+Handle = WorkflowHandle[InstanceCommand, CommandResult]
+
+
+async def _start(client: Client, command: Command, **more: Any) -> Handle:
+    return await client.start_workflow(
+        InstanceCommand.run, command, id=command.command_id, task_queue=TASK_QUEUE, **more
+    )
+
+
+async def _until_handed_over(handle: Handle) -> None:
+    async with asyncio.timeout(30):
+        while not (await handle.describe()).raw_description.pending_activities:
+            await asyncio.sleep(0.05)
+
+
+async def _applied(client: Client, world: World) -> Handle:
+    return await _start(client, create(payload={"name": "Lamp"}))
+
+
+async def _started_by_factline(client: Client, world: World) -> Handle:
+    command = create(payload={"name": "Lamp"})
+    return await _start(client, command, search_attributes=search_attributes(command), static_summary=summary(command))
+
+
+async def _changed_and_deleted(client: Client, world: World) -> Handle:
+    for command in (create(), update()):
+        await (await _start(client, command)).result()
+    return await _start(client, delete())
+
+
+async def _refused(client: Client, world: World) -> Handle:
+    return await _start(client, update())
+
+
+async def _no_command(client: Client, world: World) -> Handle:
+    await client.start_workflow("InstanceCommand", args=[{"command_type": "?"}], id="rubbish", task_queue=TASK_QUEUE)
+    return client.get_workflow_handle_for(InstanceCommand.run, "rubbish")
+
+
+async def _asked_early(client: Client, world: World) -> Handle:
+    command = create()
+    starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
+        InstanceCommand.run,
+        command,
+        id=command.command_id,
+        task_queue=TASK_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
+    await client.execute_update_with_start_workflow(InstanceCommand.accepted, start_workflow_operation=starting)
+    return await starting.workflow_handle()
+
+
+async def _without_redis(client: Client, world: World) -> Handle:
+    return await _through_an_outage(client, world.redis)
+
+
+async def _without_s3_and_cancelled(client: Client, world: World) -> Handle:
+    return await _through_an_outage(client, world.bucket, meanwhile=lambda handle: handle.cancel())
+
+
+async def _without_kafka(client: Client, world: World) -> Handle:
+    return await _through_an_outage(client, world.publisher)
+
+
+async def _without_elasticsearch(client: Client, world: World) -> Handle:
+    return await _through_an_outage(client, world.documents)
+
+
+async def _through_an_outage(
+    client: Client, server: Any, meanwhile: Callable[[Handle], Coroutine[Any, Any, None]] | None = None
+) -> Handle:
+    server.available = False
+    handle = await _start(client, create())
+    await _until_handed_over(handle)
+    if meanwhile:
+        await meanwhile(handle)
+    server.available = True
+    return handle
+
+
+STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, Handle]]] = {
+    "applied": _applied,
+    "started_by_factline": _started_by_factline,
+    "changed_and_deleted": _changed_and_deleted,
+    "refused": _refused,
+    "no_command": _no_command,
+    "asked_early": _asked_early,
+    "without_redis": _without_redis,
+    "without_s3_and_cancelled": _without_s3_and_cancelled,
+    "without_kafka": _without_kafka,
+    "without_elasticsearch": _without_elasticsearch,
+}
+
+
+def scrubbed(value: Any) -> Any:
+    """Return a history without what tells of the machine and the process it was recorded on."""
+    if isinstance(value, list):
+        return [scrubbed(item) for item in value]
+    if isinstance(value, dict):
+        return {name: scrubbed(item) for name, item in value.items() if name != "stackTrace"}
+    return PROCESS.sub("worker", value) if isinstance(value, str) else value
+
+
+async def _record() -> None:
+    release = sys.argv[1]
+    for name, story in STORIES.items():
+        client, world = await new_temporal(), World()
+        async with running_worker(client, world):
+            handle = await story(client, world)
+            await handle.result()
+            history = json.loads((await handle.fetch_history()).to_json())
+        path = FOLDER / f"{release}-{name}.json"
+        path.write_text(json.dumps({"workflow_id": handle.id, **scrubbed(history)}, indent=1) + "\n")
+        print(path.name, len(history["events"]), "events")  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(_record())

@@ -1,0 +1,54 @@
+"""What earlier releases left in Temporal can still be gone on with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from workflows.plugin import WORKFLOWS, factline_plugin
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+
+
+def _history(path: Path) -> WorkflowHistory:
+    stored = json.loads(path.read_text())
+    return WorkflowHistory.from_json(stored.pop("workflow_id"), stored)
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_history_is_replayed_to_the_same_commands(path: Path):
+    replayed = await Replayer(workflows=[], plugins=[factline_plugin]).replay_workflow(_history(path))
+    assert replayed.replay_failure is None
+
+
+def test_every_way_a_command_can_go_has_a_history():
+    stories = {path.stem.partition("-")[2] for path in HISTORIES}
+    assert len(stories) == 10
+    text = "".join(path.read_text() for path in HISTORIES)
+    for event in ("ACTIVITY_TASK_SCHEDULED", "MARKER_RECORDED", "UPDATE_COMPLETED", "CANCEL_REQUESTED", "TIMER_FIRED"):
+        assert event in text
+    assert "stackTrace" not in text
+    assert "@" not in text  # no process and no host
+
+
+@workflow.defn(name="InstanceCommand")
+class Impatient:
+    """A workflow that does something else first."""
+
+    @workflow.run
+    async def run(self, command: dict[str, Any]) -> None:
+        await workflow.sleep(1)
+
+
+async def test_a_workflow_that_does_something_else_is_found_out():
+    assert WORKFLOWS[0].__name__ == "InstanceCommand"
+    replayer = Replayer(workflows=[Impatient], data_converter=pydantic_data_converter)
+    applied = next(path for path in HISTORIES if path.stem.endswith("-applied"))
+    with pytest.raises(NondeterminismError):
+        await replayer.replay_workflow(_history(applied))
