@@ -14,7 +14,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.command import CommandActivities
-from activities.failures import FailureInterceptor
+from activities.failures import BriefFailures, FailureInterceptor
 from factline import connection
 from factline.errors import FactlineError, SettingsInvalid, StoreUnavailable
 from factline.pipeline.assembly import Pipeline, assemble
@@ -139,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    logging.getLogger("temporalio.activity").addFilter(BriefFailures())
     try:
         asyncio.run(_until_told(Settings.from_environment()))
     except StoreUnavailable as error:

@@ -101,6 +101,21 @@ async def test_a_worker_that_reaches_no_server_names_each(installation: Installa
     assert "worker_ready" not in said
 
 
+async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: Installation):
+    worker = await (await installation.worker_process()).ready()
+    damaged = f"{installation.settings.s3_prefix}commands/damaged/000001.json"
+    bucket = installation.stores.bucket
+    await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=damaged, Body=b"?")
+    handle = await _start(installation, create(command_id="damaged"))
+    async with asyncio.timeout(20):
+        while not (await handle.describe()).raw_description.pending_activities:
+            await asyncio.sleep(0.05)
+    await handle.terminate()
+    assert await worker.stop() == 0
+    assert "LogDamaged: record 1 of command damaged" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
 async def test_a_worker_refuses_settings_that_do_not_fit(installation: Installation):
     worker = await installation.worker_process(FACTLINE_SNAPSHOT_INTERVAL_EVENTS="often")
     assert await worker.ended() == 2
