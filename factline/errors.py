@@ -6,7 +6,6 @@
     ├── InputInvalid             what was given cannot be accepted; nothing was written
     │   ├── SettingsInvalid      a setting or an address is missing or malformed
     │   └── TokenInvalid         a consistency token was damaged, forged or made by a newer version
-    ├── CommandIdReused          the same command ID was used before with other content
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
@@ -48,10 +47,6 @@ class SettingsInvalid(InputInvalid):
 
 class TokenInvalid(InputInvalid):
     """A consistency token was damaged, forged or made by a newer version."""
-
-
-class CommandIdReused(FactlineError):
-    """The same command ID was used before with other content."""
 
 
 class StoreUnavailable(FactlineError):

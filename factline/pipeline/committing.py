@@ -5,6 +5,7 @@ R2 a command is bound by a record before its first PUT; R3 publication goes from
 speed. ``tests/model`` holds the executable model of these rules.
 """
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 import structlog
@@ -15,10 +16,10 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
 from factline.domain.records import CommandRecord, record_of
 from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
-from factline.domain.tokens import make_token
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
+from factline.pipeline.receipts import Receipts, applied
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import CommandStatus, Ports, Stage, StoredEvent, Turn
@@ -60,6 +61,7 @@ class Committer:
     ) -> None:
         self._log = ports.event_log
         self._records = ports.records
+        self._receipts = Receipts(records=ports.records, log=ports.event_log)
         self._snapshots = ports.snapshots
         self._names = ports.names
         self._turns = ports.turns
@@ -79,7 +81,7 @@ class Committer:
         standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
         if standing and standing.result and standing.command_hash == command.hash:
             return Committed(standing.result)
-        record = await self._last_record(command) if standing else None
+        record = await self._receipts.last_record(command.command_id) if standing else None
         result = await self._result_of(command, record) or await self._misspelling(command)
         if result:
             return Committed(result)
@@ -88,8 +90,8 @@ class Committer:
     async def _commit_in_turn(
         self, command: Command, record: CommandRecord | None, *, occurred_at: str, trace: Trace, publish: bool
     ) -> Committed:
-        async with self._queue.turn(command.aggregate_id, command.command_id) as turn:
-            position = await trace.step("allocate", self._position(command, turn), note=_position_note)
+        async with AsyncExitStack() as turn:
+            position = await trace.step("allocate", self._allocate(command, turn), note=_position_note)
             if record is None:
                 binding = self._bind(command, 1, occurred_at=occurred_at, position=position)
                 bound, position = await trace.step("record", binding, note=_record_note)
@@ -105,6 +107,11 @@ class Committer:
                 bound, position = await trace.step("record", binding, note=_record_note)
             return await self._refuse(command, refused, position)
 
+    async def _allocate(self, command: Command, turn: AsyncExitStack) -> _Position:
+        """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
+        granted = await turn.enter_async_context(self._queue.turn(command.aggregate_id, command.command_id))
+        return await self._position(command, granted)
+
     async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
         return await self._statuses.claim(
             CommandStatus(
@@ -117,24 +124,11 @@ class Committer:
             )
         )
 
-    async def _last_record(self, command: Command) -> CommandRecord | None:
-        """Return the last record of a command that was claimed before, if any attempt came so far as to write one."""
-        last = None
-        while record := await self._records.read(command.command_id, last.number + 1 if last else 1):
-            last = record
-        return last
-
     async def _result_of(self, command: Command, record: CommandRecord | None) -> CommandResult | None:
         """Return what the command came to already, as far as its last record and the slot it names tell."""
         if record is None:
             return None
-        refused = _refusal(command, record)
-        if refused:
-            return refused
-        stored = await self._log.read(command.aggregate_id, _slot(record))
-        if stored is None or stored.event.command_id != command.command_id:
-            return None
-        return _applied(stored.event)
+        return _refusal(command, record) or await self._receipts.result(record)
 
     async def _misspelling(self, command: Command) -> CommandResult | None:
         """Refuse a class whose name differs from an existing one only in case: the read side could not tell them."""
@@ -237,7 +231,7 @@ class Committer:
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
         await self._turns.settle(aggregate_id, command.command_id, state=state, published=published, release=True)
-        return Committed(_applied(event), published=published >= slot)
+        return Committed(applied(event), published=published >= slot)
 
     async def _publish(self, event: Event, *, watermark: int) -> int:
         """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
@@ -259,18 +253,6 @@ def _slot(record: CommandRecord) -> int:
     if record.slot is None:
         raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
     return record.slot
-
-
-def _applied(event: Event) -> CommandResult:
-    return CommandResult(
-        command_id=event.command_id,
-        command_hash=event.command_hash,
-        outcome=Outcome.APPLIED,
-        aggregate_id=event.aggregate_id,
-        sequence_number=event.sequence_number,
-        event_id=event.event_id,
-        consistency_token=make_token({event.aggregate_id: event.sequence_number}),
-    )
 
 
 def _rejected(command: Command, rejection: Rejection) -> CommandResult:
