@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop check test clean
+.PHONY: help setup demo stop check test bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ check: setup ## style, types, import contracts, fast tests
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration
+
+bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some six minutes)
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
 
 clean: ## the virtual environment and what tools left behind
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,17 +11,18 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.contenders import Contender, OnDbos, Opening, factline, factline_eager, floor, floor_eager
+from benchmarks.contenders import Contender, Opening, factline, factline_eager, floor, floor_eager
 from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
 from benchmarks.load import measure
+from benchmarks.on_dbos import OnDbos
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
 from factline import connection
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from stack import Stack
-from stack.report import terminal_reporter
 from stack.servers import DEFAULT
+from stack.terminal import terminal_reporter
 
 CONCURRENCIES = (1, 32)
 STREAM_LENGTHS = (10, 1_000, 10_000)

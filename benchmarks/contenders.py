@@ -1,4 +1,4 @@
-"""What is measured: the command path, its floor, and DBOS with the same steps. Client and worker share one process.
+"""What is measured on Temporal: the command path, and its floor. Client and worker share one process.
 
 Each is an asynchronous context manager that gives a ``Contender``. Opened and closed anew for every block of load, so
 that no two ever run at the same time.
@@ -13,14 +13,11 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.command import CommandActivities
-from activities.models import CommitRequest, DeliverRequest
 from benchmarks.floor import Floor, FloorActivities
 from factline import connection
 from factline.client import Factline, new_command_id
 from factline.domain.commands import Command, CommandType
 from factline.pipeline.assembly import assemble
-from factline.pipeline.trace import utc_now
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
@@ -132,55 +129,6 @@ async def _floor(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]
         max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
     ):
         yield Contender(ask, history=history)
-
-
-@dataclass
-class OnDbos:
-    """The same two steps, on DBOS. ``url``: its PostgreSQL."""
-
-    url: str
-
-    @asynccontextmanager
-    async def opened(self, settings: Settings) -> AsyncIterator[Contender]:
-        """Call the workflow where it runs, which is the quickest way: nothing is queued and no result is polled for."""
-        from dbos import DBOS, DBOSConfig, SetWorkflowID
-
-        steps: CommandActivities
-        config = DBOSConfig(name="bench", system_database_url=self.url, log_level="ERROR")
-        DBOS(config=config)
-
-        @DBOS.step(name="commit")
-        async def commit(request: dict[str, object]) -> dict[str, object]:
-            return (await steps.commit_command(CommitRequest.model_validate(request))).model_dump(mode="json")
-
-        @DBOS.step(name="deliver")
-        async def deliver(request: dict[str, object]) -> dict[str, object]:
-            return (await steps.deliver_event(DeliverRequest.model_validate(request))).model_dump(mode="json")
-
-        @DBOS.workflow(name="command")
-        async def command_workflow(command: dict[str, object], occurred_at: str) -> dict[str, object]:
-            report = await commit(CommitRequest(command=command, occurred_at=occurred_at).model_dump(mode="json"))
-            delivered = await deliver({"command_type": command["command_type"], **report})
-            assert not delivered["failures"], delivered
-            return report
-
-        try:
-            async with await Stores.connect(settings) as stores:
-                pipeline = assemble(stores.ports, settings)
-                steps = CommandActivities(
-                    committer=pipeline.committer, deliverer=pipeline.deliverer, statuses=stores.ports.statuses
-                )
-
-                async def ask() -> None:
-                    command = creation()
-                    with SetWorkflowID(command.command_id):
-                        await command_workflow(command.model_dump(mode="json", exclude_none=True), utc_now())
-
-                DBOS.launch()
-                yield Contender(ask, lambda: asked(stores))
-                await pipeline.documents.close()
-        finally:
-            DBOS.destroy(destroy_registry=True)  # takes the loop's own threads with it, so it comes last
 
 
 def asked(stores: Stores) -> Counter[str]:

@@ -19,9 +19,9 @@ from stack import process, show
 from stack.companion import run_beside
 from stack.errors import StackError, UsageError
 from stack.foreground import keep_until_told
-from stack.report import terminal_reporter
 from stack.settings import PORTS, Settings, parse_port, port_variable, read_settings
 from stack.stack import Stack
+from stack.terminal import terminal_reporter
 
 EXIT_FINE, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 2, 3, 130
 

@@ -59,14 +59,3 @@ class QuietReporter(PlainReporter):
         """Speak as the plain reporter does: whoever waits minutes wants to know for what."""
         with PlainReporter().task(title) as tick:
             yield tick
-
-
-def terminal_reporter() -> Reporter:
-    """The best reporter for this process's standard error."""
-    if not sys.stderr.isatty():
-        return PlainReporter()
-    try:
-        from stack.report_rich import RichReporter
-    except ImportError:
-        return PlainReporter()
-    return RichReporter()
