@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -261,9 +261,15 @@ class Factline:
             search_attributes=search_attributes(command),
             static_summary=summary(command),
         )
-        return await temporal.execute_update_with_start_workflow(
-            InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
-        )
+        try:
+            return await temporal.execute_update_with_start_workflow(
+                InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
+            )
+        except (WorkflowAlreadyStartedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            # The operation keeps the error for whoever awaits its handle, and asyncio complains where nobody does.
+            with suppress(type(error)):
+                await starting.workflow_handle()
+            raise
 
     async def _own_or_refused(self, command: Command, result: CommandResult) -> CommandResult:
         """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""

@@ -1,6 +1,7 @@
 """The whole command path on real servers, when nothing breaks."""
 
 import asyncio
+import gc
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -68,6 +69,20 @@ async def test_a_token_reads_the_own_write(installation: Installation):
         document = await installation.client.get(place, token=early.consistency_token)
         assert document is not None
         assert (document.sequence_number, document.body["data"]) == (2, {"n": 2})
+
+
+async def test_an_early_duplicate_gets_the_first_result_without_a_noise(installation: Installation):
+    noises: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noises.append(context))
+    command = create()
+    async with installation.worker():
+        first = await installation.client.submission(command)
+        again = await installation.client.submission(command, early=True)
+    gc.collect()  # asyncio complains of an exception that nobody asked for when its future goes
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert again.result == first.result
+    assert noises == []
 
 
 async def test_a_token_of_what_is_not_projected_says_so_in_time(installation: Installation):
