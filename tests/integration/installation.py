@@ -98,9 +98,12 @@ class Installation:
         self.client = Factline(self.stores, self.settings, temporal=self.temporal)
 
     @asynccontextmanager
-    async def worker(self, *, after_step: AfterStep = nothing_after) -> AsyncIterator[None]:
-        """Run a worker in this process, with clients of its own."""
-        temporal = await connected(self.temporal.namespace)  # one connection has at most one worker
+    async def worker(self, *, after_step: AfterStep = nothing_after, eager: bool = False) -> AsyncIterator[None]:
+        """Run a worker in this process, with clients of its own.
+
+        ``eager``: on the client's connection to Temporal, which has at most one worker, so that it starts eagerly.
+        """
+        temporal = self.temporal if eager else await connected(self.temporal.namespace)
         async with await Stores.connect(self.settings) as stores:
             pipeline = assemble(stores.ports, self.settings)
             async with new_worker(temporal, stores.ports, pipeline, self.settings, after_step=after_step):

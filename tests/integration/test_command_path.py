@@ -165,9 +165,10 @@ async def test_of_50_creations_of_one_instance_one_wins(installation: Installati
     assert len(events) == 1
 
 
-async def test_one_command_started_20_times_at_once_happens_once(installation: Installation):
+@pytest.mark.parametrize("eager", [False, True], ids=["apart", "in the client's program"])
+async def test_one_command_started_20_times_at_once_happens_once(installation: Installation, *, eager: bool):
     command = create()
-    async with installation.worker():
+    async with installation.worker(eager=eager):
         submissions = await asyncio.gather(*(installation.client.submission(command) for _ in range(20)))
     assert len({submission.result.model_dump_json() for submission in submissions}) == 1
     (events,) = (await installation.check()).values()
