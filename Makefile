@@ -36,7 +36,7 @@ check: setup ## style, types, import contracts, fast tests
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration
 
-bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some six minutes)
+bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some eight minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

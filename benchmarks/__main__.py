@@ -1,6 +1,6 @@
 """Bring up servers of their own, measure all contenders in turn, and print ratios first.
 
-python -m benchmarks                            some six minutes
+python -m benchmarks                            some eight minutes
 python -m benchmarks --seconds 2 --rounds 1     a first impression
 """
 
@@ -8,11 +8,13 @@ import argparse
 import asyncio
 import os
 import sys
+from functools import partial
 
 from rich.console import Console
 
-from benchmarks.contenders import Contender, Opening, factline, factline_eager, floor, floor_eager
+from benchmarks.contenders import Contender, Opening, factline, floor
 from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
+from benchmarks.floor import FloorOfSteps
 from benchmarks.load import measure
 from benchmarks.on_dbos import OnDbos
 from benchmarks.report import print_report
@@ -48,10 +50,12 @@ def _measure(stack: Stack, seconds: float, rounds: int) -> None:
     """Give each turn an event loop of its own: DBOS ends its loop's threads with itself."""
     settings, reporter = Settings.from_environment(), terminal_reporter()
     openings: dict[str, Opening] = {
-        "floor": floor,
-        "Factline": factline,
-        "floor, eager": floor_eager,
-        "Factline, eager": factline_eager,
+        "floor": partial(floor, eager=False),
+        "floor of 7": partial(floor, eager=False, workflow=FloorOfSteps),
+        "Factline": partial(factline, eager=False),
+        "floor, eager": partial(floor, eager=True),
+        "floor of 7, eager": partial(floor, eager=True, workflow=FloorOfSteps),
+        "Factline, eager": partial(factline, eager=True),
         "DBOS": OnDbos(os.environ["FACTLINE_POSTGRESQL_URL"]).opened,
     }
     asyncio.run(_prepare(settings))

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from benchmarks.floor import Floor, FloorActivities
+from benchmarks.floor import Floor, FloorActivities, FloorOfSteps
 from factline import connection
 from factline.client import Factline, new_command_id
 from factline.domain.commands import Command, CommandType
@@ -49,28 +49,9 @@ def creation() -> Command:
     )
 
 
-def factline(settings: Settings) -> AbstractAsyncContextManager[Contender]:
-    """The command path as it is, the client on a connection of its own."""
-    return _factline(settings, eager=False)
-
-
-def factline_eager(settings: Settings) -> AbstractAsyncContextManager[Contender]:
-    """The command path in a program that submits through its own worker's connection."""
-    return _factline(settings, eager=True)
-
-
-def floor(settings: Settings) -> AbstractAsyncContextManager[Contender]:
-    """As many steps that do nothing, on the same server with the same settings: what Temporal itself costs."""
-    return _floor(settings, eager=False)
-
-
-def floor_eager(settings: Settings) -> AbstractAsyncContextManager[Contender]:
-    """The floor of ``factline_eager``."""
-    return _floor(settings, eager=True)
-
-
 @asynccontextmanager
-async def _factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+async def factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+    """The command path as it is. ``eager``: the client submits through its own worker's connection."""
     temporal = await connection.connect()
     starting = temporal if eager else await connection.connect()
     last = ""
@@ -94,7 +75,10 @@ async def _factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contend
 
 
 @asynccontextmanager
-async def _floor(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+async def floor(
+    settings: Settings, *, eager: bool, workflow: type[Floor | FloorOfSteps] = Floor
+) -> AsyncIterator[Contender]:
+    """Steps that do nothing, on the same server with the same settings: what Temporal itself costs."""
     temporal = await connection.connect()
     starting: Client = temporal if eager else await connection.connect()
     task_queue = settings.named("floor")
@@ -105,7 +89,7 @@ async def _floor(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]
         command = creation()
         last = command.command_id
         await starting.execute_workflow(
-            Floor.run,
+            workflow.__name__,
             command,
             id=command.command_id,
             task_queue=task_queue,
@@ -121,8 +105,8 @@ async def _floor(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]
     async with Worker(
         temporal,
         task_queue=task_queue,
-        workflows=[Floor],
-        activities=[activities.first, activities.second],
+        workflows=[workflow],
+        activities=[activities.first, activities.second, activities.step],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
         max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,

@@ -1,4 +1,7 @@
-"""The floor: a workflow with as many steps as a command has, which do nothing but carry messages of the same size."""
+"""The floors: workflows with as many steps as a command has, which do nothing but carry messages of the same size.
+
+``Floor`` has the two local activities in which a command's steps are done, ``FloorOfSteps`` one for each of the seven.
+"""
 
 from datetime import timedelta
 
@@ -35,6 +38,11 @@ class FloorActivities:
         return CommitReport(result=result, published=True, steps=STEPS)
 
     @activity.defn
+    async def step(self, request: CommitRequest) -> StepReport:
+        """Answer as one step does."""
+        return STEPS[0]
+
+    @activity.defn
     async def second(self, request: DeliverRequest) -> DeliverReport:
         """Answer as ``deliver_event`` does."""
         return DeliverReport(steps=DELIVERY)
@@ -63,3 +71,23 @@ class Floor:
             summary="the second of two",
         )
         return report.result
+
+
+@workflow.defn
+class FloorOfSteps:
+    """Seven local activities, one after the other."""
+
+    @workflow.run
+    async def run(self, command: Command) -> list[StepReport]:
+        """Return what each said."""
+        request = CommitRequest(command=command.model_dump(mode="json", exclude_none=True), occurred_at=AT)
+        return [
+            await workflow.execute_local_activity_method(
+                FloorActivities.step,
+                request,
+                start_to_close_timeout=timedelta(seconds=5),
+                retry_policy=policies.ONCE,
+                summary=step.name,
+            )
+            for step in (*STEPS, *DELIVERY)
+        ]

@@ -12,7 +12,9 @@ from benchmarks.streams import StreamCost
 
 PAIRS = (
     ("Factline", "floor"),
+    ("Factline", "floor of 7"),
     ("Factline, eager", "floor, eager"),
+    ("Factline, eager", "floor of 7, eager"),
     ("Factline, eager", "DBOS"),
     ("Factline", "DBOS"),
 )
