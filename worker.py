@@ -41,19 +41,11 @@ def new_worker(
     Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
     found by the workflow tests, which run in it, and by replaying committed histories.
     """
-    activities = CommandActivities(
-        committer=pipeline.committer, deliverer=pipeline.deliverer, statuses=ports.statuses, after_step=after_step
-    )
+    activities = CommandActivities(pipeline, ports.statuses, after_step=after_step)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=[
-            activities.commit_command,
-            activities.deliver_event,
-            activities.publish_event,
-            activities.project_event,
-            activities.complete_command,
-        ],
+        activities=activities.all,
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,

@@ -1,7 +1,7 @@
 """The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from temporalio import activity
@@ -11,8 +11,8 @@ from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.errors import InputInvalid
-from factline.pipeline.committing import Committer
-from factline.pipeline.delivering import Deliverer, attempted
+from factline.pipeline.assembly import Pipeline
+from factline.pipeline.delivering import attempted
 from factline.pipeline.trace import AfterStep, StepReport, Trace, nothing_after, utc_now
 from factline.ports import CommandStatus, CommandStatuses, Stage
 
@@ -27,16 +27,26 @@ class CommandActivities:
 
     def __init__(
         self,
-        *,
-        committer: Committer,
-        deliverer: Deliverer,
+        pipeline: Pipeline,
         statuses: CommandStatuses,
+        *,
         after_step: AfterStep = nothing_after,
     ) -> None:
-        self._committer = committer
-        self._deliverer = deliverer
+        self._committer = pipeline.committer
+        self._deliverer = pipeline.deliverer
         self._statuses = statuses
         self._after_step = after_step
+
+    @property
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [
+            self.commit_command,
+            self.deliver_event,
+            self.publish_event,
+            self.project_event,
+            self.complete_command,
+        ]
 
     @activity.defn
     async def commit_command(self, request: CommitRequest) -> CommitReport:

@@ -48,9 +48,7 @@ class OnDbos:
         try:
             async with await Stores.connect(settings) as stores:
                 pipeline = assemble(stores.ports, settings)
-                steps = CommandActivities(
-                    committer=pipeline.committer, deliverer=pipeline.deliverer, statuses=stores.ports.statuses
-                )
+                steps = CommandActivities(pipeline, stores.ports.statuses)
 
                 async def ask() -> None:
                     command = creation()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import Self, TypedDict
 from uuid import UUID
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -35,11 +35,11 @@ from factline import connection
 from factline.domain.commands import Command, CommandType
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, check_command_id
-from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from factline.domain.results import CommandResult
 from factline.domain.tokens import read_token
 from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYetVisible, StoreUnavailable, StoreUnsafe
 from factline.pipeline.log_reader import LogReader, StateCache
-from factline.pipeline.receipts import Receipts
+from factline.pipeline.receipts import Receipts, reused
 from factline.ports import CommandStatus, Document, Stage
 from factline.settings import Settings
 from factline.stores.opening import Stores
@@ -69,6 +69,15 @@ def new_command_id() -> str:
         (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
     )
     return str(UUID(int=bits))
+
+
+class _StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    id_reuse_policy: WorkflowIDReusePolicy
+    id_conflict_policy: WorkflowIDConflictPolicy
+    search_attributes: TypedSearchAttributes
+    static_summary: str
 
 
 @dataclass(frozen=True)
@@ -142,12 +151,7 @@ class Factline:
         return await temporal.start_workflow(
             InstanceCommand.run,
             command,
-            id=command.command_id,
-            task_queue=self._settings.task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes(command),
-            static_summary=summary(command),
+            **self._start_options(command),
             request_eager_start=True,  # saves a round trip where the caller's connection has a worker, too
         )
 
@@ -249,17 +253,23 @@ class Factline:
                 self._temporal = await connection.connect()
             return self._temporal
 
+    def _start_options(self, command: Command) -> _StartOptions:
+        """Return how a command is started, by whatever call: exactly once, and to be found in the Web UI."""
+        return {
+            "id": command.command_id,
+            "task_queue": self._settings.task_queue,
+            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+            "search_attributes": search_attributes(command),
+            "static_summary": summary(command),
+        }
+
     async def _persisted(self, command: Command) -> CommandResult:
         temporal = await self._connected()
         starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
             InstanceCommand.run,
             command,
-            id=command.command_id,
-            task_queue=self._settings.task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=search_attributes(command),
-            static_summary=summary(command),
+            **self._start_options(command),
         )
         try:
             return await temporal.execute_update_with_start_workflow(
@@ -281,18 +291,7 @@ class Factline:
             if recorded:
                 return recorded
         first = record.command_hash if record else result.command_hash
-        return CommandResult(
-            command_id=command.command_id,
-            command_hash=command.hash,
-            outcome=Outcome.REJECTED,
-            aggregate_id=str(command.aggregate_id),
-            rejection=Rejection(
-                code=RejectionCode.COMMAND_ID_REUSED,
-                message=f"command {command.command_id}: was used before with other content (hash {first}, found "
-                f"{command.hash}); give the new command an ID of its own",
-                details={"expected_hash": first, "found_hash": command.hash},
-            ),
-        )
+        return reused(command, first)
 
     async def _remembered(self, command_id: str) -> CommandStatus | None:
         try:

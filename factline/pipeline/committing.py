@@ -15,11 +15,11 @@ from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
 from factline.domain.records import CommandRecord, record_of
-from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from factline.domain.results import CommandResult, Rejection, RejectionCode
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
-from factline.pipeline.receipts import Receipts, applied
+from factline.pipeline.receipts import Receipts, applied, rejected, reused
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import CommandStatus, Ports, Stage, StoredEvent, Turn
@@ -141,7 +141,7 @@ class Committer:
             "names must differ in more than case"
         )
         details = {"existing": "/".join(standing)}
-        return _rejected(command, Rejection(code=RejectionCode.INVALID_COMMAND, message=message, details=details))
+        return rejected(command, Rejection(code=RejectionCode.INVALID_COMMAND, message=message, details=details))
 
     async def _position(self, command: Command, turn: Turn) -> _Position:
         """Turn what Redis proposes into a place whose predecessor this process has read or written (R1)."""
@@ -255,26 +255,11 @@ def _slot(record: CommandRecord) -> int:
     return record.slot
 
 
-def _rejected(command: Command, rejection: Rejection) -> CommandResult:
-    return CommandResult(
-        command_id=command.command_id,
-        command_hash=command.hash,
-        outcome=Outcome.REJECTED,
-        aggregate_id=str(command.aggregate_id),
-        rejection=rejection,
-    )
-
-
 def _refusal(command: Command, record: CommandRecord) -> CommandResult | None:
     """Return the rejection a record binds the command to, or the refusal of another command under the same ID."""
     if record.command_hash != command.hash:
-        message = (
-            f"command {command.command_id}: was used before with other content (hash {record.command_hash}, "
-            f"found {command.hash}); give the new command an ID of its own"
-        )
-        details = {"expected_hash": record.command_hash, "found_hash": command.hash}
-        return _rejected(command, Rejection(code=RejectionCode.COMMAND_ID_REUSED, message=message, details=details))
-    return _rejected(command, record.rejection) if record.rejection else None
+        return reused(command, record.command_hash)
+    return rejected(command, record.rejection) if record.rejection else None
 
 
 def _claim_note(standing: CommandStatus | None) -> str:

@@ -1,9 +1,10 @@
 """What a command came to, from its records and the slots they name: the answer that outlives every other memory."""
 
+from factline.domain.commands import Command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.records import CommandRecord
-from factline.domain.results import CommandResult, Outcome
+from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
 from factline.domain.tokens import make_token
 from factline.ports import CommandRecords, EventLog
 
@@ -37,6 +38,27 @@ class Receipts:
         if stored is None or stored.event.command_id != record.command_id:
             return None
         return applied(stored.event)
+
+
+def reused(command: Command, first_hash: str | None) -> CommandResult:
+    """Return the refusal of a command whose ID was used before with other content."""
+    message = (
+        f"command {command.command_id}: was used before with other content (hash {first_hash}, found {command.hash}); "
+        "give the new command an ID of its own"
+    )
+    details = {"expected_hash": first_hash, "found_hash": command.hash}
+    return rejected(command, Rejection(code=RejectionCode.COMMAND_ID_REUSED, message=message, details=details))
+
+
+def rejected(command: Command, rejection: Rejection) -> CommandResult:
+    """Return the result of a command that was refused."""
+    return CommandResult(
+        command_id=command.command_id,
+        command_hash=command.hash,
+        outcome=Outcome.REJECTED,
+        aggregate_id=str(command.aggregate_id),
+        rejection=rejection,
+    )
 
 
 def applied(event: Event) -> CommandResult:

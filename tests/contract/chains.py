@@ -6,7 +6,8 @@ from factline.domain.commands import Command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
-from tests.pipeline.world import NOON, create, update
+from tests.commands import create, update
+from tests.pipeline.world import NOON
 
 PLACE = AggregateId.parse("shop/Product/p1")
 

@@ -9,9 +9,10 @@ from factline.domain.records import CommandRecord, record_of
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
 from factline.stores.sealed_state import seal_state
+from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened
-from tests.pipeline.world import NOON, create
+from tests.pipeline.world import NOON
 
 
 def _record(command: Command, number: int = 1, end: int | Rejection = 1) -> CommandRecord:

@@ -10,9 +10,9 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.projections.documents import document_of
+from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened
-from tests.pipeline.world import delete
 
 HOSTILE: dict[str, dict[str, Any]] = {
     "dots in keys": {"a.b": {"c.d": 1}, "a": {"b": 2}, ".": 3, "..": 4},

@@ -8,9 +8,9 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import LogDamaged
 from factline.ports import StoredEvent
+from tests.commands import create
 from tests.contract.chains import PLACE, chain, event_of
 from tests.contract.conftest import Opened
-from tests.pipeline.world import create
 
 SLOT_1 = f"events/{PLACE}/{1:020d}.json"
 

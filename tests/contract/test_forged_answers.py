@@ -14,8 +14,8 @@ from factline.errors import LogDamaged, StoreUnavailable, StoreUnsafe
 from factline.ports import StoredEvent
 from factline.settings import Settings
 from factline.stores.s3 import S3Bucket, S3EventLog, connect, prepare_bucket, probe_conditional_put
+from tests.commands import create
 from tests.contract.chains import PLACE, chain, event_of
-from tests.pipeline.world import create
 
 pytestmark = pytest.mark.integration
 

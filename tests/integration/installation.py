@@ -17,11 +17,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from google.protobuf.duration_pb2 import Duration
 from redis.asyncio import Redis
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from factline import connection
-from factline.client import Factline, new_command_id
-from factline.domain.commands import Command, CommandType
+from factline.client import Factline
 from factline.domain.identifiers import AggregateId
 from factline.pipeline.assembly import assemble
 from factline.pipeline.trace import AfterStep, nothing_after
@@ -192,24 +191,8 @@ async def connected(namespace: str) -> Client:
         return await connection.connect()
 
 
-def create(instance_id: str = "p1", **more: Any) -> Command:
-    return _command(CommandType.CREATE_INSTANCE, instance_id, {"payload": {"n": 0}} | more)
-
-
-def update(instance_id: str = "p1", **more: Any) -> Command:
-    return _command(CommandType.UPDATE_INSTANCE, instance_id, {"payload": {"n": 1}} | more)
-
-
-def delete(instance_id: str = "p1", **more: Any) -> Command:
-    return _command(CommandType.DELETE_INSTANCE, instance_id, more)
-
-
-def _command(command_type: CommandType, instance_id: str, more: dict[str, Any]) -> Command:
-    fields = {
-        "command_id": new_command_id(),
-        "command_type": command_type,
-        "db_name": "shop",
-        "class_id": "Product",
-        "instance_id": instance_id,
-    }
-    return Command.model_validate(fields | more)
+async def until_pending(handle: WorkflowHandle[Any, Any]) -> None:
+    """Wait until a step of the workflow stands as an activity that people can see."""
+    async with asyncio.timeout(30):
+        while not (await handle.describe()).raw_description.pending_activities:
+            await asyncio.sleep(0.05)

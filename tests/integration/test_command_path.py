@@ -14,7 +14,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.errors import CommandUnknown, NotYetVisible
 from factline.ports import Stage
-from tests.integration.installation import Installation, create, delete, update
+from tests.commands import create, delete, update
+from tests.integration.installation import Installation
 from workflows.command import COMMAND_OUTCOME, SEQUENCE_NUMBER, InstanceCommand
 
 pytestmark = pytest.mark.integration

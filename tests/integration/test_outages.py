@@ -10,7 +10,8 @@ from factline.domain.commands import Command
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import StoreUnavailable
 from stack import Server, Stack
-from tests.integration.installation import Installation, create, update
+from tests.commands import create, update
+from tests.integration.installation import Installation
 from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,8 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult, Outcome
-from tests.integration.installation import Installation, create, delete, update
+from tests.commands import create, delete, update
+from tests.integration.installation import Installation, until_pending
 from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
@@ -107,9 +108,7 @@ async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: 
     bucket = installation.stores.bucket
     await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=damaged, Body=b"?")
     handle = await _start(installation, create(command_id="damaged"))
-    async with asyncio.timeout(20):
-        while not (await handle.describe()).raw_description.pending_activities:
-            await asyncio.sleep(0.05)
+    await until_pending(handle)
     await handle.terminate()
     assert await worker.stop() == 0
     assert "LogDamaged: record 1 of command damaged" in worker.output()

@@ -7,7 +7,8 @@ import pytest
 from factline.domain.results import Outcome, RejectionCode
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.stores.s3.bucket import StoredObject
-from tests.pipeline.world import NOON, World, create, delete, update
+from tests.commands import create, delete, update
+from tests.pipeline.world import NOON, World
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.pipeline.world import World, create, update
+from tests.commands import create, update
+from tests.pipeline.world import World
 
 
 def spent(world: World) -> tuple[Counter[str], Counter[str]]:

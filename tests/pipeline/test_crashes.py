@@ -7,7 +7,8 @@ import pytest
 
 from factline.errors import StoreUnavailable
 from factline.stores.memory.redis import MemoryRedis
-from tests.pipeline.world import World, create, update
+from tests.commands import create, update
+from tests.pipeline.world import World
 
 STEPS = ("claim", "allocate", "record", "persist", "publish")
 

@@ -18,7 +18,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import StoreUnavailable
 from factline.pipeline import turn_queue
-from tests.pipeline.world import Process, World, create, delete, update
+from tests.commands import create, delete, update
+from tests.pipeline.world import Process, World
 
 PLACE = AggregateId.parse("shop/Product/p1")
 
@@ -64,7 +65,7 @@ class Schedule:
 async def _attempt(process: Process, command: Command) -> CommandResult | None:
     try:
         return await process.run(command)
-    except (Dead, StoreUnavailable):
+    except (Dead, StoreUnavailable, asyncio.CancelledError):  # cancelled: the batch its document was in has died
         return None
 
 
@@ -95,7 +96,7 @@ async def _play(seed: int, commands: list[Command], *, attempts: int, chance: fl
     """Let several processes try every command several times, then mend everything and ask each once more."""
     world = World()
     schedule = Schedule(random.Random(seed), _mishaps(world), chance, dying=dying)
-    for server in (world.bucket, world.redis, world.publisher):
+    for server in (world.bucket, world.redis, world.publisher, world.documents):
         server.pause = schedule.pause
     processes = [world.process() for _ in range(attempts)]
     trying = [asyncio.create_task(_attempt(process, command)) for process in processes for command in commands]
@@ -106,7 +107,7 @@ async def _play(seed: int, commands: list[Command], *, attempts: int, chance: fl
     async def at_once() -> None:
         """Nobody is in the way any more."""
 
-    for server in (world.bucket, world.redis, world.publisher):
+    for server in (world.bucket, world.redis, world.publisher, world.documents):
         server.pause = at_once
     world.publisher.available = True
     world.redis.turns.clear()

@@ -1,11 +1,8 @@
 """Servers in memory, any number of worker processes on them, and what must hold of what they leave behind."""
 
-import json
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
 
-from factline.domain.commands import Command, CommandType
+from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
 from factline.pipeline.assembly import Pipeline, assemble
@@ -25,7 +22,6 @@ from factline.stores.memory.s3 import (
 from tests import promises
 
 NOON = "2026-01-01T12:00:00.000000Z"
-_numbers = count(1)
 
 
 @dataclass
@@ -95,27 +91,3 @@ class Process:
             await self.pipeline.deliverer.publish(*place)
             await self.pipeline.deliverer.project(*place)
         return result
-
-
-def create(instance_id: str = "p1", payload: dict[str, Any] | None = None, **more: Any) -> Command:
-    return _command(CommandType.CREATE_INSTANCE, instance_id, payload if payload is not None else {"n": 0}, more)
-
-
-def update(instance_id: str = "p1", payload: dict[str, Any] | None = None, **more: Any) -> Command:
-    return _command(CommandType.UPDATE_INSTANCE, instance_id, payload if payload is not None else {"n": 1}, more)
-
-
-def delete(instance_id: str = "p1", **more: Any) -> Command:
-    return _command(CommandType.DELETE_INSTANCE, instance_id, {}, more)
-
-
-def _command(command_type: CommandType, instance_id: str, payload: dict[str, Any], more: dict[str, Any]) -> Command:
-    fields = {
-        "command_id": f"c{next(_numbers)}",
-        "command_type": command_type,
-        "db_name": "shop",
-        "class_id": "Product",
-        "instance_id": instance_id,
-        "payload": json.loads(json.dumps(payload)),
-    }
-    return Command.model_validate(fields | more)

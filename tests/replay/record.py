@@ -18,8 +18,9 @@ from temporalio.common import WorkflowIDConflictPolicy
 from factline.client import search_attributes, summary
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult
-from tests.integration.installation import new_temporal
-from tests.pipeline.world import World, create, delete, update
+from tests.commands import create, delete, update
+from tests.integration.installation import new_temporal, until_pending
+from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
 from workflows.command import InstanceCommand
 
@@ -35,12 +36,6 @@ async def _start(client: Client, command: Command, **more: Any) -> Handle:
     return await client.start_workflow(
         InstanceCommand.run, command, id=command.command_id, task_queue=TASK_QUEUE, **more
     )
-
-
-async def _until_handed_over(handle: Handle) -> None:
-    async with asyncio.timeout(30):
-        while not (await handle.describe()).raw_description.pending_activities:
-            await asyncio.sleep(0.05)
 
 
 async def _applied(client: Client, world: World) -> Handle:
@@ -101,7 +96,7 @@ async def _through_an_outage(
 ) -> Handle:
     server.available = False
     handle = await _start(client, create())
-    await _until_handed_over(handle)
+    await until_pending(handle)
     if meanwhile:
         await meanwhile(handle)
     server.available = True

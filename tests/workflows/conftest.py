@@ -36,19 +36,10 @@ class Bench:
 async def running_worker(client: Client, world: World) -> AsyncIterator[Worker]:
     """Run a worker on the stores in memory, with workflows in the SDK's sandbox."""
     process = world.process()
-    activities = CommandActivities(
-        committer=process.pipeline.committer, deliverer=process.pipeline.deliverer, statuses=process.ports.statuses
-    )
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
-        activities=[
-            activities.commit_command,
-            activities.deliver_event,
-            activities.publish_event,
-            activities.project_event,
-            activities.complete_command,
-        ],
+        activities=CommandActivities(process.pipeline, process.ports.statuses).all,
         interceptors=[FailureInterceptor()],
     )
     async with worker:

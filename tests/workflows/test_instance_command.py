@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.ports import Stage
-from tests.pipeline.world import create, delete, update
+from tests.commands import create, delete, update
 from tests.workflows.conftest import TASK_QUEUE, Bench
 from workflows.command import AGGREGATE_ID, COMMAND_OUTCOME, SEQUENCE_NUMBER, InstanceCommand
 
@@ -98,7 +98,7 @@ async def test_a_command_that_temporal_has_forgotten_gives_its_first_result(benc
     first = await bench.world.process().run(command)
     bench.world.redis.flush()
     assert await run(bench.client, command) == first
-    other = command.model_copy(update={"command_id": command.command_id, "payload": {"n": 9}})
+    other = command.model_copy(update={"payload": {"n": 9}})
     bench.world.redis.flush()
     (events,) = bench.world.check().values()
     assert len(events) == 1

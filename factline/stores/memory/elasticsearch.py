@@ -1,29 +1,33 @@
 """The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
 
-import asyncio
 from collections.abc import Sequence
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document
 from factline.stores.elasticsearch_mapping import MAPPINGS
+from factline.stores.memory.pause import Pause, let_others
 
 
 class MemoryDocuments:
-    """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test."""
+    """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test.
+
+    ``pause`` is what lets others go first.
+    """
 
     def __init__(self) -> None:
         self.indices: dict[str, dict[str, Document]] = {}
         self.available = True
+        self.pause: Pause = let_others
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
-        await asyncio.sleep(0)
+        await self.pause()
         return [self._write(document) for document in documents]
 
     async def read(self, aggregate_id: AggregateId) -> Document | None:
         """Return the document as it stands now, tombstones included, or None; raises StoreUnavailable."""
-        await asyncio.sleep(0)
+        await self.pause()
         if not self.available:
             raise StoreUnavailable("Elasticsearch in memory", f"reading {aggregate_id}", "made unavailable")
         found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)

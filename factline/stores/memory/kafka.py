@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from factline.domain.events import Event
 from factline.errors import StoreUnavailable
 from factline.stores.kafka import Message, headers_of
-from factline.stores.memory.s3 import Pause, let_others
+from factline.stores.memory.pause import Pause, let_others
 
 
 class MemoryPublisher:

@@ -10,7 +10,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import StoreUnavailable
 from factline.ports import CommandStatus, Stage, Turn, Waiting
-from factline.stores.memory.s3 import Pause, let_others
+from factline.stores.memory.pause import Pause, let_others
 from factline.stores.redis import CACHED_STATE_BYTES_MAX, PATIENCE_MS
 from factline.stores.sealed_state import seal_state
 

@@ -1,11 +1,11 @@
 """S3's twin: a bucket in memory under the real stores, so that keys, checks and read-backs are the real ones too."""
 
-import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from factline.errors import StoreUnavailable
+from factline.stores.memory.pause import Pause, let_others
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
@@ -14,14 +14,6 @@ from factline.stores.s3.snapshots import S3Snapshots
 
 #: Called with the operation and its key; what it raises is what the caller sees.
 Interruption = Callable[[str, str], None]
-
-
-Pause = Callable[[], Awaitable[None]]
-
-
-async def let_others() -> None:
-    """Let whoever else is ready take a step."""
-    await asyncio.sleep(0)
 
 
 def _none(_operation: str, _key: str) -> None:

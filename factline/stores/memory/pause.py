@@ -1,0 +1,11 @@
+"""How servers in memory let callers interleave: each waits for a pause before its request takes effect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+Pause = Callable[[], Awaitable[None]]
+
+
+async def let_others() -> None:
+    """Let whoever else is ready take a step."""
+    await asyncio.sleep(0)
