@@ -8,7 +8,7 @@ from typing import Self
 from factline.errors import StoreUnavailable
 from factline.ports import Ports
 from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchDocuments
+from factline.stores.elasticsearch import ElasticsearchDocuments, ElasticsearchServer
 from factline.stores.kafka import KafkaPublisher
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import (
@@ -30,7 +30,8 @@ class Stores:
     bucket: S3Bucket
     redis: RedisServer
     kafka: KafkaPublisher
-    elasticsearch: ElasticsearchDocuments
+    elasticsearch: ElasticsearchServer
+    documents: ElasticsearchDocuments
 
     @classmethod
     async def connect(cls, settings: Settings) -> Self:
@@ -40,7 +41,8 @@ class Stores:
         """
         redis = RedisServer.connect(settings)
         bucket = await asyncio.to_thread(connect, settings)
-        kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchDocuments(settings)
+        kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchServer(settings)
+        documents = ElasticsearchDocuments(elasticsearch, settings)
         ports = Ports(
             event_log=S3EventLog(bucket),
             records=S3CommandRecords(bucket),
@@ -49,9 +51,11 @@ class Stores:
             turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
-            documents=elasticsearch,
+            documents=documents,
         )
-        return cls(ports=ports, bucket=bucket, redis=redis, kafka=kafka, elasticsearch=elasticsearch)
+        return cls(
+            ports=ports, bucket=bucket, redis=redis, kafka=kafka, elasticsearch=elasticsearch, documents=documents
+        )
 
     async def prepare(self) -> None:
         """See that every server answers and is safe to run on, and make what is missing on it.
@@ -62,7 +66,7 @@ class Stores:
             prepare_bucket(self.bucket),
             self.redis.ping(),
             self.kafka.prepare(),
-            self.elasticsearch.prepare(),
+            self.documents.prepare(),
             return_exceptions=True,
         )
         silent: list[StoreUnavailable] = []

@@ -46,8 +46,8 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             return await read_messages(settings, aggregate_id)
 
         async def drop_documents(aggregate_id: AggregateId) -> None:
-            index = stores.elasticsearch.alias_of(aggregate_id) + ".000001"
-            await stores.elasticsearch._client.indices.delete(index=index)
+            index = stores.documents.alias_of(aggregate_id) + ".000001"
+            await stores.elasticsearch.client.indices.delete(index=index)
 
         yield Opened(stores.ports, put_object, messages, drop_documents)
 

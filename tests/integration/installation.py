@@ -141,7 +141,7 @@ class Installation:
         promises.check_logs(logs)
         promises.check_stream(logs, await self._messages())
         for name, events in logs.items():
-            promises.check_document(events, await self.stores.elasticsearch.read(AggregateId.parse(name)))
+            promises.check_document(events, await self.stores.documents.read(AggregateId.parse(name)))
         return logs
 
     def _objects(self, prefix: str) -> dict[str, bytes]:

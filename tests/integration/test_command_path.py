@@ -90,8 +90,8 @@ async def test_a_token_of_what_is_not_projected_says_so_in_time(installation: In
     async with installation.worker():
         result = await installation.client.submit(create())
     place = AggregateId.parse(str(result.aggregate_id))
-    await installation.stores.elasticsearch._client.indices.delete(
-        index=f"{installation.stores.elasticsearch.alias_of(place)}.000001"
+    await installation.stores.elasticsearch.client.indices.delete(
+        index=f"{installation.stores.documents.alias_of(place)}.000001"
     )
     with pytest.raises(NotYetVisible) as caught:
         await installation.client.get(place, token=result.consistency_token, deadline_s=0.5)

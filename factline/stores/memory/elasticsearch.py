@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document
-from factline.stores.elasticsearch_mapping import MAPPINGS
+from factline.stores.elasticsearch.mapping import MAPPINGS
 from factline.stores.memory.pause import Pause, let_others
 
 

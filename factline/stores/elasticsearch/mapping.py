@@ -31,6 +31,3 @@ MAPPINGS: dict[str, Any] = {
         },
     },
 }
-
-#: ``auto_expand_replicas``: none on a single node, one as soon as there is a second.
-INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}

@@ -1,0 +1,9 @@
+"""Elasticsearch, where read models lie: documents by class.
+
+``server`` holds what every store on it shares: its client, versioned writes in bulk, indices behind aliases.
+"""
+
+from factline.stores.elasticsearch.documents import ElasticsearchDocuments
+from factline.stores.elasticsearch.server import ElasticsearchServer
+
+__all__ = ["ElasticsearchDocuments", "ElasticsearchServer"]

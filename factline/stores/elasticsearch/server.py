@@ -1,0 +1,187 @@
+"""One Elasticsearch, and what every store on it needs: versioned writes in bulk, indices behind aliases, clear errors.
+
+Whatever lies here has an external version (``version_type=external``), which Elasticsearch compares itself: only a
+higher one is taken, whatever the order of arrival.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elastic_transport import NodeConfig
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, TransportError
+
+from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable
+from factline.settings import Settings
+
+REQUEST_TIMEOUT_S = 5.0
+SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
+INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
+CONNECTIONS_MAX = 10
+FIRST_INDEX = ".000001"
+
+#: Above the built-in templates, which have up to 200.
+TEMPLATE_PRIORITY = 500
+
+#: ``auto_expand_replicas``: none on a single node, one as soon as there is a second.
+INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
+
+#: What Elasticsearch says of a document that it will never take, as against one that it does not take now.
+_REFUSALS = frozenset(
+    {
+        "document_parsing_exception",
+        "mapper_parsing_exception",
+        "strict_dynamic_mapping_exception",
+        "illegal_argument_exception",
+    }
+)
+
+#: Makes the missing index behind an alias; returns why that did not succeed, or None.
+CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
+
+
+@dataclass(frozen=True)
+class VersionedWrite:
+    """One document for the index behind ``alias``. ``name``: what messages call it."""
+
+    alias: str
+    id: str
+    version: int
+    body: Mapping[str, Any]
+    name: str
+
+
+class ElasticsearchServer:
+    """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
+
+    Nothing is tried twice here: the caller's policy does that.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = f"Elasticsearch at {settings.elasticsearch_url}"
+        self.requests: Counter[str] = Counter()
+        self.client = AsyncElasticsearch(
+            _nodes(settings.elasticsearch_url),
+            max_retries=0,
+            retry_on_timeout=False,
+            request_timeout=REQUEST_TIMEOUT_S,
+            connections_per_node=CONNECTIONS_MAX,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    async def put_template(self, name: str, pattern: str, mappings: Mapping[str, Any]) -> None:
+        """Put an index template, so that an index that others create has the mapping too; raises StoreUnavailable."""
+        self.requests["put_index_template"] += 1
+        try:
+            await self.client.options(request_timeout=INDEX_TIMEOUT_S).indices.put_index_template(
+                name=name,
+                index_patterns=[pattern],
+                priority=TEMPLATE_PRIORITY,
+                template={"settings": INDEX_SETTINGS, "mappings": mappings},
+            )
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(f"putting the index template {name}", error) from error
+
+    async def write(self, writes: Sequence[VersionedWrite], create_index: CreateIndex) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per write None, or why it was not written.
+
+        The first document behind an alias finds no index: it is then created, and what needed it is sent once more.
+        That costs nothing while it is there, and an index that was deleted comes back with its right mapping.
+        """
+        outcomes = await self._bulk(writes)
+        homeless = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, _IndexMissing)]
+        if homeless:
+            aliases = {writes[index].alias for index in homeless}
+            failures = {alias: await create_index(alias) for alias in aliases}
+            again = await self._bulk([writes[index] for index in homeless])
+            for index, outcome in zip(homeless, again, strict=True):
+                outcomes[index] = failures[writes[index].alias] or outcome
+        return outcomes
+
+    async def create_index(self, alias: str, mappings: Mapping[str, Any]) -> StoreUnavailable | None:
+        """Create the first index behind an alias; that somebody else just did so is fine."""
+        self.requests["create_index"] += 1
+        try:
+            await self.client.options(request_timeout=INDEX_TIMEOUT_S).indices.create(
+                index=alias + FIRST_INDEX,
+                aliases={alias: {"is_write_index": True}},
+                mappings=mappings,
+                settings=INDEX_SETTINGS,
+            )
+        except BadRequestError as error:
+            if error.error != "resource_already_exists_exception":
+                return self.unavailable(f"creating index {alias + FIRST_INDEX}", error)
+        except (ApiError, TransportError) as error:
+            return self.unavailable(f"creating index {alias + FIRST_INDEX}", error)
+        return None
+
+    def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+        """Return the error for an Elasticsearch that gave no usable answer."""
+        cause = _reason(error.body.get("error")) if isinstance(error, ApiError) and error.body else str(error)
+        unavailable = StoreUnavailable(self.name, doing, cause)
+        unavailable.__cause__ = error
+        return unavailable
+
+    async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
+        if not writes:
+            return []
+        lines: list[Mapping[str, Any]] = []
+        for write in writes:
+            lines += (_action(write), write.body)
+        self.requests["bulk"] += 1
+        try:
+            answer = await self.client.bulk(operations=lines, require_alias=True, timeout=SHARD_TIMEOUT)
+        except (ApiError, TransportError) as error:
+            return [self.unavailable(f"writing {write.name}", error) for write in writes]
+        results = [item["index"] for item in answer["items"]]
+        return [self._outcome(*pair) for pair in zip(writes, results, strict=True)]
+
+    def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
+        status, error = result["status"], result.get("error", {})
+        if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
+            return None
+        reason = _reason(error)
+        doing = f"writing {write.name} at {write.version}"
+        if error.get("type") == "index_not_found_exception":
+            return _IndexMissing(self.name, doing, reason)
+        if status == 400 and error.get("type") in _REFUSALS:
+            return InputInvalid(
+                f"{self.name} can never take {write.name} at {write.version}: {reason}",
+                name=write.name,
+                version=write.version,
+                reason=reason,
+            )
+        return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
+
+
+class _IndexMissing(StoreUnavailable):
+    """There is no index behind the alias yet, or not any more."""
+
+
+def _action(write: VersionedWrite) -> Mapping[str, Any]:
+    return {
+        "index": {"_index": write.alias, "_id": write.id, "version": write.version, "version_type": "external"},
+    }
+
+
+def _nodes(url: str) -> list[NodeConfig]:
+    try:
+        return [url_to_node_config(part.strip(), use_default_ports_for_scheme=True) for part in url.split(",")]
+    except ValueError as error:
+        raise SettingsInvalid(
+            f"FACTLINE_ELASTICSEARCH_URL: expected something like http://127.0.0.1:9200, found {url!r}: {error}"
+        ) from error
+
+
+def _reason(error: Any) -> str:
+    """Return what Elasticsearch says, down to the last cause."""
+    reasons: list[str] = []
+    while isinstance(error, Mapping):
+        reasons.append(f"{error.get('type')}: {error.get('reason')}")
+        error = error.get("caused_by")
+    return "; ".join(reasons) or str(error)
