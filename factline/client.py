@@ -211,7 +211,7 @@ class Factline:
         wanted = read_token(token).get(str(aggregate_id), 0) if token else 0
         pause_s, until_s = POLL_S, time.monotonic() + deadline_s
         while True:
-            document = await self._stores.ports.documents.read(aggregate_id)
+            (document,) = await self._stores.ports.documents.read([aggregate_id])
             found = document.sequence_number if document else 0
             if found >= wanted:
                 return document

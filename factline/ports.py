@@ -7,14 +7,17 @@ the domain only.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,50 @@ class CommandRecords(Protocol):
 
     async def read(self, command_id: str, number: int) -> CommandRecord | None:
         """Return a command's record, or None. Raises LogDamaged."""
+        ...
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some of many, in the order of their keys. ``position``: what to go on after, None on the last page."""
+
+    items: Sequence[Item]
+    position: str | None
+
+
+@dataclass(frozen=True)
+class KnownCommand:
+    """A command that has a record. ``written_at``: when the newest was written that was listed, by S3's clock."""
+
+    command_id: str
+    written_at: datetime
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far an aggregate's log goes. ``written_at``: when its head was written, by S3's clock.
+
+    ``missing``: the lowest slot below the head that was not listed; of a log longer than a page only what the page
+    shows is looked at.
+    """
+
+    aggregate_id: AggregateId
+    head: int
+    written_at: datetime
+    missing: int | None = None
+
+
+class Inventory(Protocol):
+    """What there is in the log, by listing alone: for those who go through all of it, never to decide on a command."""
+
+    async def commands(self, *, after: str = "") -> Page[KnownCommand]:
+        """Return the next commands that have a record; ``after``: the position of the page before."""
+        ...
+
+    async def extents(
+        self, *, after: str = "", db_name: str | None = None, class_id: str | None = None
+    ) -> Page[Extent]:
+        """Return the next aggregates that have events; ``class_id`` goes with ``db_name`` only."""
         ...
 
 
@@ -202,8 +249,8 @@ class Documents(Protocol):
         """
         ...
 
-    async def read(self, aggregate_id: AggregateId) -> Document | None:
-        """Return the document as it stands now (real time, not subject to refresh), tombstones included, or None."""
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now (not subject to refresh), tombstones included, or None."""
         ...
 
 
@@ -213,6 +260,7 @@ class Ports:
 
     event_log: EventLog
     records: CommandRecords
+    inventory: Inventory
     snapshots: Snapshots
     names: ClassNames
     turns: Turns

@@ -147,9 +147,9 @@ async def _count_events(stores: Stores) -> int:
     """Count the events of the demo's class as they lie in S3."""
     prefix, after, count, more = f"events/{DB_NAME}/{CLASS_ID}/", "", 0, True
     while more:
-        keys, more = await stores.bucket.list_after(prefix, after)
-        count += len(keys)
-        after = keys[-1] if keys else after
+        listed, more = await stores.bucket.list_after(prefix, after)
+        count += len(listed)
+        after = listed[-1].key if listed else after
     return count
 
 

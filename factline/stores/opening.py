@@ -16,6 +16,7 @@ from factline.stores.s3 import (
     S3ClassNames,
     S3CommandRecords,
     S3EventLog,
+    S3Inventory,
     S3Snapshots,
     connect,
     prepare_bucket,
@@ -43,9 +44,11 @@ class Stores:
         bucket = await asyncio.to_thread(connect, settings)
         kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchServer(settings)
         documents = ElasticsearchDocuments(elasticsearch, settings)
+        event_log = S3EventLog(bucket)
         ports = Ports(
-            event_log=S3EventLog(bucket),
+            event_log=event_log,
             records=S3CommandRecords(bucket),
+            inventory=S3Inventory(bucket, event_log),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
             turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pytest
 
 from factline.domain.identifiers import AggregateId
-from factline.ports import CommandStatuses, Ports, Turns
+from factline.ports import CommandStatuses, Inventory, Ports, Turns
 from factline.stores.kafka import Message, read_messages
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from factline.stores.memory.s3 import MemoryInventory
 from factline.stores.opening import Stores
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
-from factline.stores.s3 import StoredObject
+from factline.stores.s3 import S3Inventory, StoredObject
 from tests.pipeline.world import World
 
 IN_MEMORY = "in memory"
@@ -21,12 +22,16 @@ BOTH = [IN_MEMORY, pytest.param("on its server", marks=pytest.mark.integration)]
 
 @dataclass(frozen=True)
 class Opened:
-    """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents."""
+    """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents.
+
+    ``inventory`` makes one of as many keys to the page.
+    """
 
     ports: Ports
     put_object: Callable[[str, bytes], Awaitable[None]]
     messages: Callable[[AggregateId], Awaitable[list[Message]]]
     drop_documents: Callable[[AggregateId], Awaitable[None]]
+    inventory: Callable[[int], Inventory]
 
 
 @pytest.fixture(params=BOTH)
@@ -49,7 +54,10 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             index = stores.documents.alias_of(aggregate_id) + ".000001"
             await stores.elasticsearch.client.indices.delete(index=index)
 
-        yield Opened(stores.ports, put_object, messages, drop_documents)
+        def inventory(keys_per_list_max: int) -> Inventory:
+            return S3Inventory(bucket, stores.ports.event_log, keys_per_list_max=keys_per_list_max)
+
+        yield Opened(stores.ports, put_object, messages, drop_documents, inventory)
 
 
 def _in_memory() -> Opened:
@@ -64,7 +72,12 @@ def _in_memory() -> Opened:
     async def drop_documents(aggregate_id: AggregateId) -> None:
         world.documents.indices.clear()
 
-    return Opened(world.process().ports, put_object, messages, drop_documents)
+    ports = world.process().ports
+
+    def inventory(keys_per_list_max: int) -> Inventory:
+        return MemoryInventory(world.bucket, ports.event_log, keys_per_list_max=keys_per_list_max)
+
+    return Opened(ports, put_object, messages, drop_documents, inventory)
 
 
 @dataclass(frozen=True)

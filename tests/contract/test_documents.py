@@ -34,12 +34,17 @@ def _documents(length: int, instance_id: str = "p1", **payload: Any) -> list[Doc
     return [document_of(state_at(events[: number + 1])) for number in range(length)]
 
 
+async def _read(opened: Opened, aggregate_id: AggregateId) -> Document | None:
+    (found,) = await opened.ports.documents.read([aggregate_id])
+    return found
+
+
 async def test_the_newest_wins_in_whatever_order_they_come(opened: Opened):
     for number, order in enumerate(permutations(range(3))):
         documents = _documents(3, f"p{number}")
         for index in order:
             assert await opened.ports.documents.write([documents[index]]) == [None]
-        assert await opened.ports.documents.read(documents[0].aggregate_id) == documents[2]
+        assert await _read(opened, documents[0].aggregate_id) == documents[2]
 
 
 async def test_one_batch_may_hold_anything(opened: Opened):
@@ -50,7 +55,7 @@ async def test_one_batch_may_hold_anything(opened: Opened):
     assert await opened.ports.documents.write([second, other, first, elsewhere, other]) == [None] * 5
     assert await opened.ports.documents.write([]) == []
     for document in (second, other, elsewhere):
-        assert await opened.ports.documents.read(document.aggregate_id) == document
+        assert await _read(opened, document.aggregate_id) == document
 
 
 async def test_what_can_never_be_held_is_told_apart_and_holds_up_nobody(opened: Opened):
@@ -60,15 +65,24 @@ async def test_what_can_never_be_held_is_told_apart_and_holds_up_nobody(opened: 
     assert fine is None
     assert isinstance(refused, InputInvalid)
     assert "shop/Product/p2" in refused.message
-    assert await opened.ports.documents.read(bad.aggregate_id) is None
-    assert await opened.ports.documents.read(PLACE) == good
+    assert await _read(opened, bad.aggregate_id) is None
+    assert await _read(opened, PLACE) == good
 
 
 async def test_what_is_not_there_reads_as_none(opened: Opened):
-    assert await opened.ports.documents.read(PLACE) is None
+    assert await _read(opened, PLACE) is None
     await opened.ports.documents.write(_documents(1))
-    assert await opened.ports.documents.read(AggregateId.parse("shop/Product/p2")) is None
-    assert await opened.ports.documents.read(AggregateId.parse("shop/product/p1")) is None
+    assert await _read(opened, AggregateId.parse("shop/Product/p2")) is None
+    assert await _read(opened, AggregateId.parse("shop/product/p1")) is None
+
+
+async def test_many_are_read_at_once_in_the_order_asked(opened: Opened):
+    first, second = _documents(1)[0], _documents(2, "p2")[1]
+    await opened.ports.documents.write([first, second])
+    absent, no_index = AggregateId.parse("shop/Product/p3"), AggregateId.parse("shop/Order/p1")
+    wanted = [second.aggregate_id, absent, no_index, first.aggregate_id, second.aggregate_id]
+    assert await opened.ports.documents.read(wanted) == [second, None, None, first, second]
+    assert await opened.ports.documents.read([]) == []
 
 
 async def test_a_tombstone_stays_and_late_writes_lose_against_it(opened: Opened):
@@ -77,7 +91,7 @@ async def test_a_tombstone_stays_and_late_writes_lose_against_it(opened: Opened)
     tombstone = document_of(state_at([*events, deleted]))
     await opened.ports.documents.write([tombstone])
     await opened.ports.documents.write([document_of(state_at(events))])
-    assert await opened.ports.documents.read(PLACE) == tombstone
+    assert await _read(opened, PLACE) == tombstone
     assert (tombstone.body["deleted"], tombstone.body["data"]) == (True, {})
 
 
@@ -85,13 +99,13 @@ async def test_dropped_documents_come_back_with_the_next_write(opened: Opened):
     first, second = _documents(2)
     await opened.ports.documents.write([first])
     await opened.drop_documents(PLACE)
-    assert await opened.ports.documents.read(PLACE) is None
+    assert await _read(opened, PLACE) is None
     assert await opened.ports.documents.write([second]) == [None]
-    assert await opened.ports.documents.read(PLACE) == second
+    assert await _read(opened, PLACE) == second
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 async def test_any_json_object_comes_back_as_it_was(opened: Opened, data: dict[str, Any]):
     (document,) = _documents(1, **data)
     assert await opened.ports.documents.write([document]) == [None]
-    assert await opened.ports.documents.read(PLACE) == document
+    assert await _read(opened, PLACE) == document

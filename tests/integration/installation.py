@@ -140,8 +140,9 @@ class Installation:
         logs = await self.logs()
         promises.check_logs(logs)
         promises.check_stream(logs, await self._messages())
-        for name, events in logs.items():
-            promises.check_document(events, await self.stores.documents.read(AggregateId.parse(name)))
+        found = await self.stores.documents.read([AggregateId.parse(name) for name in logs])
+        for events, document in zip(logs.values(), found, strict=True):
+            promises.check_document(events, document)
         return logs
 
     def _objects(self, prefix: str) -> dict[str, bytes]:

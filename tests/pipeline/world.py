@@ -17,6 +17,7 @@ from factline.stores.memory.s3 import (
     MemoryClassNames,
     MemoryCommandRecords,
     MemoryEventLog,
+    MemoryInventory,
     MemorySnapshots,
 )
 from tests import promises
@@ -36,9 +37,11 @@ class World:
 
     def process(self) -> "Process":
         """Start a worker process: one that knows nothing yet."""
+        event_log = MemoryEventLog(self.bucket)
         ports = Ports(
-            event_log=MemoryEventLog(self.bucket),
+            event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
+            inventory=MemoryInventory(self.bucket, event_log),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
             turns=MemoryTurns(self.redis, lease_ms=self.settings.turn_lease_ms),

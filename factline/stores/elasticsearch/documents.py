@@ -5,17 +5,14 @@ of classes have no dots, so no alias can meet another one's index. A document's 
 its version the sequence number.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from elasticsearch import ApiError, NotFoundError, TransportError
+from collections.abc import Sequence
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
 from factline.ports import Document
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import MAPPINGS
-from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
+from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedRead, VersionedWrite
 
 
 class ElasticsearchDocuments:
@@ -38,19 +35,10 @@ class ElasticsearchDocuments:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         return await self._server.write([self._versioned(document) for document in documents], self._create_index)
 
-    async def read(self, aggregate_id: AggregateId) -> Document | None:
-        """Return the document as it stands now, tombstones included, or None; raises StoreUnavailable."""
-        self._server.requests["get"] += 1
-        try:
-            found = await self._server.client.get(index=self.alias_of(aggregate_id), id=aggregate_id.instance_key)
-        except NotFoundError:
-            return None
-        except (ApiError, TransportError) as error:
-            raise self._server.unavailable(f"reading {aggregate_id}", error) from error
-        body: Mapping[str, Any] = found["_source"]
-        if body["aggregate_id"] != str(aggregate_id):
-            return None  # of a class that is spelled in other letters
-        return Document(aggregate_id=aggregate_id, sequence_number=found["_version"], body=body)
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        found = await self._server.read([(self.alias_of(one), one.instance_key) for one in aggregate_ids])
+        return [_document(*pair) for pair in zip(aggregate_ids, found, strict=True)]
 
     def _versioned(self, document: Document) -> VersionedWrite:
         return VersionedWrite(
@@ -63,3 +51,9 @@ class ElasticsearchDocuments:
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
         return await self._server.create_index(alias, MAPPINGS)
+
+
+def _document(aggregate_id: AggregateId, found: VersionedRead | None) -> Document | None:
+    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class that is spelled in other letters
+        return None
+    return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=found.body)

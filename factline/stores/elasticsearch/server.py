@@ -53,6 +53,14 @@ class VersionedWrite:
     name: str
 
 
+@dataclass(frozen=True)
+class VersionedRead:
+    """What stands behind an alias under one ``_id``."""
+
+    version: int
+    body: Mapping[str, Any]
+
+
 class ElasticsearchServer:
     """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
 
@@ -102,6 +110,29 @@ class ElasticsearchServer:
             for index, outcome in zip(homeless, again, strict=True):
                 outcomes[index] = failures[writes[index].alias] or outcome
         return outcomes
+
+    async def read(self, wanted: Sequence[tuple[str, str]]) -> list[VersionedRead | None]:
+        """Return what stands now (not subject to refresh) under each alias and ``_id``, or None.
+
+        No index behind an alias is nothing to be found. Raises StoreUnavailable.
+        """
+        if not wanted:
+            return []
+        doing = f"reading {wanted[0][1]} behind {wanted[0][0]}" + (f" and {len(wanted) - 1} more" * (len(wanted) > 1))
+        self.requests["mget"] += 1
+        try:
+            answer = await self.client.mget(docs=[{"_index": alias, "_id": key} for alias, key in wanted])
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(doing, error) from error
+        return [self._found(doing, item) for item in answer["docs"]]
+
+    def _found(self, doing: str, item: Mapping[str, Any]) -> VersionedRead | None:
+        error = item.get("error")
+        if error is None:
+            return VersionedRead(item["_version"], item["_source"]) if item["found"] else None
+        if error.get("type") == "index_not_found_exception":
+            return None
+        raise StoreUnavailable(self.name, doing, _reason(error))
 
     async def create_index(self, alias: str, mappings: Mapping[str, Any]) -> StoreUnavailable | None:
         """Create the first index behind an alias; that somebody else just did so is fine."""

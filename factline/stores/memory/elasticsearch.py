@@ -25,11 +25,14 @@ class MemoryDocuments:
         await self.pause()
         return [self._write(document) for document in documents]
 
-    async def read(self, aggregate_id: AggregateId) -> Document | None:
-        """Return the document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         await self.pause()
         if not self.available:
-            raise StoreUnavailable("Elasticsearch in memory", f"reading {aggregate_id}", "made unavailable")
+            raise StoreUnavailable("Elasticsearch in memory", f"reading {len(aggregate_ids)}", "made unavailable")
+        return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
+
+    def _read(self, aggregate_id: AggregateId) -> Document | None:
         found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)
         return found if found is not None and found.aggregate_id == aggregate_id else None
 

@@ -3,32 +3,44 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from factline.errors import StoreUnavailable
 from factline.stores.memory.pause import Pause, let_others
-from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, StoredObject
+from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, ListedObject, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
 from factline.stores.s3.event_log import S3EventLog
+from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.snapshots import S3Snapshots
 
 #: Called with the operation and its key; what it raises is what the caller sees.
 Interruption = Callable[[str, str], None]
 
 
+#: When an object was written that a test put in its place by hand.
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def _none(_operation: str, _key: str) -> None:
     """Let it pass."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class MemoryBucket:
     """A ``Bucket`` in a dictionary. Every request lets others go first, so that concurrent ones interleave.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a request before it takes effect, and after
-    it did but before it is answered; ``pause`` is what lets others go first.
+    it did but before it is answered; ``pause`` is what lets others go first; ``clock`` is S3's own.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, StoredObject] = {}
+        self.written_at: dict[str, datetime] = {}
+        self.clock: Callable[[], datetime] = _now
         self.requests: Counter[str] = Counter()
         self.available = True
         self.before: Interruption = _none
@@ -47,23 +59,28 @@ class MemoryBucket:
         await self._begin("PutObject", key)
         written = key not in self.objects
         if written:
-            self.objects[key] = StoredObject(body, dict(metadata or {}))
+            self._write(key, StoredObject(body, dict(metadata or {})))
         self.after("PutObject", key)
         return None if written else await self.get(key)
 
     async def put(self, key: str, body: bytes) -> None:
         await self._begin("PutObject", key)
-        self.objects[key] = StoredObject(body)
+        self._write(key, StoredObject(body))
         self.after("PutObject", key)
 
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
-    ) -> tuple[list[str], bool]:
+    ) -> tuple[list[ListedObject], bool]:
         await self._begin("ListObjectsV2", prefix)
         keys = sorted(key for key in self.objects if key.startswith(prefix))
         start = bisect_right(keys, after)
         self.after("ListObjectsV2", prefix)
-        return keys[start : start + count_max], len(keys) > start + count_max
+        page = [ListedObject(key, self.written_at.get(key, LONG_AGO)) for key in keys[start : start + count_max]]
+        return page, len(keys) > start + count_max
+
+    def _write(self, key: str, stored: StoredObject) -> None:
+        self.objects[key] = stored
+        self.written_at[key] = self.clock()
 
     async def _begin(self, operation: str, key: str) -> None:
         self.requests[operation] += 1
@@ -75,6 +92,10 @@ class MemoryBucket:
 
 class MemoryEventLog(S3EventLog):
     """The event log on a bucket in memory."""
+
+
+class MemoryInventory(S3Inventory):
+    """The inventory of a bucket in memory."""
 
 
 class MemoryCommandRecords(S3CommandRecords):

@@ -4,19 +4,22 @@
 small ``Bucket`` protocol, so that the in-memory twin runs the same keys, checks and read-backs.
 """
 
-from factline.stores.s3.bucket import Bucket, S3Bucket, StoredObject, connect
+from factline.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject, connect
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
 from factline.stores.s3.event_log import S3EventLog
+from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from factline.stores.s3.snapshots import S3Snapshots
 
 __all__ = [
     "Bucket",
+    "ListedObject",
     "S3Bucket",
     "S3ClassNames",
     "S3CommandRecords",
     "S3EventLog",
+    "S3Inventory",
     "S3Snapshots",
     "StoredObject",
     "connect",

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -44,6 +45,13 @@ class StoredObject:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class ListedObject(NamedTuple):
+    """An object as a listing shows it. ``written_at``: by S3's own clock, in whole seconds on some servers."""
+
+    key: str
+    written_at: datetime
+
+
 class Bucket(Protocol):
     """What the stores need of S3. All may raise StoreUnavailable; all may be repeated."""
 
@@ -63,8 +71,8 @@ class Bucket(Protocol):
 
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
-    ) -> tuple[list[str], bool]:
-        """Return the next keys with the prefix that sort above ``after``, and whether there are more."""
+    ) -> tuple[list[ListedObject], bool]:
+        """Return the next objects with the prefix whose keys sort above ``after``, and whether there are more."""
         ...
 
 
@@ -113,7 +121,7 @@ class S3Bucket:
 
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
-    ) -> tuple[list[str], bool]:
+    ) -> tuple[list[ListedObject], bool]:
         return await self.call("ListObjectsV2", partial(self._list_after, prefix, after, count_max), at=prefix)
 
     async def close(self) -> None:
@@ -173,14 +181,17 @@ class S3Bucket:
             return f"expected checksum {checksum}, found {response.get('ChecksumSHA256')}"
         return None
 
-    def _list_after(self, prefix: str, after: str, count_max: int) -> tuple[list[str], bool]:
+    def _list_after(self, prefix: str, after: str, count_max: int) -> tuple[list[ListedObject], bool]:
         response = self.client.list_objects_v2(
             Bucket=self.name, Prefix=self.prefix + prefix, StartAfter=self.prefix + after, MaxKeys=count_max
         )
         if "IsTruncated" not in response:
             raise StoreUnavailable(self.store, f"ListObjectsV2 {prefix}", "an answer that does not say if it is all")
-        keys = [item["Key"].removeprefix(self.prefix) for item in response.get("Contents", [])]
-        return keys, response["IsTruncated"]
+        found = [
+            ListedObject(item["Key"].removeprefix(self.prefix), item["LastModified"])
+            for item in response.get("Contents", [])
+        ]
+        return found, response["IsTruncated"]
 
 
 def connect(settings: Settings) -> S3Bucket:

@@ -58,8 +58,8 @@ class S3EventLog:
     async def _slots_after(self, aggregate_id: AggregateId, sequence_number: int) -> tuple[list[int], bool]:
         prefix = _prefix(aggregate_id)
         after = _slot_key(aggregate_id, sequence_number)
-        keys, more = await self._bucket.list_after(prefix, after, count_max=self._keys_per_list_max)
-        matches = (_SLOT.fullmatch(key.removeprefix(prefix)) for key in keys)  # what is not ours is not looked at
+        listed, more = await self._bucket.list_after(prefix, after, count_max=self._keys_per_list_max)
+        matches = (_SLOT.fullmatch(item.key.removeprefix(prefix)) for item in listed)  # only what is ours
         return [int(match[1]) for match in matches if match], more
 
 

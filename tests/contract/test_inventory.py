@@ -1,0 +1,94 @@
+"""``Inventory``: all that is there, once, in pages of any size."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from factline.domain.records import record_of
+from factline.ports import Extent, Inventory, KnownCommand
+from tests.commands import create
+from tests.contract.chains import chain
+from tests.contract.conftest import Opened
+from tests.pipeline.world import NOON
+
+PAGES = [1, 2, 3, 1000]
+
+
+async def _commands(inventory: Inventory) -> list[KnownCommand]:
+    page = await inventory.commands()
+    found = [*page.items]
+    while page.position is not None:
+        page = await inventory.commands(after=page.position)
+        found += page.items
+    return found
+
+
+async def _extents(inventory: Inventory, **scope: str) -> list[Extent]:
+    page = await inventory.extents(**scope)
+    found = [*page.items]
+    while page.position is not None:
+        page = await inventory.extents(after=page.position, **scope)
+        found += page.items
+    return found
+
+
+async def _append(opened: Opened, length: int, instance_id: str = "p1", *, without: int = 0) -> None:
+    for event in chain(length, instance_id):
+        if event.sequence_number != without:
+            await opened.ports.event_log.append(event, published_through=0)
+
+
+@pytest.mark.parametrize("keys_per_page", PAGES)
+async def test_every_command_with_a_record_is_listed_once(opened: Opened, keys_per_page: int):
+    command_ids = [".", "..", "A", "a", "a-b", "a.b", "a:b", "c", "x" * 128]
+    for command_id in command_ids:
+        for number in (1, 2, 3) if command_id == "c" else (1,):
+            record = record_of(create(command_id=command_id), number=number, occurred_at=NOON, end=number)
+            await opened.ports.records.write(record)
+    await opened.put_object("commands/c/chunks/000000/000001.json", b"{}")
+    for key in ("commands/stray.json", "commands/un known/000001.json", "commander/d/000001.json"):
+        await opened.put_object(key, b"{}")
+    found = await _commands(opened.inventory(keys_per_page))
+    assert sorted(command.command_id for command in found) == sorted(command_ids)
+    now = datetime.now(UTC)
+    assert all(abs(now - one.written_at) < timedelta(minutes=1) for one in found if one.command_id != "c")
+
+
+@pytest.mark.parametrize("keys_per_page", PAGES)
+async def test_every_log_is_listed_once_with_its_head(opened: Opened, keys_per_page: int):
+    lengths = {"p1": 3, "p1-": 1, "p1~": 2, "p10": 5, "\u65e5\u672c": 1, ".": 2}
+    for instance_id, length in lengths.items():
+        await _append(opened, length, instance_id)
+    for key in ("events/stray.json", "events/shop/Product/stray.json", "events/shop/Product/p9/note.txt"):
+        await opened.put_object(key, b"{}")
+    found = await _extents(opened.inventory(keys_per_page))
+    assert {extent.aggregate_id.instance_id: extent.head for extent in found} == lengths
+    assert len(found) == len(lengths)
+    assert {extent.missing for extent in found} == {None}
+    now = datetime.now(UTC)
+    assert all(abs(now - extent.written_at) < timedelta(minutes=1) for extent in found)
+
+
+async def test_a_missing_slot_is_told(opened: Opened):
+    await _append(opened, 4, without=2)
+    await _append(opened, 2, "p2", without=1)
+    found = await _extents(opened.inventory(1000))
+    assert [(extent.head, extent.missing) for extent in found] == [(4, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("keys_per_page", PAGES)
+async def test_a_scope_leaves_out_all_else(opened: Opened, keys_per_page: int):
+    await _append(opened, 2)
+    for key in ("shop/Product2/a", "shop2/Product/a", "shop/Order/a"):
+        await opened.put_object(f"events/{key}/{1:020d}.json", b"{}")
+    inventory = opened.inventory(keys_per_page)
+    assert len(await _extents(inventory)) == 4
+    in_shop = await _extents(inventory, db_name="shop")
+    assert [str(extent.aggregate_id) for extent in in_shop] == ["shop/Order/a", "shop/Product/p1", "shop/Product2/a"]
+    of_class = await _extents(inventory, db_name="shop", class_id="Product")
+    assert [(str(extent.aggregate_id), extent.head) for extent in of_class] == [("shop/Product/p1", 2)]
+
+
+async def test_an_empty_bucket_has_nothing(opened: Opened):
+    inventory = opened.inventory(1000)
+    assert (await _commands(inventory), await _extents(inventory)) == ([], [])
