@@ -9,6 +9,9 @@
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
+    ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
+    │   ├── EventFromFuture      its type or its MAJOR is newer than this release
+    │   └── SchemaGap            its version is none that was ever stored, or a migration is missing
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
     ├── CommandUnknown           no store and no workflow knows this command ID
     └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
@@ -76,6 +79,18 @@ class StoreUnsafe(FactlineError):
 
 class LogDamaged(FactlineError):
     """An event or a record in S3 is missing, altered or out of chain; it is never folded into a state."""
+
+
+class SchemaUnsupported(FactlineError):
+    """An event is whole, but this release cannot read the version it is written in; no damage, and it may wait."""
+
+
+class EventFromFuture(SchemaUnsupported):
+    """An event's type or its schema version's MAJOR is newer than this release; an upgrade reads it."""
+
+
+class SchemaGap(SchemaUnsupported):
+    """A schema version is none that was ever stored, or no migration leads on from it; a defect of a release."""
 
 
 class NotYetVisible(FactlineError):

@@ -1,16 +1,22 @@
-"""What has happened: the immutable, checksummed event, its chain, and its one byte form."""
+"""What has happened: the immutable, checksummed event, its chain, and its one byte form.
 
+An ``Event`` is what is stored, in whichever version that was written: its bytes are what is hashed, chained, published.
+What it means is read through ``content_of``, the one place where an older version is read as the newest.
+"""
+
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
+from factline.domain.event_schemas import EVENT_SCHEMAS, steps_from
 from factline.domain.identifiers import AggregateId
 from factline.domain.value import Value
-from factline.errors import InputInvalid, LogDamaged
+from factline.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaUnsupported
 
 
 class EventType(StrEnum):
@@ -20,20 +26,35 @@ class EventType(StrEnum):
 
 
 #: The semantic version in which each event type is written today.
-SCHEMA_VERSIONS: dict[EventType, str] = {
-    EventType.INSTANCE_CREATED: "1.0.0",
-    EventType.INSTANCE_UPDATED: "1.0.0",
-    EventType.INSTANCE_DELETED: "1.0.0",
-}
+SCHEMA_VERSIONS: dict[EventType, str] = {kind: str(EVENT_SCHEMAS[kind].newest) for kind in EventType}
+
+
+class DefinitionReference(Value):
+    """A class' definition: the sequence number of the event that made it, and the semantic version it was given."""
+
+    sequence_number: int
+    version: str
+
+
+class EventContent(BaseModel):
+    """What an event says, as the newest version says it. ``definition``: what its data was validated against."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    data: dict[str, Any]
+    definition: DefinitionReference | None
 
 
 class Event(Value):
-    """One fact about one aggregate, in slot ``sequence_number`` of its log.
+    """One fact about one aggregate, in slot ``sequence_number`` of its log, as it is stored.
 
-    ``data``: all of it for a creation, the JSON Merge Patch for an update, empty for a deletion. ``occurred_at``:
-    RFC 3339, UTC. ``checksum``: SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of
-    the event in the slot before, null in slot 1.
+    The fields here are those of every version; what a version adds is kept as well (``model_extra``). ``data``: all
+    of it for a creation, the JSON Merge Patch for an update, empty for a deletion. ``occurred_at``: RFC 3339, UTC.
+    ``checksum``: SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of the event in
+    the slot before, null in slot 1.
     """
+
+    model_config = ConfigDict(extra="allow")
 
     event_id: str
     event_type: EventType
@@ -78,17 +99,65 @@ def sealed_event(**fields: Any) -> Event:
     return Event(**fields, checksum=checksum_of(fields))
 
 
+def content_of(event: Event) -> EventContent:
+    """Return what the event says, migrated from the version in which it was stored; the event stays as it is.
+
+    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged if it does not say what its
+    version promises.
+    """
+    steps = steps_from(event.event_type, event.schema_version)
+    fields: Mapping[str, Any] = {"data": event.data, **(event.model_extra or {})}
+    for step in steps:
+        fields = step(fields)
+    try:
+        return EventContent.model_validate(fields)
+    except ValidationError as error:
+        where = f"aggregate {event.aggregate_id} event {event.sequence_number}"
+        raise LogDamaged(f"{where}: not what {event.schema_version} promises: {error}", where=where) from error
+
+
 def read_event(data: bytes, *, where: str) -> Event:
-    """Parse and verify a stored event; raises LogDamaged if a single bit of it is not as it was written."""
+    """Parse and verify a stored event of any version.
+
+    Raises LogDamaged if a single bit of it is not as it was written, and SchemaUnsupported for one that is whole but
+    of a type or version that this release cannot read: EventFromFuture, mostly.
+    """
     try:
         fields = parse_json(data, where=where)
-        event = Event.model_validate(fields)
+        _check_whole(fields, where)
+        _check_readable(fields, where)
+        return Event.model_validate(fields)
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not an event: {error}; run a consistency check", where=where) from error
+
+
+def _check_whole(fields: Any, where: str) -> None:
+    if not isinstance(fields, dict):
+        raise InputInvalid(f"expected an object, found {type(fields).__name__}")
     expected = checksum_of(fields)
-    if event.checksum != expected:
+    if fields.get("checksum") != expected:
         raise LogDamaged(
-            f"{where}: expected checksum {expected}, found {event.checksum}; it was altered, run a consistency check",
+            f"{where}: expected checksum {expected}, found {str(fields.get('checksum'))[:80]}; it was altered, "
+            "run a consistency check",
             where=where,
         )
-    return event
+
+
+def _check_readable(fields: dict[str, Any], where: str) -> None:
+    """Tell what is of a newer release from what is no event, before its form is looked at: that may be new as well."""
+    event_type, version = fields.get("event_type"), fields.get("schema_version")
+    if not isinstance(event_type, str) or not isinstance(version, str):
+        raise InputInvalid("expected an event_type and a schema_version")
+    about = {name: fields.get(name) for name in ("aggregate_id", "sequence_number", "event_id")}
+    if event_type not in EVENT_SCHEMAS:
+        raise EventFromFuture(
+            f"{where}: an event of type {event_type[:80]}, which this release does not know; upgrade it, until then "
+            "what this event is about waits",
+            event_type=event_type,
+            schema_version=version,
+            **about,
+        )
+    try:
+        steps_from(event_type, version)
+    except SchemaUnsupported as error:
+        raise type(error)(f"{where}: {error.message}", **error.details, **about) from error

@@ -6,7 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
 from factline.domain.commands import Command, CommandType
-from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, sealed_event
+from factline.domain.events import (
+    SCHEMA_VERSIONS,
+    DefinitionReference,
+    Event,
+    EventType,
+    content_of,
+    sealed_event,
+)
 from factline.domain.identifiers import derive_event_id
 from factline.domain.merge_patch import merge_patch
 from factline.domain.results import Rejection, RejectionCode
@@ -14,7 +21,11 @@ from factline.errors import LogDamaged
 
 
 class Instance(BaseModel):
-    """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet."""
+    """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
+
+    ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
+    ``data`` was validated against, None where its class was undefined.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +37,7 @@ class Instance(BaseModel):
     deleted: bool = False
     created_at: str | None = None
     updated_at: str | None = None
+    definition: DefinitionReference | None = None
     data: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -34,7 +46,10 @@ class Instance(BaseModel):
 
 
 def evolve(state: Instance, event: Event) -> Instance:
-    """Return the state after the event; raises LogDamaged unless the event is the next link of this chain."""
+    """Return the state after the event, read as the newest version of its type.
+
+    Raises LogDamaged unless the event is the next link of this chain, SchemaUnsupported if it cannot be read.
+    """
     if (event.aggregate_id, event.sequence_number, event.previous_checksum) != (
         state.aggregate_id,
         state.sequence_number + 1,
@@ -47,6 +62,7 @@ def evolve(state: Instance, event: Event) -> Instance:
             aggregate_id=state.aggregate_id,
             sequence_number=event.sequence_number,
         )
+    content = content_of(event)
     created = event.event_type is EventType.INSTANCE_CREATED
     deleted = event.event_type is EventType.INSTANCE_DELETED
     return Instance(
@@ -58,7 +74,8 @@ def evolve(state: Instance, event: Event) -> Instance:
         deleted=deleted,
         created_at=event.occurred_at if created else state.created_at,
         updated_at=event.occurred_at,
-        data=event.data if created else {} if deleted else merge_patch(state.data, event.data),
+        definition=content.definition,
+        data=content.data if created else {} if deleted else merge_patch(state.data, content.data),
     )
 
 
@@ -125,6 +142,7 @@ def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
         command_id=command.command_id,
         command_hash=command.hash,
         data=command.payload,
+        definition=None,
         occurred_at=occurred_at,
         actor=command.actor,
         correlation_id=command.correlation_id,

@@ -1,0 +1,41 @@
+"""The versions in which each event type has been stored, and the steps from one to the next.
+
+Only what an event says is migrated. Its envelope (identity, type, version, place in the chain, checksums) has the same
+form in every version, for ever, so that a chain can be verified whatever its links say.
+
+- 1.0.0: ``data`` alone.
+- 1.1.0 adds ``definition``: which version of its class' definition the data was validated against, null for none.
+"""
+
+from functools import lru_cache
+
+from factline.domain.schema_versions import Fields, SchemaVersions, Step
+from factline.domain.semantic_version import SemanticVersion
+
+
+def _without_definition(fields: Fields) -> Fields:
+    """1.0.0 to 1.1.0: there were no definitions."""
+    return {**fields, "definition": None}
+
+
+def _of_instances(name: str) -> SchemaVersions:
+    return SchemaVersions.starting(name, "1.0.0").then("1.1.0", _without_definition)
+
+
+#: By event type.
+EVENT_SCHEMAS = {name: _of_instances(name) for name in ("INSTANCE_CREATED", "INSTANCE_UPDATED", "INSTANCE_DELETED")}
+
+
+def check_event_schemas() -> None:
+    """Raise SchemaGap unless every version ever stored can be read; a worker refuses to start without."""
+    for schemas in EVENT_SCHEMAS.values():
+        schemas.check()
+
+
+@lru_cache(maxsize=256)
+def steps_from(event_type: str, schema_version: str) -> tuple[Step, ...]:
+    """Return the steps that lead from a stored version to the newest.
+
+    Raises EventFromFuture, SchemaGap, and InputInvalid for what is no version.
+    """
+    return EVENT_SCHEMAS[event_type].steps_from(SemanticVersion.parse(schema_version))
