@@ -16,6 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.command import CommandActivities
 from activities.failures import BriefFailures, FailureInterceptor
 from factline import connection
+from factline.domain.event_schemas import check_event_schemas
 from factline.errors import FactlineError, SettingsInvalid, StoreUnavailable
 from factline.pipeline.assembly import Pipeline, assemble
 from factline.pipeline.trace import AfterStep, nothing_after
@@ -59,8 +60,9 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Connect, make what is missing, and work until ``stopping`` is set.
 
     Raises FactlineError before any work is taken: SettingsInvalid, StoreUnsafe, or one StoreUnavailable that names
-    every server which cannot be reached.
+    every server which cannot be reached; SchemaGap if there are events that this release could not read.
     """
+    check_event_schemas()
     async with await Stores.connect(settings) as stores:
         client = await _prepared(stores, settings)
         pipeline = assemble(stores.ports, settings)

@@ -5,6 +5,10 @@ form in every version, for ever, so that a chain can be verified whatever its li
 
 - 1.0.0: ``data`` alone.
 - 1.1.0 adds ``definition``: which version of its class' definition the data was validated against, null for none.
+- 2.0.0 adds ``effect``, which says what ``data`` does: ``REPLACE`` all that was there, ``MERGE`` into it as a JSON
+  Merge Patch, or ``REMOVE`` it. Before, an update always merged; now it may replace, where a patch cannot say what
+  changed (a member that became null, or data brought into the form of a new definition). Whoever does not look at
+  ``effect`` would read such an update wrongly: hence a new MAJOR.
 """
 
 from functools import lru_cache
@@ -18,12 +22,24 @@ def _without_definition(fields: Fields) -> Fields:
     return {**fields, "definition": None}
 
 
-def _of_instances(name: str) -> SchemaVersions:
-    return SchemaVersions.starting(name, "1.0.0").then("1.1.0", _without_definition)
+def _with_effect(effect: str) -> Step:
+    """1.1.0 to 2.0.0: the type alone said what the data does."""
+    return lambda fields: {**fields, "effect": effect}
+
+
+def _of_instances(name: str, *, effect: str) -> SchemaVersions:
+    return SchemaVersions.starting(name, "1.0.0").then("1.1.0", _without_definition).then("2.0.0", _with_effect(effect))
 
 
 #: By event type.
-EVENT_SCHEMAS = {name: _of_instances(name) for name in ("INSTANCE_CREATED", "INSTANCE_UPDATED", "INSTANCE_DELETED")}
+EVENT_SCHEMAS = {
+    name: _of_instances(name, effect=effect)
+    for name, effect in {
+        "INSTANCE_CREATED": "REPLACE",
+        "INSTANCE_UPDATED": "MERGE",
+        "INSTANCE_DELETED": "REMOVE",
+    }.items()
+}
 
 
 def check_event_schemas() -> None:

@@ -25,6 +25,14 @@ class EventType(StrEnum):
     INSTANCE_DELETED = "INSTANCE_DELETED"
 
 
+class Effect(StrEnum):
+    """What an event's data does to the data before it."""
+
+    REPLACE = "REPLACE"
+    MERGE = "MERGE"
+    REMOVE = "REMOVE"
+
+
 #: The semantic version in which each event type is written today.
 SCHEMA_VERSIONS: dict[EventType, str] = {kind: str(EVENT_SCHEMAS[kind].newest) for kind in EventType}
 
@@ -43,15 +51,16 @@ class EventContent(BaseModel):
 
     data: dict[str, Any]
     definition: DefinitionReference | None
+    effect: Effect
 
 
 class Event(Value):
     """One fact about one aggregate, in slot ``sequence_number`` of its log, as it is stored.
 
     The fields here are those of every version; what a version adds is kept as well (``model_extra``). ``data``: all
-    of it for a creation, the JSON Merge Patch for an update, empty for a deletion. ``occurred_at``: RFC 3339, UTC.
-    ``checksum``: SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of the event in
-    the slot before, null in slot 1.
+    of it, a JSON Merge Patch (RFC 7396), or empty, see ``Effect``. ``occurred_at``: RFC 3339, UTC. ``checksum``:
+    SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of the event in the slot before,
+    null in slot 1.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -9,7 +9,9 @@ from factline.domain.commands import Command, CommandType
 from factline.domain.events import (
     SCHEMA_VERSIONS,
     DefinitionReference,
+    Effect,
     Event,
+    EventContent,
     EventType,
     content_of,
     sealed_event,
@@ -64,19 +66,29 @@ def evolve(state: Instance, event: Event) -> Instance:
         )
     content = content_of(event)
     created = event.event_type is EventType.INSTANCE_CREATED
-    deleted = event.event_type is EventType.INSTANCE_DELETED
     return Instance(
         aggregate_id=state.aggregate_id,
         sequence_number=event.sequence_number,
         checksum=event.checksum,
         event_id=event.event_id,
         schema_version=event.schema_version,
-        deleted=deleted,
+        deleted=content.effect is Effect.REMOVE,
         created_at=event.occurred_at if created else state.created_at,
         updated_at=event.occurred_at,
         definition=content.definition,
-        data=content.data if created else {} if deleted else merge_patch(state.data, content.data),
+        data=_effected(state.data, content),
     )
+
+
+def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
+    match content.effect:
+        case Effect.REPLACE:
+            return content.data
+        case Effect.MERGE:
+            merged: dict[str, Any] = merge_patch(data, content.data)
+            return merged
+        case Effect.REMOVE:
+            return {}
 
 
 def decide(state: Instance, command: Command, *, occurred_at: str) -> Event | Rejection:
@@ -120,15 +132,15 @@ def _oversize(data: dict[str, Any], name: str) -> Rejection | None:
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
 
 
-_EVENT_TYPES = {
-    CommandType.CREATE_INSTANCE: EventType.INSTANCE_CREATED,
-    CommandType.UPDATE_INSTANCE: EventType.INSTANCE_UPDATED,
-    CommandType.DELETE_INSTANCE: EventType.INSTANCE_DELETED,
+_EVENTS = {
+    CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
+    CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),
+    CommandType.DELETE_INSTANCE: (EventType.INSTANCE_DELETED, Effect.REMOVE),
 }
 
 
 def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
-    event_type = _EVENT_TYPES[command.command_type]
+    event_type, effect = _EVENTS[command.command_type]
     aggregate = command.aggregate_id
     return sealed_event(
         event_id=derive_event_id(command.command_id, 0),
@@ -143,6 +155,7 @@ def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
         command_hash=command.hash,
         data=command.payload,
         definition=None,
+        effect=effect,
         occurred_at=occurred_at,
         actor=command.actor,
         correlation_id=command.correlation_id,

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from factline.domain.canonical import canonical_bytes
+from factline.domain.events import SCHEMA_VERSIONS, EventType, read_event
 from factline.domain.results import Outcome, RejectionCode
-from factline.errors import LogDamaged, StoreUnavailable
+from factline.errors import EventFromFuture, LogDamaged, StoreUnavailable
 from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, delete, update
+from tests.domain.former_events import sealed, write
 from tests.pipeline.world import NOON, World
 
 
@@ -166,3 +169,40 @@ async def test_a_damaged_event_is_never_built_upon(world: World):
     with pytest.raises(LogDamaged):
         await world.process().commit(update())
     assert len([key for key in world.bucket.objects if key.startswith("events/")]) == 1
+
+
+def rewrite(world: World, key: str, **change: object) -> None:
+    """Let an object be what another release would have written into its slot."""
+    event = read_event(world.bucket.objects[key].body, where=key)
+    fields = sealed(event.model_dump(mode="json") | change)
+    world.bucket.objects[key] = StoredObject(canonical_bytes(fields), world.bucket.objects[key].metadata)
+
+
+async def test_an_event_from_the_future_lets_its_aggregate_wait_and_all_others_go_on(world: World):
+    """As when a worker of the next release runs beside one of this."""
+    command = create()
+    await world.process().run(command)
+    key = f"events/{command.aggregate_id}/{1:020d}.json"
+    rewrite(world, key, schema_version="3.0.0")
+    world.redis.flush()
+    written = dict(world.bucket.objects)
+    for asked in (update(), create(), delete()):
+        with pytest.raises(EventFromFuture, match="shop/Product/p1 1"):
+            await world.process().commit(asked)
+    assert {name for name in world.bucket.objects if name.startswith("events/")} == {
+        name for name in written if name.startswith("events/")
+    }
+    assert (await world.process().run(create("p2"))).outcome is Outcome.APPLIED
+
+
+async def test_a_log_begun_by_the_first_release_goes_on(world: World):
+    first = write("1.0.0", "INSTANCE_CREATED", {"a": 1, "b": 2}, number=1, after=None)
+    world.bucket.objects["events/geo/Country/DE/00000000000000000001.json"] = StoredObject(canonical_bytes(first))
+    process = world.process()
+    asked = update("DE", {"b": None}, db_name="geo", class_id="Country")
+    assert (await process.run(asked)).sequence_number == 2
+    (events,) = world.check().values()
+    assert [event.schema_version for event in events] == ["1.0.0", SCHEMA_VERSIONS[EventType.INSTANCE_UPDATED]]
+    assert events[0].canonical == canonical_bytes(first)
+    world.check_document(asked.aggregate_id)
+    assert world.documents.indices["geo.country"]["DE"].body["data"] == {"a": 1}
