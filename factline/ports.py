@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 from factline.domain.events import Event
+from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.records import CommandRecord
@@ -254,6 +255,31 @@ class Documents(Protocol):
         ...
 
 
+class Graph(Protocol):
+    """The graph of instances: the newest node by version wins, whatever the order of writes."""
+
+    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+        """Write each unless one of its version or above is there; return per node None, or why it was not written.
+
+        ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this node can never be held.
+        """
+        ...
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+        """Return each node as it stands now (real time), tombstones included, or None; raises StoreUnavailable."""
+        ...
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
+    ) -> Sequence[GraphNode]:
+        """Return nodes with an edge of this predicate to any of the targets, those whose aggregate ID sorts above
+        ``after`` in order of it, ``nodes_max`` at most; raises StoreUnavailable.
+
+        What was just written may be missing for a moment where the store searches an index that is refreshed.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """All ports of one installation, open and ready to use."""
@@ -267,3 +293,4 @@ class Ports:
     statuses: CommandStatuses
     publisher: EventPublisher
     documents: Documents
+    graph: Graph

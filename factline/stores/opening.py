@@ -8,7 +8,7 @@ from typing import Self
 from factline.errors import StoreUnavailable
 from factline.ports import Ports
 from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchDocuments, ElasticsearchServer
+from factline.stores.elasticsearch import ElasticsearchDocuments, ElasticsearchGraph, ElasticsearchServer
 from factline.stores.kafka import KafkaPublisher
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import (
@@ -33,6 +33,7 @@ class Stores:
     kafka: KafkaPublisher
     elasticsearch: ElasticsearchServer
     documents: ElasticsearchDocuments
+    graph: ElasticsearchGraph
 
     @classmethod
     async def connect(cls, settings: Settings) -> Self:
@@ -43,7 +44,7 @@ class Stores:
         redis = RedisServer.connect(settings)
         bucket = await asyncio.to_thread(connect, settings)
         kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchServer(settings)
-        documents = ElasticsearchDocuments(elasticsearch, settings)
+        documents, graph = ElasticsearchDocuments(elasticsearch, settings), ElasticsearchGraph(elasticsearch, settings)
         event_log = S3EventLog(bucket)
         ports = Ports(
             event_log=event_log,
@@ -55,9 +56,16 @@ class Stores:
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
             documents=documents,
+            graph=graph,
         )
         return cls(
-            ports=ports, bucket=bucket, redis=redis, kafka=kafka, elasticsearch=elasticsearch, documents=documents
+            ports=ports,
+            bucket=bucket,
+            redis=redis,
+            kafka=kafka,
+            elasticsearch=elasticsearch,
+            documents=documents,
+            graph=graph,
         )
 
     async def prepare(self) -> None:
@@ -70,6 +78,7 @@ class Stores:
             self.redis.ping(),
             self.kafka.prepare(),
             self.documents.prepare(),
+            self.graph.prepare(),
             return_exceptions=True,
         )
         silent: list[StoreUnavailable] = []

@@ -10,6 +10,7 @@ from factline.pipeline.trace import AfterStep, Trace, nothing_after
 from factline.ports import Ports
 from factline.settings import Settings
 from factline.stores.memory.elasticsearch import MemoryDocuments
+from factline.stores.memory.graph import MemoryGraph
 from factline.stores.memory.kafka import MemoryPublisher
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import (
@@ -34,6 +35,7 @@ class World:
     redis: MemoryRedis = field(default_factory=MemoryRedis)
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+    graph: MemoryGraph = field(default_factory=MemoryGraph)
 
     def process(self) -> "Process":
         """Start a worker process: one that knows nothing yet."""
@@ -48,6 +50,7 @@ class World:
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
             documents=self.documents,
+            graph=self.graph,
         )
         return Process(ports, assemble(ports, self.settings))
 

@@ -1,9 +1,10 @@
-"""Elasticsearch, where read models lie: documents by class.
+"""Elasticsearch, where read models lie: documents by class, and the graph.
 
 ``server`` holds what every store on it shares: its client, versioned writes in bulk, indices behind aliases.
 """
 
 from factline.stores.elasticsearch.documents import ElasticsearchDocuments
+from factline.stores.elasticsearch.graph import ElasticsearchGraph
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
-__all__ = ["ElasticsearchDocuments", "ElasticsearchServer"]
+__all__ = ["ElasticsearchDocuments", "ElasticsearchGraph", "ElasticsearchServer"]

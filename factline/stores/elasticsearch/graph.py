@@ -1,0 +1,133 @@
+"""The graph on Elasticsearch, where no graph database is configured: one index per database, a document per node.
+
+``edges`` is one ``flattened`` field, predicate to targets, so that no number of predicates makes the mapping grow; an
+edge is found from its far end by a ``terms`` query on ``edges.{predicate}``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from elasticsearch import ApiError, NotFoundError, TransportError
+
+from factline.domain.graph import GraphNode
+from factline.domain.identifiers import AggregateId
+from factline.errors import LogDamaged, StoreUnavailable
+from factline.settings import Settings
+from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
+
+MAPPINGS: dict[str, Any] = {
+    "dynamic": "strict",
+    "properties": {
+        "aggregate_id": {"type": "keyword"},
+        "class_id": {"type": "keyword"},
+        "sequence_number": {"type": "long"},
+        "definition_sequence": {"type": "long"},
+        "deleted": {"type": "boolean"},
+        "edges": {"type": "flattened", "depth_limit": 2},
+    },
+}
+
+
+class ElasticsearchGraph:
+    """The ``Graph`` on Elasticsearch; the alias is ``graph.{db_name}`` in lower case."""
+
+    def __init__(self, server: ElasticsearchServer, settings: Settings) -> None:
+        self._server = server
+        self._settings = settings
+
+    async def prepare(self) -> None:
+        """Put the index template; raises StoreUnavailable."""
+        await self._server.put_template(self._settings.named("graph"), self._settings.named("graph.*"), MAPPINGS)
+
+    def alias_of(self, db_name: str) -> str:
+        """Return the alias that the database's graph is found under."""
+        return self._settings.named(f"graph.{db_name}").lower()
+
+    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+        return await self._server.write([self._versioned(node) for node in nodes], self._create_index)
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+        if not aggregate_ids:
+            return []
+        wanted = [
+            {"_index": self.alias_of(aggregate_id.db_name), "_id": _id(aggregate_id)} for aggregate_id in aggregate_ids
+        ]
+        self._server.requests["mget"] += 1
+        try:
+            answer = await self._server.client.mget(docs=wanted)
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"reading {len(wanted)} nodes", error) from error
+        pairs = zip(aggregate_ids, answer["docs"], strict=True)
+        return [self._found(aggregate_id, item) for aggregate_id, item in pairs]
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
+    ) -> Sequence[GraphNode]:
+        if not targets:
+            return []
+        edge = {"terms": {f"edges.{predicate}": [str(target) for target in targets]}}
+        self._server.requests["search"] += 1
+        try:
+            answer = await self._server.client.search(
+                index=self.alias_of(db_name),
+                query={"bool": {"filter": [edge]}},
+                sort=[{"aggregate_id": "asc"}],
+                search_after=[after] if after else None,
+                size=nodes_max,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+        except NotFoundError:
+            return []
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"searching {predicate} in the graph of {db_name}", error) from error
+        return [_node(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def _versioned(self, node: GraphNode) -> VersionedWrite:
+        return VersionedWrite(
+            alias=self.alias_of(node.aggregate_id.db_name),
+            id=_id(node.aggregate_id),
+            version=node.version,
+            body={
+                "aggregate_id": str(node.aggregate_id),
+                "class_id": node.aggregate_id.class_id,
+                "sequence_number": node.sequence_number,
+                "definition_sequence": node.definition_sequence,
+                "deleted": node.deleted,
+                "edges": {name: [str(target) for target in targets] for name, targets in node.edges.items()},
+            },
+            name=f"node {node.aggregate_id}",
+        )
+
+    def _found(self, aggregate_id: AggregateId, item: Mapping[str, Any]) -> GraphNode | None:
+        error = item.get("error")
+        if error and error.get("type") != "index_not_found_exception":
+            raise StoreUnavailable(self._server.name, f"reading node {aggregate_id}", error.get("reason"))
+        if not item.get("found"):
+            return None
+        node = _node(item["_source"])
+        return node if node.aggregate_id == aggregate_id else None  # else of a database spelled in other letters
+
+    async def _create_index(self, alias: str) -> StoreUnavailable | None:
+        return await self._server.create_index(alias, MAPPINGS)
+
+
+def _id(aggregate_id: AggregateId) -> str:
+    return f"{aggregate_id.class_id}/{aggregate_id.instance_key}"
+
+
+def _node(source: Mapping[str, Any]) -> GraphNode:
+    try:
+        return GraphNode(
+            aggregate_id=AggregateId.parse(source["aggregate_id"]),
+            sequence_number=source["sequence_number"],
+            definition_sequence=source["definition_sequence"],
+            deleted=source["deleted"],
+            edges={
+                name: tuple(AggregateId.parse(target) for target in targets)
+                for name, targets in source["edges"].items()
+            },
+        )
+    except (KeyError, TypeError) as error:
+        where = f"node {source.get('aggregate_id')}"
+        raise LogDamaged(f"{where}: not as we write it: {error!r}; rebuild the graph", where=where) from error

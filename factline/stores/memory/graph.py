@@ -1,0 +1,56 @@
+"""The in-memory twin of the graph."""
+
+from collections.abc import Sequence
+
+from factline.domain.graph import GraphNode
+from factline.domain.identifiers import AggregateId
+from factline.errors import StoreUnavailable
+from factline.stores.memory.pause import Pause, let_others
+
+
+class MemoryGraph:
+    """``Graph`` without a server. ``available`` False plays an outage; ``nodes`` may be emptied by a test.
+
+    ``pause`` is what lets others go first.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[AggregateId, GraphNode] = {}
+        self.available = True
+        self.pause: Pause = let_others
+
+    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+        await self.pause()
+        return [self._write(node) for node in nodes]
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+        await self.pause()
+        self._demand(f"reading {len(aggregate_ids)} nodes")
+        return [self.nodes.get(aggregate_id) for aggregate_id in aggregate_ids]
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
+    ) -> Sequence[GraphNode]:
+        await self.pause()
+        self._demand(f"searching {predicate} in the graph of {db_name}")
+        wanted = set(targets)
+        found = (
+            node
+            for node in self.nodes.values()
+            if node.aggregate_id.db_name == db_name
+            and str(node.aggregate_id) > after
+            and wanted.intersection(node.edges.get(predicate, ()))
+        )
+        return sorted(found, key=lambda node: str(node.aggregate_id))[:nodes_max]
+
+    def _write(self, node: GraphNode) -> Exception | None:
+        if not self.available:
+            return StoreUnavailable("the graph in memory", f"writing node {node.aggregate_id}", "made unavailable")
+        present = self.nodes.get(node.aggregate_id)
+        if present is None or present.version < node.version:
+            self.nodes[node.aggregate_id] = node
+        return None
+
+    def _demand(self, doing: str) -> None:
+        if not self.available:
+            raise StoreUnavailable("the graph in memory", doing, "made unavailable")

@@ -1,0 +1,137 @@
+"""``Graph``: the newest node wins, and edges are found from both ends."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import permutations
+
+import pytest
+
+from factline.domain.graph import EDGES_MAX, GraphNode, edge_map
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid
+from factline.ports import Graph
+from tests.contract.conftest import Opened
+
+COUNTRIES = [AggregateId.of("geo", "Country", name) for name in ("AT", "BO", "CH")]
+
+
+@pytest.fixture
+def graph(opened: Opened) -> Graph:
+    return opened.ports.graph
+
+
+def _node(
+    name: str,
+    sequence_number: int = 1,
+    *,
+    definition_sequence: int = 1,
+    deleted: bool = False,
+    **edges: set[AggregateId],
+) -> GraphNode:
+    aggregate_id = AggregateId.of("geo", "City", name)
+    return GraphNode(aggregate_id, sequence_number, definition_sequence, deleted, edge_map(edges))
+
+
+async def _written(graph: Graph, *nodes: GraphNode) -> None:
+    assert await graph.write(nodes) == [None] * len(nodes)
+
+
+async def _referring(graph: Graph, targets: Sequence[AggregateId], *, count: int, **more: int | str) -> list[GraphNode]:
+    """Search until as many are found as were written: a store may find them a moment later."""
+    async with asyncio.timeout(10):
+        while True:
+            found = await graph.referring("geo", targets, "part_of", **{"nodes_max": 100, **more})  # type: ignore[arg-type]
+            if len(found) == count:
+                return list(found)
+            await asyncio.sleep(0.05)
+
+
+async def test_the_newest_wins_in_whatever_order_they_come(graph: Graph):
+    for number, order in enumerate(permutations(range(3))):
+        nodes = [_node(f"c{number}", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (1, 2, 3)]
+        for index in order:
+            await _written(graph, nodes[index])
+        assert await graph.read([nodes[0].aggregate_id]) == [nodes[2]]
+
+
+async def test_a_new_definition_changes_the_edges_at_the_same_event_and_an_old_one_does_not(graph: Graph):
+    before, after = (
+        _node("Vienna", 3, definition_sequence=1),
+        _node("Vienna", 3, definition_sequence=2, part_of={COUNTRIES[0]}),
+    )
+    await _written(graph, before)
+    await _written(graph, after)
+    await _written(graph, before)
+    assert await graph.read([after.aggregate_id]) == [after]
+    later = _node("Vienna", 4, definition_sequence=1)
+    await _written(graph, later)
+    assert await graph.read([after.aggregate_id]) == [later]
+
+
+async def test_nodes_read_in_the_order_asked_for_and_missing_ones_as_none(graph: Graph):
+    vienna, graz = _node("Vienna", part_of={COUNTRIES[0]}), _node("Graz")
+    await _written(graph, vienna, graz)
+    missing = AggregateId.of("geo", "City", "Atlantis")
+    elsewhere = AggregateId.of("nowhere", "City", "Vienna")
+    assert await graph.read([graz.aggregate_id, missing, vienna.aggregate_id, elsewhere]) == [graz, None, vienna, None]
+    assert await graph.read([]) == []
+
+
+async def test_an_edge_may_point_to_what_is_not_there_yet_and_in_circles(graph: Graph):
+    one, two = AggregateId.of("geo", "City", "one"), AggregateId.of("geo", "City", "two")
+    first, second = GraphNode(one, 1, 1, False, {"near": (two,)}), GraphNode(two, 1, 1, False, {"near": (one, two)})
+    await _written(graph, first)
+    assert await graph.read([one, two]) == [first, None]
+    await _written(graph, second)
+    assert await graph.read([one, two]) == [first, second]
+
+
+async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: Graph):
+    nodes = [_node(f"c{number}", part_of={COUNTRIES[number % 2]}, near={COUNTRIES[2]}) for number in range(7)]
+    await _written(graph, *nodes)
+    both = await _referring(graph, COUNTRIES[:2], count=7)
+    assert both == nodes
+    assert await _referring(graph, COUNTRIES[:1], count=4) == nodes[::2]
+    assert await _referring(graph, COUNTRIES[:2], count=3, nodes_max=3) == nodes[:3]
+    assert await _referring(graph, COUNTRIES[:2], count=3, nodes_max=3, after=str(nodes[2].aggregate_id)) == nodes[3:6]
+    assert await graph.referring("geo", COUNTRIES[2:], "part_of", nodes_max=10) == []
+    assert await graph.referring("geo", [], "part_of", nodes_max=10) == []
+    assert await graph.referring("nowhere", COUNTRIES, "part_of", nodes_max=10) == []
+
+
+async def test_a_tombstone_refers_to_nothing_and_late_writes_lose_against_it(graph: Graph):
+    alive, deleted = _node("Vienna", 2, part_of={COUNTRIES[0]}), _node("Vienna", 3, deleted=True)
+    await _written(graph, alive)
+    assert await _referring(graph, COUNTRIES, count=1) == [alive]
+    await _written(graph, deleted)
+    await _written(graph, alive)
+    assert await graph.read([alive.aggregate_id]) == [deleted]
+    assert await _referring(graph, COUNTRIES, count=0) == []
+
+
+async def test_names_that_look_like_syntax_are_names(graph: Graph):
+    hostile = AggregateId.of("geo", "City", "a/b:c*\"'{x}$ <é 日>")
+    node = _node("or(true)", part_of={hostile})
+    await _written(graph, node)
+    assert await graph.read([node.aggregate_id]) == [node]
+    assert await _referring(graph, [hostile], count=1) == [node]
+
+
+async def test_one_batch_may_hold_several_versions_of_a_node(graph: Graph):
+    nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (2, 3, 1)]
+    assert await graph.write([*nodes, _node("Graz")]) == [None] * 4
+    assert await graph.write([]) == []
+    assert await graph.read([nodes[0].aggregate_id]) == [nodes[1]]
+
+
+async def test_concurrent_writers_leave_the_newest(graph: Graph):
+    nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence % 3]}) for sequence in range(1, 9)]
+    outcomes = await asyncio.gather(*(graph.write([node, _node(f"other{node.sequence_number}")]) for node in nodes))
+    assert outcomes == [[None, None]] * 8
+    assert await graph.read([nodes[0].aggregate_id]) == [nodes[-1]]
+
+
+def test_a_node_with_too_many_references_is_refused():
+    targets = tuple(AggregateId.of("geo", "City", f"c{number}") for number in range(EDGES_MAX + 1))
+    with pytest.raises(InputInvalid, match="at most 10000 references, found 10001"):
+        GraphNode(AggregateId.of("geo", "Country", "AT"), 1, 1, False, {"has": targets})
