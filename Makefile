@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop check test bench clean
+.PHONY: help setup demo stop check test search bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,10 +31,13 @@ check: setup ## style, types, import contracts, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m 'not integration'
+	$(BIN)/pytest -q -m 'not integration and not deep'
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration
+
+search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
+	$(BIN)/pytest -q -m deep tests
 
 bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some eight minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'

@@ -9,11 +9,12 @@ silent Kafka.
 without a turn (``Rule.TURN``), which is for speed only, it finds none.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from tests.model.search import Violation
 
 
 class Rule(StrEnum):
@@ -87,10 +88,6 @@ class State(NamedTuple):
 _IN_TURN = frozenset({"read", "recover", "bind", "persist", "send", "settle"})
 
 
-class Violation(Exception):
-    """A promise is broken."""
-
-
 Step = Iterator[tuple[str, Attempt, State]]
 
 
@@ -113,28 +110,7 @@ class Model:
     silences: int = 0
     without: frozenset[Rule] = frozenset()
 
-    def search(self) -> "Found":
-        """Try everything, shortest stories first."""
-        start = self._start()
-        came: dict[State, tuple[State, str] | None] = {start: None}
-        waiting = deque([start])
-        while waiting:
-            state = waiting.popleft()
-            moved = False
-            try:
-                for words, after in self._successors(state):
-                    moved = True
-                    if after not in came:
-                        came[after] = (state, words)
-                        _check(after)
-                        waiting.append(after)
-                if not moved:
-                    _check_end(state)
-            except Violation as violation:
-                return Found(len(came), str(violation), _story(came, state))
-        return Found(len(came))
-
-    def _start(self) -> State:
+    def start(self) -> State:
         commands = len(self.kinds)
         return State(
             slots=tuple(
@@ -152,7 +128,7 @@ class Model:
             silences=self.silences,
         )
 
-    def _successors(self, state: State) -> Iterator[tuple[str, State]]:
+    def successors(self, state: State) -> Iterator[tuple[str, State]]:
         for command, attempts in enumerate(state.attempts):
             for attempt in dict.fromkeys(attempts):
                 if attempt.at == "done":
@@ -166,6 +142,12 @@ class Model:
                         _replaced(fewer, command, attempt, Attempt()),
                     )
         yield from self._mishaps(state)
+
+    def check(self, state: State) -> None:
+        _check(state)
+
+    def check_end(self, state: State) -> None:
+        _check_end(state)
 
     def _mishaps(self, state: State) -> Iterator[tuple[str, State]]:
         redis = state.redis
@@ -345,15 +327,6 @@ class Model:
         return len(state.slots) if Rule.METADATA in self.without else state.slots[-1].published_through
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search came to. ``story``: the shortest way to the violation."""
-
-    states: int
-    violation: str = ""
-    story: tuple[str, ...] = ()
-
-
 def _replaced(state: State, command: int, attempt: Attempt, after: Attempt) -> State:
     """Put an attempt in another's place; attempts at one command are alike, so their order tells nothing."""
     attempts = list(state.attempts[command])
@@ -399,13 +372,3 @@ def _check_end(state: State) -> None:
         raise Violation("an attempt is stuck")
     if len(state.stream) != len(state.slots):
         raise Violation("an event was never published")
-
-
-def _story(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
-    story: list[str] = []
-    before = came[state]
-    while before is not None:
-        state, words = before
-        story.append(words)
-        before = came[state]
-    return tuple(reversed(story))
