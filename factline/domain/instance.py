@@ -132,7 +132,8 @@ def _oversize(data: dict[str, Any], name: str) -> Rejection | None:
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
 
 
-_EVENTS = {
+#: What a command of each type makes, if it is not refused.
+EVENTS = {
     CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
     CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),
     CommandType.DELETE_INSTANCE: (EventType.INSTANCE_DELETED, Effect.REMOVE),
@@ -140,7 +141,7 @@ _EVENTS = {
 
 
 def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
-    event_type, effect = _EVENTS[command.command_type]
+    event_type, effect = EVENTS[command.command_type]
     aggregate = command.aggregate_id
     return sealed_event(
         event_id=derive_event_id(command.command_id, 0),

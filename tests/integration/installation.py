@@ -25,6 +25,7 @@ from factline.domain.identifiers import AggregateId
 from factline.pipeline.assembly import assemble
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.settings import Settings
+from factline.stores.kafka import Message
 from factline.stores.opening import Stores
 from tests import promises
 from worker import new_worker
@@ -137,12 +138,11 @@ class Installation:
 
     async def check(self) -> promises.Logs:
         """Hold the promises on all servers: one chain per aggregate, its stream and its document as the log says."""
-        logs = await self.logs()
-        promises.check_logs(logs)
-        promises.check_stream(logs, await self._messages())
-        found = await self.stores.documents.read([AggregateId.parse(name) for name in logs])
-        for events, document in zip(logs.values(), found, strict=True):
-            promises.check_document(events, document)
+        objects = await asyncio.to_thread(lambda: {**self._objects("events/"), **self._objects("commands/")})
+        logs = promises.logs_of(objects)
+        documents = await self.stores.documents.read([AggregateId.parse(name) for name in logs])
+        found = [document for document in documents if document is not None]
+        promises.hold(promises.audit_of(objects, await self._messages(), found).judge())
         return logs
 
     def _objects(self, prefix: str) -> dict[str, bytes]:
@@ -153,8 +153,8 @@ class Installation:
             key.removeprefix(ours): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in sorted(keys)
         }
 
-    async def _messages(self) -> list[tuple[bytes, bytes]]:
-        found: list[tuple[bytes, bytes]] = []
+    async def _messages(self) -> list[Message]:
+        found: list[Message] = []
         async with AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
         ) as consumer:
@@ -165,7 +165,7 @@ class Installation:
             for partition, end in (await consumer.end_offsets(partitions)).items():
                 while await consumer.position(partition) < end:
                     records = (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, [])
-                    found += ((record.key, record.value) for record in records)
+                    found += [Message(r.partition, r.offset, r.key, tuple(r.headers), r.value) for r in records]
         return found
 
     async def _end_processes(self) -> None:

@@ -21,6 +21,7 @@ from factline.stores.memory.s3 import (
     MemoryInventory,
     MemorySnapshots,
 )
+from factline.verification.audit import Audit
 from tests import promises
 
 NOON = "2026-01-01T12:00:00.000000Z"
@@ -58,18 +59,25 @@ class World:
         """Read every aggregate's log from the objects alone."""
         return promises.logs_of({key: stored.body for key, stored in self.bucket.objects.items()})
 
+    def audit(self) -> Audit:
+        """Go through everything that lies in the servers."""
+        return promises.audit_of(
+            {key: stored.body for key, stored in self.bucket.objects.items()},
+            self.publisher.messages,
+            (document for index in self.documents.indices.values() for document in index.values()),
+        )
+
     def check(self, *, published: bool = True) -> promises.Logs:
-        """Hold the promises against what lies in the servers, and return the logs."""
-        logs = self.logs()
-        promises.check_logs(logs)
-        messages = ((message.key, message.value) for message in self.publisher.messages)
-        promises.check_stream(logs, messages, all_of_it=published)
-        return logs
+        """Hold the promises of log, commands and stream against what lies in the servers, and return the logs."""
+        audit = self.audit()
+        promises.hold(audit.judge_log(), audit.commands.judge(), audit.stream.judge(), published=published)
+        return self.logs()
 
     def check_document(self, aggregate_id: AggregateId) -> None:
         """Hold the document to be the fold of the log."""
-        found = self.documents.indices[f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()]
-        promises.check_document(self.logs()[str(aggregate_id)], found.get(aggregate_id.instance_key))
+        where = f"document {aggregate_id}"
+        found = [finding for finding in self.audit().documents.judge() if finding.where == where]
+        assert not found
 
 
 @dataclass(frozen=True)

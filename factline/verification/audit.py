@@ -1,0 +1,90 @@
+"""All checks of what lies in the servers, together; pure, fed by whoever has read it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from factline.ports import Document
+from factline.stores.kafka import Message
+from factline.verification.commands import CommandAudit
+from factline.verification.documents import DocumentAudit
+from factline.verification.findings import Code, Finding, Severity
+from factline.verification.log import SLOT_KEY, LogAudit, LogFacts
+from factline.verification.stream import StreamAudit
+
+
+@dataclass
+class Audit:
+    """Takes objects, then messages and documents, and says what is not as it must be.
+
+    Objects under ``events/`` come first and each aggregate's in the order of their keys, then those under
+    ``commands/``, then messages in the order of their partitions, and documents. ``db_name``: only this database.
+    """
+
+    db_name: str | None = None
+    stream_may_begin_late: bool = False
+    logs: dict[str, LogFacts] = field(default_factory=dict)
+    _open: LogAudit | None = None
+    _foreign: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.commands = CommandAudit(self.logs)
+        self.stream = StreamAudit(self.logs, may_begin_late=self.stream_may_begin_late, db_name=self.db_name)
+        self.documents = DocumentAudit(self.logs)
+
+    def add_object(self, key: str, body: bytes | None, *, damage: str = "") -> None:
+        """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``."""
+        if key.startswith("commands/"):
+            self.commands.add(key, body, damage=damage)
+            return
+        match = SLOT_KEY.fullmatch(key)
+        if match is None or int(match[2]) == 0:
+            found = "expected an event's slot here, found a key that names none; remove it"
+            self._foreign.append(Finding(Code.OBJECT_FOREIGN, key, found))
+            return
+        if self._open is None or self._open.facts.aggregate_id != match[1]:
+            self._open = LogAudit(match[1])
+            self.logs[match[1]] = self._open.facts
+        self._open.add(int(match[2]), body, damage=damage)
+
+    def add_message(self, message: Message) -> None:
+        """Look at a message; each partition's in their order."""
+        self.stream.add(message)
+
+    def add_document(self, document: Document) -> None:
+        """Look at a document."""
+        self.documents.add(document)
+
+    def look_again(self, aggregate_id: str, slots: Mapping[int, tuple[bytes | None, str]]) -> None:
+        """Take in an aggregate's log as it is now, with what was written since; only the new slots are added."""
+        known = self.logs.get(aggregate_id)
+        again = LogAudit(aggregate_id)
+        for number, (body, damage) in sorted(slots.items()):
+            again.add(number, body, damage=damage)
+        again.facts.head = known.head if known else 0
+        again.facts.findings = known.findings if known else []
+        self.logs[aggregate_id] = again.facts
+
+    @property
+    def aggregates_ahead(self) -> set[str]:
+        """Those whose messages or documents are of events that the log did not have when it was read."""
+        return self.stream.aggregates_ahead | self.documents.aggregates_ahead
+
+    def judge_log(self) -> Iterator[Finding]:
+        """Yield what is wrong in the logs alone (P2, P3)."""
+        yield from self._foreign
+        for log in self.logs.values():
+            yield from log.findings
+
+    def judge(self) -> Iterator[Finding]:
+        """Yield everything that is wrong or not finished."""
+        yield from self.judge_log()
+        yield from self.commands.judge()
+        yield from self.stream.judge()
+        yield from self.documents.judge()
+
+
+def weighed(finding: Finding, in_flight: Collection[str]) -> Finding:
+    """Return the finding as pending if a command that would mend it is under way."""
+    if not any(command_id in in_flight for command_id in finding.waits_for):
+        return finding
+    return replace(finding, severity=Severity.PENDING)

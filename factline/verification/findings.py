@@ -1,0 +1,114 @@
+"""What a check may find: one stable code each, the place, and what was expected and found there."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+#: Of more findings than this only the number is kept, by code.
+FINDINGS_KEPT_MAX = 1_000
+
+
+class Severity(StrEnum):
+    """``PENDING``: right as soon as what is under way has come to its end. ``UNCOUNTED``: the run proves nothing."""
+
+    VIOLATION = "violation"
+    PENDING = "pending"
+    UNCOUNTED = "uncounted"
+
+
+class Code(StrEnum):
+    """Every finding there is; ``docs/verification.md`` says what each means and what to do."""
+
+    # The log
+    OBJECT_UNREADABLE = "ObjectUnreadable"
+    OBJECT_FOREIGN = "ObjectForeign"
+    OBJECT_MISPLACED = "ObjectMisplaced"
+    CHECKSUM_WRONG = "ChecksumWrong"
+    NOT_CANONICAL = "NotCanonical"
+    SCHEMA_UNSUPPORTED = "SchemaUnsupported"
+    SEQUENCE_GAP = "SequenceGap"
+    CHAIN_BROKEN = "ChainBroken"
+    # Commands, and the events they made
+    RECORD_UNREADABLE = "RecordUnreadable"
+    RECORD_MISSING = "RecordMissing"
+    RECORD_FORGED = "RecordForged"
+    RECORD_UNFOUNDED = "RecordUnfounded"
+    EVENT_ID_WRONG = "EventIdWrong"
+    EVENT_UNBOUND = "EventUnbound"
+    EVENT_FORGED = "EventForged"
+    EVENT_DOUBLED = "EventDoubled"
+    REJECTED_BUT_APPLIED = "RejectedButApplied"
+    REJECTION_UNFOUNDED = "RejectionUnfounded"
+    COMMAND_UNFINISHED = "CommandUnfinished"
+    # The stream
+    MESSAGE_MISSING = "MessageMissing"
+    MESSAGE_OUT_OF_ORDER = "MessageOutOfOrder"
+    MESSAGE_ALTERED = "MessageAltered"
+    MESSAGE_FOREIGN = "MessageForeign"
+    STREAM_SPLIT = "StreamSplit"
+    # Documents
+    DOCUMENT_MISSING = "DocumentMissing"
+    DOCUMENT_STALE = "DocumentStale"
+    DOCUMENT_WRONG = "DocumentWrong"
+    DOCUMENT_FOREIGN = "DocumentForeign"
+    # What clients saw
+    ACKNOWLEDGED_LOST = "AcknowledgedLost"
+    REFUSED_PRESENT = "RefusedPresent"
+    NEVER_SENT = "NeverSent"
+    ANSWER_CHANGED = "AnswerChanged"
+    ANSWER_WRONG = "AnswerWrong"
+    REUSE_ACCEPTED = "ReuseAccepted"
+    ORDER_REVERSED = "OrderReversed"
+    REJECTION_STALE = "RejectionStale"
+    READ_STALE = "ReadStale"
+    READ_WRONG = "ReadWrong"
+    TOO_QUIET = "TooQuiet"
+    FAULT_MISSED = "FaultMissed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and what to do.
+
+    ``waits_for``: the commands that would mend it by coming to their end; while one of them is under way it is
+    pending.
+    """
+
+    code: Code
+    where: str
+    found: str
+    severity: Severity = Severity.VIOLATION
+    waits_for: tuple[str, ...] = ()
+
+
+class Unsound(Exception):
+    """An object is not what it must be, so that nothing else can be said of it."""
+
+    def __init__(self, code: Code, where: str, found: str) -> None:
+        super().__init__(found)
+        self.finding = Finding(code, where, found)
+
+
+@dataclass
+class Findings:
+    """Collects findings in bounded memory: all are counted, the first ones of each severity are kept."""
+
+    kept: list[Finding] = field(default_factory=list)
+    counts: dict[Severity, Counter[Code]] = field(
+        default_factory=lambda: {severity: Counter() for severity in Severity}
+    )
+
+    def add(self, finding: Finding) -> None:
+        counted = self.counts[finding.severity]
+        if counted.total() < FINDINGS_KEPT_MAX:
+            self.kept.append(finding)
+        counted[finding.code] += 1
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.add(finding)
+
+    def of(self, severity: Severity) -> list[Finding]:
+        """Return those kept of one severity, in the order in which they were found."""
+        return [finding for finding in self.kept if finding.severity is severity]

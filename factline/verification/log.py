@@ -1,0 +1,160 @@
+"""One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and what it folds to."""
+
+import re
+from dataclasses import dataclass, field
+
+from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
+from factline.domain.events import Event, EventType, checksum_of, read_event
+from factline.domain.instance import Instance, evolve
+from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from factline.projections.documents import document_of
+from factline.verification.findings import Code, Finding, Unsound
+from factline.verification.history import document_digest
+
+SLOT_KEY = re.compile(r"events/([^/]+/[^/]+/[^/]+)/([0-9]{20})\.json")
+
+#: Of a long run of missing slots this many are named one by one.
+GAPS_NAMED_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """What the other checks need of an event, some 400 bytes whatever its data.
+
+    ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``. ``document_digest``: of the document at
+    this event, None where damage before it leaves the state unknown.
+    """
+
+    event_id: str
+    event_type: EventType
+    command_id: str
+    command_hash: str
+    value_digest: bytes
+    content_digest: bytes
+    document_digest: str | None
+
+
+@dataclass
+class LogFacts:
+    """What one aggregate's log holds. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
+
+    ``head``: the highest slot taken when the log was first read; later looks may find events beyond it, which say what
+    a message or a document is about but are not themselves judged.
+    """
+
+    aggregate_id: str
+    head: int = 0
+    events: dict[int, EventFacts] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)
+    findings: list[Finding] = field(default_factory=list)
+
+
+class LogAudit:
+    """Goes through the objects of one aggregate in the order of their keys."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        self.facts = LogFacts(aggregate_id)
+        self._last: Event | None = None  # the event in the slot just before, if that is sound
+        self._state: Instance | None = Instance(aggregate_id=aggregate_id)
+
+    def add(self, sequence_number: int, body: bytes | None, *, damage: str = "") -> None:
+        """Look at the object of a slot. ``body`` None: it could not be read for the reason in ``damage``."""
+        self._missing_before(sequence_number)
+        facts = self.facts
+        facts.head = sequence_number
+        facts.taken.add(sequence_number)
+        where = f"slot {facts.aggregate_id} {sequence_number}"
+        try:
+            event = _sound(facts.aggregate_id, sequence_number, body, damage, where)
+        except Unsound as error:
+            facts.findings.append(error.finding)
+            self._last, self._state = None, None
+            return
+        self._check_link(event, where)
+        self._state = self._folded(event)
+        facts.events[sequence_number] = EventFacts(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            command_id=event.command_id,
+            command_hash=event.command_hash,
+            value_digest=digest(event.canonical),
+            content_digest=content_digest(event.model_dump(mode="json")),
+            document_digest=document_digest(document_of(self._state)) if self._state else None,
+        )
+        self._last = event
+
+    def _missing_before(self, sequence_number: int) -> None:
+        missing = range(self.facts.head + 1, sequence_number)
+        if not missing:
+            return
+        self._last, self._state = None, None
+        for number in missing[:GAPS_NAMED_MAX]:
+            self._find(
+                Code.SEQUENCE_GAP,
+                f"slot {self.facts.aggregate_id} {number}",
+                f"expected an event, found none, yet slot {sequence_number} is taken; restore the object",
+            )
+        if len(missing) > GAPS_NAMED_MAX:
+            where = f"slots {self.facts.aggregate_id} {missing[GAPS_NAMED_MAX]} to {missing[-1]}"
+            self._find(Code.SEQUENCE_GAP, where, "expected events, found none; restore the objects")
+
+    def _check_link(self, event: Event, where: str) -> None:
+        """Compare with the event before, where that is known."""
+        if event.sequence_number > 1 and self._last is None:
+            return
+        expected = self._last.checksum if self._last else None
+        if event.previous_checksum != expected:
+            found = f"expected to follow checksum {expected}, found {event.previous_checksum}: one of the two is forged"
+            self._find(Code.CHAIN_BROKEN, where, found)
+            self._state = None
+
+    def _folded(self, event: Event) -> Instance | None:
+        if self._state is None:
+            return None
+        try:
+            return evolve(self._state, event)
+        except LogDamaged:
+            return None  # its link was looked at already
+
+    def _find(self, code: Code, where: str, found: str) -> None:
+        self.facts.findings.append(Finding(code, where, found))
+
+
+def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: str, where: str) -> Event:
+    """Return the event if it is whole and in its place; raises Unsound."""
+    if body is None:
+        raise Unsound(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
+    try:
+        fields = parse_json(body, where=where)
+        expected = checksum_of(fields) if isinstance(fields, dict) else ""
+        if expected and fields.get("checksum") != expected:
+            found = f"expected checksum {expected}, found {str(fields.get('checksum'))[:80]}: it was altered"
+            raise Unsound(Code.CHECKSUM_WRONG, where, f"{found}; restore the first version")
+        event = read_event(body, where=where)
+    except SchemaUnsupported as error:
+        raise Unsound(Code.SCHEMA_UNSUPPORTED, where, error.message) from error
+    except (InputInvalid, LogDamaged) as error:
+        found = f"expected an event: {error.message}; restore the first version"
+        raise Unsound(Code.OBJECT_UNREADABLE, where, found) from error
+    if event.canonical != body:
+        found = "expected the canonical form (RFC 8785), found other bytes of the same content"
+        raise Unsound(Code.NOT_CANONICAL, where, found)
+    if (event.aggregate_id, event.sequence_number) != (aggregate_id, sequence_number):
+        found = (
+            f"expected its own event, found {event.aggregate_id} {event.sequence_number}: an object was moved; "
+            "restore the first version"
+        )
+        raise Unsound(Code.OBJECT_MISPLACED, where, found)
+    return event
+
+
+def content_digest(fields: dict[str, object]) -> bytes:
+    """Return a digest of what a command alone decides of its event, whatever the slot."""
+    names = ("event_type", "aggregate_id", "command_id", "data", "occurred_at", "actor", "correlation_id")
+    chosen = {name: fields.get(name) for name in (*names, "causation_id")}
+    return digest(canonical_bytes(chosen))
+
+
+def digest(data: bytes) -> bytes:
+    """Return the first 16 bytes of the SHA-256."""
+    return bytes.fromhex(sha256_hex(data)[:32])
