@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -30,6 +30,9 @@ COMMANDS_AT_ONCE_MAX = 200
 WORKFLOWS_CACHED_MAX = 2_000
 
 EXIT_FINE, EXIT_USAGE, EXIT_UNREACHABLE = 0, 2, 3
+
+#: Works until the event is set; fault tests have one that does the same on stores they have meddled with.
+Run = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 log = structlog.get_logger("factline.worker")
 
@@ -64,15 +67,20 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """
     check_event_schemas()
     async with await Stores.connect(settings) as stores:
-        client = await _prepared(stores, settings)
-        pipeline = assemble(stores.ports, settings)
-        worker = new_worker(client, stores.ports, pipeline, settings, after_step=_crash_point(settings))
-        async with worker:
-            log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
-            await stopping.wait()
-            log.info("worker_draining", at_most_s=DRAIN_TIMEOUT.total_seconds())
-        await pipeline.documents.close()
+        await run_on(stores, settings, stopping)
     log.info("worker_stopped")
+
+
+async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) -> None:
+    """Do as ``run`` does on stores that the caller has connected, and closes."""
+    client = await _prepared(stores, settings)
+    pipeline = assemble(stores.ports, settings)
+    worker = new_worker(client, stores.ports, pipeline, settings, after_step=_crash_point(settings))
+    async with worker:
+        log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
+        await stopping.wait()
+        log.info("worker_draining", at_most_s=DRAIN_TIMEOUT.total_seconds())
+    await pipeline.documents.close()
 
 
 async def _prepared(stores: Stores, settings: Settings) -> Client:
@@ -106,15 +114,19 @@ def _crash_point(settings: Settings) -> AfterStep:
     """Return what ends this very process after the step that a fault test named, as ``kill -9`` would."""
     if settings.crash_after is None:
         return nothing_after
+    doomed, _, nth = settings.crash_after.partition(":")
+    left = int(nth or 1)
 
     async def crash(step: str) -> None:
-        if step == settings.crash_after:
+        nonlocal left
+        left -= step == doomed
+        if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return crash
 
 
-async def _until_told(settings: Settings) -> None:
+async def _until_told(settings: Settings, run: Run) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,7 +134,7 @@ async def _until_told(settings: Settings) -> None:
     await run(settings, stopping)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
     """Run ``factline-worker``; returns 0 after an orderly end, 2 for bad settings, 3 for a server out of reach."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given:
@@ -135,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     logging.getLogger("temporalio.activity").addFilter(BriefFailures())
     try:
-        asyncio.run(_until_told(Settings.from_environment()))
+        asyncio.run(_until_told(Settings.from_environment(), run))
     except StoreUnavailable as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_UNREACHABLE

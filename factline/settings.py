@@ -13,11 +13,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from factline.errors import SettingsInvalid
 
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_CRASH_POINT = re.compile(r"[a-z_]+(:[1-9][0-9]*)?")
 
 
 def _check_namespace(value: str) -> str:
     if value and not _NAMESPACE.fullmatch(value):
         raise ValueError("expected up to 31 of a-z 0-9 -, or nothing")
+    return value
+
+
+def _check_crash_point(value: str | None) -> str | None:
+    if value is not None and not _CRASH_POINT.fullmatch(value):
+        raise ValueError("expected a step's name, or step:N for the N-th time that it is done")
     return value
 
 
@@ -43,7 +50,8 @@ class Settings(BaseSettings):
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
     temporal_ui_url: str | None = None  # where the Temporal Web UI is, for the links that are printed
-    crash_after: str | None = None  # for fault tests: the step after which the worker ends itself by SIGKILL
+    #: For fault tests: the step after which the worker ends itself by SIGKILL, ``step:N`` for the N-th time it is done.
+    crash_after: Annotated[str | None, AfterValidator(_check_crash_point)] = None
 
     @classmethod
     def from_environment(cls) -> Self:

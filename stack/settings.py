@@ -37,6 +37,8 @@ class Settings:
     """Take free ports where none was asked for, instead of the defaults."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Servers that others run: address variable to address."""
+    advertised: Mapping[str, str] = field(default_factory=dict)
+    """Server name to the address that it tells its clients, where a proxy stands before it (Kafka only needs it)."""
     test_server: Path | None = None
     """A time-skipping test server that is already there."""
     owner: Identity | None = None

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,6 +63,19 @@ class Stack:
 
         It runs servers of its own whatever addresses the environment holds: tests kill them.
         """
+        with cls.scratch(reporter=reporter) as stack:
+            stack.up(only)
+            yield stack
+
+    @classmethod
+    @contextmanager
+    def scratch(
+        cls, *, advertised: Mapping[str, str] | None = None, reporter: Reporter | None = None
+    ) -> Iterator[Stack]:
+        """As `temporary`, but not up yet, for whoever puts something below or before its servers first.
+
+        `advertised`: server name to the address (host:port) that it tells its clients, for a proxy before it.
+        """
         folder = Path(tempfile.mkdtemp(prefix="factline-stack-"))
         folder.chmod(0o755)  # servers that refuse root must get in
         test_server = os.environ.get(TEST_SERVER_VARIABLE)
@@ -71,13 +84,13 @@ class Stack:
             data=folder,
             cache=cache_folder(os.environ),
             free_ports=True,
+            advertised=advertised or {},
             test_server=Path(test_server) if test_server else None,
             owner=process.myself(),
             scratch=True,
         )
         stack = cls(settings, reporter)
         try:
-            stack.up(only)
             yield stack
         finally:
             stack.discard()
@@ -223,6 +236,7 @@ class Stack:
             program=Path(known.program or ""),
             java_home=Path(state.java_home) if state.java_home else None,
             user=account.unprivileged() if definition.refuses_root else None,
+            advertised=self.settings.advertised.get(definition.name),
         )
         environment = definition.environment({**PORTS, **place.ports})
         scratch = self.data if self.settings.scratch else None

@@ -28,6 +28,8 @@ class Place:
     java_home: Path | None = None
     user: User | None = None
     """The account to start it under; None for the caller's own."""
+    advertised: str | None = None
+    """The address (host:port) that it is to tell its clients, where a proxy stands before it; None for its own."""
 
     @property
     def data(self) -> Path:

@@ -53,13 +53,14 @@ class Kafka(Definition):
     def settings(self, place: Place) -> dict[str, object]:
         """`server.properties`. Topics are made by who needs them, never by a typing error."""
         broker, controller = place.ports["kafka"], place.ports["kafka_controller"]
+        advertised = place.advertised or f"{HOST}:{broker}"  # clients leave the bootstrap address for this one
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{controller}",
             "controller.listener.names": "CONTROLLER",
             "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+            "advertised.listeners": f"PLAINTEXT://{advertised}",
             "log.dirs": place.data,
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": 1,

@@ -48,6 +48,17 @@ async def test_a_worker_killed_after_any_step_leaves_nothing_undone(installation
         assert (await installation.client.status(str(result.command_id))).result == result
 
 
+async def test_a_worker_killed_in_mid_work_has_done_what_came_before(installation: Installation):
+    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="complete:3")).ready()
+    results = [await (await _start(installation, create(f"p{number}"))).result() for number in range(2)]
+    last = await _start(installation, create("p2"))
+    assert await worker.ended() == -9
+    async with installation.worker(), asyncio.timeout(40):
+        results.append(await last.result())
+    assert [result.outcome for result in results] == [Outcome.APPLIED] * 3
+    assert len(await installation.check()) == 3
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_redis_emptied_after_any_step_changes_nothing(installation: Installation, step: str):
     emptied = []
@@ -116,7 +127,10 @@ async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: 
 
 
 async def test_a_worker_refuses_settings_that_do_not_fit(installation: Installation):
-    worker = await installation.worker_process(FACTLINE_SNAPSHOT_INTERVAL_EVENTS="often")
+    worker = await installation.worker_process(
+        FACTLINE_SNAPSHOT_INTERVAL_EVENTS="often", FACTLINE_CRASH_AFTER="claim:0"
+    )
     assert await worker.ended() == 2
-    assert "FACTLINE_SNAPSHOT_INTERVAL_EVENTS" in worker.output()
-    assert "'often'" in worker.output()
+    for name, found in (("FACTLINE_SNAPSHOT_INTERVAL_EVENTS", "'often'"), ("FACTLINE_CRASH_AFTER", "'claim:0'")):
+        assert name in worker.output()
+        assert found in worker.output()
