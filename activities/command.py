@@ -12,14 +12,13 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.errors import InputInvalid
 from factline.pipeline.assembly import Pipeline
+from factline.pipeline.completion import final_status
 from factline.pipeline.delivering import attempted
-from factline.pipeline.trace import AfterStep, StepReport, Trace, nothing_after, utc_now
-from factline.ports import CommandStatus, CommandStatuses, Stage
+from factline.pipeline.trace import AfterStep, StepReport, Trace, nothing_after
+from factline.ports import CommandStatuses
 
 #: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
 QUICK_ATTEMPT_S = 2.0
-
-_STAGES = {"persist": Stage.PERSISTED, "publish": Stage.PUBLISHED, "project": Stage.PROJECTED}
 
 
 class CommandActivities:
@@ -106,7 +105,8 @@ class CommandActivities:
         result = request.result
         if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
             return "the status stays that of the first command"
-        await self._statuses.complete(_final_status(request, [*request.steps, *trace.steps]))
+        steps = [*request.steps, *trace.steps]
+        await self._statuses.complete(final_status(result, command_type=request.command_type, steps=steps))
         return result.outcome
 
 
@@ -114,18 +114,3 @@ def _place(result: CommandResult) -> tuple[AggregateId, int]:
     if result.aggregate_id is None or result.sequence_number is None:
         raise InputInvalid(f"command {result.command_id}: expected a result with an event, found {result.outcome}")
     return AggregateId.parse(result.aggregate_id), result.sequence_number
-
-
-def _final_status(request: DeliverRequest, steps: list[StepReport]) -> CommandStatus:
-    result = request.result
-    stage = Stage.COMPLETED if result.outcome is Outcome.APPLIED else Stage.REJECTED
-    reached = [(_STAGES[step.name], step.at) for step in steps if step.name in _STAGES and result.sequence_number]
-    return CommandStatus(
-        command_id=result.command_id or "",
-        command_hash=result.command_hash or "",
-        command_type=request.command_type,
-        aggregate_id=result.aggregate_id or "",
-        stage=stage,
-        history=(*reached, (stage, utc_now())),
-        result=result,
-    )

@@ -105,6 +105,30 @@ class Inventory(Protocol):
         ...
 
 
+class SweepMarks(Protocol):
+    """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
+
+    async def now(self) -> datetime:
+        """Return what S3's clock says."""
+        ...
+
+    async def settled_through(self) -> datetime | None:
+        """Return the mark: all that was written until then was seen whole. None if there is none that is readable."""
+        ...
+
+    async def settle(self, through: datetime) -> None:
+        """Keep the mark."""
+        ...
+
+
+class RunningWorkflows(Protocol):
+    """Who is at work. What it says may be out of date at once, so it is for saving work, never for safety."""
+
+    async def is_running(self, command_id: str) -> bool:
+        """Return whether the command's workflow is open; False where Temporal knows nothing of it (any more)."""
+        ...
+
+
 class Snapshots(Protocol):
     """Derived: the latest kept state per aggregate, so that the cost of a command does not grow with its stream."""
 
@@ -287,6 +311,7 @@ class Ports:
     event_log: EventLog
     records: CommandRecords
     inventory: Inventory
+    marks: SweepMarks
     snapshots: Snapshots
     names: ClassNames
     turns: Turns

@@ -18,6 +18,7 @@ from factline.stores.s3 import (
     S3EventLog,
     S3Inventory,
     S3Snapshots,
+    S3SweepMarks,
     connect,
     prepare_bucket,
 )
@@ -50,6 +51,7 @@ class Stores:
             event_log=event_log,
             records=S3CommandRecords(bucket),
             inventory=S3Inventory(bucket, event_log),
+            marks=S3SweepMarks(bucket),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
             turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),

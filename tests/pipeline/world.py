@@ -20,6 +20,7 @@ from factline.stores.memory.s3 import (
     MemoryEventLog,
     MemoryInventory,
     MemorySnapshots,
+    MemorySweepMarks,
 )
 from factline.verification.audit import Audit
 from tests import promises
@@ -45,6 +46,7 @@ class World:
             event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
             inventory=MemoryInventory(self.bucket, event_log),
+            marks=MemorySweepMarks(self.bucket),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
             turns=MemoryTurns(self.redis, lease_ms=self.settings.turn_lease_ms),

@@ -13,6 +13,7 @@ from factline.stores.s3.command_records import S3CommandRecords
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.snapshots import S3Snapshots
+from factline.stores.s3.sweep_marks import S3SweepMarks
 
 #: Called with the operation and its key; what it raises is what the caller sees.
 Interruption = Callable[[str, str], None]
@@ -100,6 +101,10 @@ class MemoryInventory(S3Inventory):
 
 class MemoryCommandRecords(S3CommandRecords):
     """Command records on a bucket in memory."""
+
+
+class MemorySweepMarks(S3SweepMarks):
+    """Sweeps' marks on a bucket in memory."""
 
 
 class MemorySnapshots(S3Snapshots):

@@ -11,6 +11,7 @@ from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from factline.stores.s3.snapshots import S3Snapshots
+from factline.stores.s3.sweep_marks import S3SweepMarks
 
 __all__ = [
     "Bucket",
@@ -21,6 +22,7 @@ __all__ = [
     "S3EventLog",
     "S3Inventory",
     "S3Snapshots",
+    "S3SweepMarks",
     "StoredObject",
     "connect",
     "open_bucket",

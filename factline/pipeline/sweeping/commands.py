@@ -1,0 +1,106 @@
+"""Commands whose record stands and whose end does not, or is not told where their status is asked for."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from factline.domain.commands import parse_command
+from factline.domain.identifiers import AggregateId
+from factline.domain.records import CommandRecord
+from factline.domain.results import CommandResult
+from factline.pipeline.committing import Committer
+from factline.pipeline.completion import final_status
+from factline.pipeline.delivering import Deliverer
+from factline.pipeline.receipts import Receipts
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms, each, half_done
+from factline.pipeline.trace import AfterStep, Trace, nothing_after
+from factline.ports import CommandStatuses, KnownCommand, RunningWorkflows
+
+log = structlog.get_logger(__name__)
+
+
+class CommandSweep:
+    """Finishes commands from their records, by the protocol's own means; any number of it may run at once."""
+
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        deliverer: Deliverer,
+        receipts: Receipts,
+        statuses: CommandStatuses,
+        running: RunningWorkflows,
+        after_step: AfterStep = nothing_after,
+    ) -> None:
+        self._committer = committer
+        self._deliverer = deliverer
+        self._receipts = receipts
+        self._statuses = statuses
+        self._running = running
+        self._after_step = after_step
+
+    async def page(self, commands: Sequence[KnownCommand], terms: Terms) -> Tally:
+        """Sweep these commands; raises StoreUnavailable if a server kept it from every one of them."""
+        new = [command for command in commands if not terms.are_settled(command.written_at)]
+        tally = await each(new, lambda command: self._command(command, terms), place=_place)
+        return tally + Tally(commands=len(commands) - len(new))
+
+    async def _command(self, command: KnownCommand, terms: Terms) -> Tally:
+        seen = Tally(commands=1)
+        if terms.are_recent(command.written_at):
+            return seen + Tally(recent=1)
+        left = await self._left_behind(command.command_id)
+        if left is None or not terms.cover(AggregateId.parse(left.aggregate_id)):
+            return seen
+        if await self._running.is_running(command.command_id):
+            return seen + Tally(running=1, oldest_left=command.written_at)
+        left = await self._left_behind(command.command_id)  # it may have ended just before it was asked for
+        if left is None:
+            return seen
+        ended = await self._receipts.result(left) is not None
+        found = half_done(_place(command), _what(left, ended=ended))
+        if not terms.repair:
+            return seen + found + Tally(oldest_left=command.written_at)
+        result = await self._finish(left)
+        log.info("command_finished", command_id=command.command_id, outcome=result.outcome)
+        return seen + found + (Tally(closed=1) if ended else Tally(finished=1))
+
+    async def _left_behind(self, command_id: str) -> CommandRecord | None:
+        """Return the last record of a command that is half done, or None.
+
+        A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
+        command that has ended, since its records tell the same.
+        """
+        status = await self._statuses.read(command_id)
+        if status is not None and status.result is not None:
+            return None
+        record = await self._receipts.last_record(command_id)
+        if record is None or (status is None and await self._receipts.result(record) is not None):
+            return None
+        return record
+
+    async def _finish(self, record: CommandRecord) -> CommandResult:
+        """Bring the command to its end from its record: the same command, time and slot, by any attempt."""
+        command = parse_command(record.command)
+        trace = Trace(self._after_step)
+        committed = await self._committer.commit(command, occurred_at=record.occurred_at, trace=trace)
+        result = committed.result
+        if result.aggregate_id is not None and result.sequence_number is not None:
+            place = AggregateId.parse(result.aggregate_id), result.sequence_number
+            if not committed.published:
+                await trace.step("publish", self._deliverer.publish(*place), note=str)
+            await trace.step("project", self._deliverer.project(*place), note=str)
+        status = final_status(result, command_type=command.command_type, steps=trace.steps)
+        await trace.step("complete", self._statuses.complete(status))
+        return result
+
+
+def _place(command: KnownCommand) -> str:
+    return f"command {command.command_id}"
+
+
+def _what(record: CommandRecord, *, ended: bool) -> str:
+    if ended:
+        return "came to its end, which its status does not tell"
+    return f"bound to slot {record.slot} of {record.aggregate_id} by record {record.number}, without its event"

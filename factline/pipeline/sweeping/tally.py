@@ -1,0 +1,81 @@
+"""What a sweep saw and did: counts, and the places that a person may want to look at."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FindingKind(StrEnum):
+    HALF_DONE = "HALF_DONE"  # finished by now, where the sweep repairs
+    DAMAGE = "DAMAGE"  # needs a person
+    UNFINISHED = "UNFINISHED"  # a server gave no answer: the next sweep tries again
+
+
+#: How many findings of a kind are kept with their places; all are counted, and all are in the worker's log.
+FINDINGS_MAX = {FindingKind.HALF_DONE: 20, FindingKind.DAMAGE: 100, FindingKind.UNFINISHED: 20}
+
+
+class Finding(BaseModel):
+    """One thing found, where, and what it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: FindingKind
+    place: str
+    what: str
+
+
+class Tally(BaseModel):
+    """The sum of what was seen and done; tallies of parts add up.
+
+    ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
+    end, ``closed`` ones had come to it without anyone saying so, ``published`` aggregates' events were sent and
+    ``projected`` documents written. Left alone: ``running``, whose own workflow is at it, and ``recent``, within the
+    grace period. ``damaged`` and ``unfinished`` stand under ``findings``. ``oldest_left``: of what is not known to be
+    whole, when the oldest was written.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    commands: int = 0
+    aggregates: int = 0
+    found: int = 0
+    finished: int = 0
+    closed: int = 0
+    published: int = 0
+    projected: int = 0
+    running: int = 0
+    recent: int = 0
+    damaged: int = 0
+    unfinished: int = 0
+    findings: tuple[Finding, ...] = ()
+    oldest_left: datetime | None = None
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally.sum((self, other))
+
+    @classmethod
+    def sum(cls, tallies: Iterable["Tally"]) -> Self:
+        """Add up; of too many findings the first are kept."""
+        parts = tuple(tallies)
+        counts = {name: sum(getattr(part, name) for part in parts) for name in _COUNTS}
+        left = [part.oldest_left for part in parts if part.oldest_left is not None]
+        findings = _first_of_each_kind(finding for part in parts for finding in part.findings)
+        return cls(**counts, findings=findings, oldest_left=min(left, default=None))
+
+
+_COUNTS = tuple(name for name, field in Tally.model_fields.items() if field.annotation is int)
+
+
+def _first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    kept: list[Finding] = []
+    seen: Counter[FindingKind] = Counter()
+    for finding in findings:
+        seen[finding.kind] += 1
+        if seen[finding.kind] <= FINDINGS_MAX[finding.kind]:
+            kept.append(finding)
+    return tuple(kept)

@@ -1,0 +1,93 @@
+"""On which terms a sweep goes, and how it goes through a page without one bad thing holding up the others."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import structlog
+
+from factline.domain.identifiers import AggregateId
+from factline.errors import FactlineError, StoreUnavailable
+from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
+
+AT_ONCE_MAX = 16
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
+
+    ``before``: only what was written before that is touched. ``settled_through``: what was written until then is
+    known to have been whole, for a sweep saw it so and a fact once settled stays it.
+    """
+
+    repair: bool
+    before: datetime
+    settled_through: datetime | None = None
+    db_name: str | None = None
+    class_id: str | None = None
+
+    def cover(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the aggregate is within the scope."""
+        return self.db_name in (None, aggregate_id.db_name) and self.class_id in (None, aggregate_id.class_id)
+
+    def are_recent(self, written_at: datetime) -> bool:
+        """Return whether what was written then is left alone yet."""
+        return written_at >= self.before
+
+    def are_settled(self, written_at: datetime) -> bool:
+        """Return whether what was written then is known to have been whole."""
+        return self.settled_through is not None and written_at <= self.settled_through
+
+
+class Listed(Protocol):
+    """Something from a page of the inventory."""
+
+    @property
+    def written_at(self) -> datetime: ...
+
+
+Item = TypeVar("Item", bound=Listed)
+
+
+def half_done(place: str, what: str) -> Tally:
+    """Return the tally of one thing found."""
+    log.info("half_done", place=place, what=what)
+    return Tally(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
+
+
+async def each(
+    items: Sequence[Item], sweep: Callable[[Item], Awaitable[Tally]], *, place: Callable[[Item], str]
+) -> Tally:
+    """Sweep all items, some at once, and return what came of it: a bad one is told and holds up nobody.
+
+    Raises StoreUnavailable if no item at all could be swept for want of a server: then it is worth waiting for it.
+    """
+    free = asyncio.Semaphore(AT_ONCE_MAX)
+    silent: list[StoreUnavailable] = []
+
+    async def one(item: Item) -> Tally:
+        async with free:
+            try:
+                return await sweep(item)
+            except StoreUnavailable as error:
+                silent.append(error)
+                return _left(FindingKind.UNFINISHED, place(item), error, item)
+            except FactlineError as error:
+                return _left(FindingKind.DAMAGE, str(error.details.get("where", place(item))), error, item)
+
+    tallies = await asyncio.gather(*(one(item) for item in items))
+    if silent and len(silent) == len(items):
+        raise silent[0]
+    return Tally.sum(tallies)
+
+
+def _left(kind: FindingKind, place: str, error: FactlineError, item: Listed) -> Tally:
+    log.error("sweep_left", kind=kind, place=place, code=error.code, reason=error.message)
+    finding = Finding(kind=kind, place=place, what=error.message)
+    damaged = kind is FindingKind.DAMAGE
+    return Tally(damaged=int(damaged), unfinished=int(not damaged), findings=(finding,), oldest_left=item.written_at)

@@ -1,0 +1,46 @@
+"""How far the log is known to be whole: one object, replaced by each sweep that went through all of it."""
+
+from datetime import datetime
+
+import structlog
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from factline.errors import LogDamaged, StoreUnavailable
+from factline.stores.s3.bucket import Bucket
+
+FOLDER = "reports/sweep/"
+MARK = FOLDER + "settled.json"
+CLOCK = FOLDER + "clock.json"
+
+_log = structlog.get_logger()
+
+
+class _Mark(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    settled_through: AwareDatetime
+
+
+class S3SweepMarks:
+    """``SweepMarks`` on a bucket: ``reports/sweep/settled.json``; an object beside it is written to learn the time."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def now(self) -> datetime:
+        await self._bucket.put(CLOCK, b"{}")
+        listed, _ = await self._bucket.list_after(CLOCK, "", count_max=1)
+        if not listed:
+            raise StoreUnavailable("S3", f"ListObjectsV2 {CLOCK}", "what was just written is not listed")
+        return listed[0].written_at
+
+    async def settled_through(self) -> datetime | None:
+        try:
+            found = await self._bucket.get(MARK)
+            return None if found is None else _Mark.model_validate_json(found.body).settled_through
+        except (LogDamaged, ValidationError) as error:  # derived: without it, a sweep reads more
+            _log.warning("sweep_mark_unreadable", reason=str(error))
+            return None
+
+    async def settle(self, through: datetime) -> None:
+        await self._bucket.put(MARK, _Mark(settled_through=through).model_dump_json().encode())
