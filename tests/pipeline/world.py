@@ -6,6 +6,7 @@ from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
 from factline.pipeline.assembly import Pipeline, assemble
+from factline.pipeline.completion import final_status
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
 from factline.ports import Ports
 from factline.settings import Settings
@@ -106,4 +107,10 @@ class Process:
             place = AggregateId.parse(result.aggregate_id), result.sequence_number
             await self.pipeline.deliverer.publish(*place)
             await self.pipeline.deliverer.project(*place)
+        return result
+
+    async def complete(self, command: Command) -> CommandResult:
+        """Commit, deliver, and keep the result as the command's status, as its workflow does at the end."""
+        result = await self.run(command)
+        await self.ports.statuses.complete(final_status(result, command_type=command.command_type, steps=[]))
         return result

@@ -1,7 +1,9 @@
 """Aggregates whose events may not all be on the stream, or whose document is behind their log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
+from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader
@@ -38,23 +40,17 @@ class AggregateSweep:
         for start in range(0, len(extents), DOCUMENTS_PER_READ):
             some = extents[start : start + DOCUMENTS_PER_READ]
             found = await self._documents.read([extent.aggregate_id for extent in some])
-            documents = {extent.aggregate_id: document for extent, document in zip(some, found, strict=True)}
-            tally += await each(
-                some,
-                lambda extent, documents=documents: self._aggregate(extent, documents[extent.aggregate_id], terms),
-                place=_place,
-            )
+            projected = dict(zip((extent.aggregate_id for extent in some), map(_version, found), strict=True))
+            tally += await each(some, partial(self._aggregate, projected, terms), place=_place)
         return tally
 
-    async def _aggregate(self, extent: Extent, document: Document | None, terms: Terms) -> Tally:
+    async def _aggregate(self, versions: Mapping[AggregateId, int], terms: Terms, extent: Extent) -> Tally:
         seen = Tally(aggregates=1)
         if extent.missing is not None:
             raise _missing(extent)
-        projected = document.sequence_number if document else 0
+        projected = versions[extent.aggregate_id]
         published = await self._turns.published(extent.aggregate_id)
-        if (
-            max(projected, published or 0) > extent.head
-        ):  # others have gone on since the page was listed, or it is wrong
+        if max(projected, published or 0) > extent.head:  # others have gone on since it was listed, or it is wrong
             published = await self._checked(extent, published, projected, terms)
         unpublished = not terms.are_settled(extent.written_at) if published is None else published < extent.head
         if not unpublished and projected >= extent.head:
@@ -102,6 +98,10 @@ class AggregateSweep:
             return found
         await self._deliverer.project(extent.aggregate_id, extent.head)
         return found + Tally(projected=1)
+
+
+def _version(document: Document | None) -> int:
+    return document.sequence_number if document else 0
 
 
 def _place(extent: Extent) -> str:

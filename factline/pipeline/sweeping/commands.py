@@ -1,6 +1,7 @@
 """Commands whose record stands and whose end does not, or is not told where their status is asked for."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -43,10 +44,10 @@ class CommandSweep:
     async def page(self, commands: Sequence[KnownCommand], terms: Terms) -> Tally:
         """Sweep these commands; raises StoreUnavailable if a server kept it from every one of them."""
         new = [command for command in commands if not terms.are_settled(command.written_at)]
-        tally = await each(new, lambda command: self._command(command, terms), place=_place)
+        tally = await each(new, partial(self._command, terms), place=_place)
         return tally + Tally(commands=len(commands) - len(new))
 
-    async def _command(self, command: KnownCommand, terms: Terms) -> Tally:
+    async def _command(self, terms: Terms, command: KnownCommand) -> Tally:
         seen = Tally(commands=1)
         if terms.are_recent(command.written_at):
             return seen + Tally(recent=1)

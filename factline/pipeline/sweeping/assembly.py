@@ -1,0 +1,41 @@
+"""The sweeps put together on one process's command path."""
+
+from dataclasses import dataclass
+
+from factline.pipeline.assembly import Pipeline
+from factline.pipeline.receipts import Receipts
+from factline.pipeline.sweeping.aggregates import AggregateSweep
+from factline.pipeline.sweeping.commands import CommandSweep
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.ports import Ports, RunningWorkflows
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """What a check goes through, in this order: what commands are made to come to, the aggregates' sweep delivers."""
+
+    commands: CommandSweep
+    aggregates: AggregateSweep
+
+
+def assemble_sweeps(
+    pipeline: Pipeline, ports: Ports, running: RunningWorkflows, *, after_step: AfterStep = nothing_after
+) -> Sweeps:
+    """Build the sweeps; ``after_step`` looks in after each step of finishing a command."""
+    commands = CommandSweep(
+        committer=pipeline.committer,
+        deliverer=pipeline.deliverer,
+        receipts=Receipts(records=ports.records, log=ports.event_log),
+        statuses=ports.statuses,
+        running=running,
+        after_step=after_step,
+    )
+    aggregates = AggregateSweep(
+        log=ports.event_log,
+        reader=pipeline.reader,
+        deliverer=pipeline.deliverer,
+        turns=ports.turns,
+        documents=ports.documents,
+        running=running,
+    )
+    return Sweeps(commands, aggregates)

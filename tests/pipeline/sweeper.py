@@ -1,0 +1,31 @@
+"""A whole sweep over servers in memory, as a check does it, without a workflow around it."""
+
+from datetime import UTC, datetime
+
+from factline.pipeline.sweeping.assembly import assemble_sweeps
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.stores.memory.workflows import MemoryWorkflows
+from tests.pipeline.world import World
+
+#: Nothing is so young as to be left alone.
+ANY_AGE = Terms(repair=True, before=datetime(2999, 1, 1, tzinfo=UTC))
+LOOK_ONLY = Terms(repair=False, before=ANY_AGE.before)
+
+
+async def sweep(
+    world: World,
+    terms: Terms = ANY_AGE,
+    *,
+    workflows: MemoryWorkflows | None = None,
+    after_step: AfterStep = nothing_after,
+) -> Tally:
+    """Sweep everything, in a process that knows nothing yet."""
+    process = world.process()
+    running = workflows or MemoryWorkflows()
+    sweeps = assemble_sweeps(process.pipeline, process.ports, running, after_step=after_step)
+    commands = await process.ports.inventory.commands()
+    tally = await sweeps.commands.page(commands.items, terms)
+    extents = await process.ports.inventory.extents(db_name=terms.db_name, class_id=terms.class_id)
+    return tally + await sweeps.aggregates.page(extents.items, terms)

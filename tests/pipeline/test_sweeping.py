@@ -1,0 +1,372 @@
+"""What a gone workflow left half done is finished, beside whatever still lives."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from factline.domain.commands import Command
+from factline.domain.identifiers import AggregateId
+from factline.domain.results import Outcome
+from factline.errors import StoreUnavailable
+from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
+from factline.ports import Stage
+from factline.stores.memory.workflows import MemoryWorkflows
+from factline.stores.s3.bucket import StoredObject
+from tests.commands import create, delete, update
+from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep
+from tests.pipeline.world import World
+
+PLACE = AggregateId.parse("shop/Product/p1")
+RECORDED = ("record", "persist", "publish")
+
+
+class Crashed(BaseException):
+    """A process is gone."""
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def die(world: World, command: Command, step: str, *, publish: bool = True) -> None:
+    """Let a worker die after a step, and its workflow with it."""
+
+    async def after_step(done: str) -> None:
+        if done == step:
+            raise Crashed
+
+    with pytest.raises(Crashed):
+        await world.process().commit(command, after_step=after_step, publish=publish)
+
+
+async def nothing_half_done(world: World) -> None:
+    """Hold all promises, and that another look finds nothing."""
+    world.check()
+    for name in world.logs():
+        world.check_document(AggregateId.parse(name))
+    again = await sweep(world, LOOK_ONLY)
+    assert (again.found, again.damaged, again.unfinished) == (0, 0, 0)
+
+
+def sweep_counts(tally: Tally) -> dict[str, int]:
+    return {name: value for name, value in tally.model_dump().items() if isinstance(value, int) and value}
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("step", RECORDED)
+async def test_a_command_that_died_after_any_step_is_finished(world: World, step: str, *, forgetful: bool):
+    await world.process().complete(create())
+    command = update(payload={"a": 1})
+    await die(world, command, step)
+    if forgetful:
+        world.redis.flush()
+    looked = await sweep(world, LOOK_ONLY)
+    assert looked.found >= 1
+    assert (looked.finished, looked.closed, looked.published, looked.projected) == (0, 0, 0, 0)
+    done = await sweep(world)
+    assert done.found == done.finished + done.closed + done.published + done.projected
+    assert 1 <= done.found <= looked.found  # finishing a command delivers what it found undelivered, too
+    await nothing_half_done(world)
+    (events,) = world.logs().values()
+    assert [event.command_id for event in events][1:] == [command.command_id]
+    assert (await world.process().complete(command)).sequence_number == 2
+
+
+async def test_looking_changes_nothing(world: World):
+    await world.process().complete(create())
+    await die(world, update(), "record")
+    world.documents.indices.clear()
+    world.redis.flush()
+    before = dict(world.bucket.objects)
+    world.redis.calls.clear()
+    assert (await sweep(world, LOOK_ONLY)).found == 3
+    assert world.bucket.objects == before
+    assert len(world.publisher.messages) == 1
+    assert not world.documents.indices
+    assert set(world.redis.calls) == {"hget", "hgetall"}
+
+
+async def test_a_finished_orphan_has_its_status(world: World):
+    await world.process().complete(create())
+    command = update()
+    await die(world, command, "record")
+    await sweep(world)
+    status = await world.process().ports.statuses.read(command.command_id)
+    assert status is not None
+    assert status.result is not None
+    assert [stage for stage, _ in status.history] == [
+        Stage.ACCEPTED,
+        Stage.PERSISTED,
+        Stage.PUBLISHED,
+        Stage.PROJECTED,
+        Stage.COMPLETED,
+    ]
+
+
+async def test_a_recorded_refusal_gets_its_status(world: World):
+    command = update()
+    await die(world, command, "record")
+    tally = await sweep(world)
+    assert sweep_counts(tally) == {"commands": 1, "found": 1, "closed": 1}
+    status = await world.process().ports.statuses.read(command.command_id)
+    assert status is not None
+    assert status.result is not None
+    assert (status.stage, status.result.outcome) == (Stage.REJECTED, Outcome.REJECTED)
+    await nothing_half_done(world)
+
+
+async def test_what_has_ended_and_was_forgotten_is_whole(world: World):
+    for command in (create(), update(), create()):
+        await world.process().complete(command)
+    world.redis.flush()
+    tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
+    assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
+
+
+async def test_an_intent_whose_slot_another_took_moves_on(world: World):
+    """The holder of the turn dies after its record; its lease runs out and another command takes the slot."""
+    await world.process().complete(create())
+    orphan, other = update(payload={"orphan": True}), update(payload={"other": True})
+    await die(world, orphan, "record")
+    world.redis.flush()
+    assert (await world.process().complete(other)).sequence_number == 2
+    assert (await sweep(world)).finished == 1
+    (events,) = world.logs().values()
+    assert [event.command_id for event in events][1:] == [other.command_id, orphan.command_id]
+    await nothing_half_done(world)
+
+
+async def test_an_intent_that_the_winner_made_pointless_is_refused(world: World):
+    orphan = create(payload={"orphan": True})
+    await die(world, orphan, "record")
+    world.redis.flush()
+    await world.process().complete(create())
+    assert (await sweep(world)).finished == 1
+    answer = await world.process().commit(orphan)
+    assert answer.rejection is not None
+    await nothing_half_done(world)
+
+
+async def test_an_unpublished_range_is_published_in_order(world: World):
+    process = world.process()
+    world.publisher.available = False
+    for command in (create(), *(update() for _ in range(6)), delete()):
+        await process.commit(command)
+    world.publisher.available = True
+    tally = await sweep(world)
+    assert (tally.published, tally.projected) == (0, 0)  # the first command sent all before it, and wrote the document
+    assert tally.closed == 8
+    await nothing_half_done(world)
+
+
+async def test_events_of_commands_that_ended_are_published_and_projected_too(world: World):
+    process = world.process()
+    for command in (create(), update()):
+        await process.complete(command)
+    world.redis.flush()
+    world.publisher.messages.clear()
+    world.documents.indices.clear()
+    tally = await sweep(world)
+    assert sweep_counts(tally) == {"commands": 2, "aggregates": 1, "found": 2, "published": 1, "projected": 1}
+    assert [message.offset for message in world.publisher.messages] == [0]
+    assert len(world.publisher.messages) == 1  # the head's own object says that what is before it was published
+    world.check_document(PLACE)
+
+
+async def test_a_document_behind_is_written_and_one_ahead_is_damage(world: World):
+    for command in (create(), update()):
+        await world.process().complete(command)
+    behind = world.documents.indices["shop.product"]["p1"]
+    await world.process().complete(update())
+    world.documents.indices["shop.product"]["p1"] = behind
+    assert sweep_counts(await sweep(world)) == {"commands": 3, "aggregates": 1, "found": 1, "projected": 1}
+    await nothing_half_done(world)
+    world.documents.indices["shop.product"]["p1"] = replace(behind, sequence_number=9)
+    tally = await sweep(world)
+    (finding,) = tally.findings
+    assert (tally.damaged, finding.kind, finding.place) == (1, FindingKind.DAMAGE, f"aggregate {PLACE}")
+    assert "at version 9" in finding.what
+
+
+async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
+    await world.process().commit(create(), publish=False)
+    await world.process().ports.turns.settle(PLACE, "", state=None, published=7, release=False)
+    assert (await sweep(world)).found >= 1
+    await nothing_half_done(world)
+
+
+async def test_the_running_and_the_young_are_left_to_themselves(world: World):
+    await world.process().complete(create())
+    command = update()
+    await die(world, command, "publish")
+    workflows = MemoryWorkflows()
+    workflows.running.add(command.command_id)
+    tally = await sweep(world, workflows=workflows)
+    assert (tally.found, tally.running) == (0, 2)  # as a command, and as the last one of its aggregate
+    assert tally.oldest_left is not None
+    young = replace(ANY_AGE, before=datetime.now(UTC) - timedelta(minutes=10))
+    tally = await sweep(world, young)
+    assert (tally.found, tally.recent) == (0, 3)
+    assert (await sweep(world)).found == 1
+
+
+async def test_what_is_settled_is_not_read_again(world: World):
+    for command in (create(), update()):
+        await world.process().complete(command)
+    await die(world, create("p2"), "record")
+    world.redis.flush()
+    world.bucket.requests.clear()
+    tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
+    assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
+    assert world.bucket.requests == {"ListObjectsV2": 2}
+
+
+async def test_a_scope_leaves_others_alone(world: World):
+    inside, outside = create("p1"), create("o1", class_id="Order")
+    for command in (inside, outside):
+        await die(world, command, "record")
+    tally = await sweep(world, replace(ANY_AGE, db_name="shop", class_id="Order"))
+    assert (tally.finished, tally.aggregates) == (1, 1)
+    assert list(world.logs()) == [str(outside.aggregate_id)]
+
+
+async def test_damage_is_told_with_its_place_and_holds_up_nobody(world: World):
+    await world.process().complete(create())
+    orphans = [update("p2"), create("p3"), create("p4")]
+    for orphan in orphans[1:]:
+        await die(world, orphan, "record")
+    for number in range(3):
+        await world.process().complete((create if number == 0 else update)("p5"))
+    world.bucket.objects["commands/broken/000001.json"] = StoredObject(b"?")
+    del world.bucket.objects[f"events/shop/Product/p5/{2:020d}.json"]
+    tally = await sweep(world)
+    assert (tally.finished, tally.damaged) == (2, 2)
+    places = {finding.place for finding in tally.findings if finding.kind is FindingKind.DAMAGE}
+    assert places == {"record 1 of command broken", "slot shop/Product/p5 2"}
+    assert tally.oldest_left is not None
+
+
+async def test_a_release_that_would_decide_otherwise_is_told_and_writes_nothing(world: World):
+    command = create()
+    await die(world, command, "record")
+    key = f"commands/{command.command_id}/000001.json"
+    world.bucket.objects[key] = StoredObject(world.bucket.objects[key].body.replace(b"CREATE_INSTANCE", b"UPSERT"))
+    tally = await sweep(world)
+    assert (tally.damaged, tally.finished) == (1, 0)
+    assert "command_type" in tally.findings[0].what
+    assert world.logs() == {}
+
+
+@pytest.mark.parametrize("server", ["publisher", "documents"])
+async def test_a_server_that_is_away_leaves_the_rest_for_the_next_sweep(world: World, server: str):
+    for instance_id in ("p1", "p2"):
+        await world.process().complete(create(instance_id))
+    await die(world, update(), "record")
+    getattr(world, server).available = False
+    if server == "documents":
+        with pytest.raises(StoreUnavailable):  # no document can be compared at all
+            await sweep(world)
+    else:
+        tally = await sweep(world)
+        assert tally.unfinished == 2
+        assert "Kafka" in tally.findings[-1].what
+        assert tally.oldest_left is not None
+    getattr(world, server).available = True
+    await sweep(world)
+    await nothing_half_done(world)
+
+
+@pytest.mark.parametrize("server", ["redis", "bucket"])
+async def test_a_sweep_that_reaches_nothing_waits_for_the_server(world: World, server: str):
+    await die(world, create(), "record")
+    getattr(world, server).available = False
+    with pytest.raises(StoreUnavailable):
+        await sweep(world)
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("step", ["claim", "allocate", *RECORDED])
+async def test_a_zombie_wakes_up_after_a_sweep_at_any_step(world: World, step: str, *, forgetful: bool):
+    await world.process().complete(create())
+    command = update(payload={"zombie": True})
+    tallies: list[Tally] = []
+
+    async def sweep_meanwhile(done: str) -> None:
+        if done == step:
+            if forgetful:
+                world.redis.flush()
+            tallies.append(await sweep(world))
+
+    result = await world.process().commit(command, after_step=sweep_meanwhile)
+    assert (len(tallies), result.sequence_number) == (1, 2)
+    assert tallies[0].finished == (step == "record")
+    await sweep(world)
+    await nothing_half_done(world)
+    (events,) = world.logs().values()
+    assert len(events) == 2
+
+
+@pytest.mark.parametrize("died_after", RECORDED)
+@pytest.mark.parametrize("step", ["claim", "allocate", "persist", "publish", "project"])
+@pytest.mark.parametrize("others", [False, True])
+async def test_a_zombie_wakes_up_within_a_sweep_at_any_step(world: World, step: str, died_after: str, *, others: bool):
+    await world.process().complete(create())
+    command, other = update(payload={"zombie": True}), update(payload={"other": True})
+    await die(world, command, died_after)
+    answers = []
+
+    async def wake_up(done: str) -> None:
+        if done == step and not answers:
+            world.redis.turns.clear()
+            if others:
+                await world.process().complete(other)
+            answers.append(await world.process().complete(command))
+
+    await sweep(world, after_step=wake_up)
+    await nothing_half_done(world)
+    (events,) = world.logs().values()
+    assert len(events) == 2 + (others and bool(answers))
+    for answer in answers:
+        assert await world.process().commit(command) == answer
+
+
+async def test_two_sweeps_at_once_are_one(world: World):
+    await world.process().complete(create())
+    commands = [update(payload={f"k{number}": 1}) for number in range(3)]
+    for command, step in zip(commands, RECORDED, strict=True):
+        await die(world, command, step)
+        world.redis.turns.clear()
+        if step == "record":
+            world.redis.flush()
+
+    async def once_more(done: str) -> None:
+        if done == "allocate":
+            await sweep(world)
+
+    await sweep(world, after_step=once_more)
+    await nothing_half_done(world)
+    (events,) = world.logs().values()
+    assert sorted(event.command_id for event in events[1:]) == sorted(command.command_id for command in commands)
+
+
+def test_tallies_add_up_and_keep_the_first_findings():
+    def many(kind: FindingKind, count: int) -> Callable[[], Tally]:
+        return lambda: Tally(
+            found=count,
+            findings=tuple(Finding(kind=kind, place=f"{number}", what="x") for number in range(count)),
+            oldest_left=datetime(2026, 1, count % 28 + 1, tzinfo=UTC),
+        )
+
+    half, damage = many(FindingKind.HALF_DONE, 15), many(FindingKind.DAMAGE, 70)
+    total = Tally.sum([half(), half(), damage(), damage()])
+    assert total.found == 170
+    kept = [finding.kind for finding in total.findings]
+    assert (kept.count(FindingKind.HALF_DONE), kept.count(FindingKind.DAMAGE)) == (
+        FINDINGS_MAX[FindingKind.HALF_DONE],
+        FINDINGS_MAX[FindingKind.DAMAGE],
+    )
+    assert total.oldest_left == datetime(2026, 1, 15, tzinfo=UTC)
+    assert Tally() + Tally(found=1) == Tally(found=1)
