@@ -1,0 +1,260 @@
+"""Questions that need the graph: neighbours, hops along named predicates, shortest paths, joined with documents.
+
+The graph says who refers to whom, the documents say what an instance is. Both follow the log on their own, so that one
+may be behind the other or know of an instance that the other does not: an answer names such places, and an error of
+either is an error of the answer, never an empty one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factline.domain.graph import GraphNode
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid
+from factline.ports import Document, Documents, Graph
+
+NODES_PER_REQUEST = 500
+NODES_MAX = 10_000  # looked at for one question
+LENGTH_MAX = 8  # of a shortest path
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step from each instance reached so far to those it refers to, or with ``inward`` to those referring to it.
+
+    ``class_id`` keeps only instances of that class; ``where`` only those whose data has these values, each at a JSON
+    Pointer (RFC 6901).
+    """
+
+    predicate: str
+    inward: bool = False
+    class_id: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question found.
+
+    ``paths``: each from a start to an end, one per end, in order of the ends' IDs. ``documents``: of everything on
+    them. ``dangling``: referred to, but no such instance is in the graph. ``undocumented``: in the graph without a
+    document. ``uneven``: the graph and the document stand at different sequence numbers, ``(graph, document)``.
+    ``cut``: there is more than was asked for or may be looked at.
+    """
+
+    paths: Sequence[tuple[AggregateId, ...]]
+    documents: Mapping[AggregateId, Document]
+    dangling: Sequence[AggregateId] = ()
+    undocumented: Sequence[AggregateId] = ()
+    uneven: Mapping[AggregateId, tuple[int, int]] = field(default_factory=dict)
+    cut: bool = False
+
+
+class GraphReader:
+    """Asks graph and documents. ``nodes_max`` bounds what one question may look at."""
+
+    def __init__(self, graph: Graph, documents: Documents, *, nodes_max: int = NODES_MAX) -> None:
+        self._graph = graph
+        self._documents = documents
+        self._nodes_max = nodes_max
+
+    async def walk(
+        self, starts: Sequence[AggregateId], hops: Sequence[Hop], *, ends_max: int = 100, after: str = ""
+    ) -> Answer:
+        """Follow the hops from the starts, and return one path to each end, those above ``after`` in order of IDs.
+
+        Raises InputInvalid, StoreUnavailable.
+        """
+        if not starts or not hops:
+            raise InputInvalid("a walk: expected at least one start and one hop; for the instance alone, get it")
+        walking = _Walking(self, _one_database(starts))
+        reached = await walking.begin(starts)
+        for hop in hops:
+            reached = await walking.step(reached, hop)
+        ends = sorted((end for end in reached if str(end) > after), key=str)
+        shown = {end: reached[end] for end in ends[:ends_max]}
+        return await walking.answer(list(shown.values()), cut=walking.cut or len(ends) > ends_max)
+
+    async def shortest_path(
+        self,
+        start: AggregateId,
+        end: AggregateId,
+        *,
+        predicates: Sequence[str] = (),
+        both_ways: bool = False,
+        length_max: int = LENGTH_MAX,
+    ) -> Answer:
+        """Return a path with the fewest edges, or no path if there is none of at most ``length_max`` edges.
+
+        ``predicates``: only these; none: any. ``both_ways``: edges may be followed against their direction, too, which
+        wants the predicates named. Raises InputInvalid, StoreUnavailable.
+        """
+        if both_ways and not predicates:
+            raise InputInvalid("a path both ways: expected the predicates to follow, found none; name them")
+        walking = _Walking(self, _one_database([start, end]))
+        reached = await walking.begin([start])
+        paths = dict(reached)
+        for _ in range(length_max):
+            if end in paths or not reached or walking.cut:
+                break
+            step = await walking.spread(reached, predicates, both_ways=both_ways)
+            reached = {found: path for found, path in step.items() if found not in paths}
+            paths |= reached
+        return await walking.answer([paths[end]] if end in paths else [], cut=walking.cut)
+
+    async def nodes(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, GraphNode]:
+        """Return the nodes that are there, tombstones left out."""
+        found: dict[AggregateId, GraphNode] = {}
+        for batch in _batches(list(aggregate_ids)):
+            read = await self._graph.read(batch)
+            found |= {node.aggregate_id: node for node in read if node is not None and not node.deleted}
+        return found
+
+    async def documents(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, Document]:
+        """Return the documents that are there, tombstones left out."""
+        found: dict[AggregateId, Document] = {}
+        for batch in _batches(list(aggregate_ids)):
+            read = await self._documents.read(batch)
+            found |= {each.aggregate_id: each for each in read if each is not None and not each.body["deleted"]}
+        return found
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, nodes_max: int
+    ) -> list[GraphNode]:
+        """Return whatever refers to the targets, ``nodes_max`` at most."""
+        found: dict[AggregateId, GraphNode] = {}
+        for batch in _batches(targets):
+            after = ""
+            while len(found) < nodes_max:
+                size = min(NODES_PER_REQUEST, nodes_max - len(found))
+                page = await self._graph.referring(db_name, batch, predicate, after=after, nodes_max=size)
+                found |= {node.aggregate_id: node for node in page}
+                if len(page) < size:
+                    break
+                after = str(page[-1].aggregate_id)
+        return list(found.values())
+
+    @property
+    def nodes_max(self) -> int:
+        return self._nodes_max
+
+
+#: Everything reached by as many hops, and a path to it.
+Reached = dict[AggregateId, tuple[AggregateId, ...]]
+
+
+class _Walking:
+    """One question under way: what was looked at, and what was missing."""
+
+    def __init__(self, reader: GraphReader, db_name: str) -> None:
+        self._reader = reader
+        self._db_name = db_name
+        self._nodes: dict[AggregateId, GraphNode] = {}
+        self._documents: dict[AggregateId, Document] = {}
+        self._dangling: set[AggregateId] = set()
+        self.cut = False
+
+    async def begin(self, starts: Sequence[AggregateId]) -> Reached:
+        return await self._known({start: (start,) for start in starts})
+
+    async def step(self, reached: Reached, hop: Hop) -> Reached:
+        """Return what one hop leads to."""
+        found = await (self._inward if hop.inward else self._outward)(reached, [hop.predicate])
+        if hop.class_id:
+            found = {each: path for each, path in found.items() if each.class_id == hop.class_id}
+        found = await self._known(found)
+        return await self._matching(found, hop.where) if hop.where else found
+
+    async def spread(self, reached: Reached, predicates: Sequence[str], *, both_ways: bool) -> Reached:
+        """Return what any edge leads to."""
+        found = await self._outward(reached, predicates)
+        if both_ways:
+            found = await self._inward(reached, predicates) | found
+        return await self._known(found)
+
+    async def answer(self, paths: Sequence[tuple[AggregateId, ...]], *, cut: bool) -> Answer:
+        """Join what is on the paths with its documents, and say where the two differ."""
+        wanted = {each for path in paths for each in path}
+        documents = self._documents | await self._reader.documents(wanted - self._documents.keys())
+        documents = {each: documents[each] for each in wanted if each in documents}
+        numbers = {each: self._nodes[each].sequence_number for each in wanted}
+        return Answer(
+            paths=paths,
+            documents=documents,
+            dangling=sorted(self._dangling, key=str),
+            undocumented=sorted(wanted - documents.keys(), key=str),
+            uneven={
+                each: (numbers[each], documents[each].sequence_number)
+                for each in sorted(documents, key=str)
+                if numbers[each] != documents[each].sequence_number
+            },
+            cut=cut,
+        )
+
+    async def _outward(self, reached: Reached, predicates: Sequence[str]) -> Reached:
+        found: Reached = {}
+        for each, path in reached.items():
+            node = self._nodes[each]
+            for predicate in predicates or node.edges:
+                for target in node.edges.get(predicate, ()):
+                    found.setdefault(target, (*path, target))
+        return found
+
+    async def _inward(self, reached: Reached, predicates: Sequence[str]) -> Reached:
+        found: Reached = {}
+        for predicate in predicates:
+            room = self._reader.nodes_max - len(self._nodes) + 1  # one more tells that there is more
+            nodes = await self._reader.referring(self._db_name, list(reached), predicate, nodes_max=max(room, 1))
+            for node in nodes:
+                target = next(each for each in node.edges[predicate] if each in reached)
+                found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
+        return found
+
+    async def _known(self, found: Reached) -> Reached:
+        """Keep what is in the graph, as far as there is room for it, and remember what is not."""
+        wanted = [each for each in found if each not in self._nodes]
+        room = self._reader.nodes_max - len(self._nodes)
+        if len(wanted) > room:
+            self.cut, wanted = True, wanted[:room]
+        present = await self._reader.nodes(wanted)
+        self._nodes |= present
+        self._dangling.update(each for each in wanted if each not in present)
+        return {each: path for each, path in found.items() if each in self._nodes}
+
+    async def _matching(self, found: Reached, where: Mapping[str, Any]) -> Reached:
+        """Keep what has a document whose data is as asked for; what has none stays, to be named in the answer."""
+        self._documents |= await self._reader.documents(each for each in found if each not in self._documents)
+        return {
+            each: path
+            for each, path in found.items()
+            if each not in self._documents
+            or all(_at(self._documents[each].body["data"], pointer) == value for pointer, value in where.items())
+        }
+
+
+def _at(data: Any, pointer: str) -> Any:
+    """Return the value at a JSON Pointer, or None if there is none."""
+    if not pointer.startswith("/"):
+        raise InputInvalid(f"filter {pointer!r}: expected a JSON Pointer (RFC 6901), such as /name")
+    for part in pointer[1:].split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(data, dict):
+            data = data.get(name)
+        elif isinstance(data, list) and name.isdigit() and int(name) < len(data):
+            data = data[int(name)]
+        else:
+            return None
+    return data
+
+
+def _one_database(aggregate_ids: Sequence[AggregateId]) -> str:
+    names = {aggregate_id.db_name for aggregate_id in aggregate_ids}
+    if len(names) > 1:
+        raise InputInvalid(f"a question of the graph: expected instances of one database, found {sorted(names)}")
+    return names.pop()
+
+
+def _batches(aggregate_ids: Sequence[AggregateId]) -> Iterable[Sequence[AggregateId]]:
+    for start in range(0, len(aggregate_ids), NODES_PER_REQUEST):
+        yield aggregate_ids[start : start + NODES_PER_REQUEST]

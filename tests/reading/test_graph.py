@@ -1,0 +1,210 @@
+"""Questions of the graph, on twins: what they find, what they say is missing, and where they stop."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factline.domain.graph import GraphNode, edge_map
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.projections.documents import document_of
+from factline.reading.graph import GraphReader, Hop
+from factline.stores.memory.elasticsearch import MemoryDocuments
+from factline.stores.memory.graph import MemoryGraph
+
+
+class Atlas:
+    """Airports in subdivisions of countries, as far as a test has put them there."""
+
+    def __init__(self) -> None:
+        self.graph, self.documents = MemoryGraph(), MemoryDocuments()
+
+    async def put(
+        self,
+        place: AggregateId,
+        *,
+        data: Mapping[str, Any] | None = None,
+        at: tuple[int, int] = (1, 1),
+        deleted: bool = False,
+        **edges: set[AggregateId],
+    ) -> None:
+        """``at``: the sequence numbers of node and document; 0 for none of it."""
+        if at[0]:
+            await self.graph.write([GraphNode(place, at[0], 1, deleted, edge_map(edges))])
+        if at[1]:
+            state = Instance(
+                aggregate_id=str(place),
+                sequence_number=at[1],
+                deleted=deleted,
+                data=dict(data or {}),
+            )
+            await self.documents.write([document_of(state)])
+
+    def reader(self, **limits: int) -> GraphReader:
+        return GraphReader(self.graph, self.documents, **limits)
+
+
+def country(name: str) -> AggregateId:
+    return AggregateId.of("geo", "Country", name)
+
+
+def subdivision(name: str) -> AggregateId:
+    return AggregateId.of("geo", "Subdivision", name)
+
+
+def airport(name: str) -> AggregateId:
+    return AggregateId.of("geo", "Airport", name)
+
+
+@pytest.fixture
+async def atlas() -> Atlas:
+    """Two airports in Vienna and one in Tyrol, one in Geneva."""
+    atlas = Atlas()
+    for name in ("AT", "CH"):
+        await atlas.put(country(name), data={"name": name})
+    for name, of in (("AT-9", "AT"), ("AT-7", "AT"), ("CH-GE", "CH")):
+        await atlas.put(subdivision(name), data={"code": name}, part_of={country(of)})
+    for name, of, metres in (("VIE", "AT-9", 183), ("LOAV", "AT-9", 233), ("INN", "AT-7", 581), ("GVA", "CH-GE", 430)):
+        await atlas.put(airport(name), data={"elevation": metres, "tags": [name]}, located_in={subdivision(of)})
+    return atlas
+
+
+IN_COUNTRY = [Hop("located_in"), Hop("part_of")]
+OF_COUNTRY = [Hop("part_of", inward=True), Hop("located_in", inward=True)]
+
+
+async def test_hops_lead_from_an_airport_to_its_country_with_documents_of_all_on_the_way(atlas: Atlas):
+    answer = await atlas.reader().walk([airport("VIE")], IN_COUNTRY)
+    assert answer.paths == [(airport("VIE"), subdivision("AT-9"), country("AT"))]
+    assert {each: found.body["data"] for each, found in answer.documents.items()} == {
+        airport("VIE"): {"elevation": 183, "tags": ["VIE"]},
+        subdivision("AT-9"): {"code": "AT-9"},
+        country("AT"): {"name": "AT"},
+    }
+    assert (answer.dangling, answer.undocumented, answer.uneven, answer.cut) == ([], [], {}, False)
+
+
+async def test_hops_lead_back_from_a_country_to_its_airports(atlas: Atlas):
+    answer = await atlas.reader().walk([country("AT")], OF_COUNTRY)
+    assert [path[-1] for path in answer.paths] == [airport("INN"), airport("LOAV"), airport("VIE")]
+    assert answer.paths[0] == (country("AT"), subdivision("AT-7"), airport("INN"))
+
+
+async def test_a_filter_at_each_hop_keeps_what_its_data_says(atlas: Atlas):
+    low = Hop("located_in", inward=True, where={"/elevation": 233})
+    assert (await atlas.reader().walk([country("AT")], [OF_COUNTRY[0], low])).paths == [
+        (country("AT"), subdivision("AT-9"), airport("LOAV"))
+    ]
+    tyrol = Hop("part_of", inward=True, where={"/code": "AT-7"})
+    by_tag = Hop("located_in", inward=True, where={"/tags/0": "INN", "/elevation": 581})
+    answer = await atlas.reader().walk([country("AT")], [tyrol, by_tag])
+    assert [path[-1] for path in answer.paths] == [airport("INN")]
+    nothing = Hop("located_in", inward=True, where={"/tags/7": "INN"})
+    assert (await atlas.reader().walk([country("AT")], [tyrol, nothing])).paths == []
+    with pytest.raises(InputInvalid, match="JSON Pointer"):
+        await atlas.reader().walk([country("AT")], [Hop("part_of", inward=True, where={"code": "AT-7"})])
+
+
+async def test_a_class_can_be_asked_for_where_a_predicate_leads_to_several(atlas: Atlas):
+    await atlas.put(airport("X"), located_in={country("AT"), subdivision("AT-9")})
+    every = await atlas.reader().walk([airport("X")], [Hop("located_in")])
+    only = await atlas.reader().walk([airport("X")], [Hop("located_in", class_id="Country")])
+    assert [path[-1] for path in every.paths] == [country("AT"), subdivision("AT-9")]
+    assert [path[-1] for path in only.paths] == [country("AT")]
+
+
+async def test_ends_come_page_by_page(atlas: Atlas):
+    first = await atlas.reader().walk([country("AT")], OF_COUNTRY, ends_max=2)
+    assert [path[-1] for path in first.paths] == [airport("INN"), airport("LOAV")]
+    assert first.cut
+    rest = await atlas.reader().walk([country("AT")], OF_COUNTRY, ends_max=2, after=str(first.paths[-1][-1]))
+    assert [path[-1] for path in rest.paths] == [airport("VIE")]
+    assert not rest.cut
+
+
+async def test_what_is_missing_or_behind_on_either_side_is_said(atlas: Atlas):
+    await atlas.put(airport("A"), located_in={subdivision("nowhere")})
+    await atlas.put(airport("B"), at=(3, 0), located_in={subdivision("AT-9")})
+    await atlas.put(airport("C"), at=(2, 5), located_in={subdivision("AT-9")})
+    dangling = await atlas.reader().walk([airport("A")], [Hop("located_in")])
+    assert (dangling.paths, dangling.dangling) == ([], [subdivision("nowhere")])
+    back = await atlas.reader().walk([subdivision("AT-9")], [Hop("located_in", inward=True, where={"/none": None})])
+    assert [path[-1] for path in back.paths] == [airport("B"), airport("C"), airport("LOAV"), airport("VIE")]
+    assert (back.undocumented, back.uneven) == ([airport("B")], {airport("C"): (2, 5)})
+
+
+async def test_a_start_that_is_not_in_the_graph_is_named(atlas: Atlas):
+    answer = await atlas.reader().walk([airport("none")], IN_COUNTRY)
+    assert (answer.paths, answer.dangling) == ([], [airport("none")])
+
+
+async def test_what_was_deleted_is_neither_end_nor_way(atlas: Atlas):
+    await atlas.put(subdivision("AT-9"), at=(2, 2), deleted=True)
+    answer = await atlas.reader().walk([airport("VIE")], IN_COUNTRY)
+    assert (answer.paths, answer.dangling) == ([], [subdivision("AT-9")])
+
+
+async def test_an_error_is_no_empty_answer(atlas: Atlas):
+    atlas.graph.available = False
+    with pytest.raises(StoreUnavailable, match="the graph in memory"):
+        await atlas.reader().walk([country("AT")], OF_COUNTRY)
+    atlas.graph.available, atlas.documents.available = True, False
+    with pytest.raises(StoreUnavailable, match="Elasticsearch in memory"):
+        await atlas.reader().walk([country("AT")], OF_COUNTRY)
+
+
+async def test_no_question_looks_at_more_than_it_may_and_says_so(atlas: Atlas):
+    for number in range(30):
+        await atlas.put(airport(f"n{number:02}"), located_in={subdivision("AT-9")})
+    answer = await atlas.reader(nodes_max=11).walk([subdivision("AT-9")], [Hop("located_in", inward=True)])
+    assert len(answer.paths) == 10
+    assert answer.cut
+    assert not (await atlas.reader(nodes_max=33).walk([subdivision("AT-9")], [Hop("located_in", inward=True)])).cut
+
+
+async def test_shortest_path_follows_edges_or_goes_against_them_if_asked(atlas: Atlas):
+    reader = atlas.reader()
+    assert (await reader.shortest_path(airport("VIE"), country("AT"))).paths == [
+        (airport("VIE"), subdivision("AT-9"), country("AT"))
+    ]
+    assert (await reader.shortest_path(airport("VIE"), airport("INN"))).paths == []
+    both = {"predicates": ["located_in", "part_of"], "both_ways": True}
+    assert (await reader.shortest_path(airport("VIE"), airport("INN"), **both)).paths == [
+        (airport("VIE"), subdivision("AT-9"), country("AT"), subdivision("AT-7"), airport("INN"))
+    ]
+    assert (await reader.shortest_path(airport("VIE"), airport("INN"), **both, length_max=3)).paths == []
+    assert (await reader.shortest_path(airport("VIE"), airport("VIE"))).paths == [(airport("VIE"),)]
+    with pytest.raises(InputInvalid, match="name them"):
+        await reader.shortest_path(airport("VIE"), airport("INN"), both_ways=True)
+
+
+async def test_questions_that_make_no_sense_are_refused(atlas: Atlas):
+    with pytest.raises(InputInvalid, match="at least one start and one hop"):
+        await atlas.reader().walk([airport("VIE")], [])
+    with pytest.raises(InputInvalid, match="of one database"):
+        await atlas.reader().walk([airport("VIE"), AggregateId.of("shop", "Product", "p1")], IN_COUNTRY)
+
+
+@given(edges=st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7))), both_ways=st.booleans())
+async def test_a_shortest_path_is_one_and_none_is_shorter(edges: set[tuple[int, int]], both_ways: bool):
+    atlas = Atlas()
+    for number in range(8):
+        targets = {airport(str(to)) for start, to in edges if start == number}
+        await atlas.put(airport(str(number)), near=targets)
+    answer = await atlas.reader().shortest_path(
+        airport("0"), airport("7"), predicates=["near"], both_ways=both_ways, length_max=8
+    )
+    follow = edges | {(to, start) for start, to in edges} if both_ways else edges
+    distance = {0: 0}
+    for length in range(1, 9):
+        distance |= {to: length for start, to in follow if distance.get(start) == length - 1 and to not in distance}
+    assert bool(answer.paths) == (7 in distance)
+    for path in answer.paths:
+        numbers = [int(each.instance_key) for each in path]
+        assert (numbers[0], numbers[-1], len(numbers) - 1) == (0, 7, distance[7])
+        assert set(pairwise(numbers)) <= follow
