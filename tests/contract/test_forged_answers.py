@@ -20,9 +20,9 @@ from tests.contract.chains import PLACE, chain, event_of
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-async def bucket(settings: Settings) -> AsyncIterator[S3Bucket]:
-    bucket = await asyncio.to_thread(connect, settings)
+@pytest.fixture(params=["directly", "through boto3"])
+async def bucket(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[S3Bucket]:
+    bucket = await asyncio.to_thread(connect, settings, direct=request.param == "directly")
     await prepare_bucket(bucket)
     yield bucket
     await bucket.close()

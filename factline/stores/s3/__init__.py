@@ -1,12 +1,14 @@
 """S3, where the truth lies: one bucket, and what is kept in it.
 
-``bucket`` is the only file that knows boto3, and its exceptions do not leave it. The stores are written against the
-small ``Bucket`` protocol, so that the in-memory twin runs the same keys, checks and read-backs.
+``bucket`` says what is an answer and what is none; ``requests`` and ``direct`` send, and their exceptions do not leave
+it. The stores are written against the small ``Bucket`` protocol, so that the in-memory twin runs the same keys, checks
+and read-backs.
 """
 
-from factline.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject, connect
+from factline.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
+from factline.stores.s3.connecting import connect
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put

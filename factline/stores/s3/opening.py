@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 
 from factline.errors import StoreUnsafe
 from factline.settings import Settings
-from factline.stores.s3.bucket import Bucket, S3Bucket, connect, error_code
+from factline.stores.s3.bucket import Bucket, S3Bucket, error_code
+from factline.stores.s3.connecting import connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
