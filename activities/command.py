@@ -1,7 +1,7 @@
 """The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
@@ -10,7 +10,7 @@ from activities.models import CommitReport, CommitRequest, DeliverReport, Delive
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import InputInvalid
+from factline.errors import FactlineError, InputInvalid
 from factline.pipeline.assembly import Pipeline
 from factline.pipeline.completion import final_status
 from factline.pipeline.delivering import attempted
@@ -61,8 +61,9 @@ class CommandActivities:
     async def deliver_event(self, request: DeliverRequest) -> DeliverReport:
         """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
         trace = Trace(self._after_step)
-        left = [] if request.result.outcome is Outcome.REJECTED else ["project"]
-        if left and not request.published:
+        applied = request.result.outcome is Outcome.APPLIED
+        left = ["project"] if applied and self._deliverer.inline else []
+        if applied and not request.published:
             left.append("publish")
         tried = await asyncio.gather(*(self._tried(name, request, trace) for name in left))
         failures = {name: failure for name, failure in zip(left, tried, strict=True) if failure}
@@ -77,7 +78,7 @@ class CommandActivities:
 
     @activity.defn
     async def project_event(self, request: DeliverRequest) -> list[StepReport]:
-        """Write the document at the event's sequence number or beyond."""
+        """Write the document at the event's sequence number or beyond, or let its aggregate's projection wait."""
         return await self._done("project", request)
 
     @activity.defn
@@ -86,20 +87,30 @@ class CommandActivities:
         return await self._done("complete", request)
 
     async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:
-        step = trace.step(name, self._step(name, request, trace), note=str)
-        return await attempted(step, timeout_s=QUICK_ATTEMPT_S)
+        return await attempted(self._step(name, request, trace), timeout_s=QUICK_ATTEMPT_S)
 
     async def _done(self, name: str, request: DeliverRequest) -> list[StepReport]:
         trace = Trace(self._after_step)
-        await trace.step(name, self._step(name, request, trace), note=str)
+        await self._step(name, request, trace)
         return trace.steps
 
-    def _step(self, name: str, request: DeliverRequest, trace: Trace) -> Coroutine[Any, Any, str]:
+    async def _step(self, name: str, request: DeliverRequest, trace: Trace) -> None:
         if name == "publish":
-            return self._deliverer.publish(*_place(request.result))
-        if name == "project":
-            return self._deliverer.project(*_place(request.result))
-        return self._complete(request, trace)
+            await trace.step(name, self._deliverer.publish(*_place(request.result)), note=str)
+        elif name == "complete":
+            await trace.step(name, self._complete(request, trace), note=str)
+        elif self._deliverer.inline:
+            await self._project(request, trace)
+
+    async def _project(self, request: DeliverRequest, trace: Trace) -> None:
+        """Project, or park what can never be projected: the fact stands, and its command need not wait for a person."""
+        place = _place(request.result)
+        try:
+            await trace.step("project", self._deliverer.project(*place), note=str)
+        except FactlineError as error:
+            if error.retryable:
+                raise
+            await trace.step("park", self._deliverer.park(*place, error), note=str)
 
     async def _complete(self, request: DeliverRequest, trace: Trace) -> str:
         result = request.result

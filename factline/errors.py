@@ -13,6 +13,7 @@
     │   ├── EventFromFuture      its type or its MAJOR is newer than this release
     │   └── SchemaGap            its version is none that was ever stored, or a migration is missing
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
+    │   └── ProjectionParked     … nor will it: the aggregate's projection waits for a person, or was given up
     ├── CommandUnknown           no store and no workflow knows this command ID
     └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
 
@@ -95,6 +96,10 @@ class SchemaGap(SchemaUnsupported):
 
 class NotYetVisible(FactlineError):
     """A read could not see the presented consistency token within its deadline."""
+
+
+class ProjectionParked(NotYetVisible):
+    """The aggregate's projection waits for a person, or was given up: its document is not, or not yet, to be had."""
 
 
 class CommandUnknown(FactlineError):

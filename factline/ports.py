@@ -5,12 +5,13 @@ One contract suite per port holds both to the same behaviour (``tests/contract``
 the domain only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
+from factline.domain.dead_letters import DeadLetter
 from factline.domain.events import Event
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
@@ -304,6 +305,101 @@ class Graph(Protocol):
         ...
 
 
+class ReadModel(Protocol):
+    """What the log looks like from one side: documents, a graph. A pure function of each aggregate's events.
+
+    It is shown states, not events: a state at a sequence number carries every event up to it, so that repeated, late
+    and left out writes cannot make a read model wrong, and folding is done once for all read models.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in dead letters, consumer groups and metrics."""
+        ...
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        """Show each state unless a later one is shown; return per state None, or why that one is not shown.
+
+        ``StoreUnavailable`` per item is worth repeating; any other error means that this state can never be shown.
+        """
+        ...
+
+    async def position(self, aggregate_id: AggregateId) -> int:
+        """Return the sequence number that is shown of the aggregate, 0 if nothing is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message of the stream as a subscriber gets it. ``sent_at_ms``: Unix time, the sender's clock."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    value: bytes | None
+    sent_at_ms: int
+
+
+class EventSubscription(Protocol):
+    """A share of the stream, divided among all who subscribe under one group's name."""
+
+    async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
+        """Join. ``giving_up`` is awaited before partitions go to somebody else: the last chance to commit them."""
+        ...
+
+    async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        """Return what comes next on our partitions, each in order; nothing if there is nothing within ``wait_s``.
+
+        After a rebalance, a restart or a re-created topic it goes on from what was committed, so messages may come
+        again, and any number of times. Raises StoreUnavailable.
+        """
+        ...
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Keep, by partition, the offset to go on from; what is ours no longer is left to its new owner.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def lag(self) -> Mapping[int, int]:
+        """Return how many messages of each of our partitions were not handed out yet, as far as is known."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave, within seconds, whatever the server does."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
+
+    async def append(self, letter: DeadLetter) -> DeadLetter:
+        """Write the letter unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        ...
+
+    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+        """Return the last letter, or None if there never was one. Raises LogDamaged."""
+        ...
+
+    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+        """Return all letters of an aggregate, the oldest first. Raises LogDamaged."""
+        ...
+
+    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+        """Return every aggregate that ever had a letter, and its last letter's number."""
+        ...
+
+
+class FailureStream(Protocol):
+    """Where failures are told to whoever wants to hear of them; what is true of them lies in ``DeadLetters``."""
+
+    async def announce(self, key: str, body: Mapping[str, Any]) -> None:
+        """Send one failure, acknowledged; it may arrive twice. ``body`` is JSON."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """All ports of one installation, open and ready to use."""
@@ -319,3 +415,5 @@ class Ports:
     publisher: EventPublisher
     documents: Documents
     graph: Graph
+    dead_letters: DeadLetters
+    failures: FailureStream

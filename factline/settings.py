@@ -5,7 +5,7 @@ chain; nothing is added beside them here.
 """
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     elasticsearch_url: str = "http://127.0.0.1:9200"
     snapshot_interval_events: int = Field(default=100, ge=2)
     cached_aggregates_max: int = Field(default=10_000, ge=1)
+    projection: Literal["inline", "stream"] = "inline"  # who writes documents: each command, or the projector
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
+    projector_metrics_address: str | None = None  # host:port of the projector's
     temporal_ui_url: str | None = None  # where the Temporal Web UI is, for the links that are printed
     #: For fault tests: the step after which the worker ends itself by SIGKILL, ``step:N`` for the N-th time it is done.
     crash_after: Annotated[str | None, AfterValidator(_check_crash_point)] = None
@@ -76,6 +78,10 @@ class Settings(BaseSettings):
     @property
     def instance_topic(self) -> str:
         return self.named("instance_events")
+
+    @property
+    def failure_topic(self) -> str:
+        return self.named("projection_failures_dlq")
 
     @property
     def s3_prefix(self) -> str:

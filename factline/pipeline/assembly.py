@@ -7,7 +7,9 @@ from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
 from factline.ports import Ports
+from factline.projections.documents_model import DocumentsModel
 from factline.projections.gathering import GatheredDocuments
+from factline.projections.parking import Parking
 from factline.settings import Settings
 
 
@@ -19,6 +21,7 @@ class Pipeline:
     deliverer: Deliverer
     reader: LogReader
     documents: GatheredDocuments
+    parking: Parking
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
@@ -34,5 +37,13 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         cache=cache,
         snapshot_interval_events=settings.snapshot_interval_events,
     )
-    deliverer = Deliverer(publication=publication, documents=documents, reader=reader, cache=cache)
-    return Pipeline(committer=committer, deliverer=deliverer, reader=reader, documents=documents)
+    parking = Parking(read_model=DocumentsModel.name, letters=ports.dead_letters, failures=ports.failures)
+    deliverer = Deliverer(
+        publication=publication,
+        documents=documents,
+        reader=reader,
+        cache=cache,
+        parking=parking,
+        inline=settings.projection == "inline",
+    )
+    return Pipeline(committer=committer, deliverer=deliverer, reader=reader, documents=documents, parking=parking)

@@ -4,19 +4,32 @@ import asyncio
 from collections.abc import Awaitable
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError
+from factline.errors import FactlineError, ProjectionParked
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
 from factline.projections.documents import document_of
 from factline.projections.gathering import GatheredDocuments
+from factline.projections.parking import Parking, parked_error
 
 
 class Deliverer:
-    """Delivers a committed event to the stream and to the documents."""
+    """Delivers a committed event to the stream and to the documents.
+
+    ``inline``: whether documents are written here at all; else the projector writes them from the stream.
+    """
 
     def __init__(
-        self, *, publication: Publication, documents: GatheredDocuments, reader: LogReader, cache: StateCache
+        self,
+        *,
+        publication: Publication,
+        documents: GatheredDocuments,
+        reader: LogReader,
+        cache: StateCache,
+        parking: Parking,
+        inline: bool = True,
     ) -> None:
+        self.inline = inline
+        self._parking = parking
         self._publication = publication
         self._documents = documents
         self._reader = reader
@@ -27,12 +40,23 @@ class Deliverer:
         return await self._publication.ensure(aggregate_id, sequence_number)
 
     async def project(self, aggregate_id: AggregateId, sequence_number: int) -> str:
-        """Write the document at the sequence number or beyond it; returns what was done, in words."""
+        """Write the document at the sequence number or beyond it; returns what was done, in words.
+
+        Raises StoreUnavailable, which is worth repeating; after any other error of ours, ``park``.
+        """
+        await self._parking.refuse_if_waiting(aggregate_id)
         state = self._cache.get(aggregate_id)
         if state is None or state.sequence_number < sequence_number:
             state = await self._reader.at(aggregate_id, sequence_number)
         await self._documents.write_one(document_of(state))
         return f"document at version {state.sequence_number}"
+
+    async def park(self, aggregate_id: AggregateId, sequence_number: int, error: FactlineError) -> str:
+        """Let the aggregate's projection wait for a person, so that its commands need not; returns why, in words."""
+        if isinstance(error, ProjectionParked):
+            return error.message
+        letter = await self._parking.park(aggregate_id, sequence_number=sequence_number, error=error)
+        return parked_error(letter).message
 
 
 async def attempted(step: Awaitable[object], *, timeout_s: float) -> str | None:

@@ -38,6 +38,10 @@ class StateCache:
         if len(self._states) > self._aggregates_max:
             self._states.popitem(last=False)
 
+    def drop(self, aggregate_id: AggregateId) -> None:
+        """Forget the aggregate, because what is known of it does not fit to the log."""
+        self._states.pop(aggregate_id, None)
+
 
 class LogReader:
     """Folds the log into states, from the nearest thing known: this process, Redis' cached state, a snapshot."""

@@ -6,15 +6,16 @@ the event's canonical JSON, as it lies in S3, and the headers say what it is abo
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, ProducerClosed, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import DefaultPartitioner
 
+from factline.domain.canonical import canonical_bytes
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
@@ -59,6 +60,35 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
     ]
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """One message to be sent. ``doing`` says in errors what it was."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    doing: str
+
+
+def _event_message(topic: str, event: Event) -> Outgoing:
+    doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
+    return Outgoing(topic, event.aggregate_id.encode(), event.canonical, headers_of(event), doing)
+
+
+class KafkaFailures:
+    """The ``FailureStream`` on a topic of its own, through the publisher's connection."""
+
+    def __init__(self, publisher: "KafkaPublisher", topic: str) -> None:
+        self._publisher = publisher
+        self._topic = topic
+
+    async def announce(self, key: str, body: Mapping[str, Any]) -> None:
+        """Send one failure, acknowledged; raises StoreUnavailable."""
+        value, headers = canonical_bytes(dict(body)), [("content-type", b"application/json")]
+        await self._publisher.send(Outgoing(self._topic, key.encode(), value, headers, f"announcing {key}"))
+
+
 class KafkaPublisher:
     """The ``EventPublisher`` on Kafka.
 
@@ -71,6 +101,7 @@ class KafkaPublisher:
     def __init__(self, settings: Settings) -> None:
         self._servers = settings.kafka_bootstrap_servers
         self._topic = settings.instance_topic
+        self._topics = (settings.instance_topic, settings.failure_topic)
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._stopped = False
@@ -88,12 +119,12 @@ class KafkaPublisher:
         return time.monotonic() >= self._silent_until_s
 
     async def prepare(self) -> None:
-        """Create the topic unless it is there; raises StoreUnavailable."""
+        """Create the topics unless they are there; raises StoreUnavailable."""
         try:
             async with asyncio.timeout(TOPIC_TIMEOUT_S):
-                await _create_topic(self._servers, self._topic)
+                await _create_topics(self._servers, self._topics)
         except (KafkaError, TimeoutError) as error:
-            raise self._unavailable(f"creating topic {self._topic}", error) from error
+            raise self._unavailable(f"creating topics {', '.join(self._topics)}", error) from error
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""
@@ -125,26 +156,26 @@ class KafkaPublisher:
         those before it were, those after it were not.
         """
         for event in events:
-            await self._send(event)
+            await self.send(_event_message(self._topic, event))
 
-    async def _send(self, event: Event) -> None:
+    async def send(self, message: "Outgoing") -> None:
+        """Send one message, acknowledged, within ``SEND_TIMEOUT_S``; raises StoreUnavailable: it may have been sent."""
         if self._in_doubt:
             self._silent_until_s = time.monotonic() + SEND_TIMEOUT_S  # we find out, the others need not
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 producer = await self._connected()
-                await self._acknowledged(producer, event)
+                await self._acknowledged(producer, message)
         except (KafkaError, TimeoutError) as error:
             self._discard(producer)
             self._in_doubt, self._silent_until_s = True, time.monotonic() + SILENCE_S
-            doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
-            raise self._unavailable(doing, error) from error
+            raise self._unavailable(message.doing, error) from error
         self._in_doubt, self._silent_until_s = False, 0.0
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, event: Event) -> None:
+    async def _acknowledged(self, producer: AIOKafkaProducer, message: "Outgoing") -> None:
         acknowledgement = await producer.send(
-            self._topic, key=event.aggregate_id.encode(), value=event.canonical, headers=headers_of(event)
+            message.topic, key=message.key, value=message.value, headers=message.headers
         )
         self._unacknowledged.add(acknowledgement)
         try:
@@ -174,10 +205,10 @@ class KafkaPublisher:
         )
         try:
             await producer.start()
-            if self._in_doubt:  # perhaps it failed because the topic is gone
-                known = await producer.client.fetch_all_metadata()
-                if self._topic not in known.topics():
-                    await _create_topic(self._servers, self._topic)
+            if self._in_doubt:  # perhaps it failed because a topic is gone
+                known = (await producer.client.fetch_all_metadata()).topics()
+                if missing := [topic for topic in self._topics if topic not in known]:
+                    await _create_topics(self._servers, missing)
         except BaseException:
             self._retire(producer)
             raise
@@ -221,25 +252,21 @@ async def _end(producer: AIOKafkaProducer) -> None:
     closing.cancel()
 
 
-async def _create_topic(servers: str, topic: str) -> None:
+async def _create_topics(servers: str, topics: Sequence[str]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         brokers = (await admin.describe_cluster())["brokers"]
         replicas = min(REPLICAS_MAX, len(brokers))
-        wanted = NewTopic(
-            topic,
-            PARTITIONS,
-            replicas,
-            topic_configs={
-                "cleanup.policy": "delete",
-                "retention.ms": "-1",
-                "retention.bytes": "-1",
-                "max.message.bytes": str(MESSAGE_BYTES_MAX),
-                "min.insync.replicas": str(max(1, replicas - 1)),
-            },
-        )
-        response = await admin.create_topics([wanted])
+        configs = {
+            "cleanup.policy": "delete",
+            "retention.ms": "-1",
+            "retention.bytes": "-1",
+            "max.message.bytes": str(MESSAGE_BYTES_MAX),
+            "min.insync.replicas": str(max(1, replicas - 1)),
+        }
+        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configs) for topic in topics]
+        response = await admin.create_topics(wanted)
         for name, code, *message in response.topic_errors:
             error = for_code(code)
             if error not in (NoError, TopicAlreadyExistsError):
@@ -253,7 +280,15 @@ async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messag
 
     Reads the whole partition that holds them, so it is for people and tests. Raises StoreUnavailable.
     """
-    servers, topic = settings.kafka_bootstrap_servers, settings.instance_topic
+    key = str(aggregate_id).encode()
+    return await read_topic(settings, settings.instance_topic, key=key, messages_max=messages_max)
+
+
+async def read_topic(
+    settings: Settings, topic: str, *, key: bytes | None = None, messages_max: int = 1_000
+) -> list[Message]:
+    """Return a topic's messages, or those of one key, each partition from its oldest on; raises StoreUnavailable."""
+    servers = settings.kafka_bootstrap_servers
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=servers,
@@ -266,27 +301,28 @@ async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messag
         async with asyncio.timeout(READ_TIMEOUT_S):
             try:
                 await consumer.start()
-                return await _read(consumer, topic, key=str(aggregate_id).encode(), messages_max=messages_max)
+                return await _read(consumer, topic, key=key, messages_max=messages_max)
             finally:
                 await consumer.stop()
     except (KafkaError, TimeoutError) as error:
         cause = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {servers}", f"reading messages of {aggregate_id}", cause) from error
+        raise StoreUnavailable(f"Kafka at {servers}", f"reading messages of {topic}", cause) from error
 
 
-async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes, messages_max: int) -> list[Message]:
+async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes | None, messages_max: int) -> list[Message]:
     partitions = sorted(consumer.partitions_for_topic(topic) or ())
     if not partitions:
         return []
-    chosen = TopicPartition(topic, DefaultPartitioner()(key, partitions, partitions))
-    consumer.pause(*(other for other in consumer.assignment() if other != chosen))
-    end = (await consumer.end_offsets([chosen]))[chosen]
+    numbers = partitions if key is None else [DefaultPartitioner()(key, partitions, partitions)]
+    chosen = [TopicPartition(topic, number) for number in numbers]
+    consumer.pause(*(other for other in consumer.assignment() if other not in chosen))
     found: list[Message] = []
-    while len(found) < messages_max and await consumer.position(chosen) < end:
-        batch = await consumer.getmany(chosen, timeout_ms=REQUEST_TIMEOUT_MS)
-        found.extend(
-            Message(record.partition, record.offset, record.key, tuple(record.headers), record.value)
-            for record in batch.get(chosen, [])
-            if record.key == key
-        )
+    for partition, end in (await consumer.end_offsets(chosen)).items():
+        while len(found) < messages_max and await consumer.position(partition) < end:
+            batch = await consumer.getmany(partition, timeout_ms=REQUEST_TIMEOUT_MS)
+            found.extend(
+                Message(record.partition, record.offset, record.key, tuple(record.headers), record.value)
+                for record in batch.get(partition, [])
+                if key is None or record.key == key
+            )
     return found[:messages_max]

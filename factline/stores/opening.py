@@ -9,12 +9,13 @@ from factline.errors import StoreUnavailable
 from factline.ports import Ports
 from factline.settings import Settings
 from factline.stores.elasticsearch import ElasticsearchDocuments, ElasticsearchGraph, ElasticsearchServer
-from factline.stores.kafka import KafkaPublisher
+from factline.stores.kafka import KafkaFailures, KafkaPublisher
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import (
     S3Bucket,
     S3ClassNames,
     S3CommandRecords,
+    S3DeadLetters,
     S3EventLog,
     S3Inventory,
     S3Snapshots,
@@ -59,6 +60,8 @@ class Stores:
             publisher=kafka,
             documents=documents,
             graph=graph,
+            dead_letters=S3DeadLetters(bucket),
+            failures=KafkaFailures(kafka, settings.failure_topic),
         )
         return cls(
             ports=ports,

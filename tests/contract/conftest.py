@@ -1,14 +1,16 @@
 """Every port twice: on its in-memory twin, and on its real server under names of this test's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from factline.domain.identifiers import AggregateId
 from factline.ports import CommandStatuses, Inventory, Ports, Turns
-from factline.stores.kafka import Message, read_messages
+from factline.stores.kafka import Message, read_messages, read_topic
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import MemoryInventory
 from factline.stores.opening import Stores
@@ -32,6 +34,7 @@ class Opened:
     messages: Callable[[AggregateId], Awaitable[list[Message]]]
     drop_documents: Callable[[AggregateId], Awaitable[None]]
     inventory: Callable[[int], Inventory]
+    failures: Callable[[], Awaitable[list[tuple[str, Mapping[str, Any]]]]]
 
 
 @pytest.fixture(params=BOTH)
@@ -57,7 +60,11 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
         def inventory(keys_per_list_max: int) -> Inventory:
             return S3Inventory(bucket, stores.ports.event_log, keys_per_list_max=keys_per_list_max)
 
-        yield Opened(stores.ports, put_object, messages, drop_documents, inventory)
+        async def failures() -> list[tuple[str, Mapping[str, Any]]]:
+            told = await read_topic(settings, settings.failure_topic)
+            return [(message.key.decode(), json.loads(message.value)) for message in told]
+
+        yield Opened(stores.ports, put_object, messages, drop_documents, inventory, failures)
 
 
 def _in_memory() -> Opened:
@@ -77,7 +84,10 @@ def _in_memory() -> Opened:
     def inventory(keys_per_list_max: int) -> Inventory:
         return MemoryInventory(world.bucket, ports.event_log, keys_per_list_max=keys_per_list_max)
 
-    return Opened(ports, put_object, messages, drop_documents, inventory)
+    async def failures() -> list[tuple[str, Mapping[str, Any]]]:
+        return world.failures.announced
+
+    return Opened(ports, put_object, messages, drop_documents, inventory, failures)
 
 
 @dataclass(frozen=True)

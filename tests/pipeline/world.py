@@ -12,12 +12,13 @@ from factline.ports import Ports
 from factline.settings import Settings
 from factline.stores.memory.elasticsearch import MemoryDocuments
 from factline.stores.memory.graph import MemoryGraph
-from factline.stores.memory.kafka import MemoryPublisher
+from factline.stores.memory.kafka import MemoryFailures, MemoryPublisher
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import (
     MemoryBucket,
     MemoryClassNames,
     MemoryCommandRecords,
+    MemoryDeadLetters,
     MemoryEventLog,
     MemoryInventory,
     MemorySnapshots,
@@ -39,6 +40,7 @@ class World:
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     graph: MemoryGraph = field(default_factory=MemoryGraph)
+    failures: MemoryFailures = field(default_factory=MemoryFailures)
 
     def process(self) -> "Process":
         """Start a worker process: one that knows nothing yet."""
@@ -55,6 +57,8 @@ class World:
             publisher=self.publisher,
             documents=self.documents,
             graph=self.graph,
+            dead_letters=MemoryDeadLetters(self.bucket),
+            failures=self.failures,
         )
         return Process(ports, assemble(ports, self.settings))
 

@@ -10,6 +10,7 @@ from factline.stores.memory.pause import Pause, let_others
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, ListedObject, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
+from factline.stores.s3.dead_letters import S3DeadLetters
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.snapshots import S3Snapshots
@@ -105,6 +106,10 @@ class MemoryCommandRecords(S3CommandRecords):
 
 class MemorySweepMarks(S3SweepMarks):
     """Sweeps' marks on a bucket in memory."""
+
+
+class MemoryDeadLetters(S3DeadLetters):
+    """Dead letters on a bucket in memory."""
 
 
 class MemorySnapshots(S3Snapshots):

@@ -9,6 +9,7 @@ from factline.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObje
 from factline.stores.s3.class_names import S3ClassNames
 from factline.stores.s3.command_records import S3CommandRecords
 from factline.stores.s3.connecting import connect
+from factline.stores.s3.dead_letters import S3DeadLetters
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
@@ -21,6 +22,7 @@ __all__ = [
     "S3Bucket",
     "S3ClassNames",
     "S3CommandRecords",
+    "S3DeadLetters",
     "S3EventLog",
     "S3Inventory",
     "S3Snapshots",

@@ -1,0 +1,69 @@
+"""What people do about dead letters: try again from the log, skip, pause, resume. Each is itself a letter.
+
+Ending a wait goes in three steps: a letter says that somebody catches up (from then on new events flow again), the
+log's head is read after that and shown, and a letter says that it is done. If the program dies in between, the second
+letter is missing, which is visible, and whoever comes next finishes it.
+"""
+
+from factline.domain.dead_letters import DeadLetter, LetterKind
+from factline.domain.identifiers import AggregateId
+from factline.errors import StoreUnavailable
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.ports import EventLog, ReadModel, Snapshots
+from factline.projections.parking import Parking
+
+
+class Mender:
+    """Mends the dead letters of one read model."""
+
+    def __init__(self, *, log: EventLog, snapshots: Snapshots, read_model: ReadModel, parking: Parking) -> None:
+        self._log = log
+        self._snapshots = snapshots
+        self._read_model = read_model
+        self._parking = parking
+
+    async def retry(self, aggregate_id: AggregateId, *, by: str, reason: str = "retry") -> DeadLetter:
+        """Read and fold the log anew and show it; returns RESOLVED, or PARKED with why it failed again.
+
+        Raises InputInvalid where nothing is parked, and StoreUnavailable: repeat it then.
+        """
+        return await self.finish(await self._parking.write(LetterKind.RETRYING, aggregate_id, by=by, reason=reason))
+
+    async def resume(self, aggregate_id: AggregateId, *, by: str, reason: str = "resume") -> DeadLetter:
+        """End a pause: as ``retry``."""
+        return await self.retry(aggregate_id, by=by, reason=reason)
+
+    async def skip(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Give up showing the version that is parked, for good; what came after it is shown, if it can be.
+
+        Nothing is folded past a damaged event: what comes after one parks the aggregate again.
+        """
+        return await self.finish(await self._parking.write(LetterKind.SKIPPED, aggregate_id, by=by, reason=reason))
+
+    async def pause(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Let the aggregate's projection wait until ``resume``; takes effect within a refresh of the programs."""
+        return await self._parking.write(LetterKind.PAUSED, aggregate_id, by=by, reason=reason)
+
+    async def finish(self, letter: DeadLetter) -> DeadLetter:
+        """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""
+        aggregate_id = letter.aggregate
+        skipped = letter.sequence_number if letter.kind is LetterKind.SKIPPED else 0
+        head = await self._log.head(aggregate_id)
+        try:
+            if head > skipped:
+                await self._show(aggregate_id)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being shown is why it waits again
+            number = getattr(error, "details", {}).get("sequence_number") or head
+            return await self._parking.park(aggregate_id, sequence_number=number, error=error)
+        shown = f"shown through version {head}" if head > skipped else f"version {skipped} is not shown"
+        return await self._parking.write(LetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
+
+    async def _show(self, aggregate_id: AggregateId) -> None:
+        """Show the head of the log, which is read anew, past everything that this process remembers."""
+        reader = LogReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
+        state, _ = await reader.latest(aggregate_id)
+        (outcome,) = await self._read_model.apply([state])
+        if outcome is not None:
+            raise outcome

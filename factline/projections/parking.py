@@ -1,0 +1,139 @@
+"""Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
+
+The truth of what waits lies in ``DeadLetters`` (S3). What a process remembers of it is only a suspicion: it says of
+which aggregates to ask, and asking is what counts before an event is left alone. An event that was left alone is in
+the log already, and whoever ends the waiting says so first and reads the log's head after that: so none is forgotten.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from factline.domain.dead_letters import DeadLetter, LetterKind, follows, reason_of
+from factline.domain.events import rfc3339
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid, ProjectionParked
+from factline.ports import DeadLetters, FailureStream
+
+_PROGRAM = "factline"
+
+
+class Parking:
+    """What waits in one read model, for one process. ``by``: the program that parks."""
+
+    def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = _PROGRAM) -> None:
+        self.read_model = read_model
+        self._letters = letters
+        self._failures = failures
+        self._by = by
+        self._last: dict[AggregateId, DeadLetter] = {}
+
+    def suspects(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the aggregate waited when this process last heard of it; costs nothing."""
+        letter = self._last.get(aggregate_id)
+        return letter is not None and letter.waits
+
+    def unfinished(self) -> list[DeadLetter]:
+        """Return the letters after which somebody was to catch up, as far as this process has heard."""
+        return [letter for letter in self._last.values() if letter.unfinished]
+
+    async def refresh(self) -> None:
+        """Learn what others did meanwhile: one listing, and one read per aggregate with news.
+
+        Raises StoreUnavailable, LogDamaged.
+        """
+        for aggregate_id, number in (await self._letters.numbers(self.read_model)).items():
+            known = self._last.get(aggregate_id)
+            if known is None or known.number < number:
+                await self.standing(aggregate_id)
+
+    async def standing(self, aggregate_id: AggregateId) -> DeadLetter | None:
+        """Return the aggregate's last letter as it stands now."""
+        letter = await self._letters.latest(self.read_model, aggregate_id)
+        if letter is not None:
+            self._last[aggregate_id] = letter
+        return letter
+
+    async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
+        """Return which of these wait, and since which letter; asks only about those suspected of it."""
+        letters = [await self.standing(each) for each in aggregate_ids if self.suspects(each)]
+        return {letter.aggregate: letter for letter in letters if letter and letter.waits}
+
+    async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:
+        """Raise ProjectionParked if the aggregate is suspected of waiting, and does."""
+        for letter in (await self.waiting([aggregate_id])).values():
+            raise parked_error(letter)
+
+    async def park(self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception) -> DeadLetter:
+        """Let the aggregate wait, and tell so; one that waits already only tells again. May be repeated."""
+        code, reason = reason_of(error)
+        letter = await self.standing(aggregate_id)
+        while letter is None or not letter.waits:
+            parked = DeadLetter(
+                read_model=self.read_model,
+                aggregate_id=str(aggregate_id),
+                number=letter.number + 1 if letter else 1,
+                kind=LetterKind.PARKED,
+                sequence_number=sequence_number,
+                at=_now(),
+                by=self._by,
+                code=code,
+                reason=reason,
+            )
+            letter = await self._letters.append(parked)  # another one's, if somebody was faster: looked at again
+        self._last[aggregate_id] = letter
+        await self.tell(letter)
+        return letter
+
+    async def tell(self, letter: DeadLetter) -> None:
+        """Announce what was parked; a program that died in between does so again when the event comes again."""
+        if letter.kind is LetterKind.PARKED:
+            await self._failures.announce(letter.aggregate_id, letter.model_dump(mode="json"))
+
+    async def write(self, kind: LetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Write what a person or a program decided about an aggregate.
+
+        Raises InputInvalid where it does not apply to how things stand, or somebody else was faster.
+        """
+        last = await self.standing(aggregate_id)
+        if not follows(kind, last):
+            raise InputInvalid(
+                f"{aggregate_id} in {self.read_model}: {kind} expects something else than "
+                f"{last.kind if last else 'an aggregate that was never parked'}; look at it with dead-letters show"
+            )
+        letter = DeadLetter(
+            read_model=self.read_model,
+            aggregate_id=str(aggregate_id),
+            number=last.number + 1 if last else 1,
+            kind=kind,
+            sequence_number=last.sequence_number if last else 0,
+            at=_now(),
+            by=by,
+            reason=reason,
+        )
+        standing = await self._letters.append(letter)
+        self._last[aggregate_id] = standing
+        if standing != letter:
+            raise InputInvalid(
+                f"{aggregate_id} in {self.read_model}: {standing.by} was faster: {standing.kind} at {standing.at}; "
+                "look at it anew"
+            )
+        return letter
+
+
+def parked_error(letter: DeadLetter) -> ProjectionParked:
+    """Return the error of a read or a write that meets an aggregate which waits, or was given up."""
+    what = {LetterKind.PAUSED: "is paused", LetterKind.SKIPPED: f"was skipped by {letter.by}"}.get(letter.kind)
+    return ProjectionParked(
+        f"aggregate {letter.aggregate_id}: its projection to {letter.read_model} {what or 'is parked'} at version "
+        f"{letter.sequence_number} since {letter.at}: {letter.code + ': ' if letter.code else ''}{letter.reason}; "
+        "see factline dead-letters",
+        aggregate_id=letter.aggregate_id,
+        read_model=letter.read_model,
+        sequence_number=letter.sequence_number,
+        code=letter.code,
+        reason=letter.reason,
+    )
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))

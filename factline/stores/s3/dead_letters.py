@@ -1,0 +1,64 @@
+"""Dead letters: the truth of what waits in which read model, beside the log that it can always be caught up from."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from factline.domain.dead_letters import DeadLetter, read_letter
+from factline.domain.identifiers import AggregateId
+from factline.errors import LogDamaged
+from factline.stores.s3.bucket import Bucket, StoredObject
+
+_LETTER = re.compile(r"(?P<aggregate_id>[^/]+/[^/]+/[^/]+)/(?P<number>[0-9]{6})\.json")
+
+
+class S3DeadLetters:
+    """``DeadLetters`` on a bucket: ``dead-letters/{read_model}/{aggregate_id}/{number:06d}.json``."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def append(self, letter: DeadLetter) -> DeadLetter:
+        key = f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json"
+        standing = await self._bucket.put_if_absent(key, letter.canonical)
+        return letter if standing is None else _verified(standing, key)
+
+    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+        keys = await self._keys(f"{_folder(read_model)}{aggregate_id}/")
+        return await self._read(keys[-1]) if keys else None
+
+    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+        return [await self._read(key) for key in await self._keys(f"{_folder(read_model)}{aggregate_id}/")]
+
+    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+        folder = _folder(read_model)
+        found: dict[AggregateId, int] = {}
+        for key in await self._keys(folder):
+            match = _LETTER.fullmatch(key.removeprefix(folder))
+            if match:  # what is not ours is not looked at
+                found[AggregateId.parse(match["aggregate_id"])] = int(match["number"])
+        return found
+
+    async def _keys(self, prefix: str) -> list[str]:
+        keys, more = await self._bucket.list_after(prefix, "")
+        while more:
+            following, more = await self._bucket.list_after(prefix, keys[-1])
+            keys += following
+        return keys
+
+    async def _read(self, key: str) -> DeadLetter:
+        found = await self._bucket.get(key)
+        if found is None:
+            raise LogDamaged(f"{key}: was listed and is now missing; restore it from its versions", where=key)
+        return _verified(found, key)
+
+
+def _folder(read_model: str) -> str:
+    return f"dead-letters/{read_model}/"
+
+
+def _verified(found: StoredObject, key: str) -> DeadLetter:
+    """Return the letter if it is the one that its key names, or raise LogDamaged."""
+    letter = read_letter(found.body, where=key)
+    if f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json" != key:
+        raise LogDamaged(f"{key}: expected its own letter, found {letter.number} of {letter.aggregate_id}", where=key)
+    return letter

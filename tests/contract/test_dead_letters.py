@@ -1,0 +1,75 @@
+"""``DeadLetters`` and ``FailureStream``: what waits, why, and who hears of it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from factline.domain.dead_letters import DeadLetter, LetterKind
+from factline.domain.identifiers import AggregateId
+from factline.errors import LogDamaged
+from tests.contract.chains import PLACE
+from tests.contract.conftest import Opened
+from tests.pipeline.world import NOON
+
+HOSTILE = AggregateId.of("shop", "Product", "../..")
+
+
+def letter(number: int = 1, aggregate_id: AggregateId = PLACE, **more: Any) -> DeadLetter:
+    fields = {
+        "read_model": "documents",
+        "aggregate_id": str(aggregate_id),
+        "number": number,
+        "kind": LetterKind.PARKED,
+        "sequence_number": 7,
+        "at": NOON,
+        "by": "test",
+        "code": "InputInvalid",
+        "reason": "never",
+    }
+    return DeadLetter.model_validate(fields | more)
+
+
+async def test_letters_are_written_once_and_the_last_one_counts(opened: Opened):
+    letters = opened.ports.dead_letters
+    assert await letters.latest("documents", PLACE) is None
+    assert await letters.history("documents", PLACE) == []
+    written = [letter(1), letter(2, kind=LetterKind.RETRYING, by="ann"), letter(3, kind=LetterKind.RESOLVED)]
+    for each in written:
+        assert await letters.append(each) == each
+        assert await letters.latest("documents", PLACE) == each
+    assert await letters.append(letter(2, by="too late")) == written[1]
+    assert await letters.history("documents", PLACE) == written
+
+
+async def test_of_many_writers_of_one_number_one_wins_and_all_see_it(opened: Opened):
+    found = await asyncio.gather(*(opened.ports.dead_letters.append(letter(by=f"w{one}")) for one in range(8)))
+    assert len({each.by for each in found}) == 1
+
+
+async def test_read_models_and_aggregates_are_told_apart(opened: Opened):
+    letters = opened.ports.dead_letters
+    for each in (letter(), letter(2), letter(1, HOSTILE), letter(1, read_model="graph")):
+        await letters.append(each)
+    assert await letters.numbers("documents") == {PLACE: 2, HOSTILE: 1}
+    assert await letters.numbers("graph") == {PLACE: 1}
+    assert await letters.latest("documents", AggregateId.parse("shop/Product/p")) is None
+
+
+async def test_a_damaged_letter_is_no_answer(opened: Opened):
+    await opened.put_object(f"dead-letters/documents/{PLACE}/000001.json", b"{")
+    with pytest.raises(LogDamaged):
+        await opened.ports.dead_letters.latest("documents", PLACE)
+
+
+async def test_a_moved_letter_is_found_out(opened: Opened):
+    await opened.put_object(f"dead-letters/documents/{PLACE}/000001.json", letter(1, HOSTILE).canonical)
+    with pytest.raises(LogDamaged):
+        await opened.ports.dead_letters.latest("documents", PLACE)
+
+
+async def test_a_failure_is_heard_by_whoever_listens(opened: Opened):
+    body = letter().model_dump(mode="json")
+    await opened.ports.failures.announce(str(PLACE), body)
+    await opened.ports.failures.announce("", {"reason": "ä"})
+    assert sorted(await opened.failures(), key=lambda told: told[0]) == [("", {"reason": "ä"}), (str(PLACE), body)]

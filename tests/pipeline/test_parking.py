@@ -1,0 +1,137 @@
+"""What can never be projected waits for a person; its commands do not, and nothing of it is forgotten."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from factline.domain.dead_letters import LetterKind
+from factline.domain.identifiers import AggregateId
+from factline.errors import FactlineError, InputInvalid, ProjectionParked, StoreUnavailable
+from factline.pipeline.mending import Mender
+from factline.ports import Documents
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.parking import Parking
+from factline.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from tests.commands import create, update
+from tests.contract.chains import PLACE
+from tests.pipeline.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def parking_of(world: World) -> Parking:
+    return Parking(read_model="documents", letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+
+
+def mender_of(world: World, documents: Documents | None = None) -> Mender:
+    return Mender(
+        log=MemoryEventLog(world.bucket),
+        snapshots=MemorySnapshots(world.bucket),
+        read_model=DocumentsModel(documents or world.documents),
+        parking=parking_of(world),
+    )
+
+
+async def park(world: World, sequence_number: int = 1) -> None:
+    await parking_of(world).park(PLACE, sequence_number=sequence_number, error=InputInvalid("never"))
+
+
+async def test_parking_again_writes_no_second_letter_and_tells_again(world: World):
+    for _ in range(3):
+        await park(world)
+    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    assert [(each.kind, each.code, each.reason) for each in letters] == [(LetterKind.PARKED, "InputInvalid", "never")]
+    assert len(world.failures.announced) == 3
+
+
+async def test_who_parks_and_dies_before_telling_tells_when_repeated(world: World):
+    world.failures.available = False
+    with pytest.raises(StoreUnavailable):
+        await park(world)
+    world.failures.available = True
+    await park(world)
+    assert len(world.failures.announced) == 1
+
+
+async def test_what_waits_is_left_alone_by_whoever_has_heard_of_it(world: World):
+    process = world.process()
+    await process.run(create())
+    await mender_of(world).pause(PLACE, by="ann", reason="the index is being mended")
+    await process.pipeline.parking.refresh()
+    result = await process.commit(update())
+    with pytest.raises(ProjectionParked, match="the index is being mended"):
+        await process.pipeline.deliverer.project(PLACE, result.sequence_number or 0)
+    assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
+    resumed = await mender_of(world).resume(PLACE, by="ann")
+    assert resumed.kind is LetterKind.RESOLVED
+    world.check_document(PLACE)
+    await process.pipeline.deliverer.project(PLACE, result.sequence_number or 0)
+
+
+async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(world: World):
+    process = world.process()
+    for command in (create(), update(), update()):
+        await process.commit(command)
+    await park(world, sequence_number=2)
+    skipped = await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    assert skipped.kind is LetterKind.RESOLVED
+    world.check_document(PLACE)
+    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    assert [(each.kind, each.by) for each in letters] == [
+        (LetterKind.PARKED, "factline"),
+        (LetterKind.SKIPPED, "ann"),
+        (LetterKind.RESOLVED, "ann"),
+    ]
+    assert letters[1].reason == "of no use"
+
+
+async def test_a_skip_of_the_head_shows_nothing(world: World):
+    await world.process().commit(create())
+    await park(world)
+    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    assert world.documents.indices == {}
+
+
+@pytest.mark.parametrize("what", ["retry", "resume", "skip"])
+async def test_what_was_never_parked_cannot_be_mended(world: World, what: str):
+    with pytest.raises(InputInvalid, match="never parked"):
+        await getattr(mender_of(world), what)(PLACE, by="ann", reason="x")
+    assert world.bucket.objects == {}
+
+
+async def test_a_retry_that_dies_half_way_is_seen_and_finished_by_anyone(world: World):
+    await world.process().commit(create())
+    await park(world)
+    world.documents.available = False
+    with pytest.raises(StoreUnavailable):
+        await mender_of(world).retry(PLACE, by="ann")
+    parking = parking_of(world)
+    await parking.refresh()
+    (left,) = parking.unfinished()
+    assert (left.kind, left.waits) == (LetterKind.RETRYING, False)
+    world.documents.available = True
+    finished = await mender_of(world).finish(left)
+    assert (finished.kind, finished.by) == (LetterKind.RESOLVED, "ann")
+    world.check_document(PLACE)
+
+
+async def test_two_who_mend_at_once_end_in_one_line_of_letters(world: World):
+    await world.process().commit(create())
+    await park(world)
+    one = mender_of(world)
+    await one.retry(PLACE, by="ann")
+    with pytest.raises(InputInvalid):
+        await mender_of(world).retry(PLACE, by="bob")
+    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    assert [each.number for each in letters] == [1, 2, 3]
+    assert all(datetime.fromisoformat(each.at) <= datetime.now(UTC) for each in letters)
+
+
+@pytest.mark.parametrize("error", [InputInvalid("never"), ZeroDivisionError("a defect")])
+async def test_the_reason_is_kept_with_its_code(world: World, error: Exception):
+    letter = await parking_of(world).park(AggregateId.parse("shop/Product/p9"), sequence_number=3, error=error)
+    assert letter.code == (error.code if isinstance(error, FactlineError) else "Defect")
+    assert str(error) in letter.reason
