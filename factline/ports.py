@@ -324,8 +324,8 @@ class ReadModel(Protocol):
         """
         ...
 
-    async def position(self, aggregate_id: AggregateId) -> int:
-        """Return the sequence number that is shown of the aggregate, 0 if nothing is."""
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number that is shown of each aggregate, 0 where nothing is."""
         ...
 
 

@@ -30,10 +30,10 @@ class DocumentsModel:
             outcomes += await self._documents.write(batch)
         return outcomes
 
-    async def position(self, aggregate_id: AggregateId) -> int:
-        """Return the sequence number of the aggregate's document, 0 if there is none; raises StoreUnavailable."""
-        document = await self._documents.read(aggregate_id)
-        return document.sequence_number if document else 0
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""
+        found = await self._documents.read(aggregate_ids)
+        return [document.sequence_number if document else 0 for document in found]
 
     def _bounded(self, documents: Sequence[Document]) -> Iterator[list[Document]]:
         batch: list[Document] = []

@@ -39,10 +39,11 @@ class S3DeadLetters:
         return found
 
     async def _keys(self, prefix: str) -> list[str]:
-        keys, more = await self._bucket.list_after(prefix, "")
+        keys: list[str] = []
+        more = True
         while more:
-            following, more = await self._bucket.list_after(prefix, keys[-1])
-            keys += following
+            found, more = await self._bucket.list_after(prefix, keys[-1] if keys else "")
+            keys += [each.key for each in found]
         return keys
 
     async def _read(self, key: str) -> DeadLetter:

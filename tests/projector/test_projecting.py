@@ -1,0 +1,301 @@
+"""What is in the log comes to be shown, whatever the stream, the servers and other projectors do."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from factline.domain.dead_letters import LetterKind
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
+from factline.errors import InputInvalid
+from factline.projections.documents_model import DocumentsModel
+from factline.stores.memory.kafka import MemoryPublisher
+from factline.stores.s3.bucket import StoredObject
+from tests.contract.chains import PLACE, chain
+from tests.projector.world import Stream
+
+STEPS = ("fetch", "fold", "show", "park", "commit")
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+async def test_the_newest_of_each_aggregate_is_written_once_per_batch(stream: Stream):
+    chains = [chain(5, f"p{number}") for number in range(20)]
+    for events in chains:
+        await stream.told(events)
+    reads = stream.bucket.requests["GetObject"]
+    async with stream.projector() as running:
+        await stream.caught_up()
+        stream.check_all_shown()
+    assert running.count("events_processed_total") == 100
+    assert stream.bucket.requests["GetObject"] == reads, "whole streams from their first event on need no log"
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_duplicates_gaps_and_any_order_come_to_the_same(stream: Stream, seed: int):
+    dice = random.Random(seed)
+    chains = [chain(12, f"p{number}") for number in range(10)]
+    sent = []
+    for events in chains:
+        await stream.write(events)
+        kept = [event for event in events[:-1] if dice.random() > 0.3]
+        sent += [*kept, *dice.choices(events, k=6), events[-1]]
+    dice.shuffle(sent)
+    await stream.send(sent)
+    async with stream.projector(batch_messages_max=7):
+        await stream.caught_up()
+        stream.check_all_shown()
+
+
+async def test_late_duplicates_are_counted_and_not_written(stream: Stream):
+    events = chain(3)
+    await stream.told(events)
+    async with stream.projector() as running:
+        await stream.caught_up()
+        stream.documents.indices.clear()  # so that a write would be seen
+        await stream.send([*events, *events])
+        await stream.caught_up()
+        assert running.count("events_skipped_total") == 6
+    assert stream.document() is None
+
+
+async def test_nothing_is_committed_before_it_is_acknowledged(stream: Stream):
+    await stream.told(chain(1))
+    stream.documents.available = False
+    asked = asyncio.Event()
+
+    class Asked(DocumentsModel):
+        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+            outcomes = await super().apply(states)
+            asked.set()
+            return outcomes
+
+    running = stream.start(read_model=Asked(stream.documents))
+    await asked.wait()
+    assert stream.group.committed == {}
+    await running.stop()
+    assert stream.group.committed == {}
+    stream.documents.available = True
+    async with stream.projector():
+        await stream.caught_up()
+    stream.check_all_shown()
+
+
+class SomeRefused(DocumentsModel):
+    """Documents of which some can never be shown."""
+
+    def __init__(self, stream: Stream, refused: set[tuple[str, int]]) -> None:
+        super().__init__(stream.documents)
+        self.refused = refused
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        bad = [(state.aggregate_id.rpartition("/")[2], state.sequence_number) in self.refused for state in states]
+        good = [state for state, is_bad in zip(states, bad, strict=True) if not is_bad]
+        outcomes = iter(await super().apply(good))
+        return [InputInvalid("it can never be taken") if is_bad else next(outcomes) for is_bad in bad]
+
+
+async def test_one_that_can_never_be_shown_waits_and_the_others_flow(stream: Stream):
+    one, other = chain(4, "p1"), chain(4, "p2")
+    for events in (one, other):
+        await stream.write(events)
+        await stream.send(events[:3])
+    model = SomeRefused(stream, {("p1", 3), ("p1", 2)})
+    async with stream.projector(read_model=model) as running:
+        await stream.caught_up()
+        document = stream.document("p1")
+        assert document is not None
+        assert document.sequence_number == 1, "the newest version that can be shown is"
+        await stream.send([one[3], other[3]])
+        await stream.caught_up()
+        assert running.count("events_failed_total", code="InputInvalid") == 1
+        assert running.count("events_waiting_total") == 1
+    assert stream.document("p1") == document
+    stream.check_document(AggregateId.parse("shop/Product/p2"))
+    (told,) = stream.failures.announced
+    assert told[0] == "shop/Product/p1"
+    assert (told[1]["code"], told[1]["sequence_number"]) == ("InputInvalid", 3)
+
+
+async def test_what_waited_is_shown_when_its_reason_is_gone_and_somebody_retries(stream: Stream):
+    events = chain(6)
+    await stream.write(events)
+    await stream.send(events[:3])
+    model = SomeRefused(stream, {("p1", 3)})
+    async with stream.projector(read_model=model):
+        await stream.caught_up()
+        await stream.send(events[3:5])
+        await stream.caught_up()
+        mended = await stream.mender().retry(PLACE, by="ann")
+        assert (mended.kind, mended.by) == (LetterKind.RESOLVED, "ann")
+        stream.check_all_shown()  # through 6, which the stream has not told yet
+        await stream.send(events[5:])
+        await stream.caught_up()
+    stream.check_all_shown()
+
+
+async def _damage(stream: Stream, number: int) -> StoredObject:
+    key = f"events/{PLACE}/{number:020d}.json"
+    whole = stream.bucket.objects[key]
+    stream.bucket.objects[key] = StoredObject(whole.body.replace(b"INSTANCE", b"INSTANCF", 1), whole.metadata)
+    return whole
+
+
+async def test_a_damaged_event_is_never_folded_and_what_comes_before_it_is_shown(stream: Stream):
+    events = chain(5)
+    await stream.write(events)
+    whole = await _damage(stream, 4)
+    await stream.send([events[4]])
+    async with stream.projector() as running:
+        await stream.caught_up()
+        document = stream.document()
+        assert document is not None
+        assert document.sequence_number == 3
+        assert running.count("events_failed_total", code="LogDamaged") == 1
+        letter = await running.parking.standing(PLACE)
+        assert letter is not None
+        assert (letter.kind, letter.sequence_number) == (LetterKind.PARKED, 4)
+        again = await stream.mender().retry(PLACE, by="ann")
+        assert (again.kind, again.number) == (LetterKind.PARKED, 3)
+        stream.bucket.objects[f"events/{PLACE}/{4:020d}.json"] = whole
+        assert (await stream.mender().retry(PLACE, by="ann")).kind is LetterKind.RESOLVED
+    stream.check_all_shown()
+
+
+async def test_a_message_that_cannot_be_read_is_read_from_the_log(stream: Stream):
+    events = chain(2)
+    await stream.write(events)
+    stream.publisher.append(str(PLACE).encode(), b"\xff", [("sequence_number", b"1")])
+    stream.publisher.append(str(PLACE).encode(), events[1].canonical[:-9])
+    async with stream.projector():
+        await stream.caught_up()
+    stream.check_all_shown()
+    assert stream.failures.announced == []
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff", b"shop", b"shop/Product/../x"])
+async def test_a_message_of_no_aggregate_is_told_and_passed(stream: Stream, key: bytes):
+    stream.publisher.append(key, b"hello")
+    async with stream.projector() as running:
+        await stream.caught_up()
+        assert running.count("events_failed_total", code="MessageStray") == 1
+    ((_, told),) = stream.failures.announced
+    assert (told["code"], told["value"]) == ("MessageStray", "hello")
+
+
+async def test_a_message_of_an_aggregate_without_events_parks_that_only(stream: Stream):
+    stream.publisher.append(b"shop/Product/ghost", b"{}")
+    await stream.told(chain(1))
+    async with stream.projector():
+        await stream.caught_up()
+    stream.check_all_shown()
+    assert [key for key, _ in stream.failures.announced] == ["shop/Product/ghost"]
+
+
+async def test_a_state_in_memory_that_does_not_fit_gives_way_to_the_log(stream: Stream):
+    forged, true = chain(2, n=1), chain(3)
+    await stream.write(true)
+    await stream.send(forged[:1])
+    async with stream.projector():
+        await stream.caught_up()
+        await stream.send(true[1:])
+        await stream.caught_up()
+    stream.check_all_shown()
+    assert stream.failures.announced == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_projector_that_dies_after_any_step_is_finished_by_the_next(step: str):
+    stream = Stream(publisher=MemoryPublisher(partitions=1))
+    chains = [chain(4, f"p{number}") for number in range(8)]
+    for events in chains:
+        await stream.write(events)
+        await stream.send([event for event in events if event.sequence_number != 2])
+    whole = await _damage(stream, 2)
+    died = asyncio.Event()
+
+    async def die(done: str) -> None:
+        if done == step:
+            died.set()
+            await asyncio.Event().wait()
+
+    running = stream.start(after_step=die, batch_messages_max=5)
+    await died.wait()
+    await running.crash()
+    async with stream.projector(batch_messages_max=5):
+        await stream.caught_up()
+    stream.bucket.objects[f"events/{PLACE}/{2:020d}.json"] = whole
+    for number in (0, *range(2, 8)):
+        stream.check_document(AggregateId.parse(f"shop/Product/p{number}"))
+    assert {key for key, _ in stream.failures.announced} == {str(PLACE)}
+    letters = [key for key in stream.bucket.objects if key.startswith("dead-letters/")]
+    assert letters == [f"dead-letters/documents/{PLACE}/000001.json"]
+
+
+async def test_several_share_the_work_and_hand_it_over_in_the_middle_of_a_batch(stream: Stream):
+    chains = [chain(6, f"p{number}") for number in range(60)]
+    for events in chains:
+        await stream.write(events)
+        await stream.send(events[:3])
+    async with stream.projector(batch_messages_max=10) as one:
+        async with stream.projector(batch_messages_max=10) as two:
+            for events in chains:
+                await stream.send(events[3:])
+            await stream.caught_up()
+            assert len(one.subscription.positions) == len(two.subscription.positions) == 2
+        assert len(one.subscription.positions) == 4
+        await stream.send([events[0] for events in chains])
+        await stream.caught_up()
+    assert two.count("events_processed_total") > 0
+    stream.check_all_shown()
+
+
+async def test_a_topic_made_anew_is_read_from_its_start(stream: Stream):
+    old, new = chain(9), chain(12, "p2")
+    await stream.write([*old, *new])
+    await stream.send(old)
+    async with stream.projector():
+        await stream.caught_up()
+        stream.publisher.make_anew()
+        await stream.send(new)
+        await stream.caught_up()
+        stream.check_all_shown()
+        stream.publisher.make_anew()
+    events = chain(30, "p3")
+    await stream.told(events)
+    async with stream.projector():
+        await stream.caught_up()
+    stream.check_all_shown()
+
+
+async def test_it_stops_although_no_server_answers(stream: Stream):
+    await stream.told(chain(1))
+    for server in ("documents", "bucket"):
+        getattr(stream, server).available = False
+        running = stream.start()
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            await running.stop()
+        getattr(stream, server).available = True
+
+
+async def test_a_defect_in_one_state_parks_that_aggregate_only(stream: Stream):
+    class Defective(DocumentsModel):
+        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+            if any(state.aggregate_id == str(PLACE) for state in states):
+                raise ZeroDivisionError("a defect")
+            return await super().apply(states)
+
+    for name in ("p1", "p2"):
+        await stream.told(chain(1, name))
+    async with stream.projector(read_model=Defective(stream.documents)) as running:
+        await stream.caught_up()
+        letter = await running.parking.standing(PLACE)
+    assert letter is not None
+    assert (letter.code, letter.reason) == ("Defect", "ZeroDivisionError: a defect")
+    stream.check_document(AggregateId.parse("shop/Product/p2"))
