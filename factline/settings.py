@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     turn_lease_ms: int = Field(default=5_000, ge=100)
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     elasticsearch_url: str = "http://127.0.0.1:9200"
+    terminusdb_url: str | None = None  # http://user:password@host:port; None: the graph lies in Elasticsearch
     snapshot_interval_events: int = Field(default=100, ge=2)
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     projection: Literal["inline", "stream"] = "inline"  # who writes documents: each command, or the projector

@@ -23,6 +23,7 @@ from factline.stores.s3 import (
     connect,
     prepare_bucket,
 )
+from factline.stores.terminusdb import TerminusGraph, TerminusServer
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Stores:
     kafka: KafkaPublisher
     elasticsearch: ElasticsearchServer
     documents: ElasticsearchDocuments
-    graph: ElasticsearchGraph
+    graph: ElasticsearchGraph | TerminusGraph
+    terminusdb: TerminusServer | None
 
     @classmethod
     async def connect(cls, settings: Settings) -> Self:
@@ -46,7 +48,9 @@ class Stores:
         redis = RedisServer.connect(settings)
         bucket = await asyncio.to_thread(connect, settings)
         kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchServer(settings)
-        documents, graph = ElasticsearchDocuments(elasticsearch, settings), ElasticsearchGraph(elasticsearch, settings)
+        documents = ElasticsearchDocuments(elasticsearch, settings)
+        terminusdb = TerminusServer(settings.terminusdb_url) if settings.terminusdb_url else None
+        graph = TerminusGraph(terminusdb, settings) if terminusdb else ElasticsearchGraph(elasticsearch, settings)
         event_log = S3EventLog(bucket)
         ports = Ports(
             event_log=event_log,
@@ -71,6 +75,7 @@ class Stores:
             elasticsearch=elasticsearch,
             documents=documents,
             graph=graph,
+            terminusdb=terminusdb,
         )
 
     async def prepare(self) -> None:
@@ -97,7 +102,10 @@ class Stores:
 
     async def close(self) -> None:
         """Close every connection."""
-        await asyncio.gather(self.kafka.stop(), self.elasticsearch.close(), self.redis.close(), self.bucket.close())
+        closing = [self.kafka.stop(), self.elasticsearch.close(), self.redis.close(), self.bucket.close()]
+        if self.terminusdb:
+            closing.append(self.terminusdb.close())
+        await asyncio.gather(*closing)
 
     async def __aenter__(self) -> Self:
         return self

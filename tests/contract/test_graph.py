@@ -1,7 +1,8 @@
 """``Graph``: the newest node wins, and edges are found from both ends."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import AsyncIterator, Sequence
 from itertools import permutations
 
 import pytest
@@ -10,14 +11,44 @@ from factline.domain.graph import EDGES_MAX, GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
 from factline.ports import Graph
-from tests.contract.conftest import Opened
+from factline.settings import Settings
+from factline.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer
+from factline.stores.memory.graph import MemoryGraph
+from factline.stores.terminusdb import TerminusGraph, TerminusServer
+
+TERMINUSDB_VARIABLE = "FACTLINE_TERMINUSDB_URL"
 
 COUNTRIES = [AggregateId.of("geo", "Country", name) for name in ("AT", "BO", "CH")]
 
 
-@pytest.fixture
-def graph(opened: Opened) -> Graph:
-    return opened.ports.graph
+@pytest.fixture(
+    params=[
+        "in memory",
+        pytest.param("Elasticsearch", marks=pytest.mark.integration),
+        pytest.param("TerminusDB", marks=pytest.mark.integration),
+    ]
+)
+async def graph(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
+    """Each store in turn, under names of this test's own."""
+    if request.param == "in memory":
+        yield MemoryGraph()
+        return
+    if request.param == "TerminusDB" and TERMINUSDB_VARIABLE not in os.environ:
+        pytest.skip(f"no TerminusDB: no registry has one to start here; set {TERMINUSDB_VARIABLE} to run on yours")
+    settings: Settings = request.getfixturevalue("settings")
+    if request.param == "Elasticsearch":
+        elasticsearch = ElasticsearchServer(settings)
+        on_elasticsearch = ElasticsearchGraph(elasticsearch, settings)
+        await on_elasticsearch.prepare()
+        yield on_elasticsearch
+        await elasticsearch.close()
+        return
+    terminusdb = TerminusServer(os.environ[TERMINUSDB_VARIABLE])
+    on_terminusdb = TerminusGraph(terminusdb, settings)
+    await on_terminusdb.prepare()
+    yield on_terminusdb
+    await terminusdb.drop(on_terminusdb.database_of("geo"))
+    await terminusdb.close()
 
 
 def _node(
