@@ -60,7 +60,7 @@ async def _opened(settings: Settings, aggregate_id: AggregateId) -> Stores:
     """Connect, and ask what is asked once per process and class."""
     stores = await Stores.connect(settings)
     await stores.ports.names.claim(aggregate_id.db_name, aggregate_id.class_id)
-    await stores.ports.turns.published(aggregate_id)
+    await stores.ports.turns.published([aggregate_id])
     await stores.kafka.start()
     return stores
 

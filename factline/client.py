@@ -35,6 +35,7 @@ from factline import connection
 from factline.domain.commands import Command, CommandType
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, check_command_id
+from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
 from factline.domain.tokens import read_token
 from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYetVisible, StoreUnavailable, StoreUnsafe
@@ -100,7 +101,7 @@ class Factline:
         self._temporal = temporal
         self._connecting = asyncio.Lock()
         ports = stores.ports
-        self._receipts = Receipts(records=ports.records, log=ports.event_log)
+        self._receipts = Receipts(ports)
         self._reader = LogReader(
             log=ports.event_log,
             snapshots=ports.snapshots,
@@ -193,7 +194,7 @@ class Factline:
                 command_id=command_id,
                 command_hash=record.command_hash,
                 command_type=record.command["command_type"],
-                aggregate_id=record.aggregate_id,
+                aggregate_id=record.aggregate_id if isinstance(record, CommandRecord) else "",
                 stage=reached,
                 history=((Stage.ACCEPTED, record.occurred_at),),
                 result=result,

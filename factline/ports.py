@@ -5,18 +5,20 @@ One contract suite per port holds both to the same behaviour (``tests/contract``
 the domain only.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
+from factline.domain.bulk.records import ChunkRecord
+from factline.domain.bulk.results import BulkResult
 from factline.domain.dead_letters import DeadLetter
 from factline.domain.events import Event
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
-from factline.domain.records import CommandRecord
+from factline.domain.records import AnyRecord
 from factline.domain.results import CommandResult
 
 Item = TypeVar("Item")
@@ -53,12 +55,43 @@ class EventLog(Protocol):
 class CommandRecords(Protocol):
     """The memory of commands: written once, never changed."""
 
-    async def write(self, record: CommandRecord) -> CommandRecord:
+    async def write(self, record: AnyRecord) -> AnyRecord:
+        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged.
+
+        What stands may be a record of the other kind, where one ID was used for two commands.
+        """
+        ...
+
+    async def read(self, command_id: str, number: int) -> AnyRecord | None:
+        """Return a command's record, or None. Raises LogDamaged."""
+        ...
+
+
+class ChunkRecords(Protocol):
+    """The memory of bulk commands, chunk by chunk: written once, never changed."""
+
+    async def write(self, record: ChunkRecord) -> ChunkRecord:
         """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged."""
         ...
 
-    async def read(self, command_id: str, number: int) -> CommandRecord | None:
-        """Return a command's record, or None. Raises LogDamaged."""
+    async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
+        """Return a chunk's record, or None. Raises LogDamaged."""
+        ...
+
+
+class LargeObjects(Protocol):
+    """Objects too large to be held in memory: what bulk commands are given, and what they answer with."""
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes the object has, or None if there is none."""
+        ...
+
+    async def read(self, key: str, wanted: range) -> bytes:
+        """Return the bytes in that range; raises LogDamaged if the object is gone or shorter."""
+        ...
+
+    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        """Write the object whole or not at all, replacing what stands there; no part but the last below 5 MiB."""
         ...
 
 
@@ -171,27 +204,41 @@ class Waiting:
     position: int
 
 
+@dataclass(frozen=True)
+class Settlement:
+    """What is known of an aggregate now: its ``state`` at the head (None leaves the head), and its watermark.
+
+    ``release`` gives up the turn and the place in the queue, if its holder has them.
+    """
+
+    aggregate_id: AggregateId
+    state: Instance | None = None
+    published: int = 0
+    release: bool = False
+
+
 class Turns(Protocol):
-    """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5)."""
+    """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5).
 
-    async def take(self, aggregate_id: AggregateId, holder: str) -> Turn | Waiting:
-        """Take the turn if it is free, run out or already ours, and nobody waits longer; else stand in the queue.
+    Every call takes many aggregates in one round trip.
+    """
 
-        ``holder`` is the command ID. One who stops asking loses its place after a while.
+    async def take(
+        self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
+    ) -> Sequence[Turn | Waiting]:
+        """Take each turn that is free, run out or already ours, and that nobody waits longer for.
+
+        ``holder`` is the command ID. Where it is not granted, one who is ``queueing`` stands in the queue, and loses
+        its place by not asking again for a while.
         """
         ...
 
-    async def settle(
-        self, aggregate_id: AggregateId, holder: str, *, state: Instance | None, published: int, release: bool
-    ) -> None:
-        """Raise what is known: the head to ``state`` and the watermark to ``published``; never lowers either.
-
-        ``state`` None leaves the head; ``release`` gives up the turn and our place in the queue, if we hold them.
-        """
+    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+        """Raise what is known of each aggregate, never lower it, and give up the turns that are to be released."""
         ...
 
-    async def published(self, aggregate_id: AggregateId) -> int | None:
-        """Return the watermark, the last sequence number known to be published, or None if it is not known."""
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int | None]:
+        """Return each watermark, the last sequence number known to be published, or None where it is not known."""
         ...
 
     async def forget(self, aggregate_id: AggregateId) -> None:
@@ -220,7 +267,7 @@ class CommandStatus:
     aggregate_id: str
     stage: Stage
     history: Sequence[tuple[Stage, str]] = field(default_factory=tuple)
-    result: CommandResult | None = None
+    result: BulkResult | CommandResult | None = None
 
 
 class CommandStatuses(Protocol):
@@ -408,6 +455,8 @@ class Ports:
     records: CommandRecords
     inventory: Inventory
     marks: SweepMarks
+    chunk_records: ChunkRecords
+    large_objects: LargeObjects
     snapshots: Snapshots
     names: ClassNames
     turns: Turns

@@ -12,6 +12,7 @@ from factline.domain.identifiers import (
     AggregateId,
     check_command_id,
     check_name,
+    derive_event_id,
     derive_instance_id,
     encode_instance_id,
 )
@@ -47,6 +48,7 @@ DbName = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lamb
 ClassId = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "class_id")))]
 InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, encode_instance_id))]
 ShortText = Annotated[str, Field(min_length=1, max_length=256)]
+Version = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
 
 
@@ -65,7 +67,7 @@ class Command(Value):
     class_id: ClassId
     instance_id: InstanceIdText | None = None
     payload: JsonObject = Field(default_factory=dict)
-    expected_version: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)] | None = None
+    expected_version: Version | None = None
     actor: ShortText | None = None
     correlation_id: ShortText | None = None
     causation_id: ShortText | None = None
@@ -73,14 +75,8 @@ class Command(Value):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
-        if self.instance_id is None and self.command_type is not CommandType.CREATE_INSTANCE:
-            raise ValueError(f"instance_id: expected one for {self.command_type}, found none")
-        if self.payload and self.command_type is CommandType.DELETE_INSTANCE:
-            raise ValueError("payload: expected none for DELETE_INSTANCE; leave it out")
-        for name in ("actor", "correlation_id", "causation_id"):
-            text = getattr(self, name)
-            if text is not None:
-                _as_value_error(text, partial(normalised, where=name))
+        check_fits(self.command_type, instance_id=self.instance_id, payload=self.payload)
+        check_texts(actor=self.actor, correlation_id=self.correlation_id, causation_id=self.causation_id)
         return self
 
     @cached_property
@@ -90,9 +86,29 @@ class Command(Value):
         return AggregateId.of(self.db_name, self.class_id, instance_id)
 
     @cached_property
+    def event_id(self) -> str:
+        """The ID of the one event that this command may make."""
+        return derive_event_id(self.command_id, 0)
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of the canonical form of what was sent; absent and null are the same."""
         return sha256_hex(canonical_bytes(self.model_dump(mode="json", exclude_none=True)))
+
+
+def check_fits(command_type: CommandType, *, instance_id: str | None, payload: dict[str, Any]) -> None:
+    """Raise ValueError unless a request of that type may come with these."""
+    if instance_id is None and command_type is not CommandType.CREATE_INSTANCE:
+        raise ValueError(f"instance_id: expected one for {command_type}, found none")
+    if payload and command_type is CommandType.DELETE_INSTANCE:
+        raise ValueError("payload: expected none for DELETE_INSTANCE; leave it out")
+
+
+def check_texts(**texts: str | None) -> None:
+    """Raise ValueError, naming the field, for a text that canonical JSON cannot hold."""
+    for name, text in texts.items():
+        if text is not None:
+            _as_value_error(text, partial(normalised, where=name))
 
 
 def parse_command(value: Any) -> Command:
@@ -107,9 +123,14 @@ def parse_command(value: Any) -> Command:
     try:
         return Command.model_validate(value)
     except ValidationError as error:
-        findings = [
-            {"at": "".join(f"/{part}" for part in item["loc"]), "problem": item["msg"].removeprefix("Value error, ")}
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        listed = "; ".join(f"{finding['at'] or 'command'}: {finding['problem']}" for finding in findings[:5])
-        raise InputInvalid(f"command is not valid: {listed}", errors=findings[:50]) from error
+        raise invalid("command", error) from error
+
+
+def invalid(what: str, error: ValidationError) -> InputInvalid:
+    """Return pydantic's findings as one error of ours; ``details["errors"]`` has each with its JSON Pointer."""
+    findings = [
+        {"at": "".join(f"/{part}" for part in item["loc"]), "problem": item["msg"].removeprefix("Value error, ")}
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    listed = "; ".join(f"{finding['at'] or what}: {finding['problem']}" for finding in findings[:5])
+    return InputInvalid(f"{what} is not valid: {listed}", errors=findings[:50])

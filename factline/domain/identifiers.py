@@ -97,6 +97,11 @@ def encode_instance_id(value: str) -> str:
     return encoded
 
 
+def command_folder(command_id: str) -> str:
+    """Return a command ID as it stands in keys: as it is, but where it would name a folder itself or its parent."""
+    return encode_instance_id(command_id) if command_id in (".", "..") else command_id
+
+
 def derive_event_id(command_id: str, index: int) -> str:
     """Return the event's ID: UUIDv5 of command ID and index within the command, the same on every attempt."""
     return str(uuid.uuid5(FACTLINE_NAMESPACE, f"{command_id}/{index}"))

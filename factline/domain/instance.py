@@ -1,11 +1,11 @@
 """The instance aggregate: its state, how events change it, and what a command decides on it."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
-from factline.domain.commands import Command, CommandType
+from factline.domain.commands import CommandType
 from factline.domain.events import (
     SCHEMA_VERSIONS,
     DefinitionReference,
@@ -16,10 +16,35 @@ from factline.domain.events import (
     content_of,
     sealed_event,
 )
-from factline.domain.identifiers import derive_event_id
+from factline.domain.identifiers import AggregateId
 from factline.domain.merge_patch import merge_patch
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
+
+
+class Change(Protocol):
+    """What is asked of one instance: a command, or one item of a bulk command."""
+
+    @property
+    def command_id(self) -> str: ...
+    @property
+    def hash(self) -> str: ...  # of the command, all of it
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def command_type(self) -> CommandType: ...
+    @property
+    def aggregate_id(self) -> AggregateId: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+    @property
+    def expected_version(self) -> int | None: ...
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def correlation_id(self) -> str | None: ...
+    @property
+    def causation_id(self) -> str | None: ...
 
 
 class Instance(BaseModel):
@@ -91,23 +116,23 @@ def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
             return {}
 
 
-def decide(state: Instance, command: Command, *, occurred_at: str) -> Event | Rejection:
-    """Return the event that the command makes of this state, or why it makes none."""
-    refusal = _refusal(state, command)
-    return refusal or _event(state, command, occurred_at=occurred_at)
+def decide(state: Instance, change: Change, *, occurred_at: str) -> Event | Rejection:
+    """Return the event that the change makes of this state, or why it makes none."""
+    refusal = _refusal(state, change)
+    return refusal or _event(state, change, occurred_at=occurred_at)
 
 
-def _refusal(state: Instance, command: Command) -> Rejection | None:
+def _refusal(state: Instance, change: Change) -> Rejection | None:
     name = f"aggregate {state.aggregate_id}"
-    if command.expected_version is not None and command.expected_version != state.sequence_number:
+    if change.expected_version is not None and change.expected_version != state.sequence_number:
         return Rejection(
             code=RejectionCode.VERSION_CONFLICT,
-            message=f"{name}: expected version {command.expected_version}, found {state.sequence_number}; "
+            message=f"{name}: expected version {change.expected_version}, found {state.sequence_number}; "
             "read it again and decide anew",
-            details={"expected_version": command.expected_version, "found_version": state.sequence_number},
+            details={"expected_version": change.expected_version, "found_version": state.sequence_number},
         )
     found = {"found_version": state.sequence_number}
-    if command.command_type is CommandType.CREATE_INSTANCE:
+    if change.command_type is CommandType.CREATE_INSTANCE:
         if state.exists:
             message = f"{name}: exists at version {state.sequence_number}; use UPDATE_INSTANCE to change it"
             return Rejection(code=RejectionCode.INSTANCE_EXISTS, message=message, details=found)
@@ -118,8 +143,8 @@ def _refusal(state: Instance, command: Command) -> Rejection | None:
     if state.deleted:
         message = f"{name}: was deleted at version {state.sequence_number}; CREATE_INSTANCE makes it anew"
         return Rejection(code=RejectionCode.INSTANCE_DELETED, message=message, details=found)
-    if command.command_type is CommandType.UPDATE_INSTANCE:
-        return _oversize(merge_patch(state.data, command.payload), name)
+    if change.command_type is CommandType.UPDATE_INSTANCE:
+        return _oversize(merge_patch(state.data, change.payload), name)
     return None
 
 
@@ -140,11 +165,11 @@ EVENTS = {
 }
 
 
-def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
-    event_type, effect = EVENTS[command.command_type]
-    aggregate = command.aggregate_id
+def _event(state: Instance, change: Change, *, occurred_at: str) -> Event:
+    event_type, effect = EVENTS[change.command_type]
+    aggregate = change.aggregate_id
     return sealed_event(
-        event_id=derive_event_id(command.command_id, 0),
+        event_id=change.event_id,
         event_type=event_type,
         schema_version=SCHEMA_VERSIONS[event_type],
         sequence_number=state.sequence_number + 1,
@@ -152,14 +177,14 @@ def _event(state: Instance, command: Command, *, occurred_at: str) -> Event:
         db_name=aggregate.db_name,
         class_id=aggregate.class_id,
         instance_id=aggregate.instance_id,
-        command_id=command.command_id,
-        command_hash=command.hash,
-        data=command.payload,
+        command_id=change.command_id,
+        command_hash=change.hash,
+        data=change.payload,
         definition=None,
         effect=effect,
         occurred_at=occurred_at,
-        actor=command.actor,
-        correlation_id=command.correlation_id,
-        causation_id=command.causation_id,
+        actor=change.actor,
+        correlation_id=change.correlation_id,
+        causation_id=change.causation_id,
         previous_checksum=state.checksum,
     )

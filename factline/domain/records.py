@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
+from factline.domain.bulk.command import Bulk, is_bulk
+from factline.domain.bulk.records import BulkRecord
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.commands import Command
 from factline.domain.results import Rejection
@@ -57,9 +59,18 @@ def record_of(command: Command, *, number: int, occurred_at: str, end: int | Rej
     )
 
 
-def read_record(data: bytes, *, where: str) -> CommandRecord:
-    """Parse a stored record; raises LogDamaged."""
+#: What may stand under a command's ID: one ID is used by one command, on one instance or in bulk.
+AnyRecord = CommandRecord | BulkRecord
+
+
+def read_record(data: bytes, *, where: str) -> AnyRecord:
+    """Parse a command's stored record, of either kind; raises LogDamaged."""
     try:
-        return CommandRecord.model_validate(parse_json(data, where=where))
+        fields = parse_json(data, where=where)
+        if not isinstance(fields, dict) or not is_bulk(fields.get("command")):
+            return CommandRecord.model_validate(fields)
+        record = BulkRecord.model_validate(fields)
+        Bulk.model_validate(record.command)
+        return record
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not a command record: {error}; run a consistency check", where=where) from error

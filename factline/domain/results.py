@@ -46,3 +46,13 @@ class CommandResult(BaseModel):
     event_id: str | None = None
     consistency_token: str | None = None
     rejection: Rejection | None = None
+
+
+def reused_id(command_id: str, *, first_hash: str | None, found_hash: str) -> Rejection:
+    """Return why a command ID that was used before with other content is refused."""
+    message = (
+        f"command {command_id}: was used before with other content (hash {first_hash}, found {found_hash}); "
+        "give the new command an ID of its own"
+    )
+    details = {"expected_hash": first_hash, "found_hash": found_hash}
+    return Rejection(code=RejectionCode.COMMAND_ID_REUSED, message=message, details=details)

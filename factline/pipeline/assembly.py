@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from factline.pipeline.committing import Committer
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
+from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import Ports
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.gathering import GatheredDocuments
@@ -28,11 +30,15 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     """Build the command path on these ports."""
     cache = StateCache(aggregates_max=settings.cached_aggregates_max)
     reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
+    positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache)
+    queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     documents = GatheredDocuments(ports.documents)
     committer = Committer(
         ports=ports,
         publication=publication,
+        positions=positions,
+        queue=queue,
         reader=reader,
         cache=cache,
         snapshot_interval_events=settings.snapshot_interval_events,

@@ -6,23 +6,23 @@ speed. ``tests/model`` holds the executable model of these rules.
 """
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from factline.domain.commands import Command, CommandType
 from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
-from factline.domain.records import CommandRecord, record_of
+from factline.domain.records import AnyRecord, CommandRecord, record_of
 from factline.domain.results import CommandResult, Rejection, RejectionCode
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts, applied, rejected, reused
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
-from factline.ports import CommandStatus, Ports, Stage, StoredEvent, Turn
+from factline.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent
 
 #: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
 IN_TURN_EVENTS_MAX = 20
@@ -38,15 +38,6 @@ class Committed:
     published: bool = False
 
 
-@dataclass(frozen=True)
-class _Position:
-    """Where the next event goes. ``seen_as_head``: S3 itself said so during this attempt."""
-
-    state: Instance
-    published: int
-    seen_as_head: bool
-
-
 class Committer:
     """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
 
@@ -55,13 +46,15 @@ class Committer:
         *,
         ports: Ports,
         publication: Publication,
+        positions: Positions,
+        queue: TurnQueue,
         reader: LogReader,
         cache: StateCache,
         snapshot_interval_events: int,
     ) -> None:
         self._log = ports.event_log
         self._records = ports.records
-        self._receipts = Receipts(records=ports.records, log=ports.event_log)
+        self._receipts = Receipts(ports)
         self._snapshots = ports.snapshots
         self._names = ports.names
         self._turns = ports.turns
@@ -69,7 +62,8 @@ class Committer:
         self._publication = publication
         self._reader = reader
         self._cache = cache
-        self._queue = TurnQueue(ports.turns)
+        self._positions = positions
+        self._queue = queue
         self._snapshot_interval_events = snapshot_interval_events
 
     async def commit(self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True) -> Committed:
@@ -88,7 +82,7 @@ class Committer:
         return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
 
     async def _commit_in_turn(
-        self, command: Command, record: CommandRecord | None, *, occurred_at: str, trace: Trace, publish: bool
+        self, command: Command, record: AnyRecord | None, *, occurred_at: str, trace: Trace, publish: bool
     ) -> Committed:
         async with AsyncExitStack() as turn:
             position = await trace.step("allocate", self._allocate(command, turn), note=_position_note)
@@ -102,15 +96,16 @@ class Committer:
                 if stored.event.command_id == command.command_id:
                     return await self._finish(command, stored.event, position, trace=trace, publish=publish)
                 # Taken by another command's event: only now, and through a further record, to another slot.
-                position = await self._recovered(command.aggregate_id)
+                position = await self._positions.recovered(command.aggregate_id)
                 binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, position=position)
                 bound, position = await trace.step("record", binding, note=_record_note)
             return await self._refuse(command, refused, position)
 
-    async def _allocate(self, command: Command, turn: AsyncExitStack) -> _Position:
+    async def _allocate(self, command: Command, turn: AsyncExitStack) -> Position:
         """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
         granted = await turn.enter_async_context(self._queue.turn(command.aggregate_id, command.command_id))
-        return await self._position(command, granted)
+        creating = command.command_type is CommandType.CREATE_INSTANCE
+        return await self._positions.of(command.aggregate_id, granted, creating=creating)
 
     async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
         return await self._statuses.claim(
@@ -124,7 +119,7 @@ class Committer:
             )
         )
 
-    async def _result_of(self, command: Command, record: CommandRecord | None) -> CommandResult | None:
+    async def _result_of(self, command: Command, record: AnyRecord | None) -> CommandResult | None:
         """Return what the command came to already, as far as its last record and the slot it names tell."""
         if record is None:
             return None
@@ -143,56 +138,19 @@ class Committer:
         details = {"existing": "/".join(standing)}
         return rejected(command, Rejection(code=RejectionCode.INVALID_COMMAND, message=message, details=details))
 
-    async def _position(self, command: Command, turn: Turn) -> _Position:
-        """Turn what Redis proposes into a place whose predecessor this process has read or written (R1)."""
-        aggregate_id = command.aggregate_id
-        cached = self._cache.get(aggregate_id)
-        if not turn.known:
-            if command.command_type is CommandType.CREATE_INSTANCE and not cached:
-                # Most likely it is new: slot 1 has no predecessor to read, and the PUT itself finds out if it is taken.
-                return _Position(Instance(aggregate_id=str(aggregate_id)), 0, seen_as_head=False)
-            return await self._recovered(aggregate_id)
-        if cached and cached.sequence_number >= turn.head:
-            return _Position(cached, min(turn.published, cached.sequence_number), seen_as_head=False)
-        stored = await self._log.read(aggregate_id, turn.head)
-        if stored is None:
-            log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=turn.head)
-            return await self._recovered(aggregate_id)
-        if turn.state and turn.state.checksum == stored.event.checksum:
-            state = turn.state
-            self._cache.put(aggregate_id, state)
-        else:
-            state = await self._reader.at(aggregate_id, turn.head)
-        return _Position(state, min(turn.published, turn.head), seen_as_head=False)
-
-    async def _recovered(self, aggregate_id: AggregateId) -> _Position:
-        """Learn head and watermark from S3, and make Redis forget what it said of them."""
-        state, published = await self._reader.latest(aggregate_id)
-        await self._turns.forget(aggregate_id)
-        if state.sequence_number:
-            self._cache.put(aggregate_id, state)
-            await self._turns.settle(aggregate_id, "", state=state, published=published, release=False)
-        return _Position(state, published, seen_as_head=True)
-
     async def _bind(
-        self, command: Command, number: int, *, occurred_at: str, position: _Position
-    ) -> tuple[CommandRecord, _Position]:
-        """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2).
-
-        A rejection is recorded only on a state that S3 itself showed to be the head: Redis may be behind.
-        """
+        self, command: Command, number: int, *, occurred_at: str, position: Position
+    ) -> tuple[AnyRecord, Position]:
+        """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
         decision = decide(position.state, command, occurred_at=occurred_at)
-        if isinstance(decision, Rejection) and not position.seen_as_head:
-            if await self._log.read(command.aggregate_id, position.state.sequence_number + 1):
-                position = await self._recovered(command.aggregate_id)
-                decision = decide(position.state, command, occurred_at=occurred_at)
-            else:
-                position = replace(position, seen_as_head=True)
+        if isinstance(decision, Rejection):
+            position = await self._positions.proven(command.aggregate_id, position)
+            decision = decide(position.state, command, occurred_at=occurred_at)
         end = decision if isinstance(decision, Rejection) else decision.sequence_number
         record = await self._records.write(record_of(command, number=number, occurred_at=occurred_at, end=end))
         return record, position
 
-    async def _persist(self, command: Command, record: CommandRecord, position: _Position) -> StoredEvent:
+    async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
         """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
         slot = _slot(record)
         state = position.state
@@ -210,13 +168,13 @@ class Committer:
             )
         return await self._log.append(event, published_through=min(position.published, slot - 1))
 
-    async def _refuse(self, command: Command, refused: CommandResult, position: _Position) -> Committed:
+    async def _refuse(self, command: Command, refused: CommandResult, position: Position) -> Committed:
         known = position.state if position.seen_as_head and position.state.sequence_number else None
-        await self._turns.settle(command.aggregate_id, command.command_id, state=known, published=0, release=True)
+        await self._turns.settle([Settlement(command.aggregate_id, known, release=True)], command.command_id)
         return Committed(refused)
 
     async def _finish(
-        self, command: Command, event: Event, position: _Position, *, trace: Trace, publish: bool
+        self, command: Command, event: Event, position: Position, *, trace: Trace, publish: bool
     ) -> Committed:
         """Publish while Kafka answers, tell Redis what is known now, and give up the turn."""
         aggregate_id, slot = command.aggregate_id, event.sequence_number
@@ -230,13 +188,13 @@ class Committer:
             published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
-        await self._turns.settle(aggregate_id, command.command_id, state=state, published=published, release=True)
+        await self._turns.settle([Settlement(aggregate_id, state, published, release=True)], command.command_id)
         return Committed(applied(event), published=published >= slot)
 
     async def _publish(self, event: Event, *, watermark: int) -> int:
         """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
         try:
-            await self._publication.send(event.aggregate, event, watermark=watermark)
+            await self._publication.send(event.aggregate, [event], watermark=watermark)
         except StoreUnavailable as error:
             log.warning("published_later", aggregate_id=event.aggregate_id, reason=error.message)
             return watermark
@@ -249,13 +207,13 @@ class Committer:
             log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
 
 
-def _slot(record: CommandRecord) -> int:
-    if record.slot is None:
+def _slot(record: AnyRecord) -> int:
+    if not isinstance(record, CommandRecord) or record.slot is None:
         raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
     return record.slot
 
 
-def _refusal(command: Command, record: CommandRecord) -> CommandResult | None:
+def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
     """Return the rejection a record binds the command to, or the refusal of another command under the same ID."""
     if record.command_hash != command.hash:
         return reused(command, record.command_hash)
@@ -266,13 +224,15 @@ def _claim_note(standing: CommandStatus | None) -> str:
     return f"seen before: {standing.stage}" if standing else "first seen"
 
 
-def _position_note(position: _Position) -> str:
+def _position_note(position: Position) -> str:
     return f"slot {position.state.sequence_number + 1}"
 
 
-def _record_note(bound: tuple[CommandRecord, _Position]) -> str:
+def _record_note(bound: tuple[AnyRecord, Position]) -> str:
     record = bound[0]
-    return f"bound to slot {record.slot}" if record.slot else f"rejected: {record.rejection and record.rejection.code}"
+    if record.rejection:
+        return f"rejected: {record.rejection.code}"
+    return f"bound to slot {record.slot}" if isinstance(record, CommandRecord) else "taken by a bulk command"
 
 
 def _persist_note(stored: StoredEvent) -> str:

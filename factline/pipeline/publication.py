@@ -1,11 +1,11 @@
 """Publishing in order without a lock (design: rule R3)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.pipeline.log_reader import LogReader
-from factline.ports import EventPublisher, Turns
+from factline.ports import EventPublisher, Settlement, Turns
 
 BATCH_EVENTS_MAX = 100
 
@@ -22,16 +22,18 @@ class Publication:
     def answers(self) -> bool:
         return self._publisher.answers
 
-    async def send(self, aggregate_id: AggregateId, event: Event, *, watermark: int) -> None:
-        """Send everything above the watermark up to the event, which is at hand and need not be read."""
-        missing = range(watermark + 1, event.sequence_number)
-        async for batch in self._batches(aggregate_id, missing):
-            await self._publisher.publish(batch)
-        await self._publisher.publish([event])
+    async def send(self, aggregate_id: AggregateId, events: Sequence[Event], *, watermark: int) -> None:
+        """Send everything above the watermark up to the last of the events, which are at hand and need not be read."""
+        at_hand = {event.sequence_number: event for event in events if event.sequence_number > watermark}
+        for sequence_number in sorted(at_hand):
+            async for batch in self._batches(aggregate_id, range(watermark + 1, sequence_number)):
+                await self._publisher.publish(batch)
+            await self._publisher.publish([at_hand[sequence_number]])
+            watermark = sequence_number
 
     async def ensure(self, aggregate_id: AggregateId, sequence_number: int) -> str:
         """Publish up to the sequence number whatever is not published yet; returns what was done, in words."""
-        watermark = await self._turns.published(aggregate_id)
+        (watermark,) = await self._turns.published([aggregate_id])
         if watermark is None:
             _, watermark = await self._reader.latest(aggregate_id)
         if watermark >= sequence_number:
@@ -39,7 +41,7 @@ class Publication:
         wanted = range(watermark + 1, sequence_number + 1)
         async for batch in self._batches(aggregate_id, wanted):
             await self._publisher.publish(batch)
-            await self._turns.settle(aggregate_id, "", state=None, published=batch[-1].sequence_number, release=False)
+            await self._turns.settle([Settlement(aggregate_id, published=batch[-1].sequence_number)], "")
         return f"published {wanted.start} to {sequence_number}"
 
     async def _batches(self, aggregate_id: AggregateId, wanted: range) -> AsyncIterator[list[Event]]:

@@ -1,30 +1,41 @@
 """What a command came to, from its records and the slots they name: the answer that outlives every other memory."""
 
+import structlog
+from pydantic import ValidationError
+
+from factline.domain.bulk.records import BulkRecord
+from factline.domain.bulk.results import BulkResult, rejected_bulk, summary_key
 from factline.domain.commands import Command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
-from factline.domain.records import CommandRecord
-from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from factline.domain.records import AnyRecord
+from factline.domain.results import CommandResult, Outcome, Rejection, reused_id
 from factline.domain.tokens import make_token
-from factline.ports import CommandRecords, EventLog
+from factline.errors import LogDamaged
+from factline.ports import Ports
+
+log = structlog.get_logger(__name__)
 
 
 class Receipts:
     """Reads commands' ends back from the log; never writes."""
 
-    def __init__(self, *, records: CommandRecords, log: EventLog) -> None:
-        self._records = records
-        self._log = log
+    def __init__(self, ports: Ports) -> None:
+        self._records = ports.records
+        self._log = ports.event_log
+        self._objects = ports.large_objects
 
-    async def last_record(self, command_id: str) -> CommandRecord | None:
+    async def last_record(self, command_id: str) -> AnyRecord | None:
         """Return a command's last record, or None if no attempt came so far as to write one."""
-        last = None
+        last: AnyRecord | None = None
         while record := await self._records.read(command_id, last.number + 1 if last else 1):
             last = record
         return last
 
-    async def result(self, record: CommandRecord) -> CommandResult | None:
+    async def result(self, record: AnyRecord) -> BulkResult | CommandResult | None:
         """Return what the command came to as its last record tells, or None if it has not come to its end."""
+        if isinstance(record, BulkRecord):
+            return await self._bulk_result(record)
         if record.rejection is not None:
             return CommandResult(
                 command_id=record.command_id,
@@ -39,15 +50,25 @@ class Receipts:
             return None
         return applied(stored.event)
 
+    async def _bulk_result(self, record: BulkRecord) -> BulkResult | None:
+        """Return a bulk command's kept result; without one, the command finds it anew from its chunks' records."""
+        if record.rejection is not None:
+            return rejected_bulk(record.bulk, record.rejection)
+        key = summary_key(record.command_id)
+        size = await self._objects.size(key)
+        if size is None:
+            return None
+        try:
+            result = BulkResult.model_validate_json(await self._objects.read(key, range(size)))
+        except (ValidationError, LogDamaged) as error:
+            log.warning("summary_unreadable", key=key, reason=str(error))
+            return None
+        return result if result.command_hash == record.command_hash else None
+
 
 def reused(command: Command, first_hash: str | None) -> CommandResult:
     """Return the refusal of a command whose ID was used before with other content."""
-    message = (
-        f"command {command.command_id}: was used before with other content (hash {first_hash}, found {command.hash}); "
-        "give the new command an ID of its own"
-    )
-    details = {"expected_hash": first_hash, "found_hash": command.hash}
-    return rejected(command, Rejection(code=RejectionCode.COMMAND_ID_REUSED, message=message, details=details))
+    return rejected(command, reused_id(command.command_id, first_hash=first_hash, found_hash=command.hash))
 
 
 def rejected(command: Command, rejection: Rejection) -> CommandResult:

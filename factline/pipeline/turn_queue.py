@@ -9,7 +9,7 @@ import structlog
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
-from factline.ports import Turn, Turns
+from factline.ports import Settlement, Turn, Turns
 
 POLL_S = 0.005
 POLL_S_MAX = 0.1
@@ -37,13 +37,13 @@ class TurnQueue:
 
     async def _take(self, aggregate_id: AggregateId, holder: str) -> Turn:
         while True:
-            answer = await self._turns.take(aggregate_id, holder)
+            (answer,) = await self._turns.take([aggregate_id], holder)
             if isinstance(answer, Turn):
                 return answer
             await asyncio.sleep(min(POLL_S * answer.position, POLL_S_MAX))
 
     async def _give_up(self, aggregate_id: AggregateId, holder: str) -> None:
         try:
-            await self._turns.settle(aggregate_id, holder, state=None, published=0, release=True)
+            await self._turns.settle([Settlement(aggregate_id, release=True)], holder)
         except StoreUnavailable as error:  # the lease runs out by itself; what went wrong first is what counts
             log.warning("turn_not_given_up", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)

@@ -13,11 +13,13 @@ from factline.stores.kafka import KafkaFailures, KafkaPublisher
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import (
     S3Bucket,
+    S3ChunkRecords,
     S3ClassNames,
     S3CommandRecords,
     S3DeadLetters,
     S3EventLog,
     S3Inventory,
+    S3LargeObjects,
     S3Snapshots,
     S3SweepMarks,
     connect,
@@ -57,6 +59,8 @@ class Stores:
             records=S3CommandRecords(bucket),
             inventory=S3Inventory(bucket, event_log),
             marks=S3SweepMarks(bucket),
+            chunk_records=S3ChunkRecords(bucket),
+            large_objects=S3LargeObjects(bucket),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
             turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),

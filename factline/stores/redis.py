@@ -6,21 +6,22 @@ happens whole or not at all, and all keys of one aggregate share one hash tag, a
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from factline.domain.bulk.results import read_result
 from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.domain.results import CommandResult
 from factline.errors import LogDamaged, SettingsInvalid, StoreUnavailable
-from factline.ports import CommandStatus, Stage, Turn, Waiting
+from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
 from factline.settings import Settings
 from factline.stores.sealed_state import open_state, seal_state
 
@@ -28,10 +29,13 @@ CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 3
 CONNECTIONS_MAX = 64
 CACHED_STATE_BYTES_MAX = 64 * 1024
+BATCH_CALLS_MAX = 100  # of one round trip: each may carry a state
 PATIENCE_MS = 2_000  # one who has not asked for its turn for so long has left the queue
 
 _SCRIPTS = ("take_turn", "settle_turn", "claim_command", "advance_command", "complete_command")
 _log = structlog.get_logger()
+
+Call = TypeVar("Call")
 
 
 class RedisServer:
@@ -70,12 +74,29 @@ class RedisServer:
         """Run one of our scripts."""
         return await self._answer(script, keys, lambda: self._scripts[script](keys=keys, args=arguments))
 
+    async def run_each(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run one of our scripts for each pair of keys and arguments, many of them in one round trip.
+
+        Each call happens whole or not at all, but not all of them do; any one may have happened if this raises.
+        """
+
+        def queue(pipeline: Pipeline, call: tuple[Sequence[str], Sequence[Any]]) -> Any:
+            return self._scripts[script](keys=call[0], args=call[1], client=pipeline)
+
+        if len(calls) == 1:
+            return [await self.run(script, *calls[0])]
+        return await self._in_batches(script, calls, queue, keys_of=lambda call: call[0])
+
     async def ping(self) -> None:
         await self._answer("ping", (), self._client.ping)
 
-    async def field(self, key: str, name: str) -> bytes | None:
-        answer: bytes | None = await self._answer("hget", (key,), lambda: self._client.hget(key, name))
-        return answer
+    async def field_each(self, keys: Sequence[str], name: str) -> list[bytes | None]:
+        """Return one field of each of many hashes."""
+        if len(keys) == 1:
+            return [await self._answer("hget", keys, lambda: self._client.hget(keys[0], name))]
+        return await self._in_batches(
+            "hget", keys, lambda pipeline, key: pipeline.hget(key, name), keys_of=lambda key: (key,)
+        )
 
     async def fields(self, key: str) -> dict[bytes, bytes]:
         answer: dict[bytes, bytes] = await self._answer("hgetall", (key,), lambda: self._client.hgetall(key))
@@ -86,6 +107,29 @@ class RedisServer:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+    async def _in_batches(
+        self,
+        doing: str,
+        calls: Sequence[Call],
+        queue: Callable[[Pipeline, Call], Any],
+        *,
+        keys_of: Callable[[Call], Sequence[str]],
+    ) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, len(calls), BATCH_CALLS_MAX):
+            batch = calls[start : start + BATCH_CALLS_MAX]
+            found += await self._answer(doing, keys_of(batch[0]), partial(self._batch, batch, queue))
+            for call, answer in zip(batch, found[start:], strict=True):
+                if isinstance(answer, Exception):
+                    await self._answer(doing, keys_of(call), partial(_raise, answer))
+        return found
+
+    async def _batch(self, batch: Sequence[Call], queue: Callable[[Pipeline, Call], Any]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for call in batch:
+                await queue(pipeline, call)
+            return await pipeline.execute(raise_on_error=False)
 
     async def _answer(self, doing: str, keys: Sequence[str], call: Callable[[], Awaitable[Any]]) -> Any:
         """Return the answer; whatever is none becomes StoreUnavailable."""
@@ -100,6 +144,10 @@ class RedisServer:
             raise StoreUnavailable(self.store, at, error) from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(self.store, at, str(error) or type(error).__name__) from error
+
+
+async def _raise(error: Exception) -> None:
+    raise error
 
 
 async def open_redis(settings: Settings) -> RedisServer:
@@ -121,27 +169,36 @@ class RedisTurns:
         self._lease_ms = lease_ms
         self._patience_ms = patience_ms
 
-    async def take(self, aggregate_id: AggregateId, holder: str) -> Turn | Waiting:
-        arguments = (holder, self._lease_ms, self._patience_ms)
-        granted, *found = await self._server.run("take_turn", self._keys(aggregate_id), arguments)
-        return _turn(aggregate_id, *found) if granted else Waiting(position=found[0])
+    async def take(
+        self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
+    ) -> list[Turn | Waiting]:
+        arguments = (holder, self._lease_ms, self._patience_ms, int(queueing))
+        answers = await self._server.run_each("take_turn", [(self._keys(name), arguments) for name in aggregate_ids])
+        return [
+            _turn(aggregate_id, *found) if granted else Waiting(position=found[0])
+            for aggregate_id, (granted, *found) in zip(aggregate_ids, answers, strict=True)
+        ]
 
-    async def settle(
-        self, aggregate_id: AggregateId, holder: str, *, state: Instance | None, published: int, release: bool
-    ) -> None:
+    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+        calls = [(self._keys(one.aggregate_id), self._arguments(one, holder)) for one in settlements]
+        await self._server.run_each("settle_turn", calls)
+
+    def _arguments(self, settlement: Settlement, holder: str) -> tuple[Any, ...]:
+        state = settlement.state
         sealed = b"" if state is None else seal_state(state)
-        arguments = (
+        return (
             holder,
             "" if state is None else state.sequence_number,
             sealed if len(sealed) <= CACHED_STATE_BYTES_MAX else b"",
-            published,
-            int(release),
+            settlement.published,
+            int(settlement.release),
             self._server.memory_s,
         )
-        await self._server.run("settle_turn", self._keys(aggregate_id), arguments)
 
-    async def published(self, aggregate_id: AggregateId) -> int | None:
-        return _number(await self._server.field(self._key(aggregate_id, "head"), "published"), aggregate_id)
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
+        keys = [self._key(aggregate_id, "head") for aggregate_id in aggregate_ids]
+        answers = await self._server.field_each(keys, "published")
+        return [_number(*pair) for pair in zip(answers, aggregate_ids, strict=True)]
 
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._server.delete(self._key(aggregate_id, "head"))
@@ -248,5 +305,5 @@ def _read_status(command_id: str, fields: Mapping[str, str]) -> CommandStatus:
         aggregate_id=fields["aggregate_id"],
         stage=max(reached, key=list(Stage).index),
         history=history,
-        result=CommandResult.model_validate_json(fields["result"]) if "result" in fields else None,
+        result=read_result(fields["result"]) if "result" in fields else None,
     )

@@ -192,6 +192,8 @@ def _own_record(command_id: str, number: int, body: bytes | None, damage: str, w
     if (record.command_id, record.number) != (command_id, number):
         found = f"expected its own record, found {record.number} of {record.command_id}: an object was moved"
         raise Unsound(Code.RECORD_FORGED, where, found)
+    if not isinstance(record, CommandRecord):
+        raise Unsound(Code.RECORD_UNREADABLE, where, "expected the record of a command on one instance, found another")
     return record
 
 

@@ -1,14 +1,17 @@
-"""``CommandRecords``, ``Snapshots`` and ``ClassNames``: what else lies in S3."""
+"""``CommandRecords``, ``ChunkRecords``, ``Snapshots`` and ``ClassNames``: what else lies in S3."""
 
 import asyncio
 
 import pytest
 
+from factline.domain.bulk.plan import ChunkStart, Plan
+from factline.domain.bulk.records import Binding, BulkRecord, Closed, bulk_record, chunk_record
 from factline.domain.commands import Command
 from factline.domain.records import CommandRecord, record_of
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
 from factline.stores.sealed_state import seal_state
+from tests.bulks import bulk_create
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened
@@ -17,6 +20,11 @@ from tests.pipeline.world import NOON
 
 def _record(command: Command, number: int = 1, end: int | Rejection = 1) -> CommandRecord:
     return record_of(command, number=number, occurred_at=NOON, end=end)
+
+
+def _bulk_record(command_id: str) -> BulkRecord:
+    plan = Plan(items_count=1, size_bytes=3, chunks=(ChunkStart(first=0, offset=0, sha256="0" * 64),))
+    return bulk_record(bulk_create({}, command_id=command_id), occurred_at=NOON, end=plan)
 
 
 async def test_the_first_record_binds(opened: Opened):
@@ -36,7 +44,7 @@ async def test_of_many_at_once_all_hear_of_the_same(opened: Opened):
     command = create()
     slots = range(1, 13)
     told = await asyncio.gather(*(opened.ports.records.write(_record(command, end=slot)) for slot in slots))
-    assert len({record.slot for record in told}) == 1
+    assert len({record.canonical for record in told}) == 1
 
 
 @pytest.mark.parametrize("command_id", [".", "..", "a:b", "x" * 128, "A", "a"])
@@ -59,6 +67,36 @@ async def test_a_record_under_another_command_is_damage(opened: Opened):
     await opened.put_object("commands/c/000001.json", _record(create(command_id="d")).canonical)
     with pytest.raises(LogDamaged, match="1 of d"):
         await opened.ports.records.read("c", 1)
+
+
+async def test_one_id_is_used_by_one_command_of_whichever_kind(opened: Opened):
+    records = opened.ports.records
+    single, bulk = _record(create(command_id="c")), _bulk_record("c")
+    assert await records.write(bulk) == bulk
+    assert await records.write(single) == bulk
+    assert await records.read("c", 1) == bulk
+    assert await records.write(_record(create(command_id="d"))) == await records.write(_bulk_record("d"))
+
+
+async def test_the_first_record_of_a_chunk_binds(opened: Opened):
+    records, bulk = opened.ports.chunk_records, _bulk_record("c")
+    first = chunk_record(bulk, 1, 1, [Binding(index=0, aggregate_id=str(PLACE), slot=1)])
+    assert await records.read("c", 1, 1) is None
+    told = await asyncio.gather(*(records.write(chunk_record(bulk, 1, 1, Closed.CANCELLED)) for _ in range(3)))
+    assert await records.write(first) == told[0]
+    assert await records.read("c", 1, 1) == chunk_record(bulk, 1, 1, Closed.CANCELLED)
+    for chunk, number in ((2, 1), (1, 2)):
+        other = chunk_record(bulk, chunk, number, first.bindings)
+        assert await records.write(other) == other
+        assert await records.read("c", chunk, number) == other
+
+
+async def test_a_damaged_or_moved_record_of_a_chunk_is_named(opened: Opened):
+    records, moved = opened.ports.chunk_records, chunk_record(_bulk_record("c"), 2, 1, Closed.CANCELLED)
+    for body in (b"{}", moved.canonical):
+        await opened.put_object("commands/c/chunks/000001/000001.json", body)
+        with pytest.raises(LogDamaged, match="record 1 of chunk 1 of command c"):
+            await records.read("c", 1, 1)
 
 
 async def test_the_latest_snapshot_is_kept(opened: Opened):

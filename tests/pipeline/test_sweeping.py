@@ -11,7 +11,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import StoreUnavailable
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
-from factline.ports import Stage
+from factline.ports import Settlement, Stage
 from factline.stores.memory.workflows import MemoryWorkflows
 from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, delete, update
@@ -193,7 +193,7 @@ async def test_a_document_behind_is_written_and_one_ahead_is_damage(world: World
 
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
-    await world.process().ports.turns.settle(PLACE, "", state=None, published=7, release=False)
+    await world.process().ports.turns.settle([Settlement(PLACE, published=7)], "")
     assert (await sweep(world)).found >= 1
     await nothing_half_done(world)
 

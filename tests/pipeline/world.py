@@ -16,11 +16,13 @@ from factline.stores.memory.kafka import MemoryFailures, MemoryPublisher
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import (
     MemoryBucket,
+    MemoryChunkRecords,
     MemoryClassNames,
     MemoryCommandRecords,
     MemoryDeadLetters,
     MemoryEventLog,
     MemoryInventory,
+    MemoryLargeObjects,
     MemorySnapshots,
     MemorySweepMarks,
 )
@@ -50,6 +52,8 @@ class World:
             records=MemoryCommandRecords(self.bucket),
             inventory=MemoryInventory(self.bucket, event_log),
             marks=MemorySweepMarks(self.bucket),
+            chunk_records=MemoryChunkRecords(self.bucket),
+            large_objects=MemoryLargeObjects(self.bucket),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
             turns=MemoryTurns(self.redis, lease_ms=self.settings.turn_lease_ms),

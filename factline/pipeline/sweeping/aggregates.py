@@ -49,7 +49,7 @@ class AggregateSweep:
         if extent.missing is not None:
             raise _missing(extent)
         projected = versions[extent.aggregate_id]
-        published = await self._turns.published(extent.aggregate_id)
+        (published,) = await self._turns.published([extent.aggregate_id])
         if max(projected, published or 0) > extent.head:  # others have gone on since it was listed, or it is wrong
             published = await self._checked(extent, published, projected, terms)
         unpublished = not terms.are_settled(extent.written_at) if published is None else published < extent.head

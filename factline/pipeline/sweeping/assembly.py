@@ -25,7 +25,7 @@ def assemble_sweeps(
     commands = CommandSweep(
         committer=pipeline.committer,
         deliverer=pipeline.deliverer,
-        receipts=Receipts(records=ports.records, log=ports.event_log),
+        receipts=Receipts(ports),
         statuses=ports.statuses,
         running=running,
         after_step=after_step,

@@ -68,7 +68,7 @@ class CommandSweep:
         return seen + found + (Tally(closed=1) if ended else Tally(finished=1))
 
     async def _left_behind(self, command_id: str) -> CommandRecord | None:
-        """Return the last record of a command that is half done, or None.
+        """Return the last record of a command on one instance that is half done, or None.
 
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
         command that has ended, since its records tell the same.
@@ -77,7 +77,9 @@ class CommandSweep:
         if status is not None and status.result is not None:
             return None
         record = await self._receipts.last_record(command_id)
-        if record is None or (status is None and await self._receipts.result(record) is not None):
+        if not isinstance(record, CommandRecord) or (
+            status is None and await self._receipts.result(record) is not None
+        ):
             return None
         return record
 

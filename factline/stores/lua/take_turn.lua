@@ -3,6 +3,7 @@
 -- KEYS  1 turn: who holds it, with its lease as TTL   2 waiting: holder -> ticket   3 seen: holder -> last asked, ms
 --       4 head: what is known of the log
 -- ARGV  1 holder   2 lease_ms   3 patience_ms: one who has not asked for so long has left the queue
+--       4 '1' to stand in the queue
 -- gives {1, head, published, state} (each false if not known), or {0, how many come before us}
 
 local turn, waiting, seen, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -27,6 +28,9 @@ if current == holder or (not current and (not first or first == holder)) then
   return {1, known[1], known[2], known[3]}
 end
 
+if ARGV[4] ~= '1' then
+  return {0, redis.call('ZCARD', waiting) + (current and 1 or 0)}
+end
 if not redis.call('ZSCORE', waiting, holder) then
   -- a ticket above the last one, and no clock, so that a clock set back changes nobody's place
   local last = redis.call('ZRANGE', waiting, -1, -1, 'WITHSCORES')

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import StoreUnavailable
-from factline.ports import CommandStatus, Stage, Turn, Waiting
+from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
 from factline.stores.memory.pause import Pause, let_others
 from factline.stores.redis import CACHED_STATE_BYTES_MAX, PATIENCE_MS
 from factline.stores.sealed_state import seal_state
@@ -97,27 +97,33 @@ class MemoryTurns:
         self._lease_s = lease_ms / 1000
         self._patience_s = patience_ms / 1000
 
-    async def take(self, aggregate_id: AggregateId, holder: str) -> Turn | Waiting:
-        return await self._redis.run("take_turn", lambda: self._take(str(aggregate_id), holder))
+    async def take(
+        self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
+    ) -> list[Turn | Waiting]:
+        keys = [str(aggregate_id) for aggregate_id in aggregate_ids]
+        return await self._redis.run("take_turn", lambda: [self._take(key, holder, queueing=queueing) for key in keys])
 
-    async def settle(
-        self, aggregate_id: AggregateId, holder: str, *, state: Instance | None, published: int, release: bool
-    ) -> None:
+    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
         def effect() -> None:
-            self._raise(str(aggregate_id), state, published)
-            if release:
-                self._release(str(aggregate_id), holder)
+            for settlement in settlements:
+                key = str(settlement.aggregate_id)
+                self._raise(key, settlement.state, settlement.published)
+                if settlement.release:
+                    self._release(key, holder)
 
         await self._redis.run("settle_turn", effect)
 
-    async def published(self, aggregate_id: AggregateId) -> int | None:
-        known = await self._redis.run("hget", lambda: self._redis.known.get(str(aggregate_id)))
-        return None if known is None else known.published
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
+        def effect() -> list[int | None]:
+            found = [self._redis.known.get(str(aggregate_id)) for aggregate_id in aggregate_ids]
+            return [None if known is None else known.published for known in found]
+
+        return await self._redis.run("hget", effect)
 
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._redis.run("delete", lambda: self._redis.known.drop(str(aggregate_id)))
 
-    def _take(self, key: str, holder: str) -> Turn | Waiting:
+    def _take(self, key: str, holder: str, *, queueing: bool) -> Turn | Waiting:
         redis, now_s = self._redis, self._redis.clock()
         queue = {
             name: seen_s for name, seen_s in redis.queues.get(key, {}).items() if seen_s > now_s - self._patience_s
@@ -128,6 +134,8 @@ class MemoryTurns:
             redis.turns.put(key, holder, ttl_s=self._lease_s)
             queue.pop(holder, None)
             return _turn(redis.known.get(key))
+        if not queueing:
+            return Waiting(position=len(queue) + (current is not None))
         queue[holder] = now_s  # one who is there already keeps its place
         return Waiting(position=list(queue).index(holder) + (current is not None))
 

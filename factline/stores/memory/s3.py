@@ -2,17 +2,18 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 
 from factline.errors import StoreUnavailable
 from factline.stores.memory.pause import Pause, let_others
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, ListedObject, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
-from factline.stores.s3.command_records import S3CommandRecords
+from factline.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from factline.stores.s3.dead_letters import S3DeadLetters
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
+from factline.stores.s3.large_objects import checked
 from factline.stores.s3.snapshots import S3Snapshots
 from factline.stores.s3.sweep_marks import S3SweepMarks
 
@@ -110,6 +111,31 @@ class MemorySweepMarks(S3SweepMarks):
 
 class MemoryDeadLetters(S3DeadLetters):
     """Dead letters on a bucket in memory."""
+
+
+class MemoryChunkRecords(S3ChunkRecords):
+    """Records of chunks on a bucket in memory."""
+
+
+class MemoryLargeObjects:
+    """``LargeObjects`` in memory."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        self._bucket = bucket
+
+    async def size(self, key: str) -> int | None:
+        found = await self._bucket.get(key)
+        return None if found is None else len(found.body)
+
+    async def read(self, key: str, wanted: range) -> bytes:
+        if not wanted:
+            return b""
+        found = await self._bucket.get(key)
+        body = None if found is None else found.body[wanted.start : wanted.stop]
+        return checked(body, wanted, where=f"S3 in memory, {key}")
+
+    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        await self._bucket.put(key, b"".join([part async for part in parts]))
 
 
 class MemorySnapshots(S3Snapshots):

@@ -7,11 +7,12 @@ and read-backs.
 
 from factline.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
 from factline.stores.s3.class_names import S3ClassNames
-from factline.stores.s3.command_records import S3CommandRecords
+from factline.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from factline.stores.s3.connecting import connect
 from factline.stores.s3.dead_letters import S3DeadLetters
 from factline.stores.s3.event_log import S3EventLog
 from factline.stores.s3.inventory import S3Inventory
+from factline.stores.s3.large_objects import S3LargeObjects
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from factline.stores.s3.snapshots import S3Snapshots
 from factline.stores.s3.sweep_marks import S3SweepMarks
@@ -20,11 +21,13 @@ __all__ = [
     "Bucket",
     "ListedObject",
     "S3Bucket",
+    "S3ChunkRecords",
     "S3ClassNames",
     "S3CommandRecords",
     "S3DeadLetters",
     "S3EventLog",
     "S3Inventory",
+    "S3LargeObjects",
     "S3Snapshots",
     "S3SweepMarks",
     "StoredObject",

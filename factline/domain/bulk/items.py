@@ -1,0 +1,109 @@
+"""One item of a bulk command, and what it asks of its instance."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from factline.domain.bulk.command import Bulk
+from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.commands import CommandType, InstanceIdText, JsonObject, Version, check_fits, invalid
+from factline.domain.identifiers import AggregateId, derive_event_id, derive_instance_id
+from factline.domain.results import Rejection, RejectionCode
+from factline.domain.value import Value
+from factline.errors import InputInvalid
+
+#: A record holds the rejections of a whole chunk, so that each has to be short.
+MESSAGE_CHARACTERS_MAX = 500
+DETAILS_BYTES_MAX = 1_000
+
+
+class Item(Value):
+    """One line of the items; what its fields mean is what they mean in a command on one instance."""
+
+    model_config = ConfigDict(str_max_length=1024 * 1024)
+
+    instance_id: InstanceIdText | None = None
+    payload: JsonObject = Field(default_factory=dict)
+    expected_version: Version | None = None
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """What item ``index`` of a bulk command asks of its instance: a ``Change`` as any command is one."""
+
+    index: int
+    command_id: str
+    hash: str
+    event_id: str
+    command_type: CommandType
+    aggregate_id: AggregateId
+    payload: dict[str, Any]
+    expected_version: int | None
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+
+
+def parse_item(value: Any, *, index: int, command_type: CommandType) -> Item:
+    """Validate anything at all as item ``index``, a line of NDJSON (bytes) or its value; raises InputInvalid."""
+    where = f"item {index}"
+    if isinstance(value, bytes):
+        value = parse_json(value, where=where)
+    if not isinstance(value, dict):
+        raise InputInvalid(f"{where}: expected a JSON object, found {type(value).__name__}", errors=[])
+    try:
+        item = Item.model_validate(value)
+        check_fits(command_type, instance_id=item.instance_id, payload=item.payload)
+    except ValidationError as error:
+        raise invalid(where, error) from error
+    except ValueError as error:
+        raise InputInvalid(f"{where} is not valid: {error}", errors=[{"at": "", "problem": str(error)}]) from error
+    return item
+
+
+def change_of(bulk: Bulk, index: int, value: Any) -> ItemChange | Rejection:
+    """Return what the item asks for, or the rejection of one that is not valid."""
+    command_type = bulk.command_type.of_each
+    try:
+        item = parse_item(value, index=index, command_type=command_type)
+    except InputInvalid as error:
+        return shortened(
+            Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=dict(error.details))
+        )
+    instance_id = item.instance_id
+    if instance_id is None:
+        instance_id = derive_instance_id(f"{bulk.command_id}/{index}")
+    return ItemChange(
+        index=index,
+        command_id=bulk.command_id,
+        hash=bulk.hash,
+        event_id=derive_event_id(bulk.command_id, index),
+        command_type=command_type,
+        aggregate_id=AggregateId.of(bulk.db_name, bulk.class_id, instance_id),
+        payload=item.payload,
+        expected_version=item.expected_version,
+        actor=bulk.actor,
+        correlation_id=bulk.correlation_id,
+        causation_id=bulk.causation_id,
+    )
+
+
+def shortened(rejection: Rejection) -> Rejection:
+    """Return the rejection as it fits into a record beside hundreds of others: details that are too long are left out.
+
+    What could not be kept is said in the details: ``{"left_out": names}``.
+    """
+    message = rejection.message
+    if len(message) > MESSAGE_CHARACTERS_MAX:
+        message = message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+    details: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, value in rejection.details.items():
+        if len(canonical_bytes({**details, name: value})) <= DETAILS_BYTES_MAX:
+            details[name] = value
+        else:
+            left_out.append(name)
+    if left_out:
+        details["left_out"] = left_out
+    return Rejection(code=rejection.code, message=message, details=details)
