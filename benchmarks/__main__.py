@@ -17,6 +17,7 @@ from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
 from benchmarks.floor import FloorOfSteps
 from benchmarks.load import measure
 from benchmarks.on_dbos import OnDbos
+from benchmarks.raw_store import Batch, boto3_put, conditional_put, timed, write_all
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
 from factline import connection
@@ -28,6 +29,8 @@ from stack.terminal import terminal_reporter
 
 CONCURRENCIES = (1, 32)
 STREAM_LENGTHS = (10, 1_000, 10_000)
+BATCH_EVENTS = 5_000
+BATCH_WARM_UP_EVENTS = 100
 WARM_UP_S = 1.0
 
 
@@ -70,8 +73,12 @@ def _measure(stack: Stack, seconds: float, rounds: int) -> None:
     for length in STREAM_LENGTHS:
         reporter.note(f"a stream of {length:,} events")
         streams += asyncio.run(measure_stream(settings, length))
+    batches: list[Batch] = []
+    for turn in range(rounds):
+        reporter.note(f"round {turn + 1} of {rounds}: {BATCH_EVENTS:,} events at once")
+        batches += asyncio.run(_batches(settings, turn))
     width = None if sys.stdout.isatty() else 130
-    print_report(Console(width=width), blocks, costs, streams)
+    print_report(Console(width=width), blocks, costs, streams, batches)
 
 
 async def _prepare(settings: Settings) -> None:
@@ -86,6 +93,17 @@ async def _turn(
     async with opening(settings) as contender:
         await measure(contender.ask, concurrency=4, seconds=WARM_UP_S)
         return [await _block(stack, name, contender, turn, concurrency, seconds) for concurrency in CONCURRENCIES]
+
+
+async def _batches(settings: Settings, turn: int) -> list[Batch]:
+    """Give what writes many events its turn, with as many requests at a time as the command path has connections."""
+    batches = []
+    for name, opening in (("conditional PUT", conditional_put), ("boto3's put_object", boto3_put)):
+        async with opening(settings) as put:
+            await write_all(put, events=BATCH_WARM_UP_EVENTS, concurrency=settings.s3_connections_max)
+            writing = write_all(put, events=BATCH_EVENTS, concurrency=settings.s3_connections_max)
+            batches.append(await timed(name, turn, BATCH_EVENTS, writing))
+    return batches
 
 
 async def _cost(settings: Settings, name: str, opening: Opening) -> Cost:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from benchmarks.costs import Block, Cost
 from benchmarks.load import Measurement
+from benchmarks.raw_store import Batch
 from benchmarks.streams import StreamCost
 
 PAIRS = (
@@ -27,7 +28,9 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def print_report(console: Console, blocks: list[Block], costs: list[Cost], streams: list[StreamCost]) -> None:
+def print_report(
+    console: Console, blocks: list[Block], costs: list[Cost], streams: list[StreamCost], batches: list[Batch]
+) -> None:
     """Print everything, medians over the rounds."""
     concurrencies = sorted({block.load.concurrency for block in blocks})
     for table in (
@@ -36,6 +39,7 @@ def print_report(console: Console, blocks: list[Block], costs: list[Cost], strea
         _cpu(blocks, max(concurrencies)),
         _costs(costs),
         _streams(streams),
+        _batches(batches),
     ):
         console.print(table)
         console.print()
@@ -102,6 +106,20 @@ def _streams(streams: list[StreamCost]) -> Table:
         ratio = cost.p50_ms / shortest[cost.knowing]
         row = (f"{cost.length:,}", cost.knowing, f"{cost.p50_ms:.1f}", f"{ratio:.2f}", _words(cost.requests.items()))
         table.add_row(*row)
+    return table
+
+
+def _batches(batches: list[Batch]) -> Table:
+    """Show each contender beside the first one, which is what S3 takes."""
+    table = _table(f"{batches[0].events:,} events at once", "")
+    for column in ("events/s", f"to {batches[0].contender}", "CPU ms of this process per event"):
+        table.add_column(column, justify="right")
+    rates = {(batch.contender, batch.turn): batch.rate for batch in batches}
+    for name in dict.fromkeys(batch.contender for batch in batches):
+        own = [batch for batch in batches if batch.contender == name]
+        ratio = statistics.median(batch.rate / rates[batches[0].contender, batch.turn] for batch in own)
+        cpu_ms = statistics.median(batch.cpu_s * 1000 / batch.events for batch in own)
+        table.add_row(name, f"{statistics.median(batch.rate for batch in own):,.0f}", f"{ratio:.2f}", f"{cpu_ms:.2f}")
     return table
 
 
