@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote
 
@@ -17,46 +16,16 @@ from rich.rule import Rule
 from rich.text import Text
 
 from factline.cli import show
-from factline.cli.exits import Exit, errors
+from factline.cli.demo_data import COUNTRY, DB_NAME, SHOWN, country_command, country_commands
+from factline.cli.exits import Exit
+from factline.cli.own_worker import running_worker
 from factline.cli.running import Answer, submit_all, submit_with_progress
 from factline.client import Command, CommandType, Factline
 from factline.domain.canonical import parse_json
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, StoreUnavailable
 from factline.settings import Settings
 from factline.stores.kafka import Message, read_messages
 from factline.stores.opening import Stores
-
-DB_NAME, CLASS_ID = "iso3166", "Country"
-SHOWN = "BO"  # one that is created and updated
-DELETED = "AQ"  # nobody lives there who could object
-WORKER_READY_TIMEOUT_S = 60.0
-WORKER_STOP_TIMEOUT_S = 40.0
-
-
-def country_commands() -> list[Command]:
-    """Return the demo's commands: a CREATE for each country, an UPDATE where it has a common name, one DELETE.
-
-    Their IDs are always the same, so that a second run consists of duplicates only. Raises InputInvalid where
-    pycountry is not installed.
-    """
-    try:
-        import pycountry  # an extra of the demo only
-    except ImportError as error:
-        raise InputInvalid('the demo needs pycountry: pip install "factline[demo]"') from error
-    countries = sorted(pycountry.countries, key=lambda country: country.alpha_2)
-    created = [
-        _command(
-            CommandType.CREATE_INSTANCE, country.alpha_2, _fields(country, "name", "alpha_2", "alpha_3", "numeric")
-        )
-        for country in countries
-    ]
-    updated = [
-        _command(CommandType.UPDATE_INSTANCE, country.alpha_2, _fields(country, "common_name", "official_name", "flag"))
-        for country in countries
-        if hasattr(country, "common_name")
-    ]
-    return [*created, *updated, _command(CommandType.DELETE_INSTANCE, DELETED, {})]
 
 
 async def run_demo(*, concurrency: int, own_worker: bool, as_json: bool) -> Exit:
@@ -87,65 +56,14 @@ async def run_demo(*, concurrency: int, own_worker: bool, as_json: bool) -> Exit
         return Exit.FINE if all(answer.applied for answer in answers) and events == expected else Exit.FINDINGS
 
 
-@asynccontextmanager
-async def running_worker() -> AsyncIterator[None]:
-    """Run a worker process for the length of the block; raises StoreUnavailable with its own words if it ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "worker", stderr=asyncio.subprocess.PIPE, start_new_session=True
-    )
-    assert process.stderr is not None
-    lines: list[str] = []
-    try:
-        async with asyncio.timeout(WORKER_READY_TIMEOUT_S):
-            while line := await process.stderr.readline():
-                lines.append(line.decode(errors="replace").rstrip())
-                if "worker_ready" in lines[-1]:
-                    break
-            else:
-                raise StoreUnavailable(
-                    "the worker", "starting", "\n".join(lines[-5:]) or f"exit {await process.wait()}"
-                )
-        reading = asyncio.create_task(_drain(process.stderr))
-        try:
-            yield
-        finally:
-            reading.cancel()
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.communicate(), WORKER_STOP_TIMEOUT_S)
-
-
-async def _drain(stream: asyncio.StreamReader) -> None:
-    """Pass on what the worker warns of."""
-    while line := await stream.readline():
-        errors.print(Text(line.decode(errors="replace").rstrip(), style="dim"))
-
-
-def _command(command_type: CommandType, code: str, payload: dict[str, Any]) -> Command:
-    return Command(
-        command_id=f"iso3166-{command_type.removesuffix('_INSTANCE').lower()}-{code}",
-        command_type=command_type,
-        db_name=DB_NAME,
-        class_id=CLASS_ID,
-        instance_id=code,
-        payload=payload,
-        actor="demo",
-    )
-
-
-def _fields(country: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(country, name) for name in names if hasattr(country, name)}
-
-
 def _refused_commands() -> list[Command]:
-    again = _command(CommandType.CREATE_INSTANCE, SHOWN, {"name": "Another"})
+    again = country_command(CommandType.CREATE_INSTANCE, SHOWN, {"name": "Another"})
     return [again.model_copy(update={"command_id": f"iso3166-create-{SHOWN}-again"}), again]
 
 
 async def _count_events(stores: Stores) -> int:
     """Count the events of the demo's class as they lie in S3."""
-    prefix, after, count, more = f"events/{DB_NAME}/{CLASS_ID}/", "", 0, True
+    prefix, after, count, more = f"events/{DB_NAME}/{COUNTRY}/", "", 0, True
     while more:
         listed, more = await stores.bucket.list_after(prefix, after)
         count += len(listed)
@@ -172,7 +90,7 @@ def _print_answers(
 
 
 async def _print_traces(factline: Factline, stores: Stores, settings: Settings) -> None:
-    aggregate_id = AggregateId.of(DB_NAME, CLASS_ID, SHOWN)
+    aggregate_id = AggregateId.of(DB_NAME, COUNTRY, SHOWN)
     command_id = f"iso3166-update-{SHOWN}"
     status, document, messages = await asyncio.gather(
         factline.status(command_id), factline.get(aggregate_id), read_messages(settings, aggregate_id)
@@ -215,7 +133,7 @@ def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
         ]
     shell = _shell_prefix()
     rows += [
-        ("its history", f"{shell}factline history {DB_NAME}/{CLASS_ID}/{SHOWN}"),
+        ("its history", f"{shell}factline history {DB_NAME}/{COUNTRY}/{SHOWN}"),
         *([] if worker_stays else [("a worker", f"{shell}factline worker")]),
         ("a command of yours", f'{shell}factline submit create shop/Product/p1 -p \'{{"name": "Lamp"}}\''),
         ("again", "make demo"),
