@@ -1,0 +1,353 @@
+"""Every kind of fault, named once: how it is drawn, done and undone.
+
+A kind is an async context manager over an installation: entering does the fault, leaving undoes it. What it yields,
+a note of what was done, stands in the history. What it is done with (which worker, which link …) was drawn before the
+run, from the seed, so that the same seed does the same.
+"""
+
+import asyncio
+import random
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from elasticsearch import AsyncElasticsearch
+from redis.asyncio import Redis
+
+from tests.chaos import clocks, disks, forgeries, tampering
+from tests.chaos.installation import SERVERS, Installation
+from tests.chaos.proxies import Toxic
+
+STEPS = ("claim", "allocate", "record", "persist", "publish", "project", "complete")
+GUEST_PATIENCE_S = 20.0
+
+Draws = Mapping[str, Any]
+Note = dict[str, Any]
+Fault = Callable[[Installation, Draws], AbstractAsyncContextManager[Note]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault.
+
+    ``part``: what it is done to; ``hold_s``: for how long, from and to; ``weight``: how often, against the others;
+    ``choices``: what is drawn for it, by name; ``needs``: what the machine must offer.
+    """
+
+    fault: Fault
+    part: str
+    hold_s: tuple[float, float]
+    weight: int
+    choices: Mapping[str, tuple[Any, ...]]
+    needs: str = ""
+
+    def draw(self, rng: random.Random) -> Draws:
+        return {name: rng.choice(options) for name, options in self.choices.items()}
+
+
+KINDS: dict[str, Kind] = {}
+OFTEN, SELDOM = 5, 2
+
+
+def kind(
+    part: str,
+    hold_s: tuple[float, float] = (1.5, 4.0),
+    weight: int = OFTEN,
+    needs: str = "",
+    **choices: tuple[Any, ...],
+) -> Callable[[Callable[[Installation, Draws], AsyncIterator[Note]]], Fault]:
+    """Enter a function into the table of kinds, under its own name."""
+
+    def enter(function: Callable[[Installation, Draws], AsyncIterator[Note]]) -> Fault:
+        fault = asynccontextmanager(function)
+        KINDS[function.__name__] = Kind(fault, part, hold_s, weight, choices, needs)
+        return fault
+
+    return enter
+
+
+# Workers
+
+
+@kind("worker", (0.5, 1.5), worker=(0, 1))
+async def worker_killed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """SIGKILL; the supervisor starts it again at once."""
+    await ground.supervisor.workers[draws["worker"]].kill()
+    yield {}
+
+
+@kind("worker", (7.0, 12.0), worker=(0, 1))
+async def worker_frozen(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """SIGSTOP beyond the activities' time-outs: others do its work, and then it wakes up as a zombie."""
+    worker = ground.supervisor.workers[draws["worker"]]
+    paused = worker.pause()
+    yield {"paused": paused}
+    worker.resume()
+
+
+@kind("worker", (0.0, 0.5), SELDOM, worker=(0, 1))
+async def worker_restarted(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """SIGTERM, as for a new release: it drains; the supervisor starts it again."""
+    await ground.supervisor.workers[draws["worker"]].stop()
+    yield {}
+
+
+@kind("worker", (0.0, 0.0), step=STEPS, nth=(1, 2, 3, 5, 8))
+async def worker_crash_point(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """One worker more, which ends itself after the N-th time of a step."""
+    point = f"{draws['step']}:{draws['nth']}"
+    async with ground.supervisor.guest(FACTLINE_CRASH_AFTER=point) as guest:
+        yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
+
+
+@kind("worker", (3.0, 6.0), needs="libfaketime", jump=("+3600", "-3600"))
+async def worker_clock_jumped(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """One worker more, whose clock jumps by an hour while it works, and jumps back."""
+    clock = ground.forgery.with_name("clock")
+    clock.write_text("+0")
+    async with ground.supervisor.guest(**clocks.variables(clock)) as guest:
+        await guest.ready()
+        clock.write_text(draws["jump"])
+        yield {}
+        clock.write_text("+0")
+        await guest.stop()
+
+
+# Redis
+
+
+@asynccontextmanager
+async def _redis(ground: Installation) -> AsyncIterator[Redis]:
+    async with Redis.from_url(ground.direct.redis_url) as redis:
+        yield redis
+
+
+@kind("redis")
+async def redis_flushed(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    async with _redis(ground) as redis:
+        keys = await redis.dbsize()
+        await redis.flushall()
+    yield {"keys": keys}
+
+
+@kind("redis", (2.0, 4.0), SELDOM)
+async def redis_rolled_back(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    """An older append-only file is restored after a crash."""
+    server, folder = ground.server("redis"), ground.data("redis") / "appendonlydir"
+    old = folder.with_name("older")
+    await asyncio.to_thread(shutil.copytree, folder, old)
+    yield {}
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(shutil.rmtree, folder)
+    old.rename(folder)
+    await asyncio.to_thread(server.start)
+
+
+@kind("redis", how=("readonly", "oom"))
+async def redis_refused_writes(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """READONLY, as after a failover; or OOM, since ours must never evict."""
+    async with _redis(ground) as redis:
+        if draws["how"] == "readonly":
+            await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+        else:
+            await redis.config_set("maxmemory", "1")
+        yield {}
+        await redis.execute_command("REPLICAOF", "NO", "ONE")
+        await redis.config_set("maxmemory", "0")
+
+
+@kind("redis", (0.5, 1.0), SELDOM)
+async def redis_overwritten(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    """Somebody writes plain strings over our keys: the wrong type for every script."""
+    async with _redis(ground) as redis:
+        keys = [key async for key in redis.scan_iter("factline:*", count=1000)]
+        for key in keys:
+            await redis.set(key, "?")
+    yield {"keys": len(keys)}
+
+
+# S3
+
+
+def _forging(*names: str) -> Callable[[Installation, Draws], AsyncIterator[Note]]:
+    """Return a fault that forges S3's answers; the note says how many were forged."""
+
+    async def forge(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+        made = forgeries.made_path(ground.forgery)
+        before = _lines(made)
+        forgeries_in_force = forgeries.Order(names, draws["share"])
+        scratch = ground.forgery.with_suffix(".new")
+        scratch.write_text(forgeries_in_force.to_json())
+        scratch.replace(ground.forgery)
+        note: Note = {}
+        yield note
+        ground.forgery.unlink(missing_ok=True)
+        note["forged"] = _lines(made) - before
+
+    return forge
+
+
+def _lines(path: Any) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+for _name, _names in {
+    "s3_put_errors": ("put_500", "put_503", "get_500"),
+    "s3_put_conflicts": ("put_409", "put_412"),
+    "s3_put_lost_answers": ("put_lost", "put_412_own"),
+    "s3_put_bogus_successes": ("put_no_etag", "put_bogus"),
+    "s3_get_damaged": ("get_truncated", "get_bit_flipped"),
+}.items():
+    _forge = _forging(*_names)
+    _forge.__name__ = _name
+    kind("s3", share=(0.2, 0.5, 0.8))(_forge)
+
+
+@kind("s3", (0.5, 1.0), SELDOM, how=("overwrite", "delete"), which=tuple(range(8)))
+async def s3_tampered_with(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """Somebody overwrites or deletes an event: denied, or noticed and restored from its versions."""
+    async with tampering.tampered(ground.settings, how=draws["how"], which=draws["which"]) as note:
+        yield note
+
+
+# Kafka and Elasticsearch
+
+
+@kind("kafka", (0.5, 2.0), SELDOM)
+async def kafka_topic_dropped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    """The topic is deleted with all that is in it; whoever publishes next makes it anew."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=ground.direct.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([ground.settings.instance_topic])
+    finally:
+        await admin.close()
+    yield {"topic": ground.settings.instance_topic}
+
+
+@asynccontextmanager
+async def _elasticsearch(ground: Installation) -> AsyncIterator[AsyncElasticsearch]:
+    client = AsyncElasticsearch(ground.direct.elasticsearch_url, request_timeout=20)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@kind("elasticsearch", (0.5, 2.0))
+async def elasticsearch_index_deleted(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    async with _elasticsearch(ground) as client:
+        found = sorted(await client.indices.get(index="instances.*"))
+        if found:
+            await client.indices.delete(index=found)
+    yield {"indices": found}
+
+
+@kind("elasticsearch", weight=SELDOM)
+async def elasticsearch_refused_writes(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    """A write block, as Elasticsearch sets it itself when a disk is nearly full."""
+    async with _elasticsearch(ground) as client:
+        await client.indices.put_settings(index="instances.*", settings={"index.blocks.write": True})
+        yield {}
+        await client.indices.put_settings(index="instances.*", settings={"index.blocks.write": None})
+
+
+# Temporal
+
+
+@kind("temporal", (0.0, 1.0), SELDOM)
+async def temporal_wiped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+    """All of Temporal's histories are lost: no workflow is known any more, running or closed."""
+    server = ground.server("temporal")
+    await asyncio.to_thread(server.kill)
+    for path in ground.data("temporal").glob("temporal.db*"):
+        path.unlink()
+    yield {}
+    await asyncio.to_thread(server.start)
+
+
+# Every server alike
+
+
+def _killed(name: str) -> Callable[[Installation, Draws], AsyncIterator[Note]]:
+    async def killed(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+        await asyncio.to_thread(ground.server(name).kill)
+        yield {}
+        await asyncio.to_thread(ground.server(name).start)
+
+    killed.__name__ = f"{name}_killed"
+    return killed
+
+
+def _frozen(name: str) -> Callable[[Installation, Draws], AsyncIterator[Note]]:
+    async def frozen(ground: Installation, _: Draws) -> AsyncIterator[Note]:
+        ground.server(name).pause()
+        yield {}
+        ground.server(name).resume()
+
+    frozen.__name__ = f"{name}_frozen"
+    return frozen
+
+
+for _name in SERVERS:
+    kind(_name, weight=SELDOM if _name == "elasticsearch" else OFTEN)(_killed(_name))
+    kind(_name, (3.0, 7.0), weight=SELDOM if _name == "s3" else OFTEN)(_frozen(_name))
+
+
+@kind("disk", (2.0, 4.0), SELDOM, "tmpfs", server=SERVERS)
+async def disk_full(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """A server's disk is filled to the last byte; one that dies of it is started again once there is room."""
+    server = ground.server(draws["server"])
+    filled = await asyncio.to_thread(disks.fill, ground.data(server.name))
+    note: Note = {"bytes": filled}
+    yield note
+    await asyncio.to_thread(disks.free, ground.data(server.name))
+    note["died"] = not server.is_running()
+    await asyncio.to_thread(server.start)
+
+
+# The network, per link
+
+_LINKS = {"link": SERVERS}
+_ENDS = ("upstream", "downstream")
+
+
+@kind("network", **_LINKS, ms=(100, 400, 1500))
+async def network_latency(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    toxic = Toxic("latency", "downstream", {"latency": draws["ms"], "jitter": draws["ms"] // 2})
+    async with _spoilt(ground, draws["link"], toxic):
+        yield {}
+
+
+@kind("network", **_LINKS, end=_ENDS, after_ms=(0, 50))
+async def network_reset(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """Connections are reset: upstream before the server hears of it, downstream after it did."""
+    toxic = Toxic("reset_peer", draws["end"], {"timeout": draws["after_ms"]}, 0.5)
+    async with _spoilt(ground, draws["link"], toxic):
+        yield {}
+
+
+@kind("network", (3.0, 6.0), **_LINKS, end=_ENDS)
+async def network_black_hole(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """Nothing comes through in one direction, and nothing is closed."""
+    async with _spoilt(ground, draws["link"], Toxic("timeout", draws["end"], {"timeout": 0})):
+        yield {}
+
+
+@kind("network", **_LINKS, bytes=(0, 50, 500))
+async def network_lost_answers(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """Requests are served, and their answers cut off."""
+    async with _spoilt(ground, draws["link"], Toxic("limit_data", "downstream", {"bytes": draws["bytes"]})):
+        yield {}
+
+
+@asynccontextmanager
+async def _spoilt(ground: Installation, link: str, toxic: Toxic) -> AsyncIterator[None]:
+    await asyncio.to_thread(ground.proxies.spoil, link, toxic)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(ground.proxies.mend)

@@ -1,0 +1,145 @@
+"""One installation of a run's own: real servers, a proxy before each, workers, and clients on the same proxies."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from factline.settings import Settings
+from stack import Server, Stack, ports
+from tests.chaos import disks
+from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
+from tests.chaos.proxies import Proxies
+from tests.chaos.workers import Supervisor
+
+SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
+"""Those with a proxy before them."""
+
+WORKERS = 2
+DISK_MIB = 384
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What a fault can be done to. ``settings`` and ``variables`` lead through the proxies, ``direct`` past them."""
+
+    stack: Stack
+    proxies: Proxies
+    supervisor: Supervisor
+    variables: Mapping[str, str]
+    settings: Settings
+    direct: Settings
+    forgery: Path
+    has_disks: bool
+
+    def server(self, name: str) -> Server:
+        return self.stack.server(name)
+
+    def data(self, name: str) -> Path:
+        """Return the folder of a server's data."""
+        return self.stack.data / name / "data"
+
+    async def heal(self) -> None:
+        """Undo whatever a fault may have left: links, forgeries, frozen and dead servers, full disks."""
+        self.forgery.unlink(missing_ok=True)
+        self.proxies.mend()
+        for name in SERVERS:
+            if self.has_disks:
+                disks.free(self.data(name))
+            server = self.server(name)
+            if server.is_running():
+                server.resume()
+        for worker in self.supervisor.workers:
+            worker.resume()
+        await asyncio.gather(*(asyncio.to_thread(self.server(name).start) for name in SERVERS))
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Installation]:
+    """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers."""
+    with ExitStack() as cleanup:
+        reserved = {name: cleanup.enter_context(ports.reserve_free()) for name in SERVERS}
+        listen = {name: f"{ports.HOST}:{held.getsockname()[1]}" for name, held in reserved.items()}
+        stack = cleanup.enter_context(Stack.scratch(advertised={"kafka": listen["kafka"]}))
+        has_disks = disks.offered()
+        if has_disks:
+            for name in SERVERS:
+                disks.mount(stack.data / name / "data", size_mib=DISK_MIB)
+                cleanup.callback(disks.unmount, stack.data / name / "data")
+        await asyncio.to_thread(stack.up, [*SERVERS, "toxiproxy"])
+        cleanup.callback(_keep_logs, stack, folder)
+        proxies = Proxies(stack.server("toxiproxy").address)
+        for name in SERVERS:
+            proxies.put_before(name, listen=listen[name], upstream=_host_and_port(stack.server(name)))
+        direct = stack.environment()
+        variables = direct | _through(listen, direct)
+        forgery = folder / "forgery.json"
+        supervisor = Supervisor(
+            WORKERS,
+            folder=stack.data / "beside",
+            logs=folder,
+            variables={**_inherited(), **variables, FORGERY_VARIABLE: str(forgery)},
+        )
+        with _environment(variables):
+            async with supervisor.running():
+                settings, past = (_settings(given) for given in (variables, direct))
+                yield Installation(stack, proxies, supervisor, variables, settings, past, forgery, has_disks)
+
+
+def _host_and_port(server: Server) -> str:
+    return server.address.rpartition("//")[2].partition("/")[0]
+
+
+def _through(listen: Mapping[str, str], direct: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that lead to the proxies."""
+    return {
+        "TEMPORAL_ADDRESS": listen["temporal"],
+        "FACTLINE_REDIS_URL": f"redis://{listen['redis']}/0",
+        "FACTLINE_KAFKA_BOOTSTRAP_SERVERS": listen["kafka"],
+        "FACTLINE_ELASTICSEARCH_URL": f"http://{listen['elasticsearch']}",
+        "FACTLINE_S3_ENDPOINT_URL": f"http://{listen['s3']}",
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """Return what a worker needs of this process's environment; nothing that leads to servers of others."""
+    foreign = ("FACTLINE_", "TEMPORAL_", "AWS_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+def _settings(variables: Mapping[str, str]) -> Settings:
+    known = {name: f"FACTLINE_{name.upper()}" for name in Settings.model_fields}
+    given = {name: variables[variable] for name, variable in known.items() if variable in variables}
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]):
+    """Let Temporal's and AWS' own chains find the installation from within this process."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("FACTLINE_", "TEMPORAL_", "AWS_")) and name not in ("FACTLINE_CACHE_DIR", disks.VARIABLE):
+            del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _keep_logs(stack: Stack, folder: Path) -> None:
+    for server in stack.servers:
+        for name in ("log", "log.previous"):
+            path = server.folder / name
+            if path.exists():
+                (folder / f"{server.name}.{name}").write_bytes(path.read_bytes())
+
+
+def say(text: str) -> None:
+    """Tell whoever looks on."""
+    print(text, file=sys.stderr, flush=True)

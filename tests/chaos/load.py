@@ -1,0 +1,242 @@
+"""The clients: each does what was drawn for it, one call after the other, and writes down what it asked and heard."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio.service import RPCError
+
+from factline.client import Factline
+from factline.domain.commands import Command, CommandType
+from factline.domain.identifiers import AggregateId
+from factline.domain.results import CommandResult, RejectionCode
+from factline.errors import FactlineError, NotYetVisible
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from factline.verification.history import HistoryWriter
+from tests.chaos.hostile import HOSTILE
+from tests.chaos.plan import PlannedCall, plan_calls
+
+DB_NAME, CLASS_IDS = "chaos", ("Product", "Order")
+CALL_TIMEOUT_S = 20.0
+READ_TIMEOUT_S = 10.0
+ATTACH_AGAIN_AFTER_S = 5.0
+SETTLE_POLL_S = 0.2
+REMEMBERED_MAX = 50
+"""Of a client's own commands, for those that it sends once more."""
+
+
+@dataclass
+class Pending:
+    """A command of which nothing is known. ``asked_s``: when that was found out, on the monotonic clock."""
+
+    client: int
+    command: Command
+    asked_s: float
+
+
+@dataclass
+class Tally:
+    """What all clients together have asked and heard; who waits for something to be under way looks here.
+
+    What is under way or unknown stands under its command's hash, since one command ID may be used for two contents.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    commands: set[str] = field(default_factory=set)
+    in_flight: set[str] = field(default_factory=set)
+    unknown: dict[str, Pending] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def unanswered(self) -> set[str]:
+        return self.in_flight | set(self.unknown)
+
+
+class Client:
+    """One client with a connection of its own. It remembers what it saw, as an application would."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        clients: int,
+        stores: Stores,
+        settings: Settings,
+        history: HistoryWriter,
+        tally: Tally,
+        seed: int,
+    ) -> None:
+        self._number = number
+        self._clients = clients
+        self._factline = Factline(stores, settings)
+        self._settings = settings
+        self._history = history
+        self._tally = tally
+        self._seed = seed
+        self._sent = 0
+        self._seen: dict[AggregateId, int] = {}
+        self._own: deque[Command] = deque(maxlen=REMEMBERED_MAX)
+
+    async def work(self, *, aggregates: int, until: asyncio.Event) -> None:
+        """Create this client's share of the hot aggregates, then do what is drawn for it, until told to stop."""
+        for number in range(self._number, aggregates, self._clients):
+            await self.submit(self._new(CommandType.CREATE_INSTANCE, _place(number), value=number))
+        for call in plan_calls(self._seed, self._number, aggregates=aggregates):
+            if until.is_set():
+                return
+            await self._attach_again()
+            self._tally.calls[call.what] += 1
+            await self._do(call)
+
+    async def _do(self, call: PlannedCall) -> None:
+        if call.what == "hostile":
+            await self._hostile(call)
+            return
+        command = self._command(call)
+        if call.what == "twice":
+            result, _ = await asyncio.gather(self.submit(command), self.submit(command, early=call.early))
+        else:
+            result = await self.submit(command, early=call.early)
+        if call.read and result and result.consistency_token:
+            await self.read(AggregateId.parse(str(result.aggregate_id)), result.consistency_token)
+
+    def _command(self, call: PlannedCall) -> Command:
+        """Make the command that was drawn. A repetition is of a command this client has sent, where there is one."""
+        if call.what in ("repeat", "reuse") and self._own:
+            earlier = self._own[call.value % len(self._own)]
+            if call.what == "repeat" or earlier.hash in self._tally.unknown:
+                return earlier
+            return earlier.model_copy(update={"metadata": {"reused": call.value}})
+        types = {
+            "create": CommandType.CREATE_INSTANCE,
+            "new": CommandType.CREATE_INSTANCE,
+            "delete": CommandType.DELETE_INSTANCE,
+        }
+        command_type = types.get(call.what, CommandType.UPDATE_INSTANCE)
+        place = None if call.what == "new" else _place(call.aggregate)
+        return self._new(command_type, place, value=call.value, expects=call.expects)
+
+    def _new(
+        self, command_type: CommandType, place: AggregateId | None, *, value: int, expects: bool = False
+    ) -> Command:
+        """Make a new command; ``place`` None: for an instance that gets its ID from the command's."""
+        self._sent += 1
+        payload = {"value": value, f"field-{value % 7}": f"client {self._number} ü\u2028"}
+        return Command(
+            command_id=f"chaos-{self._seed}-{self._number}-{self._sent}",
+            command_type=command_type,
+            db_name=DB_NAME,
+            class_id=place.class_id if place else CLASS_IDS[0],
+            instance_id=place.instance_id if place else None,
+            payload={} if command_type is CommandType.DELETE_INSTANCE else payload,
+            expected_version=self._seen.get(place) if place and expects else None,
+            actor=f"client-{self._number}",
+        )
+
+    async def submit(self, command: Command, *, early: bool = False) -> CommandResult | None:
+        """Send the command and return its answer, or None if it is unknown what became of it."""
+        tally = self._tally
+        if command not in self._own:
+            self._own.append(command)
+        tally.commands.add(command.command_id)
+        operation = self._history.invoke(self._number, command)
+        with self._under_way(command):
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    result = await self._factline.submit(command, early=early)
+            except (FactlineError, RPCError, TimeoutError) as error:
+                self._history.unknown(operation, error)
+                tally.answers[f"unknown: {type(error).__name__}"] += 1
+                tally.unknown[command.hash] = Pending(self._number, command, time.monotonic())
+                return None
+        self._history.answered(operation, result)
+        tally.unknown.pop(command.hash, None)
+        tally.answers[str(result.rejection.code if result.rejection else result.outcome)] += 1
+        if result.aggregate_id and result.sequence_number:
+            place = AggregateId.parse(result.aggregate_id)
+            self._seen[place] = max(self._seen.get(place, 0), result.sequence_number)
+        return result
+
+    async def read(self, place: AggregateId, token: str) -> None:
+        """Read with a token: what it names must be seen, or said not to be."""
+        operation = self._history.invoke_read(self._number, place, token=token)
+        try:
+            document = await self._factline.get(place, token=token, deadline_s=READ_TIMEOUT_S)
+        except NotYetVisible as error:
+            self._history.failed(operation, error)
+            self._tally.answers["read: not yet visible"] += 1
+        except FactlineError as error:
+            self._history.unknown(operation, error)
+            self._tally.answers["read: unknown"] += 1
+        else:
+            self._history.found(operation, document)
+            self._tally.answers["read"] += 1
+
+    async def settle(self) -> None:
+        """Ask anew for every command of this client's of which nothing is known, until each is answered."""
+        while unknown := self._unknown():
+            for pending in unknown:
+                await self.submit(pending.command)
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    async def _attach_again(self) -> None:
+        """Ask anew for the command of this client's that was not asked for the longest, once in a while."""
+        due = [pending for pending in self._unknown() if time.monotonic() - pending.asked_s > ATTACH_AGAIN_AFTER_S]
+        if due:
+            await self.submit(min(due, key=lambda pending: pending.asked_s).command)
+
+    def _unknown(self) -> list[Pending]:
+        return [pending for pending in self._tally.unknown.values() if pending.client == self._number]
+
+    async def _hostile(self, call: PlannedCall) -> None:
+        """Send what must be refused, past our own client, as any program could."""
+        name = sorted(HOSTILE)[call.value % len(HOSTILE)]
+        self._sent += 1
+        command_id = f"chaos-{self._seed}-{self._number}-{self._sent}-hostile"
+        command: dict[str, Any] = {
+            "command_id": command_id,
+            "command_type": "CREATE_INSTANCE",
+            "db_name": DB_NAME,
+            "class_id": "Hostile",
+            "instance_id": command_id,
+            "payload": {},
+        }
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                temporal = await self._factline._connected()
+                answer = await temporal.execute_workflow(
+                    "InstanceCommand",
+                    command | HOSTILE[name],
+                    id=command_id,
+                    task_queue=self._settings.task_queue,
+                    result_type=CommandResult,
+                )
+        except (RPCError, FactlineError, TimeoutError):
+            self._tally.answers["hostile: unknown"] += 1
+            return
+        refused = answer.rejection is not None and answer.rejection.code is RejectionCode.INVALID_COMMAND
+        self._tally.answers["hostile: refused" if refused else "hostile: not refused"] += 1
+        if not refused:
+            self._complain(f"{command_id}: hostile input {name} was not refused: {answer}")
+
+    def _complain(self, text: str) -> None:
+        self._tally.complaints.append(text)
+
+    @contextlib.contextmanager
+    def _under_way(self, command: Command) -> Iterator[None]:
+        self._tally.in_flight.add(command.hash)
+        try:
+            yield
+        finally:
+            self._tally.in_flight.discard(command.hash)
+
+
+def _place(number: int) -> AggregateId:
+    """Return a hot aggregate by its number."""
+    return AggregateId.of(DB_NAME, CLASS_IDS[number % len(CLASS_IDS)], f"hot-{number}")

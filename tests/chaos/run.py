@@ -1,0 +1,126 @@
+"""One run: bring everything up, work and break, mend, wait until all is answered, and judge what lies there."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client as Temporal
+
+from factline import connection
+from factline.stores.opening import Stores
+from factline.verification.history import HistoryWriter
+from tests.chaos.installation import Installation, opened, say
+from tests.chaos.load import Client, Tally
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.plan import PlannedFault, plan_faults
+from tests.chaos.report import summarised
+
+DRAIN_TIMEOUT_S = 300.0
+"""After the last fault. The longest wait between two attempts of a step is two minutes."""
+
+RUNNING = "ExecutionStatus = 'Running'"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything. ``commands``: at least so many, the load goes on while there are faults to come."""
+
+    seed: int
+    commands: int
+    clients: int
+    aggregates: int
+    faults: int
+    kinds: Sequence[str] | None = None
+    time_max_s: float = 900.0
+
+
+async def run(size: Size, folder: Path) -> dict[str, Any]:
+    """Run once and return the report, which is also written into the folder, beside history and logs."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    plan = plan_faults(size.seed, size.faults, size.kinds)
+    began_s = time.monotonic()
+    say(f"seed {size.seed}: starting servers and workers; logs and history in {folder}")
+    async with opened(folder) as installation:
+        say(f"up after {time.monotonic() - began_s:.0f} s")
+        report = await _worked(installation, size, plan, folder)
+    report["took_s"] = round(time.monotonic() - began_s, 1)
+    (folder / "report.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
+    return report
+
+
+async def _worked(installation: Installation, size: Size, plan: Sequence[PlannedFault], folder: Path) -> dict[str, Any]:
+    path, tally = folder / "history.ndjson", Tally()
+    async with AsyncExitStack() as open_things:
+        stores = await open_things.enter_async_context(await Stores.connect(installation.settings))
+        history = open_things.enter_context(HistoryWriter(path))
+        history.run(seed=size.seed, commands=size.commands, clients=size.clients, aggregates=size.aggregates)
+        clients = [
+            Client(
+                number,
+                clients=size.clients,
+                stores=stores,
+                settings=installation.settings,
+                history=history,
+                tally=tally,
+                seed=size.seed,
+            )
+            for number in range(size.clients)
+        ]
+        nemesis = Nemesis(installation, history, tally)
+        loaded_s = time.monotonic()
+        await _load_and_break(clients, nemesis, plan, size)
+        load_took_s = time.monotonic() - loaded_s
+        say(f"{len(tally.commands)} commands and {len(nemesis.done)} faults in {load_took_s:.0f} s; mending")
+        await installation.heal()
+        await installation.supervisor.all_ready()
+        drained_s = time.monotonic()
+        stuck = await _drained(clients, tally)
+        say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
+    found = summarised(nemesis.done, tally)
+    return {
+        "seed": size.seed,
+        "clients": size.clients,
+        "aggregates": size.aggregates,
+        **found,
+        "unnoticed_damage": nemesis.unnoticed,
+        "stuck_workflows": stuck,
+        "load_took_s": round(load_took_s, 1),
+    }
+
+
+async def _load_and_break(
+    clients: Sequence[Client], nemesis: Nemesis, plan: Sequence[PlannedFault], size: Size
+) -> None:
+    """Let the clients work while things break, until both are done, or the time is over."""
+    enough = asyncio.Event()
+    until_s = time.monotonic() + size.time_max_s
+    async with asyncio.TaskGroup() as tasks:
+        for client in clients:
+            tasks.create_task(client.work(aggregates=size.aggregates, until=enough))
+        await nemesis.run(plan, until_s=until_s)
+        while len(nemesis.tally.commands) < size.commands and time.monotonic() < until_s:
+            await asyncio.sleep(0.1)
+        enough.set()
+
+
+async def _drained(clients: Sequence[Client], tally: Tally) -> list[str]:
+    """Wait until every command is answered and every workflow closed; return the IDs of those that are not."""
+    until_s = time.monotonic() + DRAIN_TIMEOUT_S
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            await asyncio.gather(*(client.settle() for client in clients))
+    except TimeoutError:
+        say(f"{len(tally.unknown)} commands are still not answered")
+    temporal = await connection.connect()
+    while (running := await _running(temporal)) and time.monotonic() < until_s:
+        await asyncio.sleep(1)
+    return sorted({*running, *(pending.command.command_id for pending in tally.unknown.values())})
+
+
+async def _running(temporal: Temporal) -> list[str]:
+    return [found.id async for found in temporal.list_workflows(RUNNING)]

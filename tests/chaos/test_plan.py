@@ -1,0 +1,56 @@
+"""What a run will do is settled by its seed."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from tests.chaos import plan
+from tests.chaos.faults import KINDS
+from tests.chaos.forgeries import FORGERIES, Order
+from tests.chaos.plan import kind_names, plan_calls, plan_faults
+
+#: What one campaign is made of, see the Makefile.
+SEEDS, FAULTS = (1, 2, 3, 4, 5), 56
+
+
+def test_the_same_seed_plans_the_same_and_another_seed_something_else():
+    assert plan_faults(7, 40) == plan_faults(7, 40)
+    assert plan_faults(7, 40) != plan_faults(8, 40)
+    first, again, other = (list(islice(plan_calls(seed, 3, aggregates=50), 100)) for seed in (7, 7, 8))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("count", [1, 17, 56])
+def test_a_plan_has_as_many_faults_as_were_asked_for(count: int):
+    assert len(plan_faults(1, count)) == count
+
+
+def test_a_campaign_has_ten_faults_of_each_of_fifteen_kinds_and_every_kind_there_is():
+    planned = Counter(fault.kind for seed in SEEDS for fault in plan_faults(seed, FAULTS))
+    assert planned.total() >= 200
+    assert sum(times >= 10 for times in planned.values()) >= 15
+    assert set(planned) == set(KINDS)
+
+
+def test_kinds_that_are_named_come_equally_often():
+    named = kind_names("worker_killed, redis_flushed")
+    assert Counter(fault.kind for fault in plan_faults(1, 8, named)) == {"worker_killed": 4, "redis_flushed": 4}
+
+
+def test_a_kind_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(ValueError, match=r"unknown kind redis_eaten; there are: .*redis_flushed"):
+        kind_names("redis_flushed,redis_eaten")
+
+
+def test_everything_that_clients_may_do_is_drawn():
+    drawn = {call.what for call in islice(plan_calls(1, 0, aggregates=50), 500)}
+    assert drawn == set(plan.CALLS)
+
+
+def test_an_order_of_forgeries_is_read_as_it_was_written(tmp_path):
+    order = Order(tuple(FORGERIES), 0.5)
+    path = tmp_path / "forgery.json"
+    path.write_text(order.to_json())
+    assert Order.read(path) == order

@@ -1,0 +1,149 @@
+"""Worker processes, which are killed, frozen and lied to, and the supervisor that starts them again."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from stack import process
+from stack.process import Order
+
+ROOT = Path(__file__).parents[2]
+POLL_S = 0.1
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0  # longer than a worker's drain
+READY = "worker_ready"
+
+
+class WorkerProcess:
+    """One worker, kept like a server of the stack: however this process ends, it ends too."""
+
+    def __init__(self, name: str, *, folder: Path, log: Path, variables: Mapping[str, str]) -> None:
+        self.name = name
+        self.starts = 0
+        self._folder = folder
+        self._log = log
+        self._variables = dict(variables)
+        self._log_offset = 0
+
+    async def start(self) -> None:
+        """Start it, without waiting until it is ready."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log_offset = self._log.stat().st_size if self._log.exists() else 0
+        order = Order(
+            folder=self._folder,
+            log=self._log,
+            argv=[sys.executable, "-m", "tests.chaos.worker"],
+            environment=self._variables,
+            working_directory=ROOT,
+            owner=process.myself(),
+            scratch=self._folder,
+            stop_timeout_s=STOP_TIMEOUT_S,
+        )
+        await asyncio.to_thread(process.launch, order)
+        self.starts += 1
+
+    def is_alive(self) -> bool:
+        record = process.read_record(self._folder)
+        return record is not None and record.server.is_alive()
+
+    def is_ready(self) -> bool:
+        """Whether it has said, since it was started, that it takes work."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_offset)
+            return READY.encode() in log.read()
+
+    async def ready(self) -> None:
+        """Wait until it takes work; raises RuntimeError if it ends instead, TimeoutError."""
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while not self.is_ready():
+                if not self.is_alive():
+                    raise RuntimeError(f"{self.name} ended before it was ready; its log is {self._log}")
+                await asyncio.sleep(POLL_S)
+
+    async def ended(self, timeout_s: float) -> bool:
+        """Wait until it has ended by itself; False if it still runs after ``timeout_s``."""
+        until_s = time.monotonic() + timeout_s
+        while self.is_alive():
+            if time.monotonic() > until_s:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(process.kill, self._folder)
+
+    async def stop(self) -> None:
+        """End it in order: it drains first."""
+        await asyncio.to_thread(process.stop, self._folder, timeout_s=STOP_TIMEOUT_S)
+
+    def pause(self) -> bool:
+        return self._signal(signal.SIGSTOP)
+
+    def resume(self) -> bool:
+        return self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> bool:
+        record = process.read_record(self._folder)
+        return record is not None and record.server.signal_group(number)
+
+
+class Supervisor:
+    """Keeps so many workers running, as whatever runs them in production would."""
+
+    def __init__(self, count: int, *, folder: Path, logs: Path, variables: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._variables = dict(variables)
+        self.workers = [self._new(f"worker-{number}") for number in range(count)]
+        self._guests = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Supervisor"]:
+        """Run the workers for the length of a block, and leave none."""
+        await asyncio.gather(*(worker.start() for worker in self.workers))
+        tending = asyncio.create_task(self._tend())
+        try:
+            await asyncio.gather(*(worker.ready() for worker in self.workers))
+            yield self
+        finally:
+            tending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await tending
+            await asyncio.gather(*(worker.kill() for worker in self.workers))
+
+    @asynccontextmanager
+    async def guest(self, **variables: str) -> AsyncIterator[WorkerProcess]:
+        """Run one worker more for the length of a block, with variables of its own; nobody starts it again."""
+        self._guests += 1
+        guest = self._new(f"guest-{self._guests}", **variables)
+        try:
+            await guest.start()
+            yield guest
+        finally:
+            await guest.kill()
+
+    async def all_ready(self) -> None:
+        """Wait until every worker takes work, however often it had to be started."""
+        async with asyncio.timeout(2 * READY_TIMEOUT_S):
+            while not all(worker.is_alive() and worker.is_ready() for worker in self.workers):
+                await asyncio.sleep(POLL_S)
+
+    def _new(self, name: str, **variables: str) -> WorkerProcess:
+        return WorkerProcess(
+            name,
+            folder=self._folder / name,
+            log=self._logs / f"{name}.log",
+            variables=self._variables | variables,
+        )
+
+    async def _tend(self) -> None:
+        while True:
+            for worker in self.workers:
+                if not worker.is_alive():
+                    await worker.start()
+            await asyncio.sleep(POLL_S)
