@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +50,8 @@ ACCEPTED_UPDATE_ID = "accepted"
 POLL_S = 0.02
 POLL_S_MAX = 0.5
 EVENTS_PER_READ = 64
+DESCRIBED_AT_A_TIME = 16
+RPC_TIMEOUT = timedelta(seconds=10)
 
 __all__ = [
     "Command",
@@ -233,6 +235,25 @@ class Factline:
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
             for event in await self._reader.events(aggregate_id, numbers):
                 yield event
+
+    async def under_way(self, command_ids: Iterable[str]) -> set[str]:
+        """Return those commands whose workflow runs now; raises StoreUnavailable."""
+        temporal = await self._connected()
+        asking = asyncio.Semaphore(DESCRIBED_AT_A_TIME)
+
+        async def running(command_id: str) -> bool:
+            async with asking:
+                try:
+                    described = await temporal.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
+                except RPCError as error:
+                    if error.status is RPCStatusCode.NOT_FOUND:
+                        return False
+                    raise self._unavailable("asking which commands are under way", error) from error
+                return described.status is WorkflowExecutionStatus.RUNNING
+
+        asked = list(command_ids)
+        found = await asyncio.gather(*map(running, asked))
+        return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
 
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""

@@ -1,4 +1,6 @@
-"""What an operator types: ``factline submit|status|get|history|worker|demo``. May import everything but ``worker``.
+"""What an operator types: ``factline submit|status|get|history|verify|worker|demo``.
+
+May import everything but ``worker``.
 
 Tables for people on standard output, ``--json`` for programs, progress and errors on standard error.
 

@@ -15,6 +15,7 @@ from factline.cli.demo import run_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
 from factline.cli.running import Answer, submit_with_progress
+from factline.cli.verifying import exit_of, report_view, run_verify
 from factline.client import Command, Event, Factline, new_command_id
 from factline.domain.commands import parse_command
 from factline.errors import InputInvalid
@@ -143,6 +144,33 @@ def history(
         if not events:
             errors.print(f"{target} has no events above version {after}", markup=False)
             sys.exit(Exit.FINDINGS)
+
+
+@app.command()
+def verify(
+    histories: Annotated[
+        list[Path] | None, typer.Option("--history", help="What clients wrote down while they ran; may be repeated.")
+    ] = None,
+    db: Annotated[str | None, typer.Option("--db", help="Only this database.")] = None,
+    drained: Annotated[
+        bool, typer.Option("--drained", help="Nothing is under way: count what is not finished as a violation.")
+    ] = False,
+    stream_begins_late: Annotated[
+        bool, typer.Option("--stream-begins-late", help="The topic was lost once: do not ask for what it held.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold every promise against all that lies in S3, Kafka and Elasticsearch; exit code 1 on a violation."""
+    with explained():
+        verifying_all = run_verify(
+            histories=histories or [], db_name=db, drained=drained, stream_may_begin_late=stream_begins_late
+        )
+        report = asyncio.run(verifying_all)
+        if as_json:
+            show.print_json(report.model_dump(mode="json"))
+        else:
+            show.output.print(report_view(report))
+        sys.exit(exit_of(report))
 
 
 @app.command()

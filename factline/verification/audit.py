@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.stores.kafka import Message
 from factline.verification.commands import CommandAudit
@@ -27,7 +29,7 @@ class Audit:
     _foreign: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.commands = CommandAudit(self.logs)
+        self.commands = CommandAudit(self.logs, self.db_name)
         self.stream = StreamAudit(self.logs, may_begin_late=self.stream_may_begin_late, db_name=self.db_name)
         self.documents = DocumentAudit(self.logs)
 
@@ -37,7 +39,7 @@ class Audit:
             self.commands.add(key, body, damage=damage)
             return
         match = SLOT_KEY.fullmatch(key)
-        if match is None or int(match[2]) == 0:
+        if match is None or int(match[2]) == 0 or not _names_aggregate(match[1]):
             found = "expected an event's slot here, found a key that names none; remove it"
             self._foreign.append(Finding(Code.OBJECT_FOREIGN, key, found))
             return
@@ -81,6 +83,14 @@ class Audit:
         yield from self.commands.judge()
         yield from self.stream.judge()
         yield from self.documents.judge()
+
+
+def _names_aggregate(text: str) -> bool:
+    try:
+        AggregateId.parse(text)
+    except (InputInvalid, UnicodeDecodeError):
+        return False
+    return True
 
 
 def weighed(finding: Finding, in_flight: Collection[str]) -> Finding:

@@ -58,9 +58,13 @@ class _Place:
 
 @dataclass
 class CommandAudit:
-    """Takes the records in any order, after the logs were read, so that no event is younger than its record."""
+    """Takes the records in any order, after the logs were read, so that no event is younger than its record.
+
+    A record that was seen before is passed over, for it never changes. ``db_name``: commands of others are left out.
+    """
 
     logs: Mapping[str, LogFacts]
+    db_name: str | None = None
     commands: dict[str, CommandFacts] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -73,11 +77,16 @@ class CommandAudit:
         command_id, number = unquote(match[1]), int(match[2])
         where = f"record {number} of command {command_id}"
         facts = self.commands.setdefault(command_id, CommandFacts(command_id))
+        if number in facts.records:
+            return
         try:
             record = _own_record(command_id, number, body, damage, where)
             command = _own_command(record, facts.command_hash, where)
         except Unsound as error:
             self.findings.append(error.finding)
+            return
+        if self.db_name not in (None, command.db_name):
+            del self.commands[command_id]
             return
         facts.command_hash = record.command_hash
         facts.records[number] = RecordFacts(
@@ -95,7 +104,7 @@ class CommandAudit:
         made: defaultdict[str, list[_Place]] = defaultdict(list)
         for aggregate_id, log in self.logs.items():
             for number, event in log.events.items():
-                if number <= log.head:
+                if number <= log.head or event.command_id in self.commands:
                     made[event.command_id].append(_Place(aggregate_id, number, event))
         for command_id, places in made.items():
             yield from self._judge_events(command_id, places)
@@ -132,6 +141,7 @@ class CommandAudit:
                 where,
                 f"expected its event in slot {last.aggregate_id} {last.slot}, found none; the sweep finishes it",
                 waits_for=(command.command_id,),
+                aggregate_id=last.aggregate_id,
             )
 
     def _judge_rejection(self, command: CommandFacts, last: RecordFacts, places: list[_Place]) -> Iterator[Finding]:

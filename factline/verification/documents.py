@@ -71,8 +71,8 @@ class DocumentAudit:
 
     def _behind(self, aggregate_id: str, log: LogFacts) -> Iterator[Finding]:
         seen = self._seen.get(aggregate_id)
-        if log.head == 0 or (seen and seen.sequence_number >= log.head):
-            return
+        if log.head not in log.events or (seen and seen.sequence_number >= log.head):
+            return  # of a damaged head nobody makes a document
         numbers = range((seen.sequence_number if seen else 0) + 1, log.head + 1)
         yield Finding(
             Code.DOCUMENT_STALE if seen else Code.DOCUMENT_MISSING,
@@ -80,4 +80,5 @@ class DocumentAudit:
             f"expected version {log.head}, found {f'version {seen.sequence_number}' if seen else 'none'}; "
             "a consistency check writes it",
             waits_for=waiting_for(log, numbers),
+            aggregate_id=aggregate_id,
         )

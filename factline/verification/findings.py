@@ -72,7 +72,7 @@ class Finding:
     """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and what to do.
 
     ``waits_for``: the commands that would mend it by coming to their end; while one of them is under way it is
-    pending.
+    pending. ``aggregate_id``: where it is about one aggregate that a second look may show to be right by now.
     """
 
     code: Code
@@ -80,6 +80,7 @@ class Finding:
     found: str
     severity: Severity = Severity.VIOLATION
     waits_for: tuple[str, ...] = ()
+    aggregate_id: str | None = None
 
 
 class Unsound(Exception):

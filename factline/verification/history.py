@@ -245,12 +245,14 @@ def read_history(paths: Iterable[Path]) -> History:
 
     A last line without its end is what a killed writer was about to say, and is left out.
     """
-    entries = sorted(
-        ((entry.at_ns, number, where, entry) for number, (where, entry) in enumerate(_entries(paths))),
-        key=lambda found: found[:2],
-    )
+    return history_of(_entries(paths))
+
+
+def history_of(entries: Iterable[tuple[str, HistoryEntry]]) -> History:
+    """Put entries together, each with the place where it stands, whatever their order; raises InputInvalid."""
+    in_order = sorted(entries, key=lambda found: found[1].at_ns)
     history, open_operations, open_faults = History(), dict[str, Operation](), dict[str, Fault]()
-    for _, _, where, entry in entries:
+    for where, entry in in_order:
         if entry.kind is Kind.RUN:
             history.runs.append(entry.run or {})
         elif entry.kind is Kind.INVOKE:

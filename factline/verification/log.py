@@ -113,7 +113,7 @@ class LogAudit:
             return None
         try:
             return evolve(self._state, event)
-        except LogDamaged:
+        except (LogDamaged, SchemaUnsupported):
             return None  # its link was looked at already
 
     def _find(self, code: Code, where: str, found: str) -> None:
@@ -126,9 +126,9 @@ def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: 
         raise Unsound(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
     try:
         fields = parse_json(body, where=where)
-        expected = checksum_of(fields) if isinstance(fields, dict) else ""
-        if expected and fields.get("checksum") != expected:
-            found = f"expected checksum {expected}, found {str(fields.get('checksum'))[:80]}: it was altered"
+        expected = checksum_of(fields) if isinstance(fields, dict) and "checksum" in fields else None
+        if expected and fields["checksum"] != expected:
+            found = f"expected checksum {expected}, found {str(fields['checksum'])[:80]}: it was altered"
             raise Unsound(Code.CHECKSUM_WRONG, where, f"{found}; restore the first version")
         event = read_event(body, where=where)
     except SchemaUnsupported as error:

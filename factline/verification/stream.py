@@ -95,7 +95,7 @@ class StreamAudit:
         through = delivered.through if delivered else 0
         if delivered is None and self.may_begin_late:
             return
-        if through < log.head:
+        if any(through < number <= log.head for number in log.events):
             numbers = range(through + 1, log.head + 1)
             which = f"event {log.head}" if len(numbers) == 1 else f"events {numbers[0]} to {log.head}"
             yield Finding(
@@ -103,6 +103,7 @@ class StreamAudit:
                 f"stream of {aggregate_id}",
                 f"expected {which}, found none; a consistency check publishes what is missing",
                 waits_for=waiting_for(log, numbers),
+                aggregate_id=aggregate_id,
             )
 
     def _check_order(self, message: Message, aggregate_id: str, number: int, where: str) -> None:

@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from factline.client import new_command_id
+from factline.domain.commands import parse_command
+from factline.verification.history import HistoryWriter
 
 pytestmark = pytest.mark.integration
 READY_S = 60
+COMMAND = {"command_type": "CREATE_INSTANCE", "db_name": "audit", "class_id": "Product", "instance_id": "p2"}
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +144,37 @@ def test_a_server_out_of_reach_is_named_with_exit_code_3(variables: dict[str, st
 def test_a_bad_setting_is_named_with_exit_code_2(variables: dict[str, str]):
     found = run({**variables, "FACTLINE_TURN_LEASE_MS": "soon"}, ["get", "shop/Product/p1"])
     assert (found.returncode, "FACTLINE_TURN_LEASE_MS" in found.stderr) == (2, True), found.stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_a_worker_made_is_verified_and_a_history_that_knows_less_is_contradicted(
+    variables: dict[str, str], tmp_path: Path
+):
+    command_id = new_command_id()
+    run(variables, ["submit", "create", "audit/Product/p1", "--id", command_id])
+    sound = run(variables, ["verify", "--db", "audit", "--json"])
+    assert (sound.returncode, answer(sound)["verdict"]) == (0, "sound"), sound.stdout
+    assert answer(sound)["read"] == {
+        "aggregates": 1,
+        "events": 1,
+        "commands": 1,
+        "messages": 1,
+        "duplicates": 0,
+        "documents": 1,
+    }
+    assert "1 events of 1 aggregates" in run(variables, ["verify", "--db", "audit"]).stdout
+    history = tmp_path / "history"
+    with HistoryWriter(history) as writer:
+        writer.invoke(1, parse_command({**COMMAND, "command_id": new_command_id()}))
+    violated = run(variables, ["verify", "--db", "audit", "--history", str(history), "--json"])
+    assert (violated.returncode, answer(violated)["verdict"]) == (1, "violated")
+    codes = {finding["code"] for finding in answer(violated)["findings"]}  # type: ignore[index,attr-defined]
+    assert codes == {"NeverSent", "TooQuiet"}
+    history.write_text("nothing\n")
+    refused = run(variables, ["verify", "--history", str(history)])
+    assert (refused.returncode, "line 1" in refused.stderr) == (2, True)
+
+
+def test_verify_names_a_server_out_of_reach_with_exit_code_3(variables: dict[str, str]):
+    found = run({**variables, "FACTLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, ["verify"])
+    assert (found.returncode, "Kafka at 127.0.0.1:1" in found.stderr) == (3, True), found.stderr

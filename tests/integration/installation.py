@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from google.protobuf.duration_pb2 import Duration
 from redis.asyncio import Redis
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 
 from factline import connection
+from factline.cli.verifying import sources_of
 from factline.client import Factline
-from factline.domain.identifiers import AggregateId
 from factline.pipeline.assembly import assemble
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.settings import Settings
-from factline.stores.kafka import Message
 from factline.stores.opening import Stores
+from factline.verification.verifying import nothing_in_flight, verify
 from tests import promises
 from worker import new_worker
 
@@ -137,13 +136,10 @@ class Installation:
         return promises.logs_of(await asyncio.to_thread(self._objects, "events/"))
 
     async def check(self) -> promises.Logs:
-        """Hold the promises on all servers: one chain per aggregate, its stream and its document as the log says."""
-        objects = await asyncio.to_thread(lambda: {**self._objects("events/"), **self._objects("commands/")})
-        logs = promises.logs_of(objects)
-        documents = await self.stores.documents.read([AggregateId.parse(name) for name in logs])
-        found = [document for document in documents if document is not None]
-        promises.hold(promises.audit_of(objects, await self._messages(), found).judge())
-        return logs
+        """Hold every promise on all servers, as ``factline verify`` does, and return the logs."""
+        report = await verify(sources_of(self.stores, self.settings), in_flight=nothing_in_flight)
+        assert not report.findings, report.findings
+        return await self.logs()
 
     def _objects(self, prefix: str) -> dict[str, bytes]:
         client, bucket, ours = self.stores.bucket.client, self.settings.s3_bucket, self.settings.s3_prefix
@@ -152,21 +148,6 @@ class Installation:
         return {
             key.removeprefix(ours): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in sorted(keys)
         }
-
-    async def _messages(self) -> list[Message]:
-        found: list[Message] = []
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
-        ) as consumer:
-            topic = self.settings.instance_topic
-            numbers = await consumer._client.fetch_all_metadata()
-            partitions = [TopicPartition(topic, number) for number in numbers.partitions_for_topic(topic) or ()]
-            consumer.assign(partitions)
-            for partition, end in (await consumer.end_offsets(partitions)).items():
-                while await consumer.position(partition) < end:
-                    records = (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, [])
-                    found += [Message(r.partition, r.offset, r.key, tuple(r.headers), r.value) for r in records]
-        return found
 
     async def _end_processes(self) -> None:
         for worker in self._processes:

@@ -10,9 +10,9 @@ from factline.pipeline.completion import final_status
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
 from factline.ports import Ports
 from factline.settings import Settings
-from factline.stores.memory.elasticsearch import MemoryDocuments
+from factline.stores.memory.elasticsearch import MemoryDocuments, MemoryScan
 from factline.stores.memory.graph import MemoryGraph
-from factline.stores.memory.kafka import MemoryFailures, MemoryPublisher
+from factline.stores.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import (
     MemoryBucket,
@@ -27,6 +27,7 @@ from factline.stores.memory.s3 import (
     MemorySweepMarks,
 )
 from factline.verification.audit import Audit
+from factline.verification.reading import Sources
 from tests import promises
 
 NOON = "2026-01-01T12:00:00.000000Z"
@@ -77,6 +78,11 @@ class World:
             self.publisher.messages,
             (document for index in self.documents.indices.values() for document in index.values()),
         )
+
+    @property
+    def sources(self) -> Sources:
+        """Where everything lies, for a verification."""
+        return Sources(self.bucket, MemoryStream(self.publisher), MemoryScan(self.documents), self.documents)
 
     def check(self, *, published: bool = True) -> promises.Logs:
         """Hold the promises of log, commands and stream against what lies in the servers, and return the logs."""

@@ -1,30 +1,40 @@
 """A healthy installation in memory, and everything that may be done to it behind its back."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from factline.domain.canonical import canonical_bytes
+from factline.domain.commands import Command
 from factline.domain.events import Event, checksum_of, read_event
 from factline.domain.identifiers import AggregateId
 from factline.domain.records import record_of
-from factline.domain.results import Rejection, RejectionCode
+from factline.domain.results import CommandResult, Rejection, RejectionCode
 from factline.ports import Document
 from factline.stores.kafka import Message, headers_of
 from factline.stores.s3 import StoredObject
 from factline.verification.findings import Code
 from tests.commands import create, delete, update
-from tests.pipeline.world import NOON, World
+from tests.pipeline.world import NOON, Process, World
 
 LAMP, DESK, SHELF = (f"shop/Product/{name}" for name in ("lamp", "desk", "shelf"))
 VERSIONS = 5
 
 
-async def healthy() -> World:
-    """Three aggregates of five events each, one deleted and made anew, refused commands, and one that had to move."""
+class Runs(Protocol):
+    """A worker process, or whoever stands before it."""
+
+    def run(self, command: Command) -> Awaitable[CommandResult]: ...
+
+
+async def healthy(watched: Callable[[Process], Runs] = lambda process: process) -> World:
+    """Three aggregates of five events each, one deleted and made anew, refused commands, and one that had to move.
+
+    ``watched``: puts something between whoever asks and each process.
+    """
     world = World()
-    process = world.process()
+    process = watched(world.process())
     for name in ("lamp", "desk", "shelf"):
         await process.run(create(name, {"name": name, "price": 1.5, "tags": ["a", "b"]}, command_id=f"{name}-1"))
         await process.run(update(name, {"price": 2}, command_id=f"{name}-2"))
@@ -33,7 +43,7 @@ async def healthy() -> World:
         again = create(name) if name == "shelf" else update(name, {"price": 4})
         if name == "shelf":  # nobody remembers it, so its creation goes for slot 1 first and needs a further record
             world.redis.flush()
-            process = world.process()
+            process = watched(world.process())
         await process.run(again.model_copy(update={"command_id": f"{name}-4"}))
         await process.run(update(name, {"seen": True}, command_id=f"{name}-5", actor="ann", correlation_id="walk"))
     await process.run(create("lamp", command_id="lamp-exists"))
@@ -273,7 +283,7 @@ PLANTED = [
     Damage("a message's headers are altered", lambda w: change_message(w, LAMP, 2, headers=()), Code.MESSAGE_ALTERED),
     Damage("a message is of an event that never was", add_foreign_message, Code.MESSAGE_FOREIGN),
     Damage("a message is no event", lambda w: change_message(w, LAMP, 5, value=b"hello"), Code.MESSAGE_FOREIGN),
-    Damage("a message is in another partition", lambda w: change_message(w, LAMP, 5, partition=1), Code.STREAM_SPLIT),
+    Damage("a message is in another partition", lambda w: change_message(w, LAMP, 5, partition=99), Code.STREAM_SPLIT),
     Damage("a document is missing", lambda w: index_of(w).pop("lamp"), Code.DOCUMENT_MISSING),
     Damage("a document is stale", make_stale, Code.DOCUMENT_STALE),
     Damage("a document says something else", lambda w: change_document(w, "lamp", data={}), Code.DOCUMENT_WRONG),

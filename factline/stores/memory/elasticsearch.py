@@ -1,6 +1,6 @@
 """The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
@@ -52,3 +52,17 @@ class MemoryDocuments:
 
 def _index_of(aggregate_id: AggregateId) -> str:
     return f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()
+
+
+class MemoryScan:
+    """The documents of a ``MemoryDocuments``, as a verification reads them."""
+
+    def __init__(self, documents: MemoryDocuments) -> None:
+        self._documents = documents
+
+    async def documents(self, *, db_name: str | None = None) -> AsyncIterator[Document]:
+        """Yield every document, of one database or of all."""
+        for name, index in list(self._documents.indices.items()):
+            if db_name is None or name.startswith(f"{db_name.lower()}."):
+                for document in list(index.values()):
+                    yield document

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,3 +159,16 @@ class MemorySubscription:
     def _demand(self, doing: str) -> None:
         if not self.available:
             raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
+
+
+class MemoryStream:
+    """The topic of a ``MemoryPublisher``, as a verification reads it."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self._publisher = publisher
+
+    async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Yield what is there now, but what was seen before."""
+        for message in list(self._publisher.messages):
+            if message.offset > after.get(message.partition, -1):
+                yield message

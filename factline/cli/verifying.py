@@ -1,0 +1,131 @@
+"""``factline verify``: the checks on a deployment, with progress, as a table or as JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from factline.cli.exits import Exit, errors
+from factline.cli.show import pairs
+from factline.client import Factline
+from factline.domain.identifiers import check_name
+from factline.settings import Settings
+from factline.stores.elasticsearch import ElasticsearchScan
+from factline.stores.kafka_stream import KafkaStream
+from factline.stores.opening import Stores
+from factline.verification.findings import Finding, Severity
+from factline.verification.history import History, read_history
+from factline.verification.reading import Sources
+from factline.verification.run import RunReport
+from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+
+SHOWN_MAX = 40
+
+
+def sources_of(stores: Stores, settings: Settings) -> Sources:
+    """Return where everything lies on real servers."""
+    return Sources(
+        bucket=stores.bucket,
+        stream=KafkaStream(settings),
+        scan=ElasticsearchScan(stores.elasticsearch, settings),
+        documents=stores.documents,
+    )
+
+
+async def run_verify(
+    *, histories: Sequence[Path], db_name: str | None, drained: bool, stream_may_begin_late: bool
+) -> Report:
+    """Verify the installation that the environment leads to; ``drained``: nothing is under way, so ask nobody."""
+    if db_name is not None:
+        check_name(db_name, "--db")
+    history: History | None = read_history(histories) if histories else None
+    settings = Settings.from_environment()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed}"), TimeElapsedColumn())
+    async with await Stores.connect(settings) as stores:
+        factline = Factline(stores, settings)
+        with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
+            tasks = {}
+
+            def progress(what: str, count: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=None)
+                bars.update(tasks[what], completed=count)
+
+            return await verify(
+                sources_of(stores, settings),
+                in_flight=nothing_in_flight if drained else factline.under_way,
+                db_name=db_name,
+                history=history,
+                stream_may_begin_late=stream_may_begin_late,
+                progress=progress,
+            )
+
+
+def exit_of(report: Report) -> Exit:
+    """Return what the report means to a script: what is merely pending is no finding."""
+    return Exit.FINE if report.verdict is Verdict.SOUND else Exit.FINDINGS
+
+
+def report_view(report: Report) -> Group:
+    """Return a report for people."""
+    style = "bold green" if report.verdict is Verdict.SOUND else "bold red"
+    read, summary = report.read, report.summary
+    rows = [
+        ("verdict", Text(report.verdict, style=style)),
+        ("log", f"{read.events} events of {read.aggregates} aggregates"),
+        ("commands", str(read.commands)),
+        ("stream", f"{read.messages} messages, {read.duplicates} of them late duplicates"),
+        ("documents", str(read.documents)),
+        ("lost, duplicated, gaps", f"{summary.lost}, {summary.duplicated}, {summary.gaps}"),
+        ("out of order, stale reads", f"{summary.out_of_order}, {summary.stale_reads}"),
+        ("pending", str(summary.pending)),
+    ]
+    parts: list[RenderableType] = [pairs(rows)]
+    if report.run:
+        parts += [Text(), pairs(_run_rows(report.run))]
+    for severity in Severity:
+        found = [finding for finding in report.findings if finding.severity is severity]
+        if found:
+            parts += [Text(), _findings_view(severity, found, sum(report.counts[severity].values()))]
+    return Group(*parts)
+
+
+def _run_rows(run: RunReport) -> list[tuple[str, str]]:
+    unknowns, recovery = run.unknowns, run.recovery
+    return [
+        ("run", "counts" if run.counts else "does not count"),
+        ("commands", f"{run.commands} sent, {run.answered} answered: {run.applied} applied, {run.rejected} rejected"),
+        ("clients, aggregates, reads", f"{run.clients}, {run.aggregates}, {run.reads}"),
+        ("faults", ", ".join(f"{count} {kind}" for kind, count in run.faults.items()) or "none"),
+        ("seeds", ", ".join(map(str, run.seeds)) or "none"),
+        (
+            "unknowns",
+            f"{unknowns.commands}: {unknowns.answered} answered later, {unknowns.committed} committed, "
+            f"{unknowns.refused} refused, {unknowns.unfinished} unfinished, {unknowns.absent} absent",
+        ),
+        (
+            "recovery, next answer",
+            f"p50 {_seconds(recovery.first_answer_p50_s)}, p99 {_seconds(recovery.first_answer_p99_s)}",
+        ),
+        (
+            "recovery, all answered",
+            f"p50 {_seconds(recovery.all_answered_p50_s)}, p99 {_seconds(recovery.all_answered_p99_s)}",
+        ),
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:g} s"
+
+
+def _findings_view(severity: Severity, found: Sequence[Finding], count: int) -> Group:
+    table = Table(
+        "code", "where", "found", title=f"{severity} ({count})", box=None, pad_edge=False, title_justify="left"
+    )
+    for finding in found[:SHOWN_MAX]:
+        table.add_row(Text(finding.code, style="bold"), Text(finding.where), Text(finding.found, style="dim"))
+    rest = count - min(len(found), SHOWN_MAX)
+    return Group(table, *([Text(f"… and {rest} more; --json has more of them")] if rest else []))

@@ -1,0 +1,71 @@
+"""Kafka, read from the beginning: every message of every partition, for a verification."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from factline.errors import StoreUnavailable
+from factline.settings import Settings
+from factline.stores.kafka import MESSAGE_BYTES_MAX, Message
+
+CONNECT_TIMEOUT_MS = 10_000
+SILENCE_MS = 15_000  # without a message although there are more
+
+
+class KafkaStream:
+    """The topic of events as it stands, read without a consumer group, so that nobody's offsets change."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._servers = settings.kafka_bootstrap_servers
+        self._topic = settings.instance_topic
+
+    async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Yield what is there now, one partition after the other, each in its order.
+
+        ``after``: by partition, the offset of the last message already seen; without one, from the beginning. No topic
+        is no messages. Raises StoreUnavailable.
+        """
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=CONNECT_TIMEOUT_MS,
+            max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+            for partition in await self._partitions(consumer):
+                async for message in self._of(consumer, partition, after.get(partition.partition)):
+                    yield message
+        except (KafkaError, TimeoutError) as error:
+            cause = str(error) or type(error).__name__
+            raise StoreUnavailable(f"Kafka at {self._servers}", f"reading topic {self._topic}", cause) from error
+        finally:
+            await consumer.stop()
+
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """Ask for all topics, since asking for one by name might create it."""
+        cluster = await consumer._client.fetch_all_metadata()
+        return [
+            TopicPartition(self._topic, number) for number in sorted(cluster.partitions_for_topic(self._topic) or ())
+        ]
+
+    async def _of(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, after: int | None
+    ) -> AsyncIterator[Message]:
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        if after is None:
+            await consumer.seek_to_beginning(partition)
+        else:
+            consumer.seek(partition, after + 1)
+        while await consumer.position(partition) < end:
+            batch = await consumer.getmany(partition, timeout_ms=SILENCE_MS)
+            if not batch:
+                raise TimeoutError(f"partition {partition.partition}: no message within {SILENCE_MS / 1000:g} s")
+            for record in batch.get(partition, []):
+                if record.offset < end:
+                    yield Message(
+                        record.partition, record.offset, record.key or b"", tuple(record.headers), record.value or b""
+                    )

@@ -1,0 +1,171 @@
+"""Reads everything that lies in the servers into an audit: quickly, in bounded memory, and in an order that allows
+others to write meanwhile.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from factline.domain.identifiers import AggregateId
+from factline.errors import LogDamaged, StoreUnavailable
+from factline.ports import Document, Documents
+from factline.stores.kafka import Message
+from factline.stores.s3 import Bucket
+from factline.verification.audit import Audit
+from factline.verification.log import SLOT_KEY
+
+READS_IN_FLIGHT_MAX = 32
+DOCUMENTS_PER_READ = 200
+TRIES_MAX = 5
+FIRST_PAUSE_S = 0.2
+
+Answer = TypeVar("Answer")
+
+#: Called with what is being read and how much of it has been.
+Progress = Callable[[str, int], None]
+
+
+class Stream(Protocol):
+    """The topic of events, from its beginning."""
+
+    def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Yield what is there now, each partition's in order; ``after``: the last offset seen, by partition."""
+        ...
+
+
+class Scan(Protocol):
+    """All documents, tombstones included."""
+
+    def documents(self, *, db_name: str | None = None) -> AsyncIterator[Document]:
+        """Yield every document under the name by which a reader finds it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where everything lies."""
+
+    bucket: Bucket
+    stream: Stream
+    scan: Scan
+    documents: Documents
+
+
+@dataclass(frozen=True)
+class ReadObject:
+    """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``."""
+
+    key: str
+    body: bytes | None
+    damage: str = ""
+
+
+class Reading:
+    """Reads one audit's worth, and again what others have written since.
+
+    Events come before records, so that an event's record is there already; messages and documents come last, so that
+    what is missing in them was given time, and what is ahead of the log is looked up once more.
+    """
+
+    def __init__(self, sources: Sources, audit: Audit, progress: Progress) -> None:
+        self._sources = sources
+        self._audit = audit
+        self._progress = progress
+        self._offsets: dict[int, int] = {}
+
+    async def read_all(self) -> None:
+        """Read everything; raises StoreUnavailable when a server gives no answer however often it is asked."""
+        of_database = f"events/{self._audit.db_name}/" if self._audit.db_name else "events/"
+        await self._add_objects("events", of_database)
+        await self._add_objects("commands", "commands/")
+        await self.read_messages()
+        await self.read_documents()
+
+    async def read_messages(self) -> None:
+        """Read the messages that came since the last time."""
+        async for message in self._sources.stream.messages(after=dict(self._offsets)):
+            self._audit.add_message(message)
+            self._offsets[message.partition] = message.offset
+            self._progress("messages", self._audit.stream.messages)
+
+    async def read_documents(self) -> None:
+        """Read all documents."""
+        async for document in self._sources.scan.documents(db_name=self._audit.db_name):
+            self._audit.add_document(document)
+            self._progress("documents", self._audit.documents.documents)
+
+    async def read_documents_again(self, aggregate_ids: Iterable[str]) -> None:
+        """Read the documents of some aggregates as they are now."""
+        wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
+        for start in range(0, len(wanted), DOCUMENTS_PER_READ):
+            some = wanted[start : start + DOCUMENTS_PER_READ]
+            for document in await self._sources.documents.read(some):
+                if document is not None:
+                    self._audit.add_document(document)
+
+    async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
+        """Read the logs of some aggregates and the records of some commands as they are now."""
+        for aggregate_id in sorted(aggregate_ids):
+            slots: dict[int, tuple[bytes | None, str]] = {}
+            async for found in objects(self._sources.bucket, f"events/{aggregate_id}/"):
+                match = SLOT_KEY.fullmatch(found.key)
+                if match:
+                    slots[int(match[2])] = (found.body, found.damage)
+            self._audit.look_again(aggregate_id, slots)
+        for command_id in command_ids:
+            async for found in objects(self._sources.bucket, f"commands/{command_id}/"):
+                self._audit.add_object(found.key, found.body, damage=found.damage)
+
+    async def _add_objects(self, what: str, prefix: str) -> None:
+        count = 0
+        async for found in objects(self._sources.bucket, prefix):
+            self._audit.add_object(found.key, found.body, damage=found.damage)
+            count += 1
+            self._progress(what, count)
+
+
+async def objects(bucket: Bucket, prefix: str) -> AsyncIterator[ReadObject]:
+    """Yield every object with the prefix in the order of the keys, some being read ahead."""
+    ahead: deque[asyncio.Task[ReadObject]] = deque()
+    try:
+        async for key in _keys(bucket, prefix):
+            ahead.append(asyncio.create_task(_read(bucket, key)))
+            if len(ahead) >= READS_IN_FLIGHT_MAX:
+                yield await ahead.popleft()
+        while ahead:
+            yield await ahead.popleft()
+    finally:
+        for task in ahead:
+            task.cancel()
+
+
+async def _keys(bucket: Bucket, prefix: str) -> AsyncIterator[str]:
+    after, more = prefix, True
+    while more:
+        listed, more = await _answered(partial(bucket.list_after, prefix, after))
+        for found in listed:
+            yield found.key
+        after = listed[-1].key if listed else after
+
+
+async def _read(bucket: Bucket, key: str) -> ReadObject:
+    try:
+        found = await _answered(partial(bucket.get, key))
+    except LogDamaged as error:
+        return ReadObject(key, None, error.message)
+    return ReadObject(key, found.body) if found else ReadObject(key, None, "nothing, though it was listed just before")
+
+
+async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask until there is an answer; raises StoreUnavailable when there was none ``TRIES_MAX`` times."""
+    pause_s = FIRST_PAUSE_S
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await ask()
+        except StoreUnavailable:
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
+    return await ask()

@@ -1,0 +1,157 @@
+"""Reads, judges, looks once more at what may have been under way, and reports."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from factline.verification.audit import Audit, weighed
+from factline.verification.clients import ClientAudit
+from factline.verification.findings import Code, Finding, Findings, Severity
+from factline.verification.history import History, Lost
+from factline.verification.reading import Progress, Reading, Sources
+from factline.verification.run import RunReport, judge_run, report_run
+
+#: Given command IDs, says which of them are under way. It may name more than that, never fewer.
+InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
+
+
+class Verdict(StrEnum):
+    """``SOUND``: nothing found, or only what is pending. ``UNCOUNTED``: nothing wrong, in a run that proves nothing."""
+
+    SOUND = "sound"
+    UNCOUNTED = "uncounted"
+    VIOLATED = "violated"
+
+
+class ReadCounts(BaseModel):
+    """How much was read. ``duplicates``: late repetitions of messages, which are harmless."""
+
+    model_config = ConfigDict(frozen=True)
+
+    aggregates: int
+    events: int
+    commands: int
+    messages: int
+    duplicates: int
+    documents: int
+
+
+class Summary(BaseModel):
+    """The findings that everybody asks for first, by number."""
+
+    model_config = ConfigDict(frozen=True)
+
+    lost: int
+    duplicated: int
+    gaps: int
+    out_of_order: int
+    stale_reads: int
+    pending: int
+
+
+class Report(BaseModel):
+    """What ``factline verify`` says. ``counts``: of all findings; ``findings`` keeps the first ones only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Verdict
+    read: ReadCounts
+    summary: Summary
+    counts: dict[Severity, dict[Code, int]]
+    findings: list[Finding]
+    run: RunReport | None = None
+
+
+async def nothing_in_flight(_command_ids: Collection[str]) -> Collection[str]:
+    """Say that every command has come to its end, so that nothing can be pending."""
+    return ()
+
+
+def _unwatched(_what: str, _count: int) -> None:
+    """Nobody follows."""
+
+
+async def verify(
+    sources: Sources,
+    *,
+    in_flight: InFlight,
+    db_name: str | None = None,
+    history: History | None = None,
+    stream_may_begin_late: bool = False,
+    progress: Progress = _unwatched,
+) -> Report:
+    """Hold all promises against what lies in the servers, and against what clients saw.
+
+    Others may write meanwhile. What is not finished is looked at once more after ``in_flight`` was asked who is at
+    work, so that it is pending only while somebody is. Raises StoreUnavailable.
+    """
+    late = stream_may_begin_late or _lost_stream(history)
+    audit = Audit(db_name=db_name, stream_may_begin_late=late)
+    reading = Reading(sources, audit, progress)
+    await reading.read_all()
+    found = list(audit.judge())
+    running: Collection[str] = ()
+    unsettled = [finding for finding in found if finding.waits_for]
+    if unsettled or audit.aggregates_ahead:
+        running = await in_flight({command_id for finding in unsettled for command_id in finding.waits_for})
+        await _look_again(reading, audit, unsettled)
+        found = list(audit.judge())
+    findings = Findings()
+    findings.extend(weighed(finding, running) for finding in found)
+    clients = None
+    if history is not None:
+        clients = ClientAudit(history, audit.logs, audit.commands.commands)
+        findings.extend(clients.judge())
+        findings.extend(judge_run(clients))
+    return _report(audit, findings, report_run(clients) if clients else None)
+
+
+async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Finding]) -> None:
+    """Read anew what was not finished, then the log as far as messages and documents are ahead of it."""
+    about = {finding.aggregate_id: None for finding in unsettled if finding.aggregate_id}
+    unfinished = [finding for finding in unsettled if finding.code is Code.COMMAND_UNFINISHED]
+    await reading.read_messages()
+    await reading.read_documents_again(about)
+    logs = audit.aggregates_ahead | {finding.aggregate_id for finding in unfinished if finding.aggregate_id}
+    await reading.look_again(logs, [command_id for finding in unfinished for command_id in finding.waits_for])
+
+
+def _lost_stream(history: History | None) -> bool:
+    return history is not None and any(Lost.STREAM in fault.note.loses for fault in history.faults)
+
+
+def _report(audit: Audit, findings: Findings, run: RunReport | None) -> Report:
+    counts = findings.counts
+    verdict = Verdict.SOUND
+    if counts[Severity.VIOLATION]:
+        verdict = Verdict.VIOLATED
+    elif counts[Severity.UNCOUNTED]:
+        verdict = Verdict.UNCOUNTED
+    return Report(
+        verdict=verdict,
+        read=ReadCounts(
+            aggregates=len(audit.logs),
+            events=sum(len(log.events) for log in audit.logs.values()),
+            commands=len(audit.commands.commands),
+            messages=audit.stream.messages,
+            duplicates=audit.stream.duplicates,
+            documents=audit.documents.documents,
+        ),
+        summary=_summary(counts[Severity.VIOLATION], pending=counts[Severity.PENDING].total()),
+        counts={severity: dict(counted) for severity, counted in counts.items() if counted},
+        findings=findings.kept,
+        run=run,
+    )
+
+
+def _summary(counted: Counter[Code], *, pending: int) -> Summary:
+    return Summary(
+        lost=counted[Code.ACKNOWLEDGED_LOST],
+        duplicated=counted[Code.EVENT_DOUBLED],
+        gaps=counted[Code.SEQUENCE_GAP],
+        out_of_order=counted[Code.ORDER_REVERSED] + counted[Code.MESSAGE_OUT_OF_ORDER],
+        stale_reads=counted[Code.READ_STALE],
+        pending=pending,
+    )

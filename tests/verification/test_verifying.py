@@ -1,0 +1,154 @@
+"""A verification beside others who write: what is under way is pending, what is left behind is a violation."""
+
+from collections import Counter
+from collections.abc import Collection
+
+import pytest
+
+from factline.errors import StoreUnavailable
+from factline.stores.s3 import StoredObject
+from factline.verification import reading
+from factline.verification.findings import Code, Severity
+from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from tests.commands import create, update
+from tests.pipeline.test_crashes import Crashed, crash_after
+from tests.pipeline.world import World
+from tests.verification.damage import LAMP, drop_message, healthy, index_of, rewrite
+
+LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}
+
+
+async def everything(command_ids: Collection[str]) -> Collection[str]:
+    return command_ids
+
+
+def codes(report: Report) -> dict[Code, Severity]:
+    return {finding.code: finding.severity for finding in report.findings}
+
+
+async def left_after(step: str) -> World:
+    world = await healthy()
+    with pytest.raises(Crashed):
+        await world.process().commit(create("left", command_id="left-1"), after_step=crash_after(step))
+    return world
+
+
+async def test_a_healthy_installation_is_sound_and_counted():
+    report = await verify((await healthy()).sources, in_flight=nothing_in_flight)
+    assert (report.verdict, report.findings, report.run) == (Verdict.SOUND, [], None)
+    read = report.read
+    assert (read.aggregates, read.events, read.commands, read.documents) == (3, 15, 18, 3)
+    assert (read.messages, read.duplicates) == (16, 1)
+
+
+@pytest.mark.parametrize("step", LEFT)
+async def test_what_is_under_way_is_pending_and_no_violation(step: str):
+    report = await verify((await left_after(step)).sources, in_flight=everything)
+    assert codes(report)[LEFT[step]] is Severity.PENDING
+    assert (report.verdict, set(codes(report).values())) == (Verdict.SOUND, {Severity.PENDING})
+    assert report.summary.pending == len(report.findings)
+
+
+@pytest.mark.parametrize("step", LEFT)
+async def test_what_nobody_works_on_is_a_violation(step: str):
+    report = await verify((await left_after(step)).sources, in_flight=nothing_in_flight)
+    assert codes(report)[LEFT[step]] is Severity.VIOLATION
+    assert report.verdict is Verdict.VIOLATED
+
+
+@pytest.mark.parametrize("step", LEFT)
+async def test_what_came_to_its_end_while_it_was_looked_at_is_no_finding(step: str):
+    world = await left_after(step)
+
+    async def finish(command_ids: Collection[str]) -> Collection[str]:
+        assert command_ids == {"left-1"}
+        await world.process().run(create("left", command_id="left-1"))
+        return ()
+
+    report = await verify(world.sources, in_flight=finish)
+    assert report.findings == []
+
+
+async def test_what_is_written_while_it_reads_is_no_finding():
+    """Messages and documents of events that the log did not have yet, of known and of new aggregates."""
+    world = await healthy()
+    written: list[str] = []
+
+    async def write_on(what: str) -> None:
+        if what in written:
+            return
+        written.append(what)
+        for command in (update("lamp", {what: 1}), create(f"new-{what}"), create("lamp")):
+            await world.process().run(command)
+
+    read_objects = reading.objects
+
+    async def objects(bucket, prefix):
+        async for found in read_objects(bucket, prefix):
+            yield found
+        await write_on(prefix)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "objects", objects)
+        report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert report.findings == []
+    assert written[:2] == ["events/", "commands/"]
+
+
+async def test_damage_is_a_violation_whoever_is_at_work():
+    world = await healthy()
+    rewrite(world, LAMP, 2, data={"price": 9})
+    drop_message(world, LAMP, 3)
+    report = await verify(world.sources, in_flight=everything)
+    assert report.verdict is Verdict.VIOLATED
+    assert {Code.CHAIN_BROKEN, Code.MESSAGE_OUT_OF_ORDER} <= set(codes(report))
+
+
+async def test_one_database_is_looked_at_alone():
+    world = await healthy()
+    await world.process().run(create("DE", db_name="geo", class_id="Country", command_id="geo-1"))
+    index_of(world).clear()
+    alone = await verify(world.sources, in_flight=nothing_in_flight, db_name="geo")
+    assert (alone.findings, alone.read.events, alone.read.commands, alone.read.messages) == ([], 1, 1, 1)
+    both = await verify(world.sources, in_flight=nothing_in_flight)
+    assert set(codes(both)) == {Code.DOCUMENT_MISSING}
+
+
+async def test_a_topic_that_was_lost_need_not_begin_with_event_1():
+    world = await healthy()
+    world.publisher.messages.clear()
+    await world.process().run(update("lamp", {"on": True}))
+    strict = await verify(world.sources, in_flight=nothing_in_flight)
+    assert set(codes(strict)) == {Code.MESSAGE_OUT_OF_ORDER, Code.MESSAGE_MISSING}
+    assert (await verify(world.sources, in_flight=nothing_in_flight, stream_may_begin_late=True)).findings == []
+
+
+async def test_a_server_that_hiccups_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    world = await healthy()
+    monkeypatch.setattr(reading, "FIRST_PAUSE_S", 0)
+    tries: Counter[tuple[str, str]] = Counter()
+
+    def before(operation: str, key: str) -> None:
+        tries[operation, key] += 1
+        if tries[operation, key] <= 2:
+            raise StoreUnavailable("S3", operation, "hiccup")
+
+    world.bucket.before = before
+    assert (await verify(world.sources, in_flight=nothing_in_flight)).findings == []
+
+
+async def test_a_server_that_is_down_is_no_verdict(monkeypatch: pytest.MonkeyPatch):
+    world = await healthy()
+    monkeypatch.setattr(reading, "FIRST_PAUSE_S", 0)
+    world.bucket.available = False
+    with pytest.raises(StoreUnavailable):
+        await verify(world.sources, in_flight=nothing_in_flight)
+
+
+async def test_findings_are_kept_in_bounded_memory_and_all_counted():
+    world = World()
+    for number in range(1_200):
+        world.bucket.objects[f"events/shop/Product/p{number}/{1:020d}.json"] = StoredObject(b"{}")
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert report.counts == {Severity.VIOLATION: {Code.OBJECT_UNREADABLE: 1_200}}
+    assert len(report.findings) == 1_000
