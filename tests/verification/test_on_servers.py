@@ -133,16 +133,17 @@ class Damage:
     code: Code
 
 
+#: In this order, since of a log that is damaged nobody can tell what its document should be.
 PLANTED = [
+    Damage(_change_document, Code.DOCUMENT_WRONG),
+    Damage(_add_document, Code.DOCUMENT_FOREIGN),
+    Damage(_delete_document, Code.DOCUMENT_MISSING),
+    Damage(_send_forged, Code.MESSAGE_ALTERED),
+    Damage(_send_foreign, Code.MESSAGE_FOREIGN),
+    Damage(_delete_record, Code.RECORD_MISSING),
     Damage(_forge_event, Code.EVENT_FORGED),
     Damage(_flip_a_bit, Code.CHECKSUM_WRONG),
     Damage(_delete_event, Code.SEQUENCE_GAP),
-    Damage(_delete_record, Code.RECORD_MISSING),
-    Damage(_send_forged, Code.MESSAGE_ALTERED),
-    Damage(_send_foreign, Code.MESSAGE_FOREIGN),
-    Damage(_change_document, Code.DOCUMENT_WRONG),
-    Damage(_delete_document, Code.DOCUMENT_MISSING),
-    Damage(_add_document, Code.DOCUMENT_FOREIGN),
 ]
 
 
