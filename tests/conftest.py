@@ -5,9 +5,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from factline.settings import Settings
 from stack import Stack
+
+hypothesis_settings.register_profile("factline", deadline=None)  # timings are never asserted
+hypothesis_settings.load_profile("factline")
 
 #: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
 TEST_STACK_VARIABLE = "FACTLINE_TEST_STACK"

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.command import CommandActivities
     from activities.models import CommitReport, CommitRequest, DeliverRequest
-    from factline.domain.commands import Command, parse_command
+    from factline.domain.commands import CLASS_COMMANDS, Command, parse_command
     from factline.domain.events import rfc3339
     from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
     from factline.errors import InputInvalid
@@ -169,6 +169,8 @@ _TAKEN_OVER = {
 def _accepted(argument: Any) -> Command:
     """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
     command = parse_command(_decoded(argument))
+    if command.command_type in CLASS_COMMANDS:
+        raise InputInvalid(f"command {command.command_id}: {command.command_type} is not about an instance")
     workflow_id = workflow.info().workflow_id
     if command.command_id != workflow_id:
         raise InputInvalid(

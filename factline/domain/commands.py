@@ -24,6 +24,12 @@ class CommandType(StrEnum):
     CREATE_INSTANCE = "CREATE_INSTANCE"
     UPDATE_INSTANCE = "UPDATE_INSTANCE"
     DELETE_INSTANCE = "DELETE_INSTANCE"
+    DEFINE_CLASS = "DEFINE_CLASS"
+    RETIRE_CLASS = "RETIRE_CLASS"
+
+
+#: Commands about a class itself.
+CLASS_COMMANDS = frozenset({CommandType.DEFINE_CLASS, CommandType.RETIRE_CLASS})
 
 
 def _as_value_error(value: str, check: Callable[[str], object]) -> str:
@@ -53,10 +59,11 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
 
 
 class Command(Value):
-    """One request to change one instance.
+    """One request to change one instance, or one class.
 
-    ``payload``: the whole data for CREATE_INSTANCE, a JSON Merge Patch (RFC 7396) for UPDATE_INSTANCE, empty for
-    DELETE_INSTANCE. ``expected_version``: the sequence number the caller last saw, 0 for "must never have existed".
+    ``payload``: the whole data for CREATE_INSTANCE, a JSON Merge Patch (RFC 7396) for UPDATE_INSTANCE, the definition
+    for DEFINE_CLASS, empty for DELETE_INSTANCE and RETIRE_CLASS. ``expected_version``: the sequence number the caller
+    last saw, 0 for "must never have existed".
     """
 
     model_config = ConfigDict(str_max_length=1024 * 1024)
@@ -82,6 +89,8 @@ class Command(Value):
     @cached_property
     def aggregate_id(self) -> AggregateId:
         """The aggregate this command is about; a CREATE without ``instance_id`` gets one from its command ID."""
+        if self.command_type in CLASS_COMMANDS:
+            return AggregateId.of_class(self.db_name, self.class_id)
         instance_id = self.instance_id if self.instance_id is not None else derive_instance_id(self.command_id)
         return AggregateId.of(self.db_name, self.class_id, instance_id)
 
@@ -98,10 +107,13 @@ class Command(Value):
 
 def check_fits(command_type: CommandType, *, instance_id: str | None, payload: dict[str, Any]) -> None:
     """Raise ValueError unless a request of that type may come with these."""
-    if instance_id is None and command_type is not CommandType.CREATE_INSTANCE:
+    if command_type in CLASS_COMMANDS:
+        if instance_id is not None:
+            raise ValueError(f"instance_id: expected none for {command_type}, which is about a class")
+    elif instance_id is None and command_type is not CommandType.CREATE_INSTANCE:
         raise ValueError(f"instance_id: expected one for {command_type}, found none")
-    if payload and command_type is CommandType.DELETE_INSTANCE:
-        raise ValueError("payload: expected none for DELETE_INSTANCE; leave it out")
+    if payload and command_type in (CommandType.DELETE_INSTANCE, CommandType.RETIRE_CLASS):
+        raise ValueError(f"payload: expected none for {command_type}; leave it out")
 
 
 def check_texts(**texts: str | None) -> None:

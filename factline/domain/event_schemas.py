@@ -9,6 +9,8 @@ form in every version, for ever, so that a chain can be verified whatever its li
   Merge Patch, or ``REMOVE`` it. Before, an update always merged; now it may replace, where a patch cannot say what
   changed (a member that became null, or data brought into the form of a new definition). Whoever does not look at
   ``effect`` would read such an update wrongly: hence a new MAJOR.
+
+Class events came later, in the form of 2.0.0, and begin with 1.0.0.
 """
 
 from functools import lru_cache
@@ -33,12 +35,14 @@ def _of_instances(name: str, *, effect: str) -> SchemaVersions:
 
 #: By event type.
 EVENT_SCHEMAS = {
-    name: _of_instances(name, effect=effect)
-    for name, effect in {
-        "INSTANCE_CREATED": "REPLACE",
-        "INSTANCE_UPDATED": "MERGE",
-        "INSTANCE_DELETED": "REMOVE",
-    }.items()
+    schemas.name: schemas
+    for schemas in (
+        _of_instances("INSTANCE_CREATED", effect="REPLACE"),
+        _of_instances("INSTANCE_UPDATED", effect="MERGE"),
+        _of_instances("INSTANCE_DELETED", effect="REMOVE"),
+        SchemaVersions.starting("CLASS_DEFINED", "1.0.0"),
+        SchemaVersions.starting("CLASS_RETIRED", "1.0.0"),
+    )
 }
 
 

@@ -18,8 +18,15 @@ INSTANCE_KEY_CHARACTERS_MAX = 240  # a file system behind S3 may hold no more th
 FACTLINE_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:factline")
 
 
+#: The class whose instances are the classes: no class can be given this name, so that none can meet them.
+CLASSES = "_class"
+
+
 class AggregateId(NamedTuple):
-    """One aggregate: database, class, and the instance ID in its encoded form. ``str`` gives the contract's form."""
+    """One aggregate: database, class, and the instance ID in its encoded form. ``str`` gives the contract's form.
+
+    A class is an aggregate, too: ``db_name/_class/class_id``.
+    """
 
     db_name: str
     class_id: str
@@ -36,7 +43,14 @@ class AggregateId(NamedTuple):
     @classmethod
     def of(cls, db_name: str, class_id: str, instance_id: str) -> "AggregateId":
         """Build from unencoded parts; raises InputInvalid."""
+        if class_id == CLASSES:
+            return cls.of_class(db_name, instance_id)
         return cls(check_name(db_name, "db_name"), check_name(class_id, "class_id"), encode_instance_id(instance_id))
+
+    @classmethod
+    def of_class(cls, db_name: str, class_id: str) -> "AggregateId":
+        """Return the aggregate that a class itself is; raises InputInvalid."""
+        return cls(check_name(db_name, "db_name"), CLASSES, check_name(class_id, "class_id"))
 
     @classmethod
     def parse(cls, text: str) -> "AggregateId":

@@ -18,8 +18,12 @@ from factline.domain.events import (
 )
 from factline.domain.identifiers import AggregateId
 from factline.domain.merge_patch import merge_patch
+from factline.domain.ontology.rules import Rules
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
+
+#: How many findings a refusal lists; all are counted. A refusal is kept for ever, and is part of a workflow's history.
+FINDINGS_MAX = 500
 
 
 class Change(Protocol):
@@ -72,6 +76,10 @@ class Instance(BaseModel):
         return self.sequence_number > 0 and not self.deleted
 
 
+#: After these there is nothing to be changed; a retired class keeps its last definition.
+_ENDS = frozenset({EventType.INSTANCE_DELETED, EventType.CLASS_RETIRED})
+
+
 def evolve(state: Instance, event: Event) -> Instance:
     """Return the state after the event, read as the newest version of its type.
 
@@ -90,14 +98,16 @@ def evolve(state: Instance, event: Event) -> Instance:
             sequence_number=event.sequence_number,
         )
     content = content_of(event)
-    created = event.event_type is EventType.INSTANCE_CREATED
+    created = event.event_type is EventType.INSTANCE_CREATED or (
+        event.event_type is EventType.CLASS_DEFINED and not state.exists
+    )
     return Instance(
         aggregate_id=state.aggregate_id,
         sequence_number=event.sequence_number,
         checksum=event.checksum,
         event_id=event.event_id,
         schema_version=event.schema_version,
-        deleted=content.effect is Effect.REMOVE,
+        deleted=event.event_type in _ENDS,
         created_at=event.occurred_at if created else state.created_at,
         updated_at=event.occurred_at,
         definition=content.definition,
@@ -116,21 +126,53 @@ def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
             return {}
 
 
-def decide(state: Instance, change: Change, *, occurred_at: str) -> Event | Rejection:
-    """Return the event that the change makes of this state, or why it makes none."""
-    refusal = _refusal(state, change)
-    return refusal or _event(state, change, occurred_at=occurred_at)
+def decide(
+    state: Instance, change: Change, *, occurred_at: str, rules: Rules | None = None, accepted: bool = False
+) -> Event | Rejection:
+    """Return the event that the change makes of this state, or why it makes none.
+
+    ``rules``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
+    accepted on this very state under these very rules, so what it makes is not validated again.
+    """
+    refusal = version_conflict(state, change) or _misfit(state, change)
+    if refusal:
+        return refusal
+    effect, data = EVENTS[change.command_type][1], change.payload
+    if change.command_type is CommandType.UPDATE_INSTANCE:
+        current = rules.current(state.data, state.definition) if rules else state.data
+        merged: dict[str, Any] = merge_patch(current, change.payload)
+        if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
+            # A merge patch cannot say what the migration changed, so the event has all of it.
+            effect, data = Effect.REPLACE, merged
+        refusal = _oversize(merged, state)
+    else:
+        merged = data
+    if not accepted and effect is not Effect.REMOVE:
+        refusal = refusal or _against(rules, merged, state)
+    return refusal or made_event(
+        state,
+        change,
+        effect=effect,
+        data=data,
+        definition=rules.reference if rules else None,
+        occurred_at=occurred_at,
+    )
 
 
-def _refusal(state: Instance, change: Change) -> Rejection | None:
+def version_conflict(state: Instance, change: Change) -> Rejection | None:
+    """Return the refusal of a command that expects another version than this."""
+    if change.expected_version is None or change.expected_version == state.sequence_number:
+        return None
+    return Rejection(
+        code=RejectionCode.VERSION_CONFLICT,
+        message=f"aggregate {state.aggregate_id}: expected version {change.expected_version}, found "
+        f"{state.sequence_number}; read it again and decide anew",
+        details={"expected_version": change.expected_version, "found_version": state.sequence_number},
+    )
+
+
+def _misfit(state: Instance, change: Change) -> Rejection | None:
     name = f"aggregate {state.aggregate_id}"
-    if change.expected_version is not None and change.expected_version != state.sequence_number:
-        return Rejection(
-            code=RejectionCode.VERSION_CONFLICT,
-            message=f"{name}: expected version {change.expected_version}, found {state.sequence_number}; "
-            "read it again and decide anew",
-            details={"expected_version": change.expected_version, "found_version": state.sequence_number},
-        )
     found = {"found_version": state.sequence_number}
     if change.command_type is CommandType.CREATE_INSTANCE:
         if state.exists:
@@ -143,17 +185,39 @@ def _refusal(state: Instance, change: Change) -> Rejection | None:
     if state.deleted:
         message = f"{name}: was deleted at version {state.sequence_number}; CREATE_INSTANCE makes it anew"
         return Rejection(code=RejectionCode.INSTANCE_DELETED, message=message, details=found)
-    if change.command_type is CommandType.UPDATE_INSTANCE:
-        return _oversize(merge_patch(state.data, change.payload), name)
     return None
 
 
-def _oversize(data: dict[str, Any], name: str) -> Rejection | None:
+def _against(rules: Rules | None, data: dict[str, Any], state: Instance) -> Rejection | None:
+    """Return why the rules refuse this data; all of what is wrong with it, not the first."""
+    if rules is None:
+        return None
+    about = {"definition": rules.reference.model_dump()}
+    if rules.retired:
+        message = f"aggregate {state.aggregate_id}: its class is retired; its instances can be deleted, nothing else"
+        return Rejection(code=RejectionCode.CLASS_RETIRED, message=message, details=about)
+    findings = rules.findings(data)
+    if not findings:
+        return None
+    listed = "; ".join(f"{finding['at'] or 'data'}: {finding['problem']}" for finding in findings[:3])
+    more = f" and {len(findings) - 3} more" if len(findings) > 3 else ""
+    message = (
+        f"aggregate {state.aggregate_id}: its data does not fit version {rules.reference.version} of its class: "
+        f"{listed}{more}"
+    )
+    details = about | {"errors": findings[:FINDINGS_MAX], "errors_count": len(findings)}
+    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=details)
+
+
+def _oversize(data: dict[str, Any], state: Instance) -> Rejection | None:
     """Many small patches may add up to more than one document may hold."""
     size_bytes = len(canonical_bytes(data))
     if size_bytes <= TEXT_BYTES_MAX:
         return None
-    message = f"{name}: expected at most {TEXT_BYTES_MAX} bytes of data, the patch would make {size_bytes}; split it"
+    message = (
+        f"aggregate {state.aggregate_id}: expected at most {TEXT_BYTES_MAX} bytes of data, the patch would make "
+        f"{size_bytes}; split it"
+    )
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
 
 
@@ -162,12 +226,22 @@ EVENTS = {
     CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
     CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),
     CommandType.DELETE_INSTANCE: (EventType.INSTANCE_DELETED, Effect.REMOVE),
+    CommandType.DEFINE_CLASS: (EventType.CLASS_DEFINED, Effect.REPLACE),
+    CommandType.RETIRE_CLASS: (EventType.CLASS_RETIRED, Effect.MERGE),
 }
 
 
-def _event(state: Instance, change: Change, *, occurred_at: str) -> Event:
-    event_type, effect = EVENTS[change.command_type]
-    aggregate = change.aggregate_id
+def made_event(
+    state: Instance,
+    change: Change,
+    *,
+    effect: Effect,
+    data: dict[str, Any],
+    definition: DefinitionReference | None,
+    occurred_at: str,
+) -> Event:
+    """Return the event in the slot after this state."""
+    event_type, aggregate = EVENTS[change.command_type][0], change.aggregate_id
     return sealed_event(
         event_id=change.event_id,
         event_type=event_type,
@@ -179,8 +253,8 @@ def _event(state: Instance, change: Change, *, occurred_at: str) -> Event:
         instance_id=aggregate.instance_id,
         command_id=change.command_id,
         command_hash=change.hash,
-        data=change.payload,
-        definition=None,
+        data=data,
+        definition=definition and definition.model_dump(mode="json"),
         effect=effect,
         occurred_at=occurred_at,
         actor=change.actor,

@@ -4,17 +4,20 @@ A version of the events is sampled once, by the very code that wrote it first, a
 whatever is read today must be readable for ever. So a new version gets a folder of its own beside the old ones.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from factline.domain.commands import parse_command
-from factline.domain.events import SCHEMA_VERSIONS, Event, EventType
-from factline.domain.instance import Instance, decide, evolve
+from factline.domain.deciding import decide
+from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
+from factline.domain.instance import Instance, evolve
+from factline.domain.ontology.rules import Rules, rules_of
 
 FOLDER = Path(__file__).parent / "stored_events"
 
 #: Types, what is in them, and who asked: everything that a version may treat in its own way.
-STORY: list[dict[str, Any]] = [
+INSTANCES: list[dict[str, Any]] = [
     {
         "command_type": "CREATE_INSTANCE",
         "payload": {
@@ -40,18 +43,90 @@ STORY: list[dict[str, Any]] = [
 ]
 
 
-def record() -> None:
-    folder = FOLDER / SCHEMA_VERSIONS[EventType.INSTANCE_CREATED]
+VILLAGES: list[dict[str, Any]] = [
+    {"command_type": "CREATE_INSTANCE", "payload": {"name": "Grand-Bassam", "pop": "124567", "in": "CI"}},
+    {"command_type": "UPDATE_INSTANCE", "payload": {"twinned": ["DE-1"]}},
+    {"command_type": "UPDATE_INSTANCE", "payload": {"name": "Grand Bassam"}},
+]
+
+_NAMES = {"name": {"type": "string"}, "in": {"type": "string"}}
+CLASSES: list[dict[str, Any]] = [
+    {
+        "command_type": "DEFINE_CLASS",
+        "payload": {
+            "version": "1.0.0",
+            "schema": {
+                "type": "object",
+                "properties": {**_NAMES, "pop": {"type": "string", "pattern": "^[0-9]+$"}},
+                "required": ["name"],
+                "additionalProperties": False,
+            },
+            "relationships": {"part_of": {"target_class": "Country", "cardinality": "one", "path": "/in"}},
+        },
+        "actor": "alice",
+    },
+    {
+        "command_type": "DEFINE_CLASS",
+        "payload": {
+            "version": "2.0.0",
+            "schema": {
+                "type": "object",
+                "properties": {
+                    **_NAMES,
+                    "population": {"type": "integer"},
+                    "twinned": {"type": "array", "items": {"type": "string"}},
+                },
+                "required": ["name", "population"],
+                "additionalProperties": False,
+            },
+            "relationships": {
+                "part_of": {"target_class": "Country", "cardinality": "one", "path": "/in", "inverse": "has"},
+                "twinned_with": {"target_class": "Village", "cardinality": "many", "path": "/twinned"},
+            },
+            "migration": [
+                {"rename": {"at": "/pop", "to": "population"}},
+                {"default": {"at": "/population", "value": 0}},
+                {"convert": {"at": "/population", "to": "integer", "otherwise": 0}},
+            ],
+        },
+        "expected_version": 1,
+    },
+    {"command_type": "RETIRE_CLASS", "actor": "bob"},
+]
+
+
+def record(
+    name: str, version: str, named: dict[str, str], stories: Iterable[tuple[dict[str, Any], Rules | None]]
+) -> None:
+    folder = FOLDER / f"{name}-{version}"
+    if folder.exists():
+        return
     folder.mkdir()
-    state = Instance(aggregate_id="geo/Country/C%C3%B4te%20d%27Ivoire")
-    for number, told in enumerate(STORY, start=1):
-        named = {"command_id": f"c{number}", "db_name": "geo", "class_id": "Country", "instance_id": "Côte d'Ivoire"}
-        event = decide(state, parse_command(named | told), occurred_at=f"2026-01-0{number}T12:00:00.000000Z")
+    state = None
+    for number, (told, rules) in enumerate(stories, start=1):
+        command = parse_command({"command_id": f"c{number}", "db_name": "geo"} | named | told)
+        state = state or Instance(aggregate_id=str(command.aggregate_id))
+        event = decide(state, command, occurred_at=f"2026-01-0{number}T12:00:00.000000Z", rules=rules)
         assert isinstance(event, Event), event
         state = evolve(state, event)
         (folder / f"{number}-{event.event_type.lower()}.json").write_bytes(event.canonical)
         (folder / f"{number}-state.json").write_text(state.model_dump_json())
 
 
+def record_all() -> None:
+    newest = SCHEMA_VERSIONS[EventType.INSTANCE_CREATED]
+    country = {"class_id": "Country", "instance_id": "Côte d'Ivoire"}
+    record("instances", newest, country, [(told, None) for told in INSTANCES])
+    record(
+        "classes", SCHEMA_VERSIONS[EventType.CLASS_DEFINED], {"class_id": "Village"}, [(told, None) for told in CLASSES]
+    )
+    defined = [
+        read_event(path.read_bytes(), where=path.name) for path in sorted(FOLDER.glob("classes-1.0.0/*-class_*"))
+    ]
+    rules = [rules_of(defined[:number]) for number in (1, 2, 2)]
+    village = {"class_id": "Village", "instance_id": "grand-bassam"}
+    record("defined", newest, village, zip(VILLAGES, rules, strict=True))
+
+
 if __name__ == "__main__":
-    record()
+    record_all()

@@ -1,0 +1,22 @@
+"""What a command of any type decides: one place to ask, whichever aggregate it is about."""
+
+from factline.domain import instance
+from factline.domain.commands import CLASS_COMMANDS
+from factline.domain.events import Event
+from factline.domain.instance import Change, Instance
+from factline.domain.ontology import class_aggregate
+from factline.domain.ontology.rules import Rules
+from factline.domain.results import Rejection
+
+
+def decide(
+    state: Instance, change: Change, *, occurred_at: str, rules: Rules | None = None, accepted: bool = False
+) -> Event | Rejection:
+    """Return the event that the change makes of this state, or why it makes none.
+
+    ``rules``: those of an instance's class, None where that is not defined. ``accepted``: a record says that the
+    command was accepted on this very state and under these very rules.
+    """
+    if change.command_type in CLASS_COMMANDS:
+        return class_aggregate.decide(state, change, occurred_at=occurred_at, accepted=accepted)
+    return instance.decide(state, change, occurred_at=occurred_at, rules=rules, accepted=accepted)

@@ -1,0 +1,264 @@
+"""How data of one version of a class gets into the form of the next: declared steps, and what they make of a schema.
+
+Steps are total: where data is not what they are about, they leave it as it is. ``migrated`` is what happens to data,
+``migrated_schema`` what is known of the data afterwards: whatever was valid under a schema is, migrated, valid under
+the migrated schema. So whether a migration suffices is decided without looking at any data.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from factline.domain.canonical import INTEGER_MAX, canonical_bytes
+from factline.domain.json_pointer import parse_pointer
+from factline.domain.ontology.schemas import Schema, resolved
+from factline.domain.value import Value
+from factline.errors import InputInvalid
+
+
+def _below_the_root(text: str) -> str:
+    try:
+        if not parse_pointer(text):
+            raise ValueError("expected a JSON Pointer to a member, found the root")
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+    return text
+
+
+#: A JSON Pointer to a member of an object, through objects only.
+Member = Annotated[str, AfterValidator(_below_the_root)]
+
+
+class Kind(StrEnum):
+    """What ``convert`` can make of a value."""
+
+    STRING = "string"
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    ARRAY = "array"  # of the one value that stood there
+
+
+class Rename(Value):
+    """Give the member at ``at`` another name within its object; what had that name is replaced."""
+
+    at: Member
+    to: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_another(self) -> Self:
+        if parse_pointer(self.at)[-1] == self.to:
+            raise ValueError(f"to: expected another name than {self.to!r}, which it has")
+        return self
+
+
+class Default(Value):
+    """Give the member this value where it is missing from an object that is there."""
+
+    at: Member
+    value: Any
+
+
+class Drop(Value):
+    """Leave the member out."""
+
+    at: Member
+
+
+class Convert(Value):
+    """Make the member's value one of another type; what cannot be converted becomes ``otherwise``, else it stays."""
+
+    at: Member
+    to: Kind
+    otherwise: Any = None
+
+    @property
+    def has_otherwise(self) -> bool:
+        return "otherwise" in self.model_fields_set
+
+
+class MigrationStep(Value):
+    """One step, named by the only field that is set."""
+
+    rename: Rename | None = None
+    default: Default | None = None
+    drop: Drop | None = None
+    convert: Convert | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.step is None:
+            raise ValueError("expected exactly one of rename, default, drop, convert")
+        return self
+
+    @property
+    def step(self) -> Rename | Default | Drop | Convert | None:
+        return self.rename or self.default or self.drop or self.convert
+
+
+def migrated(data: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
+    """Return the data after the steps; what is given is not changed."""
+    for each in steps:
+        step = each.step
+        assert step is not None  # validated
+        *parents, name = parse_pointer(step.at)
+        data = _with_object(data, parents, lambda members: _stepped(members, name, step))  # noqa: B023 - called at once
+    return data
+
+
+def _with_object(
+    data: dict[str, Any], parents: list[str], change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    if not parents:
+        return change(data)
+    inner = data.get(parents[0])
+    if not isinstance(inner, dict):
+        return data
+    return {**data, parents[0]: _with_object(inner, parents[1:], change)}
+
+
+def _stepped(members: dict[str, Any], name: str, step: Rename | Default | Drop | Convert) -> dict[str, Any]:
+    match step:
+        case Default():
+            return members if name in members else {**members, name: step.value}
+        case _ if name not in members:
+            return members
+        case Drop():
+            return {key: value for key, value in members.items() if key != name}
+        case Rename():
+            others = {key: value for key, value in members.items() if key not in (name, step.to)}
+            return {**others, step.to: members[name]}
+        case Convert():
+            return {**members, name: _converted(members[name], step)}
+
+
+def _converted(value: Any, step: Convert) -> Any:
+    found = _CONVERSIONS[step.to](value)
+    if found is not None:
+        return found
+    return step.otherwise if step.has_otherwise else value
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    return canonical_bytes(value).decode() if isinstance(value, bool | int | float) else None
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if float(value).is_integer() and abs(value) < 1e21:  # the form in which it reads back from the log
+        return int(value) if abs(value) <= INTEGER_MAX else None
+    return value
+
+
+def _integer(value: Any) -> int | None:
+    found = _number(value)
+    if isinstance(found, float) and found.is_integer():
+        return None  # too large to be held as one
+    return found if isinstance(found, int) else None
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
+
+
+def _array(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+_CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.STRING: _text,
+    Kind.NUMBER: _number,
+    Kind.INTEGER: _integer,
+    Kind.BOOLEAN: _truth,
+    Kind.ARRAY: _array,
+}
+
+#: What a value may be of that stays as it is when it should be converted.
+_LEFT_OVER: dict[Kind, list[str]] = {
+    Kind.STRING: ["null", "array", "object"],
+    Kind.NUMBER: ["null", "array", "object", "boolean", "string"],
+    Kind.INTEGER: ["null", "array", "object", "boolean", "string", "number"],
+    Kind.BOOLEAN: ["null", "array", "object", "string", "number"],
+}
+
+#: What an object schema may say of all its members together. It is left out of a schema whose members are changed: to
+#: know less of old data is never wrong.
+_KNOWN_OF_MEMBERS = ("type", "properties", "required", "additionalProperties")
+
+
+def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
+    """Return a schema of whatever is valid under this one once it was migrated.
+
+    Raises InputInvalid for a step that leads through what is no object with known properties.
+    """
+    schema: dict[str, Any] = root
+    for each in steps:
+        step = each.step
+        assert step is not None  # validated
+        *parents, name = parse_pointer(step.at)
+        schema = _with_object_schema(schema, root, parents, name, step)
+    return {**schema, "$defs": root["$defs"]} if "$defs" in root else schema
+
+
+def _with_object_schema(
+    schema: Schema, root: dict[str, Any], parents: list[str], name: str, step: Rename | Default | Drop | Convert
+) -> dict[str, Any]:
+    schema = resolved(schema, root)
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise InputInvalid(f"{step.at}: expected to lead through objects of the version before; it does not")
+    known = {keyword: schema[keyword] for keyword in _KNOWN_OF_MEMBERS if keyword in schema}
+    if "patternProperties" in schema:
+        known["additionalProperties"] = True
+    if not parents:
+        return _stepped_schema(known, name, step)
+    properties = known.get("properties", {})
+    if parents[0] not in properties:
+        raise InputInvalid(f"{step.at}: expected {parents[0]!r} among the properties of the version before")
+    inner = _with_object_schema(properties[parents[0]], root, parents[1:], name, step)
+    return {**known, "properties": {**properties, parents[0]: inner}}
+
+
+def _stepped_schema(known: dict[str, Any], name: str, step: Rename | Default | Drop | Convert) -> dict[str, Any]:
+    properties, required = dict(known.get("properties", {})), set(known.get("required", ()))
+    others = known.get("additionalProperties", True)
+    before: Schema = properties.get(name, others)
+    match step:
+        case Default():
+            properties[name] = {"anyOf": [before, {"const": step.value}]}
+            required.add(name)
+        case Drop():
+            properties[name] = False  # it cannot be there any more
+            required.discard(name)
+        case Rename():
+            stays = properties.get(step.to, others)
+            properties[step.to] = before if name in required else {"anyOf": [before, stays]}
+            properties[name] = False
+            required = {step.to if key == name else key for key in required}
+        case Convert():
+            properties[name] = _converted_schema(before, step)
+    if others is False:  # then leaving a member out says that it cannot be there, in a form that compares better
+        properties = {key: schema for key, schema in properties.items() if schema is not False}
+    return {**known, "properties": properties, "required": sorted(required)}
+
+
+def _converted_schema(before: Schema, step: Convert) -> Schema:
+    if step.to is Kind.ARRAY:
+        wrapped = {"type": "array", "items": before, "minItems": 1, "maxItems": 1}
+        return {"anyOf": [wrapped, {"allOf": [before, {"type": "array"}]}]}
+    if step.has_otherwise:
+        return {"anyOf": [{"type": step.to.value}, {"const": step.otherwise}]}
+    return {"anyOf": [{"type": step.to.value}, {"allOf": [before, {"type": _LEFT_OVER[step.to]}]}]}

@@ -1,0 +1,120 @@
+"""JSON Schema 2020-12 as definitions may use it, compiled and compared by ``jsonschema-rs``.
+
+Formats are asserted, not only noted: a typed index needs dates to be dates. Patterns are regular expressions without
+look-around and back-references, so that matching takes time in proportion to its input. Nothing is ever fetched.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from factline.domain.canonical import canonical_bytes
+from factline.domain.json_pointer import parse_pointer, pointer_of
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+PROBLEM_CHARACTERS_MAX = 300
+
+#: A JSON Schema, or part of one: true, false or an object.
+Schema = bool | dict[str, Any]
+Finding = dict[str, str]
+
+#: Keywords that make a reference mean something else elsewhere.
+_MOVING = frozenset({"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"})
+#: Keywords whose values are data, in which nothing is a keyword.
+_VALUES = frozenset({"const", "enum", "default", "examples"})
+_OWN_REFERENCE = re.compile(r"#(/\$defs/[^/]+)?")
+
+_META = jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, validate_formats=True)
+
+
+def validator_of(schema: Schema) -> jsonschema_rs.Draft202012Validator:
+    """Compile; raises ValueError for what is no schema."""
+    return jsonschema_rs.Draft202012Validator(
+        schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), offline=True
+    )
+
+
+def findings_of(validator: jsonschema_rs.Draft202012Validator, value: Any) -> Iterator[Finding]:
+    """Yield everything that is wrong with the value, each with where it stands."""
+    for error in validator.iter_errors(value):
+        yield {"at": pointer_of(error.instance_path), "problem": _cut(error.message)}
+
+
+def schema_findings(schema: dict[str, Any]) -> list[Finding]:
+    """Return everything that keeps the schema from being a definition's, each with where it stands in the schema."""
+    if schema.get("$schema", DIALECT) != DIALECT:
+        return [{"at": "/$schema", "problem": f"expected {DIALECT} or none, found {_cut(repr(schema['$schema']))}"}]
+    findings = list(findings_of(_META, schema)) or list(_foreign(schema, ""))
+    if not findings and schema.get("type") != "object":
+        findings = [{"at": "/type", "problem": "expected 'object', for an instance's data is one"}]
+    if not findings:
+        try:
+            validator_of(schema)
+        except ValueError as error:
+            findings = [{"at": "", "problem": _cut(str(error))}]
+    return findings
+
+
+def covers(wide: Schema, narrow: Schema) -> bool:
+    """Return whether it is proven that every value the narrow schema admits is admitted by the wide one.
+
+    False where that is not so, and where nobody can tell.
+    """
+    if wide == narrow and canonical_bytes(wide) == canonical_bytes(narrow):  # 1 == True in Python, not in JSON
+        return True
+    try:
+        contained = _canonical(wide).covers(_canonical(narrow))
+    except ValueError:  # what its set operations do not support
+        return False
+    return bool(contained == jsonschema_rs.canonical.Containment.YES)
+
+
+def _canonical(schema: Schema) -> jsonschema_rs.CanonicalSchema:
+    return jsonschema_rs.canonicalize(
+        schema,
+        draft=jsonschema_rs.Draft202012,
+        validate_formats=True,
+        pattern_options=jsonschema_rs.RegexOptions(),
+        offline=True,
+    )
+
+
+def within(schema: Schema, root: dict[str, Any]) -> Schema:
+    """Return a part of a schema that can stand alone, with the definitions that it may refer to."""
+    if isinstance(schema, bool) or "$defs" not in root:
+        return schema
+    return {**schema, "$defs": root["$defs"]}
+
+
+def resolved(schema: Schema, root: dict[str, Any]) -> Schema:
+    """Follow ``$ref`` to what it refers to; what stands beside it is left out."""
+    seen: set[str] = set()
+    while isinstance(schema, dict) and isinstance(reference := schema.get("$ref"), str):
+        if reference in seen:
+            return True  # it goes round in a circle and says nothing
+        seen.add(reference)
+        schema = root if reference == "#" else root["$defs"][parse_pointer(reference.removeprefix("#"))[1]]
+    return schema
+
+
+def _foreign(schema: Any, at: str) -> Iterator[Finding]:
+    """Yield every reference that is not to a definition of this very schema, or to all of it."""
+    if isinstance(schema, list):
+        for index, item in enumerate(schema):
+            yield from _foreign(item, f"{at}/{index}")
+    if not isinstance(schema, dict):
+        return
+    for name, value in schema.items():
+        place = at + pointer_of([name])
+        if name in _MOVING:
+            yield {"at": place, "problem": "expected references by $ref only; write it without this keyword"}
+        elif name == "$ref" and isinstance(value, str) and not _OWN_REFERENCE.fullmatch(value):
+            yield {"at": place, "problem": f"expected '#' or '#/$defs/NAME', found {_cut(repr(value))}; copy it in"}
+        elif name not in _VALUES:
+            yield from _foreign(value, place)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= PROBLEM_CHARACTERS_MAX else text[:PROBLEM_CHARACTERS_MAX] + " …"
