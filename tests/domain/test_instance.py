@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factline.domain.canonical import canonical_bytes
 from factline.domain.commands import Command, CommandType, parse_command
-from factline.domain.events import Event, read_event
+from factline.domain.events import Event, checksum_of, read_event
 from factline.domain.instance import Instance, decide, evolve
 from factline.domain.merge_patch import merge_patch
 from factline.domain.results import Rejection, RejectionCode
@@ -83,6 +84,15 @@ def test_folding_stored_events_gives_the_state_in_memory_byte_for_byte(payloads)
     for data in stored:
         folded = evolve(folded, read_event(data, where="test"))
     assert folded.model_dump_json() == state.model_dump_json()
+
+
+@given(json_objects)
+def test_an_event_that_was_just_made_has_the_canonical_form_of_its_fields(payload):
+    event = decide(EMPTY, command(payload=payload), occurred_at=NOW)
+    assert isinstance(event, Event)
+    fields = event.model_dump(mode="json")
+    assert event.canonical == canonical_bytes(fields)
+    assert event.checksum == checksum_of(fields)
 
 
 @given(json_objects, st.data())
