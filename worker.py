@@ -13,14 +13,17 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.check import CheckActivities
 from activities.command import CommandActivities
 from activities.failures import BriefFailures, FailureInterceptor
 from factline import connection
 from factline.domain.event_schemas import check_event_schemas
 from factline.errors import FactlineError, SettingsInvalid, StoreUnavailable
 from factline.pipeline.assembly import Pipeline, assemble
+from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import Ports
+from factline.scheduling import keep_check_scheduled
 from factline.settings import Settings
 from factline.stores.opening import Stores
 
@@ -45,11 +48,12 @@ def new_worker(
     Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
     found by the workflow tests, which run in it, and by replaying committed histories.
     """
-    activities = CommandActivities(pipeline, ports.statuses, after_step=after_step)
+    commands = CommandActivities(pipeline, ports.statuses, after_step=after_step)
+    sweeps = assemble_sweeps(pipeline, ports, connection.TemporalWorkflows(client), after_step=after_step)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=activities.all,
+        activities=[*commands.all, *CheckActivities(sweeps, ports).all],
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
@@ -87,6 +91,7 @@ async def _prepared(stores: Stores, settings: Settings) -> Client:
     async def temporal() -> Client:
         client = await connection.connect(runtime=_runtime(settings))
         await connection.prepare(client)
+        await keep_check_scheduled(client, settings)
         return client
 
     outcomes = await asyncio.gather(temporal(), stores.prepare(), return_exceptions=True)

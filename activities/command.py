@@ -10,7 +10,7 @@ from activities.models import CommitReport, CommitRequest, DeliverReport, Delive
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import FactlineError, InputInvalid
+from factline.errors import InputInvalid
 from factline.pipeline.assembly import Pipeline
 from factline.pipeline.completion import final_status
 from factline.pipeline.delivering import attempted
@@ -100,17 +100,7 @@ class CommandActivities:
         elif name == "complete":
             await trace.step(name, self._complete(request, trace), note=str)
         elif self._deliverer.inline:
-            await self._project(request, trace)
-
-    async def _project(self, request: DeliverRequest, trace: Trace) -> None:
-        """Project, or park what can never be projected: the fact stands, and its command need not wait for a person."""
-        place = _place(request.result)
-        try:
-            await trace.step("project", self._deliverer.project(*place), note=str)
-        except FactlineError as error:
-            if error.retryable:
-                raise
-            await trace.step("park", self._deliverer.park(*place, error), note=str)
+            await self._deliverer.project_or_park(*_place(request.result), trace)
 
     async def _complete(self, request: DeliverRequest, trace: Trace) -> str:
         result = request.result

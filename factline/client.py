@@ -142,7 +142,7 @@ class Factline:
                 raise StoreUnsafe(f"{message} one adds the search attributes that commands need") from error
             raise self._unavailable("submitting", error) from error
         except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
-            raise _failed(command.command_id, error) from error
+            result = await self._recorded_or_failed(command.command_id, error)
         return Submission(await self._own_or_refused(command, result), duplicate)
 
     async def start(self, command: Command) -> WorkflowHandle[InstanceCommand, CommandResult]:
@@ -169,12 +169,11 @@ class Factline:
         try:
             return await temporal.get_workflow_handle_for(InstanceCommand.run, command_id).result()
         except WorkflowFailureError as error:
-            raise _failed(command_id, error) from error
+            return await self._recorded_or_failed(command_id, error)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise self._unavailable("waiting for a result", error) from error
-        record = await self._receipts.last_record(command_id)
-        result = await self._receipts.result(record) if record else None
+        result = await self._recorded(command_id)
         if result is None:
             raise _unknown(command_id)
         return result
@@ -303,6 +302,20 @@ class Factline:
                 await starting.workflow_handle()
             raise
 
+    async def _recorded(self, command_id: str) -> CommandResult | None:
+        """Return what a command came to as its records in S3 tell."""
+        record = await self._receipts.last_record(command_id)
+        return await self._receipts.result(record) if record else None
+
+    async def _recorded_or_failed(
+        self, command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError
+    ) -> CommandResult:
+        """Return the end of a command whose workflow gave none: a consistency check may have brought it there."""
+        result = await self._recorded(command_id)
+        if result is None:
+            raise _failed(command_id, error) from error
+        return result
+
     async def _own_or_refused(self, command: Command, result: CommandResult) -> CommandResult:
         """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
         if result.command_hash == command.hash:
@@ -367,8 +380,8 @@ def search_attributes(command: Command) -> TypedSearchAttributes:
 
 def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> FactlineError:
     return CommandFailed(
-        f"command {command_id}: its workflow ended without a result: {error.cause}; look at it in the Web UI, and at "
-        "its status, which says whether its event was persisted",
+        f"command {command_id}: its workflow ended without a result: {error.cause}; a consistency check finishes it if "
+        "it came so far as to have a record (factline check --repair), else nothing was written",
         command_id=command_id,
     )
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -44,6 +44,24 @@ def unavailable(address: str, doing: str, cause: object) -> StoreUnavailable:
     """Return the error for a Temporal that gave no usable answer."""
     text = cause.message if isinstance(cause, RPCError) else cause
     return StoreUnavailable(f"Temporal at {address}", doing, text)
+
+
+class TemporalWorkflows:
+    """``RunningWorkflows`` as Temporal has them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def is_running(self, command_id: str) -> bool:
+        """Return whether the latest run of this workflow is open; raises StoreUnavailable."""
+        try:
+            described = await self._client.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            address = self._client.service_client.config.target_host
+            raise unavailable(address, f"asking for workflow {command_id}", error) from error
+        return described.status is WorkflowExecutionStatus.RUNNING
 
 
 async def prepare(client: Client) -> None:

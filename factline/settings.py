@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     elasticsearch_url: str = "http://127.0.0.1:9200"
     terminusdb_url: str | None = None  # http://user:password@host:port; None: the graph lies in Elasticsearch
+    check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
+    check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
     snapshot_interval_events: int = Field(default=100, ge=2)
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     projection: Literal["inline", "stream"] = "inline"  # who writes documents: each command, or the projector

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from factline.errors import InputInvalid
     from factline.pipeline.trace import StepReport
     from workflows import policies
+    from workflows.arguments import decoded
     from workflows.details import checklist, outcome_line
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ _TAKEN_OVER = {
 
 def _accepted(argument: Any) -> Command:
     """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
-    command = parse_command(_decoded(argument))
+    command = parse_command(decoded(argument, what="command"))
     if command.command_type in CLASS_COMMANDS:
         raise InputInvalid(f"command {command.command_id}: {command.command_type} is not about an instance")
     workflow_id = workflow.info().workflow_id
@@ -178,18 +179,6 @@ def _accepted(argument: Any) -> Command:
             "start it with id=command_id, or it would not be exactly once"
         )
     return command
-
-
-def _decoded(argument: Any) -> Any:
-    if not isinstance(argument, RawValue):
-        raise InputInvalid("command: expected one JSON object as the only argument of the workflow")
-    try:
-        return workflow.payload_converter().from_payload(argument.payload)
-    except Exception as error:
-        encoding = argument.payload.metadata.get("encoding", b"")[:40]
-        raise InputInvalid(
-            f"command: expected a JSON object, found an unreadable payload ({encoding!r}): {error}"
-        ) from error
 
 
 def _reason(error: FailureError) -> str:

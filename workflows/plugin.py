@@ -15,9 +15,11 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+from workflows.arguments import SURPLUS
+from workflows.check import ConsistencyCheck
 from workflows.command import InstanceCommand
 
-WORKFLOWS = (InstanceCommand,)
+WORKFLOWS = (InstanceCommand, ConsistencyCheck)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 
@@ -35,11 +37,11 @@ class AnsweringPayloadConverter(PydanticPayloadConverter):
 
 
 class _OneArgument(WorkflowInboundInterceptor):
-    """Starts a command that was given several arguments as one that was given none, which is then refused."""
+    """Starts a workflow that was given several arguments as one that was given none of use, which is then refused."""
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002 - the SDK's name
         if input.type.__name__ in _NAMES and len(input.args) > 1:  # the sandbox has classes of its own
-            input.args = []
+            input.args = [SURPLUS]
         return await super().execute_workflow(input)
 
 

@@ -21,3 +21,7 @@ UNTIL_DONE = RetryPolicy(
     maximum_interval=timedelta(minutes=2),
     maximum_attempts=0,
 )
+
+#: A sweep hands back after some pages; one page of a slow server may take a while.
+SWEEP_TIMEOUT = timedelta(minutes=10)
+SWEEP_HEARTBEAT_TIMEOUT = timedelta(seconds=30)

@@ -10,7 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from activities.check_models import GRACE_S
 from factline.cli import show
+from factline.cli.checking import check_request, run_check
 from factline.cli.demo import run_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
@@ -171,6 +173,23 @@ def verify(
         else:
             show.output.print(report_view(report))
         sys.exit(exit_of(report))
+
+
+@app.command()
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Finish what is found; else it is only shown.")] = False,
+    db_name: Annotated[str | None, typer.Option("--db", help="Only this database.")] = None,
+    class_id: Annotated[str | None, typer.Option("--class", help="Only this class of it.")] = None,
+    grace_s: Annotated[float, typer.Option(min=0, help="Leave alone what is younger.")] = GRACE_S,
+    attach: Annotated[str | None, typer.Option(metavar="CHECK_ID", help="Show a check that was started.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find what ended workflows left half done (records, stream, documents); `factline verify` proves all promises."""
+    with explained():
+        if attach is not None and (repair or db_name or class_id):
+            raise InputInvalid("check: expected either --attach or what to check, found both")
+        request = check_request(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s)
+        sys.exit(asyncio.run(run_check(request, attach=attach, as_json=as_json)))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import FactlineError, ProjectionParked
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
+from factline.pipeline.trace import Trace
 from factline.projections.documents import document_of
 from factline.projections.gathering import GatheredDocuments
 from factline.projections.parking import Parking, parked_error
@@ -50,6 +51,21 @@ class Deliverer:
             state = await self._reader.at(aggregate_id, sequence_number)
         await self._documents.write_one(document_of(state))
         return f"document at version {state.sequence_number}"
+
+    async def project_or_park(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> bool:
+        """Project, or park what can never be projected: the fact stands, and its command need not wait for a person.
+
+        Returns whether it is projected. Raises StoreUnavailable.
+        """
+        place = aggregate_id, sequence_number
+        try:
+            await trace.step("project", self.project(*place), note=str)
+        except FactlineError as error:
+            if error.retryable:
+                raise
+            await trace.step("park", self.park(*place, error), note=str)
+            return False
+        return True
 
     async def park(self, aggregate_id: AggregateId, sequence_number: int, error: FactlineError) -> str:
         """Let the aggregate's projection wait for a person, so that its commands need not; returns why, in words."""

@@ -6,7 +6,6 @@ from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.sweeping.tally import Tally
 from factline.pipeline.sweeping.terms import Terms
 from factline.pipeline.trace import AfterStep, nothing_after
-from factline.stores.memory.workflows import MemoryWorkflows
 from tests.pipeline.world import World
 
 #: Nothing is so young as to be left alone.
@@ -14,17 +13,10 @@ ANY_AGE = Terms(repair=True, before=datetime(2999, 1, 1, tzinfo=UTC))
 LOOK_ONLY = Terms(repair=False, before=ANY_AGE.before)
 
 
-async def sweep(
-    world: World,
-    terms: Terms = ANY_AGE,
-    *,
-    workflows: MemoryWorkflows | None = None,
-    after_step: AfterStep = nothing_after,
-) -> Tally:
+async def sweep(world: World, terms: Terms = ANY_AGE, *, after_step: AfterStep = nothing_after) -> Tally:
     """Sweep everything, in a process that knows nothing yet."""
     process = world.process()
-    running = workflows or MemoryWorkflows()
-    sweeps = assemble_sweeps(process.pipeline, process.ports, running, after_step=after_step)
+    sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows, after_step=after_step)
     commands = await process.ports.inventory.commands()
     tally = await sweeps.commands.page(commands.items, terms)
     extents = await process.ports.inventory.extents(db_name=terms.db_name, class_id=terms.class_id)

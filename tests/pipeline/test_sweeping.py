@@ -9,13 +9,13 @@ import pytest
 from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
-from factline.errors import StoreUnavailable
+from factline.errors import InputInvalid, StoreUnavailable
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
 from factline.ports import Settlement, Stage
-from factline.stores.memory.workflows import MemoryWorkflows
 from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, delete, update
 from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep
+from tests.pipeline.test_parking import mender_of, park
 from tests.pipeline.world import World
 
 PLACE = AggregateId.parse("shop/Product/p1")
@@ -202,11 +202,11 @@ async def test_the_running_and_the_young_are_left_to_themselves(world: World):
     await world.process().complete(create())
     command = update()
     await die(world, command, "publish")
-    workflows = MemoryWorkflows()
-    workflows.running.add(command.command_id)
-    tally = await sweep(world, workflows=workflows)
+    world.workflows.running.add(command.command_id)
+    tally = await sweep(world)
     assert (tally.found, tally.running) == (0, 2)  # as a command, and as the last one of its aggregate
     assert tally.oldest_left is not None
+    world.workflows.running.clear()
     young = replace(ANY_AGE, before=datetime.now(UTC) - timedelta(minutes=10))
     tally = await sweep(world, young)
     assert (tally.found, tally.recent) == (0, 3)
@@ -258,6 +258,36 @@ async def test_a_release_that_would_decide_otherwise_is_told_and_writes_nothing(
     assert (tally.damaged, tally.finished) == (1, 0)
     assert "command_type" in tally.findings[0].what
     assert world.logs() == {}
+
+
+@pytest.mark.parametrize("kind", ["parked", "skipped"])
+async def test_what_waits_for_a_person_is_told_and_left_alone(world: World, kind: str):
+    await world.process().complete(create())
+    world.documents.indices.clear()
+    await park(world)
+    if kind == "skipped":
+        await mender_of(world).skip(PLACE, by="tester", reason="give up")
+    tally = await sweep(world)
+    assert (tally.found, tally.projected, tally.parked) == (0, 0, 1)
+    (finding,) = tally.findings
+    assert (finding.kind, finding.place) == (FindingKind.PARKED, f"aggregate {PLACE}")
+    assert ("never" if kind == "parked" else "give up") in finding.what
+    assert not world.documents.indices
+
+
+async def test_what_can_never_be_projected_is_parked_and_its_command_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    refused = InputInvalid("no such field")
+    monkeypatch.setattr(world.documents, "_write", lambda document: refused)
+    command = create()
+    await die(world, command, "record")
+    tally = await sweep(world)
+    assert (tally.finished, tally.parked, tally.damaged) == (1, 1, 0)
+    assert "no such field" in tally.findings[-1].what
+    status = await world.process().ports.statuses.read(command.command_id)
+    assert status is not None
+    assert status.stage is Stage.COMPLETED
 
 
 @pytest.mark.parametrize("server", ["publisher", "documents"])

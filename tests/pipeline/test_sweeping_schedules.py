@@ -14,7 +14,6 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import StoreUnavailable
 from factline.pipeline import turn_queue
-from factline.stores.memory.workflows import MemoryWorkflows
 from tests.commands import create, delete, update
 from tests.pipeline.sweeper import LOOK_ONLY, sweep
 from tests.pipeline.test_schedules import Dead, Schedule, _mishaps
@@ -39,18 +38,18 @@ async def _attempt(process: Process, command: Command, *, doomed: bool) -> Comma
         return None
 
 
-async def _sweep(world: World, workflows: MemoryWorkflows) -> None:
+async def _sweep(world: World) -> None:
     """Sweep again and again, so that some of it meets commands at every stage; one that dies is followed by another."""
     for _ in range(SWEEPS):
         with contextlib.suppress(Dead, StoreUnavailable, asyncio.CancelledError):
-            await sweep(world, workflows=workflows)
+            await sweep(world)
 
 
 async def _play(seed: int, commands: list[Command], *, attempts: int, chance: float, dying: float) -> None:
     """Commands and sweeps at once; then all workflows are gone, and one sweep alone must leave nothing half done."""
-    world, workflows = World(), MemoryWorkflows()
+    world = World()
     schedule = Schedule(random.Random(seed), _mishaps(world), chance, dying=dying)
-    servers = (world.bucket, world.redis, world.publisher, world.documents, workflows)
+    servers = (world.bucket, world.redis, world.publisher, world.documents, world.workflows)
     for server in servers:
         server.pause = schedule.pause
     asked = commands * attempts
@@ -59,7 +58,7 @@ async def _play(seed: int, commands: list[Command], *, attempts: int, chance: fl
         asyncio.create_task(_attempt(world.process(), command, doomed=dies))
         for command, dies in zip(asked, doomed, strict=True)
     ]
-    sweeps = [asyncio.create_task(_sweep(world, workflows)) for _ in range(2)]
+    sweeps = [asyncio.create_task(_sweep(world)) for _ in range(2)]
     await schedule.drive([*trying, *sweeps])
     answers = [(command, task.result()) for command, task in zip(asked, trying, strict=True)]
 

@@ -26,6 +26,7 @@ from factline.stores.memory.s3 import (
     MemorySnapshots,
     MemorySweepMarks,
 )
+from factline.stores.memory.workflows import MemoryWorkflows
 from factline.verification.audit import Audit
 from factline.verification.reading import Sources
 from tests import promises
@@ -42,6 +43,7 @@ class World:
     redis: MemoryRedis = field(default_factory=MemoryRedis)
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+    workflows: MemoryWorkflows = field(default_factory=MemoryWorkflows)
     graph: MemoryGraph = field(default_factory=MemoryGraph)
     failures: MemoryFailures = field(default_factory=MemoryFailures)
 

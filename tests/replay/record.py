@@ -1,4 +1,4 @@
-"""Records histories: ``python -m tests.replay.record RELEASE``, with the variables of a running stack.
+"""Records histories: ``python -m tests.replay.record RELEASE [STORY ...]``, with the variables of a running stack.
 
 A history is committed once and then kept: it is what a workflow of that release left in Temporal, and a later release
 must still be able to go on with it. So a changed workflow gets new histories beside the old ones, which stay.
@@ -9,12 +9,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
+from activities.check_models import CheckRequest
 from factline.client import search_attributes, summary
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult
@@ -22,6 +24,7 @@ from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
 from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
+from workflows.check import ConsistencyCheck
 from workflows.command import InstanceCommand
 
 FOLDER = Path(__file__).parent / "histories"
@@ -30,6 +33,7 @@ FOLDER = Path(__file__).parent / "histories"
 PROCESS = re.compile(r"^\d+@.+")
 
 Handle = WorkflowHandle[InstanceCommand, CommandResult]
+AnyHandle = WorkflowHandle[Any, Any]
 
 
 async def _start(client: Client, command: Command, **more: Any) -> Handle:
@@ -103,7 +107,39 @@ async def _through_an_outage(
     return handle
 
 
-STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, Handle]]] = {
+async def _checked(client: Client, world: World) -> AnyHandle:
+    """A check that finds an orphan and finishes it."""
+    await _orphan(world)
+    return await _start_check(client, CheckRequest(repair=True, grace_s=0, db_name="shop"))
+
+
+async def _checked_through_an_outage(client: Client, world: World) -> AnyHandle:
+    await _orphan(world)
+    world.redis.available = False
+    handle = await _start_check(client, CheckRequest(repair=True, grace_s=0))
+    await until_pending(handle)
+    world.redis.available = True
+    return handle
+
+
+async def _no_check(client: Client, world: World) -> AnyHandle:
+    return await client.start_workflow("ConsistencyCheck", args=[{}, {}], id="check", task_queue=TASK_QUEUE)
+
+
+async def _orphan(world: World) -> None:
+    async def die(step: str) -> None:
+        if step == "record":
+            raise ConnectionResetError
+
+    with suppress(ConnectionResetError):
+        await world.process().commit(create(), after_step=die)
+
+
+async def _start_check(client: Client, request: CheckRequest) -> AnyHandle:
+    return await client.start_workflow(ConsistencyCheck.run, request, id="check", task_queue=TASK_QUEUE)
+
+
+STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = {
     "applied": _applied,
     "started_by_factline": _started_by_factline,
     "changed_and_deleted": _changed_and_deleted,
@@ -114,6 +150,9 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, Handle]]] = {
     "without_s3_and_cancelled": _without_s3_and_cancelled,
     "without_kafka": _without_kafka,
     "without_elasticsearch": _without_elasticsearch,
+    "checked": _checked,
+    "checked_through_an_outage": _checked_through_an_outage,
+    "no_check": _no_check,
 }
 
 
@@ -127,12 +166,14 @@ def scrubbed(value: Any) -> Any:
 
 
 async def _record() -> None:
-    release = sys.argv[1]
-    for name, story in STORIES.items():
+    release, *names = sys.argv[1:]
+    for name in names or STORIES:
+        story = STORIES[name]
         client, world = await new_temporal(), World()
         async with running_worker(client, world):
             handle = await story(client, world)
-            await handle.result()
+            with suppress(WorkflowFailureError):  # how what is no request ends
+                await handle.result()
             history = json.loads((await handle.fetch_history()).to_json())
         path = FOLDER / f"{release}-{name}.json"
         path.write_text(json.dumps({"workflow_id": handle.id, **scrubbed(history)}, indent=1) + "\n")

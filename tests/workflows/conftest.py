@@ -13,8 +13,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.check import CheckActivities
 from activities.command import CommandActivities
 from activities.failures import FailureInterceptor
+from factline.pipeline.sweeping.assembly import assemble_sweeps
 from tests.pipeline.world import World
 from workflows.command import SEARCH_ATTRIBUTES
 from workflows.plugin import factline_plugin
@@ -36,10 +38,14 @@ class Bench:
 async def running_worker(client: Client, world: World) -> AsyncIterator[Worker]:
     """Run a worker on the stores in memory, with workflows in the SDK's sandbox."""
     process = world.process()
+    sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows)
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
-        activities=CommandActivities(process.pipeline, process.ports.statuses).all,
+        activities=[
+            *CommandActivities(process.pipeline, process.ports.statuses).all,
+            *CheckActivities(sweeps, process.ports).all,
+        ],
         interceptors=[FailureInterceptor()],
     )
     async with worker:

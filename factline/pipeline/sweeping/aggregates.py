@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from factline.domain.dead_letters import skipped_through
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader
-from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 from factline.pipeline.sweeping.terms import Terms, each, half_done
-from factline.ports import Document, Documents, EventLog, Extent, RunningWorkflows, Turns
+from factline.pipeline.trace import Trace
+from factline.ports import DeadLetters, Document, Documents, EventLog, Extent, RunningWorkflows, Turns
+from factline.projections.documents_model import DocumentsModel
 
 DOCUMENTS_PER_READ = 100
 
@@ -25,6 +28,7 @@ class AggregateSweep:
         deliverer: Deliverer,
         turns: Turns,
         documents: Documents,
+        letters: DeadLetters,
         running: RunningWorkflows,
     ) -> None:
         self._log = log
@@ -32,6 +36,7 @@ class AggregateSweep:
         self._deliverer = deliverer
         self._turns = turns
         self._documents = documents
+        self._letters = letters
         self._running = running
 
     async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
@@ -93,11 +98,24 @@ class AggregateSweep:
 
     async def _project(self, extent: Extent, projected: int, terms: Terms) -> Tally:
         was = f"at version {projected}" if projected else "missing"
+        parked = await self._parked(extent)
+        if parked is not None:
+            return parked
         found = half_done(_place(extent), f"head {extent.head}, its document is {was}")
         if not terms.repair:
             return found
-        await self._deliverer.project(extent.aggregate_id, extent.head)
-        return found + Tally(projected=1)
+        if await self._deliverer.project_or_park(extent.aggregate_id, extent.head, Trace()):
+            return found + Tally(projected=1)
+        return found + (await self._parked(extent) or Tally())
+
+    async def _parked(self, extent: Extent) -> Tally | None:
+        """Return the tally of an aggregate whose document need not be at its head, or None."""
+        letters = await self._letters.history(DocumentsModel.name, extent.aggregate_id)
+        letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, extent.head)
+        if letter is None:
+            return None
+        what = f"{letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}"
+        return Tally(parked=1, findings=(Finding(kind=FindingKind.PARKED, place=_place(extent), what=what),))
 
 
 def _version(document: Document | None) -> int:

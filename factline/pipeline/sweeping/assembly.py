@@ -36,6 +36,7 @@ def assemble_sweeps(
         deliverer=pipeline.deliverer,
         turns=ports.turns,
         documents=ports.documents,
+        letters=ports.dead_letters,
         running=running,
     )
     return Sweeps(commands, aggregates)

@@ -12,11 +12,17 @@ from pydantic import BaseModel, ConfigDict
 class FindingKind(StrEnum):
     HALF_DONE = "HALF_DONE"  # finished by now, where the sweep repairs
     DAMAGE = "DAMAGE"  # needs a person
+    PARKED = "PARKED"  # waits in the dead letters, with its reason
     UNFINISHED = "UNFINISHED"  # a server gave no answer: the next sweep tries again
 
 
 #: How many findings of a kind are kept with their places; all are counted, and all are in the worker's log.
-FINDINGS_MAX = {FindingKind.HALF_DONE: 20, FindingKind.DAMAGE: 100, FindingKind.UNFINISHED: 20}
+FINDINGS_MAX = {
+    FindingKind.HALF_DONE: 20,
+    FindingKind.DAMAGE: 100,
+    FindingKind.PARKED: 20,
+    FindingKind.UNFINISHED: 20,
+}
 
 
 class Finding(BaseModel):
@@ -34,9 +40,9 @@ class Tally(BaseModel):
 
     ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
     end, ``closed`` ones had come to it without anyone saying so, ``published`` aggregates' events were sent and
-    ``projected`` documents written. Left alone: ``running``, whose own workflow is at it, and ``recent``, within the
-    grace period. ``damaged`` and ``unfinished`` stand under ``findings``. ``oldest_left``: of what is not known to be
-    whole, when the oldest was written.
+    ``projected`` documents written. Left alone: ``running``, whose own workflow is at it, ``recent``, within the grace
+    period, and ``parked``, whose projection waits for a person in the dead letters. ``damaged`` and ``unfinished``
+    stand under ``findings``. ``oldest_left``: of what is not known to be whole, when the oldest was written.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +56,7 @@ class Tally(BaseModel):
     projected: int = 0
     running: int = 0
     recent: int = 0
+    parked: int = 0
     damaged: int = 0
     unfinished: int = 0
     findings: tuple[Finding, ...] = ()

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Terms:
     """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
 
-    ``before``: only what was written before that is touched. ``settled_through``: what was written until then is
+    ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
     known to have been whole, for a sweep saw it so and a fact once settled stays it.
     """
 
@@ -37,7 +37,7 @@ class Terms:
 
     def are_recent(self, written_at: datetime) -> bool:
         """Return whether what was written then is left alone yet."""
-        return written_at >= self.before
+        return written_at > self.before  # of S3s whose clock shows whole seconds, "at once" is the same second
 
     def are_settled(self, written_at: datetime) -> bool:
         """Return whether what was written then is known to have been whole."""

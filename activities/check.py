@@ -1,0 +1,125 @@
+"""The steps of a consistency check: to begin, to sweep some pages of commands or of aggregates, to keep how far it saw.
+
+Each may be repeated; a sweep that is taken over goes on after the last page that the one before told of. What that one
+had finished of a page it did not tell of is then found whole, and counted as nothing to do.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+
+from activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
+from factline.pipeline.sweeping.assembly import Sweeps
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms
+from factline.ports import Page, Ports
+
+#: How long a sweep goes on before it hands back what it has, so that people see it come along.
+SWEEP_S = 20.0
+HEARTBEAT_S = 5.0
+
+#: Nothing younger is marked as settled, whatever the grace period: of an object's time, S3's clocks may differ.
+SETTLED_AFTER = timedelta(hours=1)
+
+
+class CheckActivities:
+    """Every method is idempotent, and safe beside other checks and whatever commands are alive."""
+
+    def __init__(self, sweeps: Sweeps, ports: Ports) -> None:
+        self._sweeps = sweeps
+        self._inventory = ports.inventory
+        self._marks = ports.marks
+
+    @property
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.begin_check, self.sweep_commands, self.sweep_aggregates, self.end_check]
+
+    @activity.defn
+    async def begin_check(self, request: CheckRequest) -> CheckProgress:
+        """Ask S3's clock for the time, and how far the log is known to be whole."""
+        now = await self._marks.now()
+        terms = Terms(
+            repair=request.repair,
+            before=now - timedelta(seconds=request.grace_s),
+            settled_through=await self._marks.settled_through(),
+            db_name=request.db_name,
+            class_id=request.class_id,
+        )
+        return CheckProgress(terms=terms, started_at=now)
+
+    @activity.defn
+    async def sweep_commands(self, request: SweepRequest) -> SweepReport:
+        """Go through some pages of commands."""
+
+        async def listed(after: str) -> Page[Any]:
+            return await self._inventory.commands(after=after)
+
+        return await _through_pages(request, listed, self._sweeps.commands.page)
+
+    @activity.defn
+    async def sweep_aggregates(self, request: SweepRequest) -> SweepReport:
+        """Go through some pages of aggregates."""
+        scope = {"db_name": request.terms.db_name, "class_id": request.terms.class_id}
+
+        async def listed(after: str) -> Page[Any]:
+            return await self._inventory.extents(after=after, **scope)
+
+        return await _through_pages(request, listed, self._sweeps.aggregates.page)
+
+    @activity.defn
+    async def end_check(self, progress: CheckProgress) -> None:
+        """Keep how far the log is whole now, if all of it was seen and what was found was finished."""
+        terms, tally = progress.terms, progress.tally
+        if not terms.repair or terms.db_name is not None:
+            return
+        through = min(terms.before, progress.started_at - SETTLED_AFTER)
+        if tally.oldest_left is not None:
+            through = min(through, tally.oldest_left - timedelta(seconds=1))
+        if not terms.are_settled(through):
+            await self._marks.settle(through)
+
+
+async def _through_pages(
+    request: SweepRequest,
+    listed: Callable[[str], Awaitable[Page[Any]]],
+    sweep: Callable[[Sequence[Any], Terms], Awaitable[Tally]],
+) -> SweepReport:
+    so_far = _resumed() or SweepReport(tally=Tally(), position=request.position)
+    until = time.monotonic() + SWEEP_S
+    async with _heartbeats(lambda: so_far):
+        while so_far.position is not None:
+            page = await listed(so_far.position)
+            tally = so_far.tally + await sweep(page.items, request.terms)
+            so_far = SweepReport(tally=tally, position=page.position)
+            activity.heartbeat(so_far)
+            if time.monotonic() > until:
+                break
+    return so_far
+
+
+def _resumed() -> SweepReport | None:
+    """Return how far an attempt before this one had come, if it told."""
+    details = activity.info().heartbeat_details
+    return SweepReport.model_validate(details[0]) if details else None
+
+
+@asynccontextmanager
+async def _heartbeats(so_far: Callable[[], SweepReport]) -> AsyncIterator[None]:
+    """Show that this is alive while a page takes long."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            activity.heartbeat(so_far())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()

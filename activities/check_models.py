@@ -1,0 +1,113 @@
+"""What a consistency check is asked for, what it says, and what its activities pass on. May import the pipeline."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from factline.domain.commands import ClassId, DbName
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms
+
+GRACE_S = 600.0
+
+
+class CheckPhase(StrEnum):
+    """What a check is at, in order."""
+
+    COMMANDS = "COMMANDS"
+    AGGREGATES = "AGGREGATES"
+    DONE = "DONE"
+
+
+class CheckOutcome(StrEnum):
+    """What a check came to, the worst first."""
+
+    DAMAGED = "DAMAGED"  # something needs a person; see the findings
+    UNFINISHED = "UNFINISHED"  # a server gave no answer about something; the next check tries again
+    FOUND = "FOUND"  # something is half done, and nothing was changed
+    REPAIRED = "REPAIRED"  # what was half done is finished
+    CLEAN = "CLEAN"
+
+
+class CheckProgress(BaseModel):
+    """How far a check has come. ``position``: where it goes on, as the inventory has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    terms: Terms
+    started_at: datetime
+    phase: CheckPhase = CheckPhase.COMMANDS
+    position: str = ""
+    tally: Tally = Tally()
+
+
+class CheckRequest(BaseModel):
+    """A check of everything, or of one database or class.
+
+    ``repair``: finish what is found, else it is only told. ``grace_s``: what was written less than so many seconds ago
+    is left alone. ``so_far``: for the check itself, which goes on in a run of its own when its history grows long.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    db_name: DbName | None = None
+    class_id: ClassId | None = None
+    repair: bool = False
+    grace_s: Annotated[float, Field(ge=0, le=10 * 365 * 86_400)] = GRACE_S
+    so_far: CheckProgress | None = None
+
+    @model_validator(mode="after")
+    def _names_the_database_too(self) -> Self:
+        if self.class_id is not None and self.db_name is None:
+            raise ValueError("class_id: expected db_name with it, found none")
+        return self
+
+    @property
+    def scope(self) -> str:
+        """What is checked, in words."""
+        return "/".join(name for name in (self.db_name, self.class_id) if name) or "everything"
+
+
+class CheckReport(BaseModel):
+    """What a check has found and done; final once ``phase`` is ``DONE``. Times are of S3's clock."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: CheckOutcome
+    phase: CheckPhase
+    repair: bool
+    db_name: str | None
+    class_id: str | None
+    started_at: datetime | None
+    tally: Tally
+
+
+class SweepRequest(BaseModel):
+    """Go on after ``position``, on these terms."""
+
+    model_config = ConfigDict(frozen=True)
+
+    terms: Terms
+    position: str
+
+
+class SweepReport(BaseModel):
+    """What some pages came to. ``position``: where to go on, None at the end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tally: Tally
+    position: str | None
+
+
+def outcome_of(tally: Tally, *, repair: bool) -> CheckOutcome:
+    """Return what these counts come to."""
+    if tally.damaged:
+        return CheckOutcome.DAMAGED
+    if tally.unfinished:
+        return CheckOutcome.UNFINISHED
+    if tally.found:
+        return CheckOutcome.REPAIRED if repair else CheckOutcome.FOUND
+    return CheckOutcome.CLEAN

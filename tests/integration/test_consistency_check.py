@@ -1,0 +1,314 @@
+"""What terminated workflows leave on real servers, and the check that finishes it: by hand, and on schedule."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.check_models import CheckOutcome, CheckReport, CheckRequest
+from factline.checks import Checks
+from factline.connection import TemporalWorkflows
+from factline.domain.commands import Command
+from factline.domain.results import CommandResult, Outcome
+from factline.errors import CommandFailed, CommandUnknown
+from factline.pipeline.assembly import assemble
+from factline.pipeline.sweeping.assembly import assemble_sweeps
+from factline.pipeline.trace import Trace
+from factline.ports import Stage
+from factline.scheduling import keep_check_scheduled, schedule_id
+from factline.stores.opening import Stores
+from tests.commands import create, update
+from tests.integration.installation import Installation
+from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
+from tests.pipeline.sweeper import ANY_AGE
+from tests.pipeline.world import NOON
+from workflows.command import InstanceCommand
+
+pytestmark = pytest.mark.integration
+
+Handle = WorkflowHandle[InstanceCommand, CommandResult]
+
+#: Steps after which a command has a record, so that it is for the sweep to finish it.
+RECORDED = ("record", "persist", "publish", "project", "complete")
+
+
+async def _start(installation: Installation, command: Command) -> Handle:
+    return await installation.temporal.start_workflow(
+        InstanceCommand.run,
+        command,
+        id=command.command_id,
+        task_queue=installation.settings.task_queue,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        task_timeout=TASK_TIMEOUT,
+    )
+
+
+async def _check(installation: Installation, *, repair: bool = True, **scope: str) -> CheckReport:
+    """Run a check, which needs a worker."""
+    checks = Checks(installation.temporal, installation.settings)
+    check_id = await checks.start(CheckRequest(repair=repair, grace_s=0, **scope))
+    async with asyncio.timeout(60):
+        return await checks.result(check_id)
+
+
+async def _nothing_half_done(installation: Installation) -> None:
+    await installation.check()
+    again = await _check(installation, repair=False)
+    assert again.outcome is CheckOutcome.CLEAN, again.tally
+
+
+@pytest.mark.parametrize("lost", ["nothing", "redis", "redis and temporal"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_what_a_dead_worker_and_a_terminated_workflow_leave_is_finished(
+    installation: Installation, step: str, lost: str
+):
+    async with installation.worker():
+        await installation.client.submit(create("before"))
+    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER=step)).ready()
+    commands = [update("before"), create("new"), update("absent")]
+    handles = [await _start(installation, command) for command in commands]
+    assert await worker.ended() == -9
+    for handle in handles:
+        await _terminate(handle)
+    if lost != "nothing":
+        await installation.empty_redis()
+    if lost == "redis and temporal":
+        await installation.lose_temporal()
+    async with installation.worker():
+        report = await _check(installation)
+        assert (report.tally.damaged, report.tally.unfinished, report.tally.running) == (0, 0, 0)
+        await _nothing_half_done(installation)
+        for command in commands:
+            await _is_whole(installation, command)
+
+
+async def _terminate(handle: Handle) -> None:
+    try:
+        await handle.terminate("lost")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # it had come to its end before the worker died
+            raise
+
+
+async def _is_whole(installation: Installation, command: Command) -> None:
+    """A command with a record has its end, and whoever asks hears of it; one without has no effect."""
+    records = installation.stores.ports.records
+    made = {event.command_id for events in (await installation.logs()).values() for event in events}
+    if await records.read(command.command_id, 1) is None:
+        assert command.command_id not in made
+        return
+    result = await installation.client.result(command.command_id)
+    assert (result.outcome is Outcome.APPLIED) == (command.command_id in made)
+    assert await installation.client.submit(command) == result
+    status = await installation.client.status(command.command_id)
+    assert status.result == result
+    assert status.stage in (Stage.COMPLETED, Stage.REJECTED, Stage.PERSISTED)
+
+
+async def test_a_command_that_is_terminated_without_a_record_says_so(installation: Installation):
+    handle = await _start(installation, create())
+    await handle.terminate("never mind")
+    async with installation.worker():
+        assert (await _check(installation)).outcome is CheckOutcome.CLEAN
+    with pytest.raises(CommandFailed):
+        await installation.client.result(handle.id)
+
+
+async def test_a_reset_workflow_goes_on_by_itself_and_the_check_leaves_it_alone(installation: Installation):
+    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="record")).ready()
+    command = create()
+    handle = await _start(installation, command)
+    assert await worker.ended() == -9
+    await _reset(installation, handle)
+    checks = Checks(installation.temporal, installation.settings)
+    looking = await checks.start(CheckRequest(repair=True, grace_s=0))
+    async with installation.worker(), asyncio.timeout(60):
+        report = await checks.result(looking)
+        assert report.tally.damaged == 0
+        result = await installation.client.result(command.command_id)
+        await _reset(installation, handle)  # once it has ended, too
+        assert await installation.client.result(command.command_id) == result
+        await _nothing_half_done(installation)
+    (events,) = (await installation.logs()).values()
+    assert len(events) == 1
+
+
+async def _reset(installation: Installation, handle: Handle) -> None:
+    """Let the workflow begin anew from the end of its first task, as an operator does."""
+    async with asyncio.timeout(30):
+        while True:
+            events = (await handle.fetch_history()).events
+            ended = [
+                event.event_id
+                for event in events
+                if event.HasField("workflow_task_completed_event_attributes")
+                or event.HasField("workflow_task_timed_out_event_attributes")
+            ]
+            if ended:
+                break
+            await asyncio.sleep(0.1)
+    request = ResetWorkflowExecutionRequest(
+        namespace=installation.temporal.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=handle.id),
+        reason="reset by a test",
+        workflow_task_finish_event_id=ended[0],
+        request_id=f"{handle.id}-{len(events)}",
+    )
+    await installation.temporal.workflow_service.reset_workflow_execution(request)
+
+
+async def test_the_running_are_told_from_the_gone(installation: Installation):
+    workflows = TemporalWorkflows(installation.temporal)
+    handle = await _start(installation, create())
+    assert await workflows.is_running(handle.id)
+    await handle.terminate()
+    assert not await workflows.is_running(handle.id)
+    assert not await workflows.is_running("never-started")
+    command = create("p2")
+    async with installation.worker():
+        await installation.client.submit(command)
+    assert not await workflows.is_running(command.command_id)
+
+
+@pytest.mark.parametrize("step", ["allocate", "record", "persist", "publish"])
+async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: Installation, step: str):
+    """Two processes' worth of clients: the zombie holds still in the middle while a sweep finishes its command."""
+    asleep, woken = asyncio.Event(), asyncio.Event()
+
+    async def sleep(done: str) -> None:
+        if done == step:
+            asleep.set()
+            await woken.wait()
+
+    command = create()
+    async with await Stores.connect(installation.settings) as theirs:
+        zombie = assemble(theirs.ports, installation.settings)
+        attempt = asyncio.create_task(zombie.committer.commit(command, occurred_at=NOON, trace=Trace(sleep)))
+        await asleep.wait()
+        ours = assemble(installation.stores.ports, installation.settings)
+        ports = installation.stores.ports
+        sweeps = assemble_sweeps(ours, ports, TemporalWorkflows(installation.temporal))
+        tally = await sweeps.commands.page((await ports.inventory.commands()).items, ANY_AGE)
+        tally += await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+        assert tally.found == (step != "allocate")
+        woken.set()
+        result = (await attempt).result
+        tally = await sweeps.commands.page((await ports.inventory.commands()).items, ANY_AGE)
+        await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+        await ours.documents.close()
+        await zombie.documents.close()
+    assert (result.outcome, result.sequence_number) == (Outcome.APPLIED, 1)
+    (events,) = (await installation.check()).values()
+    assert len(events) == 1
+
+
+async def test_a_scope_leaves_others_half_done(installation: Installation):
+    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="record")).ready()
+    handle = await _start(installation, create())
+    assert await worker.ended() == -9
+    await handle.terminate()
+    async with installation.worker():
+        assert (await _check(installation, db_name="shop", class_id="Order")).outcome is CheckOutcome.CLEAN
+        assert (await _check(installation, db_name="shop", class_id="Product")).outcome is CheckOutcome.REPAIRED
+        await _nothing_half_done(installation)
+
+
+async def test_the_schedule_is_kept_triggers_and_stays_paused(installation: Installation):
+    settings, temporal = installation.settings, installation.temporal
+    worker = await (await installation.worker_process(FACTLINE_CHECK_GRACE_S="0")).ready()
+    handle = temporal.get_schedule_handle(schedule_id(settings))
+    described = await handle.describe()
+    (interval,) = described.schedule.spec.intervals
+    assert interval.every.total_seconds() == settings.check_interval_s
+    assert described.schedule.policy.catchup_window.total_seconds() == 600
+    orphan = create()
+    await installation.client.submit(create("before"))
+    await _orphan(installation, orphan)
+    await handle.trigger()
+    report = await _scheduled_report(installation)
+    assert (report.repair, report.tally.finished) == (True, 1)
+    await handle.pause(note="maintenance")
+    assert await worker.stop() == 0
+    changed = settings.model_copy(update={"check_interval_s": 3600})
+    await keep_check_scheduled(temporal, changed)
+    described = await handle.describe()
+    assert (described.schedule.state.paused, described.schedule.state.note) == (True, "maintenance")
+    assert described.schedule.spec.intervals[0].every.total_seconds() == 3600
+    for _ in range(2):
+        await keep_check_scheduled(temporal, settings.model_copy(update={"check_interval_s": 0}))
+        with pytest.raises(RPCError) as caught:
+            await handle.describe()
+        assert caught.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def _orphan(installation: Installation, command: Command) -> None:
+    """Leave an intent without its event."""
+
+    class Died(Exception):
+        """The attempt is gone."""
+
+    async def die(step: str) -> None:
+        if step == "record":
+            raise Died
+
+    pipeline = assemble(installation.stores.ports, installation.settings)
+    with pytest.raises(Died):
+        await pipeline.committer.commit(command, occurred_at=NOON, trace=Trace(die))
+
+
+async def _scheduled_report(installation: Installation) -> CheckReport:
+    handle = installation.temporal.get_schedule_handle(schedule_id(installation.settings))
+    async with asyncio.timeout(60):
+        while not (actions := (await handle.describe()).info.recent_actions):
+            await asyncio.sleep(0.1)
+    started = actions[-1].action
+    checks = Checks(installation.temporal, installation.settings)
+    return await checks.result(started.workflow_id)  # type: ignore[union-attr]
+
+
+async def test_a_check_is_attached_to_by_its_id(installation: Installation):
+    checks = Checks(installation.temporal, installation.settings)
+    check_id = await checks.start(CheckRequest(grace_s=0))
+    async with installation.worker(), asyncio.timeout(60):
+        reports = [report async for report in checks.follow(check_id)]
+        again = [report async for report in checks.follow(check_id)]
+    assert reports[-1] == again[-1]
+    assert reports[-1].outcome is CheckOutcome.CLEAN
+    with pytest.raises(CommandUnknown):
+        await checks.result("no-such-check")
+
+
+async def test_the_command_line_looks_repairs_and_attaches(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(create("before"))
+        await _orphan(installation, create())
+        found = await _factline(installation, "check", "--grace-s", "0", "--json")
+        assert (found[0], '"outcome": "FOUND"' in found[1]) == (1, True)
+        code, output, said = await _factline(installation, "check", "--repair", "--grace-s", "0")
+        assert (code, "REPAIRED" in output) == (0, True)
+        check_id = said.partition("--attach ")[2].split()[0]
+        attached = await _factline(installation, "check", "--attach", check_id)
+        assert (attached[0], attached[1]) == (0, output)
+        assert (await _factline(installation, "check", "--attach", "no-such-check"))[0] == 1
+        assert (await _factline(installation, "check", "--class", "Product"))[0] == 2
+        await _nothing_half_done(installation)
+
+
+async def _factline(installation: Installation, *arguments: str) -> tuple[int, str, str]:
+    variables: Mapping[str, str] = {**installation.variables, "TEMPORAL_NAMESPACE": installation.temporal.namespace}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from factline.cli import main; main()", *arguments),
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, said = await process.communicate()
+    return process.returncode or 0, output.decode(), said.decode()

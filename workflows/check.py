@@ -1,0 +1,129 @@
+"""The story of a consistency check: what terminated workflows left half done is found, and finished if so asked."""
+
+from typing import TYPE_CHECKING, Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, SearchAttributeKey
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from activities.check import CheckActivities
+    from activities.check_models import (
+        CheckPhase,
+        CheckProgress,
+        CheckReport,
+        CheckRequest,
+        SweepRequest,
+        outcome_of,
+    )
+    from factline.errors import InputInvalid
+    from factline.pipeline.sweeping.tally import Tally
+    from workflows import policies
+    from workflows.arguments import decoded
+    from workflows.details import check_sheet
+
+if TYPE_CHECKING:
+    CheckArgument = CheckRequest | dict[str, Any] | None
+else:
+    CheckArgument = RawValue  # arrives undecoded; see InstanceCommand
+
+DB_NAME = SearchAttributeKey.for_keyword("DbName")
+CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
+
+_SWEEPS = {
+    CheckPhase.COMMANDS: (CheckActivities.sweep_commands, CheckPhase.AGGREGATES),
+    CheckPhase.AGGREGATES: (CheckActivities.sweep_aggregates, CheckPhase.DONE),
+}
+
+
+@workflow.defn
+class ConsistencyCheck:
+    """Sweeps commands, then aggregates, page by page; started by a schedule, or by hand under any workflow ID."""
+
+    def __init__(self) -> None:
+        self._request = CheckRequest()
+        self._progress: CheckProgress | None = None
+
+    @workflow.run
+    async def run(self, request: CheckArgument = None) -> CheckReport:
+        self._request = _accepted(request)
+        workflow.upsert_search_attributes(_scope(self._request))
+        self._progress = self._request.so_far or await self._begin()
+        while self._progress.phase is not CheckPhase.DONE:
+            self._show()
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(self._request.model_copy(update={"so_far": self._progress}))
+            self._progress = await self._sweep(self._progress)
+        await workflow.execute_activity_method(
+            CheckActivities.end_check,
+            self._progress,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary="keep how far the log is whole",
+        )
+        self._show()
+        return self.progress()
+
+    @workflow.query
+    def progress(self) -> CheckReport:
+        """Answer with what was found and done so far."""
+        tally = self._progress.tally if self._progress else Tally()
+        return CheckReport(
+            outcome=outcome_of(tally, repair=self._request.repair),
+            phase=self._progress.phase if self._progress else CheckPhase.COMMANDS,
+            repair=self._request.repair,
+            db_name=self._request.db_name,
+            class_id=self._request.class_id,
+            started_at=self._progress.started_at if self._progress else None,
+            tally=tally,
+        )
+
+    async def _begin(self) -> CheckProgress:
+        return await workflow.execute_activity_method(
+            CheckActivities.begin_check,
+            self._request,
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"begin to check {self._request.scope}",
+        )
+
+    async def _sweep(self, progress: CheckProgress) -> CheckProgress:
+        """Go through some pages, or to the end of this phase."""
+        sweep, following = _SWEEPS[progress.phase]
+        report = await workflow.execute_activity_method(
+            sweep,
+            SweepRequest(terms=progress.terms, position=progress.position),
+            start_to_close_timeout=policies.SWEEP_TIMEOUT,
+            heartbeat_timeout=policies.SWEEP_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"{progress.phase.lower()} after {progress.position or 'the beginning'}",
+        )
+        ended = report.position is None
+        return progress.model_copy(
+            update={
+                "phase": following if ended else progress.phase,
+                "position": report.position or "",
+                "tally": progress.tally + report.tally,
+            }
+        )
+
+    def _show(self) -> None:
+        workflow.set_current_details(check_sheet(self._request.scope, self.progress()))
+
+
+def _accepted(argument: Any) -> CheckRequest:
+    """Return the request, everything if none is given; anything else fails the workflow, visibly and at once."""
+    if argument is None:
+        return CheckRequest()
+    try:
+        return CheckRequest.model_validate(decoded(argument, what="check"))
+    except (InputInvalid, ValidationError) as error:
+        raise ApplicationError(f"check: not a request: {error}", type="InputInvalid", non_retryable=True) from error
+
+
+def _scope(request: CheckRequest) -> list[Any]:
+    wanted = {DB_NAME: request.db_name, CLASS_ID: request.class_id}
+    present = workflow.info().typed_search_attributes
+    return [key.value_set(value) for key, value in wanted.items() if value is not None and present.get(key) != value]
