@@ -3,8 +3,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# What `make chaos` does: so much for each of the seeds.
+CHAOS_SEEDS      ?= 1 2 3 4 5
+CHAOS_COMMANDS   ?= 2200
+CHAOS_FAULTS     ?= 56
+CHAOS_CLIENTS    ?= 16
+CHAOS_AGGREGATES ?= 50
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop check test search bench clean
+.PHONY: help setup demo stop check test chaos search bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +45,10 @@ test: check ## everything, on real servers that the tests start themselves
 
 search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
 	$(BIN)/pytest -q -m deep tests
+
+chaos: setup ## everything broken while it works, again and again, and what became of the facts (some 40 minutes)
+	$(BIN)/python -m tests.chaos --seed $(CHAOS_SEEDS) --commands $(CHAOS_COMMANDS) --faults $(CHAOS_FAULTS) \
+		--clients $(CHAOS_CLIENTS) --aggregates $(CHAOS_AGGREGATES)
 
 bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some eight minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'

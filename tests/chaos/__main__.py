@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import disks
-from tests.chaos.installation import say
 from tests.chaos.plan import kind_names, plan_faults
+from tests.chaos.report import as_text, together
 from tests.chaos.run import Size, run
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_USAGE = 0, 1, 2
@@ -40,7 +40,8 @@ def main(given: Sequence[str]) -> int:
                 print(f"  {planned}")
         return EXIT_FINE
     disks.in_own_namespace("tests.chaos", given)
-    reports = []
+    folder = asked.folder.absolute() / time.strftime("%Y%m%d-%H%M%S")
+    reports = {}
     for seed in asked.seed:
         size = Size(
             seed=seed,
@@ -51,10 +52,11 @@ def main(given: Sequence[str]) -> int:
             kinds=asked.kinds,
             time_max_s=asked.time_max,
         )
-        folder = asked.folder / f"{time.strftime('%Y%m%d-%H%M%S')}-seed-{seed}"
-        reports.append(asyncio.run(run(size, folder.absolute())))
-        say(json.dumps(reports[-1], indent=2, default=str))
-    return EXIT_FINE
+        reports[seed] = asyncio.run(run(size, folder / f"seed-{seed}"))
+    total = together(reports)
+    (folder / "report.json").write_text(json.dumps(total, indent=2) + "\n")
+    print(as_text(total))
+    return EXIT_FINE if total["well"] else EXIT_FINDINGS
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from factline.settings import Settings
 from stack import Server, Stack, ports
-from tests.chaos import disks
+from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
 from tests.chaos.proxies import Proxies
 from tests.chaos.workers import Supervisor
@@ -42,6 +42,14 @@ class Installation:
     def data(self, name: str) -> Path:
         """Return the folder of a server's data."""
         return self.stack.data / name / "data"
+
+    def lacks(self, need: str) -> str:
+        """Return in words why this machine cannot show what needs this; nothing if it can."""
+        if need == "tmpfs" and not self.has_disks:
+            return "only root may mount a small disk, in a mount namespace of its own"
+        if need == "libfaketime" and clocks.library() is None:
+            return "libfaketime is not installed (Debian's package faketime)"
+        return ""
 
     async def heal(self) -> None:
         """Undo whatever a fault may have left: links, forgeries, frozen and dead servers, full disks."""

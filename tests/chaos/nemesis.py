@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,13 +36,17 @@ class Done:
 
 @dataclass
 class Nemesis:
-    """Breaks one thing after the other. ``unnoticed``: damage that a reader took for the truth."""
+    """Breaks one thing after the other.
+
+    ``unnoticed``: damage that a reader took for the truth; ``skipped``: what this machine cannot show, by kind.
+    """
 
     installation: Installation
     history: HistoryWriter
     tally: Tally
     done: list[Done] = field(default_factory=list)
     unnoticed: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     async def run(self, plan: Sequence[PlannedFault], *, until_s: float) -> None:
         """Do all that was planned, or what of it fits until that time."""
@@ -49,6 +54,11 @@ class Nemesis:
             if time.monotonic() > until_s:
                 say(f"out of time after {number - 1} of {len(plan)} faults")
                 return
+            lacking = self.installation.lacks(KINDS[planned.kind].needs)
+            if lacking:
+                self.skipped[planned.kind] += 1
+                say(f"{number:3} of {len(plan)}  {planned.kind:28} skipped: {lacking}")
+                continue
             await asyncio.sleep(planned.pause_s)
             await self._work_under_way()
             done = await self._do(planned)

@@ -1,23 +1,131 @@
-"""What a run came to, in numbers, for people and as JSON."""
+"""What runs came to, in numbers: one report per run, and one of all of them, for people and as JSON."""
 
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from factline.verification.history import History, Kind
+from factline.verification.verifying import Report, Verdict
 from tests.chaos.load import Tally
-from tests.chaos.nemesis import Done
+from tests.chaos.nemesis import Nemesis
+
+NANOSECONDS = 1_000_000_000
 
 
-def summarised(done: Sequence[Done], tally: Tally) -> dict[str, Any]:
-    """Return the numbers of load and faults."""
+def report_of(
+    nemesis: Nemesis, tally: Tally, verdict: Report, history: History, *, stuck: Sequence[str]
+) -> dict[str, Any]:
+    """Return all that is to be said of one run; ``stuck``: workflows that did not end after everything was mended."""
+    run = verdict.run
+    assert run is not None  # verified with a history
+    findings = [f"{found.severity} {found.code} {found.where}: {found.found}" for found in verdict.findings]
     return {
-        "commands": len(tally.commands),
+        "well": _is_well(nemesis, tally, verdict, stuck),
+        "commands": run.commands,
+        "answered": run.answered,
+        "applied": run.applied,
+        "rejected": run.rejected,
+        "reads": run.reads,
+        "clients": run.clients,
+        "aggregates": run.aggregates,
+        "faults": sum(run.faults.values()),
+        "faults_by_kind": run.faults,
+        "faults_skipped": dict(nemesis.skipped),
+        "faults_with_trouble": [f"{done.planned.kind}: {done.trouble}" for done in nemesis.done if done.trouble],
+        **verdict.summary.model_dump(),
+        "unknowns": run.unknowns.model_dump(),
+        "stuck_workflows": list(stuck),
+        "recovery": run.recovery.model_dump(),
+        "recoveries_s": recoveries_s(history),
+        "verdict": verdict.verdict,
+        "findings": findings,
+        "unnoticed_damage": nemesis.unnoticed,
+        "complaints": tally.complaints,
         "calls": dict(sorted(tally.calls.items())),
         "answers": dict(sorted(tally.answers.items())),
-        "unknown_still": sorted(pending.command.command_id for pending in tally.unknown.values()),
-        "faults": len(done),
-        "faults_by_kind": dict(sorted(Counter(fault.planned.kind for fault in done).items())),
-        "faults_that_met_no_work": [fault.planned.kind for fault in done if not fault.struck],
-        "faults_with_trouble": {fault.planned.kind: fault.trouble for fault in done if fault.trouble},
-        "complaints": tally.complaints,
+        "read_back": verdict.read.model_dump(),
     }
+
+
+def _is_well(nemesis: Nemesis, tally: Tally, verdict: Report, stuck: Sequence[str]) -> bool:
+    troubled = any(done.trouble for done in nemesis.done)
+    return verdict.verdict is Verdict.SOUND and not (stuck or nemesis.unnoticed or tally.complaints or troubled)
+
+
+def recoveries_s(history: History) -> list[float]:
+    """Return for each fault how long after its end the last command under way then had its answer, in seconds.
+
+    Other faults may have come meanwhile: what is measured is what callers saw. A command never answered is infinite.
+    """
+    sent: defaultdict[str, list[float]] = defaultdict(lambda: [math.inf, math.inf])
+    for operation in history.commands:
+        command_id = (operation.invoked.command or {})["command_id"]
+        started, answered = sent[command_id]
+        definite = operation.answer is not None and operation.answer.kind is not Kind.INFO
+        ended = operation.answer.at_ns if definite and operation.answer else math.inf
+        sent[command_id] = [min(started, operation.started_ns), min(answered, ended)]
+    found = []
+    for fault in history.faults:
+        end = fault.ended_ns if fault.ended_ns is not None else math.inf
+        waits = [answered - end for started, answered in sent.values() if started <= end < answered]
+        found.append(round(max(waits, default=0.0) / NANOSECONDS, 3))
+    return found
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """Return the smallest value that the share of all does not exceed, or None of none."""
+    ordered = sorted(values)
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
+
+
+def together(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Add the runs up, by seed."""
+    runs = list(reports.values())
+    kinds: Counter[str] = Counter()
+    for run in runs:
+        kinds.update(run["faults_by_kind"])
+    recoveries = [value for run in runs for value in run["recoveries_s"]]
+    added = ("commands", "answered", "applied", "rejected", "reads", "aggregates", "faults")
+    bad = ("lost", "duplicated", "gaps", "out_of_order", "stale_reads", "pending")
+    return {
+        "well": all(run["well"] for run in runs),
+        "seeds": list(reports),
+        "clients": max(run["clients"] for run in runs),
+        **{name: sum(run[name] for run in runs) for name in (*added, *bad)},
+        "faults_by_kind": dict(sorted(kinds.items())),
+        "kinds_with_ten": sum(times >= 10 for times in kinds.values()),
+        "unknowns": {name: sum(run["unknowns"][name] for run in runs) for name in runs[0]["unknowns"]},
+        "stuck_workflows": sum(len(run["stuck_workflows"]) for run in runs),
+        "findings": sum(len(run["findings"]) for run in runs),
+        "recovery_p50_s": percentile(recoveries, 0.5),
+        "recovery_p99_s": percentile(recoveries, 0.99),
+    }
+
+
+def as_text(total: Mapping[str, Any]) -> str:
+    """Return the sum of all runs as people read it."""
+    unknowns = total["unknowns"]
+    answers = f"{total['answered']} answered: {total['applied']} applied, {total['rejected']} rejected"
+    rows = [
+        ("verdict", "well" if total["well"] else "NOT WELL, see the reports"),
+        ("seeds", ", ".join(map(str, total["seeds"]))),
+        (
+            "commands",
+            f"{total['commands']}, {answers}",
+        ),
+        ("clients, aggregates, reads", f"{total['clients']}, {total['aggregates']}, {total['reads']}"),
+        ("faults", f"{total['faults']}; {total['kinds_with_ten']} kinds at least ten times"),
+        *((f"  {kind}", str(count)) for kind, count in total["faults_by_kind"].items()),
+        ("lost, duplicated, gaps", f"{total['lost']}, {total['duplicated']}, {total['gaps']}"),
+        ("out of order, stale reads", f"{total['out_of_order']}, {total['stale_reads']}"),
+        ("other findings", str(total["findings"])),
+        (
+            "unknown at first",
+            f"{unknowns['commands']}: "
+            + ", ".join(f"{n} {name}" for name, n in unknowns.items() if name != "commands"),
+        ),
+        ("stuck workflows", str(total["stuck_workflows"])),
+        ("recovery p50, p99", f"{total['recovery_p50_s']} s, {total['recovery_p99_s']} s"),
+    ]
+    return "\n".join(f"{name:30} {value}" for name, value in rows)

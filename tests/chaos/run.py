@@ -13,15 +13,20 @@ from temporalio.client import Client as Temporal
 
 from factline import connection
 from factline.stores.opening import Stores
-from factline.verification.history import HistoryWriter
+from factline.verification.history import HistoryWriter, read_history
+from factline.verification.verifying import Report
 from tests.chaos.installation import Installation, opened, say
+from tests.chaos.judging import judged
 from tests.chaos.load import Client, Tally
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PlannedFault, plan_faults
-from tests.chaos.report import summarised
+from tests.chaos.report import report_of
 
 DRAIN_TIMEOUT_S = 300.0
 """After the last fault. The longest wait between two attempts of a step is two minutes."""
+
+SHOWN_MAX = 20
+"""Of findings, on the screen; the report has more."""
 
 RUNNING = "ExecutionStatus = 'Running'"
 
@@ -81,16 +86,21 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         drained_s = time.monotonic()
         stuck = await _drained(clients, tally)
         say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
-    found = summarised(nemesis.done, tally)
-    return {
-        "seed": size.seed,
-        "clients": size.clients,
-        "aggregates": size.aggregates,
-        **found,
-        "unnoticed_damage": nemesis.unnoticed,
-        "stuck_workflows": stuck,
-        "load_took_s": round(load_took_s, 1),
-    }
+    verdict = await _judged(installation, path)
+    report = report_of(nemesis, tally, verdict, read_history([path]), stuck=stuck)
+    about = {"seed": size.seed, "stack": str(installation.stack.data), "load_took_s": round(load_took_s, 1)}
+    return about | report
+
+
+async def _judged(installation: Installation, history: Path) -> Report:
+    """Read everything back over the links that the clients used, which are whole again."""
+    began_s = time.monotonic()
+    async with await Stores.connect(installation.settings) as stores:
+        verdict = await judged(stores, installation.settings, history)
+    say(f"read back and judged in {time.monotonic() - began_s:.0f} s: {verdict.verdict}, {verdict.summary}")
+    for finding in verdict.findings[:SHOWN_MAX]:
+        say(f"  {finding.severity} {finding.code} {finding.where}: {finding.found}")
+    return verdict
 
 
 async def _load_and_break(
