@@ -62,7 +62,7 @@ class CommandActivities:
         """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
         trace = Trace(self._after_step)
         applied = request.result.outcome is Outcome.APPLIED
-        left = ["project"] if applied and self._deliverer.inline else []
+        left = ["project"] if applied and self._deliverer.projects(_place(request.result)[0]) else []
         if applied and not request.published:
             left.append("publish")
         tried = await asyncio.gather(*(self._tried(name, request, trace) for name in left))
@@ -99,7 +99,7 @@ class CommandActivities:
             await trace.step(name, self._deliverer.publish(*_place(request.result)), note=str)
         elif name == "complete":
             await trace.step(name, self._complete(request, trace), note=str)
-        elif self._deliverer.inline:
+        elif self._deliverer.projects(_place(request.result)[0]):
             await self._deliverer.project_or_park(*_place(request.result), trace)
 
     async def _complete(self, request: DeliverRequest, trace: Trace) -> str:

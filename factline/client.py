@@ -3,11 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict, cast
 from uuid import UUID
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -32,9 +32,10 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from factline import connection
-from factline.domain.commands import Command, CommandType
+from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, check_command_id
+from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
 from factline.domain.tokens import read_token
@@ -44,7 +45,7 @@ from factline.pipeline.receipts import Receipts, reused
 from factline.ports import CommandStatus, Document, Stage
 from factline.settings import Settings
 from factline.stores.opening import Stores
-from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME, InstanceCommand
+from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME, ClassCommand, InstanceCommand
 
 ACCEPTED_UPDATE_ID = "accepted"
 POLL_S = 0.02
@@ -61,6 +62,7 @@ __all__ = [
     "Event",
     "Factline",
     "Submission",
+    "class_command",
     "new_command_id",
 ]
 
@@ -145,6 +147,36 @@ class Factline:
             result = await self._recorded_or_failed(command.command_id, error)
         return Submission(await self._own_or_refused(command, result), duplicate)
 
+    async def define_class(
+        self,
+        db_name: str,
+        class_id: str,
+        definition: dict[str, Any],
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        actor: str | None = None,
+    ) -> CommandResult:
+        """Define a class, or define it anew: ``{"version", "schema", "relationships"?, "migration"?}``.
+
+        Returns as ``submit`` does, once the class's documents are found under its new definition.
+        """
+        fields: dict[str, Any] = {"payload": definition, "expected_version": expected_version, "actor": actor}
+        return await self.submit(class_command(CommandType.DEFINE_CLASS, db_name, class_id, command_id, **fields))
+
+    async def retire_class(
+        self,
+        db_name: str,
+        class_id: str,
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        actor: str | None = None,
+    ) -> CommandResult:
+        """Retire a class: none of its instances can be created or changed any more. Returns as ``submit`` does."""
+        fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
+        return await self.submit(class_command(CommandType.RETIRE_CLASS, db_name, class_id, command_id, **fields))
+
     async def start(self, command: Command) -> WorkflowHandle[InstanceCommand, CommandResult]:
         """Start the command, or attach to it, and return its workflow's handle without waiting for the result.
 
@@ -152,7 +184,7 @@ class Factline:
         """
         temporal = await self._connected()
         return await temporal.start_workflow(
-            InstanceCommand.run,
+            _run_of(command),
             command,
             **self._start_options(command),
             request_eager_start=True,  # saves a round trip where the caller's connection has a worker, too
@@ -254,6 +286,13 @@ class Factline:
         found = await asyncio.gather(*map(running, asked))
         return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
 
+    async def class_rules(self, db_name: str, class_id: str) -> Rules | None:
+        """Return a class as it is defined now, retired or not, from the log; None where it never was.
+
+        Raises InputInvalid for what is no name, LogDamaged, StoreUnavailable.
+        """
+        return rules_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
+
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""
         temporal = await self._connected()
@@ -288,7 +327,7 @@ class Factline:
     async def _persisted(self, command: Command) -> CommandResult:
         temporal = await self._connected()
         starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
-            InstanceCommand.run,
+            _run_of(command),
             command,
             **self._start_options(command),
         )
@@ -359,6 +398,21 @@ class Factline:
     def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
         address = self._temporal.service_client.config.target_host if self._temporal else "?"
         return connection.unavailable(address, doing, error)
+
+
+def class_command(
+    command_type: CommandType, db_name: str, class_id: str, command_id: str | None = None, **fields: Any
+) -> Command:
+    """Return a command about a class, with a new ID if none is given; raises InputInvalid."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    named = {"command_id": command_id or new_command_id(), "db_name": db_name, "class_id": class_id}
+    return parse_command({"command_type": command_type, **named, **given})
+
+
+def _run_of(command: Command) -> Callable[[InstanceCommand, Command], Awaitable[CommandResult]]:
+    """Return the workflow that the command is run by; on both, the same update gives the early answer."""
+    run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
+    return cast("Callable[[InstanceCommand, Command], Awaitable[CommandResult]]", run)
 
 
 def summary(command: Command) -> str:

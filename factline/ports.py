@@ -241,6 +241,10 @@ class Turns(Protocol):
         """Return each watermark, the last sequence number known to be published, or None where it is not known."""
         ...
 
+    async def heads(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int | None]:
+        """Return each head, the highest slot known to be taken, or None where it is not known."""
+        ...
+
     async def forget(self, aggregate_id: AggregateId) -> None:
         """Drop what is known of head and watermark, because it was seen to be wrong; turn and queue stay."""
         ...

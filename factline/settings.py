@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         return self.named("instance_events")
 
     @property
+    def ontology_topic(self) -> str:
+        return self.named("ontology_events")
+
+    @property
     def failure_topic(self) -> str:
         return self.named("projection_failures_dlq")
 

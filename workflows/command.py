@@ -1,8 +1,8 @@
-"""The story of one command."""
+"""The story of one command, on an instance or on a class."""
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.command import CommandActivities
     from activities.models import CommitReport, CommitRequest, DeliverRequest
-    from factline.domain.commands import CLASS_COMMANDS, Command, parse_command
+    from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
     from factline.domain.events import rfc3339
     from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
     from factline.errors import InputInvalid
@@ -36,9 +36,10 @@ SEQUENCE_NUMBER = SearchAttributeKey.for_int("SequenceNumber")
 SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER)
 
 
-@workflow.defn
-class InstanceCommand:
-    """CREATE_INSTANCE, UPDATE_INSTANCE or DELETE_INSTANCE; the workflow ID is the command ID."""
+class CommandStory:
+    """What the workflows of all commands on one aggregate have in common. ``kinds``: what this one accepts."""
+
+    kinds: ClassVar[frozenset[CommandType]]
 
     def __init__(self) -> None:
         self._committed: CommandResult | None = None
@@ -46,10 +47,9 @@ class InstanceCommand:
         self._steps: list[StepReport] = []
         self._handed_over: dict[str, str] = {}
 
-    @workflow.run
-    async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
+    async def _run(self, command: Any) -> CommandResult:
         try:
-            accepted = _accepted(command)
+            accepted = _accepted(command, self.kinds)
         except InputInvalid as error:
             self._committed = _refused(error)
             return self._committed
@@ -75,9 +75,13 @@ class InstanceCommand:
             # Ends this workflow task, which carries the answer; the local activity ahead would hold it back.
             await workflow.sleep(timedelta(milliseconds=1))
         await self._deliver(command, report)
+        await self._follow_up(command, report.result)
         self._show(command, report.result)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return report.result
+
+    async def _follow_up(self, command: Command, result: CommandResult) -> None:
+        """Do what else an applied command of this kind brings with it."""
 
     async def _commit(self, command: Command) -> CommitReport:
         request = CommitRequest(
@@ -160,6 +164,28 @@ class InstanceCommand:
         workflow.upsert_search_attributes(updates)
 
 
+@workflow.defn
+class InstanceCommand(CommandStory):
+    """CREATE_INSTANCE, UPDATE_INSTANCE or DELETE_INSTANCE; the workflow ID is the command ID."""
+
+    kinds = frozenset(CommandType) - CLASS_COMMANDS
+
+    @workflow.run
+    async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
+        return await self._run(command)
+
+
+@workflow.defn
+class ClassCommand(CommandStory):
+    """DEFINE_CLASS or RETIRE_CLASS; the workflow ID is the command ID."""
+
+    kinds = CLASS_COMMANDS
+
+    @workflow.run
+    async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
+        return await self._run(command)
+
+
 _TAKEN_OVER = {
     "publish": CommandActivities.publish_event,
     "project": CommandActivities.project_event,
@@ -167,11 +193,14 @@ _TAKEN_OVER = {
 }
 
 
-def _accepted(argument: Any) -> Command:
+def _accepted(argument: Any, kinds: frozenset[CommandType]) -> Command:
     """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
     command = parse_command(decoded(argument, what="command"))
-    if command.command_type in CLASS_COMMANDS:
-        raise InputInvalid(f"command {command.command_id}: {command.command_type} is not about an instance")
+    if command.command_type not in kinds:
+        raise InputInvalid(
+            f"command {command.command_id}: expected one of {', '.join(sorted(kinds))} for the workflow "
+            f"{workflow.info().workflow_type}, found {command.command_type}; start it as another"
+        )
     workflow_id = workflow.info().workflow_id
     if command.command_id != workflow_id:
         raise InputInvalid(

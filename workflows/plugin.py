@@ -17,9 +17,9 @@ from temporalio.worker import (
 
 from workflows.arguments import SURPLUS
 from workflows.check import ConsistencyCheck
-from workflows.command import InstanceCommand
+from workflows.command import ClassCommand, InstanceCommand
 
-WORKFLOWS = (InstanceCommand, ConsistencyCheck)
+WORKFLOWS = (InstanceCommand, ClassCommand, ConsistencyCheck)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 

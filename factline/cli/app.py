@@ -13,6 +13,7 @@ import typer
 from activities.check_models import GRACE_S
 from factline.cli import show
 from factline.cli.checking import check_request, run_check
+from factline.cli.classes import class_app
 from factline.cli.demo import run_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
@@ -33,6 +34,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(class_app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]

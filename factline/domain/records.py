@@ -9,11 +9,13 @@ from factline.domain.bulk.command import Bulk, is_bulk
 from factline.domain.bulk.records import BulkRecord
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.commands import Command
+from factline.domain.events import DefinitionReference
 from factline.domain.results import Rejection
 from factline.domain.value import Value
 from factline.errors import InputInvalid, LogDamaged
 
-RECORD_VERSION = "1.0.0"
+#: 1.1.0 adds ``definition``.
+RECORD_VERSION = "1.1.0"
 
 
 class CommandRecord(Value):
@@ -21,6 +23,9 @@ class CommandRecord(Value):
 
     Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
     before turned out to hold another command's event. Records are never changed.
+
+    ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
+    under as well; None where the class was not defined.
     """
 
     record_version: str = RECORD_VERSION
@@ -30,6 +35,7 @@ class CommandRecord(Value):
     command: dict[str, Any]
     aggregate_id: str
     occurred_at: str
+    definition: DefinitionReference | None = None
     slot: int | None = None
     rejection: Rejection | None = None
 
@@ -45,7 +51,14 @@ class CommandRecord(Value):
         return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
 
 
-def record_of(command: Command, *, number: int, occurred_at: str, end: int | Rejection) -> CommandRecord:
+def record_of(
+    command: Command,
+    *,
+    number: int,
+    occurred_at: str,
+    end: int | Rejection,
+    definition: DefinitionReference | None = None,
+) -> CommandRecord:
     """Build a command's record ``number``, an intent for a slot or a rejection."""
     return CommandRecord(
         number=number,
@@ -54,6 +67,7 @@ def record_of(command: Command, *, number: int, occurred_at: str, end: int | Rej
         command=command.model_dump(mode="json", exclude_none=True),
         aggregate_id=str(command.aggregate_id),
         occurred_at=occurred_at,
+        definition=definition,
         slot=end if isinstance(end, int) else None,
         rejection=end if isinstance(end, Rejection) else None,
     )

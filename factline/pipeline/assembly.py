@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from factline.pipeline.committing import Committer
+from factline.pipeline.definitions import Definitions
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
@@ -22,6 +23,7 @@ class Pipeline:
     committer: Committer
     deliverer: Deliverer
     reader: LogReader
+    definitions: Definitions
     documents: GatheredDocuments
     parking: Parking
 
@@ -31,6 +33,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     cache = StateCache(aggregates_max=settings.cached_aggregates_max)
     reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
     positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache)
+    definitions = Definitions(event_log=ports.event_log, reader=reader, turns=ports.turns)
     queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     documents = GatheredDocuments(ports.documents)
@@ -38,6 +41,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         ports=ports,
         publication=publication,
         positions=positions,
+        definitions=definitions,
         queue=queue,
         reader=reader,
         cache=cache,
@@ -52,4 +56,11 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         parking=parking,
         inline=settings.projection == "inline",
     )
-    return Pipeline(committer=committer, deliverer=deliverer, reader=reader, documents=documents, parking=parking)
+    return Pipeline(
+        committer=committer,
+        deliverer=deliverer,
+        reader=reader,
+        definitions=definitions,
+        documents=documents,
+        parking=parking,
+    )

@@ -1,8 +1,8 @@
 """The slot protocol: from a command to the one event or the one rejection it comes to (design: section 4).
 
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
-R2 a command is bound by a record before its first PUT; R3 publication goes from the watermark on; R5 turns are for
-speed. ``tests/model`` holds the executable model of these rules.
+R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class; R3 publication
+goes from the watermark on; R5 turns are for speed. ``tests/model`` holds the executable model of these rules.
 """
 
 from contextlib import AsyncExitStack
@@ -11,11 +11,15 @@ from dataclasses import dataclass
 import structlog
 
 from factline.domain.commands import Command, CommandType
+from factline.domain.deciding import decide
 from factline.domain.events import Event
-from factline.domain.instance import Instance, decide, evolve
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance, evolve
+from factline.domain.ontology.rules import Rules
 from factline.domain.records import AnyRecord, CommandRecord, record_of
 from factline.domain.results import CommandResult, Rejection, RejectionCode
 from factline.errors import LogDamaged, StoreUnavailable
+from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
@@ -47,6 +51,7 @@ class Committer:
         ports: Ports,
         publication: Publication,
         positions: Positions,
+        definitions: Definitions,
         queue: TurnQueue,
         reader: LogReader,
         cache: StateCache,
@@ -63,6 +68,7 @@ class Committer:
         self._reader = reader
         self._cache = cache
         self._positions = positions
+        self._definitions = definitions
         self._queue = queue
         self._snapshot_interval_events = snapshot_interval_events
 
@@ -142,13 +148,25 @@ class Committer:
         self, command: Command, number: int, *, occurred_at: str, position: Position
     ) -> tuple[AnyRecord, Position]:
         """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
-        decision = decide(position.state, command, occurred_at=occurred_at)
+        rules = await self._rules(position.state)
+        decision = decide(position.state, command, occurred_at=occurred_at, rules=rules)
         if isinstance(decision, Rejection):
             position = await self._positions.proven(command.aggregate_id, position)
-            decision = decide(position.state, command, occurred_at=occurred_at)
-        end = decision if isinstance(decision, Rejection) else decision.sequence_number
-        record = await self._records.write(record_of(command, number=number, occurred_at=occurred_at, end=end))
-        return record, position
+            rules = await self._rules(position.state)
+            decision = decide(position.state, command, occurred_at=occurred_at, rules=rules)
+        record = record_of(
+            command,
+            number=number,
+            occurred_at=occurred_at,
+            end=decision if isinstance(decision, Rejection) else decision.sequence_number,
+            definition=rules.reference if rules else None,
+        )
+        return await self._records.write(record), position
+
+    async def _rules(self, state: Instance) -> Rules | None:
+        """Return the newest rules of the instance's class, at least those of its last event."""
+        known = state.definition.sequence_number if state.definition else 0
+        return await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
 
     async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
         """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
@@ -159,7 +177,9 @@ class Committer:
             if stored:
                 return stored
             state = await self._reader.at(command.aggregate_id, slot - 1)
-        event = decide(state, command, occurred_at=record.occurred_at)
+        definition = record.definition if isinstance(record, CommandRecord) else None
+        rules = await self._definitions.at(command.aggregate_id, definition)
+        event = decide(state, command, occurred_at=record.occurred_at, rules=rules, accepted=True)
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from factline.domain.identifiers import AggregateId
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import FactlineError, ProjectionParked
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
@@ -16,7 +16,8 @@ from factline.projections.parking import Parking, parked_error
 class Deliverer:
     """Delivers a committed event to the stream and to the documents.
 
-    ``inline``: whether documents are written here at all; else the projector writes them from the stream.
+    ``inline``: whether documents of instances are written here; else the projector writes them from the stream.
+    Those of classes always are.
     """
 
     def __init__(
@@ -29,12 +30,16 @@ class Deliverer:
         parking: Parking,
         inline: bool = True,
     ) -> None:
-        self.inline = inline
+        self._inline = inline
         self._parking = parking
         self._publication = publication
         self._documents = documents
         self._reader = reader
         self._cache = cache
+
+    def projects(self, aggregate_id: AggregateId) -> bool:
+        """Return whether it is for us to write the aggregate's document."""
+        return self._inline or aggregate_id.class_id == CLASSES
 
     async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
         """Make sure that the event and all before it are published; returns what was done, in words."""

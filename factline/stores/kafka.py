@@ -17,7 +17,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import StoreUnavailable
 from factline.settings import Settings
 
@@ -71,8 +71,14 @@ class Outgoing:
     doing: str
 
 
-def _event_message(topic: str, event: Event) -> Outgoing:
+def event_topic(settings: Settings, aggregate_id: AggregateId) -> str:
+    """Return the topic of an aggregate's events: those of classes have one of their own."""
+    return settings.ontology_topic if aggregate_id.class_id == CLASSES else settings.instance_topic
+
+
+def _event_message(settings: Settings, event: Event) -> Outgoing:
     doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
+    topic = event_topic(settings, event.aggregate)
     return Outgoing(topic, event.aggregate_id.encode(), event.canonical, headers_of(event), doing)
 
 
@@ -100,8 +106,8 @@ class KafkaPublisher:
 
     def __init__(self, settings: Settings) -> None:
         self._servers = settings.kafka_bootstrap_servers
-        self._topic = settings.instance_topic
-        self._topics = (settings.instance_topic, settings.failure_topic)
+        self._settings = settings
+        self._topics = (settings.instance_topic, settings.ontology_topic, settings.failure_topic)
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._stopped = False
@@ -156,7 +162,7 @@ class KafkaPublisher:
         those before it were, those after it were not.
         """
         for event in events:
-            await self.send(_event_message(self._topic, event))
+            await self.send(_event_message(self._settings, event))
 
     async def send(self, message: "Outgoing") -> None:
         """Send one message, acknowledged, within ``SEND_TIMEOUT_S``; raises StoreUnavailable: it may have been sent."""
@@ -281,7 +287,7 @@ async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messag
     Reads the whole partition that holds them, so it is for people and tests. Raises StoreUnavailable.
     """
     key = str(aggregate_id).encode()
-    return await read_topic(settings, settings.instance_topic, key=key, messages_max=messages_max)
+    return await read_topic(settings, event_topic(settings, aggregate_id), key=key, messages_max=messages_max)
 
 
 async def read_topic(

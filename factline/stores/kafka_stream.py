@@ -10,15 +10,19 @@ from factline.settings import Settings
 from factline.stores.kafka import MESSAGE_BYTES_MAX, Message
 
 CONNECT_TIMEOUT_MS = 10_000
+PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
 SILENCE_MS = 15_000  # without a message although there are more
 
 
 class KafkaStream:
-    """The topic of events as it stands, read without a consumer group, so that nobody's offsets change."""
+    """The topics of events as they stand, read without a consumer group, so that nobody's offsets change.
+
+    Their partitions are numbered together: those of the second topic from ``PARTITIONS_MAX`` on.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._servers = settings.kafka_bootstrap_servers
-        self._topic = settings.instance_topic
+        self._topics = (settings.instance_topic, settings.ontology_topic)
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
         """Yield what is there now, one partition after the other, each in its order.
@@ -36,11 +40,13 @@ class KafkaStream:
         try:
             await consumer.start()
             for partition in await self._partitions(consumer):
-                async for message in self._of(consumer, partition, after.get(partition.partition)):
+                async for message in self._of(consumer, partition, after.get(self._number(partition))):
                     yield message
         except (KafkaError, TimeoutError) as error:
             cause = str(error) or type(error).__name__
-            raise StoreUnavailable(f"Kafka at {self._servers}", f"reading topic {self._topic}", cause) from error
+            raise StoreUnavailable(
+                f"Kafka at {self._servers}", f"reading topics {', '.join(self._topics)}", cause
+            ) from error
         finally:
             await consumer.stop()
 
@@ -48,8 +54,13 @@ class KafkaStream:
         """Ask for all topics, since asking for one by name might create it."""
         cluster = await consumer._client.fetch_all_metadata()
         return [
-            TopicPartition(self._topic, number) for number in sorted(cluster.partitions_for_topic(self._topic) or ())
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in sorted(cluster.partitions_for_topic(topic) or ())
         ]
+
+    def _number(self, partition: TopicPartition) -> int:
+        return int(self._topics.index(partition.topic) * PARTITIONS_MAX + partition.partition)
 
     async def _of(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, after: int | None
@@ -66,6 +77,5 @@ class KafkaStream:
                 raise TimeoutError(f"partition {partition.partition}: no message within {SILENCE_MS / 1000:g} s")
             for record in batch.get(partition, []):
                 if record.offset < end:
-                    yield Message(
-                        record.partition, record.offset, record.key or b"", tuple(record.headers), record.value or b""
-                    )
+                    number, headers = self._number(partition), tuple(record.headers)
+                    yield Message(number, record.offset, record.key or b"", headers, record.value or b"")

@@ -196,12 +196,18 @@ class RedisTurns:
         )
 
     async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
-        keys = [self._key(aggregate_id, "head") for aggregate_id in aggregate_ids]
-        answers = await self._server.field_each(keys, "published")
-        return [_number(*pair) for pair in zip(answers, aggregate_ids, strict=True)]
+        return await self._numbers(aggregate_ids, "published")
+
+    async def heads(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
+        return await self._numbers(aggregate_ids, "head")
 
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._server.delete(self._key(aggregate_id, "head"))
+
+    async def _numbers(self, aggregate_ids: Sequence[AggregateId], name: str) -> list[int | None]:
+        keys = [self._key(aggregate_id, "head") for aggregate_id in aggregate_ids]
+        answers = await self._server.field_each(keys, name)
+        return [_number(*pair) for pair in zip(answers, aggregate_ids, strict=True)]
 
     def _keys(self, aggregate_id: AggregateId) -> list[str]:
         return [self._key(aggregate_id, name) for name in ("turn", "waiting", "seen", "head")]

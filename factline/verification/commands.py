@@ -21,14 +21,14 @@ RECORD_KEY = re.compile(r"commands/([^/]+)/([0-9]{6})\.json")
 
 @dataclass(frozen=True, slots=True)
 class RecordFacts:
-    """What the checks need of one record. ``content_digest``: of the event that its command asks for."""
+    """What the checks need of one record. ``content_digests``: of the events that its command may make."""
 
     number: int
     aggregate_id: str
     slot: int | None
     rejection: Rejection | None
     expected_version: int | None
-    content_digest: bytes
+    content_digests: tuple[bytes, bytes]
 
 
 @dataclass
@@ -95,7 +95,7 @@ class CommandAudit:
             slot=record.slot,
             rejection=record.rejection,
             expected_version=command.expected_version,
-            content_digest=_asked_for(command, record.occurred_at),
+            content_digests=_asked_for(command, record),
         )
 
     def judge(self) -> Iterator[Finding]:
@@ -246,22 +246,23 @@ def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Findin
     if binding is None or command.command_hash != event.command_hash:
         found = f"expected a record of command {event.command_id} that binds it to this slot, found none"
         yield Finding(Code.EVENT_UNBOUND, where, found)
-    elif binding.content_digest != event.content_digest:
+    elif event.content_digest not in binding.content_digests:
         found = f"expected what command {event.command_id} asks for, found other content"
         yield Finding(Code.EVENT_FORGED, where, found)
 
 
-def _asked_for(command: Command, occurred_at: str) -> bytes:
-    """Return the content digest of the event that the command asks for."""
-    return content_digest(
-        {
-            "event_type": EVENTS[command.command_type][0],
-            "aggregate_id": str(command.aggregate_id),
-            "command_id": command.command_id,
-            "data": command.payload,
-            "occurred_at": occurred_at,
-            "actor": command.actor,
-            "correlation_id": command.correlation_id,
-            "causation_id": command.causation_id,
-        }
-    )
+def _asked_for(command: Command, record: CommandRecord) -> tuple[bytes, bytes]:
+    """Return the content digest of the event that the command asks for, as it is and over a new definition."""
+    definition = record.definition
+    fields: dict[str, object] = {
+        "event_type": EVENTS[command.command_type][0],
+        "aggregate_id": str(command.aggregate_id),
+        "command_id": command.command_id,
+        "data": command.payload,
+        "occurred_at": record.occurred_at,
+        "definition": definition and definition.model_dump(mode="json"),
+        "actor": command.actor,
+        "correlation_id": command.correlation_id,
+        "causation_id": command.causation_id,
+    }
+    return content_digest(fields), content_digest(fields, migrated=True)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
-from factline.domain.events import Event, EventType, checksum_of, read_event
+from factline.domain.events import Effect, Event, EventType, checksum_of, read_event
 from factline.domain.instance import Instance, evolve
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from factline.projections.documents import document_of
@@ -78,7 +78,7 @@ class LogAudit:
             command_id=event.command_id,
             command_hash=event.command_hash,
             value_digest=digest(event.canonical),
-            content_digest=content_digest(event.model_dump(mode="json")),
+            content_digest=content_digest(event.model_dump(mode="json"), migrated=_is_migrated(event)),
             document_digest=document_digest(document_of(self._state)) if self._state else None,
         )
         self._last = event
@@ -148,11 +148,20 @@ def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: 
     return event
 
 
-def content_digest(fields: dict[str, object]) -> bytes:
-    """Return a digest of what a command alone decides of its event, whatever the slot."""
+def content_digest(fields: dict[str, object], *, migrated: bool = False) -> bytes:
+    """Return a digest of what a command and its record alone decide of its event, whatever the slot.
+
+    ``migrated``: the event is an update that brought the data into the form of a new definition, so that its data
+    follows from the state before as well, and is left out.
+    """
     names = ("event_type", "aggregate_id", "command_id", "data", "occurred_at", "actor", "correlation_id")
-    chosen = {name: fields.get(name) for name in (*names, "causation_id")}
-    return digest(canonical_bytes(chosen))
+    chosen = {name: fields.get(name) for name in (*names, "causation_id", "definition")}
+    return digest(canonical_bytes({**chosen, "data": "migrated"} if migrated else chosen))
+
+
+def _is_migrated(event: Event) -> bool:
+    replaces = (event.model_extra or {}).get("effect") == Effect.REPLACE
+    return event.event_type is EventType.INSTANCE_UPDATED and replaces
 
 
 def digest(data: bytes) -> bytes:

@@ -97,6 +97,7 @@ async def test_many_aggregates_take_one_round_trip_each_with_its_own_answer(redi
     assert answers[-1] == Turn(head=2, published=1, known=True, state=state_at(events))
     await turns.settle([Settlement(place, published=number, release=True) for number, place in enumerate(places)], "b")
     assert list(await turns.published(places)) == [None, *range(1, 250)]
+    assert list(await turns.heads([PLACE, *places[1:3]])) == [2, None, None]
     assert [await turns.take([place], "c") for place in places[2:5]] == [[Waiting(position=1)], [UNKNOWN], [UNKNOWN]]
 
 

@@ -27,7 +27,7 @@ async def test_a_new_instance_costs_two_puts_and_four_calls_of_redis(world: Worl
     await process.commit(create("p1"))
     s3, redis = spent(world)
     assert s3 == {"PutObject": 2}
-    assert redis == {"claim_command": 1, "take_turn": 1, "settle_turn": 1}
+    assert redis == {"claim_command": 1, "take_turn": 1, "hget": 1, "settle_turn": 1}
 
 
 async def test_a_change_by_the_process_that_made_it_costs_two_puts(world: World):
@@ -37,7 +37,7 @@ async def test_a_change_by_the_process_that_made_it_costs_two_puts(world: World)
     await process.commit(update())
     s3, redis = spent(world)
     assert s3 == {"PutObject": 2}
-    assert sum(redis.values()) == 3
+    assert sum(redis.values()) == 4
 
 
 async def test_a_change_by_another_process_reads_the_predecessor_only(world: World):

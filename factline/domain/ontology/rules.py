@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
+from pydantic import ValidationError
 
 from factline.domain.events import DefinitionReference, Event, EventType, content_of
 from factline.domain.graph import edge_map
@@ -14,7 +15,7 @@ from factline.domain.json_pointer import parse_pointer, pointer_of, value_at
 from factline.domain.ontology.definition import Cardinality, ClassDefinition, Relationship
 from factline.domain.ontology.migration import MigrationStep, migrated
 from factline.domain.ontology.schemas import Finding, findings_of, validator_of
-from factline.errors import InputInvalid
+from factline.errors import InputInvalid, LogDamaged
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,17 @@ def _problem(instance_id: Any) -> str | None:
 
 
 def rules_after(rules: Rules | None, event: Event) -> Rules | None:
-    """Return the rules after one more event of the class; raises SchemaUnsupported."""
+    """Return the rules after one more event of the class.
+
+    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged for what is no definition.
+    """
     if event.event_type is EventType.CLASS_RETIRED:
         return replace(rules, retired=True) if rules else None
-    definition = ClassDefinition.model_validate(content_of(event).data)
+    try:
+        definition = ClassDefinition.model_validate(content_of(event).data)
+    except ValidationError as error:
+        where = f"aggregate {event.aggregate_id} event {event.sequence_number}"
+        raise LogDamaged(f"{where}: not a definition: {error}; run a consistency check", where=where) from error
     return Rules(
         reference=DefinitionReference(sequence_number=event.sequence_number, version=definition.version),
         definition=definition,

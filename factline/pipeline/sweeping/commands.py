@@ -93,7 +93,7 @@ class CommandSweep:
             place = AggregateId.parse(result.aggregate_id), result.sequence_number
             if not committed.published:
                 await trace.step("publish", self._deliverer.publish(*place), note=str)
-            if self._deliverer.inline:
+            if self._deliverer.projects(place[0]):
                 await self._deliverer.project_or_park(*place, trace)
         status = final_status(result, command_type=command.command_type, steps=trace.steps)
         await trace.step("complete", self._statuses.complete(status))

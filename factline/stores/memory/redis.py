@@ -114,11 +114,13 @@ class MemoryTurns:
         await self._redis.run("settle_turn", effect)
 
     async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
-        def effect() -> list[int | None]:
-            found = [self._redis.known.get(str(aggregate_id)) for aggregate_id in aggregate_ids]
-            return [None if known is None else known.published for known in found]
+        return [None if known is None else known.published for known in await self._known(aggregate_ids)]
 
-        return await self._redis.run("hget", effect)
+    async def heads(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
+        return [None if known is None else known.head for known in await self._known(aggregate_ids)]
+
+    async def _known(self, aggregate_ids: Sequence[AggregateId]) -> list[_Known | None]:
+        return await self._redis.run("hget", lambda: [self._redis.known.get(str(name)) for name in aggregate_ids])
 
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._redis.run("delete", lambda: self._redis.known.drop(str(aggregate_id)))
