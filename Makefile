@@ -11,7 +11,7 @@ CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop check test chaos search bench clean
+.PHONY: help setup demo stop check test chaos search score bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ search: setup ## the same as in `check`, searched longer for a story that breaks
 chaos: setup ## everything broken while it works, again and again, and what became of the facts (some 40 minutes)
 	$(BIN)/python -m tests.chaos --seed $(CHAOS_SEEDS) --commands $(CHAOS_COMMANDS) --faults $(CHAOS_FAULTS) \
 		--clients $(CHAOS_CLIENTS) --aggregates $(CHAOS_AGGREGATES)
+
+score: setup ## what the checker catches: planted damage, and broken versions of the system (about a minute)
+	$(BIN)/python -m tests.verification.score
 
 bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some eight minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'

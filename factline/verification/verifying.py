@@ -39,7 +39,7 @@ class ReadCounts(BaseModel):
 
 
 class Summary(BaseModel):
-    """The findings that everybody asks for first, by number."""
+    """The findings that everybody asks for first, by number; ``violations``: all of them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,6 +48,7 @@ class Summary(BaseModel):
     gaps: int
     out_of_order: int
     stale_reads: int
+    violations: int
     pending: int
 
 
@@ -153,5 +154,6 @@ def _summary(counted: Counter[Code], *, pending: int) -> Summary:
         gaps=counted[Code.SEQUENCE_GAP],
         out_of_order=counted[Code.ORDER_REVERSED] + counted[Code.MESSAGE_OUT_OF_ORDER],
         stale_reads=counted[Code.READ_STALE],
+        violations=counted.total(),
         pending=pending,
     )
