@@ -1,0 +1,61 @@
+"""The graph as a read model: of each instance, what it refers to as its class's newest definition says."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from factline.domain.graph import GraphNode
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
+from factline.domain.ontology.rules import Rules
+from factline.errors import InputInvalid
+from factline.ports import Graph
+
+#: Gives the rules of a class, named by its database and itself; None where it is not defined.
+RulesOf = Callable[[str, str], Awaitable[Rules | None]]
+
+
+def node_of(state: Instance, rules: Rules | None) -> GraphNode:
+    """Return the node of an instance; a deleted one refers to nothing, and so does one of an undefined class.
+
+    Raises InputInvalid for an instance that refers to more than a node may.
+    """
+    aggregate_id = AggregateId.parse(state.aggregate_id)
+    edges = {}
+    if rules is not None and not state.deleted:
+        edges = rules.edges(rules.current(state.data, state.definition), aggregate_id.db_name)
+    return GraphNode(
+        aggregate_id=aggregate_id,
+        sequence_number=state.sequence_number,
+        definition_sequence=rules.reference.sequence_number if rules else 0,
+        deleted=state.deleted,
+        edges=edges,
+    )
+
+
+class GraphModel:
+    """The ``ReadModel`` of the graph."""
+
+    name = "graph"
+
+    def __init__(self, graph: Graph, rules_of: RulesOf) -> None:
+        self._graph = graph
+        self._rules_of = rules_of
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        """Write each state's node unless a newer one is there."""
+        classes = {(node.db_name, node.class_id) for node in (AggregateId.parse(each.aggregate_id) for each in states)}
+        rules = {names: await self._rules_of(*names) for names in sorted(classes)}
+        outcomes: list[Exception | None] = [None] * len(states)
+        nodes: dict[int, GraphNode] = {}
+        for index, state in enumerate(states):
+            aggregate_id = AggregateId.parse(state.aggregate_id)
+            try:
+                nodes[index] = node_of(state, rules[aggregate_id.db_name, aggregate_id.class_id])
+            except InputInvalid as error:
+                outcomes[index] = error
+        for index, outcome in zip(nodes, await self._graph.write(list(nodes.values())), strict=True):
+            outcomes[index] = outcome
+        return outcomes
+
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
+        return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
