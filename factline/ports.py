@@ -18,6 +18,7 @@ from factline.domain.events import Event
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
+from factline.domain.queries import Search
 from factline.domain.records import AnyRecord
 from factline.domain.results import CommandResult
 
@@ -331,6 +332,33 @@ class Documents(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SearchPage:
+    """Some of what a search finds, deleted instances left out. ``total``: how many there are in all, at least.
+
+    ``cursor``: where to go on from, empty after the last page.
+    """
+
+    documents: Sequence[Document]
+    total: int
+    cursor: str
+
+
+class Searches(Protocol):
+    """Finds documents by what they hold. Near real time: what was just written is found a moment later."""
+
+    async def find(self, search: Search) -> SearchPage:
+        """Return a page, the best matches first, equal ones in order of their IDs.
+
+        Raises InputInvalid for a question that makes no sense, StoreUnavailable.
+        """
+        ...
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number as of which a search finds each one's document, 0 where it finds none."""
+        ...
+
+
 class Graph(Protocol):
     """The graph of instances: the newest node by version wins, whatever the order of writes."""
 
@@ -353,6 +381,10 @@ class Graph(Protocol):
 
         What was just written may be missing for a moment where the store searches an index that is refreshed.
         """
+        ...
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
 
@@ -467,6 +499,7 @@ class Ports:
     statuses: CommandStatuses
     publisher: EventPublisher
     documents: Documents
+    searches: Searches
     graph: Graph
     dead_letters: DeadLetters
     failures: FailureStream

@@ -8,7 +8,12 @@ from typing import Self
 from factline.errors import StoreUnavailable
 from factline.ports import Ports
 from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchDocuments, ElasticsearchGraph, ElasticsearchServer
+from factline.stores.elasticsearch import (
+    ElasticsearchDocuments,
+    ElasticsearchGraph,
+    ElasticsearchSearches,
+    ElasticsearchServer,
+)
 from factline.stores.kafka import KafkaFailures, KafkaPublisher
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import (
@@ -67,6 +72,7 @@ class Stores:
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
             documents=documents,
+            searches=ElasticsearchSearches(elasticsearch, settings),
             graph=graph,
             dead_letters=S3DeadLetters(bucket),
             failures=KafkaFailures(kafka, settings.failure_topic),

@@ -137,6 +137,11 @@ async def test_a_tombstone_refers_to_nothing_and_late_writes_lose_against_it(gra
     await _written(graph, deleted)
     await _written(graph, alive)
     assert await graph.read([alive.aggregate_id]) == [deleted]
+    async with asyncio.timeout(10):
+        while list(await graph.searchable([alive.aggregate_id])) != [3]:
+            await asyncio.sleep(0.05)
+    nowhere = AggregateId.of("nowhere", "City", "x")
+    assert list(await graph.searchable([nowhere, alive.aggregate_id])) == [0, 3]
     assert await _referring(graph, COUNTRIES, count=0) == []
 
 

@@ -27,6 +27,7 @@ from factline.stores.memory.s3 import (
     MemorySweepMarks,
 )
 from factline.stores.memory.workflows import MemoryWorkflows
+from factline.stores.memory.searches import MemorySearches
 from factline.verification.audit import Audit
 from factline.verification.reading import Sources
 from tests import promises
@@ -63,6 +64,7 @@ class World:
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
             documents=self.documents,
+            searches=MemorySearches(self.documents),
             graph=self.graph,
             dead_letters=MemoryDeadLetters(self.bucket),
             failures=self.failures,

@@ -6,6 +6,13 @@
 from factline.stores.elasticsearch.documents import ElasticsearchDocuments
 from factline.stores.elasticsearch.graph import ElasticsearchGraph
 from factline.stores.elasticsearch.scan import ElasticsearchScan
+from factline.stores.elasticsearch.searches import ElasticsearchSearches
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
-__all__ = ["ElasticsearchDocuments", "ElasticsearchGraph", "ElasticsearchScan", "ElasticsearchServer"]
+__all__ = [
+    "ElasticsearchDocuments",
+    "ElasticsearchGraph",
+    "ElasticsearchScan",
+    "ElasticsearchSearches",
+    "ElasticsearchServer",
+]

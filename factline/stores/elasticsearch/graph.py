@@ -66,22 +66,27 @@ class ElasticsearchGraph:
         if not targets:
             return []
         edge = {"terms": {f"edges.{predicate}": [str(target) for target in targets]}}
-        self._server.requests["search"] += 1
         try:
-            answer = await self._server.client.search(
-                index=self.alias_of(db_name),
+            answer = await self._server.search(
+                self.alias_of(db_name),
                 query={"bool": {"filter": [edge]}},
                 sort=[{"aggregate_id": "asc"}],
                 search_after=[after] if after else None,
                 size=nodes_max,
                 track_total_hits=False,
-                allow_partial_search_results=False,
             )
         except NotFoundError:
             return []
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"searching {predicate} in the graph of {db_name}", error) from error
         return [_node(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        found: dict[str, int] = {}
+        for db_name in {aggregate_id.db_name for aggregate_id in aggregate_ids}:
+            wanted = {str(aggregate_id) for aggregate_id in aggregate_ids if aggregate_id.db_name == db_name}
+            found |= await self._server.searched_numbers(self.alias_of(db_name), sorted(wanted))
+        return [found.get(str(aggregate_id), 0) for aggregate_id in aggregate_ids]
 
     def _versioned(self, node: GraphNode) -> VersionedWrite:
         return VersionedWrite(

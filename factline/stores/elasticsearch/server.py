@@ -4,6 +4,7 @@ Whatever lies here has an external version (``version_type=external``), which El
 higher one is taken, whatever the order of arrival.
 """
 
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from elastic_transport import NodeConfig
 from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
 
 from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable
 from factline.settings import Settings
@@ -70,6 +71,7 @@ class ElasticsearchServer:
     def __init__(self, settings: Settings) -> None:
         self.name = f"Elasticsearch at {settings.elasticsearch_url}"
         self.requests: Counter[str] = Counter()
+        self._preference = f"factline-{uuid.uuid4()}"
         self.client = AsyncElasticsearch(
             _nodes(settings.elasticsearch_url),
             max_retries=0,
@@ -133,6 +135,37 @@ class ElasticsearchServer:
         if error.get("type") == "index_not_found_exception":
             return None
         raise StoreUnavailable(self.name, doing, _reason(error))
+
+    async def search(self, alias: str, **request: Any) -> Mapping[str, Any]:
+        """Search one index, whole or not at all; raises what the client raises.
+
+        All searches of a process prefer the same copies of a shard: what one has seen, the next one sees, too.
+        """
+        self.requests["search"] += 1
+        answer = await self.client.search(
+            index=alias, preference=self._preference, allow_partial_search_results=False, **request
+        )
+        body: Mapping[str, Any] = answer.body
+        return body
+
+    async def searched_numbers(self, alias: str, aggregate_ids: Sequence[str]) -> dict[str, int]:
+        """Return the sequence number of each that a search finds; what it does not find is left out.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            answer = await self.search(
+                alias,
+                query={"terms": {"aggregate_id": list(aggregate_ids)}},
+                size=len(aggregate_ids),
+                source=["aggregate_id", "sequence_number"],
+            )
+        except NotFoundError:
+            return {}
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(f"looking for {len(aggregate_ids)} in {alias}", error) from error
+        sources = [hit["_source"] for hit in answer["hits"]["hits"]]
+        return {source["aggregate_id"]: source["sequence_number"] for source in sources}
 
     async def create_index(self, alias: str, mappings: Mapping[str, Any]) -> StoreUnavailable | None:
         """Create the first index behind an alias; that somebody else just did so is fine."""

@@ -43,6 +43,9 @@ class MemoryGraph:
         )
         return sorted(found, key=lambda node: str(node.aggregate_id))[:nodes_max]
 
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
+
     def _write(self, node: GraphNode) -> Exception | None:
         if not self.available:
             return StoreUnavailable("the graph in memory", f"writing node {node.aggregate_id}", "made unavailable")

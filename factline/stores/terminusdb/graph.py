@@ -110,6 +110,10 @@ class TerminusGraph:
         sources = [AggregateId.parse(binding["source_id"]["@value"]) for binding in bindings or ()]
         return [node for node in await self.read(sources) if node is not None]
 
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """A commit is seen by every query after it."""
+        return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
+
     async def _commit(self, db_name: str, batch: Sequence[GraphNode]) -> dict[AggregateId, FactlineError]:
         """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none."""
         present = {node.aggregate_id for node in batch}

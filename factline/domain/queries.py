@@ -1,0 +1,43 @@
+"""What can be searched for among the instances of a class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from factline.domain.identifiers import check_name
+from factline.domain.json_pointer import parse_pointer
+from factline.errors import InputInvalid
+
+RESULTS_MAX = 1_000
+WORDS_CHARACTERS_MAX = 1_000
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """A question about one class.
+
+    ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
+    texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
+    an array there holds; null for what is absent. ``cursor``: where a page before ended. ``results_max``: of one page.
+    """
+
+    db_name: str
+    class_id: str
+    words: str = ""
+    where: Mapping[str, Scalar] = field(default_factory=dict)
+    cursor: str = ""
+    results_max: int = 50
+
+    def __post_init__(self) -> None:
+        check_name(self.db_name, "db_name")
+        check_name(self.class_id, "class_id")
+        if not 1 <= self.results_max <= RESULTS_MAX:
+            raise InputInvalid(f"search: expected 1 to {RESULTS_MAX} results at a time, found {self.results_max}")
+        if len(self.words) > WORDS_CHARACTERS_MAX:
+            raise InputInvalid(
+                f"search: expected at most {WORDS_CHARACTERS_MAX} characters of words, found {len(self.words)}"
+            )
+        for pointer in self.where:
+            if not parse_pointer(pointer):
+                raise InputInvalid("search: expected a JSON Pointer to a member of the data, found the root")

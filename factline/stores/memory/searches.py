@@ -1,0 +1,85 @@
+"""The in-memory twin of searching, for classes without a definition: words are whole values."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from factline.domain.identifiers import AggregateId
+from factline.domain.json_pointer import parse_pointer
+from factline.domain.queries import Scalar, Search
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.ports import Document, SearchPage
+from factline.stores.memory.elasticsearch import MemoryDocuments
+
+
+class MemorySearches:
+    """``Searches`` over the documents in memory, which are found at once."""
+
+    def __init__(self, documents: MemoryDocuments) -> None:
+        self._documents = documents
+
+    async def find(self, search: Search) -> SearchPage:
+        await self._documents.pause()
+        self._demand(f"searching {search.db_name}/{search.class_id}")
+        if search.cursor and not search.cursor.startswith("after "):
+            raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
+        index = self._documents.indices.get(f"{search.db_name}.{search.class_id}".lower(), {})
+        found = sorted(
+            (document for document in index.values() if _matches(document, search)),
+            key=lambda document: document.aggregate_id.instance_id,
+        )
+        after = search.cursor.removeprefix("after ")
+        rest = [document for document in found if not after or document.aggregate_id.instance_id > after]
+        page = rest[: search.results_max]
+        more = len(page) == search.results_max
+        return SearchPage(page, len(found), f"after {page[-1].aggregate_id.instance_id}" if more else "")
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        found = await self._documents.read(aggregate_ids)
+        return [document.sequence_number if document else 0 for document in found]
+
+    def _demand(self, doing: str) -> None:
+        if not self._documents.available:
+            raise StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+
+
+def _matches(document: Document, search: Search) -> bool:
+    data = document.body["data"]
+    if document.body["deleted"] or document.aggregate_id.class_id != search.class_id:
+        return False
+    leaves = [_text(leaf) for leaf in _leaves(data)]
+    words = search.words.split()
+    return all(any(_finds(word, leaf) for leaf in leaves) for word in words) and all(
+        _stands(data, parse_pointer(pointer), value) for pointer, value in search.where.items()
+    )
+
+
+def _finds(word: str, leaf: str) -> bool:
+    return leaf.startswith(word[:-1]) if word.endswith("*") else leaf == word
+
+
+def _stands(data: Any, path: Sequence[str], value: Scalar) -> bool:
+    leaves = [_text(leaf) for leaf in _at(data, path) if not isinstance(leaf, dict) and leaf is not None]
+    return not leaves if value is None else _text(value) in leaves
+
+
+def _at(data: Any, path: Sequence[str]) -> Iterator[Any]:
+    """Yield what stands at the path, through arrays as well, as an index sees it."""
+    if isinstance(data, list):
+        for item in data:
+            yield from _at(item, path)
+    elif not path:
+        yield data
+    elif isinstance(data, dict) and path[0] in data:
+        yield from _at(data[path[0]], path[1:])
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    if isinstance(data, dict | list):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _leaves(item)
+    elif data is not None:
+        yield data
+
+
+def _text(leaf: Any) -> str:
+    return str(leaf).lower() if isinstance(leaf, bool) else str(leaf)

@@ -1,0 +1,129 @@
+"""``Searches``: finds documents by what they hold, a moment after they were written."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from factline.domain.identifiers import AggregateId
+from factline.domain.queries import RESULTS_MAX, Scalar, Search
+from factline.errors import InputInvalid
+from factline.ports import Document, SearchPage
+from factline.projections.documents import document_of
+from tests.contract.chains import chain, state_at
+from tests.contract.conftest import Opened
+
+LAMPS: dict[str, dict[str, Any]] = {
+    "p1": {"name": "Lamp", "price": 10, "tags": ["red", "small"], "maker": {"city": "Wien"}, "sold": True},
+    "p2": {"name": "Lamp", "price": 12.5, "tags": ["blue"], "maker": {"city": "Graz"}, "sold": False},
+    "p3": {"name": "Lantern", "price": 10, "parts": [{"kind": "glass"}, {"kind": "wire"}]},
+}
+
+
+def _documents(instance_id: str, **data: Any) -> list[Document]:
+    return [document_of(state_at(chain(1, instance_id, **data)))]
+
+
+@pytest.fixture
+async def lamps(opened: Opened) -> Opened:
+    for name, data in LAMPS.items():
+        await opened.ports.documents.write(_documents(name, **data))
+    await _until_searchable(opened, dict.fromkeys(LAMPS, 1))
+    return opened
+
+
+async def _until_searchable(opened: Opened, wanted: dict[str, int]) -> None:
+    places = [AggregateId.of("shop", "Product", name) for name in wanted]
+    async with asyncio.timeout(20):
+        while list(await opened.ports.searches.searchable(places)) != list(wanted.values()):
+            await asyncio.sleep(0.05)
+
+
+async def _find(opened: Opened, words: str = "", **more: Any) -> SearchPage:
+    return await opened.ports.searches.find(Search("shop", "Product", words, **more))
+
+
+def _names(page: SearchPage) -> list[str]:
+    return [document.aggregate_id.instance_id for document in page.documents]
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ({"/name": "Lamp"}, ["p1", "p2"]),
+        ({"/price": 10}, ["p1", "p3"]),
+        ({"/price": 12.5}, ["p2"]),
+        ({"/sold": True}, ["p1"]),
+        ({"/tags": "red"}, ["p1"]),
+        ({"/maker/city": "Graz"}, ["p2"]),
+        ({"/parts/kind": "wire"}, ["p3"]),
+        ({"/maker/city": "Graz", "/name": "Lamp"}, ["p2"]),
+        ({"/maker/city": None}, ["p3"]),
+        ({"/maker": "Graz"}, []),
+        ({"/name": "lamp"}, []),
+        ({"/nothing": "Lamp"}, []),
+        ({}, ["p1", "p2", "p3"]),
+    ],
+)
+async def test_values_are_found_where_they_stand(lamps: Opened, where: dict[str, Scalar], names: list[str]):
+    page = await _find(lamps, where=where)
+    assert (_names(page), page.total) == (names, len(names))
+    for document in page.documents:
+        assert await lamps.ports.documents.read([document.aggregate_id]) == [document]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [("Lamp", ["p1", "p2"]), ("La*", ["p1", "p2", "p3"]), ("Lamp red", ["p1"]), ("wire", ["p3"]), ("torch", [])],
+)
+async def test_words_are_found_wherever_they_stand(lamps: Opened, words: str, names: list[str]):
+    assert sorted(_names(await _find(lamps, words))) == names
+
+
+@pytest.mark.parametrize("words", ['"', "name:Lamp", "{}", "(", "a AND", "\\", "*:*", "_exists_:data", "/x/", "~", "^"])
+async def test_words_that_look_like_syntax_are_words(lamps: Opened, words: str):
+    assert _names(await _find(lamps, words)) == []
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(lamps: Opened):
+    first = await _find(lamps, results_max=2)
+    assert (_names(first), first.total) == (["p1", "p2"], 3)
+    second = await _find(lamps, results_max=2, cursor=first.cursor)
+    assert (_names(second), second.cursor) == (["p3"], "")
+    for cursor in ("p1", "W10="):
+        with pytest.raises(InputInvalid, match="cursor is not one of ours"):
+            await _find(lamps, cursor=cursor)
+
+
+async def test_what_was_deleted_or_is_of_another_class_is_not_found(lamps: Opened):
+    events = chain(1, "p1", **LAMPS["p1"])
+    tombstone = document_of(state_at(events).model_copy(update={"deleted": True, "data": {}, "sequence_number": 2}))
+    await lamps.ports.documents.write([tombstone])
+    await _until_searchable(lamps, {"p1": 2})
+    assert _names(await _find(lamps)) == ["p2", "p3"]
+    for class_id in ("product", "Order"):
+        page = await lamps.ports.searches.find(Search("shop", class_id))
+        assert (page.documents, page.total, page.cursor) == ([], 0, "")
+
+
+async def test_what_is_not_there_is_searchable_at_nothing(lamps: Opened):
+    places = [AggregateId.parse(name) for name in ("shop/Product/p1", "shop/Product/p9", "shop/Order/p1")]
+    assert list(await lamps.ports.searches.searchable(places)) == [1, 0, 0]
+    assert list(await lamps.ports.searches.searchable([])) == []
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"class_id": "_all"},
+        {"db_name": "*"},
+        {"results_max": 0},
+        {"results_max": RESULTS_MAX + 1},
+        {"words": "x" * 2_000},
+        {"where": {"name": 1}},
+        {"where": {"": 1}},
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(search: dict[str, Any]):
+    with pytest.raises(InputInvalid):
+        Search(**{"db_name": "shop", "class_id": "Product", **search})
