@@ -43,6 +43,7 @@ from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYet
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
 from factline.ports import CommandStatus, Document, Stage
+from factline.reading.reader import Reader
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME, ClassCommand, InstanceCommand
@@ -96,6 +97,8 @@ class Submission:
 class Factline:
     """One client of an installation. It reaches for a server only when a call needs it.
 
+    ``reader`` answers all other questions: search, the graph, instances as they were.
+
     ``temporal``: a connected client of the caller's own; else the standard Temporal environment says where it is.
     """
 
@@ -111,6 +114,7 @@ class Factline:
             snapshots=ports.snapshots,
             cache=StateCache(aggregates_max=settings.cached_aggregates_max),
         )
+        self.reader = Reader(ports, self._reader)
 
     @classmethod
     @asynccontextmanager

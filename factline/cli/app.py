@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from activities.check_models import GRACE_S
-from factline.cli import show
+from factline.cli import asking, show
 from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo import run_demo
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 
 app.add_typer(class_app)
+app.add_typer(asking.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
@@ -115,11 +116,18 @@ def get(
     target: Target,
     token: Annotated[str | None, typer.Option(help="A consistency token: show me at least this.")] = None,
     deadline_s: Annotated[float, typer.Option(min=0, help="How long to wait for the token.")] = 10.0,
+    as_of: Annotated[
+        str | None, typer.Option(help="As it was at this version, or at this time (RFC 3339), from the log.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show an instance as the read side has it; deleted and unknown ones end with exit code 1."""
     with explained():
-        document = asyncio.run(_get(target, token=token, deadline_s=deadline_s))
+        if as_of is not None and token is not None:
+            raise InputInvalid("get: expected either --as-of, which reads the log, or --token, found both")
+        document = asyncio.run(
+            _get(target, token=token, deadline_s=deadline_s) if as_of is None else _get_as_of(target, as_of)
+        )
         if document is None or document.body["deleted"]:
             was = "does not exist" if document is None else f"was deleted at version {document.sequence_number}"
             if as_json:
@@ -237,6 +245,14 @@ async def _status(command_id: str, *, wait: bool) -> CommandStatus:
 async def _get(target: str, *, token: str | None, deadline_s: float) -> Document | None:
     async with Factline.connect() as factline:
         return await factline.get(parse_aggregate(target), token=token, deadline_s=deadline_s)
+
+
+async def _get_as_of(target: str, as_of: str) -> Document | None:
+    moment = asking.parse_as_of(as_of)
+    async with Factline.connect() as factline:
+        if isinstance(moment, int):
+            return await factline.reader.as_of(parse_aggregate(target), version=moment)
+        return await factline.reader.as_of(parse_aggregate(target), time=moment)
 
 
 async def _history(target: str, *, after: int) -> list[Event]:

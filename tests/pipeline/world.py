@@ -26,8 +26,8 @@ from factline.stores.memory.s3 import (
     MemorySnapshots,
     MemorySweepMarks,
 )
-from factline.stores.memory.workflows import MemoryWorkflows
 from factline.stores.memory.searches import MemorySearches
+from factline.stores.memory.workflows import MemoryWorkflows
 from factline.verification.audit import Audit
 from factline.verification.reading import Sources
 from tests import promises

@@ -1,0 +1,242 @@
+"""Questions to the read side: search, the graph, and how things were."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from factline.cli import show
+from factline.cli.exits import Exit, errors, explained
+from factline.cli.reading import parse_aggregate, parse_target
+from factline.client import Factline
+from factline.domain.canonical import parse_json
+from factline.domain.identifiers import AggregateId
+from factline.domain.queries import Scalar, Search
+from factline.errors import InputInvalid
+from factline.ports import Document, SearchPage
+from factline.reading.graph import Answer, Hop
+
+app = typer.Typer()
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Token = Annotated[str | None, typer.Option(help="A consistency token: show me at least this.")]
+Deadline = Annotated[float, typer.Option(min=0, help="How long to wait for the token.")]
+Instance = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
+
+_HOP = re.compile(r"(?P<inward>\^?)(?P<predicate>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-z][\w-]*))?(\[(?P<where>.*)\])?")
+DATA_CHARACTERS_MAX = 120
+
+
+@app.command()
+def search(
+    target: Annotated[str, typer.Argument(metavar="DB/CLASS", help="Which class, such as shop/Product.")],
+    words: Annotated[list[str] | None, typer.Argument(help="All must be found; lam* finds what begins so.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", "-w", help="/path=VALUE in the data; VALUE is JSON, or else text.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at a time.")] = 20,
+    cursor: Annotated[str, typer.Option(help="Where the page before ended.")] = "",
+    token: Token = None,
+    deadline_s: Deadline = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Find instances of a class by what they hold."""
+    with explained():
+        db_name, class_id, instance_id = parse_target(target)
+        if instance_id is not None:
+            raise InputInvalid(f"{target!r}: expected DB/CLASS; for one instance, use factline get")
+        question = Search(db_name, class_id, " ".join(words or ()), parse_where(where or ()), cursor, limit)
+        page = asyncio.run(_search(question, token=token, deadline_s=deadline_s))
+        if as_json:
+            for document in page.documents:
+                show.print_json(dict(document.body))
+            if page.cursor:
+                errors.print(f"--cursor {page.cursor}", markup=False)
+        else:
+            show.output.print(_page_view(page))
+        sys.exit(Exit.FINE if page.documents else Exit.FINDINGS)
+
+
+@app.command()
+def graph(
+    start: Instance,
+    hops: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="HOP...", help="'part_of', back: '^part_of', with class and filter: '^in:Airport[/code=\"VIE\"]'."
+        ),
+    ],
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many ends at most.")] = 20,
+    after: Annotated[str, typer.Option(help="Only ends above this aggregate ID: the next page.")] = "",
+    token: Token = None,
+    deadline_s: Deadline = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Follow relationships from an instance, hop by hop, and show where they lead."""
+    with explained():
+        parsed = [parse_hop(text) for text in hops]
+        answer = asyncio.run(
+            _walk(parse_aggregate(start), parsed, limit=limit, after=after, token=token, deadline_s=deadline_s)
+        )
+        _show_answer(answer, as_json=as_json)
+
+
+@app.command()
+def path(
+    start: Instance,
+    end: Instance,
+    via: Annotated[list[str] | None, typer.Option(help="Follow only this predicate; may be repeated.")] = None,
+    both_ways: Annotated[bool, typer.Option("--both-ways", help="Follow them against their direction, too.")] = False,
+    token: Token = None,
+    deadline_s: Deadline = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Find a shortest way from one instance to another along their relationships."""
+    with explained():
+        ends = parse_aggregate(start), parse_aggregate(end)
+        answer = asyncio.run(_path(ends, via or (), both_ways=both_ways, token=token, deadline_s=deadline_s))
+        _show_answer(answer, as_json=as_json)
+
+
+def parse_where(texts: Sequence[str]) -> dict[str, Scalar]:
+    """Return filters of ``/path=VALUE``; raises InputInvalid."""
+    found: dict[str, Scalar] = {}
+    for text in texts:
+        pointer, equals, value = text.partition("=")
+        if not equals or not pointer.startswith("/"):
+            raise InputInvalid(f"{text!r}: expected /path=VALUE, such as /name=Lamp or /price=10")
+        found[pointer] = _scalar(value, text)
+    return found
+
+
+def parse_hop(text: str) -> Hop:
+    """Return the hop of ``[^]PREDICATE[:CLASS][[/path=VALUE,...]]``; raises InputInvalid."""
+    match = _HOP.fullmatch(text)
+    if match is None:
+        raise InputInvalid(
+            f"hop {text!r}: expected PREDICATE, ^PREDICATE, or ^PREDICATE:CLASS[/path=VALUE,/path=VALUE]"
+        )
+    where = parse_where(match["where"].split(",")) if match["where"] else {}
+    return Hop(match["predicate"], inward=bool(match["inward"]), class_id=match["class_id"], where=where)
+
+
+def parse_as_of(text: str) -> int | datetime:
+    """Return a version or a time, as ``--as-of`` takes them; raises InputInvalid."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputInvalid(f"--as-of {text!r}: expected a version, or a time such as 2026-01-31T12:00:00Z") from error
+
+
+async def _search(question: Search, *, token: str | None, deadline_s: float) -> SearchPage:
+    async with Factline.connect() as factline:
+        return await factline.reader.search(question, token=token, deadline_s=deadline_s)
+
+
+async def _walk(
+    start: AggregateId, hops: Sequence[Hop], *, limit: int, after: str, token: str | None, deadline_s: float
+) -> Answer:
+    async with Factline.connect() as factline:
+        return await factline.reader.walk(
+            [start], hops, ends_max=limit, after=after, token=token, deadline_s=deadline_s
+        )
+
+
+async def _path(
+    ends: tuple[AggregateId, AggregateId],
+    via: Sequence[str],
+    *,
+    both_ways: bool,
+    token: str | None,
+    deadline_s: float,
+) -> Answer:
+    async with Factline.connect() as factline:
+        return await factline.reader.shortest_path(
+            *ends, predicates=via, both_ways=both_ways, token=token, deadline_s=deadline_s
+        )
+
+
+def _scalar(text: str, where: str) -> Scalar:
+    try:
+        value = parse_json(text)
+    except InputInvalid:
+        return text
+    if isinstance(value, dict | list):
+        raise InputInvalid(f"{where!r}: expected a text, a number, true, false or null, found {text}")
+    found: Scalar = value
+    return found
+
+
+def _show_answer(answer: Answer, *, as_json: bool) -> None:
+    if as_json:
+        for steps in answer.paths:
+            documents = {str(each): answer.documents[each].body for each in steps if each in answer.documents}
+            show.print_json({"path": [str(each) for each in steps], "documents": documents})
+    else:
+        show.output.print(_paths_view(answer))
+    for text in _remarks(answer):
+        errors.print(text, markup=False)
+    sys.exit(Exit.FINE if answer.paths else Exit.FINDINGS)
+
+
+def _page_view(page: SearchPage) -> Group:
+    table = Table("instance", "version", "data", box=None, pad_edge=False)
+    for document in page.documents:
+        table.add_row(
+            Text(document.aggregate_id.instance_id), str(document.sequence_number), Text(_data_line(document))
+        )
+    rest = f"; the next page: --cursor {page.cursor}" if page.cursor else ""
+    return Group(table, Text(f"\n{len(page.documents)} of {page.total}{rest}", style="dim"))
+
+
+def _paths_view(answer: Answer) -> Table:
+    table = Table("end", "by way of", "data", box=None, pad_edge=False)
+    for steps in answer.paths:
+        *way, end = steps
+        document = answer.documents.get(end)
+        table.add_row(
+            Text(_short(end)),
+            Text(" → ".join(_short(each) for each in way)),
+            Text(_data_line(document) if document else "no document"),
+        )
+    return table
+
+
+def _remarks(answer: Answer) -> list[str]:
+    """Say what is missing or uneven, in a line each."""
+    found: list[str] = []
+    if answer.cut:
+        found.append("there is more: raise --limit, go on with --after the last end, or filter")
+    for title, places in (
+        ("not in the graph", answer.dangling),
+        ("in the graph without a document", answer.undocumented),
+    ):
+        if places:
+            shown = ", ".join(map(str, places[:5]))
+            found.append(f"{title}: {shown}" + (f" and {len(places) - 5} more" if len(places) > 5 else ""))
+    uneven: Mapping[AggregateId, tuple[int, int]] = answer.uneven
+    found += [
+        f"{each}: the graph is at version {node}, the document at {document}"
+        for each, (node, document) in list(uneven.items())[:5]
+    ]
+    return found
+
+
+def _short(aggregate_id: AggregateId) -> str:
+    return f"{aggregate_id.class_id}/{aggregate_id.instance_key}"
+
+
+def _data_line(document: Document) -> str:
+    data: Any = document.body["data"]
+    text = json.dumps(data, ensure_ascii=False)
+    return text if len(text) <= DATA_CHARACTERS_MAX else text[: DATA_CHARACTERS_MAX - 1] + "…"

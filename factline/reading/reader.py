@@ -1,0 +1,106 @@
+"""All questions at one place: documents by search, instances as they were, the graph; each with an optional token."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from factline.domain.events import rfc3339
+from factline.domain.identifiers import AggregateId
+from factline.domain.queries import Search
+from factline.errors import InputInvalid
+from factline.pipeline.log_reader import LogReader
+from factline.ports import Document, Ports, SearchPage
+from factline.projections.documents import document_of
+from factline.reading.graph import Answer, GraphReader, Hop
+from factline.reading.visibility import until_shown, wanted_of
+
+DEADLINE_S = 10.0
+EVENTS_PER_READ = 64
+
+
+class Reader:
+    """Reads for an application. A token makes an answer at or beyond what it names, or raises NotYetVisible."""
+
+    def __init__(self, ports: Ports, log_reader: LogReader) -> None:
+        self._ports = ports
+        self._log_reader = log_reader
+        self._graph = GraphReader(ports.graph, ports.documents)
+
+    async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
+        """Return a page of what is found.
+
+        Of a token only instances of the class that is searched count. Nobody is made to refresh an index for it:
+        what was just written is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
+        StoreUnavailable.
+        """
+        asked = (search.db_name, search.class_id)
+        wanted = {each: number for each, number in wanted_of(token).items() if (each.db_name, each.class_id) == asked}
+        where = f"search of {search.db_name}/{search.class_id}"
+        await until_shown(wanted, self._ports.searches.searchable, deadline_s=deadline_s, where=where)
+        return await self._ports.searches.find(search)
+
+    async def walk(
+        self,
+        starts: Sequence[AggregateId],
+        hops: Sequence[Hop],
+        *,
+        ends_max: int = 100,
+        after: str = "",
+        token: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Answer:
+        """Follow hops through the graph, see ``GraphReader.walk``; raises NotYetVisible and TokenInvalid besides."""
+        await self._graph_shows(token, deadline_s, searched=any(hop.inward for hop in hops))
+        return await self._graph.walk(starts, hops, ends_max=ends_max, after=after)
+
+    async def shortest_path(
+        self,
+        start: AggregateId,
+        end: AggregateId,
+        *,
+        predicates: Sequence[str] = (),
+        both_ways: bool = False,
+        token: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Answer:
+        """Find a shortest path, see ``GraphReader.shortest_path``; raises NotYetVisible and TokenInvalid besides."""
+        await self._graph_shows(token, deadline_s, searched=both_ways)
+        return await self._graph.shortest_path(start, end, predicates=predicates, both_ways=both_ways)
+
+    async def as_of(
+        self, aggregate_id: AggregateId, *, version: int | None = None, time: datetime | None = None
+    ) -> Document | None:
+        """Return the document as it was, from the log: after the event ``version``, or the last one of ``time``.
+
+        ``time``: aware; the last event counts that did not occur later. None if there was nothing yet. Raises
+        InputInvalid for a version that is not there yet, LogDamaged, StoreUnavailable.
+        """
+        if (version is None) == (time is None):
+            raise InputInvalid("as of: expected either a version or a time")
+        head = await self._ports.event_log.head(aggregate_id)
+        number = await self._last_at(aggregate_id, time, head) if time is not None else version or 0
+        if number > head:
+            raise InputInvalid(f"aggregate {aggregate_id}: expected a version up to {head}, found {number}")
+        return document_of(await self._log_reader.at(aggregate_id, number)) if number else None
+
+    async def _last_at(self, aggregate_id: AggregateId, time: datetime, head: int) -> int:
+        """Return the number of the last event that did not occur after the time, 0 for none.
+
+        From the newest on back, since clocks of different workers need not agree.
+        """
+        if time.tzinfo is None:
+            raise InputInvalid(f"as of: expected a time with its offset from UTC, such as 2026-01-31T12:00:00Z: {time}")
+        limit = rfc3339(time)
+        for stop in range(head + 1, 1, -EVENTS_PER_READ):
+            events = await self._log_reader.events(aggregate_id, range(max(1, stop - EVENTS_PER_READ), stop))
+            for event in reversed(events):
+                if event.occurred_at <= limit:
+                    return event.sequence_number
+        return 0
+
+    async def _graph_shows(self, token: str | None, deadline_s: float, *, searched: bool) -> None:
+        """Nodes are read as they stand, but found from the far end of an edge only a moment later."""
+        positions = self._ports.graph.searchable if searched else self._nodes
+        await until_shown(wanted_of(token), positions, deadline_s=deadline_s, where="the graph")
+
+    async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        return [node.sequence_number if node else 0 for node in await self._ports.graph.read(aggregate_ids)]
