@@ -26,6 +26,7 @@ from factline.stores.opening import Stores
 from stack import Stack
 from stack.servers import DEFAULT
 from stack.terminal import terminal_reporter
+from worker import collect_garbage_rarely
 
 CONCURRENCIES = (1, 32)
 STREAM_LENGTHS = (10, 1_000, 10_000)
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8, help="of load per contender, concurrency and round")
     parser.add_argument("--rounds", type=int, default=3, help="how often all contenders take their turn")
     options = parser.parse_args()
+    collect_garbage_rarely()  # as a worker's process does
     names = [definition.name for definition in DEFAULT]
     with Stack.temporary([*names, "postgresql"], reporter=terminal_reporter()) as stack:
         os.environ.update(stack.environment())
