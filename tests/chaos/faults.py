@@ -8,6 +8,7 @@ run, from the seed, so that the same seed does the same.
 import asyncio
 import random
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tests.chaos.proxies import Toxic
 
 STEPS = ("claim", "allocate", "record", "persist", "publish", "project", "complete")
 GUEST_PATIENCE_S = 20.0
+FORGED_PATIENCE_S = 10.0
 
 Draws = Mapping[str, Any]
 Note = dict[str, Any]
@@ -184,6 +186,9 @@ def _forging(*names: str) -> Callable[[Installation, Draws], AsyncIterator[Note]
         scratch.replace(ground.forgery)
         note: Note = {}
         yield note
+        until_s = time.monotonic() + FORGED_PATIENCE_S
+        while _lines(made) == before and time.monotonic() < until_s:
+            await asyncio.sleep(0.05)  # nobody has asked S3 yet
         ground.forgery.unlink(missing_ok=True)
         note["forged"] = _lines(made) - before
 

@@ -52,6 +52,8 @@ class Tally:
     in_flight: set[str] = field(default_factory=set)
     unknown: dict[str, Pending] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    warm: int = 0
+    """How many clients have created their share of the hot aggregates."""
 
     @property
     def unanswered(self) -> set[str]:
@@ -87,6 +89,7 @@ class Client:
         """Create this client's share of the hot aggregates, then do what is drawn for it, until told to stop."""
         for number in range(self._number, aggregates, self._clients):
             await self.submit(self._new(CommandType.CREATE_INSTANCE, _place(number), value=number))
+        self._tally.warm += 1
         for call in plan_calls(self._seed, self._number, aggregates=aggregates):
             if until.is_set():
                 return

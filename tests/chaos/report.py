@@ -1,11 +1,13 @@
 """What runs came to, in numbers: one report per run, and one of all of them, for people and as JSON."""
 
+import bisect
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from factline.verification.history import History, Kind
+from activities.check_models import CheckOutcome, CheckReport
+from factline.verification.history import History
 from factline.verification.verifying import Report, Verdict
 from tests.chaos.load import Tally
 from tests.chaos.nemesis import Nemesis
@@ -14,14 +16,17 @@ NANOSECONDS = 1_000_000_000
 
 
 def report_of(
-    nemesis: Nemesis, tally: Tally, verdict: Report, history: History, *, stuck: Sequence[str]
+    nemesis: Nemesis, tally: Tally, verdict: Report, history: History, *, swept: CheckReport, stuck: Sequence[str]
 ) -> dict[str, Any]:
-    """Return all that is to be said of one run; ``stuck``: workflows that did not end after everything was mended."""
+    """Return all that is to be said of one run.
+
+    ``swept``: the last consistency check, when everything was mended; ``stuck``: workflows that did not end by then.
+    """
     run = verdict.run
     assert run is not None  # verified with a history
     findings = [f"{found.severity} {found.code} {found.where}: {found.found}" for found in verdict.findings]
     return {
-        "well": _is_well(nemesis, tally, verdict, stuck),
+        "well": _is_well(nemesis, tally, verdict, stuck) and swept.outcome is CheckOutcome.CLEAN,
         "commands": run.commands,
         "answered": run.answered,
         "applied": run.applied,
@@ -38,6 +43,7 @@ def report_of(
         "stuck_workflows": list(stuck),
         "recovery": run.recovery.model_dump(),
         "recoveries_s": recoveries_s(history),
+        "last_check": swept.model_dump(mode="json"),
         "verdict": verdict.verdict,
         "findings": findings,
         "unnoticed_damage": nemesis.unnoticed,
@@ -54,22 +60,28 @@ def _is_well(nemesis: Nemesis, tally: Tally, verdict: Report, stuck: Sequence[st
 
 
 def recoveries_s(history: History) -> list[float]:
-    """Return for each fault how long after its end the last command under way then had its answer, in seconds.
+    """Return for each fault how long after its end the last command that it had hit was answered, in seconds.
 
-    Other faults may have come meanwhile: what is measured is what callers saw. A command never answered is infinite.
+    A command is hit by the first fault whose end it lives through. Other faults may come meanwhile: what is measured
+    is what callers saw. A command that was never answered is infinite.
     """
-    sent: defaultdict[str, list[float]] = defaultdict(lambda: [math.inf, math.inf])
+    ends = sorted(fault.ended_ns for fault in history.faults if fault.ended_ns is not None)
+    waits = dict.fromkeys(ends, 0.0)
+    for started_ns, answered_ns in _lives(history).values():
+        hit_by = bisect.bisect_left(ends, started_ns)
+        if hit_by < len(ends) and ends[hit_by] < answered_ns:
+            waits[ends[hit_by]] = max(waits[ends[hit_by]], (answered_ns - ends[hit_by]) / NANOSECONDS)
+    return [round(wait_s, 3) for wait_s in waits.values()]
+
+
+def _lives(history: History) -> dict[str, tuple[float, float]]:
+    """Return for each command when it was first sent and first answered, in nanoseconds."""
+    found: dict[str, tuple[float, float]] = {}
     for operation in history.commands:
         command_id = (operation.invoked.command or {})["command_id"]
-        started, answered = sent[command_id]
-        definite = operation.answer is not None and operation.answer.kind is not Kind.INFO
-        ended = operation.answer.at_ns if definite and operation.answer else math.inf
-        sent[command_id] = [min(started, operation.started_ns), min(answered, ended)]
-    found = []
-    for fault in history.faults:
-        end = fault.ended_ns if fault.ended_ns is not None else math.inf
-        waits = [answered - end for started, answered in sent.values() if started <= end < answered]
-        found.append(round(max(waits, default=0.0) / NANOSECONDS, 3))
+        started, answered = found.get(command_id, (math.inf, math.inf))
+        ended = operation.ended_ns if operation.ended_ns is not None else math.inf
+        found[command_id] = (min(started, operation.started_ns), min(answered, ended))
     return found
 
 

@@ -21,6 +21,7 @@ from tests.chaos.load import Client, Tally
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PlannedFault, plan_faults
 from tests.chaos.report import report_of
+from tests.chaos.sweeping import sweep, sweep_beside
 
 DRAIN_TIMEOUT_S = 300.0
 """After the last fault. The longest wait between two attempts of a step is two minutes."""
@@ -86,8 +87,10 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         drained_s = time.monotonic()
         stuck = await _drained(clients, tally)
         say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
+        swept = await sweep(installation.settings)
+        say(f"the last consistency check: {swept.outcome}")
     verdict = await _judged(installation, path)
-    report = report_of(nemesis, tally, verdict, read_history([path]), stuck=stuck)
+    report = report_of(nemesis, tally, verdict, read_history([path]), swept=swept, stuck=stuck)
     about = {"seed": size.seed, "stack": str(installation.stack.data), "load_took_s": round(load_took_s, 1)}
     return about | report
 
@@ -112,6 +115,9 @@ async def _load_and_break(
     async with asyncio.TaskGroup() as tasks:
         for client in clients:
             tasks.create_task(client.work(aggregates=size.aggregates, until=enough))
+        tasks.create_task(sweep_beside(nemesis.installation.settings, nemesis.tally, until=enough))
+        while nemesis.tally.warm < len(clients):
+            await asyncio.sleep(0.1)
         await nemesis.run(plan, until_s=until_s)
         while len(nemesis.tally.commands) < size.commands and time.monotonic() < until_s:
             await asyncio.sleep(0.1)

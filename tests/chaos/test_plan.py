@@ -1,14 +1,18 @@
 """What a run will do is settled by its seed."""
 
+import json
+import math
 from collections import Counter
 from itertools import islice
 
 import pytest
 
+from factline.verification.history import read_history
 from tests.chaos import plan
 from tests.chaos.faults import KINDS
 from tests.chaos.forgeries import FORGERIES, Order
 from tests.chaos.plan import kind_names, plan_calls, plan_faults
+from tests.chaos.report import recoveries_s
 
 #: What one campaign is made of, see the Makefile.
 SEEDS, FAULTS = (1, 2, 3, 4, 5), 56
@@ -54,3 +58,23 @@ def test_an_order_of_forgeries_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "forgery.json"
     path.write_text(order.to_json())
     assert Order.read(path) == order
+
+
+def test_a_command_is_counted_with_the_first_fault_that_it_outlives(tmp_path):
+    path = tmp_path / "history.ndjson"
+    command = {"command_id": "c1"}
+    answer = {"kind": "ok", "result": {}}
+    lines = [
+        {"at_ns": 1_000_000_000, "kind": "invoke", "op_id": "1", "client": 1, "op": "command", "command": command},
+        {"at_ns": 1_000_000_001, "kind": "fault_start", "op_id": "2", "fault": {"kind": "killed", "target": "s3"}},
+        {"at_ns": 2_000_000_000, "kind": "fault_end", "op_id": "2"},
+        {"at_ns": 2_500_000_000, "kind": "info", "op_id": "1", "error": "TimeoutError"},
+        {"at_ns": 3_000_000_000, "kind": "fault_start", "op_id": "3", "fault": {"kind": "killed", "target": "s3"}},
+        {"at_ns": 4_000_000_000, "kind": "fault_end", "op_id": "3"},
+        {"at_ns": 4_000_000_001, "kind": "invoke", "op_id": "4", "client": 1, "op": "command", "command": command},
+        {"at_ns": 5_500_000_000, "op_id": "4", **answer},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert recoveries_s(read_history([path])) == [3.5, 0.0]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
+    assert recoveries_s(read_history([path])) == [math.inf, 0.0]

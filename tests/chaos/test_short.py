@@ -18,12 +18,13 @@ KINDS = (
     "worker_crash_point",
     "redis_flushed",
     "redis_refused_writes",
-    "redis_killed",
+    "redis_rolled_back",
     "s3_put_errors",
     "s3_put_lost_answers",
-    "s3_get_damaged",
+    "s3_put_conflicts",
     "kafka_frozen",
-    "temporal_killed",
+    "temporal_wiped",
+    "elasticsearch_index_deleted",
     "network_reset",
     "network_lost_answers",
 )
@@ -52,6 +53,7 @@ def test_nothing_is_lost_doubled_or_out_of_order(report: dict[str, Any]):
 
 
 def test_everything_ends_once_all_is_mended(report: dict[str, Any]):
+    assert report["last_check"]["outcome"] == "CLEAN"
     assert report["stuck_workflows"] == []
     assert report["unknowns"]["answered"] == report["unknowns"]["commands"]
     assert report["answered"] == report["commands"]
