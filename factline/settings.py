@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
     check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
     snapshot_interval_events: int = Field(default=100, ge=2)
+    bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     projection: Literal["inline", "stream"] = "inline"  # who writes documents: each command, or the projector
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from factline.pipeline.bulk.assembly import BulkPipeline, assemble_bulk
 from factline.pipeline.committing import Committer
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.delivering import Deliverer
@@ -26,6 +27,7 @@ class Pipeline:
     definitions: Definitions
     documents: GatheredDocuments
     parking: Parking
+    bulk: BulkPipeline
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
@@ -56,6 +58,17 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         parking=parking,
         inline=settings.projection == "inline",
     )
+    bulk = assemble_bulk(
+        ports,
+        settings,
+        positions=positions,
+        queue=queue,
+        publication=publication,
+        deliverer=deliverer,
+        reader=reader,
+        definitions=definitions,
+        cache=cache,
+    )
     return Pipeline(
         committer=committer,
         deliverer=deliverer,
@@ -63,4 +76,5 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         definitions=definitions,
         documents=documents,
         parking=parking,
+        bulk=bulk,
     )

@@ -17,13 +17,14 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, evolve
 from factline.domain.ontology.rules import Rules
 from factline.domain.records import AnyRecord, CommandRecord, record_of
-from factline.domain.results import CommandResult, Rejection, RejectionCode
+from factline.domain.results import CommandResult, Rejection
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts, applied, rejected, reused
+from factline.pipeline.spelling import misspelling
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent
@@ -132,17 +133,8 @@ class Committer:
         return _refusal(command, record) or await self._receipts.result(record)
 
     async def _misspelling(self, command: Command) -> CommandResult | None:
-        """Refuse a class whose name differs from an existing one only in case: the read side could not tell them."""
-        asked = (command.db_name, command.class_id)
-        standing = await self._names.claim(*asked)
-        if standing == asked:
-            return None
-        message = (
-            f"class {'/'.join(asked)}: expected the spelling {'/'.join(standing)}, which exists; "
-            "names must differ in more than case"
-        )
-        details = {"existing": "/".join(standing)}
-        return rejected(command, Rejection(code=RejectionCode.INVALID_COMMAND, message=message, details=details))
+        refusal = await misspelling(self._names, command.db_name, command.class_id)
+        return rejected(command, refusal) if refusal else None
 
     async def _bind(
         self, command: Command, number: int, *, occurred_at: str, position: Position

@@ -35,7 +35,7 @@ class Receipts:
     async def result(self, record: AnyRecord) -> BulkResult | CommandResult | None:
         """Return what the command came to as its last record tells, or None if it has not come to its end."""
         if isinstance(record, BulkRecord):
-            return await self._bulk_result(record)
+            return await self.bulk_result(record)
         if record.rejection is not None:
             return CommandResult(
                 command_id=record.command_id,
@@ -50,7 +50,7 @@ class Receipts:
             return None
         return applied(stored.event)
 
-    async def _bulk_result(self, record: BulkRecord) -> BulkResult | None:
+    async def bulk_result(self, record: BulkRecord) -> BulkResult | None:
         """Return a bulk command's kept result; without one, the command finds it anew from its chunks' records."""
         if record.rejection is not None:
             return rejected_bulk(record.bulk, record.rejection)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from factline.domain.bulk.items import ItemChange, shortened
 from factline.domain.bulk.records import Binding, ChunkRecord
+from factline.domain.events import Event
 from factline.domain.identifiers import derive_event_id
 from factline.domain.instance import Instance, decide, evolve
 from factline.domain.results import Rejection
@@ -29,18 +30,32 @@ class Fate(StrEnum):
     OPEN = "OPEN"
 
 
-def bind(state: Instance, changes: Sequence[ItemChange], *, occurred_at: str) -> list[Binding]:
+def decide_each(state: Instance, changes: Sequence[ItemChange], *, occurred_at: str) -> list[Event | Rejection]:
     """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state."""
-    bindings = []
+    decisions: list[Event | Rejection] = []
     for change in changes:
         decision = decide(state, change, occurred_at=occurred_at)
-        if isinstance(decision, Rejection):
-            end = {"rejection": shortened(decision)}
-            bindings.append(Binding(index=change.index, aggregate_id=state.aggregate_id, **end))
-            continue
-        bindings.append(Binding(index=change.index, aggregate_id=state.aggregate_id, slot=decision.sequence_number))
-        state = evolve(state, decision)
-    return bindings
+        decisions.append(decision)
+        if isinstance(decision, Event):
+            state = evolve(state, decision)
+    return decisions
+
+
+def bindings_of(
+    aggregate_id: str, changes: Sequence[ItemChange], decisions: Sequence[Event | Rejection]
+) -> list[Binding]:
+    """Return what the decisions on one aggregate's changes bind them to."""
+    return [
+        Binding(index=change.index, aggregate_id=aggregate_id, slot=decision.sequence_number)
+        if isinstance(decision, Event)
+        else Binding(index=change.index, aggregate_id=aggregate_id, rejection=shortened(decision))
+        for change, decision in zip(changes, decisions, strict=True)
+    ]
+
+
+def bind(state: Instance, changes: Sequence[ItemChange], *, occurred_at: str) -> list[Binding]:
+    """Decide on one aggregate's changes, and return what that binds them to."""
+    return bindings_of(state.aggregate_id, changes, decide_each(state, changes, occurred_at=occurred_at))
 
 
 def refuses_first(bindings: Sequence[Binding]) -> bool:

@@ -35,6 +35,10 @@ class BulkType(StrEnum):
         """What is done to each item's instance."""
         return CommandType(self.removeprefix("BULK_").removesuffix("S"))
 
+    @property
+    def creates(self) -> bool:
+        return self is BulkType.BULK_CREATE_INSTANCES
+
 
 class ItemsReference(NamedTuple):
     """NDJSON that lies in S3 under ``payloads/``: its key, the SHA-256 of its bytes, and how many items it holds."""

@@ -1,0 +1,59 @@
+"""The path of bulk commands put together on the parts of one process's command path."""
+
+import asyncio
+from dataclasses import dataclass
+
+from factline.pipeline.bulk.chunks import ChunkCommitter
+from factline.pipeline.bulk.delivery import ChunkDelivery
+from factline.pipeline.bulk.items import BulkItems
+from factline.pipeline.bulk.opening import BulkOpener
+from factline.pipeline.bulk.reporting import BulkReporter
+from factline.pipeline.bulk.running import BulkRunner
+from factline.pipeline.delivering import Deliverer
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.positions import Positions
+from factline.pipeline.publication import Publication
+from factline.pipeline.receipts import Receipts
+from factline.pipeline.turn_queue import TurnQueue
+from factline.ports import Ports
+from factline.settings import Settings
+
+
+@dataclass(frozen=True)
+class BulkPipeline:
+    """What a worker needs for bulk commands; turns, states and documents are shared with commands on one instance."""
+
+    opener: BulkOpener
+    runner: BulkRunner
+    reporter: BulkReporter
+
+
+def assemble_bulk(
+    ports: Ports,
+    settings: Settings,
+    *,
+    positions: Positions,
+    queue: TurnQueue,
+    publication: Publication,
+    deliverer: Deliverer,
+    reader: LogReader,
+    cache: StateCache,
+) -> BulkPipeline:
+    """Build the path of bulk commands; all of them together keep no more requests to S3 going than it may have."""
+    free = asyncio.Semaphore(settings.s3_connections_max)
+    items = BulkItems(ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
+    committer = ChunkCommitter(
+        ports, items=items, positions=positions, queue=queue, reader=reader, cache=cache, free=free
+    )
+    delivery = ChunkDelivery(
+        ports,
+        publication=publication,
+        deliverer=deliverer,
+        free=free,
+        snapshot_interval_events=settings.snapshot_interval_events,
+    )
+    return BulkPipeline(
+        opener=BulkOpener(ports, receipts=Receipts(ports), items=items),
+        runner=BulkRunner(committer=committer, delivery=delivery, records=ports.chunk_records),
+        reporter=BulkReporter(ports),
+    )
