@@ -4,7 +4,11 @@ from collections import Counter
 
 import pytest
 
+from factline.domain.bulk.command import Bulk
+from factline.domain.bulk.results import BulkResult
+from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
+from tests.pipeline.bulks import Attempt
 from tests.pipeline.world import World
 
 
@@ -70,3 +74,34 @@ async def test_a_long_stream_costs_no_more_than_a_short_one(*, forgetful: bool):
     assert long <= short + 8, (
         f"{costs}"
     )  # a listing finds the head in a number of requests that grows with its logarithm
+
+
+async def bulk_cost(world: World, bulk: Bulk) -> tuple[Counter[str], Counter[str]]:
+    spent(world)
+    result = await Attempt(world.process()).run(bulk)
+    assert isinstance(result, BulkResult)
+    assert result.counts.applied == result.counts.items
+    return spent(world)
+
+
+async def test_an_item_of_a_bulk_command_costs_one_put_and_a_chunk_little_more():
+    costs = []
+    for items in (500, 1_000):
+        world = World()
+        await world.process().run(create("p0"))
+        costs.append(await bulk_cost(world, bulk_create(*(item(f"n{number}") for number in range(items)))))
+    (small_s3, small_redis), (large_s3, large_redis) = costs
+    assert large_s3 - small_s3 == {"PutObject": 501, "GetObject": 3}  # the chunk's record, read back for the results
+    assert small_s3["PutObject"] == 500 + 4  # the command's record, the chunk's, results and summary
+    assert large_redis - small_redis == {"take_turn": 1, "settle_turn": 1}
+
+
+async def test_an_item_that_changes_what_others_wrote_reads_the_predecessor_once():
+    costs = []
+    for items in (200, 400):
+        world = World()
+        names = [f"n{number}" for number in range(items)]
+        await Attempt(world.process()).run(bulk_create(*(item(name) for name in names)))
+        costs.append(await bulk_cost(world, bulk_update(*(item(name, {"n": 1}) for name in names))))
+    assert costs[1][0] - costs[0][0] == {"PutObject": 200, "GetObject": 200}
+    assert costs[1][1] == costs[0][1]
