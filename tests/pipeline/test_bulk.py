@@ -15,8 +15,10 @@ from factline.pipeline.bulk.running import Progress
 from factline.settings import Settings
 from factline.stores.s3 import StoredObject
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, reference
+from tests.classes import FIRST, SECOND, define
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt, check, check_results, lines, run_bulk, upload
+from tests.pipeline.test_crashes import _copy, _restore
 from tests.pipeline.world import World
 
 
@@ -273,3 +275,41 @@ async def test_a_summary_that_is_damaged_is_told_anew(world: World):
     assert json.loads(world.bucket.objects[key].body)["counts"]["applied"] == 1
     world.bucket.objects[key] = StoredObject(b"{")
     assert await run_bulk(world, bulk) == result
+
+
+async def test_items_are_decided_under_the_definition_that_their_record_names(world: World):
+    process = world.process()
+    await process.run(define(FIRST))
+    bulk = bulk_create(item("p1", {"name": "Lamp"}), item("p2", {"price": 7}), item("p3", {"name": "Chair"}))
+
+    async def define_another(step: str) -> None:
+        if step == "bulk_record":
+            await world.process().run(define(SECOND))
+
+    result = await run_bulk(world, bulk, define_another)
+    found = check_results(world, result)
+    assert [line["outcome"] for line in found] == ["APPLIED", "REJECTED", "APPLIED"]
+    assert found[1]["rejection"]["code"] == "PayloadInvalid"  # type: ignore[index]
+    record = await process.ports.chunk_records.read(bulk.command_id, 1, 1)
+    assert record is not None
+    assert record.definition is not None
+    assert record.definition.version == "1.0.0"
+    later = await run_bulk(world, bulk_update(item("p1", {"colour": "red"}), item("p3", {"cost": "much"})))
+    assert [line["outcome"] for line in check_results(world, later)] == ["APPLIED", "REJECTED"]
+
+
+async def test_an_instance_that_is_ahead_of_what_is_known_of_its_class_is_decided_under_that(world: World):
+    """Redis rolled back knows nothing of the second definition, and neither does this process, but an event does."""
+    process = world.process()
+    await process.run(define(FIRST))
+    await process.run(create("p1", {"name": "Lamp", "price": "7"}))
+    older = _copy(world.redis)
+    behind = world.process()
+    await behind.run(update("p1", {"price": "8"}))
+    await process.run(define(SECOND))
+    await process.run(update("p1", {"cost": 9}))
+    _restore(world.redis, older)
+    result = await Attempt(behind).run(bulk_update(item("p1", {"price": "10"}), item("p1", {"cost": 11})))
+    assert isinstance(result, BulkResult)
+    found = check_results(world, result)
+    assert [line["outcome"] for line in found] == ["REJECTED", "APPLIED"]

@@ -14,6 +14,7 @@ from factline.domain.bulk.records import Binding, ChunkRecord
 from factline.domain.events import Event
 from factline.domain.identifiers import derive_event_id
 from factline.domain.instance import Instance, decide, evolve
+from factline.domain.ontology.rules import Rules
 from factline.domain.results import Rejection
 
 #: Gives the ID of the event that stands in a slot of an aggregate, or None if it is free (or nobody has looked yet).
@@ -30,11 +31,13 @@ class Fate(StrEnum):
     OPEN = "OPEN"
 
 
-def decide_each(state: Instance, changes: Sequence[ItemChange], *, occurred_at: str) -> list[Event | Rejection]:
+def decide_each(
+    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None = None
+) -> list[Event | Rejection]:
     """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state."""
     decisions: list[Event | Rejection] = []
     for change in changes:
-        decision = decide(state, change, occurred_at=occurred_at)
+        decision = decide(state, change, occurred_at=occurred_at, rules=rules)
         decisions.append(decision)
         if isinstance(decision, Event):
             state = evolve(state, decision)
@@ -53,9 +56,12 @@ def bindings_of(
     ]
 
 
-def bind(state: Instance, changes: Sequence[ItemChange], *, occurred_at: str) -> list[Binding]:
+def bind(
+    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None = None
+) -> list[Binding]:
     """Decide on one aggregate's changes, and return what that binds them to."""
-    return bindings_of(state.aggregate_id, changes, decide_each(state, changes, occurred_at=occurred_at))
+    decisions = decide_each(state, changes, occurred_at=occurred_at, rules=rules)
+    return bindings_of(state.aggregate_id, changes, decisions)
 
 
 def refuses_first(bindings: Sequence[Binding]) -> bool:

@@ -90,20 +90,23 @@ def change_of(bulk: Bulk, index: int, value: Any) -> ItemChange | Rejection:
 
 
 def shortened(rejection: Rejection) -> Rejection:
-    """Return the rejection as it fits into a record beside hundreds of others: details that are too long are left out.
+    """Return the rejection as it fits into a record beside hundreds of others.
 
-    What could not be kept is said in the details: ``{"left_out": names}``.
+    Of lists in its details the first findings are kept; how many were left out is said under ``left_out``, by name.
     """
     message = rejection.message
     if len(message) > MESSAGE_CHARACTERS_MAX:
         message = message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
     details: dict[str, Any] = {}
-    left_out: list[str] = []
+    left_out: dict[str, int] = {}
     for name, value in rejection.details.items():
-        if len(canonical_bytes({**details, name: value})) <= DETAILS_BYTES_MAX:
-            details[name] = value
-        else:
-            left_out.append(name)
+        kept, whole = value, len(value) if isinstance(value, list) else 1
+        while kept is not None and len(canonical_bytes({**details, name: kept})) > DETAILS_BYTES_MAX:
+            kept = kept[: len(kept) // 2] if isinstance(kept, list) and len(kept) > 1 else None
+        if kept is not None:
+            details[name] = kept
+        if kept is None or (isinstance(kept, list) and len(kept) < whole):
+            left_out[name] = whole - (len(kept) if kept is not None else 0)
     if left_out:
         details["left_out"] = left_out
     return Rejection(code=rejection.code, message=message, details=details)

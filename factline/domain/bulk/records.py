@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.plan import Plan
 from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.events import DefinitionReference
 from factline.domain.results import Rejection
 from factline.domain.value import Value
 from factline.errors import InputInvalid, LogDamaged
@@ -75,6 +76,9 @@ class ChunkRecord(Value):
     """Record ``number`` of a chunk: the bindings of items, in their order, or that the command ends before it.
 
     Record 1 binds every item of the chunk; a further one exactly those that the one before left displaced or void.
+
+    ``definition``: the one of the class that its items were decided under, and that every later attempt decides them
+    under as well; None where the class was not defined.
     """
 
     record_version: str = RECORD_VERSION
@@ -82,6 +86,7 @@ class ChunkRecord(Value):
     command_hash: str
     chunk: int = Field(ge=1)
     number: int = Field(ge=1)
+    definition: DefinitionReference | None = None
     bindings: tuple[Binding, ...] = ()
     closed: Closed | None = None
 
@@ -114,13 +119,21 @@ def bulk_record(bulk: Bulk, *, occurred_at: str, end: Plan | Rejection) -> BulkR
     )
 
 
-def chunk_record(record: BulkRecord, chunk: int, number: int, end: Sequence[Binding] | Closed) -> ChunkRecord:
+def chunk_record(
+    record: BulkRecord,
+    chunk: int,
+    number: int,
+    end: Sequence[Binding] | Closed,
+    *,
+    definition: DefinitionReference | None = None,
+) -> ChunkRecord:
     """Build a chunk's record ``number``."""
     return ChunkRecord(
         command_id=record.command_id,
         command_hash=record.command_hash,
         chunk=chunk,
         number=number,
+        definition=definition,
         bindings=() if isinstance(end, Closed) else tuple(end),
         closed=end if isinstance(end, Closed) else None,
     )

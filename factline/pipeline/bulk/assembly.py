@@ -9,6 +9,7 @@ from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.bulk.opening import BulkOpener
 from factline.pipeline.bulk.reporting import BulkReporter
 from factline.pipeline.bulk.running import BulkRunner
+from factline.pipeline.definitions import Definitions
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
@@ -36,6 +37,7 @@ def assemble_bulk(
     queue: TurnQueue,
     publication: Publication,
     deliverer: Deliverer,
+    definitions: Definitions,
     reader: LogReader,
     cache: StateCache,
 ) -> BulkPipeline:
@@ -43,7 +45,14 @@ def assemble_bulk(
     free = asyncio.Semaphore(settings.s3_connections_max)
     items = BulkItems(ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
     committer = ChunkCommitter(
-        ports, items=items, positions=positions, queue=queue, reader=reader, cache=cache, free=free
+        ports,
+        items=items,
+        positions=positions,
+        definitions=definitions,
+        queue=queue,
+        reader=reader,
+        cache=cache,
+        free=free,
     )
     delivery = ChunkDelivery(
         ports,

@@ -25,10 +25,12 @@ from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Close
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
+from factline.domain.ontology.rules import Rules
 from factline.domain.results import Rejection
 from factline.errors import LogDamaged
 from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.concurrently import concurrently
+from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.trace import Trace
@@ -57,17 +59,27 @@ class ChunkEnd:
 
 @dataclass
 class _Round:
-    """One record of a chunk under way. ``made``: events decided on by this very attempt."""
+    """One record of a chunk under way.
+
+    ``rules``: what its items are decided under. ``made``: events decided on by this very attempt, under these rules.
+    """
 
     number: int
     changes: Mapping[int, ItemChange | Rejection]
     positions: dict[str, Position] = field(default_factory=dict)
     made: dict[int, Event] = field(default_factory=dict)
     standing: dict[tuple[str, int], str] = field(default_factory=dict)
+    rules: Rules | None = None
 
     def event_in(self, name: str, slot: int) -> str | None:
         """Return the ID of the event that was seen in a slot, or None if nobody has looked."""
         return self.standing.get((name, slot))
+
+    @property
+    def definition(self) -> int:
+        """The newest definition that a state in question was made under, 0 for none."""
+        known = [position.state.definition for position in self.positions.values()]
+        return max((definition.sequence_number for definition in known if definition), default=0)
 
     @property
     def aggregate_ids(self) -> list[AggregateId]:
@@ -85,6 +97,7 @@ class ChunkCommitter:
         *,
         items: BulkItems,
         positions: Positions,
+        definitions: Definitions,
         queue: TurnQueue,
         reader: LogReader,
         cache: StateCache,
@@ -95,6 +108,7 @@ class ChunkCommitter:
         self._turns = ports.turns
         self._items = items
         self._positions = positions
+        self._definitions = definitions
         self._queue = queue
         self._reader = reader
         self._cache = cache
@@ -151,31 +165,45 @@ class ChunkCommitter:
     async def _bind(self, record: BulkRecord, chunk: int, at_hand: _Round) -> ChunkRecord:
         """Decide on every item, and write the next record; what then stands under its number binds (R2)."""
         groups: dict[str, list[ItemChange]] = {}
-        bindings: list[Binding] = []
+        refused: list[Binding] = []
         for index, change in at_hand.changes.items():
             if isinstance(change, Rejection):
-                bindings.append(Binding(index=index, rejection=change))
+                refused.append(Binding(index=index, rejection=change))
             else:
                 groups.setdefault(str(change.aggregate_id), []).append(change)
+
+        found = await self._decide(record, at_hand, groups)
+        bindings = sorted((*refused, *found), key=lambda binding: binding.index)
+        definition = at_hand.rules.reference if at_hand.rules else None
+        return await self._records.write(chunk_record(record, chunk, at_hand.number, bindings, definition=definition))
+
+    async def _decide(
+        self, record: BulkRecord, at_hand: _Round, groups: Mapping[str, list[ItemChange]]
+    ) -> list[Binding]:
+        """Return what the items are bound to, all under the same rules: the newest, and at least those of any state."""
+        known = -1
+        found: list[list[Binding]] = []
 
         async def bind(name: str) -> list[Binding]:
             return await self._bind_aggregate(name, groups[name], record.occurred_at, at_hand)
 
-        for found in await concurrently(self._free, bind, groups):
-            bindings += found
-        bindings.sort(key=lambda binding: binding.index)
-        return await self._records.write(chunk_record(record, chunk, at_hand.number, bindings))
+        while groups and known < at_hand.definition:  # a state may turn out to be newer while it is bound
+            known = at_hand.definition
+            at_hand.rules = await self._definitions.newest(at_hand.aggregate_ids[0], at_least=known)
+            at_hand.made.clear()
+            found = await concurrently(self._free, bind, groups)
+        return [binding for bindings in found for binding in bindings]
 
     async def _bind_aggregate(
         self, name: str, changes: list[ItemChange], occurred_at: str, at_hand: _Round
     ) -> list[Binding]:
-        position = at_hand.positions[name]
-        decisions = decide_each(position.state, changes, occurred_at=occurred_at)
+        position, rules = at_hand.positions[name], at_hand.rules
+        decisions = decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
         bindings = bindings_of(name, changes, decisions)
         if refuses_first(bindings) and not position.seen_as_head:
             position = await self._positions.proven(AggregateId.parse(name), position)
             at_hand.positions[name] = position
-            decisions = decide_each(position.state, changes, occurred_at=occurred_at)
+            decisions = decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
             bindings = bindings_of(name, changes, decisions)
         for change, decision in zip(changes, decisions, strict=True):
             if isinstance(decision, Event):
@@ -187,6 +215,11 @@ class ChunkCommitter:
     ) -> None:
         """Write each aggregate's events into the slots that the record names, in order, aggregates side by side."""
         groups = by_aggregate(bound.bindings)
+        if not groups:
+            return
+        if bound.definition != (at_hand.rules.reference if at_hand.rules else None):  # another attempt bound them
+            at_hand.rules = await self._definitions.at(at_hand.aggregate_ids[0], bound.definition)
+            at_hand.made.clear()
         await self._learn_watermarks(list(groups), at_hand, written)
 
         async def write(name: str) -> None:
@@ -245,8 +278,11 @@ class ChunkCommitter:
                 return stored, state
             state = await self._reader.at(change.aggregate_id, slot - 1)
         made = at_hand.made.get(change.index)
-        fits = made is not None and made.previous_checksum == state.checksum
-        event = made if made and fits else decide(state, change, occurred_at=record.occurred_at)
+        event: Event | Rejection | None = None
+        if made is not None and made.previous_checksum == state.checksum:
+            event = made
+        if event is None:
+            event = decide(state, change, occurred_at=record.occurred_at, rules=at_hand.rules, accepted=True)
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {record.command_id}, item {change.index}: bound to slot {slot} of {change.aggregate_id}, but "

@@ -71,8 +71,8 @@ class ChunkDelivery:
             await self._project_one(*head)
 
         await trace.step("bulk_publish", concurrently(self._free, publish, heads))
-        if self._deliverer.inline:
-            await trace.step("bulk_project", concurrently(self._free, project, heads))
+        ours = [head for head in heads if self._deliverer.projects(head[0])]
+        await trace.step("bulk_project", concurrently(self._free, project, ours))
 
     async def _publish(self, written: list[Written]) -> str | None:
         """Send every aggregate's events, aggregates side by side, and raise the watermarks of those acknowledged."""
@@ -110,11 +110,10 @@ class ChunkDelivery:
                 log.warning("snapshot_not_saved", aggregate_id=str(one.aggregate_id), reason=error.message)
 
     async def _project(self, written: list[Written]) -> str | None:
-        if not self._deliverer.inline:
-            return None
-        if time.monotonic() < self._silent_until_s:
+        ours = [one for one in written if self._deliverer.projects(one.aggregate_id)]
+        heads = [(one.aggregate_id, one.events[-1].sequence_number) for one in ours]
+        if heads and time.monotonic() < self._silent_until_s:
             return "the documents' server did not answer a moment ago"
-        heads = [(one.aggregate_id, one.events[-1].sequence_number) for one in written]
         outcomes = await asyncio.gather(*(self._project_one(*head) for head in heads), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, StoreUnavailable):
