@@ -21,12 +21,12 @@ from benchmarks.raw_store import Batch, boto3_put, conditional_put, timed, write
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
 from factline import connection
+from factline.program import collect_garbage_rarely
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from stack import Stack
 from stack.servers import DEFAULT
 from stack.terminal import terminal_reporter
-from worker import collect_garbage_rarely
 
 CONCURRENCIES = (1, 32)
 STREAM_LENGTHS = (10, 1_000, 10_000)

@@ -1,4 +1,4 @@
-"""What an operator types: ``factline submit|status|get|history|verify|worker|demo``.
+"""What an operator types: ``factline submit|status|get|history|verify|dead-letters|rebuild|worker|projector|demo``.
 
 May import everything but ``worker``.
 

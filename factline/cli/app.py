@@ -8,15 +8,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 
 from activities.check_models import GRACE_S
-from factline.cli import asking, show
+from factline.cli import asking, dead_letters, show
 from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo import run_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
+from factline.cli.rebuilding import run_rebuild
 from factline.cli.running import Answer, submit_with_progress
 from factline.cli.verifying import exit_of, report_view, run_verify
 from factline.client import Command, Event, Factline, new_command_id
@@ -34,6 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dead_letters.app)
 
 app.add_typer(class_app)
 app.add_typer(asking.app)
@@ -210,6 +213,21 @@ def worker() -> None:
 
 
 @app.command()
+def rebuild(
+    target: Annotated[str, typer.Argument(metavar="DB/CLASS", help="Such as shop/Product.")], as_json: AsJson = False
+) -> None:
+    """Show a class's instances anew from the log, such as after its index was lost; exit code 1 if some cannot be."""
+    with explained():
+        sys.exit(run_rebuild(target, as_json=as_json))
+
+
+@app.command()
+def projector() -> None:
+    """Run a projector, which keeps documents up to date from the stream, until it is told to stop (Ctrl-C, SIGTERM)."""
+    os.execv(sys.executable, [sys.executable, "-m", "factline.projector.main"])  # noqa: S606 - as for the worker
+
+
+@app.command()
 def demo(
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     own_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker meanwhile.")] = True,
@@ -222,6 +240,7 @@ def demo(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process with one of the exit codes."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed is for programs
     try:
         app(args=None if arguments is None else list(arguments))
     except KeyboardInterrupt:

@@ -33,6 +33,7 @@ class LetterKind(StrEnum):
 class DeadLetter(Value):
     """One letter. ``sequence_number``: which event or version it is about, 0 where none is known.
 
+    ``given_up_through``: versions up to this one are never tried again, because somebody skipped them.
     ``by``: the person or the program; ``code`` and ``reason``: the error's, or the person's words; ``at``: RFC 3339,
     UTC, the writer's clock.
     """
@@ -43,6 +44,7 @@ class DeadLetter(Value):
     number: int
     kind: LetterKind
     sequence_number: int
+    given_up_through: int = 0
     at: str
     by: str
     code: str | None = None

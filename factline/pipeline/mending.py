@@ -47,17 +47,19 @@ class Mender:
     async def finish(self, letter: DeadLetter) -> DeadLetter:
         """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""
         aggregate_id = letter.aggregate
-        skipped = letter.sequence_number if letter.kind is LetterKind.SKIPPED else 0
+        given_up = letter.given_up_through
         head = await self._log.head(aggregate_id)
         try:
-            if head > skipped:
+            if head > given_up or letter.kind is LetterKind.RETRYING:
                 await self._show(aggregate_id)
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being shown is why it waits again
             number = getattr(error, "details", {}).get("sequence_number") or head
-            return await self._parking.park(aggregate_id, sequence_number=number, error=error)
-        shown = f"shown through version {head}" if head > skipped else f"version {skipped} is not shown"
+            parked = await self._parking.park(aggregate_id, sequence_number=number, wanted=head, error=error)
+            if parked.waits:
+                return parked
+        shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
         return await self._parking.write(LetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
 
     async def _show(self, aggregate_id: AggregateId) -> None:

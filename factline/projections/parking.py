@@ -5,16 +5,23 @@ which aggregates to ask, and asking is what counts before an event is left alone
 the log already, and whoever ends the waiting says so first and reads the log's head after that: so none is forgotten.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+
+import structlog
 
 from factline.domain.dead_letters import DeadLetter, LetterKind, follows, reason_of
 from factline.domain.events import rfc3339
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, ProjectionParked
+from factline.errors import InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
 from factline.ports import DeadLetters, FailureStream
 
 _PROGRAM = "factline"
+REFRESH_S = 2.0
+
+log = structlog.get_logger(__name__)
 
 
 class Parking:
@@ -46,6 +53,25 @@ class Parking:
             if known is None or known.number < number:
                 await self.standing(aggregate_id)
 
+    @asynccontextmanager
+    async def kept_informed(self) -> AsyncIterator[None]:
+        """Hear of what others did every ``REFRESH_S``, for the length of a block."""
+
+        async def refresh_for_ever() -> None:
+            while True:
+                try:
+                    await self.refresh()
+                except (StoreUnavailable, LogDamaged) as error:  # what is not heard of costs an attempt in vain
+                    log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
+                await asyncio.sleep(REFRESH_S)
+
+        refreshing = asyncio.create_task(refresh_for_ever())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await asyncio.wait([refreshing])
+
     async def standing(self, aggregate_id: AggregateId) -> DeadLetter | None:
         """Return the aggregate's last letter as it stands now."""
         letter = await self._letters.latest(self.read_model, aggregate_id)
@@ -63,17 +89,25 @@ class Parking:
         for letter in (await self.waiting([aggregate_id])).values():
             raise parked_error(letter)
 
-    async def park(self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception) -> DeadLetter:
-        """Let the aggregate wait, and tell so; one that waits already only tells again. May be repeated."""
+    async def park(
+        self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception, wanted: int = 0
+    ) -> DeadLetter:
+        """Let the aggregate wait, and tell so; returns the letter that stands then. May be repeated.
+
+        ``sequence_number``: what the error is about; ``wanted``: which version was to be shown, if that is a later one.
+        One that waits already only tells again, and not to show what somebody has skipped is no reason to wait.
+        """
+        wanted = max(wanted, sequence_number)
         code, reason = reason_of(error)
         letter = await self.standing(aggregate_id)
-        while letter is None or not letter.waits:
+        while letter is None or not (letter.waits or 0 < wanted <= letter.given_up_through):
             parked = DeadLetter(
                 read_model=self.read_model,
                 aggregate_id=str(aggregate_id),
                 number=letter.number + 1 if letter else 1,
                 kind=LetterKind.PARKED,
                 sequence_number=sequence_number,
+                given_up_through=letter.given_up_through if letter else 0,
                 at=_now(),
                 by=self._by,
                 code=code,
@@ -100,12 +134,15 @@ class Parking:
                 f"{aggregate_id} in {self.read_model}: {kind} expects something else than "
                 f"{last.kind if last else 'an aggregate that was never parked'}; look at it with dead-letters show"
             )
+        about = last.sequence_number if last else 0
+        given_up_through = max(last.given_up_through if last else 0, about if kind is LetterKind.SKIPPED else 0)
         letter = DeadLetter(
             read_model=self.read_model,
             aggregate_id=str(aggregate_id),
             number=last.number + 1 if last else 1,
             kind=kind,
-            sequence_number=last.sequence_number if last else 0,
+            sequence_number=about,
+            given_up_through=given_up_through,
             at=_now(),
             by=by,
             reason=reason,

@@ -121,7 +121,8 @@ class Showing:
 
     async def park(self, prepared: Prepared) -> None:
         """Park what is poisoned, and tell of messages that belong to nobody. Raises Abandoned."""
-        await _some_at_once([partial(self._park, *each) for each in prepared.poison.items()])
+        work = prepared.found.work
+        await _some_at_once([partial(self._park, work[place], poison) for place, poison in prepared.poison.items()])
         await _some_at_once([partial(self._tell_stray, each) for each in prepared.found.strays])
 
     async def _look_up(self, prepared: Prepared, lookups: Sequence[Work]) -> None:
@@ -177,9 +178,19 @@ class Showing:
                 self.shown.put(work.aggregate_id, number)
                 return
 
-    async def _park(self, aggregate_id: AggregateId, poison: Poison) -> None:
-        parking = partial(self._parking.park, aggregate_id, sequence_number=poison.sequence_number, error=poison.error)
+    async def _park(self, work: Work, poison: Poison) -> None:
+        aggregate_id = work.aggregate_id
+        parking = partial(
+            self._parking.park,
+            aggregate_id,
+            sequence_number=poison.sequence_number,
+            wanted=work.target,
+            error=poison.error,
+        )
         letter = await self._patience.until_done(parking)
+        if not letter.waits:
+            log.info("skipped_version_left_out", aggregate_id=str(aggregate_id), version=poison.sequence_number)
+            return
         self._metrics.failed(letter.code or letter.kind)
         log.error("aggregate_parked", aggregate_id=str(aggregate_id), code=letter.code, reason=letter.reason)
 

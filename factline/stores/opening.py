@@ -88,17 +88,18 @@ class Stores:
             terminusdb=terminusdb,
         )
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, with_redis: bool = True) -> None:
         """See that every server answers and is safe to run on, and make what is missing on it.
 
+        ``with_redis``: False for a program that commits nothing, and so does not need it.
         Raises StoreUnsafe, or one StoreUnavailable that names every server which cannot be reached.
         """
         outcomes = await asyncio.gather(
             prepare_bucket(self.bucket),
-            self.redis.ping(),
             self.kafka.prepare(),
             self.documents.prepare(),
             self.graph.prepare(),
+            *([self.redis.ping()] if with_redis else []),
             return_exceptions=True,
         )
         silent: list[StoreUnavailable] = []

@@ -6,12 +6,13 @@ import pytest
 
 from factline.domain.dead_letters import LetterKind
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, InputInvalid, ProjectionParked, StoreUnavailable
+from factline.errors import FactlineError, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
 from factline.pipeline.mending import Mender
 from factline.ports import Documents
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
 from factline.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, update
 from tests.contract.chains import PLACE
 from tests.pipeline.world import World
@@ -93,6 +94,32 @@ async def test_a_skip_of_the_head_shows_nothing(world: World):
     await park(world)
     await mender_of(world).skip(PLACE, by="ann", reason="of no use")
     assert world.documents.indices == {}
+
+
+async def test_what_was_skipped_is_not_parked_again_but_what_comes_after_it_is(world: World):
+    await world.process().commit(create())
+    await park(world)
+    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    parking = parking_of(world)
+    late = await parking.park(PLACE, sequence_number=1, error=InputInvalid("never"))
+    assert late.kind is LetterKind.RESOLVED
+    damaged = await parking.park(PLACE, sequence_number=1, wanted=2, error=LogDamaged("at 1, so there is no 2"))
+    assert damaged.kind is LetterKind.PARKED
+    assert len(world.failures.announced) == 2
+
+
+async def test_nothing_is_folded_past_a_damaged_event_by_skipping_it(world: World):
+    process = world.process()
+    await process.run(create())
+    for _ in range(2):
+        await process.commit(update())
+    key = f"events/{PLACE}/{2:020d}.json"
+    whole = world.bucket.objects[key]
+    world.bucket.objects[key] = StoredObject(whole.body[:-1], whole.metadata)
+    await park(world, sequence_number=2)
+    again = await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    assert (again.kind, again.code) == (LetterKind.PARKED, "LogDamaged")
+    assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
 
 
 @pytest.mark.parametrize("what", ["retry", "resume", "skip"])

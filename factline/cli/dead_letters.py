@@ -1,0 +1,203 @@
+"""``factline dead-letters``: what waits, why, and what to do about it."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from factline.cli import show
+from factline.cli.exits import Exit, errors, explained
+from factline.cli.reading import parse_aggregate
+from factline.domain.dead_letters import DeadLetter, LetterKind
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid
+from factline.pipeline.mending import Mender
+from factline.ports import DeadLetters, ReadModel
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.parking import Parking
+from factline.settings import Settings
+from factline.stores.opening import Stores
+
+app = typer.Typer(
+    name="dead-letters", help="What waits in a read model, and why; retry, skip, pause.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
+Targets = Annotated[list[str] | None, typer.Argument(metavar="DB/CLASS/INSTANCE ...", help="Such as shop/Product/p1.")]
+By = Annotated[str | None, typer.Option(help="Who does it; recorded. You, if not given.")]
+Why = Annotated[str, typer.Option(help="Why; recorded.")]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the commands here work with, for one read model."""
+
+    letters: DeadLetters
+    read_model: ReadModel
+    mender: Mender
+
+    async def last(self) -> list[DeadLetter]:
+        """Return the last letter of every aggregate that ever had one."""
+        known = sorted(await self.letters.numbers(self.read_model.name))
+        found = [await self.letters.latest(self.read_model.name, each) for each in known]
+        return [letter for letter in found if letter]
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[Desk]:
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        ports = stores.ports
+        read_model = DocumentsModel(ports.documents)
+        parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
+        mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
+        yield Desk(ports.dead_letters, read_model, mender)
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False, as_json: AsJson = False
+) -> None:
+    """Show what waits, or was left half mended; exit code 1 if there is anything."""
+    with explained():
+        letters, shown = asyncio.run(_list(every=every))
+        if as_json:
+            for letter, version in zip(letters, shown, strict=True):
+                show.print_json(_fields(letter) | {"shown_version": version})
+        elif letters:
+            show.output.print(_table(letters, shown))
+        else:
+            errors.print("nothing waits")
+        raise typer.Exit(Exit.FINDINGS if any(each.waits or each.unfinished for each in letters) else Exit.FINE)
+
+
+@app.command("show")
+def show_(target: Target, as_json: AsJson = False) -> None:
+    """Show everything that was ever said about one aggregate, the oldest first."""
+    with explained():
+        letters = asyncio.run(_history(parse_aggregate(target)))
+        if as_json:
+            for letter in letters:
+                show.print_json(_fields(letter))
+        elif letters:
+            show.output.print(Group(*(_view(letter) for letter in letters)))
+        else:
+            errors.print(f"{target} was never parked", markup=False)
+        raise typer.Exit(Exit.FINE if letters else Exit.FINDINGS)
+
+
+@app.command()
+def retry(
+    targets: Targets = None,
+    every: Annotated[bool, typer.Option("--all", help="Everything that is parked or half mended.")] = False,
+    by: By = None,
+    reason: Why = "retry",
+    as_json: AsJson = False,
+) -> None:
+    """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
+    with explained():
+        if every == bool(targets):
+            raise InputInvalid("retry: expected either aggregates or --all")
+        wanted = [parse_aggregate(target) for target in targets or ()]
+        _end(asyncio.run(_retry(wanted, by=_named(by), reason=reason)), as_json=as_json)
+
+
+@app.command()
+def skip(
+    target: Target, reason: Annotated[str, typer.Option(help="Why; recorded.")], by: By = None, as_json: AsJson = False
+) -> None:
+    """Give up showing the version that is parked; what came after it is shown, if that can be."""
+    with explained():
+        who = _named(by)
+        _mend(target, lambda desk, place: desk.mender.skip(place, by=who, reason=reason), as_json=as_json)
+
+
+@app.command()
+def pause(
+    target: Target, reason: Annotated[str, typer.Option(help="Why; recorded.")], by: By = None, as_json: AsJson = False
+) -> None:
+    """Let one aggregate's projection wait until resume; known to all programs within seconds."""
+    with explained():
+        who = _named(by)
+        _mend(target, lambda desk, place: desk.mender.pause(place, by=who, reason=reason), as_json=as_json)
+
+
+@app.command()
+def resume(target: Target, by: By = None, reason: Why = "resume", as_json: AsJson = False) -> None:
+    """End a pause, and show what came meanwhile."""
+    with explained():
+        who = _named(by)
+        _mend(target, lambda desk, place: desk.mender.resume(place, by=who, reason=reason), as_json=as_json)
+
+
+async def _list(*, every: bool) -> tuple[list[DeadLetter], Sequence[int]]:
+    async with _opened() as desk:
+        letters = [each for each in await desk.last() if every or each.waits or each.unfinished]
+        return letters, await desk.read_model.positions([each.aggregate for each in letters])
+
+
+async def _history(aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+    async with _opened() as desk:
+        return await desk.letters.history(desk.read_model.name, aggregate_id)
+
+
+async def _retry(wanted: Sequence[AggregateId], *, by: str, reason: str) -> list[DeadLetter]:
+    async with _opened() as desk:
+        if not wanted:
+            last = await desk.last()
+            wanted = [each.aggregate for each in last if each.unfinished or each.kind is LetterKind.PARKED]
+        return [await desk.mender.retry(each, by=by, reason=reason) for each in wanted]
+
+
+def _mend(target: str, doing: Callable[[Desk, AggregateId], Awaitable[DeadLetter]], *, as_json: bool) -> None:
+    async def mend() -> DeadLetter:
+        async with _opened() as desk:
+            return await doing(desk, parse_aggregate(target))
+
+    _end([asyncio.run(mend())], as_json=as_json)
+
+
+def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
+    if as_json:
+        for letter in letters:
+            show.print_json(_fields(letter))
+    else:
+        show.output.print(Group(*(_view(letter) for letter in letters)))
+    raise typer.Exit(Exit.FINDINGS if any(each.kind is LetterKind.PARKED for each in letters) else Exit.FINE)
+
+
+def _named(by: str | None) -> str:
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError) as error:  # a container's user may have no name
+        raise InputInvalid(f"expected --by NAME, since this user has none: {error}") from error
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    return letter.model_dump(mode="json")
+
+
+def _table(letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
+    table = Table("aggregate", "", "version", "shown", "since", "why", box=None, pad_edge=False)
+    for letter, version in zip(letters, shown, strict=True):
+        why = Text(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
+        since = letter.at[:19] + "Z"
+        table.add_row(Text(letter.aggregate_id), letter.kind, str(letter.sequence_number), str(version), since, why)
+    return table
+
+
+def _view(letter: DeadLetter) -> Text:
+    about = f" version {letter.sequence_number}" if letter.sequence_number else ""
+    code = f"{letter.code}: " if letter.code else ""
+    return Text.assemble(
+        (letter.kind, "bold"),
+        f"  {letter.aggregate_id}{about}  {letter.at} by {letter.by}\n  ",
+        (f"{code}{letter.reason}", "dim"),
+    )

@@ -1,0 +1,55 @@
+"""``factline rebuild``: a class's instances shown anew from the log."""
+
+import asyncio
+
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from factline.cli import show
+from factline.cli.exits import Exit, errors
+from factline.cli.reading import parse_target
+from factline.domain.identifiers import check_name
+from factline.errors import InputInvalid
+from factline.pipeline.rebuilding import Rebuilding, Rebuilt
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.parking import Parking
+from factline.settings import Settings
+from factline.stores.opening import Stores
+
+
+def run_rebuild(target: str, *, as_json: bool) -> Exit:
+    """Rebuild, with a count on standard error, and return the exit code."""
+    db_name, class_id, instance_id = parse_target(target)
+    if instance_id is not None:
+        raise InputInvalid(f"{target!r}: expected DB/CLASS, such as shop/Product, found an instance, too")
+    check_name(db_name, "db_name")
+    check_name(class_id, "class_id")
+    done = asyncio.run(_rebuild(db_name, class_id))
+    fields = {"db_name": db_name, "class_id": class_id, "shown": done.shown, "parked": done.parked}
+    if as_json:
+        show.print_json(fields)
+    else:
+        show.output.print(show.pairs([(name, str(value)) for name, value in fields.items()]))
+    if done.parked:
+        errors.print("some instances cannot be shown; see factline dead-letters list")
+    return Exit.FINDINGS if done.parked or not done.shown else Exit.FINE
+
+
+async def _rebuild(db_name: str, class_id: str) -> Rebuilt:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        ports = stores.ports
+        read_model = DocumentsModel(ports.documents)
+        rebuilding = Rebuilding(
+            log=ports.event_log,
+            snapshots=ports.snapshots,
+            inventory=ports.inventory,
+            read_model=read_model,
+            parking=Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures),
+        )
+        with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+            task = progress.add_task("reading the log", total=None)
+            return await rebuilding.rebuild(
+                db_name,
+                class_id,
+                after_batch=lambda done: progress.update(task, description=f"{done.shown} shown, {done.parked} parked"),
+            )

@@ -1,0 +1,94 @@
+"""Keeps documents up to date from the stream of events, beside as many others as you like, until told to stop."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from prometheus_client import start_http_server
+
+from factline.domain.event_schemas import check_event_schemas
+from factline.errors import SettingsInvalid
+from factline.pipeline.mending import Mender
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.program import Run, crash_point, run_program
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.parking import Parking
+from factline.projector.folding import Folder
+from factline.projector.metrics import ProjectorMetrics
+from factline.projector.projecting import Projector
+from factline.settings import Settings
+from factline.stores.kafka_subscription import KafkaSubscription
+from factline.stores.opening import Stores
+
+log = structlog.get_logger("factline.projector")
+
+
+def new_projector(
+    stores: Stores, settings: Settings, metrics: ProjectorMetrics, *, after_step: AfterStep = nothing_after
+) -> Projector:
+    """Build the projector of documents on connected stores."""
+    ports = stores.ports
+    read_model = DocumentsModel(ports.documents)
+    parking = Parking(
+        read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="factline-projector"
+    )
+    return Projector(
+        subscription=KafkaSubscription(settings, group=f"projector.{read_model.name}"),
+        read_model=read_model,
+        folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
+        parking=parking,
+        mender=Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking),
+        failures=ports.failures,
+        metrics=metrics,
+        after_step=after_step,
+    )
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Connect, make what is missing, and project until ``stopping`` is set.
+
+    Needs no Temporal and no Redis. Raises FactlineError before any work is taken: SettingsInvalid, StoreUnsafe, or one
+    StoreUnavailable that names every server which cannot be reached; SchemaGap if there are events that this release
+    could not read. After that, it waits for servers that are away.
+    """
+    check_event_schemas()
+    async with await Stores.connect(settings) as stores:
+        await stores.prepare(with_redis=False)
+        metrics = ProjectorMetrics(DocumentsModel.name)
+        async with _metrics_served(settings, metrics):
+            log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
+            await new_projector(stores, settings, metrics, after_step=crash_point(settings)).run(stopping)
+    log.info("projector_stopped")
+
+
+@asynccontextmanager
+async def _metrics_served(settings: Settings, metrics: ProjectorMetrics) -> AsyncIterator[None]:
+    address = settings.projector_metrics_address
+    if address is None:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host or "0.0.0.0", registry=metrics.registry)  # noqa: S104 - as asked
+    except (OSError, ValueError, OverflowError) as error:
+        raise SettingsInvalid(
+            f"FACTLINE_PROJECTOR_METRICS_ADDRESS: expected host:port that is free, found {address}: {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()
+
+
+def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
+    """Run ``factline-projector``; returns its exit code."""
+    return run_program("factline-projector", str(__doc__), run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

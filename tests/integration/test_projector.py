@@ -1,0 +1,435 @@
+"""The projector on real servers: whatever happens to it and to them, documents come to equal the log."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from factline.domain.dead_letters import DeadLetter, LetterKind
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance, evolve
+from factline.domain.results import Outcome
+from factline.errors import ProjectionParked, StoreUnavailable
+from factline.projector.main import new_projector
+from factline.projector.metrics import ProjectorMetrics
+from factline.settings import Settings
+from factline.stores.kafka import read_topic
+from factline.stores.opening import Stores
+from stack import Stack
+from tests import promises
+from tests.commands import create, update
+from tests.contract.chains import PLACE, chain, event_of, state_at
+from tests.contract.topics import drop_topic
+from tests.integration.installation import Installation
+
+pytestmark = pytest.mark.integration
+
+UNTIL_S = 20.0
+
+
+@dataclass
+class Projection:
+    """An installation's read side: its stream is fed by the test, and projectors come and go."""
+
+    settings: Settings
+    variables: Mapping[str, str]
+    folder: Path
+    stores: Stores
+    chains: dict[AggregateId, list[Event]] = field(default_factory=dict)
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    async def write(self, events: list[Event]) -> None:
+        """Put an aggregate's events into the log only."""
+        self.chains[events[0].aggregate] = events
+        for event in events:
+            await self.stores.ports.event_log.append(event, published_through=event.sequence_number - 1)
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Put events into the stream only, in this order."""
+        await self.stores.ports.publisher.publish(events)
+
+    async def fill(self, names: range, length: int = 3) -> None:
+        """Put whole streams into log and stream."""
+        chains = [chain(length, f"p{number}", name=f"Lamp {number}") for number in names]
+        await asyncio.gather(*map(self.write, chains))
+        await asyncio.gather(*map(self.send, chains))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ProjectorMetrics]:
+        """Run a projector in this process, on connections of its own."""
+        stopping, metrics = asyncio.Event(), ProjectorMetrics("documents")
+        async with await Stores.connect(self.settings) as stores:
+            task = asyncio.create_task(new_projector(stores, self.settings, metrics).run(stopping))
+            try:
+                yield metrics
+            finally:
+                stopping.set()
+                async with asyncio.timeout(UNTIL_S):
+                    await task
+
+    async def process(self, **variables: str) -> asyncio.subprocess.Process:
+        """Start ``factline-projector`` as an operator does."""
+        with self.log_of(len(self.processes)).open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "factline.projector.main",
+                env={**self.variables, **variables},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.processes.append(process)
+        return process
+
+    def log_of(self, index: int) -> Path:
+        return self.folder / f"projector-{index}.log"
+
+    async def ready(self, index: int) -> None:
+        """Wait until the projector started as number ``index`` has its share."""
+        async with asyncio.timeout(UNTIL_S):
+            while "projector_ready" not in self.log_of(index).read_text():
+                assert self.processes[index].returncode is None, self.log_of(index).read_text()
+                await asyncio.sleep(0.05)
+
+    async def all_shown(self, *, but: Sequence[AggregateId] = ()) -> None:
+        """Wait until every document has reached its log's head, and hold it to be the fold of it."""
+        wanted = [place for place in self.chains if place not in but]
+        async with asyncio.timeout(UNTIL_S):
+            while True:
+                with contextlib.suppress(StoreUnavailable):  # an index that is just being made answers to nobody
+                    found = await self.stores.documents.read(wanted)
+                    reached = [document.sequence_number if document else 0 for document in found]
+                    if reached == [len(self.chains[place]) for place in wanted]:
+                        break
+                await asyncio.sleep(0.05)
+        objects = {
+            f"events/{place}/{event.sequence_number:020d}.json": event.canonical
+            for place in wanted
+            for event in self.chains[place]
+        }
+        audit = promises.audit_of(objects, [], [document for document in found if document])
+        promises.hold(audit.documents.judge())
+
+    async def parked(self, place: AggregateId) -> DeadLetter:
+        """Wait until the aggregate is parked."""
+        async with asyncio.timeout(UNTIL_S):
+            while not (letter := await self.stores.ports.dead_letters.latest("documents", place)) or not letter.waits:
+                await asyncio.sleep(0.05)
+        return letter
+
+    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, object]]]:
+        """Run the command line; returns its exit code and the JSON it prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from factline.cli import main; main()",
+            *arguments,
+            "--json",
+            env=dict(self.variables),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        return int(process.returncode or 0), [json.loads(line) for line in output.splitlines()]
+
+
+async def _opened(settings: Settings, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Projection]:
+    async with await Stores.connect(settings) as stores:
+        await stores.prepare()
+        variables = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
+        projection = Projection(settings, variables, folder, stores)
+        try:
+            yield projection
+        finally:
+            for process in projection.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGKILL)
+                await process.wait()
+
+
+@pytest.fixture
+async def projection(settings: Settings, environment: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Projection]:
+    async for opened in _opened(settings, environment, tmp_path):
+        yield opened
+
+
+async def test_duplicates_gaps_and_any_order_come_to_the_same(projection: Projection):
+    dice = Random(7)
+    chains = [chain(8, f"p{number}") for number in range(30)]
+    await asyncio.gather(*map(projection.write, chains))
+    messages = [event for events in chains for event in (*dice.sample(events[:-1], 4), *dice.choices(events, k=3))]
+    dice.shuffle(messages)
+    async with projection.running() as metrics:
+        await asyncio.gather(*(projection.send(messages[index::10]) for index in range(10)))
+        await projection.send([events[-1] for events in chains])
+        await projection.all_shown()
+        await projection.send(messages[:50])
+        async with asyncio.timeout(UNTIL_S):
+            while not metrics.registry.get_sample_value("events_skipped_total", {"read_model": "documents"}):
+                await asyncio.sleep(0.05)
+    assert await projection.stores.ports.dead_letters.numbers("documents") == {}
+
+
+@pytest.mark.parametrize("step", ["fetch", "fold", "show", "park", "commit"])
+async def test_a_projector_killed_after_any_step_is_finished_by_the_next(projection: Projection, step: str):
+    await projection.fill(range(40))
+    doomed = await projection.process(FACTLINE_CRASH_AFTER=step)
+    async with asyncio.timeout(UNTIL_S):
+        assert await doomed.wait() == -signal.SIGKILL, projection.log_of(0).read_text()
+    await projection.fill(range(40, 60))
+    next_one = await projection.process()
+    await projection.all_shown()
+    next_one.terminate()
+    async with asyncio.timeout(UNTIL_S):
+        assert await next_one.wait() == 0, projection.log_of(1).read_text()
+
+
+async def test_several_share_the_work_while_others_come_go_and_die_in_the_middle_of_it(projection: Projection):
+    async def feed() -> None:
+        for start in range(0, 300, 30):
+            await projection.fill(range(start, start + 30))
+
+    for _ in range(2):
+        await projection.process()
+    await projection.ready(0)
+    feeding = asyncio.create_task(feed())
+    third = await projection.process()
+    await projection.ready(2)
+    projection.processes[0].kill()
+    await projection.process()
+    await projection.ready(3)
+    third.terminate()
+    async with asyncio.timeout(UNTIL_S):
+        assert await third.wait() == 0, projection.log_of(2).read_text()
+        await feeding
+    await projection.all_shown()
+
+
+async def _make_choosy_index(projection: Projection) -> str:
+    """Make the class's index with a mapping that refuses what is no number, as a mapping of somebody's own might."""
+    alias = projection.stores.documents.alias_of(PLACE)
+    mappings = {"properties": {"data": {"properties": {"n": {"type": "integer"}}}}}
+    await projection.stores.elasticsearch.client.indices.delete_index_template(
+        name=projection.settings.named("instances")
+    )
+    await projection.stores.elasticsearch.client.indices.create(
+        index=f"{alias}.000001", aliases={alias: {"is_write_index": True}}, mappings=mappings
+    )
+    return f"{alias}.000001"
+
+
+def _typed_chain(name: str, *values: object) -> list[Event]:
+    events = chain(len(values), name)
+    state, found = Instance(aggregate_id=events[0].aggregate_id), []
+    for number, value in enumerate(values):
+        make = update if number else create
+        found.append(event_of(state, make(name, {"n": value})))
+        state = evolve(state, found[-1])
+    return found
+
+
+async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resumed_by_hand(projection: Projection):
+    index = await _make_choosy_index(projection)
+    bad, good = _typed_chain("p1", 1, "x", "y", 4), _typed_chain("p2", 1, 2)
+    for events in (bad, good):
+        await projection.write(events)
+    async with projection.running():
+        await projection.send(bad[:2])
+        letter = await projection.parked(PLACE)
+        assert (letter.code, letter.sequence_number) == ("InputInvalid", 2)
+        await projection.send([bad[2], *good])
+        await projection.all_shown(but=[PLACE])
+        told = await read_topic(projection.settings, projection.settings.failure_topic)
+        assert {json.loads(one.value)["aggregate_id"] for one in told} == {str(PLACE)}
+
+        code, (listed,) = await projection.factline("dead-letters", "list")
+        assert (code, listed["kind"], listed["shown_version"]) == (1, "PARKED", 1)
+        assert (await projection.stores.documents.read([PLACE]))[0].body["data"] == {"n": 1}  # type: ignore[union-attr]
+
+        code, (mended,) = await projection.factline("dead-letters", "retry", str(PLACE), "--by", "ann")
+        assert (code, mended["kind"]) == (0, "RESOLVED"), "the log has a fourth event by now, which can be shown"
+        await projection.all_shown()
+        await projection.stores.elasticsearch.client.indices.delete(index=index)
+        assert (await projection.factline("rebuild", "shop/Product"))[0] == 0
+        await projection.all_shown()
+    history = await projection.stores.ports.dead_letters.history("documents", PLACE)
+    assert [each.kind for each in history] == [LetterKind.PARKED, LetterKind.RETRYING, LetterKind.RESOLVED]
+
+
+async def test_what_is_skipped_is_recorded_and_later_versions_are_shown(projection: Projection):
+    await _make_choosy_index(projection)
+    events = _typed_chain("p1", "x", 2)
+    await projection.write(events[:1])
+    async with projection.running():
+        await projection.send(events[:1])
+        await projection.parked(PLACE)
+        code, (again,) = await projection.factline("dead-letters", "retry", "--all")
+        assert (code, again["kind"]) == (1, "PARKED")
+        code, (skipped,) = await projection.factline("dead-letters", "skip", str(PLACE), "--reason", "of no use")
+        assert (code, skipped["kind"]) == (0, "RESOLVED")
+        await projection.write(events)
+        await projection.send(events)
+        await projection.all_shown()
+    code, letters = await projection.factline("dead-letters", "show", str(PLACE))
+    assert code == 0
+    assert [letter["kind"] for letter in letters] == ["PARKED", "RETRYING", "PARKED", "SKIPPED", "RESOLVED"]
+    assert letters[3]["reason"] == "of no use"
+
+
+async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projection):
+    await projection.fill(range(1, 3))
+    async with projection.running() as metrics:
+        await projection.all_shown()
+        code, _ = await projection.factline("dead-letters", "pause", str(PLACE), "--reason", "an audit")
+        assert code == 0
+        await asyncio.sleep(2.5)  # a refresh, after which every program has heard of it
+        longer = chain(2, "p9")
+        events = projection.chains[PLACE]
+        events.append(event_of(state_at(events), update(payload={"n": 99})))
+        await projection.write(events)
+        await projection.write(longer)
+        await projection.send([events[-1], *longer])
+        async with asyncio.timeout(UNTIL_S):
+            while not metrics.registry.get_sample_value("events_waiting_total", {"read_model": "documents"}):
+                await asyncio.sleep(0.05)
+        await projection.all_shown(but=[PLACE])
+        assert await projection.stores.documents.read([PLACE]) != []
+        assert (await projection.factline("dead-letters", "resume", str(PLACE)))[0] == 0
+        await projection.all_shown()
+
+
+async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
+    await projection.fill(range(2, 6))
+    events = chain(3)
+    await projection.write(events)
+    bucket = projection.stores.bucket
+    key = f"{bucket.prefix}events/{PLACE}/{2:020d}.json"
+    spoiled = events[1].canonical.replace(b'"n":1', b'"n":7')
+    await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=spoiled)
+    async with projection.running():
+        await projection.send(events[2:])
+        letter = await projection.parked(PLACE)
+        assert (letter.code, letter.sequence_number) == ("LogDamaged", 2)
+        await projection.all_shown(but=[PLACE])
+        (document,) = await projection.stores.documents.read([PLACE])
+        assert document is not None
+        assert document.sequence_number == 1
+        await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=events[1].canonical)
+        assert (await projection.factline("dead-letters", "retry", str(PLACE)))[0] == 0
+        await projection.all_shown()
+
+
+async def test_a_lost_topic_loses_nothing_that_was_sent_after_it_came_back(projection: Projection):
+    await projection.fill(range(10))
+    async with projection.running():
+        await projection.all_shown()
+        await drop_topic(projection.settings)
+        await projection.stores.kafka.prepare()
+        await projection.fill(range(10, 40), length=4)
+        await projection.all_shown()
+
+
+async def test_its_metrics_are_served_where_the_setting_says(projection: Projection):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    await projection.fill(range(20))
+    process = await projection.process(FACTLINE_PROJECTOR_METRICS_ADDRESS=f"127.0.0.1:{port}")
+    await projection.all_shown()
+
+    def served() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    async with asyncio.timeout(UNTIL_S):
+        while 'events_processed_total{read_model="documents"} 60.0' not in (text := await asyncio.to_thread(served)):
+            await asyncio.sleep(0.2)
+        while text.count("projection_lag_events{") != 6:
+            text = await asyncio.to_thread(served)
+            await asyncio.sleep(0.2)
+    assert 'projection_lag_ms{partition="0",read_model="documents"}' in text
+    process.terminate()
+    async with asyncio.timeout(UNTIL_S):
+        assert await process.wait() == 0
+
+
+async def test_commands_leave_documents_to_the_projector_and_wait_through_the_token(installation: Installation):
+    settings = installation.settings.model_copy(update={"projection": "stream"})
+    installation.settings = settings
+    async with installation.worker():
+        result = await installation.client.submit(create())
+        assert await installation.client.get(PLACE) is None
+        status = await installation.client.status(str(result.command_id))
+        assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
+        reading = asyncio.create_task(installation.client.get(PLACE, token=result.consistency_token, deadline_s=30))
+        stopping = asyncio.Event()
+        projector = new_projector(installation.stores, settings, ProjectorMetrics("documents"))
+        running = asyncio.create_task(projector.run(stopping))
+        document = await reading
+        stopping.set()
+        await running
+    assert document is not None
+    assert document.sequence_number == 1
+    await installation.check()
+
+
+async def test_a_command_whose_document_is_refused_completes_and_says_so(installation: Installation):
+    stores = installation.stores
+    alias = stores.documents.alias_of(PLACE)
+    await stores.elasticsearch.client.indices.delete_index_template(name=installation.settings.named("instances"))
+    await stores.elasticsearch.client.indices.create(
+        index=f"{alias}.000001",
+        aliases={alias: {"is_write_index": True}},
+        mappings={"properties": {"data": {"properties": {"n": {"type": "integer"}}}}},
+    )
+    async with installation.worker():
+        result = await installation.client.submit(create(payload={"n": "x"}))
+        assert result.outcome is Outcome.APPLIED
+        with pytest.raises(ProjectionParked, match="InputInvalid"):
+            await installation.client.get(PLACE, token=result.consistency_token)
+        status = await installation.client.status(str(result.command_id))
+        assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
+        other = await installation.client.submit(create("p2", payload={"n": 2}))
+        assert await installation.client.get(AggregateId.parse("shop/Product/p2"), token=other.consistency_token)
+    letter = await stores.ports.dead_letters.latest("documents", PLACE)
+    assert letter is not None
+    assert (letter.kind, letter.sequence_number) == (LetterKind.PARKED, 1)
+
+
+@pytest.mark.slow
+async def test_it_outlives_kafka_and_elasticsearch_killed_and_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Stack.temporary(["s3", "kafka", "elasticsearch", "redis"]) as stack:
+        environment = stack.environment()
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        async for projection in _opened(Settings.from_environment(), environment, tmp_path):
+            await projection.process()
+            await projection.fill(range(20))
+            await projection.all_shown()
+            for number, name in enumerate(("kafka", "elasticsearch"), start=1):
+                server = stack.server(name)
+                if name == "elasticsearch":
+                    await projection.fill(range(1000, 1020))
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(3)  # of work in vain
+                await asyncio.to_thread(server.start)
+                await projection.fill(range(100 * number, 100 * number + 20))
+                await projection.all_shown()
+            kafka = stack.server("kafka")
+            await asyncio.to_thread(kafka.pause)
+            projection.processes[0].terminate()
+            async with asyncio.timeout(30):
+                assert await projection.processes[0].wait() == 0, "it does not hang in stop"
+            await asyncio.to_thread(kafka.resume)
