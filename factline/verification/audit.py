@@ -7,6 +7,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.stores.kafka import Message
+from factline.verification.bulk import BulkAudit
 from factline.verification.commands import CommandAudit
 from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Severity
@@ -27,6 +28,7 @@ class Audit:
     logs: dict[str, LogFacts] = field(default_factory=dict)
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
+    _results: dict[str, list[Finding]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name)
@@ -47,6 +49,10 @@ class Audit:
             self._open = LogAudit(match[1])
             self.logs[match[1]] = self._open.facts
         self._open.add(int(match[2]), body, damage=damage)
+
+    def add_results(self, bulk: BulkAudit, summary: bytes | None, results: bytes | None) -> None:
+        """Look at a bulk command's results, as last read; None: they could not be."""
+        self._results[bulk.command_id] = list(bulk.judge_results(summary, results))
 
     def add_message(self, message: Message) -> None:
         """Look at a message; each partition's in their order."""
@@ -81,6 +87,8 @@ class Audit:
         """Yield everything that is wrong or not finished."""
         yield from self.judge_log()
         yield from self.commands.judge()
+        for found in self._results.values():
+            yield from found
         yield from self.stream.judge()
         yield from self.documents.judge()
 

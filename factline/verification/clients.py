@@ -12,10 +12,10 @@ from factline.domain.canonical import canonical_bytes, sha256_hex
 from factline.domain.results import Outcome, RejectionCode
 from factline.domain.tokens import read_token
 from factline.errors import TokenInvalid
-from factline.verification.commands import CommandFacts
 from factline.verification.findings import Code, Finding
 from factline.verification.history import History, Operation
 from factline.verification.log import EventFacts, LogFacts
+from factline.verification.records import CommandFacts
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class ClientAudit:
             for other in others:
                 if other.result != first.result:
                     yield Finding(Code.ANSWER_CHANGED, where, f"answered {first.result}, then {other.result}")
-        bound = record.command_hash if record and record.records else None
+        bound = record.command_hash if record and record.is_known else None
         for answer in sent.answers:
             if bound not in (None, answer.sent_hash) and not answer.refuses_reuse:
                 found = f"expected CommandIdReused for another content than hash {bound}, found {answer.result}"
@@ -136,7 +136,19 @@ class ClientAudit:
             else:
                 yield from self._judge_refused(sent, answer, record, where)
 
+    def _judge_counts(self, sent: Sent, answer: Answer, where: str) -> Iterator[Finding]:
+        """Compare what a bulk command's answer says with its events."""
+        told, made = answer.result["counts"]["applied"], len(self.made.get(sent.command_id, []))
+        if made < told:
+            found = f"acknowledged {told} items as applied, yet it has {made} events"
+            yield Finding(Code.ACKNOWLEDGED_LOST, where, found)
+        elif made > told:
+            yield Finding(Code.ANSWER_WRONG, where, f"answered {told} items as applied, yet it has {made} events")
+
     def _judge_applied(self, sent: Sent, answer: Answer, where: str) -> Iterator[Finding]:
+        if "counts" in answer.result:
+            yield from self._judge_counts(sent, answer, where)
+            return
         claimed = (answer.result.get("aggregate_id"), answer.result.get("sequence_number"))
         log = self._logs.get(str(claimed[0]))
         made = self.made.get(sent.command_id, [])
@@ -156,7 +168,7 @@ class ClientAudit:
         for made in self.made.get(sent.command_id, []):
             found = f"refused as {rejection.get('code')}, yet its event is at {made}"
             yield Finding(Code.REFUSED_PRESENT, where, found)
-        recorded = record.last.rejection if record and record.records else None
+        recorded = record.rejection if record else None
         if recorded is not None and recorded.model_dump(mode="json") != rejection:
             found = f"answered {rejection}, yet its record says {recorded.model_dump(mode='json')}"
             yield Finding(Code.ANSWER_WRONG, where, found)

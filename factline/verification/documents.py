@@ -80,5 +80,5 @@ class DocumentAudit:
             f"expected version {log.head}, found {f'version {seen.sequence_number}' if seen else 'none'}; "
             "a consistency check writes it",
             waits_for=waiting_for(log, numbers),
-            aggregate_id=aggregate_id,
+            aggregate_ids=(aggregate_id,),
         )

@@ -41,6 +41,8 @@ class Code(StrEnum):
     REJECTED_BUT_APPLIED = "RejectedButApplied"
     REJECTION_UNFOUNDED = "RejectionUnfounded"
     COMMAND_UNFINISHED = "CommandUnfinished"
+    RESULTS_MISSING = "ResultsMissing"
+    RESULTS_WRONG = "ResultsWrong"
     # The stream
     MESSAGE_MISSING = "MessageMissing"
     MESSAGE_OUT_OF_ORDER = "MessageOutOfOrder"
@@ -50,6 +52,7 @@ class Code(StrEnum):
     # Documents
     DOCUMENT_MISSING = "DocumentMissing"
     DOCUMENT_STALE = "DocumentStale"
+    DOCUMENT_PARKED = "DocumentParked"
     DOCUMENT_WRONG = "DocumentWrong"
     DOCUMENT_FOREIGN = "DocumentForeign"
     # What clients saw
@@ -72,7 +75,7 @@ class Finding:
     """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and what to do.
 
     ``waits_for``: the commands that would mend it by coming to their end; while one of them is under way it is
-    pending. ``aggregate_id``: where it is about one aggregate that a second look may show to be right by now.
+    pending. ``aggregate_ids``: those that a second look may show to be right by now.
     """
 
     code: Code
@@ -80,7 +83,7 @@ class Finding:
     found: str
     severity: Severity = Severity.VIOLATION
     waits_for: tuple[str, ...] = ()
-    aggregate_id: str | None = None
+    aggregate_ids: tuple[str, ...] = ()
 
 
 class Unsound(Exception):

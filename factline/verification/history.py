@@ -26,6 +26,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from factline.domain.bulk.command import Bulk
 from factline.domain.canonical import canonical_bytes, sha256_hex
 from factline.domain.results import CommandResult, Outcome
 from factline.domain.value import Value
@@ -113,6 +114,11 @@ def document_digest(document: Document) -> str:
     return sha256_hex(canonical_bytes(dict(document.body)))[:DIGEST_CHARACTERS]
 
 
+def as_sent(command: BaseModel) -> dict[str, Any]:
+    """Return a command of any kind as its hash sees it."""
+    return command.as_json if isinstance(command, Bulk) else command.model_dump(mode="json", exclude_none=True)
+
+
 class HistoryWriter:
     """Appends to a history. One ``write`` per line, so that clients, tasks, threads and processes may share a file.
 
@@ -130,8 +136,7 @@ class HistoryWriter:
     def invoke(self, client: int, command: BaseModel) -> str:
         """Note that a client is about to send a command; returns the ID to answer with."""
         op_id = self._new_id()
-        sent = command.model_dump(mode="json", exclude_none=True)
-        self._write(Kind.INVOKE, op_id, client=client, op="command", command=sent)
+        self._write(Kind.INVOKE, op_id, client=client, op="command", command=as_sent(command))
         return op_id
 
     def answered(self, op_id: str, result: CommandResult) -> None:

@@ -19,10 +19,10 @@ GAPS_NAMED_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """What the other checks need of an event, some 400 bytes whatever its data.
+    """What the other checks need of an event, less than a kilobyte whatever its data.
 
-    ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``. ``document_digest``: of the document at
-    this event, None where damage before it leaves the state unknown.
+    ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
+    data. ``document_digest``: of the document at this event, None where damage before it leaves the state unknown.
     """
 
     event_id: str
@@ -31,6 +31,7 @@ class EventFacts:
     command_hash: str
     value_digest: bytes
     content_digest: bytes
+    frame_digest: bytes
     document_digest: str | None
 
 
@@ -72,13 +73,15 @@ class LogAudit:
             return
         self._check_link(event, where)
         self._state = self._folded(event)
+        fields = event.model_dump(mode="json")
         facts.events[sequence_number] = EventFacts(
             event_id=event.event_id,
             event_type=event.event_type,
             command_id=event.command_id,
             command_hash=event.command_hash,
             value_digest=digest(event.canonical),
-            content_digest=content_digest(event.model_dump(mode="json"), migrated=_is_migrated(event)),
+            content_digest=content_digest(fields, migrated=_is_migrated(event)),
+            frame_digest=content_digest(fields, migrated=True),
             document_digest=document_digest(document_of(self._state)) if self._state else None,
         )
         self._last = event

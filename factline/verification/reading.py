@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
+from factline.domain.bulk.results import results_key, summary_key
+from factline.domain.dead_letters import DeadLetter
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.ports import Document, Documents
+from factline.projections.documents_model import DocumentsModel
 from factline.stores.kafka import Message
-from factline.stores.s3 import Bucket
+from factline.stores.s3 import Bucket, S3DeadLetters
 from factline.verification.audit import Audit
 from factline.verification.log import SLOT_KEY
 
@@ -81,8 +84,16 @@ class Reading:
         of_database = f"events/{self._audit.db_name}/" if self._audit.db_name else "events/"
         await self._add_objects("events", of_database)
         await self._add_objects("commands", "commands/")
+        await self.read_results()
         await self.read_messages()
         await self.read_documents()
+
+    async def read_results(self) -> None:
+        """Read the results of the bulk commands that have come to their end."""
+        for bulk in self._audit.commands.finished_bulks:
+            summary = await _read(self._sources.bucket, summary_key(bulk.command_id))
+            results = await _read(self._sources.bucket, results_key(bulk.command_id))
+            self._audit.add_results(bulk, summary.body, results.body)
 
     async def read_messages(self) -> None:
         """Read the messages that came since the last time."""
@@ -106,6 +117,12 @@ class Reading:
                 if document is not None:
                     self._audit.add_document(document)
 
+    async def parked(self, aggregate_id: str) -> DeadLetter | None:
+        """Return why an aggregate's document waits for a person, or None if it does not."""
+        letters = S3DeadLetters(self._sources.bucket)
+        letter = await _answered(partial(letters.latest, DocumentsModel.name, AggregateId.parse(aggregate_id)))
+        return letter if letter is not None and letter.waits else None
+
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
         """Read the logs of some aggregates and the records of some commands as they are now."""
         for aggregate_id in sorted(aggregate_ids):
@@ -118,6 +135,7 @@ class Reading:
         for command_id in command_ids:
             async for found in objects(self._sources.bucket, f"commands/{command_id}/"):
                 self._audit.add_object(found.key, found.body, damage=found.damage)
+        await self.read_results()
 
     async def _add_objects(self, what: str, prefix: str) -> None:
         count = 0

@@ -128,9 +128,9 @@ def _end_of(audit: ClientAudit, command: Sent) -> str:
     if audit.made.get(command.command_id):
         return "committed"
     record = audit.records.get(command.command_id)
-    if record is None or not record.records:
+    if record is None or not record.is_known:
         return "absent"
-    return "refused" if record.last.rejection else "unfinished"
+    return "refused" if record.rejection else "unfinished"
 
 
 def _recovery(sent: Sequence[Sent], faults: Sequence[Fault]) -> Recovery:

@@ -103,7 +103,7 @@ class StreamAudit:
                 f"stream of {aggregate_id}",
                 f"expected {which}, found none; a consistency check publishes what is missing",
                 waits_for=waiting_for(log, numbers),
-                aggregate_id=aggregate_id,
+                aggregate_ids=(aggregate_id,),
             )
 
     def _check_order(self, message: Message, aggregate_id: str, number: int, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import replace
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +16,10 @@ from factline.verification.run import RunReport, judge_run, report_run
 
 #: Given command IDs, says which of them are under way. It may name more than that, never fewer.
 InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
+
+
+#: What a document that is parked is found as at first.
+BEHIND = (Code.DOCUMENT_MISSING, Code.DOCUMENT_STALE)
 
 
 class Verdict(StrEnum):
@@ -100,7 +105,10 @@ async def verify(
         await _look_again(reading, audit, unsettled)
         found = list(audit.judge())
     findings = Findings()
-    findings.extend(weighed(finding, running) for finding in found)
+    for finding in found:
+        findings.add(
+            weighed(finding, running) if finding.code not in BEHIND else await _parked(reading, finding, running)
+        )
     clients = None
     if history is not None:
         clients = ClientAudit(history, audit.logs, audit.commands.commands)
@@ -109,13 +117,22 @@ async def verify(
     return _report(audit, findings, report_run(clients) if clients else None)
 
 
+async def _parked(reading: Reading, finding: Finding, running: Collection[str]) -> Finding:
+    """Return a document's being behind as pending if somebody is at work on it, or if it waits for a person."""
+    letter = await reading.parked(finding.aggregate_ids[0])
+    if letter is None:
+        return weighed(finding, running)
+    found = f"{finding.found.partition(';')[0]}: {letter.kind} by {letter.by}: {letter.reason}; see the dead letters"
+    return replace(finding, code=Code.DOCUMENT_PARKED, found=found, severity=Severity.PENDING)
+
+
 async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Finding]) -> None:
     """Read anew what was not finished, then the log as far as messages and documents are ahead of it."""
-    about = {finding.aggregate_id: None for finding in unsettled if finding.aggregate_id}
+    about = dict.fromkeys(name for finding in unsettled for name in finding.aggregate_ids)
     unfinished = [finding for finding in unsettled if finding.code is Code.COMMAND_UNFINISHED]
     await reading.read_messages()
     await reading.read_documents_again(about)
-    logs = audit.aggregates_ahead | {finding.aggregate_id for finding in unfinished if finding.aggregate_id}
+    logs = audit.aggregates_ahead | {name for finding in unfinished for name in finding.aggregate_ids}
     await reading.look_again(logs, [command_id for finding in unfinished for command_id in finding.waits_for])
 
 

@@ -11,6 +11,7 @@ from factline.domain.identifiers import AggregateId, derive_event_id
 from factline.pipeline.bulk.running import Conduct, Progress
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
 from factline.stores.s3 import StoredObject
+from factline.verification.findings import Code
 from tests import promises
 from tests.bulks import reference
 from tests.pipeline.world import NOON, Process, World
@@ -81,10 +82,14 @@ def lines(world: World, result: BulkResult) -> list[dict[str, object]]:
     return [json.loads(line) for line in body.splitlines()]
 
 
-def check(world: World, *, published: bool = True) -> promises.Logs:
-    """Hold the promises of log and stream, and that no item has two events; return the logs."""
+def check(world: World, *, published: bool = True, finished: bool = True) -> promises.Logs:
+    """Hold the promises of log, commands and stream, and that no item has two events; return the logs.
+
+    ``finished`` False: that a command has not come to its end is no finding.
+    """
     audit = world.audit()
-    promises.hold(audit.judge_log(), audit.stream.judge(), published=published)
+    commands = [one for one in audit.commands.judge() if finished or one.code is not Code.COMMAND_UNFINISHED]
+    promises.hold(audit.judge_log(), commands, audit.stream.judge(), published=published)
     logs = world.logs()
     made = [event.event_id for events in logs.values() for event in events]
     assert len(made) == len(set(made)), "two events of one item"

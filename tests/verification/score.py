@@ -13,7 +13,7 @@ from rich.table import Table
 
 from factline.verification.findings import Severity
 from factline.verification.verifying import nothing_in_flight, verify
-from tests.verification import damage, seen
+from tests.verification import bulk_damage, damage, seen
 from tests.verification.broken import VERSIONS, Hunt, hunt
 
 BROKEN_SCHEDULES_MAX = 1_000
@@ -27,6 +27,13 @@ async def planted() -> list[tuple[str, str, bool]]:
     rows.append(("nothing", "nothing", not healthy.findings))
     for kind in damage.PLANTED:
         world = await damage.healthy()
+        kind.plant(world)
+        found = await verify(world.sources, in_flight=nothing_in_flight)
+        rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
+    bulks = await verify((await bulk_damage.healthy()).sources, in_flight=nothing_in_flight)
+    rows.append(("nothing, with bulk commands", "nothing", not bulks.findings))
+    for kind in bulk_damage.PLANTED:
+        world = await bulk_damage.healthy()
         kind.plant(world)
         found = await verify(world.sources, in_flight=nothing_in_flight)
         rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))

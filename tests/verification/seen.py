@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from factline.domain.bulk.command import Bulk
 from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
@@ -17,6 +18,7 @@ from factline.verification.history import (
     Kind,
     ReadAsked,
     ReadFound,
+    as_sent,
     document_digest,
     history_of,
 )
@@ -38,9 +40,8 @@ class Recorder:
         self.answered(op_id, result)
         return result
 
-    def invoke(self, command: Command, *, client: int = 1) -> str:
-        sent = command.model_dump(mode="json", exclude_none=True)
-        return self.add(Kind.INVOKE, client=client, op="command", command=sent)
+    def invoke(self, command: Command | Bulk, *, client: int = 1) -> str:
+        return self.add(Kind.INVOKE, client=client, op="command", command=as_sent(command))
 
     def answered(self, op_id: str, result: CommandResult) -> None:
         kind = Kind.OK if result.outcome is Outcome.APPLIED else Kind.FAIL

@@ -4,6 +4,8 @@ import pytest
 
 from factline.verification.findings import Severity
 from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from tests.bulks import bulk_create, item
+from tests.pipeline.bulks import run_bulk
 from tests.pipeline.world import World
 from tests.verification.seen import UNTRUE, Recorder, Untruth, healthy
 
@@ -38,3 +40,13 @@ async def test_a_run_in_which_nothing_happened_proves_nothing():
     report = await _verified(World(), Recorder())
     assert report.verdict is Verdict.UNCOUNTED
     assert [finding.severity for finding in report.findings] == [Severity.UNCOUNTED]
+
+
+@pytest.mark.parametrize(("made", "told", "codes"), [(5, 5, []), (5, 6, ["AcknowledgedLost"]), (5, 4, ["AnswerWrong"])])
+async def test_a_bulk_command_is_held_to_the_counts_it_answered(made: int, told: int, codes: list[str]):
+    world, recorder = World(), Recorder()
+    bulk = bulk_create(*(item(f"p{number}", {"nothing": None}) for number in range(made)))
+    op_id = recorder.invoke(bulk)
+    result = await run_bulk(world, bulk)
+    recorder.answered(op_id, result.model_copy(update={"counts": result.counts.model_copy(update={"applied": told})}))
+    assert [finding.code for finding in (await _verified(world, recorder)).findings] == codes

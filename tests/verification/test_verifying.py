@@ -5,7 +5,10 @@ from collections.abc import Collection
 
 import pytest
 
-from factline.errors import StoreUnavailable
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.projections.parking import Parking
+from factline.stores.memory.s3 import MemoryDeadLetters
 from factline.stores.s3 import StoredObject
 from factline.verification import reading
 from factline.verification.findings import Code, Severity
@@ -102,6 +105,18 @@ async def test_damage_is_a_violation_whoever_is_at_work():
     report = await verify(world.sources, in_flight=everything)
     assert report.verdict is Verdict.VIOLATED
     assert {Code.CHAIN_BROKEN, Code.MESSAGE_OUT_OF_ORDER} <= set(codes(report))
+
+
+async def test_a_document_that_is_parked_is_pending_with_its_reason():
+    world = await healthy()
+    index_of(world).pop("lamp")
+    letters = MemoryDeadLetters(world.bucket)
+    parking = Parking(read_model="documents", letters=letters, failures=world.failures)
+    await parking.park(AggregateId.parse(LAMP), sequence_number=1, error=InputInvalid("never to be held"))
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert codes(report) == {Code.DOCUMENT_PARKED: Severity.PENDING}
+    assert report.verdict is Verdict.SOUND
+    assert "never to be held" in report.findings[0].found
 
 
 async def test_one_database_is_looked_at_alone():
