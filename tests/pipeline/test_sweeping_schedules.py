@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ SWEEPS = 5
 DOOMED = 0.4
 
 
-async def _attempt(process: Process, command: Command, *, doomed: bool) -> CommandResult | None:
+async def attempt(process: Process, command: Command, *, doomed: bool) -> CommandResult | None:
     """Do as a workflow's activities do, until the process dies or a server is away; a doomed one dies as an intent."""
 
     async def after_step(step: str) -> None:
@@ -38,7 +39,7 @@ async def _attempt(process: Process, command: Command, *, doomed: bool) -> Comma
         return None
 
 
-async def _sweep(world: World) -> None:
+async def keep_sweeping(world: World) -> None:
     """Sweep again and again, so that some of it meets commands at every stage; one that dies is followed by another."""
     for _ in range(SWEEPS):
         with contextlib.suppress(Dead, StoreUnavailable, asyncio.CancelledError):
@@ -55,21 +56,13 @@ async def _play(seed: int, commands: list[Command], *, attempts: int, chance: fl
     asked = commands * attempts
     doomed = [dying > 0 and schedule.dice.random() < DOOMED for _ in asked]
     trying = [
-        asyncio.create_task(_attempt(world.process(), command, doomed=dies))
+        asyncio.create_task(attempt(world.process(), command, doomed=dies))
         for command, dies in zip(asked, doomed, strict=True)
     ]
-    sweeps = [asyncio.create_task(_sweep(world)) for _ in range(2)]
+    sweeps = [asyncio.create_task(keep_sweeping(world)) for _ in range(2)]
     await schedule.drive([*trying, *sweeps])
     answers = [(command, task.result()) for command, task in zip(asked, trying, strict=True)]
-
-    async def at_once() -> None:
-        """Nobody is in the way any more."""
-
-    for server in servers:
-        server.pause = at_once
-    world.publisher.available = True
-    world.redis.turns.clear()
-    world.redis.queues.clear()
+    await mended(world, servers)
     recorded = {key.split("/")[1] for key in world.bucket.objects if key.startswith("commands/")}
     swept = await sweep(world)
     assert (swept.damaged, swept.unfinished) == (0, 0)
@@ -89,17 +82,31 @@ async def _play(seed: int, commands: list[Command], *, attempts: int, chance: fl
     assert made <= recorded
 
 
-def _commands(kinds: str) -> list[Command]:
+async def mended(world: World, servers: Sequence[Any]) -> None:
+    """Let every server answer at once, and every lease run out."""
+
+    async def at_once() -> None:
+        """Nobody is in the way any more."""
+
+    for server in servers:
+        server.pause = at_once
+    world.publisher.available = True
+    world.redis.turns.clear()
+    world.redis.queues.clear()
+
+
+def commands_of(kinds: str) -> list[Command]:
     make: dict[str, Callable[..., Command]] = {"c": create, "u": update, "d": delete}
     return [make[kind]() for kind in kinds]
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns are asked for again at once."""
     monkeypatch.setattr(turn_queue, "POLL_S", 0)
 
 
-def _run(story: Awaitable[None]) -> None:
+def run_bounded(story: Awaitable[None]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(30):
             await story
@@ -110,10 +117,10 @@ def _run(story: Awaitable[None]) -> None:
 @given(seed=st.integers(0, 2**32), kinds=st.sampled_from(KINDS))
 @settings(max_examples=100, deadline=None)
 def test_sweeps_beside_living_commands_change_no_promise(seed: int, kinds: str):
-    _run(_play(seed, _commands(kinds), attempts=1, chance=0, dying=0))
+    run_bounded(_play(seed, commands_of(kinds), attempts=1, chance=0, dying=0))
 
 
 @given(seed=st.integers(0, 2**32), kinds=st.sampled_from(KINDS), attempts=st.integers(1, 2))
 @settings(max_examples=200, deadline=None)
 def test_sweeps_beside_the_dying_and_mishaps_leave_nothing_half_done(seed: int, kinds: str, attempts: int):
-    _run(_play(seed, _commands(kinds), attempts=attempts, chance=0.1, dying=0.06))
+    run_bounded(_play(seed, commands_of(kinds), attempts=attempts, chance=0.1, dying=0.06))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from factline.pipeline.assembly import Pipeline
 from factline.pipeline.receipts import Receipts
 from factline.pipeline.sweeping.aggregates import AggregateSweep
+from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import Ports, RunningWorkflows
@@ -28,6 +29,7 @@ def assemble_sweeps(
         receipts=Receipts(ports),
         statuses=ports.statuses,
         running=running,
+        bulks=BulkSweep(bulk=pipeline.bulk, chunk_records=ports.chunk_records, after_step=after_step),
         after_step=after_step,
     )
     aggregates = AggregateSweep(

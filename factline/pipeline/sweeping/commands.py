@@ -5,14 +5,16 @@ from functools import partial
 
 import structlog
 
+from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
-from factline.domain.records import CommandRecord
+from factline.domain.records import AnyRecord, CommandRecord
 from factline.domain.results import CommandResult
 from factline.pipeline.committing import Committer
 from factline.pipeline.completion import final_status
 from factline.pipeline.delivering import Deliverer
 from factline.pipeline.receipts import Receipts
+from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.tally import Tally
 from factline.pipeline.sweeping.terms import Terms, each, half_done
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
@@ -32,6 +34,7 @@ class CommandSweep:
         receipts: Receipts,
         statuses: CommandStatuses,
         running: RunningWorkflows,
+        bulks: BulkSweep,
         after_step: AfterStep = nothing_after,
     ) -> None:
         self._committer = committer
@@ -39,6 +42,7 @@ class CommandSweep:
         self._receipts = receipts
         self._statuses = statuses
         self._running = running
+        self._bulks = bulks
         self._after_step = after_step
 
     async def page(self, commands: Sequence[KnownCommand], terms: Terms) -> Tally:
@@ -52,23 +56,24 @@ class CommandSweep:
         if terms.are_recent(command.written_at):
             return seen + Tally(recent=1)
         left = await self._left_behind(command.command_id)
-        if left is None or not terms.cover(AggregateId.parse(left.aggregate_id)):
+        if left is None or not terms.cover(*_class_of(left)):
             return seen
         if await self._running.is_running(command.command_id):
             return seen + Tally(running=1, oldest_left=command.written_at)
         left = await self._left_behind(command.command_id)  # it may have ended just before it was asked for
         if left is None:
             return seen
-        ended = await self._receipts.result(left) is not None
-        found = half_done(_place(command), _what(left, ended=ended))
+        known = await self._receipts.result(left)
+        found = half_done(_place(command), _what(left, ended=known is not None))
         if not terms.repair:
             return seen + found + Tally(oldest_left=command.written_at)
-        result = await self._finish(left)
+        result = await self._finish(left, known)
         log.info("command_finished", command_id=command.command_id, outcome=result.outcome)
-        return seen + found + (Tally(closed=1) if ended else Tally(finished=1))
+        cut_short = isinstance(result, BulkResult) and result.closed is not None
+        return seen + found + (Tally(closed=1) if known or cut_short else Tally(finished=1))
 
-    async def _left_behind(self, command_id: str) -> CommandRecord | None:
-        """Return the last record of a command on one instance that is half done, or None.
+    async def _left_behind(self, command_id: str) -> AnyRecord | None:
+        """Return the last record of a command that is half done, or None.
 
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
         command that has ended, since its records tell the same.
@@ -77,16 +82,24 @@ class CommandSweep:
         if status is not None and status.result is not None:
             return None
         record = await self._receipts.last_record(command_id)
-        if not isinstance(record, CommandRecord) or (
-            status is None and await self._receipts.result(record) is not None
-        ):
+        if record is None or (status is None and await self._receipts.result(record) is not None):
             return None
         return record
 
-    async def _finish(self, record: CommandRecord) -> CommandResult:
-        """Bring the command to its end from its record: the same command, time and slot, by any attempt."""
-        command = parse_command(record.command)
+    async def _finish(self, record: AnyRecord, known: CommandResult | None) -> CommandResult:
+        """Bring the command to its end from its record, and keep the result as its status."""
         trace = Trace(self._after_step)
+        if isinstance(record, CommandRecord):
+            result = await self._commit(record, trace)
+        else:  # what is left to deliver of one that has ended is found by the aggregates' sweep
+            result = known or await self._bulks.end(record)
+        status = final_status(result, command_type=record.command["command_type"], steps=trace.steps)
+        await trace.step("complete", self._statuses.complete(status))
+        return result
+
+    async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:
+        """Commit and deliver: the same command, time and slot, by any attempt."""
+        command = parse_command(record.command)
         committed = await self._committer.commit(command, occurred_at=record.occurred_at, trace=trace)
         result = committed.result
         if result.aggregate_id is not None and result.sequence_number is not None:
@@ -95,8 +108,6 @@ class CommandSweep:
                 await trace.step("publish", self._deliverer.publish(*place), note=str)
             if self._deliverer.projects(place[0]):
                 await self._deliverer.project_or_park(*place, trace)
-        status = final_status(result, command_type=command.command_type, steps=trace.steps)
-        await trace.step("complete", self._statuses.complete(status))
         return result
 
 
@@ -104,7 +115,17 @@ def _place(command: KnownCommand) -> str:
     return f"command {command.command_id}"
 
 
-def _what(record: CommandRecord, *, ended: bool) -> str:
+def _class_of(record: AnyRecord) -> tuple[str, str]:
+    if isinstance(record, CommandRecord):
+        aggregate_id = AggregateId.parse(record.aggregate_id)
+        return aggregate_id.db_name, aggregate_id.class_id
+    return record.bulk.db_name, record.bulk.class_id
+
+
+def _what(record: AnyRecord, *, ended: bool) -> str:
     if ended:
         return "came to its end, which its status does not tell"
+    if not isinstance(record, CommandRecord):
+        items = record.plan.items_count if record.plan else 0
+        return f"bulk command of {items} items on {record.bulk.db_name}/{record.bulk.class_id}, without its result"
     return f"bound to slot {record.slot} of {record.aggregate_id} by record {record.number}, without its event"

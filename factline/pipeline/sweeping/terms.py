@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from factline.domain.identifiers import AggregateId
 from factline.errors import FactlineError, StoreUnavailable
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 
@@ -31,9 +30,9 @@ class Terms:
     db_name: str | None = None
     class_id: str | None = None
 
-    def cover(self, aggregate_id: AggregateId) -> bool:
-        """Return whether the aggregate is within the scope."""
-        return self.db_name in (None, aggregate_id.db_name) and self.class_id in (None, aggregate_id.class_id)
+    def cover(self, db_name: str, class_id: str) -> bool:
+        """Return whether the class is within the scope."""
+        return self.db_name in (None, db_name) and self.class_id in (None, class_id)
 
     def are_recent(self, written_at: datetime) -> bool:
         """Return whether what was written then is left alone yet."""
