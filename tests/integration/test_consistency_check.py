@@ -164,19 +164,6 @@ async def _reset(installation: Installation, handle: Handle) -> None:
     await installation.temporal.workflow_service.reset_workflow_execution(request)
 
 
-async def test_the_running_are_told_from_the_gone(installation: Installation):
-    workflows = TemporalWorkflows(installation.temporal)
-    handle = await _start(installation, create())
-    assert await workflows.is_running(handle.id)
-    await handle.terminate()
-    assert not await workflows.is_running(handle.id)
-    assert not await workflows.is_running("never-started")
-    command = create("p2")
-    async with installation.worker():
-        await installation.client.submit(command)
-    assert not await workflows.is_running(command.command_id)
-
-
 @pytest.mark.parametrize("step", ["allocate", "record", "persist", "publish"])
 async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: Installation, step: str):
     """Two processes' worth of clients: the zombie holds still in the middle while a sweep finishes its command."""

@@ -13,6 +13,7 @@ from factline.errors import InputInvalid, StoreUnavailable
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
 from factline.ports import Settlement, Stage
 from factline.stores.s3.bucket import StoredObject
+from tests.classes import FIRST, SECOND, define
 from tests.commands import create, delete, update
 from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep
 from tests.pipeline.test_parking import mender_of, park
@@ -148,6 +149,21 @@ async def test_an_intent_that_the_winner_made_pointless_is_refused(world: World)
     answer = await world.process().commit(orphan)
     assert answer.rejection is not None
     await nothing_half_done(world)
+
+
+async def test_an_orphan_is_decided_under_the_definition_of_its_record(world: World):
+    """A newer definition, under which the command would be refused, changes nothing for one that was bound before."""
+    definition = define(FIRST)
+    await die(world, definition, "record")
+    assert (await sweep(world)).finished == 1
+    orphan = create(payload={"name": "Lamp", "price": "7"})
+    await die(world, orphan, "record")
+    await world.process().complete(define(SECOND))
+    assert (await sweep(world)).finished == 1
+    await nothing_half_done(world)
+    (event,) = world.logs()[str(PLACE)]
+    assert event.definition is not None
+    assert event.definition.version == "1.0.0"
 
 
 async def test_an_unpublished_range_is_published_in_order(world: World):

@@ -11,10 +11,10 @@ from factline.pipeline.log_reader import LogReader
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 from factline.pipeline.sweeping.terms import Terms, each, half_done
 from factline.pipeline.trace import Trace
-from factline.ports import DeadLetters, Document, Documents, EventLog, Extent, RunningWorkflows, Turns
+from factline.ports import DeadLetters, Documents, EventLog, Extent, RunningWorkflows, Turns
 from factline.projections.documents_model import DocumentsModel
 
-DOCUMENTS_PER_READ = 100
+AGGREGATES_PER_READ = 100
 
 
 class AggregateSweep:
@@ -42,19 +42,26 @@ class AggregateSweep:
     async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
         """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         tally = Tally()
-        for start in range(0, len(extents), DOCUMENTS_PER_READ):
-            some = extents[start : start + DOCUMENTS_PER_READ]
-            found = await self._documents.read([extent.aggregate_id for extent in some])
-            projected = dict(zip((extent.aggregate_id for extent in some), map(_version, found), strict=True))
-            tally += await each(some, partial(self._aggregate, projected, terms), place=_place)
+        for start in range(0, len(extents), AGGREGATES_PER_READ):
+            some = extents[start : start + AGGREGATES_PER_READ]
+            reached = await self._reached([extent.aggregate_id for extent in some])
+            tally += await each(some, partial(self._aggregate, reached, terms), place=_place)
         return tally
 
-    async def _aggregate(self, versions: Mapping[AggregateId, int], terms: Terms, extent: Extent) -> Tally:
+    async def _reached(self, aggregate_ids: Sequence[AggregateId]) -> Mapping[AggregateId, tuple[int, int | None]]:
+        """Return how far each one's document has come, and its watermark."""
+        documents = await self._documents.read(aggregate_ids)
+        watermarks = await self._turns.published(aggregate_ids)
+        versions = [document.sequence_number if document else 0 for document in documents]
+        return dict(zip(aggregate_ids, zip(versions, watermarks, strict=True), strict=True))
+
+    async def _aggregate(
+        self, reached: Mapping[AggregateId, tuple[int, int | None]], terms: Terms, extent: Extent
+    ) -> Tally:
         seen = Tally(aggregates=1)
         if extent.missing is not None:
             raise _missing(extent)
-        projected = versions[extent.aggregate_id]
-        (published,) = await self._turns.published([extent.aggregate_id])
+        projected, published = reached[extent.aggregate_id]
         if max(projected, published or 0) > extent.head:  # others have gone on since it was listed, or it is wrong
             published = await self._checked(extent, published, projected, terms)
         unpublished = not terms.are_settled(extent.written_at) if published is None else published < extent.head
@@ -116,10 +123,6 @@ class AggregateSweep:
             return None
         what = f"{letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}"
         return Tally(parked=1, findings=(Finding(kind=FindingKind.PARKED, place=_place(extent), what=what),))
-
-
-def _version(document: Document | None) -> int:
-    return document.sequence_number if document else 0
 
 
 def _place(extent: Extent) -> str:
