@@ -163,7 +163,7 @@ async def test_an_orphan_is_decided_under_the_definition_of_its_record(world: Wo
     await nothing_half_done(world)
     (event,) = world.logs()[str(PLACE)]
     assert event.definition is not None
-    assert event.definition.version == "1.0.0"
+    assert event.definition["version"] == "1.0.0"
 
 
 async def test_an_unpublished_range_is_published_in_order(world: World):
