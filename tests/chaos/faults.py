@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from elasticsearch import AsyncElasticsearch
 from redis.asyncio import Redis
 
+from factline.stores.kafka_stream import KafkaStream
 from tests.chaos import clocks, disks, forgeries, tampering
 from tests.chaos.installation import SERVERS, Installation
 from tests.chaos.proxies import Toxic
@@ -25,6 +26,8 @@ from tests.chaos.proxies import Toxic
 STEPS = ("claim", "allocate", "record", "persist", "publish", "project", "complete")
 GUEST_PATIENCE_S = 20.0
 FORGED_PATIENCE_S = 10.0
+AT_LAST_S = 2.0
+"""How long a guest goes on when its clock is right again."""
 
 Draws = Mapping[str, Any]
 Note = dict[str, Any]
@@ -115,7 +118,7 @@ async def worker_clock_jumped(ground: Installation, draws: Draws) -> AsyncIterat
         clock.write_text(draws["jump"])
         yield {}
         clock.write_text("+0")
-        await guest.stop()
+        await asyncio.sleep(AT_LAST_S)
 
 
 # Redis
@@ -224,13 +227,14 @@ async def s3_tampered_with(ground: Installation, draws: Draws) -> AsyncIterator[
 @kind("kafka", (0.5, 2.0), SELDOM)
 async def kafka_topic_dropped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """The topic is deleted with all that is in it; whoever publishes next makes it anew."""
+    ground.dropped.append([message async for message in KafkaStream(ground.settings).messages(after={})])
     admin = AIOKafkaAdminClient(bootstrap_servers=ground.direct.kafka_bootstrap_servers)
     await admin.start()
     try:
         await admin.delete_topics([ground.settings.instance_topic])
     finally:
         await admin.close()
-    yield {"topic": ground.settings.instance_topic}
+    yield {"messages": len(ground.dropped[-1])}
 
 
 @asynccontextmanager

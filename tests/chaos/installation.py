@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from factline.settings import Settings
+from factline.stores.kafka import Message
 from stack import Server, Stack, ports
 from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
@@ -20,7 +21,8 @@ SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
 """Those with a proxy before them."""
 
 WORKERS = 2
-DISK_MIB = 384
+DISKS_MIB = {"temporal": 3072, "redis": 512, "kafka": 1024, "elasticsearch": 1024, "s3": 1024}
+"""More than a run needs; memory is taken only as far as they are full."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Installation:
     direct: Settings
     forgery: Path
     has_disks: bool
+    dropped: list[list[Message]] = field(default_factory=list)
+    """What topics held before they were dropped, for whoever judges."""
 
     def server(self, name: str) -> Server:
         return self.stack.server(name)
@@ -76,7 +80,7 @@ async def opened(folder: Path) -> AsyncIterator[Installation]:
         has_disks = disks.offered()
         if has_disks:
             for name in SERVERS:
-                disks.mount(stack.data / name / "data", size_mib=DISK_MIB)
+                disks.mount(stack.data / name / "data", size_mib=DISKS_MIB[name])
                 cleanup.callback(disks.unmount, stack.data / name / "data")
         await asyncio.to_thread(stack.up, [*SERVERS, "toxiproxy"])
         cleanup.callback(_keep_logs, stack, folder)

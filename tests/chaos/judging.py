@@ -1,14 +1,40 @@
 """What a run left behind, read back from every server and held against what its clients wrote down."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from factline.cli.verifying import sources_of
 from factline.settings import Settings
+from factline.stores.kafka import Message
 from factline.stores.opening import Stores
+from factline.verification.audit import Audit
+from factline.verification.findings import Code, Finding
 from factline.verification.history import read_history
+from factline.verification.reading import Reading
+from factline.verification.stream import StreamAudit
 from factline.verification.verifying import Report, nothing_in_flight, verify
 
 
 async def judged(stores: Stores, settings: Settings, history: Path) -> Report:
     """Verify an installation in which everything has come to its end."""
     return await verify(sources_of(stores, settings), in_flight=nothing_in_flight, history=read_history([history]))
+
+
+async def judge_dropped(stores: Stores, settings: Settings, dropped: Sequence[Sequence[Message]]) -> list[Finding]:
+    """Return what is wrong in topics as they were read before they were dropped, in the order of their dropping."""
+    if not dropped:
+        return []
+    audit = Audit()
+    await Reading(sources_of(stores, settings), audit, lambda _what, _count: None).read_all()
+    return [
+        finding
+        for number, messages in enumerate(dropped)
+        for finding in _judge_stream(StreamAudit(audit.logs, may_begin_late=number > 0), messages)
+    ]
+
+
+def _judge_stream(stream: StreamAudit, messages: Sequence[Message]) -> Iterator[Finding]:
+    """Yield what is wrong with what was sent; what was not sent yet was sent to the next topic."""
+    for message in messages:
+        stream.add(message)
+    return (finding for finding in stream.judge() if finding.code is not Code.MESSAGE_MISSING)

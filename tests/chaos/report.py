@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from activities.check_models import CheckOutcome, CheckReport
+from factline.verification.findings import Finding
 from factline.verification.history import History
-from factline.verification.verifying import Report, Verdict
+from factline.verification.verifying import Report
 from tests.chaos.load import Tally
 from tests.chaos.nemesis import Nemesis
 
@@ -16,17 +17,27 @@ NANOSECONDS = 1_000_000_000
 
 
 def report_of(
-    nemesis: Nemesis, tally: Tally, verdict: Report, history: History, *, swept: CheckReport, stuck: Sequence[str]
+    nemesis: Nemesis,
+    tally: Tally,
+    verdict: Report,
+    history: History,
+    *,
+    of_dropped: Sequence[Finding],
+    swept: CheckReport,
+    stuck: Sequence[str],
 ) -> dict[str, Any]:
     """Return all that is to be said of one run.
 
-    ``swept``: the last consistency check, when everything was mended; ``stuck``: workflows that did not end by then.
+    ``of_dropped``: what was wrong in topics that are gone; ``swept``: the last consistency check, when everything was
+    mended; ``stuck``: workflows that did not end by then.
     """
     run = verdict.run
     assert run is not None  # verified with a history
-    findings = [f"{found.severity} {found.code} {found.where}: {found.found}" for found in verdict.findings]
+    findings = [
+        f"{found.severity} {found.code} {found.where}: {found.found}" for found in (*verdict.findings, *of_dropped)
+    ]
     return {
-        "well": _is_well(nemesis, tally, verdict, stuck) and swept.outcome is CheckOutcome.CLEAN,
+        "well": not (findings or stuck) and swept.outcome is CheckOutcome.CLEAN and _was_quiet(nemesis, tally),
         "commands": run.commands,
         "answered": run.answered,
         "applied": run.applied,
@@ -54,9 +65,9 @@ def report_of(
     }
 
 
-def _is_well(nemesis: Nemesis, tally: Tally, verdict: Report, stuck: Sequence[str]) -> bool:
-    troubled = any(done.trouble for done in nemesis.done)
-    return verdict.verdict is Verdict.SOUND and not (stuck or nemesis.unnoticed or tally.complaints or troubled)
+def _was_quiet(nemesis: Nemesis, tally: Tally) -> bool:
+    """Return whether nobody complained and nothing had to be helped."""
+    return not (nemesis.unnoticed or tally.complaints or any(done.trouble for done in nemesis.done))
 
 
 def recoveries_s(history: History) -> list[float]:

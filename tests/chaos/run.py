@@ -13,10 +13,11 @@ from temporalio.client import Client as Temporal
 
 from factline import connection
 from factline.stores.opening import Stores
+from factline.verification.findings import Finding
 from factline.verification.history import HistoryWriter, read_history
 from factline.verification.verifying import Report
 from tests.chaos.installation import Installation, opened, say
-from tests.chaos.judging import judged
+from tests.chaos.judging import judge_dropped, judged
 from tests.chaos.load import Client, Tally
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PlannedFault, plan_faults
@@ -89,21 +90,22 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
         swept = await sweep(installation.settings)
         say(f"the last consistency check: {swept.outcome}")
-    verdict = await _judged(installation, path)
-    report = report_of(nemesis, tally, verdict, read_history([path]), swept=swept, stuck=stuck)
+    verdict, of_dropped = await _judged(installation, path)
+    report = report_of(nemesis, tally, verdict, read_history([path]), of_dropped=of_dropped, swept=swept, stuck=stuck)
     about = {"seed": size.seed, "stack": str(installation.stack.data), "load_took_s": round(load_took_s, 1)}
     return about | report
 
 
-async def _judged(installation: Installation, history: Path) -> Report:
+async def _judged(installation: Installation, history: Path) -> tuple[Report, list[Finding]]:
     """Read everything back over the links that the clients used, which are whole again."""
     began_s = time.monotonic()
     async with await Stores.connect(installation.settings) as stores:
         verdict = await judged(stores, installation.settings, history)
+        of_dropped = await judge_dropped(stores, installation.settings, installation.dropped)
     say(f"read back and judged in {time.monotonic() - began_s:.0f} s: {verdict.verdict}, {verdict.summary}")
-    for finding in verdict.findings[:SHOWN_MAX]:
+    for finding in [*verdict.findings, *of_dropped][:SHOWN_MAX]:
         say(f"  {finding.severity} {finding.code} {finding.where}: {finding.found}")
-    return verdict
+    return verdict, of_dropped
 
 
 async def _load_and_break(
