@@ -6,7 +6,7 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest
+from activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome, RejectionCode
@@ -33,6 +33,7 @@ class CommandActivities:
     ) -> None:
         self._committer = pipeline.committer
         self._deliverer = pipeline.deliverer
+        self._reindexer = pipeline.reindexer
         self._statuses = statuses
         self._after_step = after_step
 
@@ -45,6 +46,7 @@ class CommandActivities:
             self.publish_event,
             self.project_event,
             self.complete_command,
+            self.reindex_class,
         ]
 
     @activity.defn
@@ -85,6 +87,15 @@ class CommandActivities:
     async def complete_command(self, request: DeliverRequest) -> list[StepReport]:
         """Keep result and history where the command's status is asked for."""
         return await self._done("complete", request)
+
+    @activity.defn
+    async def reindex_class(self, request: ReindexRequest) -> list[StepReport]:
+        """Let a class's documents follow its definition into an index of another form, if it has another."""
+        trace = Trace(self._after_step)
+        name = AggregateId.parse(request.class_name)
+        work = self._reindexer.run(name, at_least=request.sequence_number, progress=activity.heartbeat)
+        await trace.step("reindex", work, note=str)
+        return trace.steps
 
     async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:
         return await attempted(self._step(name, request, trace), timeout_s=QUICK_ATTEMPT_S)

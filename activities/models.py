@@ -46,3 +46,12 @@ class DeliverReport(BaseModel):
 
     steps: list[StepReport]
     failures: dict[str, str] = Field(default_factory=dict)
+
+
+class ReindexRequest(BaseModel):
+    """A class, by its own aggregate ID, and the definition that was committed just now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    class_name: str
+    sequence_number: int

@@ -41,8 +41,10 @@ from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
 from factline.domain.tokens import read_token
 from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYetVisible, StoreUnavailable, StoreUnsafe
+from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
+from factline.pipeline.reindexing import Reindexer
 from factline.ports import CommandStatus, Document, Stage
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import parked_error
@@ -317,6 +319,17 @@ class Factline:
         Raises InputInvalid for what is no name, LogDamaged, StoreUnavailable.
         """
         return rules_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
+
+    async def reindex_class(self, db_name: str, class_id: str) -> str:
+        """Bring the class's documents into the form of its newest definition; returns what was done, in words.
+
+        A command that defines does this itself; this is for a class whose command was terminated before that, or whose
+        index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
+        """
+        ports = self._stores.ports
+        definitions = Definitions(event_log=ports.event_log, reader=self._reader, turns=ports.turns)
+        reindexer = Reindexer(indices=ports.indices, definitions=definitions, reader=self._reader)
+        return await reindexer.run(AggregateId.of_class(db_name, class_id))
 
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""

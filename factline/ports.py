@@ -13,14 +13,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from factline.domain.bulk.records import ChunkRecord
 from factline.domain.bulk.results import BulkResult
+from factline.domain.canonical import canonical_bytes, sha256_hex
 from factline.domain.dead_letters import DeadLetter
-from factline.domain.events import Event
+from factline.domain.events import DefinitionReference, Event
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.queries import Search
 from factline.domain.records import AnyRecord
 from factline.domain.results import CommandResult
+from factline.errors import StoreUnavailable
 
 Item = TypeVar("Item")
 
@@ -310,11 +312,17 @@ class EventPublisher(Protocol):
 
 @dataclass(frozen=True)
 class Document:
-    """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data."""
+    """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
+
+    ``definition``: what the data was validated against. ``form``: the definition whose form the data is in now, None
+    where it is as the log has it. Neither is part of the document.
+    """
 
     aggregate_id: AggregateId
     sequence_number: int
     body: Mapping[str, Any]
+    definition: DefinitionReference | None = field(default=None, compare=False)
+    form: DefinitionReference | None = field(default=None, compare=False)
 
 
 class Documents(Protocol):
@@ -356,6 +364,80 @@ class Searches(Protocol):
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number as of which a search finds each one's document, 0 where it finds none."""
+        ...
+
+
+class OutOfForm(StoreUnavailable):
+    """A document is not in the form of the index that its class has now: form it anew."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the documents of a class lie in an index: in the form of which definition, and how their data is mapped.
+
+    ``definition`` None: as the log has them, of whatever definition. ``mapping`` None: in one flattened field.
+    """
+
+    definition: DefinitionReference | None = None
+    mapping: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """What two mappings that are the same have in common; None for the flattened one."""
+        return None if self.mapping is None else sha256_hex(canonical_bytes(self.mapping))
+
+
+@dataclass(frozen=True)
+class DocumentIndex:
+    """One index of a class's documents. ``mapping_digest``: that of its form."""
+
+    name: str
+    definition: DefinitionReference | None
+    mapping_digest: str | None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Documents of an index in the order in which they were last changed. ``position``: what to go on after."""
+
+    documents: Sequence[tuple[str, int]]  # instance key and version
+    position: int
+
+
+class DocumentIndices(Protocol):
+    """Where the documents of a class lie: the one index that readers see, and one that may follow it.
+
+    A class is named by its own aggregate ID.
+    """
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        """Return the index that readers see, or None if there is none yet."""
+        ...
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        """Make an index of this form unless it is there; the first one is what readers see.
+
+        What is neither this one nor what readers see, from switches before the last one, is dropped.
+        """
+        ...
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write documents into this very index, as ``Documents.write`` does."""
+        ...
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        """Return what was changed in an index after a position, the oldest change first, some hundreds at a time.
+
+        ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the
+        switch, which is worth waiting for.
+        """
+        ...
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
+
+        The old one stays as it is. Raises StoreUnavailable unless the new one has as many documents.
+        """
         ...
 
 
@@ -500,6 +582,7 @@ class Ports:
     publisher: EventPublisher
     documents: Documents
     searches: Searches
+    indices: DocumentIndices
     graph: Graph
     dead_letters: DeadLetters
     failures: FailureStream

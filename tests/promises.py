@@ -24,9 +24,10 @@ def logs_of(objects: Mapping[str, bytes]) -> Logs:
 def audit_of(objects: Mapping[str, bytes], messages: Iterable[Message], documents: Iterable[Document]) -> Audit:
     """Go through what was read; the objects may be of any kind, those of events and commands are looked at."""
     audit = Audit()
-    for prefix in ("events/", "commands/"):
-        for key in sorted(key for key in objects if key.startswith(prefix)):
-            audit.add_object(key, objects[key])
+    events = sorted(key for key in objects if key.startswith("events/"))
+    commands = sorted(key for key in objects if key.startswith("commands/"))
+    for key in (*sorted(events, key=lambda key: "/_class/" not in key), *commands):
+        audit.add_object(key, objects[key])
     for message in messages:
         audit.add_message(message)
     for document in documents:

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.command import CommandActivities
-    from activities.models import CommitReport, CommitRequest, DeliverRequest
+    from activities.models import CommitReport, CommitRequest, DeliverRequest, ReindexRequest
     from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
     from factline.domain.events import rfc3339
     from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
@@ -177,13 +177,29 @@ class InstanceCommand(CommandStory):
 
 @workflow.defn
 class ClassCommand(CommandStory):
-    """DEFINE_CLASS or RETIRE_CLASS; the workflow ID is the command ID."""
+    """DEFINE_CLASS or RETIRE_CLASS; the workflow ID is the command ID.
+
+    A definition's command ends when readers see its class's documents in the form of it.
+    """
 
     kinds = CLASS_COMMANDS
 
     @workflow.run
     async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
         return await self._run(command)
+
+    async def _follow_up(self, command: Command, result: CommandResult) -> None:
+        if command.command_type is not CommandType.DEFINE_CLASS or result.sequence_number is None:
+            return
+        workflow.upsert_search_attributes(_identity(command))
+        self._steps += await workflow.execute_activity_method(
+            CommandActivities.reindex_class,
+            ReindexRequest(class_name=str(command.aggregate_id), sequence_number=result.sequence_number),
+            start_to_close_timeout=policies.REINDEX_TIMEOUT,
+            heartbeat_timeout=policies.REINDEX_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"reindex {command.db_name}/{command.class_id} {result.sequence_number}",
+        )
 
 
 _TAKEN_OVER = {

@@ -13,6 +13,10 @@ ONCE = RetryPolicy(maximum_attempts=1)
 
 #: One attempt of a handed-over step.
 STEP_TIMEOUT = timedelta(seconds=20)
+#: One attempt at bringing a class's documents into another index; it tells after every page that it is alive.
+REINDEX_TIMEOUT = timedelta(hours=12)
+REINDEX_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
+
 #: For as long as the outage lasts: nothing that was accepted is given up. After a short outage the wait is at most as
 #: long as the outage was; after a long one at most the maximum here (``temporal activity reset`` tries at once).
 UNTIL_DONE = RetryPolicy(

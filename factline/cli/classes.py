@@ -77,6 +77,13 @@ def show_class(target: Target, as_json: AsJson = False) -> None:
             show.output.print(_view(rules))
 
 
+@class_app.command()
+def reindex(target: Target) -> None:
+    """Bring a class's documents into the form of its definition, if its command was terminated before it did."""
+    with explained():
+        show.output.print(asyncio.run(_reindex(target)), markup=False)
+
+
 def _class(target: str) -> tuple[str, str]:
     db_name, class_id, instance_id = parse_target(target)
     if instance_id is not None:
@@ -87,6 +94,11 @@ def _class(target: str) -> tuple[str, str]:
 async def _submit(command: Command) -> CommandResult:
     async with Factline.connect() as factline:
         return await factline.submit(command)
+
+
+async def _reindex(target: str) -> str:
+    async with Factline.connect() as factline:
+        return await factline.reindex_class(*_class(target))
 
 
 async def _rules(target: str) -> Rules | None:

@@ -18,6 +18,7 @@ from factline.cli.reading import parse_aggregate
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
+from factline.pipeline.forming import formed_documents
 from factline.pipeline.mending import Mender
 from factline.ports import DeadLetters, ReadModel
 from factline.projections.documents_model import DocumentsModel
@@ -55,7 +56,7 @@ class Desk:
 async def _opened() -> AsyncIterator[Desk]:
     async with await Stores.connect(Settings.from_environment()) as stores:
         ports = stores.ports
-        read_model = DocumentsModel(ports.documents)
+        read_model = DocumentsModel(formed_documents(ports))
         parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
         mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
         yield Desk(ports.dead_letters, read_model, mender)

@@ -9,6 +9,7 @@ from factline.cli.exits import Exit, errors
 from factline.cli.reading import parse_target
 from factline.domain.identifiers import check_name
 from factline.errors import InputInvalid
+from factline.pipeline.forming import formed_documents
 from factline.pipeline.rebuilding import Rebuilding, Rebuilt
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
@@ -38,7 +39,7 @@ async def _rebuild(db_name: str, class_id: str) -> Rebuilt:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     async with await Stores.connect(Settings.from_environment()) as stores:
         ports = stores.ports
-        read_model = DocumentsModel(ports.documents)
+        read_model = DocumentsModel(formed_documents(ports))
         rebuilding = Rebuilding(
             log=ports.event_log,
             snapshots=ports.snapshots,

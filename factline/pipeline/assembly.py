@@ -6,9 +6,11 @@ from factline.pipeline.bulk.assembly import BulkPipeline, assemble_bulk
 from factline.pipeline.committing import Committer
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.delivering import Deliverer
+from factline.pipeline.forming import FormedDocuments
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
+from factline.pipeline.reindexing import Reindexer
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import Ports
 from factline.projections.documents_model import DocumentsModel
@@ -26,6 +28,8 @@ class Pipeline:
     reader: LogReader
     definitions: Definitions
     documents: GatheredDocuments
+    formed: FormedDocuments
+    reindexer: Reindexer
     parking: Parking
     bulk: BulkPipeline
 
@@ -38,7 +42,8 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     definitions = Definitions(event_log=ports.event_log, reader=reader, turns=ports.turns)
     queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
-    documents = GatheredDocuments(ports.documents)
+    formed = FormedDocuments(ports.documents, ports.indices, definitions)
+    documents = GatheredDocuments(formed)
     committer = Committer(
         ports=ports,
         publication=publication,
@@ -75,6 +80,8 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         reader=reader,
         definitions=definitions,
         documents=documents,
+        formed=formed,
+        reindexer=Reindexer(indices=ports.indices, definitions=definitions, reader=reader),
         parking=parking,
         bulk=bulk,
     )

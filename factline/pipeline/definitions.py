@@ -41,10 +41,18 @@ class _Known:
 
 
 class Definitions:
-    """Reads classes from the log, each event once, and keeps their rules; the least recently used class goes first."""
+    """Reads classes from the log, each event once, and keeps their rules; the least recently used class goes first.
+
+    ``turns`` None: without news from Redis, so that what is the newest may be half a minute old.
+    """
 
     def __init__(
-        self, *, event_log: EventLog, reader: LogReader, turns: Turns, clock_s: Callable[[], float] = time.monotonic
+        self,
+        *,
+        event_log: EventLog,
+        reader: LogReader,
+        turns: Turns | None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = event_log
         self._reader = reader
@@ -62,7 +70,7 @@ class Definitions:
         if aggregate_id.class_id == CLASSES:
             return None
         name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
-        (told,) = await self._turns.heads([name])
+        (told,) = await self._turns.heads([name]) if self._turns else (None,)
         known = self._known.get(name)
         wanted = max(at_least, told or 0)
         if known is None or known.state.sequence_number < wanted or known.checked_s + RECHECK_S < self._clock_s():
@@ -115,5 +123,6 @@ class Definitions:
                 aggregate_id=str(name),
                 sequence_number=at_least,
             )
-        log.warning("redis_overstates_head", aggregate_id=str(name), head=told)
-        await self._turns.forget(name)
+        if self._turns:
+            log.warning("redis_overstates_head", aggregate_id=str(name), head=told)
+            await self._turns.forget(name)

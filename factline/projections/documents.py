@@ -1,7 +1,10 @@
 """The document of an instance: the full state, so that the newest one alone carries everything before it."""
 
+from dataclasses import replace
+
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
+from factline.domain.ontology.rules import Rules
 from factline.ports import Document
 
 
@@ -29,4 +32,13 @@ def document_of(state: Instance) -> Document:
             "updated_at": state.updated_at,
             "data": state.data,
         },
+        definition=state.definition,
     )
+
+
+def formed(document: Document, rules: Rules | None) -> Document:
+    """Return the document with its data in the form of these rules; as it is where there are none, or no data."""
+    if rules is None or document.body["deleted"]:
+        return replace(document, form=rules.reference if rules else None)
+    data = rules.current(document.body["data"], document.definition)
+    return replace(document, body={**document.body, "data": data}, form=rules.reference)

@@ -11,6 +11,7 @@ from prometheus_client import start_http_server
 
 from factline.domain.event_schemas import check_event_schemas
 from factline.errors import SettingsInvalid
+from factline.pipeline.forming import formed_documents
 from factline.pipeline.mending import Mender
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.program import Run, crash_point, run_program
@@ -31,7 +32,7 @@ def new_projector(
 ) -> Projector:
     """Build the projector of documents on connected stores."""
     ports = stores.ports
-    read_model = DocumentsModel(ports.documents)
+    read_model = DocumentsModel(formed_documents(ports))
     parking = Parking(
         read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="factline-projector"
     )

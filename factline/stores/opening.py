@@ -73,6 +73,7 @@ class Stores:
             publisher=kafka,
             documents=documents,
             searches=ElasticsearchSearches(elasticsearch, settings),
+            indices=documents.indices,
             graph=graph,
             dead_letters=S3DeadLetters(bucket),
             failures=KafkaFailures(kafka, settings.failure_topic),

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from factline.domain.identifiers import AggregateId
+from factline.domain.identifiers import CLASSES, AggregateId
+from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.stores.kafka import Message
@@ -19,8 +20,9 @@ from factline.verification.stream import StreamAudit
 class Audit:
     """Takes objects, then messages and documents, and says what is not as it must be.
 
-    Objects under ``events/`` come first and each aggregate's in the order of their keys, then those under
-    ``commands/``, then messages in the order of their partitions, and documents. ``db_name``: only this database.
+    Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
+    aggregate's in the order of their keys, then those under ``commands/``, then messages in the order of their
+    partitions, and documents. ``db_name``: only this database.
     """
 
     db_name: str | None = None
@@ -29,6 +31,7 @@ class Audit:
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
     _results: dict[str, list[Finding]] = field(default_factory=dict)
+    _definitions: dict[str, list[Rules]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name)
@@ -46,7 +49,7 @@ class Audit:
             self._foreign.append(Finding(Code.OBJECT_FOREIGN, key, found))
             return
         if self._open is None or self._open.facts.aggregate_id != match[1]:
-            self._open = LogAudit(match[1])
+            self._open = self._log_audit(match[1])
             self.logs[match[1]] = self._open.facts
         self._open.add(int(match[2]), body, damage=damage)
 
@@ -65,12 +68,20 @@ class Audit:
     def look_again(self, aggregate_id: str, slots: Mapping[int, tuple[bytes | None, str]]) -> None:
         """Take in an aggregate's log as it is now, with what was written since; only the new slots are added."""
         known = self.logs.get(aggregate_id)
-        again = LogAudit(aggregate_id)
+        again = self._log_audit(aggregate_id)
         for number, (body, damage) in sorted(slots.items()):
             again.add(number, body, damage=damage)
         again.facts.head = known.head if known else 0
         again.facts.findings = known.findings if known else []
         self.logs[aggregate_id] = again.facts
+
+    def _log_audit(self, aggregate_id: str) -> LogAudit:
+        place = AggregateId.parse(aggregate_id)
+        name = str(AggregateId(place.db_name, CLASSES, place.class_id))
+        audit = LogAudit(aggregate_id, self._definitions.get(name, ()))
+        if place.class_id == CLASSES:
+            self._definitions[aggregate_id] = audit.defined
+        return audit
 
     @property
     def aggregates_ahead(self) -> set[str]:

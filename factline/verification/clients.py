@@ -226,7 +226,7 @@ class ClientAudit:
         log = self._logs.get(asked.aggregate_id)
         event = log.events.get(found.sequence_number) if log else None
         if event is not None:
-            if found.digest not in (None, event.document_digest) and event.document_digest is not None:
+            if found.digest and event.document_digests is not None and found.digest not in event.document_digests:
                 said = f"expected the fold of events 1 to {found.sequence_number}, found other"
                 yield Finding(Code.READ_WRONG, where, said)
         elif found.sequence_number and (log is None or found.sequence_number not in log.taken):

@@ -63,7 +63,7 @@ class DocumentAudit:
             found = f"expected what the log makes of it, found version {number}, which the log does not have; delete it"
             return Finding(Code.DOCUMENT_FOREIGN, where, found)
         event = log.events.get(number)
-        if event is None or event.document_digest in (None, seen.digest):
+        if event is None or event.document_digests is None or seen.digest in event.document_digests:
             return None  # right, or damage in the log leaves open what would be
         return Finding(
             Code.DOCUMENT_WRONG, where, f"expected the fold of events 1 to {number}, found other; rebuild it"

@@ -1,13 +1,15 @@
 """One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and what it folds to."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.domain.events import Effect, Event, EventType, checksum_of, read_event
 from factline.domain.instance import Instance, evolve
+from factline.domain.ontology.rules import Rules, rules_after
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
-from factline.projections.documents import document_of
+from factline.projections.documents import document_of, formed
 from factline.verification.findings import Code, Finding, Unsound
 from factline.verification.history import document_digest
 
@@ -22,7 +24,8 @@ class EventFacts:
     """What the other checks need of an event, less than a kilobyte whatever its data.
 
     ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
-    data. ``document_digest``: of the document at this event, None where damage before it leaves the state unknown.
+    data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
+    have; None where damage before it leaves the state unknown.
     """
 
     event_id: str
@@ -32,7 +35,7 @@ class EventFacts:
     value_digest: bytes
     content_digest: bytes
     frame_digest: bytes
-    document_digest: str | None
+    document_digests: frozenset[str] | None
 
 
 @dataclass
@@ -51,10 +54,15 @@ class LogFacts:
 
 
 class LogAudit:
-    """Goes through the objects of one aggregate in the order of their keys."""
+    """Goes through the objects of one aggregate in the order of their keys.
 
-    def __init__(self, aggregate_id: str) -> None:
+    ``definitions``: those of the aggregate's class. ``defined``: where the aggregate is itself a class, what it was.
+    """
+
+    def __init__(self, aggregate_id: str, definitions: Sequence[Rules] = ()) -> None:
         self.facts = LogFacts(aggregate_id)
+        self.defined: list[Rules] = []
+        self._definitions = definitions
         self._last: Event | None = None  # the event in the slot just before, if that is sound
         self._state: Instance | None = Instance(aggregate_id=aggregate_id)
 
@@ -82,9 +90,27 @@ class LogAudit:
             value_digest=digest(event.canonical),
             content_digest=content_digest(fields, migrated=_is_migrated(event)),
             frame_digest=content_digest(fields, migrated=True),
-            document_digest=document_digest(document_of(self._state)) if self._state else None,
+            document_digests=self._document_digests(),
         )
         self._last = event
+        self._define(event)
+
+    def _document_digests(self) -> frozenset[str] | None:
+        if self._state is None:
+            return None
+        document = document_of(self._state)
+        forms = [document, *(formed(document, rules) for rules in self._definitions)]
+        return frozenset(document_digest(one) for one in forms)
+
+    def _define(self, event: Event) -> None:
+        if event.event_type is EventType.CLASS_DEFINED:
+            try:
+                rules = rules_after(self.defined[-1] if self.defined else None, event)
+            except (LogDamaged, SchemaUnsupported) as error:
+                self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
+                return
+            assert rules is not None  # it is defined now
+            self.defined.append(rules)
 
     def _missing_before(self, sequence_number: int) -> None:
         missing = range(self.facts.head + 1, sequence_number)

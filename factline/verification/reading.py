@@ -3,6 +3,7 @@ others to write meanwhile.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from factline.domain.bulk.results import results_key, summary_key
+from factline.domain.canonical import parse_json
 from factline.domain.dead_letters import DeadLetter
-from factline.domain.identifiers import AggregateId
-from factline.errors import LogDamaged, StoreUnavailable
+from factline.domain.identifiers import CLASSES, AggregateId
+from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
 from factline.ports import Document, Documents
 from factline.projections.documents_model import DocumentsModel
 from factline.stores.kafka import Message
@@ -21,6 +23,7 @@ from factline.verification.audit import Audit
 from factline.verification.log import SLOT_KEY
 
 READS_IN_FLIGHT_MAX = 32
+DATABASE_KEY = re.compile(r"names/[^/]+\.json")
 DOCUMENTS_PER_READ = 200
 TRIES_MAX = 5
 FIRST_PAUSE_S = 0.2
@@ -82,7 +85,10 @@ class Reading:
     async def read_all(self) -> None:
         """Read everything; raises StoreUnavailable when a server gives no answer however often it is asked."""
         of_database = f"events/{self._audit.db_name}/" if self._audit.db_name else "events/"
-        await self._add_objects("events", of_database)
+        classes = tuple([f"events/{db_name}/{CLASSES}/" async for db_name in self._databases()])
+        for prefix in classes:
+            await self._add_objects("classes", prefix)
+        await self._add_objects("events", of_database, but=classes)
         await self._add_objects("commands", "commands/")
         await self.read_results()
         await self.read_messages()
@@ -137,9 +143,22 @@ class Reading:
                 self._audit.add_object(found.key, found.body, damage=found.damage)
         await self.read_results()
 
-    async def _add_objects(self, what: str, prefix: str) -> None:
+    async def _databases(self) -> AsyncIterator[str]:
+        """Yield the databases whose names are legible; classes of others are read with the rest."""
+        async for found in objects(self._sources.bucket, "names/"):
+            match = DATABASE_KEY.fullmatch(found.key)
+            try:
+                db_name = parse_json(found.body or b"", where=found.key)["db_name"] if match else None
+            except (InputInvalid, KeyError, TypeError):
+                continue
+            if isinstance(db_name, str) and self._audit.db_name in (None, db_name):
+                yield db_name
+
+    async def _add_objects(self, what: str, prefix: str, *, but: tuple[str, ...] = ()) -> None:
         count = 0
         async for found in objects(self._sources.bucket, prefix):
+            if found.key.startswith(but):
+                continue
             self._audit.add_object(found.key, found.body, damage=found.damage)
             count += 1
             self._progress(what, count)

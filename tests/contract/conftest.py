@@ -77,7 +77,7 @@ def _in_memory() -> Opened:
         return [message for message in world.publisher.messages if message.key == str(aggregate_id).encode()]
 
     async def drop_documents(aggregate_id: AggregateId) -> None:
-        world.documents.indices.clear()
+        world.documents.clear()
 
     ports = world.process().ports
 

@@ -79,7 +79,7 @@ async def test_a_command_that_died_after_any_step_is_finished(world: World, step
 async def test_looking_changes_nothing(world: World):
     await world.process().complete(create())
     await die(world, update(), "record")
-    world.documents.indices.clear()
+    world.documents.clear()
     world.redis.flush()
     before = dict(world.bucket.objects)
     world.redis.calls.clear()
@@ -184,7 +184,7 @@ async def test_events_of_commands_that_ended_are_published_and_projected_too(wor
         await process.complete(command)
     world.redis.flush()
     world.publisher.messages.clear()
-    world.documents.indices.clear()
+    world.documents.clear()
     tally = await sweep(world)
     assert sweep_counts(tally) == {"commands": 2, "aggregates": 1, "found": 2, "published": 1, "projected": 1}
     assert [message.offset for message in world.publisher.messages] == [0]
@@ -279,7 +279,7 @@ async def test_a_release_that_would_decide_otherwise_is_told_and_writes_nothing(
 @pytest.mark.parametrize("kind", ["parked", "skipped"])
 async def test_what_waits_for_a_person_is_told_and_left_alone(world: World, kind: str):
     await world.process().complete(create())
-    world.documents.indices.clear()
+    world.documents.clear()
     await park(world)
     if kind == "skipped":
         await mender_of(world).skip(PLACE, by="tester", reason="give up")

@@ -65,6 +65,7 @@ class World:
             publisher=self.publisher,
             documents=self.documents,
             searches=MemorySearches(self.documents),
+            indices=self.documents,
             graph=self.graph,
             dead_letters=MemoryDeadLetters(self.bucket),
             failures=self.failures,

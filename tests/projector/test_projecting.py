@@ -57,7 +57,7 @@ async def test_late_duplicates_are_counted_and_not_written(stream: Stream):
     await stream.told(events)
     async with stream.projector() as running:
         await stream.caught_up()
-        stream.documents.indices.clear()  # so that a write would be seen
+        stream.documents.clear()  # so that a write would be seen
         await stream.send([*events, *events])
         await stream.caught_up()
         assert running.count("events_skipped_total") == 6

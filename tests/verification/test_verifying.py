@@ -95,7 +95,7 @@ async def test_what_is_written_while_it_reads_is_no_finding():
         patch.setattr(reading, "objects", objects)
         report = await verify(world.sources, in_flight=nothing_in_flight)
     assert report.findings == []
-    assert written[:2] == ["events/", "commands/"]
+    assert [prefix for prefix in written if prefix in ("events/", "commands/")] == ["events/", "commands/"]
 
 
 async def test_damage_is_a_violation_whoever_is_at_work():

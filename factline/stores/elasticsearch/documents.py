@@ -6,21 +6,32 @@ its version the sequence number.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import StoreUnavailable
-from factline.ports import Document
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.ports import Document, DocumentIndex, Form, OutOfForm
 from factline.settings import Settings
-from factline.stores.elasticsearch.mapping import MAPPINGS
-from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedRead, VersionedWrite
+from factline.stores.elasticsearch.indices import ElasticsearchIndices
+from factline.stores.elasticsearch.mapping import MAPPINGS, as_unfit, as_written
+from factline.stores.elasticsearch.server import (
+    FIRST_INDEX,
+    ElasticsearchServer,
+    IndexClosed,
+    IndexMissing,
+    VersionedRead,
+    VersionedWrite,
+)
 
 
 class ElasticsearchDocuments:
-    """The ``Documents`` on Elasticsearch."""
+    """The ``Documents`` on Elasticsearch. ``indices``: where they lie."""
 
     def __init__(self, server: ElasticsearchServer, settings: Settings) -> None:
         self._server = server
         self._settings = settings
+        self.indices = ElasticsearchIndices(server, settings, write=self._write_into)
+        self._known: dict[str, DocumentIndex] = {}
 
     async def prepare(self) -> None:
         """Put the index template; raises StoreUnavailable."""
@@ -32,28 +43,99 @@ class ElasticsearchDocuments:
         return self._settings.named(f"instances.{aggregate_id.db_name}.{aggregate_id.class_id}").lower()
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
-        """Write each unless a newer one is there; return per document None, or why that one was not written."""
-        return await self._server.write([self._versioned(document) for document in documents], self._create_index)
+        """Write each unless a newer one is there; return per document None, or why that one was not written.
+
+        Documents go to an index by its name, so that none meant for one ends in that which follows it.
+        """
+        outcomes: list[Exception | None] = [None] * len(documents)
+        going: list[tuple[int, DocumentIndex]] = []
+        for position, document in enumerate(documents):
+            try:
+                index = await self._index_of(document)
+            except StoreUnavailable as error:
+                outcomes[position] = error
+                continue
+            if index.definition == document.form:
+                going.append((position, index))
+            else:
+                outcomes[position] = self._out_of_form(document, f"{index.name} has another form")
+        sent = await self._write_each([documents[position] for position, _ in going], [index for _, index in going])
+        for (position, _), outcome in zip(going, sent, strict=True):
+            outcomes[position] = outcome
+        return outcomes
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         found = await self._server.read([(self.alias_of(one), one.instance_key) for one in aggregate_ids])
         return [_document(*pair) for pair in zip(aggregate_ids, found, strict=True)]
 
-    def _versioned(self, document: Document) -> VersionedWrite:
+    async def _index_of(self, document: Document) -> DocumentIndex:
+        """Return the class's index as it is known; one that is gone or closed is noticed when it is written to.
+
+        Where there is none, the first document makes one. Raises StoreUnavailable.
+        """
+        alias = self.alias_of(document.aggregate_id)
+        if alias not in self._known:
+            found = await self.indices.behind(alias)
+            if found is None and document.form is None:
+                await self.indices.make(alias, Form(), first=True)
+                found = await self.indices.behind(alias)
+            if found is None:
+                raise self._out_of_form(document, "its class has no index")
+            self._known[alias] = found
+        return self._known[alias]
+
+    async def _write_into(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        return await self._write_each(documents, [index] * len(documents))
+
+    async def _write_each(
+        self, documents: Sequence[Document], indices: Sequence[DocumentIndex]
+    ) -> Sequence[Exception | None]:
+        writes = [self._versioned(*pair) for pair in zip(documents, indices, strict=True)]
+        outcomes = list(await self._server.write(writes, self._create_index))
+        unfit = [
+            position
+            for position, outcome in enumerate(outcomes)
+            if isinstance(outcome, InputInvalid) and indices[position].mapping_digest
+        ]
+        again = [replace(writes[position], body=as_unfit(writes[position].body)) for position in unfit]
+        for position, outcome in zip(unfit, await self._server.write(again, self._create_index), strict=True):
+            outcomes[position] = outcome
+        return [self._told(*pair) for pair in zip(documents, outcomes, strict=True)]
+
+    def _told(self, document: Document, outcome: Exception | None) -> Exception | None:
+        if isinstance(outcome, IndexMissing | IndexClosed):
+            self._known.pop(self.alias_of(document.aggregate_id), None)
+            return self._out_of_form(document, outcome.message)
+        return outcome
+
+    def _out_of_form(self, document: Document, cause: str) -> OutOfForm:
+        self._known.pop(self.alias_of(document.aggregate_id), None)
+        return OutOfForm(self._server.name, f"writing document {document.aggregate_id}", cause)
+
+    def _versioned(self, document: Document, index: DocumentIndex) -> VersionedWrite:
         return VersionedWrite(
             alias=self.alias_of(document.aggregate_id),
             id=document.aggregate_id.instance_key,
             version=document.sequence_number,
             body=document.body,
             name=f"document {document.aggregate_id}",
+            index=index.name,
         )
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
-        return await self._server.create_index(alias, MAPPINGS)
+        """Create the first index anew that is gone; one that followed is made by who knows its form."""
+        known = self._known.get(alias)
+        if known is None or known.name != alias + FIRST_INDEX:
+            return IndexMissing(self._server.name, f"writing behind {alias}", "its index is gone")
+        try:
+            await self.indices.make(alias, Form(), first=True)
+        except StoreUnavailable as error:
+            return error
+        return None
 
 
 def _document(aggregate_id: AggregateId, found: VersionedRead | None) -> Document | None:
     if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class that is spelled in other letters
         return None
-    return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=found.body)
+    return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=as_written(found.body))

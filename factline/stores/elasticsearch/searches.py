@@ -15,6 +15,7 @@ from factline.domain.queries import Scalar, Search
 from factline.errors import InputInvalid
 from factline.ports import Document, SearchPage
 from factline.settings import Settings
+from factline.stores.elasticsearch.mapping import UNFIT, as_written
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
 
@@ -49,7 +50,8 @@ class ElasticsearchSearches:
             raise self._server.unavailable(doing, error) from error
         hits = answer["hits"]["hits"]
         documents = [
-            Document(AggregateId.parse(hit["_source"]["aggregate_id"]), hit["_version"], hit["_source"]) for hit in hits
+            Document(AggregateId.parse(hit["_source"]["aggregate_id"]), hit["_version"], as_written(hit["_source"]))
+            for hit in hits
         ]
         more = len(hits) == search.results_max
         return SearchPage(documents, answer["hits"]["total"]["value"], _cursor(hits[-1]["sort"]) if more else "")
@@ -74,7 +76,7 @@ def _query(search: Search) -> dict[str, Any]:
     if search.words.strip():
         words = {
             "query": search.words,
-            "fields": ["data", "data.*"],
+            "fields": ["data", "data.*", UNFIT],
             "default_operator": "and",
             "flags": "PREFIX|PHRASE|ESCAPE|WHITESPACE",
             "lenient": True,  # a word is no number, and is then not looked for among numbers
@@ -85,10 +87,11 @@ def _query(search: Search) -> dict[str, Any]:
 
 
 def _clause(pointer: str, value: Scalar) -> dict[str, Any]:
-    name = ".".join(["data", *parse_pointer(pointer)])
+    """Look where the data lies, typed or not."""
+    names = [".".join([field, *parse_pointer(pointer)]) for field in ("data", UNFIT)]
     if value is None:
-        return {"bool": {"must_not": {"exists": {"field": name}}}}
-    return {"term": {name: {"value": value}}}
+        return {"bool": {"must_not": [{"exists": {"field": name}} for name in names]}}
+    return {"bool": {"should": [{"term": {name: {"value": value}}} for name in names]}}
 
 
 def _cursor(sort: Sequence[Any]) -> str:

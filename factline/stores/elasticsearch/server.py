@@ -45,13 +45,14 @@ CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
 
 @dataclass(frozen=True)
 class VersionedWrite:
-    """One document for the index behind ``alias``. ``name``: what messages call it."""
+    """One document for the index behind ``alias``, or for the very index that is named. ``name``: for messages."""
 
     alias: str
     id: str
     version: int
     body: Mapping[str, Any]
     name: str
+    index: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class ElasticsearchServer:
                 index_patterns=[pattern],
                 priority=TEMPLATE_PRIORITY,
                 template={"settings": INDEX_SETTINGS, "mappings": mappings},
+                allow_auto_create=False,  # a write never makes an index by itself, which would be behind no alias
             )
         except (ApiError, TransportError) as error:
             raise self.unavailable(f"putting the index template {name}", error) from error
@@ -104,7 +106,7 @@ class ElasticsearchServer:
         That costs nothing while it is there, and an index that was deleted comes back with its right mapping.
         """
         outcomes = await self._bulk(writes)
-        homeless = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, _IndexMissing)]
+        homeless = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, IndexMissing)]
         if homeless:
             aliases = {writes[index].alias for index in homeless}
             failures = {alias: await create_index(alias) for alias in aliases}
@@ -199,7 +201,7 @@ class ElasticsearchServer:
             lines += (_action(write), write.body)
         self.requests["bulk"] += 1
         try:
-            answer = await self.client.bulk(operations=lines, require_alias=True, timeout=SHARD_TIMEOUT)
+            answer = await self.client.bulk(operations=lines, timeout=SHARD_TIMEOUT)
         except (ApiError, TransportError) as error:
             return [self.unavailable(f"writing {write.name}", error) for write in writes]
         results = [item["index"] for item in answer["items"]]
@@ -212,7 +214,9 @@ class ElasticsearchServer:
         reason = _reason(error)
         doing = f"writing {write.name} at {write.version}"
         if error.get("type") == "index_not_found_exception":
-            return _IndexMissing(self.name, doing, reason)
+            return IndexMissing(self.name, doing, reason)
+        if error.get("type") == "cluster_block_exception":
+            return IndexClosed(self.name, doing, reason)
         if status == 400 and error.get("type") in _REFUSALS:
             return InputInvalid(
                 f"{self.name} can never take {write.name} at {write.version}: {reason}",
@@ -223,13 +227,23 @@ class ElasticsearchServer:
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
 
 
-class _IndexMissing(StoreUnavailable):
+class IndexMissing(StoreUnavailable):
     """There is no index behind the alias yet, or not any more."""
+
+
+class IndexClosed(StoreUnavailable):
+    """The index takes no more writes, since another one is about to follow it, or has followed."""
 
 
 def _action(write: VersionedWrite) -> Mapping[str, Any]:
     return {
-        "index": {"_index": write.alias, "_id": write.id, "version": write.version, "version_type": "external"},
+        "index": {
+            "_index": write.index or write.alias,
+            "_id": write.id,
+            "version": write.version,
+            "version_type": "external",
+            "require_alias": write.index is None,
+        },
     }
 
 

@@ -1,24 +1,48 @@
 """The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
-from factline.ports import Document
+from factline.ports import Changed, Document, DocumentIndex, Form, OutOfForm
 from factline.stores.elasticsearch.mapping import MAPPINGS
 from factline.stores.memory.pause import Pause, let_others
+
+CHANGES_PER_PAGE = 5
+
+
+@dataclass
+class _Generation:
+    """One index: its form, its documents, and the order in which they were last changed."""
+
+    index: DocumentIndex
+    documents: dict[str, Document] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+    closed: bool = False
 
 
 class MemoryDocuments:
     """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test.
 
-    ``pause`` is what lets others go first.
+    ``pause`` is what lets others go first. ``indices`` holds what readers see, by name of the class.
     """
 
     def __init__(self) -> None:
-        self.indices: dict[str, dict[str, Document]] = {}
+        self.generations: dict[str, _Generation] = {}  # what readers see
+        self.others: dict[str, _Generation] = {}  # what follows or is kept, by the index's name
         self.available = True
         self.pause: Pause = let_others
+
+    @property
+    def indices(self) -> dict[str, dict[str, Document]]:
+        """What readers see, by name of the class."""
+        return {name: generation.documents for name, generation in self.generations.items()}
+
+    def clear(self) -> None:
+        """Lose every index."""
+        self.generations.clear()
+        self.others.clear()
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
@@ -28,9 +52,63 @@ class MemoryDocuments:
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         await self.pause()
-        if not self.available:
-            raise StoreUnavailable("Elasticsearch in memory", f"reading {len(aggregate_ids)}", "made unavailable")
+        self._demand(f"reading {len(aggregate_ids)}")
         return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        await self.pause()
+        self._demand(f"looking at {class_name}")
+        found = self.generations.get(_class_index(class_name))
+        return found.index if found else None
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        await self.pause()
+        self._demand(f"creating an index of {class_name}")
+        alias = _class_index(class_name)
+        made = DocumentIndex(_generation_name(alias, form), form.definition, form.digest)
+        if first:
+            self.generations.setdefault(alias, _Generation(made))
+        else:
+            kept = {name: one for name, one in self.others.items() if not name.startswith(f"{alias}.")}
+            self.others = {**kept, made.name: self.others.get(made.name, _Generation(made))}
+        return made
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        await self.pause()
+        self._demand(f"writing into {index.name}")
+        generation = self._generation(index)
+        for document in documents:
+            _keep(generation, document)
+        return [None] * len(documents)
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        await self.pause()
+        self._demand(f"reading what changed in {index.name}")
+        generation = self._generation(index)
+        generation.closed = generation.closed or close
+        order = {key: position for position, key in enumerate(generation.changes)}
+        some = sorted((position, key) for key, position in order.items() if position > after)[:CHANGES_PER_PAGE]
+        found = [(key, generation.documents[key].sequence_number) for _, key in some]
+        return Changed(found, some[-1][0] if some else after)
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        await self.pause()
+        self._demand(f"switching to {new.name}")
+        alias = _class_index(class_name)
+        present, following = self.generations.get(alias), self.others.get(new.name)
+        if present is None or present.index.name != old.name or following is None:
+            return False
+        if len(following.documents) < len(present.documents):
+            raise StoreUnavailable("Elasticsearch in memory", f"switching to {new.name}", "it has fewer documents")
+        self.generations[alias] = self.others.pop(new.name)
+        self.others[old.name] = present
+        return True
+
+    def _generation(self, index: DocumentIndex) -> _Generation:
+        everything = {one.index.name: one for one in (*self.generations.values(), *self.others.values())}
+        if index.name not in everything:
+            raise StoreUnavailable("Elasticsearch in memory", f"looking for {index.name}", "it is not there")
+        return everything[index.name]
 
     def _read(self, aggregate_id: AggregateId) -> Document | None:
         found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)
@@ -43,11 +121,34 @@ class MemoryDocuments:
         unknown = set(document.body) - set(MAPPINGS["properties"])
         if unknown:
             return InputInvalid(f"document {document.aggregate_id}: fields that no mapping has: {sorted(unknown)}")
-        index = self.indices.setdefault(_index_of(document.aggregate_id), {})
-        present = index.get(document.aggregate_id.instance_key)
-        if present is None or present.sequence_number < document.sequence_number:
-            index[document.aggregate_id.instance_key] = document
+        alias = _index_of(document.aggregate_id)
+        generation = self.generations.get(alias)
+        if (generation.index.definition if generation else None) != document.form or (generation and generation.closed):
+            return OutOfForm("Elasticsearch in memory", doing, "its index has another form, or is closed")
+        if generation is None:
+            generation = self.generations.setdefault(alias, _Generation(DocumentIndex(f"{alias}.000001", None, None)))
+        _keep(generation, document)
         return None
+
+    def _demand(self, doing: str) -> None:
+        if not self.available:
+            raise StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+
+
+def _keep(generation: _Generation, document: Document) -> None:
+    key = document.aggregate_id.instance_key
+    present = generation.documents.get(key)
+    if present is None or present.sequence_number < document.sequence_number:
+        generation.documents[key] = document
+        generation.changes.append(key)
+
+
+def _class_index(class_name: AggregateId) -> str:
+    return f"{class_name.db_name}.{class_name.instance_key}".lower()
+
+
+def _generation_name(alias: str, form: Form) -> str:
+    return f"{alias}.000001" if form.definition is None else f"{alias}.d{form.definition.sequence_number:06d}"
 
 
 def _index_of(aggregate_id: AggregateId) -> str:

@@ -1,0 +1,139 @@
+"""The indices behind the aliases of documents: which form each has, and how one follows another without a gap.
+
+An index says in its mapping's ``_meta`` which definition its documents are in the form of. One that follows is filled
+beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the old one
+is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is copied,
+and the alias moves in one step.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
+
+from factline.domain.events import DefinitionReference
+from factline.domain.identifiers import AggregateId
+from factline.errors import StoreUnavailable
+from factline.ports import Changed, Document, DocumentIndex, Form
+from factline.settings import Settings
+from factline.stores.elasticsearch.mapping import mappings_of
+from factline.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
+
+CHANGES_PER_PAGE = 500
+
+#: Writes documents into one index.
+WriteInto = Callable[[DocumentIndex, Sequence[Document]], Awaitable[Sequence[Exception | None]]]
+
+
+class ElasticsearchIndices:
+    """The ``DocumentIndices`` on Elasticsearch."""
+
+    def __init__(self, server: ElasticsearchServer, settings: Settings, *, write: WriteInto) -> None:
+        self._server = server
+        self._settings = settings
+        self._write = write
+        self._client = server.client.options(request_timeout=INDEX_TIMEOUT_S)
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        return await self.behind(self._alias(class_name))
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        made = await self.make(self._alias(class_name), form, first=first)
+        if not first:
+            await self._drop_all_but(self._alias(class_name), made)
+        return made
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        return await self._write(index, documents)
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        self._server.requests["changed"] += 1
+        try:
+            if close:
+                await self._client.indices.add_block(index=index.name, block="write")
+            await self._client.indices.refresh(index=index.name)
+            answer = await self._client.search(
+                index=index.name,
+                query={"range": {"_seq_no": {"gt": after}}},
+                sort=[{"_seq_no": "asc"}],
+                size=CHANGES_PER_PAGE,
+                version=True,
+                source=False,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"reading what changed in {index.name}", error) from error
+        hits = answer["hits"]["hits"]
+        return Changed([(hit["_id"], hit["_version"]) for hit in hits], hits[-1]["sort"][0] if hits else after)
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        alias, doing = self._alias(class_name), f"switching from {old.name} to {new.name}"
+        self._server.requests["switch"] += 1
+        try:
+            await self._client.indices.refresh(index=[old.name, new.name])
+            counts = [(await self._client.count(index=name))["count"] for name in (old.name, new.name)]
+            if counts[1] < counts[0]:
+                raise StoreUnavailable(self._server.name, doing, f"expected {counts[0]} documents, found {counts[1]}")
+            await self._client.indices.update_aliases(
+                actions=[
+                    {"remove": {"index": old.name, "alias": alias, "must_exist": True}},
+                    {"add": {"index": new.name, "alias": alias, "is_write_index": True}},
+                ]
+            )
+        except NotFoundError:
+            return False  # the alias, or one of the two: another switch was faster
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(doing, error) from error
+        return True
+
+    async def behind(self, alias: str) -> DocumentIndex | None:
+        """Return the index behind an alias, or None; raises StoreUnavailable."""
+        self._server.requests["get_index"] += 1
+        try:
+            found = await self._client.indices.get_mapping(index=alias)
+        except NotFoundError:
+            return None
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"looking at the index behind {alias}", error) from error
+        ((name, about),) = found.items()
+        return _index(name, about["mappings"])
+
+    async def make(self, alias: str, form: Form, *, first: bool) -> DocumentIndex:
+        """Create an index unless it is there; raises StoreUnavailable."""
+        name = alias + (FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}")
+        self._server.requests["create_index"] += 1
+        try:
+            await self._client.indices.create(
+                index=name,
+                aliases={alias: {"is_write_index": True}} if first else {},
+                mappings=mappings_of(form),
+                settings=INDEX_SETTINGS,
+            )
+        except BadRequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise self._server.unavailable(f"creating index {name}", error) from error
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"creating index {name}", error) from error
+        return DocumentIndex(name, form.definition, form.digest)
+
+    async def _drop_all_but(self, alias: str, made: DocumentIndex) -> None:
+        """Drop what was kept from switches before the last one."""
+        try:
+            there = await self._client.indices.get_alias(index=f"{alias}.*")
+            old = [name for name, about in there.items() if name != made.name and alias not in about["aliases"]]
+            if old:
+                await self._client.indices.delete(index=old, ignore_unavailable=True)
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"dropping what was kept of {alias}", error) from error
+
+    def _alias(self, class_name: AggregateId) -> str:
+        return self._settings.named(f"instances.{class_name.db_name}.{class_name.instance_key}").lower()
+
+
+def _index(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
+    """Read what an index says of itself; one from before there were definitions says nothing."""
+    meta = mappings.get("_meta", {})
+    definition = meta.get("definition")
+    reference = DefinitionReference.model_validate(definition) if definition else None
+    return DocumentIndex(name, reference, meta.get("mapping_digest"))

@@ -1,0 +1,147 @@
+"""``DocumentIndices``: one index follows another under readers and writers, and what is typed takes what fits."""
+
+from typing import Any
+
+import pytest
+
+from factline.domain.events import DefinitionReference
+from factline.domain.identifiers import AggregateId
+from factline.ports import Document, DocumentIndex, Form, OutOfForm
+from factline.projections.typed_mapping import typed_mapping
+from tests.classes import FIRST
+from tests.contract.conftest import Opened
+
+NAME = AggregateId.of_class("shop", "Product")
+TYPED = Form(DefinitionReference(sequence_number=1, version="1.0.0"), typed_mapping(FIRST["schema"]))
+NEXT = Form(DefinitionReference(sequence_number=4, version="2.0.0"), typed_mapping(FIRST["schema"]))
+
+
+def document(key: str, version: int = 1, form: Form = TYPED, **data: Any) -> Document:
+    aggregate_id = AggregateId("shop", "Product", key)
+    body = {
+        "aggregate_id": str(aggregate_id),
+        "db_name": "shop",
+        "class_id": "Product",
+        "instance_id": key,
+        "sequence_number": version,
+        "schema_version": "2.0.0",
+        "event_id": "e",
+        "deleted": False,
+        "created_at": "2026-01-01T12:00:00.000000Z",
+        "updated_at": "2026-01-01T12:00:00.000000Z",
+        "data": data,
+    }
+    return Document(aggregate_id, version, body, form=form.definition)
+
+
+async def read(opened: Opened, key: str = "p1") -> Document | None:
+    (found,) = await opened.ports.documents.read([AggregateId("shop", "Product", key)])
+    return found
+
+
+async def everything(opened: Opened, index: DocumentIndex, *, close: bool = False) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    position = -1
+    while (some := await opened.ports.indices.changed(index, after=position, close=close)).documents:
+        found += some.documents
+        position = some.position
+    return found
+
+
+async def test_a_class_has_no_index_until_its_first_document_or_its_definition(opened: Opened):
+    assert await opened.ports.indices.current(NAME) is None
+    assert await opened.ports.documents.write([document("p1", form=Form(), n=1)]) == [None]
+    found = await opened.ports.indices.current(NAME)
+    assert found is not None
+    assert (found.definition, found.mapping_digest) == (None, None)
+
+
+async def test_the_first_index_may_be_typed(opened: Opened):
+    made = await opened.ports.indices.create(NAME, TYPED, first=True)
+    assert await opened.ports.indices.create(NAME, TYPED, first=True) == made
+    assert await opened.ports.indices.current(NAME) == made
+    assert made.mapping_digest == TYPED.digest
+    assert await opened.ports.documents.write([document("p1", name="Lamp")]) == [None]
+    assert await read(opened) == document("p1", name="Lamp")
+
+
+async def test_a_document_of_another_form_is_not_written(opened: Opened):
+    await opened.ports.indices.create(NAME, TYPED, first=True)
+    fine, other, none = await opened.ports.documents.write(
+        [document("p1", name="a"), document("p2", form=NEXT), document("p3", form=Form())]
+    )
+    assert fine is None
+    assert isinstance(other, OutOfForm)
+    assert isinstance(none, OutOfForm)
+    assert await read(opened, "p2") is None
+
+
+@pytest.mark.parametrize(
+    "data", [{"price": {"amount": 1}}, {"unknown": 1}, {"name": ["a", {"b": 1}]}, {"": 1, "a.b": {"c": 2}}]
+)
+async def test_what_does_not_fit_is_kept_whole_all_the_same(opened: Opened, data: dict[str, Any]):
+    await opened.ports.indices.create(NAME, TYPED, first=True)
+    assert await opened.ports.documents.write([document("p1", **data), document("p2", name="b")]) == [None, None]
+    assert await read(opened) == document("p1", **data)
+    assert await opened.ports.documents.write([document("p1", 2, name="fits")]) == [None]
+    assert await read(opened) == document("p1", 2, name="fits")
+
+
+async def test_changes_come_in_order_each_document_once_with_its_newest_version(opened: Opened):
+    index = await opened.ports.indices.create(NAME, TYPED, first=True)
+    await opened.ports.documents.write([document(f"p{number}") for number in range(7)])
+    await opened.ports.documents.write([document("p3", 2)])
+    found = await everything(opened, index)
+    assert sorted(found) == sorted([(f"p{number}", 2 if number == 3 else 1) for number in range(7)])
+    assert found[-1] == ("p3", 2)
+
+
+async def test_an_index_follows_another_and_readers_see_either_whole(opened: Opened):
+    indices, documents = opened.ports.indices, opened.ports.documents
+    await documents.write([document(f"p{number}", form=Form(), n=number) for number in range(3)])
+    old = await indices.current(NAME)
+    assert old is not None
+    new = await indices.create(NAME, TYPED, first=False)
+    assert await indices.current(NAME) == old
+    assert await indices.copy(new, [document("p0"), document("p1", 5)]) == [None, None]
+    assert await read(opened, "p0") == document("p0", n=0)
+    await everything(opened, old, close=True)
+    (late,) = await documents.write([document("p1", 2, form=Form())])
+    assert isinstance(late, OutOfForm)
+    assert await indices.copy(new, [document("p2"), document("p1", 1)]) == [None, None]
+    assert await indices.switch(NAME, old, new)
+    assert await indices.current(NAME) == new
+    assert await read(opened) == document("p1", 5)
+    assert await documents.write([document("p1", 6, name="next")]) == [None]
+    assert await read(opened) == document("p1", 6, name="next")
+
+
+async def test_of_two_switches_one_comes_too_late(opened: Opened):
+    indices = opened.ports.indices
+    old = await indices.create(NAME, TYPED, first=True)
+    new = await indices.create(NAME, NEXT, first=False)
+    assert await indices.switch(NAME, old, new)
+    assert not await indices.switch(NAME, old, new)
+    assert await indices.current(NAME) == new
+
+
+async def test_an_index_with_fewer_documents_does_not_follow(opened: Opened):
+    indices = opened.ports.indices
+    old = await indices.create(NAME, TYPED, first=True)
+    await opened.ports.documents.write([document("p1")])
+    new = await indices.create(NAME, NEXT, first=False)
+    with pytest.raises(Exception, match="documents"):
+        await indices.switch(NAME, old, new)
+    assert await indices.current(NAME) == old
+
+
+async def test_only_the_last_index_is_kept(opened: Opened):
+    indices = opened.ports.indices
+    forms = [Form(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
+    first, second = [await indices.create(NAME, form, first=form is forms[0]) for form in forms[:2]]
+    assert await indices.switch(NAME, first, second)
+    third = await indices.create(NAME, forms[2], first=False)
+    with pytest.raises(Exception, match=first.name.rpartition(".")[2]):
+        await indices.changed(first, after=-1, close=False)
+    assert await indices.switch(NAME, second, third)
+    assert (await indices.changed(second, after=-1, close=False)).documents == []

@@ -1,0 +1,169 @@
+"""Classes on real servers: defined, evolved while data flows, their documents found under each definition in turn."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from factline.client import Command
+from factline.domain.identifiers import AggregateId
+from factline.domain.ontology.rules import Rules
+from factline.domain.results import Outcome, RejectionCode
+from factline.stores.kafka import read_messages
+from tests.classes import FIRST, SECOND, WIDER, define, retire
+from tests.commands import create, delete, update
+from tests.integration.installation import Installation
+from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
+
+pytestmark = pytest.mark.integration
+
+NAME = AggregateId.of_class("shop", "Product")
+
+
+async def index_behind(installation: Installation) -> str:
+    current = await installation.stores.ports.indices.current(NAME)
+    assert current is not None
+    return current.name.rpartition(".")[2]
+
+
+async def found(installation: Installation, query: dict[str, Any]) -> set[str]:
+    """Return what a search of Elasticsearch itself finds."""
+    alias = installation.stores.documents.alias_of(AggregateId("shop", "Product", "-"))
+    client = installation.stores.elasticsearch.client
+    await client.indices.refresh(index=alias)
+    return {hit["_id"] for hit in (await client.search(index=alias, query=query, size=100))["hits"]["hits"]}
+
+
+async def test_a_class_lives_on_every_server(installation: Installation):
+    command = define(FIRST)
+    async with installation.worker():
+        result = await installation.client.submit(command)
+        again = await installation.client.submission(command)
+        refused = await installation.client.submit(create(payload={"price": 1}))
+        await installation.client.submit(create(payload={"name": "Lamp", "price": "12.50"}))
+        await installation.client.retire_class("shop", "Product")
+    assert (result.outcome, result.aggregate_id, result.sequence_number) == (Outcome.APPLIED, "shop/_class/Product", 1)
+    assert (again.duplicate, again.result) == (True, result)
+    assert refused.rejection is not None
+    assert refused.rejection.code is RejectionCode.PAYLOAD_INVALID
+    logs = await installation.check()
+    assert [event.event_type for event in logs["shop/_class/Product"]] == ["CLASS_DEFINED", "CLASS_RETIRED"]
+    messages = await read_messages(installation.settings, NAME)
+    assert [message.value for message in messages] == [event.canonical for event in logs["shop/_class/Product"]]
+    document = await installation.client.get(NAME)
+    assert document is not None
+    assert (document.body["deleted"], document.body["data"]) == (True, FIRST)
+    rules = await installation.client.class_rules("shop", "Product")
+    assert isinstance(rules, Rules)
+    assert (rules.retired, rules.definition.version) == (True, "1.0.0")
+    described = await installation.temporal.get_workflow_handle(command.command_id).describe()
+    attributes = described.typed_search_attributes
+    assert described.workflow_type == "ClassCommand"
+    assert (attributes[AGGREGATE_ID], attributes[CLASS_ID]) == ("shop/_class/Product", "Product")
+    assert attributes[COMMAND_OUTCOME] == "APPLIED"
+
+
+async def test_a_command_is_refused_by_the_workflow_of_others(installation: Installation):
+    async with installation.worker():
+        for workflow, command in (("InstanceCommand", define(FIRST)), ("ClassCommand", create())):
+            answer = await installation.temporal.execute_workflow(
+                workflow, command, id=command.command_id, task_queue=installation.settings.task_queue, result_type=dict
+            )
+            assert answer["rejection"]["code"] == "InvalidCommand"
+    assert await installation.logs() == {}
+
+
+async def test_documents_are_found_under_each_definition_in_turn(installation: Installation):
+    async with installation.worker():
+        client = installation.client
+        await client.submit(create("free", {"name": "Chair", "price": {"odd": True}}))
+        await client.submit(define(FIRST))
+        assert await index_behind(installation) == "d000001"
+        await client.submit(create("lamp", {"name": "Desk Lamp", "price": "12.50", "maker": "m1"}))
+        assert await found(installation, {"match": {"data.name.text": "lamp"}}) == {"lamp"}
+        assert await found(installation, {"term": {"data.maker": "m1"}}) == {"lamp"}
+        assert await found(installation, {"exists": {"field": "unfit"}}) == {"free"}
+        kept = await client.get(AggregateId("shop", "Product", "free"))
+        assert kept is not None
+        assert kept.body["data"] == {"name": "Chair", "price": {"odd": True}}
+        await client.submit(define(WIDER))
+        await client.submit(define(SECOND))
+        assert await index_behind(installation) == "d000003"
+        assert await found(installation, {"range": {"data.cost": {"gt": 12, "lt": 13}}}) == {"lamp"}
+        assert await found(installation, {"exists": {"field": "unfit"}}) == set()
+        await client.submit(delete("free"))
+        await client.submit(retire())
+    await installation.check()
+
+
+async def test_a_definition_evolves_under_writers_and_readers_without_a_gap(installation: Installation):
+    """Two workers; writers update every instance again and again, readers look at every instance all the time."""
+    names = [f"n{number}" for number in range(40)]
+    places = [AggregateId("shop", "Product", name) for name in names]
+    client, evolved = installation.client, asyncio.Event()
+    seen = dict.fromkeys(names, 0)
+    reads = 0
+
+    async def write(name: str) -> int:
+        written = 0
+        while not evolved.is_set():
+            await applied(update(name, {"maker": f"m{written}"}))
+            written += 1
+        return written
+
+    async def applied(command: Command) -> None:
+        result = await client.submit(command)
+        assert result.outcome is Outcome.APPLIED, result
+        document = await client.get(command.aggregate_id, token=result.consistency_token)
+        assert document is not None
+
+    async def read() -> None:
+        nonlocal reads
+        while not evolved.is_set():
+            for name, document in zip(names, await installation.stores.documents.read(places), strict=True):
+                assert document is not None, f"a gap: {name} is not there"
+                assert document.sequence_number >= seen[name], f"a step back: {name}"
+                seen[name] = document.sequence_number
+            reads += 1
+
+    async with installation.worker(), installation.worker():
+        await client.submit(define(FIRST))
+        await asyncio.gather(*(applied(create(name, {"name": name, "price": "0"})) for name in names))
+        work = [asyncio.create_task(write(name)) for name in names[:8]]
+        reading = asyncio.create_task(read())
+        for definition in (WIDER, SECOND):
+            assert (await client.submit(define(definition))).outcome is Outcome.APPLIED
+        evolved.set()
+        assert sum(await asyncio.gather(*work)) > 8
+        await reading
+    assert reads > 5
+    assert await index_behind(installation) == "d000003"
+    assert await found(installation, {"term": {"data.cost": 0}}) == set(names)
+    await installation.check()
+
+
+async def test_a_worker_that_dies_while_documents_follow_leaves_nothing_half_done(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(10)))
+    command = define(SECOND)
+    dying = await (await installation.worker_process(FACTLINE_CRASH_AFTER="complete")).ready()
+    submitted = asyncio.create_task(installation.client.submit(command))
+    await dying.ended()
+    async with installation.worker():
+        assert (await submitted).outcome is Outcome.APPLIED
+    assert await index_behind(installation) == "d000002"
+    assert len(await found(installation, {"term": {"data.cost": 0}})) == 10
+    await installation.check()
+
+
+async def test_an_index_that_is_lost_comes_back_typed(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await installation.client.submit(create("a", {"name": "x"}))
+        current = await installation.stores.ports.indices.current(NAME)
+        assert current is not None
+        await installation.stores.elasticsearch.client.indices.delete(index=current.name)
+        await installation.client.submit(update("a", {"price": "1"}))
+    assert await index_behind(installation) == "d000001"
+    assert await found(installation, {"term": {"data.price": "1"}}) == {"a"}
