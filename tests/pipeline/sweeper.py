@@ -6,16 +6,22 @@ from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.sweeping.tally import Tally
 from factline.pipeline.sweeping.terms import Terms
 from factline.pipeline.trace import AfterStep, nothing_after
-from tests.pipeline.world import World
+from tests.pipeline.world import Process, World
 
 #: Nothing is so young as to be left alone.
 ANY_AGE = Terms(repair=True, before=datetime(2999, 1, 1, tzinfo=UTC))
 LOOK_ONLY = Terms(repair=False, before=ANY_AGE.before)
 
 
-async def sweep(world: World, terms: Terms = ANY_AGE, *, after_step: AfterStep = nothing_after) -> Tally:
-    """Sweep everything, in a process that knows nothing yet."""
-    process = world.process()
+async def sweep(
+    world: World,
+    terms: Terms = ANY_AGE,
+    *,
+    after_step: AfterStep = nothing_after,
+    process: Process | None = None,
+) -> Tally:
+    """Sweep everything, by default in a process that knows nothing yet."""
+    process = process or world.process()
     sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows, after_step=after_step)
     commands = await process.ports.inventory.commands()
     tally = await sweeps.commands.page(commands.items, terms)

@@ -1,18 +1,14 @@
 """What a gone workflow left of a bulk command: bound chunks are ended, the rest is closed, the result assembled."""
 
-import asyncio
-import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.records import Closed
 from factline.domain.bulk.results import BulkResult
 from factline.domain.results import Outcome
-from factline.errors import StoreUnavailable
+from factline.pipeline import turn_queue
 from factline.ports import Stage
 from factline.settings import Settings
 from factline.stores.s3 import StoredObject
@@ -20,20 +16,8 @@ from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt, check_results
 from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep
-from tests.pipeline.test_schedules import Dead, Schedule, _mishaps
 from tests.pipeline.test_sweeping import Crashed
-from tests.pipeline.test_sweeping_schedules import (
-    DOOMED,
-    attempt,
-    commands_of,
-    keep_sweeping,
-    mended,
-    no_waiting,
-    run_bounded,
-)
 from tests.pipeline.world import World
-
-pytestmark = pytest.mark.usefixtures(no_waiting.__name__)
 
 STEPS = (
     "bulk_record",
@@ -44,6 +28,11 @@ STEPS = (
     "bulk_results",
     "bulk_summary",
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_queue, "POLL_S", 0)
 
 
 @pytest.fixture
@@ -204,59 +193,3 @@ async def test_a_zombie_wakes_up_within_a_sweep_and_comes_to_the_same_result(wor
     await sweep(world)
     result = await swept_result(world, bulk)
     assert all(answer == result for answer in answers)
-
-
-async def _try(world: World, bulk: Bulk, *, doomed: bool) -> BulkResult | None:
-    """Run a bulk command until its process dies or a server is away; a doomed one dies once a chunk is bound."""
-
-    async def after_step(step: str) -> None:
-        if doomed and step == "bulk_record":
-            raise Dead
-
-    try:
-        result = await Attempt(world.process(), after_step).run(bulk)
-    except (Dead, StoreUnavailable, asyncio.CancelledError):
-        return None
-    assert isinstance(result, BulkResult)
-    return result
-
-
-async def _play(seed: int, kinds: str, *, chance: float, dying: float) -> None:
-    """Bulk commands, others and sweeps at once; then one sweep alone must leave nothing half done."""
-    dice = random.Random(seed)
-    world = World(settings=Settings(snapshot_interval_events=10, bulk_chunk_items_max=2))
-    bulks = [creating(dice.randint(1, 5)), bulk_update(*(item("p1", {"n": number}) for number in range(3)))]
-    commands = commands_of(kinds)
-    schedule = Schedule(dice, _mishaps(world), chance, dying=dying)
-    servers = (world.bucket, world.redis, world.publisher, world.documents, world.workflows)
-    for server in servers:
-        server.pause = schedule.pause
-    doomed = [dying > 0 and dice.random() < DOOMED for _ in bulks * 2]
-    trying = [asyncio.create_task(_try(world, bulk, doomed=dies)) for bulk, dies in zip(bulks * 2, doomed, strict=True)]
-    others = [asyncio.create_task(attempt(world.process(), command, doomed=False)) for command in commands]
-    sweeps = [asyncio.create_task(keep_sweeping(world)) for _ in range(2)]
-    await schedule.drive([*trying, *others, *sweeps])
-    await mended(world, servers)
-    recorded = {key.split("/")[1] for key in world.bucket.objects if key.startswith("commands/")}
-    swept = await sweep(world)
-    assert (swept.damaged, swept.unfinished) == (0, 0), swept.findings
-    looked = await sweep(world, LOOK_ONLY)
-    assert looked.found == 0, looked.findings
-    for bulk, answers in zip(bulks, (trying[::2], trying[1::2]), strict=True):
-        if bulk.command_id in recorded:
-            result = await Attempt(world.process()).run(bulk)
-            assert isinstance(result, BulkResult)
-            check_results(world, result)
-            assert all(task.result() in (None, result) for task in answers), "two answers to one"
-
-
-@given(seed=st.integers(0, 2**32), kinds=st.sampled_from(["", "c", "cu"]))
-@settings(max_examples=25, deadline=None)
-def test_sweeps_beside_living_bulk_commands_change_no_promise(seed: int, kinds: str):
-    run_bounded(_play(seed, kinds, chance=0, dying=0))
-
-
-@given(seed=st.integers(0, 2**32), kinds=st.sampled_from(["", "c", "cu"]))
-@settings(max_examples=60, deadline=None)
-def test_sweeps_beside_dying_bulk_commands_leave_nothing_half_done(seed: int, kinds: str):
-    run_bounded(_play(seed, kinds, chance=0.05, dying=0.02))

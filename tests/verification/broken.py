@@ -38,7 +38,7 @@ from factline.verification.findings import Code, Severity
 from factline.verification.history import Kind, ReadAsked, ReadFound, document_digest
 from factline.verification.verifying import Report, nothing_in_flight, verify
 from tests.commands import create, delete, update
-from tests.pipeline.test_schedules import PLACE, Dead, Schedule, _mishaps
+from tests.pipeline.schedules import PLACE, Dead, Schedule, mishaps_of
 from tests.pipeline.world import Process, World
 from tests.verification.seen import Recorder
 
@@ -53,7 +53,7 @@ async def play(seed: int) -> Report:
     world, recorder = World(), Recorder()
     waves = [_commands(dice, "cu", "cud", "cuu"), _commands(dice, "cud", "duu", "ccu", "uucd")]
     servers = (world.bucket, world.redis, world.publisher, world.documents)
-    mishaps = _mishaps(world)  # one for both waves, so that Redis may be rolled back to what it was in the first
+    mishaps = mishaps_of(world)  # one for both waves, so that Redis may be rolled back to what it was in the first
     for commands in waves:
         schedule = Schedule(dice, mishaps, chance=0.15, dying=0.02)
         for server in servers:

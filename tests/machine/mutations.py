@@ -1,0 +1,258 @@
+"""What the code would do if it forgot a rule; each is a change that a careless hand might make.
+
+They are sorted by how soon a story shows them: ``SOON`` within some dozens, the others within some hundreds.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from factline.domain.bulk import binding as binding_rules
+from factline.domain.bulk.binding import Fate
+from factline.domain.bulk.records import ChunkRecord
+from factline.domain.events import Event
+from factline.domain.instance import Instance
+from factline.domain.records import CommandRecord
+from factline.errors import StoreUnavailable
+from factline.pipeline import committing
+from factline.pipeline.bulk.chunks import ChunkCommitter, Written
+from factline.pipeline.committing import Committer
+from factline.pipeline.positions import Position, Positions
+from factline.pipeline.publication import Publication
+from factline.pipeline.sweeping.aggregates import AggregateSweep
+from factline.pipeline.sweeping.commands import CommandSweep
+from factline.pipeline.sweeping.tally import Tally
+from factline.ports import Settlement
+from factline.stores.memory.elasticsearch import MemoryDocuments
+from factline.stores.memory.s3 import MemoryBucket
+from factline.stores.s3.bucket import StoredObject
+from factline.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
+from factline.stores.s3.event_log import S3EventLog
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+SOON: dict[str, Mutation] = {}
+LATE: dict[str, Mutation] = {}
+
+
+def found_soon(mutate: Mutation) -> Mutation:
+    SOON[mutate.__name__] = mutate
+    return mutate
+
+
+def found_late(mutate: Mutation) -> Mutation:
+    LATE[mutate.__name__] = mutate
+    return mutate
+
+
+@found_soon
+def events_overwrite(patch: pytest.MonkeyPatch) -> None:
+    real = MemoryBucket.put_if_absent
+
+    async def put(self: MemoryBucket, key: str, body: bytes, *, metadata: Any = None) -> StoredObject | None:
+        if not key.startswith("events/"):
+            return await real(self, key, body, metadata=metadata)
+        await self._begin("PutObject", key)
+        self.objects[key] = StoredObject(body, dict(metadata))
+        return None
+
+    patch.setattr(MemoryBucket, "put_if_absent", put)
+
+
+@found_soon
+def redis_is_believed_about_the_predecessor(patch: pytest.MonkeyPatch) -> None:
+    real = Positions.of
+
+    async def of(self: Positions, aggregate_id: Any, turn: Any, *, creating: bool) -> Position:
+        if not turn.known:
+            return await real(self, aggregate_id, turn, creating=creating)
+        state = turn.state or Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head)
+        return Position(state, turn.published, seen_as_head=False)
+
+    patch.setattr(Positions, "of", of)
+
+
+@found_soon
+def no_record_is_written(patch: pytest.MonkeyPatch) -> None:
+    async def write(_self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
+        return record
+
+    patch.setattr(S3CommandRecords, "write", write)
+
+
+@found_soon
+def the_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    real = S3CommandRecords.write
+
+    async def write(self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
+        await real(self, record)
+        return record
+
+    patch.setattr(S3CommandRecords, "write", write)
+
+
+@found_late
+def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
+    real = S3CommandRecords.write
+
+    async def write(self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
+        return await real(self, record) if record.number == 1 else record
+
+    patch.setattr(S3CommandRecords, "write", write)
+
+
+@found_soon
+def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    real = committing._refusal
+    patch.setattr(committing, "_refusal", lambda command, record: real(command, _as_if_of(command, record)))
+
+
+def _as_if_of(command: Any, record: CommandRecord) -> CommandRecord:
+    return record.model_copy(update={"command_hash": command.hash})
+
+
+@found_late
+def every_attempt_has_a_time_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    real = Committer._bind
+
+    async def bind(self: Committer, command: Any, number: int, *, occurred_at: str, position: Any) -> Any:
+        record, position = await real(self, command, number, occurred_at=occurred_at, position=position)
+        return record.model_copy(update={"occurred_at": occurred_at}), position
+
+    patch.setattr(Committer, "_bind", bind)
+
+
+@found_late
+def a_rejection_is_recorded_on_the_word_of_redis(patch: pytest.MonkeyPatch) -> None:
+    async def proven(_self: Positions, _aggregate_id: Any, position: Position) -> Position:
+        return replace(position, seen_as_head=True)
+
+    patch.setattr(Positions, "proven", proven)
+
+
+@found_late
+def only_the_own_event_is_published(patch: pytest.MonkeyPatch) -> None:
+    async def send(self: Publication, _aggregate_id: Any, events: list[Event], *, watermark: int) -> None:
+        await self._publisher.publish(events)
+
+    patch.setattr(Publication, "send", send)
+
+
+@found_late
+def the_watermark_is_raised_although_kafka_is_silent(patch: pytest.MonkeyPatch) -> None:
+    async def publish(self: Committer, event: Event, *, watermark: int) -> int:
+        try:
+            await self._publication.send(event.aggregate, [event], watermark=watermark)
+        except StoreUnavailable:
+            return event.sequence_number
+        return event.sequence_number
+
+    patch.setattr(Committer, "_publish", publish)
+
+
+@found_soon
+def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch) -> None:
+    real = Publication.ensure
+
+    async def ensure(self: Publication, aggregate_id: Any, sequence_number: int) -> str:
+        (published,) = await self._turns.published([aggregate_id])
+        if published is not None and published < sequence_number:
+            await self._turns.settle([Settlement(aggregate_id, published=sequence_number)], "")
+        return await real(self, aggregate_id, sequence_number)
+
+    patch.setattr(Publication, "ensure", ensure)
+
+
+@found_soon
+def an_events_metadata_overstates_what_is_published(patch: pytest.MonkeyPatch) -> None:
+    real = S3EventLog.append
+
+    async def append(self: S3EventLog, event: Event, *, published_through: int) -> Any:
+        return await real(self, event, published_through=event.sequence_number - 1)
+
+    patch.setattr(S3EventLog, "append", append)
+
+
+@found_soon
+def an_older_document_replaces_a_newer_one(patch: pytest.MonkeyPatch) -> None:
+    real = MemoryDocuments._write
+
+    def write(self: MemoryDocuments, document: Any) -> Exception | None:
+        for index in self.indices.values() if self.available else ():
+            index.pop(document.aggregate_id.instance_key, None)
+        return real(self, document)
+
+    patch.setattr(MemoryDocuments, "_write", write)
+
+
+@found_late
+def the_sweep_leaves_intents(patch: pytest.MonkeyPatch) -> None:
+    async def page(_self: CommandSweep, _commands: Any, _terms: Any) -> Tally:
+        return Tally()
+
+    patch.setattr(CommandSweep, "page", page)
+
+
+@found_late
+def the_sweep_leaves_what_is_unpublished(patch: pytest.MonkeyPatch) -> None:
+    async def page(_self: AggregateSweep, _extents: Any, _terms: Any) -> Tally:
+        return Tally()
+
+    patch.setattr(AggregateSweep, "page", page)
+
+
+@found_late
+def what_is_void_is_written_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    async def write(self: ChunkCommitter, record: Any, bindings: Any, at_hand: Any, written: Written) -> None:
+        name = str(written.aggregate_id)
+        for binding in bindings:
+            if binding.slot is not None:
+                change = at_hand.changes[binding.index]
+                stored, _ = await self._stored(change, binding.slot, record, at_hand, None, written.published)
+                at_hand.standing[name, binding.slot] = stored.event.event_id
+                if stored.event.event_id == change.event_id:
+                    written.events.append(stored.event)
+        if written.events:
+            written.state = await self._reader.at(written.aggregate_id, written.events[-1].sequence_number)
+
+    patch.setattr(ChunkCommitter, "_write", write)
+
+
+@found_late
+def a_displaced_item_counts_as_applied(patch: pytest.MonkeyPatch) -> None:
+    def fate(_command_id: str, binding: Any, event_in: Any) -> Fate:
+        return Fate.OPEN if event_in(binding.aggregate_id, binding.slot) is None else Fate.APPLIED
+
+    patch.setattr(binding_rules, "_fate_of_slot", fate)
+
+
+@found_soon
+def no_chunk_record_is_written(patch: pytest.MonkeyPatch) -> None:
+    async def write(_self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
+        return record
+
+    patch.setattr(S3ChunkRecords, "write", write)
+
+
+@found_late
+def the_chunk_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    real = S3ChunkRecords.write
+
+    async def write(self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
+        await real(self, record)
+        return record
+
+    patch.setattr(S3ChunkRecords, "write", write)
+
+
+@found_late
+def a_close_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    real = S3ChunkRecords.write
+
+    async def write(self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
+        standing = await self.read(record.command_id, record.chunk, record.number)
+        return standing or record if record.closed else await real(self, record)
+
+    patch.setattr(S3ChunkRecords, "write", write)
