@@ -53,9 +53,10 @@ chaos: setup ## everything broken while it works, again and again, and what beca
 score: setup ## what the checker catches: planted damage, and broken versions of the system (about a minute)
 	$(BIN)/python -m tests.verification.score
 
-bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some eight minutes)
+bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some ten minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.projection
 
 clean: ## the virtual environment and what tools left behind
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,6 +13,8 @@ COMMAND_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 INSTANCE_ID_BYTES_MAX = 200
 INSTANCE_KEY_CHARACTERS_MAX = 240  # a file system behind S3 may hold no more than 255 in one component
+#: An instance ID that is its own encoded form, and needs no look at each of its characters.
+_PLAIN_KEY = re.compile(rf"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{{0,{INSTANCE_ID_BYTES_MAX - 1}}}")
 
 #: Namespace of event IDs and derived instance IDs (UUIDv5, RFC 9562 section 5.5).
 FACTLINE_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:factline")
@@ -56,9 +58,15 @@ class AggregateId(NamedTuple):
     def parse(cls, text: str) -> "AggregateId":
         """Read ``db_name/class_id/encoded-instance-id``; raises InputInvalid."""
         parts = text.split("/")
+        if len(parts) == 3 and _PLAIN_KEY.fullmatch(parts[2]) and parts[1] != CLASSES:
+            return cls(check_name(parts[0], "db_name"), check_name(parts[1], "class_id"), parts[2])
         if len(parts) != 3:
             raise InputInvalid(f"aggregate ID {text[:80]!r}: expected db_name/class_id/encoded-instance-id")
-        found = cls.of(parts[0], parts[1], unquote(parts[2], errors="strict"))
+        try:
+            instance_id = unquote(parts[2], errors="strict")
+        except UnicodeDecodeError as error:
+            raise InputInvalid(f"aggregate ID {text[:80]!r}: expected UTF-8 once percent-decoded: {error}") from error
+        found = cls.of(parts[0], parts[1], instance_id)
         if str(found) != text:
             raise InputInvalid(f"aggregate ID {text[:80]!r}: expected the encoded form {str(found)!r}")
         return found

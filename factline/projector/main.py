@@ -14,6 +14,7 @@ from factline.errors import SettingsInvalid
 from factline.pipeline.forming import formed_documents
 from factline.pipeline.mending import Mender
 from factline.pipeline.trace import AfterStep, nothing_after
+from factline.ports import EventSubscription
 from factline.program import Run, crash_point, run_program
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
@@ -28,16 +29,21 @@ log = structlog.get_logger("factline.projector")
 
 
 def new_projector(
-    stores: Stores, settings: Settings, metrics: ProjectorMetrics, *, after_step: AfterStep = nothing_after
+    stores: Stores,
+    settings: Settings,
+    metrics: ProjectorMetrics,
+    *,
+    subscription: EventSubscription | None = None,
+    after_step: AfterStep = nothing_after,
 ) -> Projector:
-    """Build the projector of documents on connected stores."""
+    """Build the projector of documents on connected stores; ``subscription``: another one than that of its group."""
     ports = stores.ports
     read_model = DocumentsModel(formed_documents(ports))
     parking = Parking(
         read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="factline-projector"
     )
     return Projector(
-        subscription=KafkaSubscription(settings, group=f"projector.{read_model.name}"),
+        subscription=subscription or KafkaSubscription(settings, group=f"projector.{read_model.name}"),
         read_model=read_model,
         folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
         parking=parking,

@@ -136,6 +136,7 @@ class Projector:
         await self._landed()
         if batch.epoch == self._epoch:
             self._flight = asyncio.create_task(self._bring_out(batch, prepared))
+            await asyncio.sleep(0)  # let it send its request: all that comes now may take us no wait at all
         else:  # its partitions were given up meanwhile, and go on from the last commit, wherever they are now
             self._in_hand.remove(batch)
 

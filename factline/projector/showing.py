@@ -20,6 +20,7 @@ from factline.projector.patience import Patience
 from factline.projector.sorting import Sorted, Work
 
 AT_ONCE_MAX = 16
+FOLDS_BETWEEN_YIELDS = 50
 REMEMBERED_MAX = 100_000
 STRAY_BYTES_MAX = 1_000
 STRAY = "MessageStray"
@@ -87,7 +88,9 @@ class Showing:
         """Fold what is at hand at once, and look up the rest, several at a time; what is suspected to wait, not yet."""
         prepared = Prepared(found)
         lookups: list[Work] = []
-        for aggregate_id, work in found.work.items():
+        for index, (aggregate_id, work) in enumerate(found.work.items()):
+            if index % FOLDS_BETWEEN_YIELDS == 0:
+                await asyncio.sleep(0)  # the batch before is on its way out meanwhile
             if self._parking.suspects(aggregate_id):
                 continue
             state = self._folder.at_hand(work)
@@ -109,14 +112,16 @@ class Showing:
         known = {*prepared.states, *prepared.poison, *waiting}
         await self._look_up(prepared, [each for each in work.values() if each.aggregate_id not in known])
         refused = await self._write(prepared.states)
+        processed = 0
         for aggregate_id, state in prepared.states.items():
             if aggregate_id in refused:
                 await self._step_back(work[aggregate_id], state)
                 continue
             self.shown.put(aggregate_id, state.sequence_number)
             if aggregate_id not in prepared.poison:
-                self._metrics.processed.inc(work[aggregate_id].messages)
+                processed += work[aggregate_id].messages
         prepared.poison.update(refused)
+        self._metrics.processed.inc(processed)
         self._metrics.skipped.inc(prepared.found.skipped)
 
     async def park(self, prepared: Prepared) -> None:

@@ -1,0 +1,223 @@
+"""The projector against Elasticsearch's own bulk helper, on the same documents, in turn.
+
+python -m benchmarks.projection                          some two minutes, on servers of its own
+python -m benchmarks.projection --documents 3000 --rounds 3
+
+The helper is given finished documents in memory. The projector fetches messages from Kafka, verifies and parses them,
+migrates and folds the events, writes the same documents, and commits its offsets. Every message is of another
+instance, so that nothing is saved by writing only the newest one of each. Joining the group is not counted, its time
+begins with the first message.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+from elasticsearch.helpers import async_streaming_bulk
+from rich.console import Console
+from rich.table import Table
+
+from factline.domain.commands import Command, CommandType
+from factline.domain.deciding import decide
+from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance, evolve
+from factline.pipeline.trace import utc_now
+from factline.ports import Delivery, Document, EventSubscription
+from factline.program import collect_garbage_rarely
+from factline.projections.documents import document_of
+from factline.projector.main import new_projector
+from factline.projector.metrics import ProjectorMetrics
+from factline.projector.projecting import BATCH_MESSAGES_MAX
+from factline.settings import Settings
+from factline.stores.kafka_subscription import KafkaSubscription
+from factline.stores.opening import Stores
+from stack import Stack
+from stack.terminal import terminal_reporter
+
+SENDS_AT_ONCE = 200
+SERVERS = ("s3", "kafka", "elasticsearch")
+EXISTING_VARIABLE = "FACTLINE_BENCH_STACK"
+
+
+@dataclass(frozen=True)
+class Round:
+    """Documents per second of both, one after the other."""
+
+    projector: float
+    helper: float
+
+    @property
+    def ratio(self) -> float:
+        return self.projector / self.helper
+
+
+class Watched:
+    """A subscription that says when the first message came, and when all of so many messages are committed."""
+
+    def __init__(self, inner: EventSubscription, messages: int) -> None:
+        self._inner = inner
+        self._messages = messages
+        self._committed: dict[int, int] = {}
+        self.began_s = 0.0
+        self.done = asyncio.Event()
+
+    async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
+        await self._inner.start(giving_up)
+
+    async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        batch = await self._inner.next_batch(messages_max=messages_max, wait_s=wait_s)
+        if batch and not self.began_s:
+            self.began_s = time.perf_counter()
+        return batch
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        await self._inner.commit(offsets)
+        self._committed.update(offsets)
+        if sum(self._committed.values()) >= self._messages:
+            self.done.set()
+
+    def lag(self) -> Mapping[int, int]:
+        return self._inner.lag()
+
+    async def stop(self) -> None:
+        await self._inner.stop()
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.projection",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--documents", type=int, default=8_000, help="per contender and round")
+    parser.add_argument("--rounds", type=int, default=5, help="how often both take their turn")
+    options = parser.parse_args()
+    collect_garbage_rarely()
+    if os.environ.get(EXISTING_VARIABLE) == "existing":
+        rounds = asyncio.run(_measure(options.documents, options.rounds))
+    else:
+        with Stack.temporary(SERVERS, reporter=terminal_reporter()) as stack:
+            os.environ.update(stack.environment())
+            rounds = asyncio.run(_measure(options.documents, options.rounds))
+    _print(Console(width=None if sys.stdout.isatty() else 130), rounds)
+    return 0
+
+
+async def _measure(documents: int, rounds: int) -> list[Round]:
+    reporter = terminal_reporter()
+    found: list[Round] = []
+    for turn in range(rounds + 1):  # the first one warms servers and this process up
+        namespace = f"bench-{uuid.uuid4().hex[:8]}"
+        settings = Settings.from_environment().model_copy(update={"namespace": namespace})
+        async with await Stores.connect(settings) as stores:
+            await stores.prepare(with_redis=False)
+            events = [_event(turn, number) for number in range(documents)]
+            await _send(stores, events)
+            if turn % 2:
+                helper, projector = await _by_helper(stores, events), await _by_projector(stores, settings, documents)
+            else:
+                projector, helper = await _by_projector(stores, settings, documents), await _by_helper(stores, events)
+        if turn:
+            found.append(Round(projector, helper))
+            reporter.note(f"round {turn} of {rounds}: projector {projector:,.0f}/s, helper {helper:,.0f}/s")
+    return found
+
+
+async def _by_projector(stores: Stores, settings: Settings, documents: int) -> float:
+    await _make_index(stores, _event("warm", 0))
+    watched = Watched(KafkaSubscription(settings, group="bench"), documents)
+    stopping = asyncio.Event()
+    projector = new_projector(stores, settings, ProjectorMetrics("documents"), subscription=watched)
+    running = asyncio.create_task(projector.run(stopping))
+    await watched.done.wait()
+    took_s = time.perf_counter() - watched.began_s
+    stopping.set()
+    await running
+    return documents / took_s
+
+
+async def _by_helper(stores: Stores, events: Sequence[Event]) -> float:
+    """Write to a class of its own with the same mapping, in requests of as many documents as the projector's."""
+    alias = stores.documents.alias_of(AggregateId.parse("bench/Helper/x"))
+    documents = [_document(event) for event in events]
+    await _make_index(stores, _event("warm", 0, class_id="Helper"))
+    url = Settings.from_environment().elasticsearch_url
+    async with AsyncElasticsearch(url) as client:
+        actions = [_action(alias, document) for document in documents]
+        began_s = time.perf_counter()
+        async for ok, result in async_streaming_bulk(client, actions, chunk_size=BATCH_MESSAGES_MAX):
+            assert ok, result
+        return len(documents) / (time.perf_counter() - began_s)
+
+
+async def _make_index(stores: Stores, event: Event) -> None:
+    (failure,) = await stores.ports.documents.write([_document(event)])
+    if failure:
+        raise failure
+
+
+def _action(alias: str, document: Document) -> dict[str, Any]:
+    return {
+        "_op_type": "index",
+        "_index": alias,
+        "_id": document.aggregate_id.instance_key,
+        "version": document.sequence_number,
+        "version_type": "external",
+        "_source": document.body,
+    }
+
+
+def _document(event: Event) -> Document:
+    return document_of(evolve(Instance(aggregate_id=event.aggregate_id), event))
+
+
+def _event(turn: int | str, number: int, *, class_id: str = "Projected") -> Event:
+    command = Command(
+        command_id=f"{turn}-{number}-{class_id}",
+        command_type=CommandType.CREATE_INSTANCE,
+        db_name="bench",
+        class_id=class_id,
+        instance_id=f"{turn}-{number}",
+        payload={
+            "name": f"Lamp number {number}",
+            "description": "A lamp for the desk, with an arm that turns and a shade of steel.",
+            "price": number / 7,
+            "tags": ["light", "desk", f"shelf {number % 50}"],
+            "maker": {"name": "Leuchten GmbH", "city": "Kassel", "country": "DE"},
+        },
+    )
+    event = decide(Instance(aggregate_id=str(command.aggregate_id)), command, occurred_at=utc_now())
+    assert isinstance(event, Event)
+    return event
+
+
+async def _send(stores: Stores, events: Sequence[Event]) -> None:
+    for start in range(0, len(events), SENDS_AT_ONCE):
+        await asyncio.gather(
+            *(stores.ports.publisher.publish([event]) for event in events[start : start + SENDS_AT_ONCE])
+        )
+
+
+def _print(console: Console, rounds: Sequence[Round]) -> None:
+    table = Table(
+        "", "documents/s", "", title="The projector against async_streaming_bulk", title_justify="left", box=None
+    )
+    ratios = [each.ratio for each in rounds]
+    table.add_row("projector", f"{statistics.median(each.projector for each in rounds):,.0f}")
+    table.add_row("helper", f"{statistics.median(each.helper for each in rounds):,.0f}")
+    table.add_row("ratio", f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

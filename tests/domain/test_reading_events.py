@@ -1,0 +1,58 @@
+"""An event is read by hashing its own bytes, and by the long way where that says nothing; both say the same."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factline.domain import events
+from factline.domain.events import read_event, sealed_event
+from factline.domain.identifiers import AggregateId
+from factline.errors import InputInvalid, LogDamaged
+from tests.contract.chains import chain
+from tests.domain.strategies import json_objects
+
+EVENT = chain(2, text='a,"checksum":"b', nested={"checksum": "0" * 64})[1]
+
+
+def resealed(**more: object):
+    return sealed_event(**{**EVENT.model_dump(exclude={"checksum"}), **more})
+
+
+@given(json_objects, st.one_of(st.none(), st.text(max_size=20)))
+def test_an_event_reads_back_as_it_was_sealed(data, actor):
+    event = resealed(data=data, actor=actor)
+    assert read_event(event.canonical, where="here") == event
+    assert events._as_sealed(event.canonical) is not None, "the short way is taken"
+
+
+@given(st.integers(0, len(EVENT.canonical) - 1), st.integers(1, 255))
+def test_no_altered_byte_is_ever_believed(position: int, change: int):
+    altered = bytearray(EVENT.canonical)
+    altered[position] ^= change
+    with pytest.raises(LogDamaged):
+        read_event(bytes(altered), where="here")
+
+
+def test_another_form_of_the_same_event_is_read_the_long_way():
+    spread = json.dumps(json.loads(EVENT.canonical), indent=2).encode()
+    assert events._as_sealed(spread) is None
+    assert read_event(spread, where="here") == EVENT
+
+
+def test_a_member_called_checksum_before_its_own_does_not_mislead():
+    event = resealed(aaa={"z": 1, "checksum": "f" * 64})
+    assert read_event(event.canonical, where="here") == event
+
+
+@given(st.text(alphabet=st.sampled_from("ab1.~_-%2eE/ ä"), min_size=1, max_size=12))
+def test_a_plain_name_is_read_as_any_other(key: str):
+    """The short way for names that need no encoding must accept what the long way does, and nothing else."""
+    text = f"shop/Product/{key}"
+    try:
+        found = AggregateId.parse(text)
+    except InputInvalid:
+        return
+    assert AggregateId.of("shop", "Product", found.instance_id) == found
+    assert str(found) == text
