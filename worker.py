@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import structlog
@@ -75,11 +76,14 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
     client = await _prepared(stores, settings)
     pipeline = assemble(stores.ports, settings)
     worker = new_worker(client, stores.ports, pipeline, settings, after_step=crash_point(settings))
-    async with worker, pipeline.parking.kept_informed():
+    async with AsyncExitStack() as running:
+        for model in pipeline.models:
+            await running.enter_async_context(model.parking.kept_informed())
+        await running.enter_async_context(worker)
         log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
         await stopping.wait()
         log.info("worker_draining", at_most_s=DRAIN_TIMEOUT.total_seconds())
-    await pipeline.documents.close()
+    await pipeline.close()
 
 
 async def _prepared(stores: Stores, settings: Settings) -> Client:

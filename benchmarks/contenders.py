@@ -71,7 +71,7 @@ async def factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contende
 
         async with new_worker(temporal, stores.ports, pipeline, settings):
             yield Contender(ask, lambda: asked(stores), history)
-        await pipeline.documents.close()
+        await pipeline.close()
 
 
 @asynccontextmanager

@@ -57,6 +57,6 @@ class OnDbos:
 
                 DBOS.launch()
                 yield Contender(ask, lambda: asked(stores))
-                await pipeline.documents.close()
+                await pipeline.close()
         finally:
             DBOS.destroy(destroy_registry=True)  # takes the loop's own threads with it, so it comes last

@@ -1,20 +1,23 @@
 """The command path put together from ports, in one place for worker, tests and benchmarks."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factline.pipeline.bulk.assembly import BulkPipeline, assemble_bulk
 from factline.pipeline.committing import Committer
 from factline.pipeline.definitions import Definitions
-from factline.pipeline.delivering import Deliverer
+from factline.pipeline.delivering import Deliverer, InlineModel
 from factline.pipeline.forming import FormedDocuments
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.reindexing import Reindexer
 from factline.pipeline.turn_queue import TurnQueue
-from factline.ports import Ports
+from factline.ports import Ports, ReadModel
 from factline.projections.documents_model import DocumentsModel
-from factline.projections.gathering import GatheredDocuments
+from factline.projections.gathering import Gathered
+from factline.projections.graph_model import GraphModel
 from factline.projections.parking import Parking
 from factline.settings import Settings
 
@@ -27,11 +30,14 @@ class Pipeline:
     deliverer: Deliverer
     reader: LogReader
     definitions: Definitions
-    documents: GatheredDocuments
+    models: Sequence[InlineModel]
     formed: FormedDocuments
     reindexer: Reindexer
-    parking: Parking
     bulk: BulkPipeline
+
+    async def close(self) -> None:
+        """Let what is being shown end."""
+        await asyncio.gather(*(model.gathered.close() for model in self.models))
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
@@ -43,7 +49,10 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     formed = FormedDocuments(ports.documents, ports.indices, definitions)
-    documents = GatheredDocuments(formed)
+    models = [
+        _inline(DocumentsModel(formed), ports),
+        _inline(GraphModel(ports.graph, definitions.newest), ports, instances_only=True),
+    ]
     committer = Committer(
         ports=ports,
         publication=publication,
@@ -54,13 +63,11 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         cache=cache,
         snapshot_interval_events=settings.snapshot_interval_events,
     )
-    parking = Parking(read_model=DocumentsModel.name, letters=ports.dead_letters, failures=ports.failures)
     deliverer = Deliverer(
         publication=publication,
-        documents=documents,
+        models=models,
         reader=reader,
         cache=cache,
-        parking=parking,
         inline=settings.projection == "inline",
     )
     bulk = assemble_bulk(
@@ -79,9 +86,13 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         deliverer=deliverer,
         reader=reader,
         definitions=definitions,
-        documents=documents,
+        models=models,
         formed=formed,
         reindexer=Reindexer(indices=ports.indices, definitions=definitions, reader=reader),
-        parking=parking,
         bulk=bulk,
     )
+
+
+def _inline(read_model: ReadModel, ports: Ports, *, instances_only: bool = False) -> InlineModel:
+    parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
+    return InlineModel(Gathered(read_model), parking, instances_only=instances_only)

@@ -1,83 +1,123 @@
 """After the slot is written: publish what is not published, and project. Only forward, each step repeatable."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from factline.domain.identifiers import CLASSES, AggregateId
+from factline.domain.instance import Instance
 from factline.errors import FactlineError, ProjectionParked
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
 from factline.pipeline.trace import Trace
-from factline.projections.documents import document_of
-from factline.projections.gathering import GatheredDocuments
+from factline.projections.gathering import Gathered
 from factline.projections.parking import Parking, parked_error
 
 
-class Deliverer:
-    """Delivers a committed event to the stream and to the documents.
+@dataclass(frozen=True)
+class InlineModel:
+    """A read model that commands show themselves in. ``instances_only``: it has nothing to show of classes."""
 
-    ``inline``: whether documents of instances are written here; else the projector writes them from the stream.
-    Those of classes always are.
+    gathered: Gathered
+    parking: Parking
+    instances_only: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.parking.read_model
+
+
+class _NotShown(Exception):
+    """In some read models the state can never be shown."""
+
+    def __init__(self, failures: Sequence[tuple[InlineModel, FactlineError]]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+
+class Deliverer:
+    """Delivers a committed event to the stream and to the read models.
+
+    ``inline``: whether instances are shown here; else projectors show them from the stream. Classes always are.
     """
 
     def __init__(
         self,
         *,
         publication: Publication,
-        documents: GatheredDocuments,
+        models: Sequence[InlineModel],
         reader: LogReader,
         cache: StateCache,
-        parking: Parking,
         inline: bool = True,
     ) -> None:
         self._inline = inline
-        self._parking = parking
         self._publication = publication
-        self._documents = documents
+        self._models = models
         self._reader = reader
         self._cache = cache
 
     def projects(self, aggregate_id: AggregateId) -> bool:
-        """Return whether it is for us to write the aggregate's document."""
+        """Return whether it is for us to show the aggregate."""
         return self._inline or aggregate_id.class_id == CLASSES
 
     async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
         """Make sure that the event and all before it are published; returns what was done, in words."""
         return await self._publication.ensure(aggregate_id, sequence_number)
 
-    async def project(self, aggregate_id: AggregateId, sequence_number: int) -> str:
-        """Write the document at the sequence number or beyond it; returns what was done, in words.
-
-        Raises StoreUnavailable, which is worth repeating; after any other error of ours, ``park``.
-        """
-        await self._parking.refuse_if_waiting(aggregate_id)
-        state = self._cache.get(aggregate_id)
-        if state is None or state.sequence_number < sequence_number:
-            state = await self._reader.at(aggregate_id, sequence_number)
-        await self._documents.write_one(document_of(state))
-        return f"document at version {state.sequence_number}"
-
     async def project_or_park(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> bool:
-        """Project, or park what can never be projected: the fact stands, and its command need not wait for a person.
+        """Show the state at the sequence number or beyond it in every read model.
 
-        Returns whether it is projected. Raises StoreUnavailable.
+        Where it can never be shown, the aggregate is parked: the fact stands, and its command need not wait for a
+        person. Returns whether it is shown everywhere. Raises StoreUnavailable, after every model was tried.
         """
-        place = aggregate_id, sequence_number
         try:
-            await trace.step("project", self.project(*place), note=str)
-        except FactlineError as error:
-            if error.retryable:
-                raise
-            await trace.step("park", self.park(*place, error), note=str)
+            await trace.step("project", self._project(aggregate_id, sequence_number), note=str)
+        except _NotShown as error:
+            await trace.step("park", _park(aggregate_id, sequence_number, error.failures), note=str)
             return False
         return True
 
-    async def park(self, aggregate_id: AggregateId, sequence_number: int, error: FactlineError) -> str:
-        """Let the aggregate's projection wait for a person, so that its commands need not; returns why, in words."""
+    async def _project(self, aggregate_id: AggregateId, sequence_number: int) -> str:
+        models = [model for model in self._models if not (model.instances_only and aggregate_id.class_id == CLASSES)]
+        try:
+            state = self._cache.get(aggregate_id)
+            if state is None or state.sequence_number < sequence_number:
+                state = await self._reader.at(aggregate_id, sequence_number)
+        except FactlineError as error:
+            if error.retryable:
+                raise
+            raise _NotShown([(model, error) for model in models]) from error
+        outcomes = await asyncio.gather(
+            *(_show(model, aggregate_id, state) for model in models), return_exceptions=True
+        )
+        failures: list[tuple[InlineModel, FactlineError]] = []
+        for model, outcome in zip(models, outcomes, strict=True):
+            if isinstance(outcome, FactlineError) and not outcome.retryable:
+                failures.append((model, outcome))
+            elif outcome is not None:
+                raise outcome
+        if failures:
+            raise _NotShown(failures)
+        return f"{' and '.join(model.name for model in models)} at version {state.sequence_number}"
+
+
+async def _show(model: InlineModel, aggregate_id: AggregateId, state: Instance) -> None:
+    await model.parking.refuse_if_waiting(aggregate_id)
+    await model.gathered.show(state)
+
+
+async def _park(
+    aggregate_id: AggregateId, sequence_number: int, failures: Sequence[tuple[InlineModel, FactlineError]]
+) -> str:
+    """Let the aggregate's projection wait for a person; returns why, in words."""
+    reasons: list[str] = []
+    for model, error in failures:
         if isinstance(error, ProjectionParked):
-            return error.message
-        letter = await self._parking.park(aggregate_id, sequence_number=sequence_number, error=error)
-        return parked_error(letter).message
+            reasons.append(error.message)
+        else:
+            letter = await model.parking.park(aggregate_id, sequence_number=sequence_number, error=error)
+            reasons.append(parked_error(letter).message)
+    return "; ".join(dict.fromkeys(reasons))
 
 
 async def attempted(step: Awaitable[object], *, timeout_s: float) -> str | None:

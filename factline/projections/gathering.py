@@ -1,99 +1,91 @@
-"""Many small writes of documents become few large ones, without making anybody wait for the sake of it.
+"""Many small writes to a read model become few large ones, without making anybody wait for the sake of it.
 
 While a batch is under way, what arrives gathers; as soon as a flight is free, all of it goes together. So a single
 write leaves at once, and under load the batches grow by themselves.
 """
 
 import asyncio
-import json
 from dataclasses import dataclass, field
 
-from factline.domain.identifiers import AggregateId
+from factline.domain.instance import Instance
 from factline.errors import StoreUnavailable
-from factline.ports import Document, Documents
+from factline.ports import ReadModel
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """One caller's document, and where it waits for the outcome."""
+    """One caller's state, and where it waits for the outcome."""
 
-    document: Document
+    state: Instance
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def sequence_number(self) -> int:
-        return self.document.sequence_number
+        return self.state.sequence_number
 
 
-class GatheredDocuments:
-    """Writes single documents through shared batches; belongs to one event loop.
+class Gathered:
+    """Shows single states through shared batches; belongs to one event loop.
 
-    Of several waiting documents of one aggregate only the newest is sent, since it carries what the others do.
-    ``documents_max`` and ``bytes_max`` (of JSON, about) bound a batch, ``flights_max`` how many are under way at once.
+    Of several waiting states of one aggregate only the newest is sent, since it carries what the others do.
+    ``states_max`` bounds a batch (the read model bounds its requests), ``flights_max`` how many are under way at once.
     """
 
-    def __init__(
-        self, documents: Documents, *, documents_max: int = 500, bytes_max: int = 5_000_000, flights_max: int = 2
-    ) -> None:
-        self._documents = documents
-        self._documents_max = documents_max
-        self._bytes_max = bytes_max
+    def __init__(self, read_model: ReadModel, *, states_max: int = 500, flights_max: int = 2) -> None:
+        self.read_model = read_model
+        self._states_max = states_max
         self._flights_max = flights_max
-        self._waiting: dict[AggregateId, list[_Waiting]] = {}  # in order of arrival
+        self._waiting: dict[str, list[_Waiting]] = {}  # in order of arrival
         self._flights: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def write_one(self, document: Document) -> None:
-        """Write the document unless a newer one is there.
+    async def show(self, state: Instance) -> None:
+        """Show the state unless a newer one is shown.
 
-        Raises what ``Documents.write`` says of it: StoreUnavailable, InputInvalid; RuntimeError after ``close``.
+        Raises what ``ReadModel.apply`` says of it; RuntimeError after ``close``.
         """
         if self._closed:
-            raise RuntimeError("these documents are closed: open others to write on")
-        waiting = _Waiting(document)
+            raise RuntimeError(f"{self.read_model.name}: closed; open another one to write on")
+        waiting = _Waiting(state)
         self._enqueue(waiting)
         await waiting.outcome
 
     async def close(self) -> None:
-        """Take no more documents, and return when all that wait have their outcome."""
+        """Take no more states, and return when all that wait have their outcome."""
         self._closed = True
         while self._flights:
             await asyncio.wait(self._flights)
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        self._waiting.setdefault(waiting.document.aggregate_id, []).append(waiting)
+        self._waiting.setdefault(waiting.state.aggregate_id, []).append(waiting)
         if len(self._flights) < self._flights_max:
             flight = asyncio.create_task(self._fly())  # begins after what is ready now has been enqueued, too
             self._flights.add(flight)
-            flight.add_done_callback(self._flights.discard)
 
     async def _fly(self) -> None:
-        while batch := self._take_batch():
-            try:
-                await self._write(batch)
-            except BaseException:  # nobody waits for ever, even if this task is cancelled
-                for waiting in (waiting for group in batch for waiting in group):
-                    waiting.outcome.cancel()
-                raise
+        batch: list[list[_Waiting]] = []
+        try:
+            while batch := self._take_batch():
+                await self._apply(batch)
+        finally:
+            # At once, not when the task is seen to be done: what is enqueued in between would find no flight.
+            self._flights.discard(asyncio.current_task())
+            for waiting in (waiting for group in batch for waiting in group):  # cancelled: nobody waits for ever
+                waiting.outcome.cancel()
 
     def _take_batch(self) -> list[list[_Waiting]]:
-        """Take what waits longest, as much as a batch may hold: per aggregate its callers, the newest document last."""
+        """Take what waits longest, as much as a batch may hold: per aggregate its callers, the newest state last."""
         batch: list[list[_Waiting]] = []
-        size_bytes = 0
-        while self._waiting and len(batch) < self._documents_max:
-            aggregate_id, arrived = next(iter(self._waiting.items()))
+        while self._waiting and len(batch) < self._states_max:
+            arrived = self._waiting.pop(next(iter(self._waiting)))
             group = sorted((one for one in arrived if not one.outcome.done()), key=lambda one: one.sequence_number)
             if group:
-                size_bytes += len(json.dumps(group[-1].document.body, ensure_ascii=False))
-                if batch and size_bytes > self._bytes_max:
-                    break
                 batch.append(group)
-            del self._waiting[aggregate_id]
         return batch
 
-    async def _write(self, batch: list[list[_Waiting]]) -> None:
+    async def _apply(self, batch: list[list[_Waiting]]) -> None:
         try:
-            outcomes = await self._documents.write([group[-1].document for group in batch])
+            outcomes = await self.read_model.apply([group[-1].state for group in batch])
         except Exception as error:  # noqa: BLE001 - a defect of the store reaches every caller that it concerns
             outcomes = [error] * len(batch)
         for group, outcome in zip(batch, outcomes, strict=True):
@@ -108,5 +100,5 @@ class GatheredDocuments:
                 waiting.outcome.set_result(None)
             elif waiting.sequence_number == newest or isinstance(outcome, StoreUnavailable):
                 waiting.outcome.set_exception(outcome)
-            else:  # the newest can never be written, which says nothing about the one before
+            else:  # the newest can never be shown, which says nothing about the one before
                 self._enqueue(waiting)

@@ -9,8 +9,8 @@ from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
 from factline.ports import Graph
 
-#: Gives the rules of a class, named by its database and itself; None where it is not defined.
-RulesOf = Callable[[str, str], Awaitable[Rules | None]]
+#: Gives the rules of an instance's class; None where it is not defined.
+RulesOf = Callable[[AggregateId], Awaitable[Rules | None]]
 
 
 def node_of(state: Instance, rules: Rules | None) -> GraphNode:
@@ -42,14 +42,16 @@ class GraphModel:
 
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
-        classes = {(node.db_name, node.class_id) for node in (AggregateId.parse(each.aggregate_id) for each in states)}
-        rules = {names: await self._rules_of(*names) for names in sorted(classes)}
+        rules: dict[tuple[str, str], Rules | None] = {}
         outcomes: list[Exception | None] = [None] * len(states)
         nodes: dict[int, GraphNode] = {}
         for index, state in enumerate(states):
             aggregate_id = AggregateId.parse(state.aggregate_id)
+            names = (aggregate_id.db_name, aggregate_id.class_id)
+            if names not in rules:
+                rules[names] = await self._rules_of(aggregate_id)
             try:
-                nodes[index] = node_of(state, rules[aggregate_id.db_name, aggregate_id.class_id])
+                nodes[index] = node_of(state, rules[names])
             except InputInvalid as error:
                 outcomes[index] = error
         for index, outcome in zip(nodes, await self._graph.write(list(nodes.values())), strict=True):

@@ -107,7 +107,7 @@ class Installation:
             pipeline = assemble(stores.ports, self.settings)
             async with new_worker(temporal, stores.ports, pipeline, self.settings, after_step=after_step):
                 yield
-            await pipeline.documents.close()
+            await pipeline.close()
 
     async def worker_process(self, **variables: str) -> WorkerProcess:
         """Start a worker as a process of its own."""

@@ -189,8 +189,8 @@ async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: I
         result = (await attempt).result
         tally = await sweeps.commands.page((await ports.inventory.commands()).items, ANY_AGE)
         await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
-        await ours.documents.close()
-        await zombie.documents.close()
+        await ours.close()
+        await zombie.close()
     assert (result.outcome, result.sequence_number) == (Outcome.APPLIED, 1)
     (events,) = (await installation.check()).values()
     assert len(events) == 1

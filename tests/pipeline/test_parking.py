@@ -6,8 +6,9 @@ import pytest
 
 from factline.domain.dead_letters import LetterKind
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
+from factline.errors import FactlineError, InputInvalid, LogDamaged, StoreUnavailable
 from factline.pipeline.mending import Mender
+from factline.pipeline.trace import Trace
 from factline.ports import Documents
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
@@ -61,15 +62,18 @@ async def test_what_waits_is_left_alone_by_whoever_has_heard_of_it(world: World)
     process = world.process()
     await process.run(create())
     await mender_of(world).pause(PLACE, by="ann", reason="the index is being mended")
-    await process.pipeline.parking.refresh()
+    for model in process.pipeline.models:
+        await model.parking.refresh()
     result = await process.commit(update())
-    with pytest.raises(ProjectionParked, match="the index is being mended"):
-        await process.pipeline.deliverer.project(PLACE, result.sequence_number or 0)
+    trace = Trace()
+    assert not await process.pipeline.deliverer.project_or_park(PLACE, result.sequence_number or 0, trace)
+    assert [(step.name, "the index is being mended" in step.note) for step in trace.steps] == [("park", True)]
+    assert world.graph.nodes[PLACE].sequence_number == 2  # it waits in one read model only
     assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
     resumed = await mender_of(world).resume(PLACE, by="ann")
     assert resumed.kind is LetterKind.RESOLVED
     world.check_document(PLACE)
-    await process.pipeline.deliverer.project(PLACE, result.sequence_number or 0)
+    assert await process.pipeline.deliverer.project_or_park(PLACE, result.sequence_number or 0, Trace())
 
 
 async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(world: World):

@@ -7,6 +7,7 @@ import pytest
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import StoreUnavailable
+from factline.pipeline.trace import Trace
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.pipeline.world import Process, World
@@ -112,7 +113,8 @@ async def test_commands_and_readers_go_on_while_indices_follow_one_another(world
                 try:
                     assert committed.sequence_number is not None
                     await process.pipeline.deliverer.publish(command.aggregate_id, committed.sequence_number)
-                    await process.pipeline.deliverer.project(command.aggregate_id, committed.sequence_number)
+                    place = command.aggregate_id, committed.sequence_number
+                    assert await process.pipeline.deliverer.project_or_park(*place, Trace())
                     break
                 except StoreUnavailable:
                     await asyncio.sleep(0)

@@ -125,7 +125,7 @@ class Process:
             assert result.sequence_number is not None
             place = AggregateId.parse(result.aggregate_id), result.sequence_number
             await self.pipeline.deliverer.publish(*place)
-            await self.pipeline.deliverer.project(*place)
+            await self.pipeline.deliverer.project_or_park(*place, Trace())
         return result
 
     async def complete(self, command: Command) -> CommandResult:

@@ -8,35 +8,36 @@ import pytest
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import InputInvalid, StoreUnavailable
-from factline.ports import Document
 from factline.projections.documents import document_of
-from factline.projections.gathering import GatheredDocuments
+from factline.projections.gathering import Gathered
 from tests.contract.chains import chain, state_at
 
 
 class Recording:
-    """``Documents`` that keeps its batches, and may hold them up or refuse."""
+    """A ``ReadModel`` that keeps its batches, and may hold them up or refuse."""
+
+    name = "recording"
 
     def __init__(self) -> None:
-        self.batches: list[list[Document]] = []
+        self.batches: list[list[Instance]] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.refused: dict[tuple[AggregateId, int], Exception] = {}
+        self.refused: dict[tuple[str, int], Exception] = {}
         self.failure: Exception | None = None
 
-    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
-        self.batches.append(list(documents))
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        self.batches.append(list(states))
         await self.gate.wait()
         if self.failure:
             raise self.failure
-        return [self.refused.get((document.aggregate_id, document.sequence_number)) for document in documents]
+        return [self.refused.get((state.aggregate_id, state.sequence_number)) for state in states]
 
-    async def read(self, aggregate_id: AggregateId) -> Document | None:
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         raise AssertionError("nobody reads here")
 
 
-def document(instance_id: str = "p1", version: int = 1) -> Document:
-    return Document(AggregateId.parse(f"shop/Product/{instance_id}"), version, {"n": version})
+def state(instance_id: str = "p1", version: int = 1) -> Instance:
+    return Instance(aggregate_id=f"shop/Product/{instance_id}", sequence_number=version, data={"n": version})
 
 
 async def _settled() -> None:
@@ -44,19 +45,28 @@ async def _settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_document_leaves_at_once():
+async def test_one_state_leaves_at_once():
     store = Recording()
-    await GatheredDocuments(store).write_one(document())
-    assert store.batches == [[document()]]
+    await Gathered(store).show(state())
+    assert store.batches == [[state()]]
+
+
+async def test_what_comes_the_moment_a_flight_ends_finds_another():
+    store = Recording()
+    gathered = Gathered(store, flights_max=1)
+    async with asyncio.timeout(5):
+        for version in (1, 2, 3):
+            await gathered.show(state(version=version))
+    assert store.batches == [[state(version=1)], [state(version=2)], [state(version=3)]]
 
 
 async def test_what_comes_meanwhile_goes_together():
     store = Recording()
     store.gate.clear()
-    gathered = GatheredDocuments(store, flights_max=1)
-    first = asyncio.create_task(gathered.write_one(document("p0")))
+    gathered = Gathered(store, flights_max=1)
+    first = asyncio.create_task(gathered.show(state("p0")))
     await _settled()
-    others = [asyncio.create_task(gathered.write_one(document(f"p{number}"))) for number in range(1, 9)]
+    others = [asyncio.create_task(gathered.show(state(f"p{number}"))) for number in range(1, 9)]
     await _settled()
     assert not any(task.done() for task in (first, *others))
     store.gate.set()
@@ -66,61 +76,55 @@ async def test_what_comes_meanwhile_goes_together():
 
 async def test_of_one_aggregate_only_the_newest_is_sent_and_all_are_told():
     store = Recording()
-    gathered = GatheredDocuments(store)
-    await asyncio.gather(*(gathered.write_one(document("p1", version)) for version in (2, 3, 1)))
-    assert store.batches == [[document("p1", 3)]]
+    gathered = Gathered(store)
+    await asyncio.gather(*(gathered.show(state("p1", version)) for version in (2, 3, 1)))
+    assert store.batches == [[state("p1", 3)]]
 
 
-async def test_batches_are_bounded_in_number_and_size():
+async def test_batches_are_bounded_in_number():
     store = Recording()
-    gathered = GatheredDocuments(store, documents_max=3, flights_max=1)
-    await asyncio.gather(*(gathered.write_one(document(f"p{number}")) for number in range(7)))
+    gathered = Gathered(store, states_max=3, flights_max=1)
+    await asyncio.gather(*(gathered.show(state(f"p{number}")) for number in range(7)))
     assert [len(batch) for batch in store.batches] == [3, 3, 1]
-    store.batches.clear()
-    gathered = GatheredDocuments(store, bytes_max=1, flights_max=1)
-    await asyncio.gather(*(gathered.write_one(document(f"p{number}")) for number in range(3)))
-    assert [len(batch) for batch in store.batches] == [1, 1, 1]
 
 
 async def test_one_that_is_refused_holds_up_no_other():
     store = Recording()
     refusal = InputInvalid("never")
-    store.refused = {(document("p1").aggregate_id, 1): refusal}
-    gathered = GatheredDocuments(store)
-    bad, good = await asyncio.gather(
-        gathered.write_one(document("p1")), gathered.write_one(document("p2")), return_exceptions=True
-    )
+    store.refused = {(state("p1").aggregate_id, 1): refusal}
+    gathered = Gathered(store)
+    bad, good = await asyncio.gather(gathered.show(state("p1")), gathered.show(state("p2")), return_exceptions=True)
     assert (bad, good) == (refusal, None)
 
 
 async def test_a_newest_that_can_never_be_written_leaves_the_one_before_to_be_written():
     store = Recording()
     refusal = InputInvalid("never")
-    store.refused = {(document().aggregate_id, 2): refusal}
-    gathered = GatheredDocuments(store)
+    store.refused = {(state().aggregate_id, 2): refusal}
+    gathered = Gathered(store)
     older, newer = await asyncio.gather(
-        gathered.write_one(document(version=1)), gathered.write_one(document(version=2)), return_exceptions=True
+        gathered.show(state(version=1)), gathered.show(state(version=2)), return_exceptions=True
     )
     assert (older, newer) == (None, refusal)
-    assert store.batches == [[document(version=2)], [document(version=1)]]
+    assert store.batches == [[state(version=2)], [state(version=1)]]
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("E", "writing", "down"), ValueError("a defect")])
 async def test_a_batch_that_fails_is_told_to_everybody_and_the_next_one_goes(failure: Exception):
     store = Recording()
     store.failure = failure
-    gathered = GatheredDocuments(store)
-    told = await asyncio.gather(*(gathered.write_one(document(name)) for name in ("p1", "p2")), return_exceptions=True)
+    gathered = Gathered(store)
+    told = await asyncio.gather(*(gathered.show(state(name)) for name in ("p1", "p2")), return_exceptions=True)
     assert told == [failure, failure]
     store.failure = None
-    await gathered.write_one(document())
+    await gathered.show(state())
 
 
 async def test_a_caller_that_gives_up_changes_nothing_for_the_others():
     store = Recording()
     store.gate.clear()
-    gathered = GatheredDocuments(store)
-    leaving, staying = (asyncio.create_task(gathered.write_one(document("p1", version))) for version in (1, 2))
+    gathered = Gathered(store)
+    leaving, staying = (asyncio.create_task(gathered.show(state("p1", version))) for version in (1, 2))
     await _settled()
     leaving.cancel()
     store.gate.set()
@@ -131,14 +135,14 @@ async def test_a_caller_that_gives_up_changes_nothing_for_the_others():
 async def test_closing_waits_for_what_is_under_way_and_takes_no_more():
     store = Recording()
     store.gate.clear()
-    gathered = GatheredDocuments(store)
-    writing = asyncio.create_task(gathered.write_one(document()))
+    gathered = Gathered(store)
+    writing = asyncio.create_task(gathered.show(state()))
     await _settled()
     closing = asyncio.create_task(gathered.close())
     await _settled()
     assert not closing.done()
     with pytest.raises(RuntimeError, match="closed"):
-        await gathered.write_one(document("p2"))
+        await gathered.show(state("p2"))
     store.gate.set()
     await asyncio.gather(writing, closing)
 

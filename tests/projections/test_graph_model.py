@@ -80,9 +80,9 @@ def test_data_of_an_earlier_definition_is_read_in_the_form_of_the_newest():
 async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own_outcome():
     graph, asked = MemoryGraph(), []
 
-    async def rules_of(db_name: str, class_id: str) -> Rules | None:
-        asked.append((db_name, class_id))
-        return _rules() if class_id == "City" else None
+    async def rules_of(aggregate_id: AggregateId) -> Rules | None:
+        asked.append(aggregate_id.class_id)
+        return _rules() if aggregate_id.class_id == "City" else None
 
     model = GraphModel(graph, rules_of)
     too_many = {"links": {"twins": [str(number) for number in range(EDGES_MAX + 1)]}}
@@ -90,6 +90,6 @@ async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own
     states = [_city("Vienna", {"country": "AT"}), _city("Hub", too_many), country, _city("Graz", {"country": "AT"})]
     outcomes = await model.apply(states)
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]
-    assert asked == [("geo", "City"), ("geo", "Country")]
+    assert asked == ["City", "Country"]
     assert await model.positions([AggregateId.parse(state.aggregate_id) for state in states]) == [1, 0, 3, 1]
     assert graph.nodes[AggregateId.parse("geo/City/Graz")].edges == {"part_of": _in("Country", "AT")}

@@ -12,7 +12,7 @@ import structlog
 from factline.domain.bulk.binding import by_aggregate, last_bindings
 from factline.domain.bulk.records import BulkRecord, ChunkRecord
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, StoreUnavailable
+from factline.errors import StoreUnavailable
 from factline.pipeline.bulk.chunks import ChunkEnd, Written
 from factline.pipeline.concurrently import concurrently
 from factline.pipeline.delivering import Deliverer
@@ -124,10 +124,4 @@ class ChunkDelivery:
         return None
 
     async def _project_one(self, aggregate_id: AggregateId, sequence_number: int) -> None:
-        """Project, or park what can never be projected: the fact stands, and the others need not wait for a person."""
-        try:
-            await self._deliverer.project(aggregate_id, sequence_number)
-        except FactlineError as error:
-            if error.retryable:
-                raise
-            await self._deliverer.park(aggregate_id, sequence_number, error)
+        await self._deliverer.project_or_park(aggregate_id, sequence_number, Trace())
