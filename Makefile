@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # What `make chaos` does: so much for each of the seeds.
 CHAOS_SEEDS      ?= 1 2 3 4 5
 CHAOS_COMMANDS   ?= 2200
-CHAOS_FAULTS     ?= 56
+CHAOS_FAULTS     ?= 60
 CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 

@@ -13,7 +13,7 @@ from tests.chaos.plan import kind_names, plan_faults
 from tests.chaos.report import as_text, together
 from tests.chaos.run import Size, run
 
-EXIT_FINE, EXIT_FINDINGS, EXIT_USAGE = 0, 1, 2
+EXIT_FINE, EXIT_FINDINGS, EXIT_INTERRUPTED = 0, 1, 130
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -31,7 +31,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def main(given: Sequence[str]) -> int:
-    """Run; returns 0 if all went well, 1 for findings, 2 for bad arguments."""
+    """Run; returns 0 if all went well, 1 for findings, 130 after Ctrl-C."""
     asked = _arguments(given)
     if asked.plan:
         for seed in asked.seed:
@@ -52,7 +52,11 @@ def main(given: Sequence[str]) -> int:
             kinds=asked.kinds,
             time_max_s=asked.time_max,
         )
-        reports[seed] = asyncio.run(run(size, folder / f"seed-{seed}"))
+        try:
+            reports[seed] = asyncio.run(run(size, folder / f"seed-{seed}"))
+        except KeyboardInterrupt:
+            print(f"interrupted; nothing of it runs on, and logs and history are in {folder}", file=sys.stderr)
+            return EXIT_INTERRUPTED
     total = together(reports)
     (folder / "report.json").write_text(json.dumps(total, indent=2) + "\n")
     print(as_text(total))

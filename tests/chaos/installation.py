@@ -20,7 +20,7 @@ from tests.chaos.workers import Supervisor
 SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
 """Those with a proxy before them."""
 
-WORKERS = 2
+WORKERS, PROJECTORS = 2, 2
 DISKS_MIB = {"temporal": 3072, "redis": 512, "kafka": 1024, "elasticsearch": 1024, "s3": 1024}
 """More than a run needs; memory is taken only as far as they are full."""
 
@@ -65,14 +65,17 @@ class Installation:
             server = self.server(name)
             if server.is_running():
                 server.resume()
-        for worker in self.supervisor.workers:
-            worker.resume()
+        for kept in self.supervisor.all:
+            kept.resume()
         await asyncio.gather(*(asyncio.to_thread(self.server(name).start) for name in SERVERS))
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Installation]:
-    """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers."""
+async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation]:
+    """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers.
+
+    ``projection``: who writes documents, ``inline`` or ``stream``; the projectors run anyhow.
+    """
     with ExitStack() as cleanup:
         reserved = {name: cleanup.enter_context(ports.reserve_free()) for name in SERVERS}
         listen = {name: f"{ports.HOST}:{held.getsockname()[1]}" for name, held in reserved.items()}
@@ -88,10 +91,11 @@ async def opened(folder: Path) -> AsyncIterator[Installation]:
         for name in SERVERS:
             proxies.put_before(name, listen=listen[name], upstream=_host_and_port(stack.server(name)))
         direct = stack.environment()
-        variables = direct | _through(listen, direct)
+        variables = direct | _through(listen) | {"FACTLINE_PROJECTION": projection}
         forgery = folder / "forgery.json"
         supervisor = Supervisor(
-            WORKERS,
+            workers=WORKERS,
+            projectors=PROJECTORS,
             folder=stack.data / "beside",
             logs=folder,
             variables={**_inherited(), **variables, FORGERY_VARIABLE: str(forgery)},
@@ -106,7 +110,7 @@ def _host_and_port(server: Server) -> str:
     return server.address.rpartition("//")[2].partition("/")[0]
 
 
-def _through(listen: Mapping[str, str], direct: Mapping[str, str]) -> dict[str, str]:
+def _through(listen: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that lead to the proxies."""
     return {
         "TEMPORAL_ADDRESS": listen["temporal"],

@@ -84,8 +84,8 @@ class Nemesis:
                 done.note = note
                 met = set(self.tally.in_flight)
                 await asyncio.sleep(planned.hold_s)
-                met |= set(self.tally.in_flight)
-                done.struck = len(met)
+                await self._work_under_way()
+                done.struck = len(met | self.tally.in_flight)
         except Unnoticed as error:
             self.unnoticed.append(str(error))
         except Exception as error:  # noqa: BLE001 - told in the report, and everything is mended first

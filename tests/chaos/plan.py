@@ -50,6 +50,11 @@ def _drawn(name: str, rng: random.Random) -> PlannedFault:
     return PlannedFault(name, pause_s, hold_s, kind.draw(rng))
 
 
+def projection(seed: int) -> str:
+    """Return who writes documents in the run of a seed: each command for itself, or the projectors from the stream."""
+    return ("stream", "inline")[seed % 2]
+
+
 @dataclass(frozen=True)
 class PlannedCall:
     """One call of a client, as drawn. ``aggregate``: the number of a hot one; ``value``: what it writes.

@@ -20,9 +20,9 @@ from tests.chaos.installation import Installation, opened, say
 from tests.chaos.judging import judge_dropped, judged
 from tests.chaos.load import Client, Tally
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.plan import PlannedFault, plan_faults
+from tests.chaos.plan import PlannedFault, plan_faults, projection
 from tests.chaos.report import report_of
-from tests.chaos.sweeping import sweep, sweep_beside
+from tests.chaos.sweeping import retry_parked, sweep, sweep_beside
 
 DRAIN_TIMEOUT_S = 300.0
 """After the last fault. The longest wait between two attempts of a step is two minutes."""
@@ -52,7 +52,7 @@ async def run(size: Size, folder: Path) -> dict[str, Any]:
     plan = plan_faults(size.seed, size.faults, size.kinds)
     began_s = time.monotonic()
     say(f"seed {size.seed}: starting servers and workers; logs and history in {folder}")
-    async with opened(folder) as installation:
+    async with opened(folder, projection=projection(size.seed)) as installation:
         say(f"up after {time.monotonic() - began_s:.0f} s")
         report = await _worked(installation, size, plan, folder)
     report["took_s"] = round(time.monotonic() - began_s, 1)
@@ -88,11 +88,18 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         drained_s = time.monotonic()
         stuck = await _drained(clients, tally)
         say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
+        parked = await retry_parked(stores)
         swept = await sweep(installation.settings)
-        say(f"the last consistency check: {swept.outcome}")
+        say(f"{len(parked)} aggregates were parked; the last consistency check: {swept.outcome}")
     verdict, of_dropped = await _judged(installation, path)
     report = report_of(nemesis, tally, verdict, read_history([path]), of_dropped=of_dropped, swept=swept, stuck=stuck)
-    about = {"seed": size.seed, "stack": str(installation.stack.data), "load_took_s": round(load_took_s, 1)}
+    about = {
+        "seed": size.seed,
+        "projection": projection(size.seed),
+        "parked": parked,
+        "stack": str(installation.stack.data),
+        "load_took_s": round(load_took_s, 1),
+    }
     return about | report
 
 

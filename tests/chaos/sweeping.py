@@ -1,12 +1,17 @@
-"""Consistency checks: some beside the load, in the middle of everything, and one at the end, for what wiping left."""
+"""What operators do: consistency checks beside the load and at the end, and a retry of what was parked."""
 
 import asyncio
 
 from activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from factline import connection
 from factline.checks import Checks
+from factline.domain.dead_letters import LetterKind
 from factline.errors import FactlineError
+from factline.pipeline.mending import Mender
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.parking import Parking
 from factline.settings import Settings
+from factline.stores.opening import Stores
 from tests.chaos.load import Tally
 
 #: Nothing is left alone for its youth: what may be at work on it must bear it.
@@ -41,3 +46,21 @@ async def sweep(settings: Settings) -> CheckReport:
         if report.outcome is CheckOutcome.CLEAN:
             break
     return report
+
+
+async def retry_parked(stores: Stores) -> list[str]:
+    """Show again what was parked for damage on the way, as ``factline dead-letters retry --all`` does.
+
+    Returns the aggregates it concerned, those that were parked again with a word for it. Raises FactlineError.
+    """
+    ports = stores.ports
+    read_model = DocumentsModel(ports.documents)
+    parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
+    mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
+    found = []
+    for place in sorted(await ports.dead_letters.numbers(read_model.name)):
+        last = await ports.dead_letters.latest(read_model.name, place)
+        if last and (last.unfinished or last.kind is LetterKind.PARKED):
+            letter = await mender.retry(place, by="chaos", reason="everything is mended")
+            found.append(f"{place}: {last.code}" + (", AGAIN" if letter.kind is LetterKind.PARKED else ""))
+    return found

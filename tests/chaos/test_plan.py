@@ -15,7 +15,7 @@ from tests.chaos.plan import kind_names, plan_calls, plan_faults
 from tests.chaos.report import recoveries_s
 
 #: What one campaign is made of, see the Makefile.
-SEEDS, FAULTS = (1, 2, 3, 4, 5), 56
+SEEDS, FAULTS = (1, 2, 3, 4, 5), 60
 
 
 def test_the_same_seed_plans_the_same_and_another_seed_something_else():
@@ -26,7 +26,7 @@ def test_the_same_seed_plans_the_same_and_another_seed_something_else():
     assert first != other
 
 
-@pytest.mark.parametrize("count", [1, 17, 56])
+@pytest.mark.parametrize("count", [1, 17, 60])
 def test_a_plan_has_as_many_faults_as_were_asked_for(count: int):
     assert len(plan_faults(1, count)) == count
 

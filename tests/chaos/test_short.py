@@ -12,10 +12,11 @@ from tests.chaos.workers import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-SEED, COMMANDS, CLIENTS, AGGREGATES = 20, 300, 12, 20
+SEED, COMMANDS, CLIENTS, AGGREGATES = 21, 300, 12, 20
 KINDS = (
     "worker_killed",
     "worker_crash_point",
+    "projector_killed",
     "redis_flushed",
     "redis_refused_writes",
     "redis_rolled_back",

@@ -1,4 +1,4 @@
-"""Worker processes, which are killed, frozen and lied to, and the supervisor that starts them again."""
+"""Workers and projectors, which are killed, frozen and lied to, and the supervisor that starts them again."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from stack import process
@@ -16,15 +17,26 @@ ROOT = Path(__file__).parents[2]
 POLL_S = 0.1
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0  # longer than a worker's drain
-READY = "worker_ready"
 
 
-class WorkerProcess:
-    """One worker, kept like a server of the stack: however this process ends, it ends too."""
+@dataclass(frozen=True)
+class Program:
+    """What is run: a module, and what it says once it takes work."""
 
-    def __init__(self, name: str, *, folder: Path, log: Path, variables: Mapping[str, str]) -> None:
+    module: str
+    ready: str
+
+
+WORKER = Program("tests.chaos.worker", "worker_ready")
+PROJECTOR = Program("factline.projector.main", "projector_starts")
+
+
+class Kept:
+    """One process, kept like a server of the stack: however this one ends, it ends too."""
+
+    def __init__(self, name: str, program: Program, *, folder: Path, log: Path, variables: Mapping[str, str]) -> None:
         self.name = name
-        self.starts = 0
+        self._program = program
         self._folder = folder
         self._log = log
         self._variables = dict(variables)
@@ -37,7 +49,7 @@ class WorkerProcess:
         order = Order(
             folder=self._folder,
             log=self._log,
-            argv=[sys.executable, "-m", "tests.chaos.worker"],
+            argv=[sys.executable, "-m", self._program.module],
             environment=self._variables,
             working_directory=ROOT,
             owner=process.myself(),
@@ -45,7 +57,6 @@ class WorkerProcess:
             stop_timeout_s=STOP_TIMEOUT_S,
         )
         await asyncio.to_thread(process.launch, order)
-        self.starts += 1
 
     def is_alive(self) -> bool:
         record = process.read_record(self._folder)
@@ -55,7 +66,7 @@ class WorkerProcess:
         """Whether it has said, since it was started, that it takes work."""
         with self._log.open("rb") as log:
             log.seek(self._log_offset)
-            return READY.encode() in log.read()
+            return self._program.ready.encode() in log.read()
 
     async def ready(self) -> None:
         """Wait until it takes work; raises RuntimeError if it ends instead, TimeoutError."""
@@ -93,34 +104,41 @@ class WorkerProcess:
 
 
 class Supervisor:
-    """Keeps so many workers running, as whatever runs them in production would."""
+    """Keeps so many of each program running, as whatever runs them in production would."""
 
-    def __init__(self, count: int, *, folder: Path, logs: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, workers: int, projectors: int, folder: Path, logs: Path, variables: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._logs = logs
         self._variables = dict(variables)
-        self.workers = [self._new(f"worker-{number}") for number in range(count)]
+        self.workers = [self._new(f"worker-{number}", WORKER) for number in range(workers)]
+        self.projectors = [self._new(f"projector-{number}", PROJECTOR) for number in range(projectors)]
         self._guests = 0
+
+    @property
+    def all(self) -> list[Kept]:
+        return [*self.workers, *self.projectors]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Supervisor"]:
-        """Run the workers for the length of a block, and leave none."""
-        await asyncio.gather(*(worker.start() for worker in self.workers))
+        """Run them all for the length of a block, and leave none."""
+        await asyncio.gather(*(kept.start() for kept in self.all))
         tending = asyncio.create_task(self._tend())
         try:
-            await asyncio.gather(*(worker.ready() for worker in self.workers))
+            await asyncio.gather(*(kept.ready() for kept in self.all))
             yield self
         finally:
             tending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await tending
-            await asyncio.gather(*(worker.kill() for worker in self.workers))
+            await asyncio.gather(*(kept.kill() for kept in self.all))
 
     @asynccontextmanager
-    async def guest(self, **variables: str) -> AsyncIterator[WorkerProcess]:
-        """Run one worker more for the length of a block, with variables of its own; nobody starts it again."""
+    async def guest(self, program: Program = WORKER, **variables: str) -> AsyncIterator[Kept]:
+        """Run one more for the length of a block, with variables of its own; nobody starts it again."""
         self._guests += 1
-        guest = self._new(f"guest-{self._guests}", **variables)
+        guest = self._new(f"guest-{self._guests}", program, **variables)
         try:
             await guest.start()
             yield guest
@@ -128,14 +146,15 @@ class Supervisor:
             await guest.kill()
 
     async def all_ready(self) -> None:
-        """Wait until every worker takes work, however often it had to be started."""
+        """Wait until every one takes work, however often it had to be started."""
         async with asyncio.timeout(2 * READY_TIMEOUT_S):
-            while not all(worker.is_alive() and worker.is_ready() for worker in self.workers):
+            while not all(kept.is_alive() and kept.is_ready() for kept in self.all):
                 await asyncio.sleep(POLL_S)
 
-    def _new(self, name: str, **variables: str) -> WorkerProcess:
-        return WorkerProcess(
+    def _new(self, name: str, program: Program, **variables: str) -> Kept:
+        return Kept(
             name,
+            program,
             folder=self._folder / name,
             log=self._logs / f"{name}.log",
             variables=self._variables | variables,
@@ -143,7 +162,7 @@ class Supervisor:
 
     async def _tend(self) -> None:
         while True:
-            for worker in self.workers:
-                if not worker.is_alive():
-                    await worker.start()
+            for kept in self.all:
+                if not kept.is_alive():
+                    await kept.start()
             await asyncio.sleep(POLL_S)
