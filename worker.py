@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.bulk import BulkActivities
 from activities.check import CheckActivities
 from activities.command import CommandActivities
 from activities.failures import BriefFailures, FailureInterceptor
@@ -31,6 +32,8 @@ from factline.stores.opening import Stores
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
 COMMANDS_AT_ONCE_MAX = 200
+#: How soon a long step hears that it is to stop.
+HEARTBEAT_INTERVAL = timedelta(seconds=2)
 WORKFLOWS_CACHED_MAX = 2_000
 
 log = structlog.get_logger("factline.worker")
@@ -45,17 +48,19 @@ def new_worker(
     found by the workflow tests, which run in it, and by replaying committed histories.
     """
     commands = CommandActivities(pipeline, ports.statuses, after_step=after_step)
+    bulks = BulkActivities(pipeline, ports.statuses, after_step=after_step)
     sweeps = assemble_sweeps(pipeline, ports, connection.TemporalWorkflows(client), after_step=after_step)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=[*commands.all, *CheckActivities(sweeps, ports).all],
+        activities=[*commands.all, *bulks.all, *CheckActivities(sweeps, ports).all],
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
         max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
         max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
     )
 
 

@@ -4,16 +4,15 @@ Each may be repeated; a sweep that is taken over goes on after the last page tha
 had finished of a page it did not tell of is then found whole, and counted as nothing to do.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
 
 from activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
+from activities.heartbeats import heartbeats
 from factline.pipeline.sweeping.assembly import Sweeps
 from factline.pipeline.sweeping.tally import Tally
 from factline.pipeline.sweeping.terms import Terms
@@ -92,7 +91,7 @@ async def _through_pages(
 ) -> SweepReport:
     so_far = _resumed() or SweepReport(tally=Tally(), position=request.position)
     until = time.monotonic() + SWEEP_S
-    async with _heartbeats(lambda: so_far):
+    async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
         while so_far.position is not None:
             page = await listed(so_far.position)
             tally = so_far.tally + await sweep(page.items, request.terms)
@@ -107,19 +106,3 @@ def _resumed() -> SweepReport | None:
     """Return how far an attempt before this one had come, if it told."""
     details = activity.info().heartbeat_details
     return SweepReport.model_validate(details[0]) if details else None
-
-
-@asynccontextmanager
-async def _heartbeats(so_far: Callable[[], SweepReport]) -> AsyncIterator[None]:
-    """Show that this is alive while a page takes long."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            activity.heartbeat(so_far())
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()

@@ -51,7 +51,8 @@ from factline.projections.parking import parked_error
 from factline.reading.reader import Reader
 from factline.settings import Settings
 from factline.stores.opening import Stores
-from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME, ClassCommand, InstanceCommand
+from workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
+from workflows.command import ClassCommand, InstanceCommand
 
 ACCEPTED_UPDATE_ID = "accepted"
 POLL_S = 0.02

@@ -11,7 +11,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from factline.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
-from workflows.command import SEARCH_ATTRIBUTES
+from workflows.attributes import SEARCH_ATTRIBUTES
 from workflows.plugin import factline_plugin
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"

@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
+    from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
     from factline.errors import InputInvalid
 
 #: Given to a workflow in place of several arguments.
@@ -23,3 +24,21 @@ def decoded(argument: Any, *, what: str) -> Any:
         raise InputInvalid(
             f"{what}: expected a JSON object, found an unreadable payload ({encoding!r}): {error}"
         ) from error
+
+
+def check_own_id(command_id: str) -> None:
+    """Raise InputInvalid unless the command runs under its own ID: else it would not be exactly once."""
+    workflow_id = workflow.info().workflow_id
+    if command_id != workflow_id:
+        raise InputInvalid(
+            f"command {command_id}: expected the workflow ID to be the command ID, found {workflow_id[:140]}; "
+            "start it with id=command_id, or it would not be exactly once"
+        )
+
+
+def invalid_command(error: InputInvalid) -> CommandResult:
+    """Return the answer to what is no command, or runs under another's ID."""
+    rejection = Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
+    return CommandResult(
+        command_id=workflow.info().workflow_id, command_hash=None, outcome=Outcome.REJECTED, rejection=rejection
+    )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from temporalio import workflow
-from temporalio.common import RawValue, SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import RawValue, SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
@@ -13,11 +13,20 @@ with workflow.unsafe.imports_passed_through():
     from activities.models import CommitReport, CommitRequest, DeliverRequest, ReindexRequest
     from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
     from factline.domain.events import rfc3339
-    from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+    from factline.domain.results import CommandResult, Outcome
     from factline.errors import InputInvalid
     from factline.pipeline.trace import StepReport
     from workflows import policies
-    from workflows.arguments import decoded
+    from workflows.arguments import check_own_id, decoded, invalid_command
+    from workflows.attributes import (
+        AGGREGATE_ID,
+        CLASS_ID,
+        COMMAND_OUTCOME,
+        COMMAND_TYPE,
+        DB_NAME,
+        SEQUENCE_NUMBER,
+        lacking,
+    )
     from workflows.details import checklist, outcome_line
 
 if TYPE_CHECKING:
@@ -26,14 +35,6 @@ else:
     # At run time the payload arrives undecoded: decoding it before ``run`` would let rubbish fail the workflow task
     # for ever, where the contract promises an answer.
     CommandArgument = RawValue
-
-DB_NAME = SearchAttributeKey.for_keyword("DbName")
-CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
-AGGREGATE_ID = SearchAttributeKey.for_keyword("AggregateId")
-COMMAND_TYPE = SearchAttributeKey.for_keyword("CommandType")
-COMMAND_OUTCOME = SearchAttributeKey.for_keyword("CommandOutcome")
-SEQUENCE_NUMBER = SearchAttributeKey.for_int("SequenceNumber")
-SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER)
 
 
 class CommandStory:
@@ -51,7 +52,7 @@ class CommandStory:
         try:
             accepted = _accepted(command, self.kinds)
         except InputInvalid as error:
-            self._committed = _refused(error)
+            self._committed = invalid_command(error)
             return self._committed
         story = asyncio.create_task(self._story(accepted))
         try:
@@ -217,25 +218,13 @@ def _accepted(argument: Any, kinds: frozenset[CommandType]) -> Command:
             f"command {command.command_id}: expected one of {', '.join(sorted(kinds))} for the workflow "
             f"{workflow.info().workflow_type}, found {command.command_type}; start it as another"
         )
-    workflow_id = workflow.info().workflow_id
-    if command.command_id != workflow_id:
-        raise InputInvalid(
-            f"command {command.command_id}: expected the workflow ID to be the command ID, found {workflow_id[:140]}; "
-            "start it with id=command_id, or it would not be exactly once"
-        )
+    check_own_id(command.command_id)
     return command
 
 
 def _reason(error: FailureError) -> str:
     """Return why a local activity failed: its own error, which comes bare or wrapped in an ActivityError."""
     return str(error.cause if isinstance(error, ActivityError) and error.cause else error)
-
-
-def _refused(error: InputInvalid) -> CommandResult:
-    rejection = Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
-    return CommandResult(
-        command_id=workflow.info().workflow_id, command_hash=None, outcome=Outcome.REJECTED, rejection=rejection
-    )
 
 
 def _identity(command: Command) -> list[SearchAttributeUpdate[Any]]:
@@ -246,5 +235,4 @@ def _identity(command: Command) -> list[SearchAttributeUpdate[Any]]:
         AGGREGATE_ID: str(command.aggregate_id),
         COMMAND_TYPE: str(command.command_type),
     }
-    present = workflow.info().typed_search_attributes
-    return [key.value_set(value) for key, value in wanted.items() if present.get(key) != value]
+    return lacking(wanted)

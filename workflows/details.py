@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from activities.bulk_models import BulkView
 from activities.check_models import CheckReport
+from factline.domain.bulk.results import BulkResult
 from factline.domain.results import CommandResult
 from factline.pipeline.trace import StepReport
 
@@ -37,3 +39,25 @@ def check_sheet(scope: str, report: CheckReport) -> str:
     rest = [f"- … and {more} more in the result"] if more > 0 else []
     title = f"### {report.phase}: {report.outcome}, {scope}, {mode}"
     return "\n".join([title, "", "| | |", "| --- | ---: |", *rows, "", *found, *rest])
+
+
+def bulk_sheet(title: str, view: BulkView, result: BulkResult | None = None) -> str:
+    """Return how far a bulk command has come, and at its end what it came to."""
+    if result is not None and result.rejection:
+        return f"### {outcome_line(result)}"
+    counts = result.counts if result is not None else view.counts
+    percent = 100 * counts.done // counts.items if counts.items else 0
+    head = f"{view.stage}: {counts.done} of {counts.items} items ({percent} %)"
+    if result is not None:
+        head = f"{result.outcome}{', ' + result.closed if result.closed else ''}: {counts.done} of {counts.items} items"
+    rows = [
+        ("applied", counts.applied),
+        ("rejected", counts.rejected),
+        ("not attempted", counts.not_attempted),
+        ("chunks done", f"{view.chunks_done} of {view.chunks}"),
+        ("chunks to be published or projected", view.undelivered),
+        *((name, f"{duration_ms / 1000:.1f} s") for name, duration_ms in view.durations_ms.items()),
+    ]
+    results = [f"Results: `{result.results_key}`"] if result is not None else []
+    table = [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join([f"### {head} {title}".rstrip(), "", "| | |", "| --- | ---: |", *table, "", *results])

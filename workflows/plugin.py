@@ -16,10 +16,11 @@ from temporalio.worker import (
 )
 
 from workflows.arguments import SURPLUS
+from workflows.bulk import BulkCommand
 from workflows.check import ConsistencyCheck
 from workflows.command import ClassCommand, InstanceCommand
 
-WORKFLOWS = (InstanceCommand, ClassCommand, ConsistencyCheck)
+WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 

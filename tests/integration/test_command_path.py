@@ -16,7 +16,8 @@ from factline.errors import CommandUnknown, NotYetVisible
 from factline.ports import Stage
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
-from workflows.command import COMMAND_OUTCOME, SEQUENCE_NUMBER, InstanceCommand
+from workflows.attributes import COMMAND_OUTCOME, SEQUENCE_NUMBER
+from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from temporalio.api.enums.v1 import IndexedValueType
@@ -11,14 +12,16 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.bulk import BulkActivities
 from activities.check import CheckActivities
 from activities.command import CommandActivities
 from activities.failures import FailureInterceptor
 from factline.pipeline.sweeping.assembly import assemble_sweeps
 from tests.pipeline.world import World
-from workflows.command import SEARCH_ATTRIBUTES
+from workflows.attributes import SEARCH_ATTRIBUTES
 from workflows.plugin import factline_plugin
 
 TASK_QUEUE = "factline"
@@ -35,28 +38,38 @@ class Bench:
 
 
 @asynccontextmanager
-async def running_worker(client: Client, world: World) -> AsyncIterator[Worker]:
-    """Run a worker on the stores in memory, with workflows in the SDK's sandbox."""
+async def running_worker(
+    client: Client, world: World, *, task_queue: str = TASK_QUEUE, sandboxed: bool = True
+) -> AsyncIterator[Worker]:
+    """Run a worker on the stores in memory, with workflows in the SDK's sandbox, which has modules of its own."""
     process = world.process()
     sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows)
     worker = Worker(
         client,
-        task_queue=TASK_QUEUE,
+        task_queue=task_queue,
+        workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
         activities=[
             *CommandActivities(process.pipeline, process.ports.statuses).all,
+            *BulkActivities(process.pipeline, process.ports.statuses).all,
             *CheckActivities(sweeps, process.ports).all,
         ],
         interceptors=[FailureInterceptor()],
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     )
     async with worker:
         yield worker
 
 
 @pytest.fixture
-async def bench(environment: Mapping[str, str]) -> AsyncIterator[Bench]:
+def world() -> World:
+    """What the worker of ``bench`` runs on; a module may have another."""
+    return World()
+
+
+@pytest.fixture
+async def bench(environment: Mapping[str, str], world: World) -> AsyncIterator[Bench]:
     """One environment per test, since its clock is everybody's."""
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # days of an outage are thousands of warnings
-    world = World()
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=environment["FACTLINE_TEMPORAL_TEST_SERVER"],
         plugins=[factline_plugin],

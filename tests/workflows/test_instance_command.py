@@ -16,7 +16,8 @@ from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.ports import Stage
 from tests.commands import create, delete, update
 from tests.workflows.conftest import TASK_QUEUE, Bench
-from workflows.command import AGGREGATE_ID, COMMAND_OUTCOME, SEQUENCE_NUMBER, InstanceCommand
+from workflows.attributes import AGGREGATE_ID, COMMAND_OUTCOME, SEQUENCE_NUMBER
+from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 

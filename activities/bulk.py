@@ -1,0 +1,144 @@
+"""The steps of a bulk command: open, run through chunks, close, deliver what was left for later, finish."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from temporalio import activity
+
+from activities.bulk_models import (
+    BulkCloseRequest,
+    BulkDeliverRequest,
+    BulkFinishRequest,
+    BulkOpened,
+    BulkOpenRequest,
+    BulkRunRequest,
+)
+from activities.heartbeats import heartbeats
+from factline.domain.bulk.command import parse_bulk
+from factline.domain.bulk.results import BulkResult
+from factline.domain.results import RejectionCode
+from factline.pipeline.assembly import Pipeline
+from factline.pipeline.bulk.running import Conduct, Progress
+from factline.pipeline.completion import final_status
+from factline.pipeline.trace import AfterStep, Trace, nothing_after
+from factline.ports import CommandStatuses
+
+#: How long a run goes on before it hands back what it has, so that people see it come along.
+SEGMENT_S = 10.0
+SEGMENT_CHUNKS_MAX = 50
+HEARTBEAT_S = 1.0
+
+Found = TypeVar("Found")
+
+_progress: TypeAdapter[Progress] = TypeAdapter(Progress)
+
+
+class BulkActivities:
+    """Every method is idempotent: it may be repeated at any time, beside an attempt that is still alive."""
+
+    def __init__(self, pipeline: Pipeline, statuses: CommandStatuses, *, after_step: AfterStep = nothing_after) -> None:
+        self._bulk = pipeline.bulk
+        self._statuses = statuses
+        self._after_step = after_step
+
+    @property
+    def all(self) -> list[Callable[..., Any]]:
+        """What a worker registers."""
+        return [self.open_bulk, self.run_chunks, self.close_bulk, self.deliver_chunks, self.finish_bulk]
+
+    @activity.defn
+    async def open_bulk(self, request: BulkOpenRequest) -> BulkOpened:
+        """Claim the command ID, go through all items once, and write the record that binds from then on."""
+        bulk = parse_bulk(request.command)
+        async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
+            opened = await self._bulk.opener.open(bulk, occurred_at=request.occurred_at, trace=Trace(self._after_step))
+            if opened.result is not None:
+                await self._complete(opened.result, bulk.command_type)
+                return BulkOpened(result=opened.result)
+        assert opened.record is not None  # what has no result has a record
+        assert opened.record.plan is not None
+        return BulkOpened(items=opened.record.plan.items_count, chunks=len(opened.record.plan.chunks))
+
+    @activity.defn
+    async def run_chunks(self, request: BulkRunRequest) -> Progress:
+        """Go on from where it stood for a while, or to the end; stops between chunks when it is cancelled."""
+        run = _Run(_resumed() or request.progress, self._after_step)
+        record = await self._bulk.opener.record(request.command_id)
+        async with run.alive():
+            return await run.shielded(self._bulk.runner.run(record, run.progress, run.conduct))
+
+    @activity.defn
+    async def close_bulk(self, request: BulkCloseRequest) -> Progress:
+        """End the command before its next chunk; what is bound already is brought to its end first."""
+        run = _Run(_resumed() or request.progress, self._after_step)
+        record = await self._bulk.opener.record(request.command_id)
+        async with run.alive():
+            return await self._bulk.runner.close(record, run.progress, request.reason, run.conduct)
+
+    @activity.defn
+    async def deliver_chunks(self, request: BulkDeliverRequest) -> list[int]:
+        """Publish and project what was left for later, from the records; returns the chunks that are left."""
+        told = _resumed()
+        chunks = list(told.undelivered) if told else request.chunks
+        run = _Run(Progress(next_chunk=0, undelivered=tuple(chunks)), self._after_step)
+        record = await self._bulk.opener.record(request.command_id)
+        async with run.alive():
+            return await run.shielded(self._bulk.runner.deliver(record, chunks, run.conduct))
+
+    @activity.defn
+    async def finish_bulk(self, request: BulkFinishRequest) -> BulkResult:
+        """Write one line per item and the summary, and keep the result where the command's status is asked for."""
+        record = await self._bulk.opener.record(request.command_id)
+        async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
+            result = await self._bulk.reporter.report(record, trace=Trace(self._after_step))
+            await self._complete(result, record.bulk.command_type)
+        return result
+
+    async def _complete(self, result: BulkResult, command_type: str) -> None:
+        if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
+            return  # the status stays that of the first command
+        status = final_status(result, command_type=command_type, steps=[])
+        await Trace(self._after_step).step("bulk_complete", self._statuses.complete(status))
+
+
+class _Run:
+    """One attempt: how far it has come, and what tells it to stop."""
+
+    def __init__(self, progress: Progress, after_step: AfterStep) -> None:
+        self.progress = progress
+        self.conduct = Conduct(self._is_stopping, self._hear, after_step)
+        self._told_to_stop = False
+        self._until_s = time.monotonic() + SEGMENT_S
+        self._chunks = 0
+
+    def alive(self) -> AbstractAsyncContextManager[None]:
+        """Tell of the progress while it lasts."""
+        return heartbeats(lambda: self.progress, every_s=HEARTBEAT_S)
+
+    async def shielded(self, doing: Coroutine[Any, Any, Found]) -> Found:
+        """Await it to its own end; a cancellation tells it to come to that soon, and does not interrupt it."""
+        task = asyncio.create_task(doing)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._told_to_stop = True
+            return await task
+
+    def _is_stopping(self) -> bool:
+        over = time.monotonic() > self._until_s or self._chunks >= SEGMENT_CHUNKS_MAX
+        return over or self._told_to_stop or activity.is_worker_shutdown()
+
+    def _hear(self, progress: Progress) -> None:
+        self._chunks += progress.next_chunk > self.progress.next_chunk
+        self.progress = progress
+        activity.heartbeat(progress)
+
+
+def _resumed() -> Progress | None:
+    """Return how far an attempt before this one had come, if it told."""
+    details = activity.info().heartbeat_details
+    return _progress.validate_python(details[0]) if details else None

@@ -1,0 +1,97 @@
+"""What the workflow of a bulk command and its activities say to each other, and what it says to who asks."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from factline.domain.bulk.records import Closed
+from factline.domain.bulk.results import BulkResult, Counts
+from factline.pipeline.bulk.running import Progress
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class BulkOpenRequest(_Model):
+    """A validated bulk command as JSON, and the workflow's time for it."""
+
+    command: dict[str, Any]
+    occurred_at: str
+
+
+class BulkOpened(_Model):
+    """How many items in how many chunks there are to do; or the result, where there is nothing to do."""
+
+    items: int = 0
+    chunks: int = 0
+    result: BulkResult | None = None
+
+
+class BulkRunRequest(_Model):
+    """A bulk command by its ID, and how far it has come: all else stands in its record."""
+
+    command_id: str
+    progress: Progress
+
+
+class BulkCloseRequest(_Model):
+    """A bulk command that is to end before its next chunk."""
+
+    command_id: str
+    progress: Progress
+    reason: Closed
+
+
+class BulkDeliverRequest(_Model):
+    """Chunks at their end whose events are not known to be delivered all."""
+
+    command_id: str
+    chunks: list[int]
+
+
+class BulkFinishRequest(_Model):
+    """A bulk command all of whose chunks are at their end."""
+
+    command_id: str
+
+
+class BulkStage(StrEnum):
+    """What a bulk command is doing."""
+
+    OPENING = "OPENING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    DELIVERING = "DELIVERING"
+    REPORTING = "REPORTING"
+    DONE = "DONE"
+
+
+class BulkView(_Model):
+    """How far a bulk command has come, for people and programs: the answer to the query ``progress``.
+
+    ``undelivered``: how many chunks are not known to be published and projected all.
+    """
+
+    stage: BulkStage = BulkStage.OPENING
+    counts: Counts = Counts()
+    chunks: int = 0
+    chunks_done: int = 0
+    undelivered: int = 0
+    durations_ms: dict[str, float] = Field(default_factory=dict)
+
+
+class BulkContinuation(_Model):
+    """What a run of the workflow hands to the next one."""
+
+    command_id: str
+    command_type: str
+    db_name: str
+    class_id: str
+    items: int
+    chunks: int
+    progress: Progress
+    backlog: list[int]
+    paused: bool
