@@ -34,6 +34,7 @@ class CommandActivities:
         self._committer = pipeline.committer
         self._deliverer = pipeline.deliverer
         self._reindexer = pipeline.reindexer
+        self._regrapher = pipeline.regrapher
         self._statuses = statuses
         self._after_step = after_step
 
@@ -90,11 +91,12 @@ class CommandActivities:
 
     @activity.defn
     async def reindex_class(self, request: ReindexRequest) -> list[StepReport]:
-        """Let a class's documents follow its definition into an index of another form, if it has another."""
+        """Let a class's documents follow its definition into an index of another form, and its nodes into new edges."""
         trace = Trace(self._after_step)
         name = AggregateId.parse(request.class_name)
         work = self._reindexer.run(name, at_least=request.sequence_number, progress=activity.heartbeat)
         await trace.step("reindex", work, note=str)
+        await trace.step("regraph", self._regrapher.run(name, progress=activity.heartbeat), note=str)
         return trace.steps
 
     async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:

@@ -469,6 +469,10 @@ class Graph(Protocol):
         """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
+    async def refresh(self, db_name: str) -> None:
+        """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
+        ...
+
 
 class ReadModel(Protocol):
     """What the log looks like from one side: documents, a graph. A pure function of each aggregate's events.

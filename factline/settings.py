@@ -52,8 +52,9 @@ class Settings(BaseSettings):
     snapshot_interval_events: int = Field(default=100, ge=2)
     bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on
     cached_aggregates_max: int = Field(default=10_000, ge=1)
-    projection: Literal["inline", "stream"] = "inline"  # who writes documents: each command, or the projector
+    projection: Literal["inline", "stream"] = "inline"  # who shows instances: each command, or projectors
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
+    projector_read_model: Literal["documents", "graph"] = "documents"  # what a projector keeps up to date
     projector_metrics_address: str | None = None  # host:port of the projector's
     temporal_ui_url: str | None = None  # where the Temporal Web UI is, for the links that are printed
     #: For fault tests: the step after which the worker ends itself by SIGKILL, ``step:N`` for the N-th time it is done.

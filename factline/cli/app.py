@@ -24,6 +24,7 @@ from factline.cli.verifying import exit_of, report_view, run_verify
 from factline.client import Command, Event, Factline, new_command_id
 from factline.domain.commands import parse_command
 from factline.errors import InputInvalid
+from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
 
 CONCURRENCY = 32
@@ -214,16 +215,18 @@ def worker() -> None:
 
 @app.command()
 def rebuild(
-    target: Annotated[str, typer.Argument(metavar="DB/CLASS", help="Such as shop/Product.")], as_json: AsJson = False
+    target: Annotated[str, typer.Argument(metavar="DB/CLASS", help="Such as shop/Product.")],
+    read_model: Annotated[ReadModelName, typer.Option(help="In which read model.")] = ReadModelName.DOCUMENTS,
+    as_json: AsJson = False,
 ) -> None:
     """Show a class's instances anew from the log, such as after its index was lost; exit code 1 if some cannot be."""
     with explained():
-        sys.exit(run_rebuild(target, as_json=as_json))
+        sys.exit(run_rebuild(target, read_model=read_model, as_json=as_json))
 
 
 @app.command()
 def projector() -> None:
-    """Run a projector, which keeps documents up to date from the stream, until it is told to stop (Ctrl-C, SIGTERM)."""
+    """Run a projector until it is told to stop (Ctrl-C, SIGTERM): it keeps a read model up to date from the stream."""
     os.execv(sys.executable, [sys.executable, "-m", "factline.projector.main"])  # noqa: S606 - as for the worker
 
 

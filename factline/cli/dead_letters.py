@@ -18,10 +18,9 @@ from factline.cli.reading import parse_aggregate
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
-from factline.pipeline.forming import formed_documents
 from factline.pipeline.mending import Mender
+from factline.pipeline.read_models import ReadModelName, read_model_of
 from factline.ports import DeadLetters, ReadModel
-from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
 from factline.settings import Settings
 from factline.stores.opening import Stores
@@ -34,6 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, 
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
 Targets = Annotated[list[str] | None, typer.Argument(metavar="DB/CLASS/INSTANCE ...", help="Such as shop/Product/p1.")]
 By = Annotated[str | None, typer.Option(help="Who does it; recorded. You, if not given.")]
+Model = Annotated[ReadModelName, typer.Option("--read-model", help="In which read model.")]
 Why = Annotated[str, typer.Option(help="Why; recorded.")]
 
 
@@ -53,10 +53,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[Desk]:
+async def _opened(name: str) -> AsyncIterator[Desk]:
     async with await Stores.connect(Settings.from_environment()) as stores:
         ports = stores.ports
-        read_model = DocumentsModel(formed_documents(ports))
+        read_model = read_model_of(name, ports)
         parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
         mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
         yield Desk(ports.dead_letters, read_model, mender)
@@ -80,10 +80,10 @@ def list_(
 
 
 @app.command("show")
-def show_(target: Target, as_json: AsJson = False) -> None:
+def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: AsJson = False) -> None:
     """Show everything that was ever said about one aggregate, the oldest first."""
     with explained():
-        letters = asyncio.run(_history(parse_aggregate(target)))
+        letters = asyncio.run(_history(parse_aggregate(target), read_model))
         if as_json:
             for letter in letters:
                 show.print_json(_fields(letter))
@@ -100,6 +100,7 @@ def retry(
     every: Annotated[bool, typer.Option("--all", help="Everything that is parked or half mended.")] = False,
     by: By = None,
     reason: Why = "retry",
+    read_model: Model = ReadModelName.DOCUMENTS,
     as_json: AsJson = False,
 ) -> None:
     """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
@@ -107,59 +108,81 @@ def retry(
         if every == bool(targets):
             raise InputInvalid("retry: expected either aggregates or --all")
         wanted = [parse_aggregate(target) for target in targets or ()]
-        _end(asyncio.run(_retry(wanted, by=_named(by), reason=reason)), as_json=as_json)
+        _end(asyncio.run(_retry(wanted, read_model, by=_named(by), reason=reason)), as_json=as_json)
 
 
 @app.command()
 def skip(
-    target: Target, reason: Annotated[str, typer.Option(help="Why; recorded.")], by: By = None, as_json: AsJson = False
+    target: Target,
+    reason: Annotated[str, typer.Option(help="Why; recorded.")],
+    by: By = None,
+    read_model: Model = ReadModelName.DOCUMENTS,
+    as_json: AsJson = False,
 ) -> None:
     """Give up showing the version that is parked; what came after it is shown, if that can be."""
     with explained():
         who = _named(by)
-        _mend(target, lambda desk, place: desk.mender.skip(place, by=who, reason=reason), as_json=as_json)
+        _mend(target, read_model, lambda desk, place: desk.mender.skip(place, by=who, reason=reason), as_json=as_json)
 
 
 @app.command()
 def pause(
-    target: Target, reason: Annotated[str, typer.Option(help="Why; recorded.")], by: By = None, as_json: AsJson = False
+    target: Target,
+    reason: Annotated[str, typer.Option(help="Why; recorded.")],
+    by: By = None,
+    read_model: Model = ReadModelName.DOCUMENTS,
+    as_json: AsJson = False,
 ) -> None:
     """Let one aggregate's projection wait until resume; known to all programs within seconds."""
     with explained():
         who = _named(by)
-        _mend(target, lambda desk, place: desk.mender.pause(place, by=who, reason=reason), as_json=as_json)
+        _mend(target, read_model, lambda desk, place: desk.mender.pause(place, by=who, reason=reason), as_json=as_json)
 
 
 @app.command()
-def resume(target: Target, by: By = None, reason: Why = "resume", as_json: AsJson = False) -> None:
+def resume(
+    target: Target,
+    by: By = None,
+    reason: Why = "resume",
+    read_model: Model = ReadModelName.DOCUMENTS,
+    as_json: AsJson = False,
+) -> None:
     """End a pause, and show what came meanwhile."""
     with explained():
         who = _named(by)
-        _mend(target, lambda desk, place: desk.mender.resume(place, by=who, reason=reason), as_json=as_json)
+        _mend(target, read_model, lambda desk, place: desk.mender.resume(place, by=who, reason=reason), as_json=as_json)
 
 
-async def _list(*, every: bool) -> tuple[list[DeadLetter], Sequence[int]]:
-    async with _opened() as desk:
-        letters = [each for each in await desk.last() if every or each.waits or each.unfinished]
-        return letters, await desk.read_model.positions([each.aggregate for each in letters])
+async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
+    """Return the letters of all read models, and up to which version each one's aggregate is shown there."""
+    letters: list[DeadLetter] = []
+    shown: list[int] = []
+    for name in ReadModelName:
+        async with _opened(name) as desk:
+            found = [each for each in await desk.last() if every or each.waits or each.unfinished]
+            letters += found
+            shown += await desk.read_model.positions([each.aggregate for each in found])
+    return letters, shown
 
 
-async def _history(aggregate_id: AggregateId) -> Sequence[DeadLetter]:
-    async with _opened() as desk:
+async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
+    async with _opened(name) as desk:
         return await desk.letters.history(desk.read_model.name, aggregate_id)
 
 
-async def _retry(wanted: Sequence[AggregateId], *, by: str, reason: str) -> list[DeadLetter]:
-    async with _opened() as desk:
+async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:
+    async with _opened(name) as desk:
         if not wanted:
             last = await desk.last()
             wanted = [each.aggregate for each in last if each.unfinished or each.kind is LetterKind.PARKED]
         return [await desk.mender.retry(each, by=by, reason=reason) for each in wanted]
 
 
-def _mend(target: str, doing: Callable[[Desk, AggregateId], Awaitable[DeadLetter]], *, as_json: bool) -> None:
+def _mend(
+    target: str, name: str, doing: Callable[[Desk, AggregateId], Awaitable[DeadLetter]], *, as_json: bool
+) -> None:
     async def mend() -> DeadLetter:
-        async with _opened() as desk:
+        async with _opened(name) as desk:
             return await doing(desk, parse_aggregate(target))
 
     _end([asyncio.run(mend())], as_json=as_json)
@@ -186,11 +209,12 @@ def _fields(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _table(letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
-    table = Table("aggregate", "", "version", "shown", "since", "why", box=None, pad_edge=False)
+    table = Table("aggregate", "read model", "", "version", "shown", "since", "why", box=None, pad_edge=False)
     for letter, version in zip(letters, shown, strict=True):
         why = Text(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
         since = letter.at[:19] + "Z"
-        table.add_row(Text(letter.aggregate_id), letter.kind, str(letter.sequence_number), str(version), since, why)
+        about = (letter.read_model, letter.kind, str(letter.sequence_number), str(version), since)
+        table.add_row(Text(letter.aggregate_id), *about, why)
     return table
 
 

@@ -9,23 +9,23 @@ from factline.cli.exits import Exit, errors
 from factline.cli.reading import parse_target
 from factline.domain.identifiers import check_name
 from factline.errors import InputInvalid
-from factline.pipeline.forming import formed_documents
+from factline.pipeline.read_models import read_model_of
 from factline.pipeline.rebuilding import Rebuilding, Rebuilt
-from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
 from factline.settings import Settings
 from factline.stores.opening import Stores
 
 
-def run_rebuild(target: str, *, as_json: bool) -> Exit:
+def run_rebuild(target: str, *, read_model: str, as_json: bool) -> Exit:
     """Rebuild, with a count on standard error, and return the exit code."""
     db_name, class_id, instance_id = parse_target(target)
     if instance_id is not None:
         raise InputInvalid(f"{target!r}: expected DB/CLASS, such as shop/Product, found an instance, too")
     check_name(db_name, "db_name")
     check_name(class_id, "class_id")
-    done = asyncio.run(_rebuild(db_name, class_id))
-    fields = {"db_name": db_name, "class_id": class_id, "shown": done.shown, "parked": done.parked}
+    done = asyncio.run(_rebuild(db_name, class_id, read_model))
+    counts = {"shown": done.shown, "parked": done.parked}
+    fields = {"read_model": read_model, "db_name": db_name, "class_id": class_id, **counts}
     if as_json:
         show.print_json(fields)
     else:
@@ -35,11 +35,11 @@ def run_rebuild(target: str, *, as_json: bool) -> Exit:
     return Exit.FINDINGS if done.parked or not done.shown else Exit.FINE
 
 
-async def _rebuild(db_name: str, class_id: str) -> Rebuilt:
+async def _rebuild(db_name: str, class_id: str, name: str) -> Rebuilt:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     async with await Stores.connect(Settings.from_environment()) as stores:
         ports = stores.ports
-        read_model = DocumentsModel(formed_documents(ports))
+        read_model = read_model_of(name, ports)
         rebuilding = Rebuilding(
             log=ports.event_log,
             snapshots=ports.snapshots,

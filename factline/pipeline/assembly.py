@@ -12,6 +12,7 @@ from factline.pipeline.forming import FormedDocuments
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
+from factline.pipeline.regraphing import Regrapher
 from factline.pipeline.reindexing import Reindexer
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import Ports, ReadModel
@@ -33,6 +34,7 @@ class Pipeline:
     models: Sequence[InlineModel]
     formed: FormedDocuments
     reindexer: Reindexer
+    regrapher: Regrapher
     bulk: BulkPipeline
 
     async def close(self) -> None:
@@ -49,10 +51,8 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     formed = FormedDocuments(ports.documents, ports.indices, definitions)
-    models = [
-        _inline(DocumentsModel(formed), ports),
-        _inline(GraphModel(ports.graph, definitions.newest), ports, instances_only=True),
-    ]
+    graph = GraphModel(ports.graph, definitions.newest)
+    models = [_inline(DocumentsModel(formed), ports), _inline(graph, ports, instances_only=True)]
     committer = Committer(
         ports=ports,
         publication=publication,
@@ -89,6 +89,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         models=models,
         formed=formed,
         reindexer=Reindexer(indices=ports.indices, definitions=definitions, reader=reader),
+        regrapher=Regrapher(ports, graph, models[1].parking),
         bulk=bulk,
     )
 

@@ -7,8 +7,7 @@ from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.ontology.rules import Rules
 from factline.errors import StoreUnavailable
 from factline.pipeline.definitions import Definitions
-from factline.pipeline.log_reader import LogReader, StateCache
-from factline.ports import Document, DocumentIndices, Documents, Form, OutOfForm, Ports
+from factline.ports import Document, DocumentIndices, Documents, Form, OutOfForm
 from factline.projections.documents import formed
 from factline.projections.typed_mapping import typed_mapping
 
@@ -80,11 +79,3 @@ class FormedDocuments:
 
 def _class_of(aggregate_id: AggregateId) -> AggregateId:
     return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)
-
-
-def formed_documents(ports: Ports) -> FormedDocuments:
-    """Return a process's documents that may be given as the log has them, without need of Redis."""
-    cache = StateCache(aggregates_max=1)  # a class's log is read event by event
-    reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
-    definitions = Definitions(event_log=ports.event_log, reader=reader, turns=None)
-    return FormedDocuments(ports.documents, ports.indices, definitions)

@@ -58,6 +58,10 @@ class GraphModel:
             outcomes[index] = outcome
         return outcomes
 
+    async def refresh(self, db_name: str) -> None:
+        """Let searches of the graph find whatever was shown so far; raises StoreUnavailable."""
+        await self._graph.refresh(db_name)
+
     async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
         return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]

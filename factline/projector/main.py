@@ -1,4 +1,4 @@
-"""Keeps documents up to date from the stream of events, beside as many others as you like, until told to stop."""
+"""Keeps a read model up to date from the stream of events, beside as many others as you like, until told to stop."""
 
 import asyncio
 import os
@@ -11,12 +11,11 @@ from prometheus_client import start_http_server
 
 from factline.domain.event_schemas import check_event_schemas
 from factline.errors import SettingsInvalid
-from factline.pipeline.forming import formed_documents
 from factline.pipeline.mending import Mender
+from factline.pipeline.read_models import read_model_of
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import EventSubscription
 from factline.program import Run, crash_point, run_program
-from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
 from factline.projector.folding import Folder
 from factline.projector.metrics import ProjectorMetrics
@@ -36,9 +35,9 @@ def new_projector(
     subscription: EventSubscription | None = None,
     after_step: AfterStep = nothing_after,
 ) -> Projector:
-    """Build the projector of documents on connected stores; ``subscription``: another one than that of its group."""
+    """Build the projector of the settings' read model; ``subscription``: another one than that of its group."""
     ports = stores.ports
-    read_model = DocumentsModel(formed_documents(ports))
+    read_model = read_model_of(settings.projector_read_model, ports)
     parking = Parking(
         read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="factline-projector"
     )
@@ -64,7 +63,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     check_event_schemas()
     async with await Stores.connect(settings) as stores:
         await stores.prepare(with_redis=False)
-        metrics = ProjectorMetrics(DocumentsModel.name)
+        metrics = ProjectorMetrics(settings.projector_read_model)
         async with _metrics_served(settings, metrics):
             log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
             await new_projector(stores, settings, metrics, after_step=crash_point(settings)).run(stopping)

@@ -88,6 +88,15 @@ class ElasticsearchGraph:
             found |= await self._server.searched_numbers(self.alias_of(db_name), sorted(wanted))
         return [found.get(str(aggregate_id), 0) for aggregate_id in aggregate_ids]
 
+    async def refresh(self, db_name: str) -> None:
+        self._server.requests["refresh"] += 1
+        try:
+            await self._server.client.indices.refresh(index=self.alias_of(db_name))
+        except NotFoundError:
+            return
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"refreshing the graph of {db_name}", error) from error
+
     def _versioned(self, node: GraphNode) -> VersionedWrite:
         return VersionedWrite(
             alias=self.alias_of(node.aggregate_id.db_name),

@@ -91,7 +91,8 @@ def _clause(pointer: str, value: Scalar) -> dict[str, Any]:
     names = [".".join([field, *parse_pointer(pointer)]) for field in ("data", UNFIT)]
     if value is None:
         return {"bool": {"must_not": [{"exists": {"field": name}} for name in names]}}
-    return {"bool": {"should": [{"term": {name: {"value": value}}} for name in names]}}
+    # On fields of whole values this is equality; lenient, for a text is no number, and then it does not stand there.
+    return {"bool": {"should": [{"match": {name: {"query": value, "lenient": True}}} for name in names]}}
 
 
 def _cursor(sort: Sequence[Any]) -> str:

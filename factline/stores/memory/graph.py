@@ -46,6 +46,9 @@ class MemoryGraph:
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
+    async def refresh(self, db_name: str) -> None:
+        """What is written is found at once."""
+
     def _write(self, node: GraphNode) -> Exception | None:
         if not self.available:
             return StoreUnavailable("the graph in memory", f"writing node {node.aggregate_id}", "made unavailable")

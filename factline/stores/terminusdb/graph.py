@@ -114,6 +114,9 @@ class TerminusGraph:
         """A commit is seen by every query after it."""
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
+    async def refresh(self, db_name: str) -> None:
+        """A commit is seen by every query after it."""
+
     async def _commit(self, db_name: str, batch: Sequence[GraphNode]) -> dict[AggregateId, FactlineError]:
         """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none."""
         present = {node.aggregate_id for node in batch}
