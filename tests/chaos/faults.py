@@ -107,6 +107,7 @@ async def worker_crash_point(ground: Installation, draws: Draws) -> AsyncIterato
     """One worker more, which ends itself after the N-th time of a step."""
     point = f"{draws['step']}:{draws['nth']}"
     async with ground.supervisor.guest(FACTLINE_CRASH_AFTER=point) as guest:
+        await guest.ready()
         yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
 
 
@@ -147,6 +148,7 @@ async def projector_crash_point(ground: Installation, draws: Draws) -> AsyncIter
     """One projector more, which ends itself after the N-th time of a step: partitions go back and forth."""
     point = f"{draws['step']}:{draws['nth']}"
     async with ground.supervisor.guest(PROJECTOR, FACTLINE_CRASH_AFTER=point) as guest:
+        await guest.ready()
         yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
 
 

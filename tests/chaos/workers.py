@@ -69,11 +69,11 @@ class Kept:
             return self._program.ready.encode() in log.read()
 
     async def ready(self) -> None:
-        """Wait until it takes work; raises RuntimeError if it ends instead, TimeoutError."""
+        """Wait until it takes work; one that ends before that, for want of a server, is started again."""
         async with asyncio.timeout(READY_TIMEOUT_S):
             while not self.is_ready():
                 if not self.is_alive():
-                    raise RuntimeError(f"{self.name} ended before it was ready; its log is {self._log}")
+                    await self.start()
                 await asyncio.sleep(POLL_S)
 
     async def ended(self, timeout_s: float) -> bool:
@@ -126,7 +126,7 @@ class Supervisor:
         await asyncio.gather(*(kept.start() for kept in self.all))
         tending = asyncio.create_task(self._tend())
         try:
-            await asyncio.gather(*(kept.ready() for kept in self.all))
+            await self.all_ready()
             yield self
         finally:
             tending.cancel()
