@@ -12,6 +12,7 @@ from functools import partial
 
 from rich.console import Console
 
+from benchmarks.bulk import bulk
 from benchmarks.contenders import Contender, Opening, factline, floor
 from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
 from benchmarks.floor import FloorOfSteps
@@ -105,6 +106,9 @@ async def _batches(settings: Settings, turn: int) -> list[Batch]:
             await write_all(put, events=BATCH_WARM_UP_EVENTS, concurrency=settings.s3_connections_max)
             writing = write_all(put, events=BATCH_EVENTS, concurrency=settings.s3_connections_max)
             batches.append(await timed(name, turn, BATCH_EVENTS, writing))
+    async with bulk(settings) as prepare:
+        await (await prepare(BATCH_WARM_UP_EVENTS))()
+        batches.append(await timed("bulk command", turn, BATCH_EVENTS, (await prepare(BATCH_EVENTS))()))
     return batches
 
 

@@ -1,0 +1,57 @@
+"""A bulk command's path without Temporal: open, then chunk by chunk bind, persist, publish, project; then report."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from benchmarks.raw_store import payload
+from factline.client import new_command_id
+from factline.domain.bulk.command import Bulk, BulkType
+from factline.domain.bulk.plan import lines_of
+from factline.pipeline.assembly import Pipeline, assemble
+from factline.pipeline.bulk.running import Conduct, Progress
+from factline.pipeline.trace import Trace, nothing_after, utc_now
+from factline.settings import Settings
+from factline.stores.opening import Stores
+
+#: Uploads so many items, and returns what applies them: only that is measured.
+Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
+
+
+@asynccontextmanager
+async def bulk(settings: Settings) -> AsyncIterator[Prepare]:
+    """Creations of new instances, which are in S3, on Kafka and in Elasticsearch when it returns."""
+    async with await Stores.connect(settings) as stores:
+        pipeline = assemble(stores.ports, settings)
+
+        async def prepare(events: int) -> Callable[[], Awaitable[None]]:
+            command_id = new_command_id()
+            items = [{"instance_id": f"{command_id}-{index}", "payload": payload()} for index in range(events)]
+            body = b"".join(lines_of(items))
+            key = f"payloads/{command_id}.ndjson"
+            await stores.bucket.put(key, body)
+            reference = {"items_key": key, "items_sha256": hashlib.sha256(body).hexdigest(), "items_count": events}
+            command = Bulk.model_validate(
+                {
+                    "command_id": command_id,
+                    "command_type": BulkType.BULK_CREATE_INSTANCES,
+                    "db_name": "bench",
+                    "class_id": "Product",
+                    "payload": reference,
+                }
+            )
+            return lambda: _apply(pipeline, command, events)
+
+        yield prepare
+        await pipeline.close()
+
+
+async def _apply(pipeline: Pipeline, command: Bulk, events: int) -> None:
+    path, trace = pipeline.bulk, Trace(nothing_after)
+    opened = await path.opener.open(command, occurred_at=utc_now(), trace=trace)
+    assert opened.record is not None, opened.result
+    conduct = Conduct(lambda: False, lambda _: None, nothing_after)
+    progress = await path.runner.run(opened.record, Progress(next_chunk=1), conduct)
+    assert not progress.undelivered, progress
+    result = await path.reporter.report(opened.record, trace=trace)
+    assert result.counts.applied == events, result
