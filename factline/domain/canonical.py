@@ -6,6 +6,7 @@ Canonical form is RFC 8785 (JCS). What JCS cannot represent exactly is refused a
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,19 +19,40 @@ DEPTH_MAX = 32
 KEY_BYTES_MAX = 512
 TEXT_BYTES_MAX = 1024 * 1024
 
+#: What the standard library writes as RFC 8785 does not, or does not refuse as it does: whole floats, exponents, long
+#: integers; and keys that UTF-16 sorts otherwise. Either may match within a text, which costs time and nothing else.
+_OTHER_NUMBERS = re.compile(r"[:,\[]-?(?:\d{16}|\d+\.0[,}\]]|[\d.]+e)")
+_OTHER_ORDER = re.compile(r"[\ue000-\U0010ffff]")
+_standard = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+)
+
 type_names = {dict: "object", list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """Return the RFC 8785 form of a JSON value.
+    """Return the RFC 8785 form of a JSON value, whose keys are strings.
 
     Raises InputInvalid for what it cannot hold: integers beyond ±(2^53-1), NaN, infinities, lone surrogates.
     """
     try:
-        return rfc8785.dumps(value)
+        return _written_by_standard(value) or rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
         check_json(value)
         raise InputInvalid(f"the value has no canonical JSON form (RFC 8785): {error}") from error
+
+
+def _written_by_standard(value: Any) -> bytes | None:
+    """Return the same bytes in a fourth of the time, where the standard library is known to write them; else None."""
+    if not isinstance(value, dict | list):
+        return None
+    try:
+        text = _standard.encode(value)
+    except (ValueError, TypeError):
+        return None
+    if _OTHER_NUMBERS.search(text) or (not text.isascii() and _OTHER_ORDER.search(text)):
+        return None
+    return text.encode()
 
 
 def sha256_hex(data: bytes) -> str:
@@ -43,10 +65,17 @@ def parse_json(text: str | bytes, *, where: str = "the document") -> Any:
 
     Raises InputInvalid that says where and why.
     """
+    value = parse_unchecked(text, where=where)
+    check_json(value, where=where)
+    return value
+
+
+def parse_unchecked(text: str | bytes, *, where: str) -> Any:
+    """Parse JSON as ``parse_json`` does, for whoever checks the values that are kept of it; raises InputInvalid."""
     if len(text) > 2 * TEXT_BYTES_MAX:
         raise InputInvalid(f"{where}: expected at most {2 * TEXT_BYTES_MAX} bytes of JSON, found {len(text)}")
     try:
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except InputInvalid as error:
         raise InputInvalid(f"{where}: {error.message}") from error
     except RecursionError as error:
@@ -55,8 +84,6 @@ def parse_json(text: str | bytes, *, where: str = "the document") -> Any:
         raise InputInvalid(f"{where}: not UTF-8 at byte {error.start}; encode it as UTF-8") from error
     except ValueError as error:
         raise InputInvalid(f"{where}: not JSON: {error}") from error
-    check_json(value, where=where)
-    return value
 
 
 def normalised(value: Any, *, where: str = "value") -> Any:

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+#: A task costs more than much of what is done to one value, so a few go through all of them.
+TASKS_MAX = 64
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -15,16 +18,21 @@ async def concurrently(
 
     The first error ends the others: while a server is down, nobody waits for every one of hundreds to find that out.
     """
+    given = list(values)
+    found: dict[int, Found] = {}
+    left = iter(enumerate(given))
 
-    async def one(value: Given) -> Found:
-        async with free:
-            return await doing(value)
+    async def work() -> None:
+        for place, value in left:
+            async with free:
+                found[place] = await doing(value)
 
-    tasks = [asyncio.create_task(one(value)) for value in values]
+    tasks = [asyncio.create_task(work()) for _ in range(min(len(given), TASKS_MAX))]
     try:
-        return await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+    return [found[place] for place in range(len(given))]

@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from factline.domain.canonical import canonical_bytes, normalised, parse_json
 from factline.errors import InputInvalid
@@ -21,6 +23,32 @@ def test_normalising_twice_changes_nothing(value):
 def test_canonical_form_reads_back_as_itself(value):
     data = canonical_bytes(value)
     assert canonical_bytes(parse_json(data)) == data
+
+
+_numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+    st.integers(-400, 400).map(float),
+    st.integers(-30, 30).map(lambda exponent: 1.5 * 10.0**exponent),
+)
+_texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\x00\x1f\x7f"\\/\u2028\uffee😀:,[1.0e]'))
+_written = st.recursive(
+    _numbers | _texts | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
+)
+
+
+@given(_written)
+@example({"\uffee": 1, "😀": 2})
+@example([-0.0, 1.0, 1e16, 1e20, 1e21, 1e-5, 1e-7, 123456789012345.6, 0.1, -9007199254740991])
+def test_whichever_way_it_is_written_the_form_is_that_of_rfc_8785(value):
+    assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [{"a": [2**53]}, [-(2**53)], {"a": float("nan")}, [float("inf")], {"a": "\ud800"}])
+def test_what_rfc_8785_refuses_is_refused(value):
+    with pytest.raises(InputInvalid):
+        canonical_bytes(value)
 
 
 def test_rfc_8785_example_of_section_3_2_4():

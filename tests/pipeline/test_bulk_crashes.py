@@ -21,6 +21,7 @@ STEPS = (
     "bulk_scan",
     "bulk_open",
     "bulk_allocate",
+    "bulk_decide",
     "bulk_record",
     "bulk_persist",
     "bulk_publish",

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from factline.domain.bulk.command import Bulk
-from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.canonical import canonical_bytes, parse_unchecked
 from factline.domain.commands import CommandType, InstanceIdText, JsonObject, Version, check_fits, invalid
 from factline.domain.identifiers import AggregateId, derive_event_id, derive_instance_id
 from factline.domain.results import Rejection, RejectionCode
@@ -49,7 +49,7 @@ def parse_item(value: Any, *, index: int, command_type: CommandType) -> Item:
     """Validate anything at all as item ``index``, a line of NDJSON (bytes) or its value; raises InputInvalid."""
     where = f"item {index}"
     if isinstance(value, bytes):
-        value = parse_json(value, where=where)
+        value = parse_unchecked(value, where=where)  # what an item keeps of it is checked with the item
     if not isinstance(value, dict):
         raise InputInvalid(f"{where}: expected a JSON object, found {type(value).__name__}", errors=[])
     try:

@@ -7,6 +7,7 @@ from factline.pipeline.bulk.chunks import ChunkCommitter
 from factline.pipeline.bulk.delivery import ChunkDelivery
 from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.bulk.opening import BulkOpener
+from factline.pipeline.bulk.proposing import ChunkProposer
 from factline.pipeline.bulk.reporting import BulkReporter
 from factline.pipeline.bulk.running import BulkRunner
 from factline.pipeline.definitions import Definitions
@@ -44,16 +45,8 @@ def assemble_bulk(
     """Build the path of bulk commands; all of them together keep no more requests to S3 going than it may have."""
     free = asyncio.Semaphore(settings.s3_connections_max)
     items = BulkItems(ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
-    committer = ChunkCommitter(
-        ports,
-        items=items,
-        positions=positions,
-        definitions=definitions,
-        queue=queue,
-        reader=reader,
-        cache=cache,
-        free=free,
-    )
+    proposer = ChunkProposer(ports, items=items, positions=positions, definitions=definitions, queue=queue, free=free)
+    committer = ChunkCommitter(ports, proposer=proposer, definitions=definitions, reader=reader, cache=cache, free=free)
     delivery = ChunkDelivery(
         ports,
         publication=publication,
@@ -63,6 +56,6 @@ def assemble_bulk(
     )
     return BulkPipeline(
         opener=BulkOpener(ports, receipts=Receipts(ports), items=items),
-        runner=BulkRunner(committer=committer, delivery=delivery, records=ports.chunk_records),
+        runner=BulkRunner(proposer=proposer, committer=committer, delivery=delivery, records=ports.chunk_records),
         reporter=BulkReporter(ports),
     )

@@ -1,4 +1,4 @@
-"""Running through chunks: while one is delivered, the next is written already."""
+"""Running through chunks: while one is written, the one before is delivered, and the next is prepared already."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from factline.domain.bulk.records import BulkRecord, Closed, chunk_record
 from factline.errors import StoreUnavailable
 from factline.pipeline.bulk.chunks import ChunkCommitter, ChunkEnd
 from factline.pipeline.bulk.delivery import ChunkDelivery
+from factline.pipeline.bulk.proposing import ChunkProposer, Round
 from factline.pipeline.trace import AfterStep, Trace
 from factline.ports import ChunkRecords
 
@@ -43,7 +44,15 @@ class Conduct:
 class BulkRunner:
     """Runs through the chunks of bulk commands, one after the other."""
 
-    def __init__(self, *, committer: ChunkCommitter, delivery: ChunkDelivery, records: ChunkRecords) -> None:
+    def __init__(
+        self,
+        *,
+        proposer: ChunkProposer,
+        committer: ChunkCommitter,
+        delivery: ChunkDelivery,
+        records: ChunkRecords,
+    ) -> None:
+        self._proposer = proposer
         self._committer = committer
         self._delivery = delivery
         self._records = records
@@ -54,7 +63,7 @@ class BulkRunner:
         What is begun is ended: it stops between chunks only. A server that is needed for writing and does not answer
         ends the run, too, as long as it came further than at its beginning; else raises StoreUnavailable.
         """
-        run = _Run(record, progress, conduct, self._committer, self._delivery)
+        run = self._begin(record, progress, conduct)
         try:
             while run.progress.next_chunk <= len(_chunks(record)) and not conduct.stopping():
                 if await run.chunk() is not None:
@@ -64,12 +73,12 @@ class BulkRunner:
                 raise
             log.warning("bulk_interrupted", command_id=record.command_id, reason=error.message)
         finally:
-            await run.delivered()
+            await run.ended()
         return run.progress
 
     async def close(self, record: BulkRecord, progress: Progress, reason: Closed, conduct: Conduct) -> Progress:
         """End the command before its next chunk; a chunk that another attempt has bound is brought to its end first."""
-        run = _Run(record, progress, conduct, self._committer, self._delivery)
+        run = self._begin(record, progress, conduct)
         try:
             while run.progress.next_chunk <= len(_chunks(record)):
                 wanted = chunk_record(record, run.progress.next_chunk, 1, reason)
@@ -77,9 +86,9 @@ class BulkRunner:
                 if standing.closed is not None:
                     run.progress = replace(run.progress, closed=standing.closed)
                     break
-                await run.chunk()
+                await run.chunk(last=True)
         finally:
-            await run.delivered()
+            await run.ended()
         return run.progress
 
     async def deliver(self, record: BulkRecord, chunks: list[int], conduct: Conduct) -> list[int]:
@@ -91,31 +100,62 @@ class BulkRunner:
             conduct.progressed(Progress(next_chunk=0, undelivered=tuple(left)))
         return left
 
+    def _begin(self, record: BulkRecord, progress: Progress, conduct: Conduct) -> "_Run":
+        return _Run(record, progress, conduct, self._proposer, self._committer, self._delivery)
+
+
+@dataclass(frozen=True)
+class _Next:
+    """A chunk that is prepared while the one before it is written."""
+
+    preparing: asyncio.Task[Round]
+    trace: Trace
+
 
 @dataclass
 class _Run:
-    """One run under way: at most one chunk is being delivered beside the one that is being written."""
+    """One run under way: beside the chunk that is being written, one is being delivered and one prepared at most."""
 
     record: BulkRecord
     progress: Progress
     conduct: Conduct
+    proposer: ChunkProposer
     committer: ChunkCommitter
     delivery: ChunkDelivery
+    _next: _Next | None = None
     _delivering: asyncio.Task[str | None] | None = None
 
-    async def chunk(self) -> Closed | None:
-        """Commit the next chunk and begin to deliver it; returns why the command ends before it, if it does."""
-        trace = Trace(self.conduct.after_step)
-        chunk = self.progress.next_chunk
-        end = await self.committer.commit(self.record, chunk, trace=trace)
+    async def chunk(self, *, last: bool = False) -> Closed | None:
+        """Commit the next chunk and begin to deliver it; returns why the command ends before it, if it does.
+
+        ``last``: no other one is to follow, so none is prepared meanwhile.
+        """
+        at_hand, self._next = self._next or self._prepare(self.progress.next_chunk, after=None), None
+        first = await at_hand.preparing
+        if not last and first.chunk < len(_chunks(self.record)) and not self.conduct.stopping():
+            self._next = self._prepare(first.chunk + 1, after=first)
+        end = await self.committer.commit(self.record, first, trace=at_hand.trace)
         await self.delivered()
         if isinstance(end, Closed):
             self.progress = replace(self.progress, closed=end)
             return end
-        self._count(end, trace)
-        self._delivering = asyncio.create_task(self.delivery.deliver(self.record, end, trace=trace))
+        self._count(end, at_hand.trace)
+        self._delivering = asyncio.create_task(self.delivery.deliver(self.record, end, trace=at_hand.trace))
         self.conduct.progressed(self.progress)
         return None
+
+    async def ended(self) -> None:
+        """Leave nothing that still runs, and let others have the turns of a chunk that is not gone on with."""
+        following, self._next = self._next, None
+        if following is not None:
+            (prepared,) = await asyncio.gather(following.preparing, return_exceptions=True)  # it fails again, if it did
+            if isinstance(prepared, Round):
+                await self.proposer.abandon(self.record, prepared)
+        await self.delivered()
+
+    def _prepare(self, chunk: int, *, after: Round | None) -> _Next:
+        trace = Trace(self.conduct.after_step)
+        return _Next(asyncio.create_task(self.proposer.prepare(self.record, chunk, after=after, trace=trace)), trace)
 
     async def delivered(self) -> None:
         """Wait until what is being delivered is, or is known to be left for later."""
