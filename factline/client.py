@@ -329,7 +329,9 @@ class Factline:
         """
         ports = self._stores.ports
         definitions = Definitions(event_log=ports.event_log, reader=self._reader, turns=ports.turns)
-        reindexer = Reindexer(indices=ports.indices, definitions=definitions, reader=self._reader)
+        reindexer = Reindexer(
+            documents=ports.documents, indices=ports.indices, definitions=definitions, reader=self._reader
+        )
         return await reindexer.run(AggregateId.of_class(db_name, class_id))
 
     async def worker_seen(self) -> bool:

@@ -66,6 +66,11 @@ class StoreUnavailable(FactlineError):
             cause=str(cause),
         )
 
+    @property
+    def code(self) -> str:
+        """The same for all of its kind: what a store tells apart for itself is nothing to others."""
+        return "StoreUnavailable"
+
     @classmethod
     def of_all(cls, errors: Sequence["StoreUnavailable"]) -> Self:
         """Return one error that names every server which gave no answer."""

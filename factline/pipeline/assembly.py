@@ -88,7 +88,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         definitions=definitions,
         models=models,
         formed=formed,
-        reindexer=Reindexer(indices=ports.indices, definitions=definitions, reader=reader),
+        reindexer=Reindexer(documents=ports.documents, indices=ports.indices, definitions=definitions, reader=reader),
         regrapher=Regrapher(ports, graph, models[1].parking),
         bulk=bulk,
     )

@@ -7,15 +7,17 @@ followed, each new index can be filled by many, and who comes too late looks aga
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.ontology.rules import Rules
+from factline.errors import LogDamaged, SchemaUnsupported
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.forming import form_of
 from factline.pipeline.log_reader import LogReader
-from factline.ports import Document, DocumentIndex, DocumentIndices
+from factline.ports import Document, DocumentIndex, DocumentIndices, Documents
 from factline.projections.documents import document_of, formed
 
 #: So few left means that we have caught up: the old index is closed for the rest.
@@ -31,7 +33,10 @@ Progress = Callable[[int], None]
 class Reindexer:
     """Brings the documents of classes into the form of their newest definition."""
 
-    def __init__(self, *, indices: DocumentIndices, definitions: Definitions, reader: LogReader) -> None:
+    def __init__(
+        self, *, documents: Documents, indices: DocumentIndices, definitions: Definitions, reader: LogReader
+    ) -> None:
+        self._documents = documents
         self._indices = indices
         self._definitions = definitions
         self._reader = reader
@@ -66,28 +71,36 @@ class Reindexer:
         position, copied, closed = -1, 0, False
         while True:
             changed = await self._indices.changed(old, after=position, close=closed)
-            documents = await self._documents(name, changed.documents, rules)
+            documents = await self._folded(name, changed.documents, rules)
             for outcome in await self._indices.copy(new, documents):
                 if outcome is not None:
                     raise outcome
             position, copied = changed.position, copied + len(documents)
             progress(copied)
-            if closed and not documents:
+            if closed and not changed.documents:
                 return copied
-            closed = closed or len(documents) < CLOSE_BELOW
+            closed = closed or len(changed.documents) < CLOSE_BELOW
 
-    async def _documents(
-        self, name: AggregateId, wanted: Sequence[tuple[str, int]], rules: Rules
-    ) -> Sequence[Document]:
-        """Fold each from the log, as of the version that the old index has of it."""
+    async def _folded(self, name: AggregateId, wanted: Sequence[tuple[str, int]], rules: Rules) -> Sequence[Document]:
+        """Fold each from the log, as of the version that the old index has of it.
+
+        One whose log cannot be folded (it is damaged, or of a newer release) keeps the document it has: a single
+        aggregate holds up no class.
+        """
         in_flight = asyncio.Semaphore(READS_IN_FLIGHT_MAX)
 
-        async def one(key: str, version: int) -> Document:
+        async def one(key: str, version: int) -> Document | None:
             async with in_flight:
                 aggregate_id = AggregateId(name.db_name, name.instance_key, key)
-                return formed(document_of(await self._reader.at(aggregate_id, version)), rules)
+                try:
+                    return formed(document_of(await self._reader.at(aggregate_id, version)), rules)
+                except (LogDamaged, SchemaUnsupported) as error:
+                    log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
+                (found,) = await self._documents.read([aggregate_id])
+                return replace(found, form=rules.reference) if found else None
 
-        return await asyncio.gather(*(one(*each) for each in wanted))
+        found = await asyncio.gather(*(one(*each) for each in wanted))
+        return [document for document in found if document is not None]
 
 
 def _differs(index: DocumentIndex, rules: Rules, digest: str | None) -> bool:

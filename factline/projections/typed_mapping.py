@@ -127,12 +127,12 @@ class _Typing:
         """Return the types that a schema admits as far as it says itself."""
         said = node.get("type", _ALL_TYPES)
         types = frozenset([said] if isinstance(said, str) else said)
+        if "number" in types:
+            types |= {"integer"}
         values = [node["const"]] if "const" in node else node.get("enum")
         if values is not None:
-            types &= frozenset("null" if value is None else _OF_VALUES[type(value)] for value in values) | {"number"}
-            if not any(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-                types -= {"number"}
-        return types | {"integer"} if "number" in types else types
+            types &= frozenset("null" if value is None else _OF_VALUES[type(value)] for value in values)
+        return types
 
     def _types(self, schema: Schema, depth: int) -> frozenset[str]:
         """Return the types that a schema admits at most."""

@@ -8,6 +8,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import StoreUnavailable
 from factline.pipeline.trace import Trace
+from factline.stores.s3 import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.pipeline.world import Process, World
@@ -173,3 +174,14 @@ async def test_a_retired_class_keeps_its_form(world: World):
     await process.pipeline.reindexer.run(NAME)
     assert documents(world) == {"a": {}}
     world.check()
+
+
+async def test_one_log_that_cannot_be_folded_holds_up_no_class(world: World):
+    process = world.process()
+    await run_all(process, define(FIRST), *(create(name, {"name": name, "price": "1"}) for name in ("a", "b")))
+    await process.pipeline.reindexer.run(NAME)
+    key = f"events/shop/Product/a/{1:020d}.json"
+    world.bucket.objects[key] = StoredObject(world.bucket.objects[key].body.replace(b'"1"', b'"2"'), {})
+    await run_all(process, define(SECOND))
+    await world.process().pipeline.reindexer.run(NAME)
+    assert documents(world) == {"a": {"name": "a", "price": "1"}, "b": {"name": "b", "cost": 1}}

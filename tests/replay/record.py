@@ -20,12 +20,13 @@ from activities.check_models import CheckRequest
 from factline.client import search_attributes, summary
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult
+from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
 from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
 from workflows.check import ConsistencyCheck
-from workflows.command import InstanceCommand
+from workflows.command import ClassCommand, InstanceCommand
 
 FOLDER = Path(__file__).parent / "histories"
 
@@ -139,6 +140,37 @@ async def _start_check(client: Client, request: CheckRequest) -> AnyHandle:
     return await client.start_workflow(ConsistencyCheck.run, request, id="check", task_queue=TASK_QUEUE)
 
 
+async def _start_class(client: Client, command: Command) -> AnyHandle:
+    return await client.start_workflow(ClassCommand.run, command, id=command.command_id, task_queue=TASK_QUEUE)
+
+
+async def _class_defined(client: Client, world: World) -> AnyHandle:
+    return await _start_class(client, define(FIRST))
+
+
+async def _class_evolved(client: Client, world: World) -> AnyHandle:
+    await (await _start_class(client, define(FIRST))).result()
+    await (await _start(client, create(payload={"name": "Lamp", "price": "12.50"}))).result()
+    return await _start_class(client, define(SECOND))
+
+
+async def _class_refused(client: Client, world: World) -> AnyHandle:
+    return await _start_class(client, define({"version": "?"}))
+
+
+async def _class_retired(client: Client, world: World) -> AnyHandle:
+    await (await _start_class(client, define(FIRST))).result()
+    return await _start_class(client, retire())
+
+
+async def _class_without_elasticsearch(client: Client, world: World) -> AnyHandle:
+    world.documents.available = False
+    handle = await _start_class(client, define(FIRST))
+    await until_pending(handle)
+    world.documents.available = True
+    return handle
+
+
 STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = {
     "applied": _applied,
     "started_by_factline": _started_by_factline,
@@ -153,6 +185,11 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "checked": _checked,
     "checked_through_an_outage": _checked_through_an_outage,
     "no_check": _no_check,
+    "class_defined": _class_defined,
+    "class_evolved": _class_evolved,
+    "class_refused": _class_refused,
+    "class_retired": _class_retired,
+    "class_without_elasticsearch": _class_without_elasticsearch,
 }
 
 

@@ -1,0 +1,123 @@
+"""Typed indices take whatever their schema admits, on Elasticsearch itself; and what their fields are, without it."""
+
+import asyncio
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from factline.domain.events import DefinitionReference
+from factline.domain.identifiers import AggregateId
+from factline.domain.ontology.schemas import validator_of
+from factline.ports import Document, Form
+from factline.projections.typed_mapping import typed_mapping
+from factline.settings import Settings
+from factline.stores.opening import Stores
+from tests.classes import NUMBER, TEXT, WHOLE, schema
+from tests.domain.schema_strategies import object_schemas, objects
+
+REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"),
+    [
+        (TEXT, "keyword"),
+        (WHOLE, "long"),
+        (NUMBER, "double"),
+        ({"type": ["integer", "null"]}, "long"),
+        ({"type": ["integer", "number"]}, "double"),
+        ({"type": "boolean"}, "boolean"),
+        ({"type": "string", "format": "date-time"}, "date"),
+        ({"anyOf": [{"type": "string", "format": "date"}, TEXT]}, "keyword"),
+        ({"type": ["string", "integer"]}, "keyword"),
+        ({"enum": ["a", "b", None]}, "keyword"),
+        ({"const": 1}, "long"),
+        ({"type": "array", "items": WHOLE}, "long"),
+        ({"type": "array", "items": {"type": "array", "items": TEXT}}, "keyword"),
+        ({"$ref": "#/$defs/t"}, "keyword"),
+        ({"allOf": [{"$ref": "#/$defs/t"}, {"minLength": 1}]}, "keyword"),
+        (True, "unsearched"),
+        ({"$ref": "#"}, "unsearched"),
+        ({"type": ["object", "string"]}, "unsearched"),
+        ({"type": ["array", "string"], "items": TEXT}, "unsearched"),
+        ({"type": "array", "prefixItems": [TEXT]}, "unsearched"),
+        (schema(**{"a.b": TEXT}), "unsearched"),
+    ],
+)
+def test_a_member_has_the_narrowest_field_that_takes_all_of_it(member: Any, kind: str):
+    root = {**schema(x=member), "$defs": {"t": TEXT}}
+    mapping = typed_mapping(root)
+    assert mapping is not None
+    found = mapping["properties"]["x"]
+    assert (found["type"] if found.get("enabled", True) else "unsearched") == kind
+
+
+def test_objects_are_as_strict_as_their_schemas():
+    nested = typed_mapping(schema(x=schema(a=TEXT), y={"type": "object", "properties": {"a": TEXT}}))
+    assert nested is not None
+    assert nested["dynamic"] == "strict"
+    assert (nested["properties"]["x"]["dynamic"], nested["properties"]["y"]["dynamic"]) == ("strict", "false")
+
+
+def test_a_schema_of_too_many_or_too_deep_members_is_not_typed():
+    assert typed_mapping(schema(**{f"k{number}": TEXT for number in range(1_000)})) is None
+    deep: dict[str, Any] = TEXT
+    for _ in range(20):
+        deep = schema(k=deep)
+    assert typed_mapping(deep) is None
+
+
+@pytest.mark.integration
+def test_whatever_a_schema_admits_is_taken_by_its_fields(environment: Any, request: pytest.FixtureRequest):
+    """Drawn schemas, each with an index of its own, and drawn values that are valid under them."""
+    numbers, taken = count(1), count()
+    chosen: Settings = request.getfixturevalue("settings")
+
+    async def written(root: dict[str, Any], values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        async with await Stores.connect(chosen) as stores:
+            await stores.documents.prepare()
+            name = AggregateId.of_class("shop", f"C{next(numbers)}")
+            await stores.ports.indices.create(name, Form(REFERENCE, typed_mapping(root)), first=True)
+            documents = [_document(name, str(number), value) for number, value in enumerate(values)]
+            assert set(await stores.ports.documents.write(documents)) == {None}
+            alias = stores.documents.alias_of(documents[0].aggregate_id)
+            client = stores.elasticsearch.client
+            found = [await client.get(index=alias, id=document.aggregate_id.instance_key) for document in documents]
+            await client.indices.delete(index=f"{alias}.d000001")
+            return [each["_source"] for each in found]
+
+    @given(object_schemas(), st.lists(objects, min_size=8, max_size=20))
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+    def hold(root: dict[str, Any], drawn: list[dict[str, Any]]) -> None:
+        validator = validator_of(root)
+        valid = [value for value in drawn if validator.is_valid(value)]
+        if not valid:
+            return
+        for value, source in zip(valid, asyncio.run(written(root, valid)), strict=True):
+            assert source["data"] == value, f"{root} admits {value}, which its fields do not take"
+            next(taken)
+
+    hold()
+    assert next(taken) > 10
+
+
+def _document(name: AggregateId, key: str, data: dict[str, Any]) -> Document:
+    aggregate_id = AggregateId(name.db_name, name.instance_key, key)
+    moment = "2026-01-01T12:00:00.000000Z"
+    body = {
+        "aggregate_id": str(aggregate_id),
+        "db_name": name.db_name,
+        "class_id": name.instance_key,
+        "instance_id": key,
+        "sequence_number": 1,
+        "schema_version": "2.0.0",
+        "event_id": "e",
+        "deleted": False,
+        "created_at": moment,
+        "updated_at": moment,
+        "data": data,
+    }
+    return Document(aggregate_id, 1, body, form=REFERENCE)
