@@ -1,7 +1,7 @@
 """After the slot is written: publish what is not published, and project. Only forward, each step repeatable."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 
 from factline.domain.identifiers import CLASSES, AggregateId
@@ -25,6 +25,14 @@ class InlineModel:
     @property
     def name(self) -> str:
         return self.parking.read_model
+
+    def has(self, aggregate_id: AggregateId) -> bool:
+        """Return whether it shows aggregates of this kind."""
+        return not (self.instances_only and aggregate_id.class_id == CLASSES)
+
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number that is shown of each, 0 where nothing is; raises StoreUnavailable."""
+        return await self.gathered.read_model.positions(aggregate_ids)
 
 
 class _NotShown(Exception):
@@ -64,21 +72,23 @@ class Deliverer:
         """Make sure that the event and all before it are published; returns what was done, in words."""
         return await self._publication.ensure(aggregate_id, sequence_number)
 
-    async def project_or_park(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> bool:
-        """Show the state at the sequence number or beyond it in every read model.
+    async def project_or_park(
+        self, aggregate_id: AggregateId, sequence_number: int, trace: Trace, *, only: Collection[str] | None = None
+    ) -> bool:
+        """Show the state at the sequence number or beyond it in every read model, or ``only`` in those of these names.
 
         Where it can never be shown, the aggregate is parked: the fact stands, and its command need not wait for a
-        person. Returns whether it is shown everywhere. Raises StoreUnavailable, after every model was tried.
+        person. Returns whether it is shown in all of them. Raises StoreUnavailable, after every model was tried.
         """
+        models = [model for model in self._models if model.has(aggregate_id) and (only is None or model.name in only)]
         try:
-            await trace.step("project", self._project(aggregate_id, sequence_number), note=str)
+            await trace.step("project", self._project(aggregate_id, sequence_number, models), note=str)
         except _NotShown as error:
             await trace.step("park", _park(aggregate_id, sequence_number, error.failures), note=str)
             return False
         return True
 
-    async def _project(self, aggregate_id: AggregateId, sequence_number: int) -> str:
-        models = [model for model in self._models if not (model.instances_only and aggregate_id.class_id == CLASSES)]
+    async def _project(self, aggregate_id: AggregateId, sequence_number: int, models: Sequence[InlineModel]) -> str:
         try:
             state = self._cache.get(aggregate_id)
             if state is None or state.sequence_number < sequence_number:

@@ -6,9 +6,11 @@ import pytest
 
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.results import BulkResult
+from factline.stores.memory.pause import Pause
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt
+from tests.pipeline.sweeper import sweep
 from tests.pipeline.world import World
 
 
@@ -105,3 +107,22 @@ async def test_an_item_that_changes_what_others_wrote_reads_the_predecessor_once
         costs.append(await bulk_cost(world, bulk_update(*(item(name, {"n": 1}) for name in names))))
     assert costs[1][0] - costs[0][0] == {"PutObject": 200, "GetObject": 200}
     assert costs[1][1] == costs[0][1]
+
+
+async def test_a_sweep_asks_each_read_model_and_redis_once_for_a_hundred_aggregates():
+    world = World()
+    names = [f"n{number}" for number in range(250)]
+    await bulk_cost(world, bulk_create(*(item(name) for name in names)))
+    asked: Counter[str] = Counter()
+
+    def counting(name: str) -> Pause:
+        async def pause() -> None:
+            asked[name] += 1
+
+        return pause
+
+    world.documents.pause, world.graph.pause = counting("documents"), counting("graph")
+    tally = await sweep(world)
+    assert (tally.aggregates, tally.closed, tally.projected) == (250, 1, 0)  # nobody has kept the bulk's status
+    assert asked == {"documents": 3, "graph": 3}
+    assert spent(world)[1]["hget"] == 3  # the watermarks

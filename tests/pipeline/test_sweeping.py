@@ -1,5 +1,6 @@
 """What a gone workflow left half done is finished, beside whatever still lives."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,10 @@ async def nothing_half_done(world: World) -> None:
         world.check_document(AggregateId.parse(name))
     again = await sweep(world, LOOK_ONLY)
     assert (again.found, again.damaged, again.unfinished) == (0, 0, 0)
+
+
+def letters_of(world: World) -> list[bytes]:
+    return [stored.body for key, stored in world.bucket.objects.items() if key.startswith("dead-letters/")]
 
 
 def sweep_counts(tally: Tally) -> dict[str, int]:
@@ -207,6 +212,63 @@ async def test_a_document_behind_is_written_and_one_ahead_is_damage(world: World
     assert "at version 9" in finding.what
 
 
+async def test_a_node_behind_is_written_and_one_ahead_is_damage(world: World):
+    for command in (create(), update()):
+        await world.process().complete(command)
+    behind = world.graph.nodes[PLACE]
+    await world.process().complete(update())
+    head = world.graph.nodes[PLACE]
+    for node in (behind, None):
+        world.graph.nodes = {PLACE: node} if node else {}
+        looked = await sweep(world, LOOK_ONLY)
+        assert (looked.found, "graph " + ("at version 2" if node else "missing") in looked.findings[0].what) == (
+            1,
+            True,
+        )
+        assert sweep_counts(await sweep(world)) == {"commands": 3, "aggregates": 1, "found": 1, "projected": 1}
+        assert world.graph.nodes == {PLACE: head}
+        await nothing_half_done(world)
+    world.graph.nodes[PLACE] = replace(behind, sequence_number=9)
+    tally = await sweep(world)
+    assert (tally.damaged, "the graph show it at version 9" in tally.findings[0].what) == (1, True)
+
+
+async def test_what_both_read_models_lack_is_one_finding_that_names_both(world: World):
+    await world.process().complete(create())
+    world.documents.clear()
+    world.graph.nodes.clear()
+    tally = await sweep(world)
+    assert (tally.found, tally.projected) == (1, 1)
+    assert tally.findings[0].what == "head 1, shown in: documents missing, graph missing"
+    await nothing_half_done(world)
+
+
+async def test_what_is_parked_in_one_read_model_is_shown_in_the_other(world: World):
+    await world.process().complete(create())
+    world.documents.clear()
+    node = world.graph.nodes.pop(PLACE)
+    await park(world)
+    tally = await sweep(world)
+    assert (tally.found, tally.projected, tally.parked) == (1, 1, 1)
+    assert [finding.what.partition(":")[0] for finding in tally.findings] == [
+        "documents",
+        "head 1, shown in",
+    ]
+    assert (world.graph.nodes, world.documents.indices) == ({PLACE: node}, {})
+
+
+async def test_what_one_read_model_can_never_show_is_parked_there_alone(world: World, monkeypatch: pytest.MonkeyPatch):
+    await world.process().complete(create())
+    world.documents.clear()
+    world.graph.nodes.clear()
+    monkeypatch.setattr(world.graph, "_write", lambda node: InputInvalid("too many references"))
+    tally = await sweep(world)
+    assert (tally.found, tally.projected, tally.parked) == (1, 0, 1)
+    assert [json.loads(letter)["read_model"] for letter in letters_of(world)] == ["graph"]
+    world.check_document(PLACE)
+    assert sweep_counts(await sweep(world)) == {"commands": 1, "aggregates": 1, "parked": 1}
+
+
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
     await world.process().ports.turns.settle([Settlement(PLACE, published=7)], "")
@@ -306,14 +368,14 @@ async def test_what_can_never_be_projected_is_parked_and_its_command_ends(
     assert status.stage is Stage.COMPLETED
 
 
-@pytest.mark.parametrize("server", ["publisher", "documents"])
+@pytest.mark.parametrize("server", ["publisher", "documents", "graph"])
 async def test_a_server_that_is_away_leaves_the_rest_for_the_next_sweep(world: World, server: str):
     for instance_id in ("p1", "p2"):
         await world.process().complete(create(instance_id))
     await die(world, update(), "record")
     getattr(world, server).available = False
-    if server == "documents":
-        with pytest.raises(StoreUnavailable):  # no document can be compared at all
+    if server != "publisher":
+        with pytest.raises(StoreUnavailable):  # nothing can be compared at all
             await sweep(world)
     else:
         tally = await sweep(world)

@@ -1,24 +1,37 @@
-"""Aggregates whose events may not all be on the stream, or whose document is behind their log."""
+"""Aggregates whose events may not all be on the stream, or that a read model shows behind their log, or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from factline.domain.dead_letters import skipped_through
+from factline.domain.dead_letters import DeadLetter, skipped_through
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
-from factline.pipeline.delivering import Deliverer
+from factline.pipeline.delivering import Deliverer, InlineModel
 from factline.pipeline.log_reader import LogReader
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 from factline.pipeline.sweeping.terms import Terms, each, half_done
 from factline.pipeline.trace import Trace
-from factline.ports import DeadLetters, Documents, EventLog, Extent, RunningWorkflows, Turns
-from factline.projections.documents_model import DocumentsModel
+from factline.ports import DeadLetters, EventLog, Extent, RunningWorkflows, Turns
 
 AGGREGATES_PER_READ = 100
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """How far an aggregate has come: its watermark, and what each read model that has it shows, by its name."""
+
+    published: int | None
+    shown: Mapping[str, int]
+
+    def behind(self, head: int) -> dict[str, int]:
+        """Return the read models that do not show the head, with what they show."""
+        return {name: shown for name, shown in self.shown.items() if shown < head}
+
+
 class AggregateSweep:
-    """Compares head, watermark and document of each aggregate, and makes good what is behind."""
+    """Compares head, watermark and each read model's view of an aggregate, and makes good what is behind."""
 
     def __init__(
         self,
@@ -27,7 +40,7 @@ class AggregateSweep:
         reader: LogReader,
         deliverer: Deliverer,
         turns: Turns,
-        documents: Documents,
+        models: Sequence[InlineModel],
         letters: DeadLetters,
         running: RunningWorkflows,
     ) -> None:
@@ -35,7 +48,7 @@ class AggregateSweep:
         self._reader = reader
         self._deliverer = deliverer
         self._turns = turns
-        self._documents = documents
+        self._models = models
         self._letters = letters
         self._running = running
 
@@ -48,24 +61,29 @@ class AggregateSweep:
             tally += await each(some, partial(self._aggregate, reached, terms), place=_place)
         return tally
 
-    async def _reached(self, aggregate_ids: Sequence[AggregateId]) -> Mapping[AggregateId, tuple[int, int | None]]:
-        """Return how far each one's document has come, and its watermark."""
-        documents = await self._documents.read(aggregate_ids)
+    async def _reached(self, aggregate_ids: Sequence[AggregateId]) -> Mapping[AggregateId, _Reached]:
+        """Ask for all of them: one question to Redis, and one to each read model."""
         watermarks = await self._turns.published(aggregate_ids)
-        versions = [document.sequence_number if document else 0 for document in documents]
-        return dict(zip(aggregate_ids, zip(versions, watermarks, strict=True), strict=True))
+        shown: defaultdict[AggregateId, dict[str, int]] = defaultdict(dict)
+        for model in self._models:
+            wanted = [aggregate_id for aggregate_id in aggregate_ids if model.has(aggregate_id)]
+            for aggregate_id, position in zip(wanted, await model.positions(wanted), strict=True):
+                shown[aggregate_id][model.name] = position
+        pairs = zip(aggregate_ids, watermarks, strict=True)
+        return {aggregate_id: _Reached(published, shown[aggregate_id]) for aggregate_id, published in pairs}
 
-    async def _aggregate(
-        self, reached: Mapping[AggregateId, tuple[int, int | None]], terms: Terms, extent: Extent
-    ) -> Tally:
+    async def _aggregate(self, reached: Mapping[AggregateId, _Reached], terms: Terms, extent: Extent) -> Tally:
         seen = Tally(aggregates=1)
         if extent.missing is not None:
             raise _missing(extent)
-        projected, published = reached[extent.aggregate_id]
-        if max(projected, published or 0) > extent.head:  # others have gone on since it was listed, or it is wrong
-            published = await self._checked(extent, published, projected, terms)
+        now = reached[extent.aggregate_id]
+        published = now.published
+        # Beyond it: others have gone on since it was listed, or what is known is wrong.
+        if max(published or 0, *now.shown.values()) > extent.head:
+            published = await self._checked(extent, now, terms)
         unpublished = not terms.are_settled(extent.written_at) if published is None else published < extent.head
-        if not unpublished and projected >= extent.head:
+        behind = now.behind(extent.head)
+        if not unpublished and not behind:
             return seen
         if terms.are_recent(extent.written_at):
             return seen + Tally(recent=1)
@@ -75,21 +93,22 @@ class AggregateSweep:
         tally = seen
         if unpublished:
             tally += await self._publish(extent, published, terms)
-        if projected < extent.head:
-            tally += await self._project(extent, projected, terms)
+        if behind:
+            tally += await self._project(extent, behind, terms)
         return tally
 
-    async def _checked(self, extent: Extent, published: int | None, projected: int, terms: Terms) -> int | None:
-        """Return the watermark, None if it is beyond the log; raises LogDamaged if the document is."""
+    async def _checked(self, extent: Extent, now: _Reached, terms: Terms) -> int | None:
+        """Return the watermark, None if it is beyond the log; raises LogDamaged if a read model is."""
         head = await self._log.head(extent.aggregate_id, after=extent.head)
-        if projected > head:
-            raise LogDamaged(
-                f"aggregate {extent.aggregate_id}: its document is at version {projected}, but the log ends at {head}; "
-                "restore the missing events, or delete the document and check again",
-                aggregate_id=str(extent.aggregate_id),
-            )
-        if published is None or published <= head:
-            return published
+        for name, shown in now.shown.items():
+            if shown > head:
+                raise LogDamaged(
+                    f"aggregate {extent.aggregate_id}: the {name} show it at version {shown}, but the log ends at "
+                    f"{head}; restore the missing events, or delete it from the {name} and check again",
+                    aggregate_id=str(extent.aggregate_id),
+                )
+        if now.published is None or now.published <= head:
+            return now.published
         if terms.repair:
             await self._turns.forget(extent.aggregate_id)
         return None
@@ -103,26 +122,42 @@ class AggregateSweep:
         await self._deliverer.publish(extent.aggregate_id, extent.head)
         return found + Tally(published=1)
 
-    async def _project(self, extent: Extent, projected: int, terms: Terms) -> Tally:
-        was = f"at version {projected}" if projected else "missing"
-        parked = await self._parked(extent)
-        if parked is not None:
-            return parked
-        found = half_done(_place(extent), f"head {extent.head}, its document is {was}")
+    async def _project(self, extent: Extent, behind: Mapping[str, int], terms: Terms) -> Tally:
+        """Show the head in the read models where nobody has to decide about it first."""
+        parked = await self._parked(extent, behind)
+        left = [name for name in behind if name not in parked]
+        tally = _told(extent, parked)
+        if not left:
+            return tally
+        where = ", ".join(f"{name} {f'at version {behind[name]}' if behind[name] else 'missing'}" for name in left)
+        tally += half_done(_place(extent), f"head {extent.head}, shown in: {where}")
         if not terms.repair:
-            return found
-        if await self._deliverer.project_or_park(extent.aggregate_id, extent.head, Trace()):
-            return found + Tally(projected=1)
-        return found + (await self._parked(extent) or Tally())
+            return tally
+        if await self._deliverer.project_or_park(extent.aggregate_id, extent.head, Trace(), only=left):
+            return tally + Tally(projected=1)
+        return tally + _told(extent, await self._parked(extent, left))
 
-    async def _parked(self, extent: Extent) -> Tally | None:
-        """Return the tally of an aggregate whose document need not be at its head, or None."""
-        letters = await self._letters.history(DocumentsModel.name, extent.aggregate_id)
-        letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, extent.head)
-        if letter is None:
-            return None
-        what = f"{letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}"
-        return Tally(parked=1, findings=(Finding(kind=FindingKind.PARKED, place=_place(extent), what=what),))
+    async def _parked(self, extent: Extent, names: Iterable[str]) -> dict[str, DeadLetter]:
+        """Return, by read model, the letter by which the aggregate need not be shown there at its head."""
+        parked: dict[str, DeadLetter] = {}
+        for name in names:
+            letters = await self._letters.history(name, extent.aggregate_id)
+            letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, extent.head)
+            if letter is not None:
+                parked[name] = letter
+        return parked
+
+
+def _told(extent: Extent, parked: Mapping[str, DeadLetter]) -> Tally:
+    findings = tuple(
+        Finding(
+            kind=FindingKind.PARKED,
+            place=_place(extent),
+            what=f"{name}: {letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}",
+        )
+        for name, letter in parked.items()
+    )
+    return Tally(parked=len(findings), findings=findings)
 
 
 def _place(extent: Extent) -> str:

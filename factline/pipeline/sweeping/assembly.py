@@ -37,7 +37,7 @@ def assemble_sweeps(
         reader=pipeline.reader,
         deliverer=pipeline.deliverer,
         turns=ports.turns,
-        documents=ports.documents,
+        models=pipeline.models,
         letters=ports.dead_letters,
         running=running,
     )

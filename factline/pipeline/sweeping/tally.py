@@ -40,10 +40,11 @@ class Tally(BaseModel):
 
     ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
     end, ``closed`` ones had come to it without anyone saying so, or were ended as they stood (bulk commands with chunks
-    that nobody had begun), ``published`` aggregates' events were sent and ``projected`` documents written. Left alone:
-    ``running``, whose own workflow is at it, ``recent``, within the grace period, and ``parked``, whose projection
-    waits for a person in the dead letters. ``damaged`` and ``unfinished`` stand under ``findings``. ``oldest_left``:
-    of what is not known to be whole, when the oldest was written.
+    that nobody had begun), ``published`` aggregates' events were sent and ``projected`` ones shown in every read model
+    that was behind. Left alone: ``running``, whose own workflow is at it, ``recent``, within the grace period, and
+    ``parked``, once for each read model in which the projection waits for a person in the dead letters. ``damaged`` and
+    ``unfinished`` stand under ``findings``. ``oldest_left``: of what is not known to be whole, when the oldest was
+    written.
     """
 
     model_config = ConfigDict(frozen=True)
