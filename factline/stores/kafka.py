@@ -26,6 +26,7 @@ SEND_TIMEOUT_S = 5.0  # one event, connecting included
 SILENCE_S = 1.0  # after a failure, until somebody should try again
 STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
+TOPIC_REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
 READ_TIMEOUT_S = 30.0
 
 PARTITIONS = 6
@@ -259,7 +260,7 @@ async def _end(producer: AIOKafkaProducer) -> None:
 
 
 async def _create_topics(servers: str, topics: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=TOPIC_REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         brokers = (await admin.describe_cluster())["brokers"]
