@@ -58,10 +58,11 @@ class BulkFinishRequest(_Model):
 
 
 class BulkStage(StrEnum):
-    """What a bulk command is doing."""
+    """What a bulk command is doing. ``PAUSING``: told to pause, it still ends the chunk that it has begun."""
 
     OPENING = "OPENING"
     RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
     PAUSED = "PAUSED"
     CANCELLING = "CANCELLING"
     DELIVERING = "DELIVERING"

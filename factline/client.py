@@ -32,6 +32,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from factline import connection
+from factline.domain.bulk.command import Bulk
+from factline.domain.bulk.results import AnyResult, BulkResult, reused_bulk
 from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from factline.domain.dead_letters import skipped_through
 from factline.domain.events import Event
@@ -45,13 +47,14 @@ from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
 from factline.pipeline.reindexing import Reindexer
-from factline.ports import CommandStatus, Document, Stage
+from factline.ports import CommandStatus, Document, Ports, Stage
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import parked_error
 from factline.reading.reader import Reader
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
+from workflows.bulk import BulkCommand
 from workflows.command import ClassCommand, InstanceCommand
 
 ACCEPTED_UPDATE_ID = "accepted"
@@ -131,8 +134,15 @@ class Factline:
         async with await Stores.connect(settings) as stores:
             yield cls(stores, settings, temporal=temporal)
 
-    async def submit(self, command: Command, *, early: bool = False) -> CommandResult:
+    @property
+    def ports(self) -> Ports:
+        """What this client reads and writes through."""
+        return self._stores.ports
+
+    async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult:
         """Run the command and return its result; a command ID that was used before gives its first result.
+
+        A bulk command gives a ``BulkResult``; ``factline.bulks`` has what else can be done with one.
 
         ``early``: return as soon as the event is persisted, before it is published and projected. Whoever stops
         waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
@@ -140,10 +150,11 @@ class Factline:
         """
         return (await self.submission(command, early=early)).result
 
-    async def submission(self, command: Command, *, early: bool = False) -> Submission:
+    async def submission(self, command: Command | Bulk, *, early: bool = False) -> Submission:
         """Do as ``submit`` does, and say besides whether the command had come to its end before."""
         duplicate = False
         try:
+            early = early and isinstance(command, Command)  # a bulk command has no one event to wait for
             result = await (self._persisted(command) if early else (await self.start(command)).result())
         except WorkflowAlreadyStartedError:
             duplicate, result = True, await self.result(command.command_id)
@@ -153,7 +164,7 @@ class Factline:
                     f"Temporal refused to start the command: {error.message}; has a worker run there yet? The first"
                 )
                 raise StoreUnsafe(f"{message} one adds the search attributes that commands need") from error
-            raise self._unavailable("submitting", error) from error
+            raise self.unavailable("submitting", error) from error
         except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
             result = await self._recorded_or_failed(command.command_id, error)
         return Submission(await self._own_or_refused(command, result), duplicate)
@@ -188,12 +199,12 @@ class Factline:
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         return await self.submit(class_command(CommandType.RETIRE_CLASS, db_name, class_id, command_id, **fields))
 
-    async def start(self, command: Command) -> WorkflowHandle[InstanceCommand, CommandResult]:
+    async def start(self, command: Command | Bulk) -> WorkflowHandle[InstanceCommand, CommandResult]:
         """Start the command, or attach to it, and return its workflow's handle without waiting for the result.
 
         Raises WorkflowAlreadyStartedError if it came to its end before, and RPCError.
         """
-        temporal = await self._connected()
+        temporal = await self.temporal()
         return await temporal.start_workflow(
             _run_of(command),
             command,
@@ -208,14 +219,14 @@ class Factline:
         CommandFailed.
         """
         check_command_id(command_id)
-        temporal = await self._connected()
+        temporal = await self.temporal()
         try:
-            return await temporal.get_workflow_handle_for(InstanceCommand.run, command_id).result()
+            return await _handle(temporal, command_id).result()
         except WorkflowFailureError as error:
             return await self._recorded_or_failed(command_id, error)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise self._unavailable("waiting for a result", error) from error
+                raise self.unavailable("waiting for a result", error) from error
         result = await self._recorded(command_id)
         if result is None:
             raise _unknown(command_id)
@@ -297,7 +308,7 @@ class Factline:
 
     async def under_way(self, command_ids: Iterable[str]) -> set[str]:
         """Return those commands whose workflow runs now; raises StoreUnavailable."""
-        temporal = await self._connected()
+        temporal = await self.temporal()
         asking = asyncio.Semaphore(DESCRIBED_AT_A_TIME)
 
         async def running(command_id: str) -> bool:
@@ -307,7 +318,7 @@ class Factline:
                 except RPCError as error:
                     if error.status is RPCStatusCode.NOT_FOUND:
                         return False
-                    raise self._unavailable("asking which commands are under way", error) from error
+                    raise self.unavailable("asking which commands are under way", error) from error
                 return described.status is WorkflowExecutionStatus.RUNNING
 
         asked = list(command_ids)
@@ -336,7 +347,7 @@ class Factline:
 
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""
-        temporal = await self._connected()
+        temporal = await self.temporal()
         request = DescribeTaskQueueRequest(
             namespace=temporal.namespace,
             task_queue=TaskQueue(name=self._settings.task_queue),
@@ -345,16 +356,17 @@ class Factline:
         try:
             described = await temporal.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=10))
         except RPCError as error:
-            raise self._unavailable("asking for workers", error) from error
+            raise self.unavailable("asking for workers", error) from error
         return bool(described.pollers)
 
-    async def _connected(self) -> Client:
+    async def temporal(self) -> Client:
+        """Return the client of Temporal, connected; raises SettingsInvalid, StoreUnavailable."""
         async with self._connecting:
             if self._temporal is None:
                 self._temporal = await connection.connect()
             return self._temporal
 
-    def _start_options(self, command: Command) -> _StartOptions:
+    def _start_options(self, command: Command | Bulk) -> _StartOptions:
         """Return how a command is started, by whatever call: exactly once, and to be found in the Web UI."""
         return {
             "id": command.command_id,
@@ -365,8 +377,8 @@ class Factline:
             "static_summary": summary(command),
         }
 
-    async def _persisted(self, command: Command) -> CommandResult:
-        temporal = await self._connected()
+    async def _persisted(self, command: Command | Bulk) -> CommandResult:
+        temporal = await self.temporal()
         starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
             _run_of(command),
             command,
@@ -396,7 +408,7 @@ class Factline:
             raise _failed(command_id, error) from error
         return result
 
-    async def _own_or_refused(self, command: Command, result: CommandResult) -> CommandResult:
+    async def _own_or_refused(self, command: Command | Bulk, result: CommandResult) -> CommandResult:
         """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
         if result.command_hash == command.hash:
             return result
@@ -406,7 +418,7 @@ class Factline:
             if recorded:
                 return recorded
         first = record.command_hash if record else result.command_hash
-        return reused(command, first)
+        return reused_bulk(command, first) if isinstance(command, Bulk) else reused(command, first)
 
     async def _remembered(self, command_id: str) -> CommandStatus | None:
         try:
@@ -416,8 +428,8 @@ class Factline:
 
     async def _started(self, command_id: str) -> CommandStatus:
         """Return the status of a command of which only Temporal knows: accepted, or refused at the door."""
-        temporal = await self._connected()
-        handle = temporal.get_workflow_handle_for(InstanceCommand.run, command_id)
+        temporal = await self.temporal()
+        handle = _handle(temporal, command_id)
         try:
             described = await handle.describe(rpc_timeout=timedelta(seconds=10))
             ended = described.status is WorkflowExecutionStatus.COMPLETED
@@ -425,7 +437,7 @@ class Factline:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise _unknown(command_id) from error
-            raise self._unavailable("asking for a status", error) from error
+            raise self.unavailable("asking for a status", error) from error
         attributes = described.typed_search_attributes
         return CommandStatus(
             command_id=command_id,
@@ -436,7 +448,8 @@ class Factline:
             result=result,
         )
 
-    def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+    def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+        """Return the error for a Temporal that gave no usable answer."""
         address = self._temporal.service_client.config.target_host if self._temporal else "?"
         return connection.unavailable(address, doing, error)
 
@@ -450,27 +463,36 @@ def class_command(
     return parse_command({"command_type": command_type, **named, **given})
 
 
-def _run_of(command: Command) -> Callable[[InstanceCommand, Command], Awaitable[CommandResult]]:
-    """Return the workflow that the command is run by; on both, the same update gives the early answer."""
-    run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
-    return cast("Callable[[InstanceCommand, Command], Awaitable[CommandResult]]", run)
+def _handle(temporal: Client, command_id: str) -> WorkflowHandle[InstanceCommand, BulkResult | CommandResult]:
+    """Return the handle of a command of any kind, which reads a result of either kind."""
+    return temporal.get_workflow_handle(command_id, result_type=cast("type[BulkResult | CommandResult]", AnyResult))
 
 
-def summary(command: Command) -> str:
+def _run_of(command: Command | Bulk) -> Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]:
+    """Return the workflow that the command is run by; on those of one aggregate, an update gives the early answer."""
+    if isinstance(command, Bulk):
+        run: Any = BulkCommand.run
+    else:
+        run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
+    return cast("Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]", run)
+
+
+def summary(command: Command | Bulk) -> str:
     """Return what the Web UI shows of a command in its list: distinct words first."""
-    return f"{command.command_type} {command.aggregate_id}"
+    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
+    return f"{command.command_type} {about}"
 
 
-def search_attributes(command: Command) -> TypedSearchAttributes:
+def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
     """Return what a command is found by in the Web UI."""
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(DB_NAME, command.db_name),
-            SearchAttributePair(CLASS_ID, command.class_id),
-            SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)),
-            SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
-        ]
-    )
+    pairs = [
+        SearchAttributePair(DB_NAME, command.db_name),
+        SearchAttributePair(CLASS_ID, command.class_id),
+        SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
+    ]
+    if isinstance(command, Command):
+        pairs.append(SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)))
+    return TypedSearchAttributes(pairs)
 
 
 def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> FactlineError:

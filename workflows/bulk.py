@@ -95,7 +95,9 @@ class BulkCommand:
         if state is None:
             return BulkView(stage=self._stage)
         done = state.progress
-        stage = BulkStage.PAUSED if self._paused and self._stage is BulkStage.RUNNING else self._stage
+        stage = self._stage
+        if self._paused and stage is BulkStage.RUNNING:
+            stage = BulkStage.PAUSING if self._running else BulkStage.PAUSED
         return BulkView(
             stage=stage,
             counts=Counts(items=state.items, applied=done.applied, rejected=done.rejected),

@@ -32,6 +32,6 @@ SWEEP_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
 #: A bulk command's run of chunks hands back after some seconds; to open the largest takes minutes.
 BULK_TIMEOUT = timedelta(minutes=30)
-BULK_HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+BULK_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 #: So many runs of chunks until the workflow goes on in a new run, with a history of its own.
 BULK_SEGMENTS_PER_RUN = 100

@@ -13,6 +13,8 @@ import typer
 
 from activities.check_models import GRACE_S
 from factline.cli import asking, dead_letters, show
+from factline.cli.bulk import bulk_app, bulk_fields, submit_bulk, wait_for
+from factline.cli.bulk import exit_of as exit_of_bulk
 from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo import run_demo
@@ -22,6 +24,8 @@ from factline.cli.rebuilding import run_rebuild
 from factline.cli.running import Answer, submit_with_progress
 from factline.cli.verifying import exit_of, report_view, run_verify
 from factline.client import Command, Event, Factline, new_command_id
+from factline.domain.bulk.command import is_bulk
+from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import parse_command
 from factline.errors import InputInvalid
 from factline.pipeline.read_models import ReadModelName
@@ -40,6 +44,7 @@ app = typer.Typer(
 app.add_typer(dead_letters.app)
 
 app.add_typer(class_app)
+app.add_typer(bulk_app)
 app.add_typer(asking.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
@@ -62,6 +67,9 @@ def submit(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Commands as JSON or NDJSON; - for standard input.")
     ] = None,
+    bulk: Annotated[
+        Path | None, typer.Option("--bulk", help="Items as NDJSON, all one command on DB/CLASS; - for standard input.")
+    ] = None,
     command_id: Annotated[str | None, typer.Option("--id", help="The command ID; a new UUIDv7 if not given.")] = None,
     expected_version: Annotated[
         int | None, typer.Option(help="Refuse unless the instance is at this version (0: unknown yet).")
@@ -71,10 +79,15 @@ def submit(
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Submit one command from arguments, or many from a file or standard input; safe to repeat with the same IDs."""
+    """Submit one command, many from a file, or one on many items (--bulk); safe to repeat with the same IDs."""
     with explained():
         if file is not None and (action or target or payload or command_id or expected_version is not None or actor):
             raise InputInvalid("submit: expected either --file or one command from arguments, found both")
+        if bulk is not None:
+            if file or payload or expected_version is not None or early:
+                raise InputInvalid("submit --bulk: each item has its own payload and expected_version, found one here")
+            fields = bulk_fields(action, target, command_id=command_id or new_command_id(), actor=actor)
+            sys.exit(submit_bulk(bulk, fields, as_json=as_json))
         if file is not None:
             commands, given_ids = read_commands(file)
             if given_ids:
@@ -112,6 +125,8 @@ def status(
             show.print_json(show.status_fields(found))
         else:
             show.output.print(show.status_view(found))
+        if isinstance(found.result, BulkResult):
+            sys.exit(exit_of_bulk(found.result))
         sys.exit(Exit.FINDINGS if found.stage is Stage.REJECTED else Exit.FINE)
 
 
@@ -259,7 +274,9 @@ async def _submit(commands: Sequence[Command], *, concurrency: int, early: bool)
 
 async def _status(command_id: str, *, wait: bool) -> CommandStatus:
     async with Factline.connect() as factline:
-        if wait:
+        if wait and is_bulk({"command_type": (await factline.status(command_id)).command_type}):
+            await wait_for(factline, command_id)
+        elif wait:
             await factline.result(command_id)
         return await factline.status(command_id)
 

@@ -91,14 +91,14 @@ async def submit_with_progress(
             shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
             progress.update(task, advance=1, counts=shown)
 
-        waiting = asyncio.create_task(_say_if_nobody_works(factline, lambda: any(counts.values())))
+        waiting = asyncio.create_task(say_if_nobody_works(factline, lambda: any(counts.values())))
         try:
             return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
         finally:
             waiting.cancel()
 
 
-async def _say_if_nobody_works(factline: Factline, answered: Callable[[], bool]) -> None:
+async def say_if_nobody_works(factline: Factline, answered: Callable[[], bool]) -> None:
     """Say what is missing when nothing comes back: without a worker, commands wait for one for as long as it takes."""
     await asyncio.sleep(HINT_AFTER_S)
     try:

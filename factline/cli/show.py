@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from factline.cli.running import Answer
+from factline.domain.bulk.results import BulkResult
 from factline.domain.events import Event
 from factline.domain.results import CommandResult
 from factline.ports import CommandStatus, Document
@@ -64,6 +65,19 @@ def result_rows(result: CommandResult, *, duplicate: bool = False) -> list[tuple
         ("version", str(result.sequence_number) if result.sequence_number else None),
         ("event", result.event_id),
         ("token", result.consistency_token),
+        *(_bulk_rows(result) if isinstance(result, BulkResult) and not rejection else ()),
+    ]
+
+
+def _bulk_rows(result: BulkResult) -> list[tuple[str, Any]]:
+    counts = result.counts
+    return [
+        ("items", str(counts.items)),
+        ("applied", str(counts.applied)),
+        ("rejected", str(counts.rejected)),
+        ("not attempted", f"{counts.not_attempted}, {result.closed}" if result.closed else None),
+        ("results", result.results_key),
+        ("", f"see them with: factline bulk results {result.command_id}"),
     ]
 
 

@@ -212,7 +212,7 @@ class Client:
         }
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                temporal = await self._factline._connected()
+                temporal = await self._factline.temporal()
                 answer = await temporal.execute_workflow(
                     "InstanceCommand",
                     command | HOSTILE[name],

@@ -147,11 +147,7 @@ async def test_paused_it_stops_between_chunks_and_resumed_it_goes_on(bench: Benc
     await until(lambda: len(bench.world.logs()) > 2)
     await handle.signal(BulkCommand.pause)
     view = await until_stage(handle, BulkStage.PAUSED)
-    async with asyncio.timeout(20):
-        while (described := await handle.describe()).raw_description.pending_activities:
-            await asyncio.sleep(0.05)
-    assert described.close_time is None
-    view = await handle.query(BulkCommand.progress)
+    assert not (await handle.describe()).raw_description.pending_activities
     done = len(bench.world.logs())
     assert 2 < done < 60
     assert (view.counts.applied, done % 2) == (done, 0)

@@ -1,0 +1,243 @@
+"""``factline submit … --bulk`` and ``factline bulk``: many items as one command."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from factline.bulks import Bulks, BulkView, check_items, command_on, parse_type, spooled
+from factline.cli import show
+from factline.cli.exits import Exit, errors, explained
+from factline.cli.reading import STANDARD_INPUT, parse_target
+from factline.cli.running import say_if_nobody_works
+from factline.client import Factline
+from factline.domain.bulk.command import Bulk
+from factline.domain.bulk.results import BulkResult
+from factline.domain.results import Outcome
+from factline.errors import InputInvalid
+
+bulk_app = typer.Typer(
+    name="bulk", help="Bulk commands: how far they are, what came of each item.", no_args_is_help=True
+)
+
+
+class Ended(StrEnum):
+    """What can come of an item."""
+
+    APPLIED = "APPLIED"
+    REJECTED = "REJECTED"
+    NOT_ATTEMPTED = "NOT_ATTEMPTED"
+
+
+CommandId = Annotated[str, typer.Argument(metavar="COMMAND_ID")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+
+
+@bulk_app.command()
+def status(command_id: CommandId, as_json: AsJson = False) -> None:
+    """Show how far a bulk command is; factline status ID --wait waits for its end."""
+    with explained():
+        view = asyncio.run(_progress(command_id))
+        if as_json:
+            show.print_json(view.model_dump(mode="json"))
+        else:
+            show.output.print(_view(command_id, view))
+
+
+@bulk_app.command()
+def pause(command_id: CommandId) -> None:
+    """Let it stop before its next chunk, until it is told to resume."""
+    with explained():
+        asyncio.run(_told(command_id, "pause"))
+        errors.print(f"stops before its next chunk; let it go on with: factline bulk resume {command_id}", markup=False)
+
+
+@bulk_app.command()
+def resume(command_id: CommandId) -> None:
+    """Let a paused one go on."""
+    with explained():
+        asyncio.run(_told(command_id, "resume"))
+        errors.print(f"goes on; wait for it with: factline status {command_id} --wait", markup=False)
+
+
+@bulk_app.command()
+def cancel(command_id: CommandId) -> None:
+    """Let it end before its next chunk; what was applied stays, and the result says what was not attempted."""
+    with explained():
+        asyncio.run(_told(command_id, "cancel"))
+        errors.print(f"ends before its next chunk; see what was done with: factline status {command_id}", markup=False)
+
+
+@bulk_app.command()
+def results(
+    command_id: CommandId,
+    only: Annotated[Ended | None, typer.Option(case_sensitive=False, help="Only those that ended so.")] = None,
+) -> None:
+    """Print what came of each item, one JSON object per line, in their order."""
+    with explained():
+        sys.exit(asyncio.run(_print_results(command_id, only)))
+
+
+def submit_bulk(file: Path, fields: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Check every line of the file, upload it if it is large, and wait for the command's end."""
+    with _readable(file) as path:
+        result = asyncio.run(_submit(path, fields, size_bytes=_size_bytes(path)))
+    return show_result(result, as_json=as_json)
+
+
+def bulk_fields(action: str | None, target: str | None, *, command_id: str, actor: str | None) -> dict[str, Any]:
+    """Return a bulk command without its items from what an operator typed; raises InputInvalid."""
+    if action is None or target is None:
+        raise InputInvalid("submit --bulk: expected create|update|delete DB/CLASS --bulk FILE")
+    db_name, class_id, instance_id = parse_target(target)
+    if instance_id is not None:
+        raise InputInvalid(f"submit --bulk: expected DB/CLASS, found {target!r}; each item names its own instance")
+    return {
+        "command_id": command_id,
+        "command_type": parse_type(f"BULK_{action.upper()}_INSTANCES"),
+        "db_name": db_name,
+        "class_id": class_id,
+        "actor": actor,
+    }
+
+
+async def wait_for(factline: Factline, command_id: str) -> BulkResult:
+    """Attach to a bulk command and show how it comes along until its end."""
+    return await _followed(factline, Bulks(factline).attach(command_id))
+
+
+def show_result(result: BulkResult, *, as_json: bool) -> Exit:
+    """Show what a bulk command came to, and return its exit code."""
+    if as_json:
+        show.print_json(result.model_dump(mode="json"))
+    else:
+        show.output.print(show.pairs(show.result_rows(result)))
+    return exit_of(result)
+
+
+def exit_of(result: BulkResult) -> Exit:
+    """Return the exit code that a result means to a script."""
+    if result.counts.not_attempted:
+        return Exit.PARTLY
+    return Exit.FINE if result.outcome is Outcome.APPLIED and not result.counts.rejected else Exit.FINDINGS
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputInvalid(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
+    """Give a file that can be read twice: standard input is kept in one for as long as it takes."""
+    if file != STANDARD_INPUT:
+        yield file
+        return
+    with spooled(sys.stdin.buffer) as path:
+        yield path
+
+
+async def _submit(path: Path, fields: Mapping[str, Any], *, size_bytes: int) -> BulkResult:
+    async with Factline.connect() as factline:
+        bulks = Bulks(factline)
+        with _bar(DownloadColumn()) as bar:
+            task = bar.add_task("checking", total=size_bytes, counts="")
+            move = partial(_move, bar, task)
+            checked = await asyncio.to_thread(check_items, path, fields["command_type"], progressed=move)
+            bulk: Bulk = command_on(checked, fields)
+            bar.update(task, description="uploading", completed=0)
+            await bulks.upload(bulk, checked, progressed=move)
+        errors.print(f"command {bulk.command_id}, {checked.items_count} items", markup=False)
+        hint = f"factline status {bulk.command_id} --wait"
+        errors.print(f"Ctrl-C leaves it running; attach again with: {hint}", markup=False)
+        return await _followed(factline, bulks.follow(bulk))
+
+
+async def _followed(factline: Factline, seen: AsyncIterator[BulkView | BulkResult]) -> BulkResult:
+    """Show how a command comes along against the number of its items, and return its result."""
+    view = BulkView()
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("waiting for a worker", total=None, counts="")
+        waiting = asyncio.create_task(say_if_nobody_works(factline, lambda: view.counts.items > 0))
+        try:
+            async for found in seen:
+                if isinstance(found, BulkResult):
+                    return found
+                view, counts = found, found.counts
+                rejected = f"{counts.rejected} rejected" if counts.rejected else ""
+                description, total = view.stage.lower(), counts.items or None
+                bar.update(task, description=description, total=total, completed=counts.done, counts=rejected)
+        finally:
+            waiting.cancel()
+    raise AssertionError("the last one is the result")
+
+
+async def _progress(command_id: str) -> BulkView:
+    async with Factline.connect() as factline:
+        return await Bulks(factline).progress(command_id)
+
+
+async def _told(command_id: str, what: str) -> None:
+    async with Factline.connect() as factline:
+        bulks = Bulks(factline)
+        tell = {"pause": bulks.pause, "resume": bulks.resume, "cancel": bulks.cancel}[what]
+        await tell(command_id)
+
+
+async def _print_results(command_id: str, only: Ended | None) -> Exit:
+    async with Factline.connect() as factline:
+        result = (await factline.status(command_id)).result
+        if not isinstance(result, BulkResult):
+            raise InputInvalid(f"command {command_id}: is no bulk command, or has not come to its end yet")
+        if result.results_key is None:
+            errors.print(f"command {command_id} was rejected as a whole", markup=False)
+            return Exit.FINDINGS
+        wanted = b"" if only is None else f'"outcome":"{only}"'.encode()
+        async for line in Bulks(factline).result_lines(result):
+            if wanted in line:
+                sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+        return Exit.FINE
+
+
+def _bar(amount: Any) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
+    return Progress(*columns, TextColumn("{task.fields[counts]}"), console=errors, disable=not errors.is_terminal)
+
+
+def _move(bar: Progress, task: TaskID, size_bytes: int) -> None:
+    bar.update(task, completed=size_bytes)
+
+
+def _view(command_id: str, view: BulkView) -> Table:
+    counts = view.counts
+    return show.pairs(
+        [
+            ("command", command_id),
+            ("stage", str(view.stage)),
+            ("items", f"{counts.done} of {counts.items}"),
+            ("applied", str(counts.applied)),
+            ("rejected", str(counts.rejected)),
+            ("chunks", f"{view.chunks_done} of {view.chunks}"),
+            ("chunks to be delivered", str(view.undelivered) if view.undelivered else None),
+        ]
+    )
