@@ -14,15 +14,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from factline.checks import Checks
 from factline.connection import TemporalWorkflows
+from factline.domain.bulk.records import Closed
+from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import CommandFailed, CommandUnknown
 from factline.pipeline.assembly import assemble
+from factline.pipeline.bulk.running import Conduct, Progress
 from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.trace import Trace
 from factline.ports import Stage
 from factline.scheduling import keep_check_scheduled, schedule_id
 from factline.stores.opening import Stores
+from tests.bulks import bulk_create, item
 from tests.commands import create, update
 from tests.integration.installation import Installation
 from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
@@ -248,6 +252,39 @@ async def _orphan(installation: Installation, command: Command) -> None:
     pipeline = assemble(installation.stores.ports, installation.settings)
     with pytest.raises(Died):
         await pipeline.committer.commit(command, occurred_at=NOON, trace=Trace(die))
+
+
+@pytest.mark.parametrize("step", ["bulk_open", "bulk_record", "bulk_persist", "bulk_publish"])
+async def test_a_bulk_command_without_a_workflow_is_ended_where_it_stands(installation: Installation, step: str):
+    settings = installation.settings.model_copy(update={"bulk_chunk_items_max": 2})
+    bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(7)))
+    path = assemble(installation.stores.ports, settings).bulk
+
+    class Died(Exception):
+        """The attempt is gone."""
+
+    async def die(done: str) -> None:
+        if done == step:
+            raise Died
+
+    async def attempt() -> None:
+        opened = await path.opener.open(bulk, occurred_at=NOON, trace=Trace(die))
+        assert opened.record is not None
+        await path.runner.run(opened.record, Progress(next_chunk=1), Conduct(lambda: False, lambda _: None, die))
+
+    with pytest.raises(Died):
+        await attempt()
+    async with installation.worker():
+        report = await _check(installation)
+        assert (report.outcome, report.tally.closed) == (CheckOutcome.REPAIRED, 1)
+        await _nothing_half_done(installation)
+    status = await installation.stores.ports.statuses.read(bulk.command_id)
+    assert status is not None
+    assert isinstance(status.result, BulkResult)
+    applied = sum(len(events) for events in (await installation.logs()).values())
+    assert status.result.closed is Closed.TERMINATED
+    assert (status.result.counts.applied, status.result.counts.not_attempted) == (applied, 7 - applied)
+    assert (applied > 0) == (step != "bulk_open")
 
 
 async def _scheduled_report(installation: Installation) -> CheckReport:
