@@ -91,7 +91,9 @@ async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation
         for name in SERVERS:
             proxies.put_before(name, listen=listen[name], upstream=_host_and_port(stack.server(name)))
         direct = stack.environment()
-        variables = direct | _through(listen) | {"FACTLINE_PROJECTION": projection}
+        variables = (
+            direct | _through(listen) | {"FACTLINE_PROJECTION": projection, "FACTLINE_BULK_CHUNK_ITEMS_MAX": "10"}
+        )
         forgery = folder / "forgery.json"
         supervisor = Supervisor(
             workers=WORKERS,

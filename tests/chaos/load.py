@@ -11,6 +11,7 @@ from typing import Any
 from temporalio.service import RPCError
 
 from factline.client import Factline
+from factline.domain.bulk.command import Bulk, BulkPayload, BulkType
 from factline.domain.commands import Command, CommandType
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, RejectionCode
@@ -26,6 +27,8 @@ CALL_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 10.0
 ATTACH_AGAIN_AFTER_S = 5.0
 SETTLE_POLL_S = 0.2
+ITEMS = 40
+"""Of a bulk command: several chunks, as the workers are set."""
 REMEMBERED_MAX = 50
 """Of a client's own commands, for those that it sends once more."""
 
@@ -35,7 +38,7 @@ class Pending:
     """A command of which nothing is known. ``asked_s``: when that was found out, on the monotonic clock."""
 
     client: int
-    command: Command
+    command: Command | Bulk
     asked_s: float
 
 
@@ -83,7 +86,7 @@ class Client:
         self._seed = seed
         self._sent = 0
         self._seen: dict[AggregateId, int] = {}
-        self._own: deque[Command] = deque(maxlen=REMEMBERED_MAX)
+        self._own: deque[Command | Bulk] = deque(maxlen=REMEMBERED_MAX)
 
     async def work(self, *, aggregates: int, until: asyncio.Event) -> None:
         """Create this client's share of the hot aggregates, then do what is drawn for it, until told to stop."""
@@ -106,16 +109,18 @@ class Client:
             result, _ = await asyncio.gather(self.submit(command), self.submit(command, early=call.early))
         else:
             result = await self.submit(command, early=call.early)
-        if call.read and result and result.consistency_token:
+        if call.read and result and result.consistency_token and result.aggregate_id:
             await self.read(AggregateId.parse(str(result.aggregate_id)), result.consistency_token)
 
-    def _command(self, call: PlannedCall) -> Command:
+    def _command(self, call: PlannedCall) -> Command | Bulk:
         """Make the command that was drawn. A repetition is of a command this client has sent, where there is one."""
         if call.what in ("repeat", "reuse") and self._own:
             earlier = self._own[call.value % len(self._own)]
             if call.what == "repeat" or earlier.hash in self._tally.unknown:
                 return earlier
             return earlier.model_copy(update={"metadata": {"reused": call.value}})
+        if call.what == "bulk":
+            return self._bulk(call)
         types = {
             "create": CommandType.CREATE_INSTANCE,
             "new": CommandType.CREATE_INSTANCE,
@@ -142,7 +147,27 @@ class Client:
             actor=f"client-{self._number}",
         )
 
-    async def submit(self, command: Command, *, early: bool = False) -> CommandResult | None:
+    def _bulk(self, call: PlannedCall) -> Bulk:
+        """Make a bulk command on hot aggregates of one class, some of them more than once, or on new instances."""
+        self._sent += 1
+        updating, anew = call.value % 5 < 3, call.value % 5 == 4
+        places = [_place(call.aggregate + len(CLASS_IDS) * (number * number % 17)) for number in range(ITEMS)]
+        items = [
+            {"payload": {"value": call.value, "item": number}}
+            | ({} if anew else {"instance_id": place.instance_id})
+            | ({"expected_version": self._seen.get(place, 0)} if updating and call.expects and number % 7 == 0 else {})
+            for number, place in enumerate(places)
+        ]
+        return Bulk(
+            command_id=f"chaos-{self._seed}-{self._number}-{self._sent}",
+            command_type=BulkType.BULK_UPDATE_INSTANCES if updating else BulkType.BULK_CREATE_INSTANCES,
+            db_name=DB_NAME,
+            class_id=places[0].class_id,
+            payload=BulkPayload(items=items),
+            actor=f"client-{self._number}",
+        )
+
+    async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult | None:
         """Send the command and return its answer, or None if it is unknown what became of it."""
         tally = self._tally
         if command not in self._own:
@@ -232,7 +257,7 @@ class Client:
         self._tally.complaints.append(text)
 
     @contextlib.contextmanager
-    def _under_way(self, command: Command) -> Iterator[None]:
+    def _under_way(self, command: Command | Bulk) -> Iterator[None]:
         self._tally.in_flight.add(command.hash)
         try:
             yield

@@ -82,6 +82,7 @@ CALLS: Mapping[str, int] = {
     "reuse": 4,
     "hostile": 3,
     "new": 15,
+    "bulk": 2,
 }
 
 
