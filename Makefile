@@ -11,7 +11,7 @@ CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop check test chaos search score bench clean
+.PHONY: help setup demo demo-full stop check test chaos search score bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,7 +28,10 @@ demo: setup ## the main job on real input: servers and a worker stay up to look 
 	$(BIN)/pip install --quiet --editable '.[demo]'
 	$(BIN)/python -m stack up
 	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/factline-worker
-	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo --no-worker
+	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo --no-worker $(DEMO)
+
+demo-full: DEMO = --full
+demo-full: demo ## the same servers and worker; all 33,344 subdivisions and airports as two bulk commands
 
 stop: setup ## end what `make demo` left running
 	$(BIN)/python -m stack down

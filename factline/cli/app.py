@@ -18,6 +18,7 @@ from factline.cli.bulk import exit_of as exit_of_bulk
 from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo import run_demo
+from factline.cli.demo_full import run_full_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
 from factline.cli.rebuilding import run_rebuild
@@ -249,10 +250,13 @@ def projector() -> None:
 def demo(
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     own_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker meanwhile.")] = True,
+    full: Annotated[bool, typer.Option("--full", help="All subdivisions and airports, as bulk commands.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create every country of ISO 3166, update some, delete one, and show what came out; safe to repeat."""
     with explained():
+        if full:
+            sys.exit(asyncio.run(run_full_demo(own_worker=own_worker, as_json=as_json)))
         sys.exit(asyncio.run(run_demo(concurrency=concurrency, own_worker=own_worker, as_json=as_json)))
 
 

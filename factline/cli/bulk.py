@@ -120,7 +120,7 @@ def bulk_fields(action: str | None, target: str | None, *, command_id: str, acto
 
 async def wait_for(factline: Factline, command_id: str) -> BulkResult:
     """Attach to a bulk command and show how it comes along until its end."""
-    return await _followed(factline, Bulks(factline).attach(command_id))
+    return await followed(factline, Bulks(factline).attach(command_id))
 
 
 def show_result(result: BulkResult, *, as_json: bool) -> Exit:
@@ -169,10 +169,10 @@ async def _submit(path: Path, fields: Mapping[str, Any], *, size_bytes: int) -> 
         errors.print(f"command {bulk.command_id}, {checked.items_count} items", markup=False)
         hint = f"factline status {bulk.command_id} --wait"
         errors.print(f"Ctrl-C leaves it running; attach again with: {hint}", markup=False)
-        return await _followed(factline, bulks.follow(bulk))
+        return await followed(factline, bulks.follow(bulk))
 
 
-async def _followed(factline: Factline, seen: AsyncIterator[BulkView | BulkResult]) -> BulkResult:
+async def followed(factline: Factline, seen: AsyncIterator[BulkView | BulkResult]) -> BulkResult:
     """Show how a command comes along against the number of its items, and return its result."""
     view = BulkView()
     with _bar(MofNCompleteColumn()) as bar:

@@ -131,7 +131,7 @@ def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
             ("Web UI: all commands", f"{workflows}?query={query}"),
             ("Web UI: this one", f"{workflows}/iso3166-update-{SHOWN}"),
         ]
-    shell = _shell_prefix()
+    shell = shell_prefix()
     rows += [
         ("its history", f"{shell}factline history {DB_NAME}/{COUNTRY}/{SHOWN}"),
         *([] if worker_stays else [("a worker", f"{shell}factline worker")]),
@@ -146,7 +146,7 @@ def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
         show.output.print(Text(f"{name:<21} ", style="dim").append(text, style="default"), soft_wrap=True)
 
 
-def _shell_prefix() -> str:
+def shell_prefix() -> str:
     """Return how this installation's scripts are called from here: ``.venv/bin/`` or nothing."""
     here = os.path.relpath(sys.prefix)
     return f"{here}/bin/" if sys.prefix != sys.base_prefix and not here.startswith("..") else ""

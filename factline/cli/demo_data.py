@@ -21,11 +21,15 @@ DELETED = "AQ"  # nobody lives there who could object
 
 @dataclass(frozen=True)
 class Load:
-    """Instances of one class to create at once: the items of a bulk command. ``source``: where they are from."""
+    """Instances of one class to create at once: the items of a bulk command.
+
+    ``source``: where they are from; ``shown``: the one that is looked at.
+    """
 
     command_id: str
     class_id: str
     source: str
+    shown: str
     items: list[dict[str, Any]]
 
 
@@ -67,18 +71,19 @@ def subdivisions() -> Load:
         _item(subdivision.code, _fields(subdivision, "code", "name", "type", "country_code", "parent_code"))
         for subdivision in found
     ]
-    return _load("subdivisions", "Subdivision", "pycountry", items)
+    return _load("subdivisions", "Subdivision", "pycountry", items, shown="BO-L")
 
 
 def airports() -> Load:
     """Return the airports by their ICAO code, or what stands for one, with the country that each is in."""
     found = _package("airportsdata").load()
-    return _load("airports", "Airport", "airportsdata", [_item(code, found[code]) for code in sorted(found)])
+    items = [_item(code, found[code]) for code in sorted(found)]
+    return _load("airports", "Airport", "airportsdata", items, shown="SLLP")
 
 
-def _load(name: str, class_id: str, package: str, items: list[dict[str, Any]]) -> Load:
+def _load(name: str, class_id: str, package: str, items: list[dict[str, Any]], *, shown: str) -> Load:
     source = f"{package} {version(package)}"
-    return Load(f"demo-{name}-{version(package)}", class_id, source, items)
+    return Load(f"demo-{name}-{version(package)}", class_id, source, shown, items)
 
 
 def _item(instance_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
