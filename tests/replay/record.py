@@ -16,15 +16,22 @@ from typing import Any
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
+import activities.bulk
+from activities.bulk_models import BulkStage
 from activities.check_models import CheckRequest
 from factline.client import search_attributes, summary
+from factline.domain.bulk.command import Bulk
 from factline.domain.commands import Command
 from factline.domain.results import CommandResult
+from factline.settings import Settings
+from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
 from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
+from workflows import policies
+from workflows.bulk import BulkCommand
 from workflows.check import ConsistencyCheck
 from workflows.command import ClassCommand, InstanceCommand
 
@@ -171,6 +178,89 @@ async def _class_without_elasticsearch(client: Client, world: World) -> AnyHandl
     return handle
 
 
+async def _start_bulk(client: Client, bulk: Bulk, task_queue: str = TASK_QUEUE) -> AnyHandle:
+    return await client.start_workflow(BulkCommand.run, bulk, id=bulk.command_id, task_queue=task_queue)
+
+
+async def _bulk_applied(client: Client, world: World) -> AnyHandle:
+    return await _start_bulk(client, bulk_create(item("p1", {"n": 1}), item("p2"), 7, item("p1"), item("p3")))
+
+
+async def _bulk_refused(client: Client, world: World) -> AnyHandle:
+    return await _start_bulk(client, bulk_create(payload=reference([item("p1")])[0]))
+
+
+async def _no_bulk_command(client: Client, world: World) -> AnyHandle:
+    return await client.start_workflow("BulkCommand", args=[{"items": 5}], id="rubbish", task_queue=TASK_QUEUE)
+
+
+async def _bulk_paused_and_resumed(client: Client, world: World) -> AnyHandle:
+    handle = await _paused_bulk(client, world)
+    await handle.signal(BulkCommand.resume)
+    return handle
+
+
+async def _bulk_paused_and_cancelled(client: Client, world: World) -> AnyHandle:
+    handle = await _paused_bulk(client, world)
+    await handle.cancel()
+    return handle
+
+
+async def _bulk_cancelled(client: Client, world: World) -> AnyHandle:
+    handle = await _begun_bulk(client, world)
+    await handle.cancel()
+    return handle
+
+
+async def _bulk_without_s3(client: Client, world: World) -> AnyHandle:
+    return await _bulk_through_an_outage(client, world.bucket)
+
+
+async def _bulk_without_kafka(client: Client, world: World) -> AnyHandle:
+    return await _bulk_through_an_outage(client, world.publisher)
+
+
+async def _bulk_continued(client: Client, world: World) -> AnyHandle:
+    """The second run of a long one; the first one ends early, which the second does not know of."""
+    bulk = bulk_create(*(item(f"p{number}") for number in range(4)))
+    until_new_run, activities.bulk.SEGMENT_CHUNKS_MAX = policies.BULK_SEGMENTS_PER_RUN, 1
+    policies.BULK_SEGMENTS_PER_RUN = 1
+    try:
+        async with running_worker(client, world, task_queue="patched", sandboxed=False):
+            handle = await _start_bulk(client, bulk, "patched")
+            await handle.result()
+    finally:
+        policies.BULK_SEGMENTS_PER_RUN = until_new_run
+    return handle
+
+
+async def _bulk_through_an_outage(client: Client, server: Any) -> AnyHandle:
+    server.available = False
+    handle = await _start_bulk(client, bulk_create(*(item(f"p{number}") for number in range(5))))
+    await until_pending(handle)
+    server.available = True
+    return handle
+
+
+async def _paused_bulk(client: Client, world: World) -> AnyHandle:
+    handle = await _begun_bulk(client, world)
+    await handle.signal(BulkCommand.pause)
+    while (await handle.query(BulkCommand.progress)).stage is not BulkStage.PAUSED:
+        await asyncio.sleep(0.05)
+    return handle
+
+
+async def _begun_bulk(client: Client, world: World) -> AnyHandle:
+    async def slowly() -> None:
+        await asyncio.sleep(0.02)
+
+    world.bucket.pause = slowly
+    handle = await _start_bulk(client, bulk_create(*(item(f"p{number}") for number in range(60))))
+    while not world.logs():
+        await asyncio.sleep(0.01)
+    return handle
+
+
 STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = {
     "applied": _applied,
     "started_by_factline": _started_by_factline,
@@ -190,6 +280,15 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "class_refused": _class_refused,
     "class_retired": _class_retired,
     "class_without_elasticsearch": _class_without_elasticsearch,
+    "bulk_applied": _bulk_applied,
+    "bulk_refused": _bulk_refused,
+    "no_bulk_command": _no_bulk_command,
+    "bulk_paused_and_resumed": _bulk_paused_and_resumed,
+    "bulk_paused_and_cancelled": _bulk_paused_and_cancelled,
+    "bulk_cancelled": _bulk_cancelled,
+    "bulk_without_s3": _bulk_without_s3,
+    "bulk_without_kafka": _bulk_without_kafka,
+    "bulk_continued": _bulk_continued,
 }
 
 
@@ -206,7 +305,7 @@ async def _record() -> None:
     release, *names = sys.argv[1:]
     for name in names or STORIES:
         story = STORIES[name]
-        client, world = await new_temporal(), World()
+        client, world = await new_temporal(), World(settings=Settings(bulk_chunk_items_max=2))
         async with running_worker(client, world):
             handle = await story(client, world)
             with suppress(WorkflowFailureError):  # how what is no request ends
