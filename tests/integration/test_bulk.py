@@ -30,7 +30,7 @@ from workflows import policies
 pytestmark = pytest.mark.integration
 
 STEPS = (*PIPELINE_STEPS, "bulk_complete")
-DEATHS_AT_A_TIME = 4
+DEATHS_AT_A_TIME = 3
 
 CREATE, UPDATE = BulkType.BULK_CREATE_INSTANCES, BulkType.BULK_UPDATE_INSTANCES
 
