@@ -1,6 +1,7 @@
 """The graph as a read model: of each instance, what it refers to as its class's newest definition says."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
@@ -9,8 +10,13 @@ from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
 from factline.ports import Graph
 
-#: Gives the rules of an instance's class; None where it is not defined.
-RulesOf = Callable[[AggregateId], Awaitable[Rules | None]]
+
+class RulesOf(Protocol):
+    """Gives the newest rules of an instance's class; None where it is not defined."""
+
+    async def __call__(self, aggregate_id: AggregateId, *, at_least: int) -> Rules | None:
+        """``at_least``: the sequence number of a definition that is known to be there, 0 for none."""
+        ...
 
 
 def node_of(state: Instance, rules: Rules | None) -> GraphNode:
@@ -43,13 +49,14 @@ class GraphModel:
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
         rules: dict[tuple[str, str], Rules | None] = {}
+        known = _newest_known(states)
         outcomes: list[Exception | None] = [None] * len(states)
         nodes: dict[int, GraphNode] = {}
         for index, state in enumerate(states):
             aggregate_id = AggregateId.parse(state.aggregate_id)
             names = (aggregate_id.db_name, aggregate_id.class_id)
             if names not in rules:
-                rules[names] = await self._rules_of(aggregate_id)
+                rules[names] = await self._rules_of(aggregate_id, at_least=known[names])
             try:
                 nodes[index] = node_of(state, rules[names])
             except InputInvalid as error:
@@ -65,3 +72,13 @@ class GraphModel:
     async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
         return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
+
+
+def _newest_known(states: Sequence[Instance]) -> dict[tuple[str, str], int]:
+    """Return of each class the newest definition that any of its instances was decided under, 0 for none."""
+    found: dict[tuple[str, str], int] = {}
+    for state in states:
+        aggregate_id = AggregateId.parse(state.aggregate_id)
+        names = (aggregate_id.db_name, aggregate_id.class_id)
+        found[names] = max(found.get(names, 0), state.definition.sequence_number if state.definition else 0)
+    return found

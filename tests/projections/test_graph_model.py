@@ -80,16 +80,18 @@ def test_data_of_an_earlier_definition_is_read_in_the_form_of_the_newest():
 async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own_outcome():
     graph, asked = MemoryGraph(), []
 
-    async def rules_of(aggregate_id: AggregateId) -> Rules | None:
-        asked.append(aggregate_id.class_id)
+    async def rules_of(aggregate_id: AggregateId, *, at_least: int) -> Rules | None:
+        asked.append((aggregate_id.class_id, at_least))
         return _rules() if aggregate_id.class_id == "City" else None
 
     model = GraphModel(graph, rules_of)
     too_many = {"links": {"twins": [str(number) for number in range(EDGES_MAX + 1)]}}
     country = Instance(aggregate_id="geo/Country/AT", sequence_number=3)
-    states = [_city("Vienna", {"country": "AT"}), _city("Hub", too_many), country, _city("Graz", {"country": "AT"})]
+    decided = {"definition": DefinitionReference(sequence_number=4, version="1.0.0")}
+    graz = _city("Graz", {"country": "AT"}).model_copy(update=decided)  # so that its definition cannot be missed
+    states = [_city("Vienna", {"country": "AT"}), _city("Hub", too_many), country, graz]
     outcomes = await model.apply(states)
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]
-    assert asked == ["City", "Country"]
+    assert asked == [("City", 4), ("Country", 0)]
     assert await model.positions([AggregateId.parse(state.aggregate_id) for state in states]) == [1, 0, 3, 1]
     assert graph.nodes[AggregateId.parse("geo/City/Graz")].edges == {"part_of": _in("Country", "AT")}
