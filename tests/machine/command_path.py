@@ -14,6 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from activities import bulk as bulk_activities
 from factline.domain.bulk.command import Bulk, BulkType
 from factline.domain.commands import Command, CommandType
 from factline.domain.events import read_event
@@ -35,13 +36,17 @@ SERVERS = ("bucket", "redis", "publisher", "documents")
 
 _MEMORIES = ("turns", "known", "statuses")
 
+Item = tuple[str, int | None]
+"""An instance and the version it is expected to have."""
+
 Then = tuple[int, int]
 """Who goes on then, and for how many requests."""
 
 _which = st.integers(0, 5)
 _then = st.tuples(_which, st.integers(0, 15))
 _places = st.sampled_from((PLACES[0], *PLACES))
-_item_places = st.lists(_places, min_size=1, max_size=5)
+_versions = st.sampled_from([None, None, None, 1, 2, 3])
+_items = st.lists(st.tuples(_places, _versions), min_size=1, max_size=5)
 _hosts = st.integers(0, HOSTS - 1)
 _some_hosts = st.lists(_hosts, min_size=1, max_size=2)
 _wrongs = st.sampled_from([None, "behind", "emptied", "ahead"])
@@ -63,7 +68,9 @@ class CommandPath(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(delivery, "SILENCE_S", 0)  # it is of the real clock
+        self.patch.setattr(delivery, "SILENCE_S", 0)  # of the real clock, as is the next one
+        self.patch.setattr(bulk_activities, "SEGMENT_S", 1e9)
+        self.patch.setattr(bulk_activities, "SEGMENT_CHUNKS_MAX", 2)
         self.loop = StepLoop()
         self.crew = Crew(self.loop)
         self.world = World(settings=Settings(snapshot_interval_events=3, bulk_chunk_items_max=2))
@@ -92,20 +99,18 @@ class CommandPath(RuleBasedStateMachine):
             work = self._given(self._command(CommandType.CREATE_INSTANCE, PLACES[0]))
             self.loop.finish(self.stories.of(self.hosts[0].process, work.command))
         for kind, place, hosts, then in first:
-            self.give(kind, place, None, hosts, True, then)
+            self.give(kind, (place, None), None, hosts, then)
 
     # What users do
 
     @precondition(lambda self: len(self.works) < WORKS_MAX)
-    @rule(kind=_kinds, place=_places, redis=_wrongs, hosts=_some_hosts, publish=st.booleans(), then=_then)
-    def give(
-        self, kind: CommandType, place: str, redis: str | None, hosts: list[int], publish: bool, then: Then
-    ) -> None:
+    @rule(kind=_kinds, item=st.tuples(_places, _versions), redis=_wrongs, hosts=_some_hosts, then=_then)
+    def give(self, kind: CommandType, item: Item, redis: str | None, hosts: list[int], then: Then) -> None:
         """A new command, with an attempt or two at once, and Redis perhaps wrong about its instance."""
-        self._mistake(place, redis)
-        work = self._given(self._command(kind, place))
-        for host in hosts:
-            self._begin(work, host, publish)
+        self._mistake(item[0], redis)
+        work = self._given(self._command(kind, *item))
+        for number, host in enumerate(hosts):
+            self._begin(work, host, number == 0)
         self._go_on(then)
 
     @precondition(lambda self: self._living() and len(self.works) < WORKS_MAX)
@@ -124,11 +129,11 @@ class CommandPath(RuleBasedStateMachine):
         self._go_on(then)
 
     @precondition(lambda self: len(self.works) < WORKS_MAX)
-    @rule(kind=st.sampled_from(BulkType), places=_item_places, redis=_wrongs, hosts=_some_hosts, then=_then)
-    def give_bulk(self, kind: BulkType, places: list[str], redis: str | None, hosts: list[int], then: Then) -> None:
+    @rule(kind=st.sampled_from(BulkType), items=_items, redis=_wrongs, hosts=_some_hosts, then=_then)
+    def give_bulk(self, kind: BulkType, items: list[Item], redis: str | None, hosts: list[int], then: Then) -> None:
         """A new bulk command with several items of one instance perhaps, and an attempt or two at once."""
-        self._mistake(places[0], redis)
-        work = self._given(self._bulk(kind, places))
+        self._mistake(items[0][0], redis)
+        work = self._given(self._bulk(kind, items))
         for host in hosts:
             self._begin(work, host, True)
         self._go_on(then)
@@ -143,10 +148,10 @@ class CommandPath(RuleBasedStateMachine):
     # What workflows and processes do
 
     @precondition(lambda self: self._living())
-    @rule(which=_which, host=_hosts, publish=st.booleans(), then=_then)
-    def try_again(self, which: int, host: int, publish: bool, then: Then) -> None:
+    @rule(which=_which, host=_hosts, quick=st.booleans(), then=_then)
+    def try_again(self, which: int, host: int, quick: bool, then: Then) -> None:
         """One more attempt, whether or not others are alive."""
-        self._begin(_one_of(self._living(), which), host, publish)
+        self._begin(_one_of(self._living(), which), host, quick)
         self._go_on(then)
 
     @precondition(lambda self: self._living())
@@ -248,7 +253,7 @@ class CommandPath(RuleBasedStateMachine):
         finally:
             for host in self.hosts:
                 self.crew.crash(host)
-            self.loop.settle()
+            self.loop.pass_time(60.0)  # what sleeps wakes up, and finds itself dead
             self.loop.close()
             self.patch.undo()
 
@@ -301,15 +306,16 @@ class CommandPath(RuleBasedStateMachine):
             return key.split("/")[1] in self.abandoned
         return read_event(self.world.bucket.objects[key].body, where=key).command_id in self.abandoned
 
-    def _command(self, kind: CommandType, place: str) -> Command:
+    def _command(self, kind: CommandType, place: str, version: int | None = None) -> Command:
         number = len(self.works) + 1
         payload = {} if kind is CommandType.DELETE_INSTANCE else {f"by_c{number}": True}
         identity = {"command_id": f"c{number}", "db_name": "shop", "class_id": "Product", "instance_id": place}
-        return Command(command_type=kind, payload=payload, **identity)
+        return Command(command_type=kind, payload=payload, expected_version=version, **identity)
 
-    def _bulk(self, kind: BulkType, places: list[str]) -> Bulk:
+    def _bulk(self, kind: BulkType, given: list[Item]) -> Bulk:
         number = len(self.works) + 1
-        items: list[dict[str, Any]] = [{"instance_id": place} for place in places]
+        items: list[dict[str, Any]] = [{"instance_id": place, "expected_version": version} for place, version in given]
+        items = [{name: value for name, value in item.items() if value is not None} for item in items]
         if kind is not BulkType.BULK_DELETE_INSTANCES:
             items = [item | {"payload": {f"by_c{number}": index}} for index, item in enumerate(items)]
         identity = {"command_id": f"c{number}", "db_name": "shop", "class_id": "Product"}
@@ -344,12 +350,10 @@ class CommandPath(RuleBasedStateMachine):
         self.observer.begins(command)
         return work
 
-    def _begin(self, work: Work, host: int, publish: bool, *, closing: bool = False) -> None:
+    def _begin(self, work: Work, host: int, quick: bool, *, closing: bool = False) -> None:
         work.attempts += 1
         process = self.hosts[host].process
-        story = self._tried(
-            self.stories.of(process, work.command, number=work.attempts, publish=publish, closing=closing)
-        )
+        story = self._tried(self.stories.of(process, work.command, number=work.attempts, quick=quick, closing=closing))
         self.crew.begin(f"{work.command.command_id}.{work.attempts}", self.hosts[host], story)
 
     async def _tried(self, story: Coroutine[Any, Any, None]) -> None:

@@ -11,17 +11,21 @@ import pytest
 
 from factline.domain.bulk import binding as binding_rules
 from factline.domain.bulk.binding import Fate
-from factline.domain.bulk.records import ChunkRecord
+from factline.domain.bulk.records import BulkRecord, ChunkRecord
+from factline.domain.bulk.results import BulkResult, rejected_bulk
 from factline.domain.events import Event
 from factline.domain.instance import Instance
 from factline.domain.records import CommandRecord
+from factline.domain.results import Rejection, RejectionCode
 from factline.errors import StoreUnavailable
 from factline.pipeline import committing
 from factline.pipeline.bulk.chunks import ChunkCommitter, Written
+from factline.pipeline.bulk.proposing import ChunkProposer
 from factline.pipeline.committing import Committer
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.sweeping.aggregates import AggregateSweep
+from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.sweeping.tally import Tally
 from factline.ports import Settlement
@@ -256,3 +260,22 @@ def a_close_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
         return standing or record if record.closed else await real(self, record)
 
     patch.setattr(S3ChunkRecords, "write", write)
+
+
+@found_late
+def the_sweep_does_not_close_bulk_commands(patch: pytest.MonkeyPatch) -> None:
+    async def end(_self: BulkSweep, record: BulkRecord) -> BulkResult:
+        return rejected_bulk(record.bulk, Rejection(code=RejectionCode.INVALID_COMMAND, message="left as it is"))
+
+    patch.setattr(BulkSweep, "end", end)
+
+
+@found_late
+def a_chunk_is_decided_ahead_although_it_shares_an_instance(patch: pytest.MonkeyPatch) -> None:
+    real = ChunkProposer.prepare
+
+    async def prepare(self: ChunkProposer, record: Any, chunk: int, *, after: Any, trace: Any) -> Any:
+        del after
+        return await real(self, record, chunk, after=None, trace=trace)
+
+    patch.setattr(ChunkProposer, "prepare", prepare)

@@ -103,7 +103,7 @@ class Observer:
                 rejection = Rejection.model_validate(line["rejection"])
                 change = change_of(bulk, line["index"], (bulk.payload.items or [])[line["index"]])
                 assert isinstance(change, ItemChange)
-                self._check_rejection(given, change, rejection)
+                self._check_rejection(given, change, rejection, least=last.get(name, 0))
         for name, number in last.items():
             self.log(name).answered = max(self.log(name).answered, number)
 
@@ -122,11 +122,18 @@ class Observer:
         self._check_watermarks()
         self._check_documents()
 
-    def _check_rejection(self, given: Given, change: Command | ItemChange, rejection: Rejection) -> None:
-        """A rejection names the version it rests on; that must have been the head since the command was given."""
+    def _check_rejection(
+        self, given: Given, change: Command | ItemChange, rejection: Rejection, *, least: int = 0
+    ) -> None:
+        """A rejection names the version it rests on; that must have been the head since the command was given.
+
+        ``least``: where the last item before it on the same aggregate was applied.
+        """
         name = str(change.aggregate_id)
         log, found, who = self.log(name), rejection.details["found_version"], given.command.command_id
-        assert given.heads[name] <= found <= len(log.events), f"{who}: rejected on {found} of {name}, which was no head"
+        assert max(given.heads[name], least) <= found <= len(log.events), (
+            f"{who}: rejected on {found} of {name}, which was no head"
+        )
         decided = decide(log.states[found], change, occurred_at="")
         assert isinstance(decided, Rejection), f"{who}: rejected, and {name} version {found} would accept it"
         assert decided.code is rejection.code, f"{who}: rejected for what is not true of {name} version {found}"

@@ -1,15 +1,30 @@
 """What a command's workflow does with its activities, told again each time an attempt begins."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from typing import TypeVar
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.bulk import BulkActivities
+from activities.bulk_models import (
+    BulkCloseRequest,
+    BulkDeliverRequest,
+    BulkFinishRequest,
+    BulkOpenRequest,
+    BulkRunRequest,
+)
 from activities.command import CommandActivities
 from activities.models import CommitReport, CommitRequest, DeliverRequest
 from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
+from factline.domain.bulk.records import Closed
 from factline.domain.commands import Command
 from factline.pipeline.bulk.running import Progress
-from factline.pipeline.trace import Trace
 from tests.machine.observer import Observer
-from tests.pipeline.bulks import Attempt
-from tests.pipeline.world import NOON, Process
+from tests.pipeline.world import Process
+
+Request = TypeVar("Request")
+Found = TypeVar("Found")
 
 
 class Stories:
@@ -17,23 +32,26 @@ class Stories:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self._heard: dict[tuple[str, int], Progress] = {}  # by command and where its run began; who told last counts
 
     async def of(
-        self, process: Process, command: Command | Bulk, *, number: int = 0, publish: bool = True, closing: bool = False
+        self, process: Process, command: Command | Bulk, *, number: int = 0, quick: bool = True, closing: bool = False
     ) -> None:
-        """One attempt, the ``number``-th; ``closing`` ends a bulk command before its next chunk."""
-        if isinstance(command, Command):
-            await self._single(process, command, number=number, publish=publish)
-        elif closing:
-            await self._closing(process, command)
-        else:
-            await self._bulk(process, command)
+        """One attempt, the ``number``-th.
 
-    async def _single(self, process: Process, command: Command, *, number: int, publish: bool) -> None:
+        ``quick`` publishes in the command's turn, or goes on from where an earlier attempt at a bulk command was heard
+        of. ``closing`` ends a bulk command before its next chunk.
+        """
+        occurred_at = f"2026-01-01T12:00:{number:02d}.000000Z"
+        if isinstance(command, Command):
+            await self._single(process, command, occurred_at=occurred_at, publish=quick)
+        else:
+            await self._bulk(process, command, occurred_at=occurred_at, resuming=quick, closing=closing)
+
+    async def _single(self, process: Process, command: Command, *, occurred_at: str, publish: bool) -> None:
         """``InstanceCommand``: commit, deliver, and whatever is left by an activity of its own."""
         steps = CommandActivities(process.pipeline, process.ports.statuses)
         sent = command.model_dump(mode="json", exclude_none=True)
-        occurred_at = f"2026-01-01T12:00:{number:02d}.000000Z"
         report = await steps.commit_command(CommitRequest(command=sent, occurred_at=occurred_at, publish=publish))
         report = CommitReport.model_validate_json(report.model_dump_json())
         self._observer.answers(command, report.result)
@@ -45,15 +63,39 @@ class Stories:
         for name in delivered.failures:
             await left[name](request)
 
-    async def _bulk(self, process: Process, bulk: Bulk) -> None:
-        """``BulkCommand``: open, run, deliver what was left, report; going on with what it has heard."""
-        attempt = Attempt(process)
-        answer = await attempt.run(bulk)
-        while not isinstance(answer, BulkResult):
-            answer = await attempt.run(bulk, answer)
-        self._observer.answers_bulk(bulk, answer)
+    async def _bulk(self, process: Process, bulk: Bulk, *, occurred_at: str, resuming: bool, closing: bool) -> None:
+        """``BulkCommand``: open, run through chunks or close, deliver what was left for later, finish."""
+        steps, command_id = BulkActivities(process.pipeline, process.ports.statuses), bulk.command_id
+        opening = BulkOpenRequest(command=bulk.as_json, occurred_at=occurred_at)
+        opened = await self._activity(steps.open_bulk, opening)
+        if opened.result is not None:
+            self._observer.answers_bulk(bulk, opened.result)
+            return
+        progress, backlog = Progress(next_chunk=1), list[int]()
+        while progress.closed is None and progress.next_chunk <= opened.chunks:
+            if closing:
+                close = BulkCloseRequest(command_id=command_id, progress=progress, reason=Closed.CANCELLED)
+                done = await self._activity(steps.close_bulk, close)
+            else:
+                run = BulkRunRequest(command_id=command_id, progress=progress)
+                done = await self._run_chunks(steps, run, resuming=resuming)
+            backlog += done.undelivered
+            progress = replace(done, undelivered=())
+        while backlog:
+            backlog = await self._activity(
+                steps.deliver_chunks, BulkDeliverRequest(command_id=command_id, chunks=backlog)
+            )
+        result = await self._activity(steps.finish_bulk, BulkFinishRequest(command_id=command_id))
+        self._observer.answers_bulk(bulk, result)
 
-    async def _closing(self, process: Process, bulk: Bulk) -> None:
-        opened = await process.pipeline.bulk.opener.open(bulk, occurred_at=NOON, trace=Trace())
-        answer = opened.result or await Attempt(process).close(bulk, Progress(next_chunk=1))
-        self._observer.answers_bulk(bulk, answer)
+    async def _run_chunks(self, steps: BulkActivities, run: BulkRunRequest, *, resuming: bool) -> Progress:
+        """Heartbeats go to further attempts at the very same run."""
+        place = (run.command_id, run.progress.next_chunk)
+        environment = ActivityEnvironment()
+        environment.on_heartbeat = lambda progress: self._heard.update({place: progress})
+        if resuming and place in self._heard:
+            environment.info = replace(environment.info, heartbeat_details=[asdict(self._heard[place])])
+        return await environment.run(steps.run_chunks, run)
+
+    async def _activity(self, activity: Callable[[Request], Awaitable[Found]], request: Request) -> Found:
+        return await ActivityEnvironment().run(activity, request)

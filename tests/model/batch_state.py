@@ -81,6 +81,7 @@ class Attempt(NamedTuple):
     looks: tuple[Look, ...] = ()
     progress: tuple[Progress, ...] = ()
     open: tuple[int, ...] = ()  # the items that the record to be written binds
+    ahead: tuple[Look, ...] = ()  # at the next chunk's aggregates
     sent: tuple[tuple[int, int], ...] = ()  # aggregate and through which slot this attempt knows it to be published
 
 

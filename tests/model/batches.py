@@ -53,7 +53,8 @@ Step = Iterator[tuple[str, Attempt, State]]
 class Batches:
     """What is searched.
 
-    ``born``: per aggregate, slots taken and published before. ``streams``: whether publishing is part of it; the
+    ``born``: per aggregate, slots taken and published before. ``streams``: whether publishing is part of it.
+    ``ahead``: whether the next chunk may be looked at before this one is at its end, if they share no aggregate. The
     others bound how often an attempt goes by a head that is out of date, Redis loses its watermarks, an attempt dies
     and starts again, and the sweep begins beside attempts that are still alive.
     """
@@ -61,6 +62,7 @@ class Batches:
     orders: tuple[Order, ...]
     born: tuple[int, ...]
     streams: bool = False
+    ahead: bool = False
     stale: int = 0
     losses: int = 0
     deaths: int = 0
@@ -155,7 +157,9 @@ class Batches:
             yield f"closes at chunk {attempt.chunk}", *self._ended(closed, command, attempt)
         if not attempt.sweep:
             items = tuple(items_of(attempt.plan, attempt.chunk))
-            yield f"begins chunk {attempt.chunk}", attempt._replace(at="look", open=items), state
+            looked = {look.aggregate for look in attempt.ahead} >= {order.items[item] for item in items}
+            begun = attempt._replace(at="bind" if looked else "look", looks=attempt.ahead, open=items, ahead=())
+            yield f"begins chunk {attempt.chunk}", begun, state
 
     def _look(self, state: State, command: int, attempt: Attempt) -> Step:
         """Learn an aggregate's head: for a first record from whatever is at hand, for a further one from S3."""
@@ -224,8 +228,21 @@ class Batches:
             further = progress._replace(passed=progress.passed + 1, displaced=displaced)
             others = tuple(further if each == progress else each for each in attempt.progress)
             yield words, *self._gone_on(changed, command, attempt._replace(progress=others))
+        for look in self._looks_ahead(state, command, attempt):
+            words = f"finds {look.aggregate} at {look.head} for the next chunk"
+            yield words, attempt._replace(ahead=(*attempt.ahead, look)), state
         if BatchRule.ALL_ENDED_BEFORE_NEXT in self.without and any(each.displaced for each in attempt.progress):
             yield "goes on to the next record", self._further(state, command, attempt), state
+
+    def _looks_ahead(self, state: State, command: int, attempt: Attempt) -> Iterator[Look]:
+        """What is decided ahead may rest on what S3 showed to be the head at the time: so it counts as seen."""
+        items, following = self.orders[command].items, attempt.chunk + 1
+        if not self.ahead or attempt.number or following == len(attempt.plan):
+            return
+        wanted = {items[item] for item in items_of(attempt.plan, following)}
+        left = wanted - {look.aggregate for look in attempt.ahead}
+        if left and not wanted & {items[item] for item in items_of(attempt.plan, attempt.chunk)}:
+            yield Look(min(left), len(state.slots[min(left)]), seen=True)
 
     def _written(
         self, state: State, command: int, attempt: Attempt, entry: Entry, aggregate: int
@@ -281,7 +298,7 @@ class Batches:
         )
 
     def _next_chunk(self, state: State, command: int, attempt: Attempt) -> tuple[Attempt, State]:
-        following = Attempt("begin", attempt.sweep, attempt.plan, attempt.chunk + 1)
+        following = Attempt("begin", attempt.sweep, attempt.plan, attempt.chunk + 1, ahead=attempt.ahead)
         if following.chunk == len(attempt.plan):
             return self._ended(state, command, following)
         return following, state
