@@ -32,6 +32,7 @@ from tests.integration.installation import Installation
 from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
 from tests.pipeline.sweeper import ANY_AGE
 from tests.pipeline.world import NOON
+from workflows.bulk import BulkCommand
 from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
@@ -252,6 +253,29 @@ async def _orphan(installation: Installation, command: Command) -> None:
     pipeline = assemble(installation.stores.ports, installation.settings)
     with pytest.raises(Died):
         await pipeline.committer.commit(command, occurred_at=NOON, trace=Trace(die))
+
+
+@pytest.mark.parametrize("crash", ["bulk_open", "bulk_record:2", "bulk_persist:2", "bulk_project:2"])
+async def test_a_terminated_bulk_command_is_ended_where_it_stands(installation: Installation, crash: str):
+    worker = await installation.worker_process(FACTLINE_CRASH_AFTER=crash, FACTLINE_BULK_CHUNK_ITEMS_MAX="2")
+    await worker.ready()
+    bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(7)))
+    handle = await installation.temporal.start_workflow(
+        BulkCommand.run, bulk, id=bulk.command_id, task_queue=installation.settings.task_queue
+    )
+    assert await worker.ended() == -9
+    await handle.terminate("lost")
+    await installation.empty_redis()
+    async with installation.worker():
+        report = await _check(installation)
+        assert (report.tally.closed, report.tally.finished, report.tally.damaged) == (1, 0, 0)
+        await _nothing_half_done(installation)
+        result = await installation.client.result(bulk.command_id)
+    assert isinstance(result, BulkResult)
+    applied = sum(len(events) for events in (await installation.logs()).values())
+    assert (result.closed, result.counts.applied) == (Closed.TERMINATED, applied)
+    assert result.counts.not_attempted == 7 - applied
+    assert applied == (0 if crash == "bulk_open" else result.counts.done)
 
 
 @pytest.mark.parametrize("step", ["bulk_open", "bulk_record", "bulk_persist", "bulk_publish"])
