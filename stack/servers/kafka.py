@@ -45,9 +45,9 @@ class Kafka(Definition):
         properties_of_jvm = [f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={place.empty_temporary()}"]
         java = [place.java, *properties_of_jvm, "-XX:+UseSerialGC", "-cp", f"{place.program}/*"]
         if not (place.data / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             quick = [java[0], "-XX:TieredStopAtLevel=1", *java[1:]]
-            run_to_end([*quick, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)])
+            chosen = f"--cluster-id={new_cluster_id()}"  # in one word, for an ID may begin with a dash
+            run_to_end([*quick, "kafka.tools.StorageTool", "format", chosen, "-c", str(properties)])
         return Command([java[0], *HEAP, *java[1:], "kafka.Kafka", str(properties)], plain_environment())
 
     def settings(self, place: Place) -> dict[str, object]:
@@ -92,6 +92,11 @@ class Kafka(Definition):
             brokers, controller = parse_metadata(receive(connection, size))
         if brokers < 1 or controller < 0:
             raise UnreachableError(f"Kafka at {address} knows {brokers} brokers and controller {controller}")
+
+
+def new_cluster_id() -> str:
+    """A random UUID as Kafka writes them: base64 for URLs, without padding."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def metadata_request() -> bytes:

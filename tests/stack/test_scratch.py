@@ -10,7 +10,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stack import Stack, ports
-from stack.servers import Place
+from stack.servers import Place, kafka
 from stack.servers.kafka import Kafka
 
 PORTS = {"kafka": 9092, "kafka_controller": 9093}
@@ -37,6 +37,13 @@ def put_before(stack: Stack, proxy: str) -> None:
     url = f"{stack.server('toxiproxy').address}/proxies"
     with urlopen(Request(url, json.dumps(wanted).encode(), {"User-Agent": "test"}, method="POST")) as answer:
         assert answer.status == 201
+
+
+@pytest.mark.integration
+def test_kafka_starts_whatever_its_cluster_id_begins_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka, "new_cluster_id", lambda: "-uyvIXQkSsWGCi2LHQQhNw")
+    with Stack.temporary(["kafka"]) as stack:
+        assert "cluster.id=-uyvIXQkSsWGCi2LHQQhNw" in (stack.data / "kafka" / "data" / "meta.properties").read_text()
 
 
 @pytest.mark.integration
