@@ -101,7 +101,7 @@ async def test_five_thousand_items_are_uploaded_and_applied(installation: Instal
     assert {view.counts.items for view in views} == {5_000}
     done = [view.counts.done for view in views]
     assert done == sorted(done)
-    assert len(set(done)) > 2, "progress is seen while it is made"
+    assert any(0 < count < 5_000 for count in done), "progress is seen while it is made"
     assert len(await check_results(installation, result)) == 5_000
 
 

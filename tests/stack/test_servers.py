@@ -18,6 +18,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from temporalio import workflow
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -91,15 +93,13 @@ async def test_temporal_runs_a_workflow(full_stack: Stack) -> None:
         assert await client.execute_workflow(Greeter.run, id=queue, task_queue=queue) == "hello"
 
 
-def test_temporal_knows_the_search_attributes(full_stack: Stack) -> None:
-    state = State.read(full_stack.data)
-    assert state is not None
-    program = state.servers["temporal"].program
-    assert program is not None
-    argv = [program, "operator", "search-attribute", "list", "--address", full_stack.server("temporal").address]
-    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    found = {words[0]: words[1] for line in listed.splitlines() if len(words := line.split()) == 2}
-    assert {name: found.get(name) for name in SEARCH_ATTRIBUTES} == SEARCH_ATTRIBUTES
+async def test_temporal_knows_the_search_attributes(full_stack: Stack) -> None:
+    client = await Client.connect(full_stack.environment()["TEMPORAL_ADDRESS"])
+    wanted = ListSearchAttributesRequest(namespace=client.namespace)
+    listed = await client.operator_service.list_search_attributes(wanted, retry=True)
+    found = {name: IndexedValueType.Name(kind) for name, kind in listed.custom_attributes.items()}
+    expected = {name: f"INDEXED_VALUE_TYPE_{kind.upper()}" for name, kind in SEARCH_ATTRIBUTES.items()}
+    assert {name: found.get(name) for name in expected} == expected
 
 
 async def test_the_test_server_skips_time(full_stack: Stack) -> None:
