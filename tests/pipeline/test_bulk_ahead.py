@@ -8,6 +8,7 @@ import pytest
 from factline.domain.bulk.records import Closed, chunk_record
 from factline.domain.identifiers import AggregateId
 from factline.pipeline.bulk.running import Progress
+from factline.ports import Settlement, Turn
 from factline.settings import Settings
 from tests.bulks import bulk_create, item
 from tests.commands import create
@@ -77,6 +78,28 @@ async def test_who_is_faster_than_a_prepared_chunk_displaces_its_items(world: Wo
         "APPLIED"
     ] * 2
     assert f"commands/{bulk.command_id}/chunks/000002/000002.json" in world.bucket.objects
+
+
+async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_waited_for(world: World):
+    contested = AggregateId.of("shop", "Product", "p1")
+    name = str(contested)
+
+    async def be_faster() -> None:
+        world.redis.turns.drop(name)
+        await world.process().run(create("p1"))
+        (turn,) = await world.process().ports.turns.take([contested], "who keeps it")
+        assert isinstance(turn, Turn)
+
+    bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
+    running = asyncio.create_task(run_bulk(world, bulk, _Ahead(be_faster)))
+    async with asyncio.timeout(10):
+        while not world.redis.queues.get(name):  # until the command waits for its turn
+            await asyncio.sleep(0.001)
+        assert held(world) == [name]
+        await world.process().ports.turns.settle([Settlement(contested, release=True)], "who keeps it")
+        result = await running
+    outcomes = [line["outcome"] for line in check_results(world, result)]
+    assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6
 
 
 async def test_a_command_that_is_closed_before_a_prepared_chunk_ends_there(world: World):

@@ -1,7 +1,7 @@
 """One chunk of a bulk command, from its items to a definite end of each (design: rules R1, R2 and R5, for batches)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -24,6 +24,8 @@ from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.trace import Trace
 from factline.ports import Ports, Settlement, StoredEvent
+
+BeforeWaiting = Callable[[], Awaitable[None]]
 
 
 @dataclass
@@ -67,11 +69,13 @@ class ChunkCommitter:
         self._cache = cache
         self._free = free
 
-    async def commit(self, record: BulkRecord, first: Round, *, trace: Trace) -> ChunkEnd | Closed:
+    async def commit(
+        self, record: BulkRecord, first: Round, *, trace: Trace, before_waiting: BeforeWaiting
+    ) -> ChunkEnd | Closed:
         """Bring every item of a chunk to its end, or return why the command ends before it; may be repeated.
 
         ``first``: the chunk as it was prepared. The one before must be at its end, so that items of one aggregate keep
-        their order.
+        their order. ``before_waiting``: gives up what else this command holds, for turns are about to be waited for.
         """
         records: list[ChunkRecord] = []
         written: dict[str, Written] = {}
@@ -89,6 +93,7 @@ class ChunkCommitter:
             left = bound_anew(fates(bound, at_hand.event_in))
             if left:  # before turns are waited for, those at hand are given up: nobody waits for what he blocks
                 await self._give_up(record, at_hand, written)
+                await before_waiting()
                 changes = {index: first.changes[index] for index in left}
                 at_hand = Round(first.chunk, len(records) + 1, changes)
         return ChunkEnd(first.chunk, last_bindings(records), written)

@@ -134,7 +134,9 @@ class _Run:
         first = await at_hand.preparing
         if not last and first.chunk < len(_chunks(self.record)) and not self.conduct.stopping():
             self._next = self._prepare(first.chunk + 1, after=first)
-        end = await self.committer.commit(self.record, first, trace=at_hand.trace)
+        end = await self.committer.commit(
+            self.record, first, trace=at_hand.trace, before_waiting=self._give_up_prepared
+        )
         await self.delivered()
         if isinstance(end, Closed):
             self.progress = replace(self.progress, closed=end)
@@ -146,12 +148,16 @@ class _Run:
 
     async def ended(self) -> None:
         """Leave nothing that still runs, and let others have the turns of a chunk that is not gone on with."""
+        await self._give_up_prepared()
+        await self.delivered()
+
+    async def _give_up_prepared(self) -> None:
+        """Let others have the turns of the chunk that is prepared: who goes on to it prepares it anew."""
         following, self._next = self._next, None
         if following is not None:
             (prepared,) = await asyncio.gather(following.preparing, return_exceptions=True)  # it fails again, if it did
             if isinstance(prepared, Round):
                 await self.proposer.abandon(self.record, prepared)
-        await self.delivered()
 
     def _prepare(self, chunk: int, *, after: Round | None) -> _Next:
         trace = Trace(self.conduct.after_step)
