@@ -35,22 +35,18 @@ from factline import connection
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.results import AnyResult, BulkResult, reused_bulk
 from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
-from factline.domain.dead_letters import skipped_through
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, check_command_id
 from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
-from factline.domain.tokens import read_token
-from factline.errors import CommandFailed, CommandUnknown, FactlineError, NotYetVisible, StoreUnavailable, StoreUnsafe
+from factline.errors import CommandFailed, CommandUnknown, FactlineError, StoreUnavailable, StoreUnsafe
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
 from factline.pipeline.reindexing import Reindexer
 from factline.ports import CommandStatus, Document, Ports, Stage
-from factline.projections.documents_model import DocumentsModel
-from factline.projections.parking import parked_error
-from factline.reading.reader import Reader
+from factline.reading.reader import DEADLINE_S, Reader
 from factline.settings import Settings
 from factline.stores.opening import Stores
 from workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
@@ -58,9 +54,6 @@ from workflows.bulk import BulkCommand
 from workflows.command import ClassCommand, InstanceCommand
 
 ACCEPTED_UPDATE_ID = "accepted"
-POLL_S = 0.02
-POLL_S_MAX = 0.5
-PARKED_ASKED_AFTER_S = 0.1  # of waiting; a document is there sooner, mostly
 EVENTS_PER_READ = 64
 DESCRIBED_AT_A_TIME = 16
 RPC_TIMEOUT = timedelta(seconds=10)
@@ -257,46 +250,14 @@ class Factline:
         return await self._started(command_id)
 
     async def get(
-        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = 10.0
+        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
     ) -> Document | None:
         """Return an instance's document, tombstones included, or None if there is none.
 
         ``token``: a consistency token; the answer is at or beyond what it names. Raises NotYetVisible after
         ``deadline_s``, ProjectionParked as soon as that is why, TokenInvalid, StoreUnavailable.
         """
-        wanted = read_token(token).get(str(aggregate_id), 0) if token else 0
-        pause_s, until_s = POLL_S, time.monotonic() + deadline_s
-        while True:
-            last_look = time.monotonic() + pause_s > until_s
-            try:
-                (document,) = await self._stores.ports.documents.read([aggregate_id])
-            except StoreUnavailable:
-                if not wanted or last_look:
-                    raise
-                document = None  # an index that is just being made answers to nobody: it is worth the wait
-            found = document.sequence_number if document else 0
-            if found >= wanted:
-                return document
-            if last_look or pause_s > PARKED_ASKED_AFTER_S:
-                await self._refuse_if_parked(aggregate_id, wanted)
-            if last_look:
-                raise NotYetVisible(
-                    f"aggregate {aggregate_id}: expected its document at version {wanted} within {deadline_s:g} s, "
-                    f"found {found}; read again later, or look for its command in the Web UI",
-                    expected_version=wanted,
-                    found_version=found,
-                )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, POLL_S_MAX)
-
-    async def _refuse_if_parked(self, aggregate_id: AggregateId, wanted: int) -> None:
-        """Raise ProjectionParked if the document waits for a person, or if somebody gave up on the wanted version."""
-        letters = await self._stores.ports.dead_letters.history(DocumentsModel.name, aggregate_id)
-        skipped = skipped_through(letters, wanted)
-        if letters and letters[-1].waits:
-            raise parked_error(letters[-1])
-        if skipped and not letters[-1].unfinished:
-            raise parked_error(skipped)
+        return await self.reader.get(aggregate_id, token=token, deadline_s=deadline_s)
 
     async def history(self, aggregate_id: AggregateId, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""

@@ -120,7 +120,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a command has come, and its result."""
-    with explained():
+    with explained(as_json=as_json):
         found = asyncio.run(_status(command_id, wait=wait))
         if as_json:
             show.print_json(show.status_fields(found))
@@ -142,7 +142,7 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Show an instance as the read side has it; deleted and unknown ones end with exit code 1."""
-    with explained():
+    with explained(as_json=as_json):
         if as_of is not None and token is not None:
             raise InputInvalid("get: expected either --as-of, which reads the log, or --token, found both")
         document = asyncio.run(
@@ -167,7 +167,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show an aggregate's events as the log has them, verified."""
-    with explained():
+    with explained(as_json=as_json):
         events = asyncio.run(_history(target, after=after))
         if as_json:
             for event in events:

@@ -49,7 +49,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find instances of a class by what they hold."""
-    with explained():
+    with explained(as_json=as_json):
         db_name, class_id, instance_id = parse_target(target)
         if instance_id is not None:
             raise InputInvalid(f"{target!r}: expected DB/CLASS; for one instance, use factline get")
@@ -81,7 +81,7 @@ def graph(
     as_json: AsJson = False,
 ) -> None:
     """Follow relationships from an instance, hop by hop, and show where they lead."""
-    with explained():
+    with explained(as_json=as_json):
         parsed = [parse_hop(text) for text in hops]
         answer = asyncio.run(
             _walk(parse_aggregate(start), parsed, limit=limit, after=after, token=token, deadline_s=deadline_s)
@@ -100,7 +100,7 @@ def path(
     as_json: AsJson = False,
 ) -> None:
     """Find a shortest way from one instance to another along their relationships."""
-    with explained():
+    with explained(as_json=as_json):
         ends = parse_aggregate(start), parse_aggregate(end)
         answer = asyncio.run(_path(ends, via or (), both_ways=both_ways, token=token, deadline_s=deadline_s))
         _show_answer(answer, as_json=as_json)

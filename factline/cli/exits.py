@@ -1,5 +1,6 @@
 """Exit codes, and which error means which."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +34,20 @@ def exit_for(error: FactlineError) -> Exit:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """End the program with a clear line for every error of ours."""
+def explained(*, as_json: bool = False) -> Iterator[None]:
+    """End the program with a clear line for every error of ours; ``as_json``: and with one for programs."""
     try:
         yield
     except FactlineError as error:
-        fail(error)
+        fail(error, as_json=as_json)
 
 
-def fail(error: FactlineError) -> NoReturn:
+def fail(error: FactlineError, *, as_json: bool = False) -> NoReturn:
     """Say what is wrong and end."""
+    if as_json:
+        found = {"code": error.code, "message": error.message, "details": error.details}
+        sys.stdout.write(json.dumps({"error": found}, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.flush()
     errors.print(f"[bold red]error[/] {error.code}:", end=" ")
     errors.print(error.message, markup=False)
     sys.exit(exit_for(error))

@@ -17,6 +17,7 @@ from factline.domain.events import rfc3339
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
 from factline.ports import DeadLetters, FailureStream
+from factline.projections.documents_model import DocumentsModel
 
 _PROGRAM = "factline"
 REFRESH_S = 2.0
@@ -159,16 +160,23 @@ class Parking:
 
 def parked_error(letter: DeadLetter) -> ProjectionParked:
     """Return the error of a read or a write that meets an aggregate which waits, or was given up."""
-    what = {LetterKind.PAUSED: "is paused", LetterKind.SKIPPED: f"was skipped by {letter.by}"}.get(letter.kind)
+    place, model = letter.aggregate_id, letter.read_model
+    of_model = "" if model == DocumentsModel.name else f" --read-model {model}"
+    what, remedy = {
+        LetterKind.PAUSED: (f"is paused by {letter.by}", f"factline dead-letters resume {place}{of_model}"),
+        LetterKind.SKIPPED: (f"was skipped by {letter.by}", "read without the token; a later version may be shown"),
+    }.get(letter.kind, ("is parked", f"mend that, then factline dead-letters retry {place}{of_model}"))
+    about = f" at version {letter.sequence_number}" if letter.sequence_number else ""
+    why = f"{letter.code}: {letter.reason}" if letter.code else letter.reason
     return ProjectionParked(
-        f"aggregate {letter.aggregate_id}: its projection to {letter.read_model} {what or 'is parked'} at version "
-        f"{letter.sequence_number} since {letter.at}: {letter.code + ': ' if letter.code else ''}{letter.reason}; "
-        "see factline dead-letters",
-        aggregate_id=letter.aggregate_id,
-        read_model=letter.read_model,
+        f"aggregate {place}: its projection to {model} {what}{about} since {letter.at}: {why}; {remedy}",
+        aggregate_id=place,
+        read_model=model,
+        kind=letter.kind,
         sequence_number=letter.sequence_number,
         code=letter.code,
         reason=letter.reason,
+        remedy=remedy,
     )
 
 

@@ -1,29 +1,54 @@
 """All questions at one place: documents by search, instances as they were, the graph; each with an optional token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from factline.domain.events import rfc3339
-from factline.domain.identifiers import AggregateId
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.queries import Search
 from factline.errors import InputInvalid
 from factline.pipeline.log_reader import LogReader
 from factline.ports import Document, Ports, SearchPage
 from factline.projections.documents import document_of
+from factline.projections.documents_model import DocumentsModel
+from factline.projections.graph_model import GraphModel
 from factline.reading.graph import Answer, GraphReader, Hop
-from factline.reading.visibility import until_shown, wanted_of
+from factline.reading.visibility import Positions, View, Visibility, wanted_of
 
 DEADLINE_S = 10.0
 EVENTS_PER_READ = 64
 
 
 class Reader:
-    """Reads for an application. A token makes an answer at or beyond what it names, or raises NotYetVisible."""
+    """Reads for an application. A token makes an answer at or beyond what it names, or raises NotYetVisible.
+
+    Where what it names is parked, ProjectionParked says so at once, with the reason and what to do.
+    """
 
     def __init__(self, ports: Ports, log_reader: LogReader) -> None:
         self._ports = ports
         self._log_reader = log_reader
         self._graph = GraphReader(ports.graph, ports.documents)
+        self._visibility = Visibility(ports.dead_letters)
+
+    async def get(
+        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> Document | None:
+        """Return an instance's document, tombstones included, or None if there is none.
+
+        Of a token only this aggregate counts. Raises NotYetVisible, TokenInvalid, StoreUnavailable.
+        """
+        wanted = {each: number for each, number in wanted_of(token).items() if each == aggregate_id}
+        if not wanted:
+            return (await self._ports.documents.read([aggregate_id]))[0]
+        seen: list[Document | None] = []
+
+        async def positions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+            seen[:] = await self._ports.documents.read(aggregate_ids)
+            return [document.sequence_number if document else 0 for document in seen]
+
+        await self._visibility.until_shown(wanted, [_of_documents(positions)], deadline_s=deadline_s)
+        return seen[0]
 
     async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
         """Return a page of what is found.
@@ -35,7 +60,8 @@ class Reader:
         asked = (search.db_name, search.class_id)
         wanted = {each: number for each, number in wanted_of(token).items() if (each.db_name, each.class_id) == asked}
         where = f"search of {search.db_name}/{search.class_id}"
-        await until_shown(wanted, self._ports.searches.searchable, deadline_s=deadline_s, where=where)
+        found = View(where, DocumentsModel.name, self._ports.searches.searchable)
+        await self._visibility.until_shown(wanted, [found], deadline_s=deadline_s)
         return await self._ports.searches.find(search)
 
     async def walk(
@@ -48,8 +74,11 @@ class Reader:
         token: str | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> Answer:
-        """Follow hops through the graph, see ``GraphReader.walk``; raises NotYetVisible and TokenInvalid besides."""
-        await self._graph_shows(token, deadline_s, searched=any(hop.inward for hop in hops))
+        """Follow hops through the graph, see ``GraphReader.walk``; raises NotYetVisible and TokenInvalid besides.
+
+        A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
+        """
+        await self._graph_shows(token, starts, deadline_s, searched=any(hop.inward for hop in hops))
         return await self._graph.walk(starts, hops, ends_max=ends_max, after=after)
 
     async def shortest_path(
@@ -62,8 +91,8 @@ class Reader:
         token: str | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> Answer:
-        """Find a shortest path, see ``GraphReader.shortest_path``; raises NotYetVisible and TokenInvalid besides."""
-        await self._graph_shows(token, deadline_s, searched=both_ways)
+        """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
+        await self._graph_shows(token, [start, end], deadline_s, searched=both_ways)
         return await self._graph.shortest_path(start, end, predicates=predicates, both_ways=both_ways)
 
     async def as_of(
@@ -97,10 +126,28 @@ class Reader:
                     return event.sequence_number
         return 0
 
-    async def _graph_shows(self, token: str | None, deadline_s: float, *, searched: bool) -> None:
-        """Nodes are read as they stand, but found from the far end of an edge only a moment later."""
-        positions = self._ports.graph.searchable if searched else self._nodes
-        await until_shown(wanted_of(token), positions, deadline_s=deadline_s, where="the graph")
+    async def _graph_shows(
+        self, token: str | None, asked: Iterable[AggregateId], deadline_s: float, *, searched: bool
+    ) -> None:
+        """Wait for graph and documents, as answers join the two; of a token the instances of the database asked count.
+
+        Nodes are read as they stand, but found from the far end of an edge only a moment later.
+        """
+        databases = {aggregate_id.db_name for aggregate_id in asked}
+        wanted = {
+            each: number
+            for each, number in wanted_of(token).items()
+            if each.db_name in databases and each.class_id != CLASSES  # the graph has nothing to show of classes
+        }
+        nodes = View("the graph", GraphModel.name, self._ports.graph.searchable if searched else self._nodes)
+        await self._visibility.until_shown(wanted, [nodes, _of_documents(self._documents)], deadline_s=deadline_s)
 
     async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         return [node.sequence_number if node else 0 for node in await self._ports.graph.read(aggregate_ids)]
+
+    async def _documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        return [each.sequence_number if each else 0 for each in await self._ports.documents.read(aggregate_ids)]
+
+
+def _of_documents(positions: Positions) -> View:
+    return View("the documents", DocumentsModel.name, positions)

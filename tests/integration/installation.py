@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -125,6 +126,10 @@ class Installation:
         self._processes.append(WorkerProcess(process, log))
         return self._processes[-1]
 
+    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        """Run the command line; returns its exit code and the JSON it prints."""
+        return await run_factline({**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace}, *arguments)
+
     async def empty_redis(self) -> int:
         """Delete all that Redis holds of this installation; returns how many keys those were."""
         async with Redis.from_url(self.settings.redis_url) as redis:
@@ -154,6 +159,21 @@ class Installation:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGKILL)
             await worker.process.wait()
+
+
+async def run_factline(variables: Mapping[str, str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command line with ``--json``; returns its exit code and what it prints for programs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from factline.cli import main; main()",
+        *arguments,
+        "--json",
+        env=dict(variables),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return int(process.returncode or 0), [json.loads(line) for line in output.splitlines()]
 
 
 async def new_temporal() -> Client:

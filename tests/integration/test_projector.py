@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ from tests import promises
 from tests.commands import create, update
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.topics import drop_topic
-from tests.integration.installation import Installation
+from tests.integration.installation import Installation, run_factline
 
 pytestmark = pytest.mark.integration
 
@@ -130,19 +131,9 @@ class Projection:
                 await asyncio.sleep(0.05)
         return letter
 
-    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, object]]]:
+    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Run the command line; returns its exit code and the JSON it prints."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from factline.cli import main; main()",
-            *arguments,
-            "--json",
-            env=dict(self.variables),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        return int(process.returncode or 0), [json.loads(line) for line in output.splitlines()]
+        return await run_factline(self.variables, *arguments)
 
 
 async def _opened(settings: Settings, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Projection]:

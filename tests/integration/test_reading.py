@@ -1,5 +1,7 @@
 """Search and graph on real servers: what a definition says of instances that are there, and of those that come."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Search
 from factline.domain.tokens import merge_tokens
+from factline.errors import ProjectionParked
 from factline.reading.graph import Hop
 from tests.integration.installation import Installation
 
@@ -112,3 +115,81 @@ async def test_a_definition_makes_edges_and_types_of_what_is_there_and_what_come
         gone = await geography.reader.walk([_place("City", "Pula")], [Hop("twinned_with")], token=geography.token)
         assert (gone.paths, gone.dangling) == ([], [_place("City", "Graz")])
     await installation.check()
+
+
+PARKED_DEADLINE_S = 3_600.0  # so that what is said is said at once
+GRAZ, AUSTRIA = _place("City", "Graz"), _place("Country", "AT")
+
+
+async def _asked_of_graz(geography: Geography, names: Sequence[str]) -> list[object]:
+    """Ask these questions of Graz with the token of all that was written; returns answers and errors."""
+    more: Any = {"token": geography.token, "deadline_s": PARKED_DEADLINE_S}
+    reader = geography.reader
+    questions = {
+        "get": lambda: geography.client.get(GRAZ, **more),
+        "search": lambda: reader.search(Search("geo", "City"), **more),
+        "graph": lambda: reader.walk([AUSTRIA], [Hop("part_of", inward=True)], **more),
+        "path": lambda: reader.shortest_path(GRAZ, AUSTRIA, predicates=["part_of"], **more),
+    }
+    async with asyncio.timeout(60):
+        return await asyncio.gather(*(questions[name]() for name in names), return_exceptions=True)
+
+
+def _typed(names: Sequence[str], token: str) -> list[list[str]]:
+    """Return the same questions as an operator types them."""
+    arguments = {
+        "get": [str(GRAZ)],
+        "search": ["geo/City"],
+        "graph": [str(AUSTRIA), "^part_of"],
+        "path": [str(GRAZ), str(AUSTRIA), "--via", "part_of"],
+    }
+    return [[name, *arguments[name], "--token", token, "--deadline-s", str(PARKED_DEADLINE_S)] for name in names]
+
+
+async def _refuse_texts_as_numbers(installation: Installation) -> str:
+    """Make the documents' index with a mapping that refuses some, as a mapping of somebody's own might."""
+    indices, alias = installation.stores.elasticsearch.client.indices, installation.stores.documents.alias_of(GRAZ)
+    await indices.delete_index_template(name=installation.settings.named("instances"))
+    mappings = {"properties": {"data": {"properties": {"people": {"type": "integer"}}}}}
+    await indices.create(index=f"{alias}.000001", aliases={alias: {"is_write_index": True}}, mappings=mappings)
+    return f"{alias}.000001"
+
+
+@pytest.mark.parametrize(
+    ("read_model", "waiting"), [("documents", ["get", "search", "graph", "path"]), ("graph", ["graph", "path"])]
+)
+async def test_what_is_parked_is_said_at_once_with_what_mends_it(
+    installation: Installation, read_model: str, waiting: list[str]
+):
+    everyone = ["get", "search", "graph", "path"]
+    async with installation.worker():
+        geography = Geography(installation)
+        await geography.write("CREATE_INSTANCE", "Country", "AT", {"name": "Austria"})
+        if read_model == "documents":
+            index = await _refuse_texts_as_numbers(installation)
+            await geography.write("CREATE_INSTANCE", "City", "Graz", {"country": "AT", "people": "many"})
+        else:
+            await geography.write("DEFINE_CLASS", "City", None, TWINNED)
+            twins = [f"twin {number}" for number in range(10_001)]  # more than a node may refer to
+            await geography.write("CREATE_INSTANCE", "City", "Graz", {"country": "AT", "twins": twins})
+        found = dict(zip(everyone, await _asked_of_graz(geography, everyone), strict=True))
+        assert [name for name in everyone if isinstance(found[name], ProjectionParked)] == waiting
+        assert not [
+            each for each in found.values() if isinstance(each, Exception) and not isinstance(each, ProjectionParked)
+        ]
+        typed = _typed(waiting, geography.token)
+        for code, lines in await asyncio.gather(*(installation.factline(*arguments) for arguments in typed)):
+            (told,) = (line["error"] for line in lines)
+            assert (code, told["code"]) == (1, "ProjectionParked")
+            details = told["details"]
+            assert (details["aggregate_id"], details["read_model"]) == (str(GRAZ), read_model)
+            assert (details["code"], details["sequence_number"]) == ("InputInvalid", 1)
+            assert details["reason"] in told["message"]
+        if read_model == "documents":
+            await installation.stores.elasticsearch.client.indices.delete(index=index)
+        else:
+            await geography.write("UPDATE_INSTANCE", "City", "Graz", {"twins": []})
+        _, remedy = details["remedy"].split("then factline ")
+        code, (letter,) = await installation.factline(*remedy.split())
+        assert (code, letter["kind"], letter["read_model"]) == (0, "RESOLVED", read_model)
+        assert not [each for each in await _asked_of_graz(geography, everyone) if isinstance(each, Exception)]

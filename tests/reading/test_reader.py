@@ -1,17 +1,21 @@
 """Reads with tokens, and as of a version or a time, on servers in memory."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from factline.domain.dead_letters import LetterKind
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Search
 from factline.domain.tokens import make_token, merge_tokens
-from factline.errors import InputInvalid, NotYetVisible, TokenInvalid
+from factline.errors import InputInvalid, NotYetVisible, ProjectionParked, StoreUnavailable, TokenInvalid
+from factline.projections.parking import Parking
 from factline.reading.graph import Hop
 from factline.reading.reader import Reader
+from factline.stores.memory.s3 import MemoryDeadLetters
 from tests.commands import create, delete, update
 from tests.pipeline.world import World
 
@@ -64,6 +68,9 @@ async def test_a_read_goes_on_as_soon_as_it_is_shown():
 async def test_the_graph_shows_what_a_token_names_or_says_where_it_stands(hop: Hop):
     world = World()
     start, end = (FAR, PLACE) if hop.inward else (PLACE, FAR)
+    process = world.process()
+    await process.run(create())
+    await process.run(update())
     await world.graph.write([GraphNode(PLACE, 2, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     reader = _reader(world)
     assert (await reader.walk([start], [hop], token=_token(p1=2))).paths == [(start, end)]
@@ -75,6 +82,142 @@ async def test_the_graph_shows_what_a_token_names_or_says_where_it_stands(hop: H
     ):
         with pytest.raises(NotYetVisible, match=r"the graph: expected within .* shop/Product/p1 at version 3, found 2"):
             await asking
+
+
+async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
+    """Else a filter on data that is behind would leave out what a token names, and nothing would say so."""
+    world = World()
+    process = world.process()
+    for command in (create(payload={"maker": "m1"}), create("p2")):
+        await process.run(command)
+    await world.graph.write([GraphNode(PLACE, 2, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    reader = _reader(world)
+    for asking in (
+        reader.walk([PLACE], [Hop("made_by")], token=_token(p1=2), deadline_s=0.05),
+        reader.shortest_path(PLACE, FAR, token=_token(p1=2), deadline_s=0.05),
+    ):
+        with pytest.raises(NotYetVisible, match=r"the documents: expected .* shop/Product/p1 at version 2, found 1"):
+            await asking
+    await process.run(update())
+    answer = await reader.walk([PLACE], [Hop("made_by")], token=_token(p1=2), deadline_s=0)
+    assert answer.paths == [(PLACE, FAR)]
+
+
+async def test_of_a_token_a_question_of_the_graph_counts_instances_of_its_database():
+    world = World()
+    await world.graph.write([GraphNode(PLACE, 1, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    token = merge_tokens([make_token({"shop/_class/Product": 7}), make_token({"other/Maker/m1": 7})])
+    answer = await _reader(world).walk([PLACE], [Hop("made_by")], token=token, deadline_s=0)
+    assert answer.paths == [(PLACE, FAR)]
+
+
+def _parking(world: World, read_model: str) -> Parking:
+    return Parking(read_model=read_model, letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+
+
+def _questions(reader: Reader, token: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Each of them waits as good as for ever, so that what is raised is raised at once."""
+    deadline_s = 3_600.0
+    return {
+        "get": lambda: reader.get(PLACE, token=token, deadline_s=deadline_s),
+        "search": lambda: reader.search(Search("shop", "Product"), token=token, deadline_s=deadline_s),
+        "walk": lambda: reader.walk([PLACE], [Hop("made_by")], token=token, deadline_s=deadline_s),
+        "walk back": lambda: reader.walk([PLACE], [Hop("made_by", inward=True)], token=token, deadline_s=deadline_s),
+        "path": lambda: reader.shortest_path(PLACE, FAR, token=token, deadline_s=deadline_s),
+    }
+
+
+READ_MODELS = [("documents", ["get", "search", "walk", "walk back", "path"]), ("graph", ["walk", "walk back", "path"])]
+
+
+@pytest.mark.parametrize(("read_model", "asked"), READ_MODELS)
+async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_model: str, asked: list[str]):
+    world = World()
+    process = world.process()
+    await process.run(create())
+    parking = _parking(world, read_model)
+    await parking.park(PLACE, sequence_number=2, error=InputInvalid("it can never be taken"))
+    token = _token(p1=2)
+    for name in asked:
+        with pytest.raises(ProjectionParked) as raised:
+            async with asyncio.timeout(60):
+                await _questions(_reader(world), token)[name]()
+        for part in ("aggregate shop/Product/p1", f"to {read_model} is parked at version 2", "it can never be taken"):
+            assert part in raised.value.message
+        option = " --read-model graph" if read_model == "graph" else ""
+        assert f"factline dead-letters retry shop/Product/p1{option}" in raised.value.message
+        assert raised.value.details["read_model"] == read_model
+    await process.run(update())  # the graph is written beside the parked documents, and the other way round
+    await parking.write(LetterKind.RETRYING, PLACE, by="ann", reason="mended")
+    for question in _questions(_reader(world), token).values():
+        async with asyncio.timeout(60):
+            await question()
+
+
+async def test_what_is_parked_holds_up_only_who_asks_for_what_is_not_shown_of_it():
+    world = World()
+    process = world.process()
+    await process.run(create())
+    for name in ("documents", "graph"):
+        await _parking(world, name).park(PLACE, sequence_number=2, error=InputInvalid("never"))
+    for question in _questions(_reader(world), _token(p1=1)).values():
+        await question()
+
+
+@pytest.mark.parametrize(("read_model", "asked"), READ_MODELS)
+async def test_what_is_paused_or_skipped_is_said_as_that(read_model: str, asked: list[str]):
+    world = World()
+    process = world.process()
+    await process.run(create())
+    parking = _parking(world, read_model)
+    await parking.write(LetterKind.PAUSED, PLACE, by="ann", reason="an audit")
+    option = " --read-model graph" if read_model == "graph" else ""
+    for name in asked:
+        with pytest.raises(ProjectionParked, match=f"is paused by ann since .*: an audit; .* resume {PLACE}{option}"):
+            await _questions(_reader(world), _token(p1=2))[name]()
+    await parking.write(LetterKind.RETRYING, PLACE, by="ann", reason="resume")
+    await parking.park(PLACE, sequence_number=2, error=InputInvalid("never"))
+    await parking.write(LetterKind.SKIPPED, PLACE, by="bob", reason="of no use")
+    await parking.write(LetterKind.RESOLVED, PLACE, by="bob", reason="skipped")
+    for name in asked:
+        with pytest.raises(
+            ProjectionParked, match=r"was skipped by bob at version 2 since .*: of no use; read without"
+        ):
+            await _questions(_reader(world), _token(p1=2))[name]()
+
+
+async def test_of_many_that_are_not_shown_the_parked_one_is_found():
+    world = World()
+    names = [f"p{number}" for number in range(40)]
+    await _parking(world, "documents").park(
+        AggregateId.of("shop", "Product", "p33"), sequence_number=1, error=InputInvalid("never")
+    )
+    with pytest.raises(ProjectionParked, match="aggregate shop/Product/p33"):
+        async with asyncio.timeout(60):
+            await _reader(world).search(
+                Search("shop", "Product"), token=_token(**dict.fromkeys(names, 1)), deadline_s=3_600
+            )
+
+
+async def test_a_server_that_gives_no_answer_is_waited_for_and_then_named():
+    world = World()
+    process = world.process()
+    await process.run(create())
+    world.documents.available = world.graph.available = False
+    reader = _reader(world)
+    for asking in (
+        reader.get(PLACE, token=_token(p1=1), deadline_s=0.05),
+        reader.search(Search("shop", "Product"), token=_token(p1=1), deadline_s=0.05),
+        reader.walk([PLACE], [Hop("made_by")], token=_token(p1=1), deadline_s=0.05),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await asking
+    waiting = [asyncio.create_task(question()) for question in _questions(reader, _token(p1=1)).values()]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    world.documents.available = world.graph.available = True
+    async with asyncio.timeout(60):
+        await asyncio.gather(*waiting)
 
 
 @pytest.mark.parametrize("token", ["1.x.y", "", "2.e30.0"])

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import factline.client
 import factline.domain.instance
 from factline.client import Factline
 from factline.domain.commands import Command
@@ -29,6 +28,7 @@ from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import rejected
 from factline.ports import StoredEvent, Turn
+from factline.reading import visibility
 from factline.stores.memory.elasticsearch import MemoryDocuments
 from factline.stores.memory.kafka import MemoryPublisher
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryTurns
@@ -256,7 +256,7 @@ def without_comparing_contents(patch: Patch) -> None:
 
 
 def with_tokens_ignored(patch: Patch) -> None:
-    patch.setattr(factline.client, "read_token", lambda token: {})
+    patch.setattr(visibility, "read_token", lambda token: {})
 
 
 def without_exclusive_turns(patch: Patch) -> None:
@@ -323,7 +323,7 @@ def hunt(version: Version, *, schedules_max: int, first_seed: int = 1) -> Hunt:
     """Run schedules until the checker names what is wrong; of a harmless version, until it finds anything at all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(turn_queue, "POLL_S", 0)
-        patch.setattr(factline.client, "POLL_S", 0.005)
+        patch.setattr(visibility, "POLL_S", 0.005)
         version.make(patch)
         for number in range(schedules_max):
             report = asyncio.run(_bounded(play(first_seed + number)))
