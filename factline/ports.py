@@ -441,6 +441,19 @@ class DocumentIndices(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FoundNode:
+    """A node as it lies in its store. ``aggregate_id``: the name by which it is found, whatever it says of itself.
+
+    ``version``: what the store compares. ``node`` None: it cannot be read, for the reason in ``damage``.
+    """
+
+    aggregate_id: AggregateId
+    version: int
+    node: GraphNode | None
+    damage: str = ""
+
+
 class Graph(Protocol):
     """The graph of instances: the newest node by version wins, whatever the order of writes."""
 
@@ -471,6 +484,13 @@ class Graph(Protocol):
 
     async def refresh(self, db_name: str) -> None:
         """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
+        ...
+
+    def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+        """Yield every node of a database, tombstones included, in any order; raises StoreUnavailable.
+
+        What is written meanwhile may or may not be among them.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from factline.domain.events import Event, read_event
-from factline.ports import Document
+from factline.ports import Document, FoundNode
 from factline.stores.kafka import Message
 from factline.verification.audit import Audit
 from factline.verification.findings import Code, Finding
@@ -21,7 +21,12 @@ def logs_of(objects: Mapping[str, bytes]) -> Logs:
     return dict(found)
 
 
-def audit_of(objects: Mapping[str, bytes], messages: Iterable[Message], documents: Iterable[Document]) -> Audit:
+def audit_of(
+    objects: Mapping[str, bytes],
+    messages: Iterable[Message],
+    documents: Iterable[Document],
+    nodes: Iterable[FoundNode] = (),
+) -> Audit:
     """Go through what was read; the objects may be of any kind, those of events and commands are looked at."""
     audit = Audit()
     events = sorted(key for key in objects if key.startswith("events/"))
@@ -32,6 +37,8 @@ def audit_of(objects: Mapping[str, bytes], messages: Iterable[Message], document
         audit.add_message(message)
     for document in documents:
         audit.add_document(document)
+    for node in nodes:
+        audit.add_node(node)
     return audit
 
 

@@ -193,7 +193,7 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hold every promise against all that lies in S3, Kafka and Elasticsearch; exit code 1 on a violation."""
+    """Hold every promise against all that lies in S3, the stream and the read models; exit code 1 on a violation."""
     with explained():
         verifying_all = run_verify(
             histories=histories or [], db_name=db, drained=drained, stream_may_begin_late=stream_begins_late

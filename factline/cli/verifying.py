@@ -32,6 +32,7 @@ def sources_of(stores: Stores, settings: Settings) -> Sources:
         stream=KafkaStream(settings),
         scan=ElasticsearchScan(stores.elasticsearch, settings),
         documents=stores.documents,
+        graph=stores.graph,
     )
 
 
@@ -78,7 +79,7 @@ def report_view(report: Report) -> Group:
         ("log", f"{read.events} events of {read.aggregates} aggregates"),
         ("commands", str(read.commands)),
         ("stream", f"{read.messages} messages, {read.duplicates} of them late duplicates"),
-        ("documents", str(read.documents)),
+        ("documents, nodes", f"{read.documents}, {read.nodes}"),
         ("lost, duplicated, gaps", f"{summary.lost}, {summary.duplicated}, {summary.gaps}"),
         ("out of order, stale reads", f"{summary.out_of_order}, {summary.stale_reads}"),
         ("pending", str(summary.pending)),

@@ -1,6 +1,6 @@
 """What must hold of what lies in the servers, whatever happened: read back, judged, reported.
 
-``log``, ``commands``, ``stream``, ``documents`` and ``clients`` are pure: they are given what was read and return
-findings. ``reading`` reads, ``verifying`` puts the two together, ``history`` is what clients and faults write down
-while they run. May import stores and below.
+``log``, ``commands``, ``stream``, ``documents``, ``graph`` and ``clients`` are pure: they are given what was read and
+return findings. ``reading`` reads, ``verifying`` puts the two together, ``history`` is what clients and faults write
+down while they run. May import stores and below.
 """

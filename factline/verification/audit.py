@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
-from factline.ports import Document
+from factline.ports import Document, FoundNode
 from factline.stores.kafka import Message
 from factline.verification.bulk import BulkAudit
 from factline.verification.commands import CommandAudit
 from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Severity
+from factline.verification.graph import NodeAudit
 from factline.verification.log import SLOT_KEY, LogAudit, LogFacts
 from factline.verification.stream import StreamAudit
 
@@ -22,7 +23,7 @@ class Audit:
 
     Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
     aggregate's in the order of their keys, then those under ``commands/``, then messages in the order of their
-    partitions, and documents. ``db_name``: only this database.
+    partitions, documents, and nodes. ``db_name``: only this database.
     """
 
     db_name: str | None = None
@@ -37,6 +38,7 @@ class Audit:
         self.commands = CommandAudit(self.logs, self.db_name)
         self.stream = StreamAudit(self.logs, may_begin_late=self.stream_may_begin_late, db_name=self.db_name)
         self.documents = DocumentAudit(self.logs)
+        self.nodes = NodeAudit(self.logs)
 
     def add_object(self, key: str, body: bytes | None, *, damage: str = "") -> None:
         """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``."""
@@ -65,6 +67,10 @@ class Audit:
         """Look at a document."""
         self.documents.add(document)
 
+    def add_node(self, found: FoundNode) -> None:
+        """Look at a node of the graph."""
+        self.nodes.add(found)
+
     def look_again(self, aggregate_id: str, slots: Mapping[int, tuple[bytes | None, str]]) -> None:
         """Take in an aggregate's log as it is now, with what was written since; only the new slots are added."""
         known = self.logs.get(aggregate_id)
@@ -85,8 +91,8 @@ class Audit:
 
     @property
     def aggregates_ahead(self) -> set[str]:
-        """Those whose messages or documents are of events that the log did not have when it was read."""
-        return self.stream.aggregates_ahead | self.documents.aggregates_ahead
+        """Those whose messages, documents or nodes are of events that the log did not have when it was read."""
+        return self.stream.aggregates_ahead | self.documents.aggregates_ahead | self.nodes.aggregates_ahead
 
     def judge_log(self) -> Iterator[Finding]:
         """Yield what is wrong in the logs alone (P2, P3)."""
@@ -102,6 +108,7 @@ class Audit:
             yield from found
         yield from self.stream.judge()
         yield from self.documents.judge()
+        yield from self.nodes.judge()
 
 
 def _names_aggregate(text: str) -> bool:

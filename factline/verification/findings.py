@@ -55,6 +55,12 @@ class Code(StrEnum):
     DOCUMENT_PARKED = "DocumentParked"
     DOCUMENT_WRONG = "DocumentWrong"
     DOCUMENT_FOREIGN = "DocumentForeign"
+    # The graph
+    NODE_MISSING = "NodeMissing"
+    NODE_STALE = "NodeStale"
+    NODE_PARKED = "NodeParked"
+    NODE_WRONG = "NodeWrong"
+    NODE_FOREIGN = "NodeForeign"
     # What clients saw
     ACKNOWLEDGED_LOST = "AcknowledgedLost"
     REFUSED_PRESENT = "RefusedPresent"

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.domain.events import Effect, Event, EventType, checksum_of, read_event
+from factline.domain.graph import GraphNode
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.instance import Instance, evolve
 from factline.domain.ontology.rules import Rules, rules_after
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from factline.projections.documents import document_of, formed
+from factline.projections.graph_model import node_of
 from factline.verification.findings import Code, Finding, Unsound
 from factline.verification.history import document_digest
 
@@ -25,7 +28,8 @@ class EventFacts:
 
     ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
     data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
-    have; None where damage before it leaves the state unknown.
+    have; None where damage before it leaves the state unknown. ``node_digests``: of the node, under each definition
+    (0: none) that it may name, unless it refers to more than a node may; None likewise.
     """
 
     event_id: str
@@ -36,6 +40,7 @@ class EventFacts:
     content_digest: bytes
     frame_digest: bytes
     document_digests: frozenset[str] | None
+    node_digests: tuple[tuple[int, bytes], ...] | None
 
 
 @dataclass
@@ -63,6 +68,7 @@ class LogAudit:
         self.facts = LogFacts(aggregate_id)
         self.defined: list[Rules] = []
         self._definitions = definitions
+        self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
         self._last: Event | None = None  # the event in the slot just before, if that is sound
         self._state: Instance | None = Instance(aggregate_id=aggregate_id)
 
@@ -91,6 +97,7 @@ class LogAudit:
             content_digest=content_digest(fields, migrated=_is_migrated(event)),
             frame_digest=content_digest(fields, migrated=True),
             document_digests=self._document_digests(),
+            node_digests=self._node_digests(),
         )
         self._last = event
         self._define(event)
@@ -101,6 +108,20 @@ class LogAudit:
         document = document_of(self._state)
         forms = [document, *(formed(document, rules) for rules in self._definitions)]
         return frozenset(document_digest(one) for one in forms)
+
+    def _node_digests(self) -> tuple[tuple[int, bytes], ...] | None:
+        if self._state is None:
+            return None
+        if self._is_class:
+            return ()
+        found: list[tuple[int, bytes]] = []
+        for rules in (None, *self._definitions):
+            try:
+                node = node_of(self._state, rules)
+            except InputInvalid:
+                continue
+            found.append((node.definition_sequence, node_digest(node)))
+        return tuple(found)
 
     def _define(self, event: Event) -> None:
         if event.event_type is EventType.CLASS_DEFINED:
@@ -191,6 +212,12 @@ def content_digest(fields: dict[str, object], *, migrated: bool = False) -> byte
 def _is_migrated(event: Event) -> bool:
     replaces = (event.model_extra or {}).get("effect") == Effect.REPLACE
     return event.event_type is EventType.INSTANCE_UPDATED and replaces
+
+
+def node_digest(node: GraphNode) -> bytes:
+    """Return a digest of what a node says beside its own name and version."""
+    edges = {predicate: [str(target) for target in targets] for predicate, targets in node.edges.items()}
+    return digest(canonical_bytes({"deleted": node.deleted, "edges": edges}))
 
 
 def digest(data: bytes) -> bytes:

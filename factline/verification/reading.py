@@ -15,8 +15,7 @@ from factline.domain.canonical import parse_json
 from factline.domain.dead_letters import DeadLetter
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
-from factline.ports import Document, Documents
-from factline.projections.documents_model import DocumentsModel
+from factline.ports import Document, Documents, FoundNode, Graph
 from factline.stores.kafka import Message
 from factline.stores.s3 import Bucket, S3DeadLetters
 from factline.verification.audit import Audit
@@ -24,7 +23,7 @@ from factline.verification.log import SLOT_KEY
 
 READS_IN_FLIGHT_MAX = 32
 DATABASE_KEY = re.compile(r"names/[^/]+\.json")
-DOCUMENTS_PER_READ = 200
+SHOWN_PER_READ = 200
 TRIES_MAX = 5
 FIRST_PAUSE_S = 0.2
 
@@ -58,6 +57,7 @@ class Sources:
     stream: Stream
     scan: Scan
     documents: Documents
+    graph: Graph
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class ReadObject:
 class Reading:
     """Reads one audit's worth, and again what others have written since.
 
-    Events come before records, so that an event's record is there already; messages and documents come last, so that
-    what is missing in them was given time, and what is ahead of the log is looked up once more.
+    Events come before records, so that an event's record is there already; messages, documents and nodes come
+    last, so that what is missing in them was given time, and what is ahead of the log is looked up once more.
     """
 
     def __init__(self, sources: Sources, audit: Audit, progress: Progress) -> None:
@@ -93,6 +93,7 @@ class Reading:
         await self.read_results()
         await self.read_messages()
         await self.read_documents()
+        await self.read_nodes()
 
     async def read_results(self) -> None:
         """Read the results of the bulk commands that have come to their end."""
@@ -112,26 +113,41 @@ class Reading:
         """Read all documents."""
         async for document in self._sources.scan.documents(db_name=self._audit.db_name):
             self._audit.add_document(document)
-            self._progress("documents", self._audit.documents.documents)
+            self._progress("documents", self._audit.documents.count)
 
     async def read_documents_again(self, aggregate_ids: Iterable[str]) -> None:
         """Read the documents of some aggregates as they are now."""
         wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
-        for start in range(0, len(wanted), DOCUMENTS_PER_READ):
-            some = wanted[start : start + DOCUMENTS_PER_READ]
+        for start in range(0, len(wanted), SHOWN_PER_READ):
+            some = wanted[start : start + SHOWN_PER_READ]
             for document in await self._sources.documents.read(some):
                 if document is not None:
                     self._audit.add_document(document)
 
-    async def parked(self, aggregate_id: str) -> DeadLetter | None:
-        """Return why an aggregate's document waits for a person, or None if it does not."""
+    async def read_nodes(self) -> None:
+        """Read the graph of every database that the log names."""
+        for db_name in sorted({AggregateId.parse(aggregate_id).db_name for aggregate_id in self._audit.logs}):
+            async for found in self._sources.graph.scan(db_name):
+                self._audit.add_node(found)
+                self._progress("nodes", self._audit.nodes.count)
+
+    async def read_nodes_again(self, aggregate_ids: Iterable[str]) -> None:
+        """Read the nodes of some aggregates as they are now."""
+        wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
+        for start in range(0, len(wanted), SHOWN_PER_READ):
+            for node in await self._sources.graph.read(wanted[start : start + SHOWN_PER_READ]):
+                if node is not None:
+                    self._audit.add_node(FoundNode(node.aggregate_id, node.version, node))
+
+    async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
+        """Return why an aggregate's projection waits for a person, or None if it does not."""
         letters = S3DeadLetters(self._sources.bucket)
-        letter = await _answered(partial(letters.latest, DocumentsModel.name, AggregateId.parse(aggregate_id)))
+        letter = await _answered(partial(letters.latest, read_model, AggregateId.parse(aggregate_id)))
         return letter if letter is not None and letter.waits else None
 
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
-        """Read the logs of some aggregates and the records of some commands as they are now."""
-        for aggregate_id in sorted(aggregate_ids):
+        """Read the logs of some aggregates, classes first, and the records of some commands as they are now."""
+        for aggregate_id in sorted(aggregate_ids, key=lambda name: f"/{CLASSES}/" not in name):
             slots: dict[int, tuple[bytes | None, str]] = {}
             async for found in objects(self._sources.bucket, f"events/{aggregate_id}/"):
                 match = SLOT_KEY.fullmatch(found.key)

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from factline.verification.audit import Audit, weighed
 from factline.verification.clients import ClientAudit
+from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Findings, Severity
+from factline.verification.graph import NodeAudit
 from factline.verification.history import History, Lost
 from factline.verification.reading import Progress, Reading, Sources
 from factline.verification.run import RunReport, judge_run, report_run
@@ -18,8 +20,12 @@ from factline.verification.run import RunReport, judge_run, report_run
 InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
 
-#: What a document that is parked is found as at first.
-BEHIND = (Code.DOCUMENT_MISSING, Code.DOCUMENT_STALE)
+#: What is parked is found as one of these at first: in which read model it may be, and what it is found as then.
+BEHIND = {
+    code: (audit.read_model, audit.codes.parked)
+    for audit in (DocumentAudit, NodeAudit)
+    for code in (audit.codes.missing, audit.codes.stale)
+}
 
 
 class Verdict(StrEnum):
@@ -41,6 +47,7 @@ class ReadCounts(BaseModel):
     messages: int
     duplicates: int
     documents: int
+    nodes: int
 
 
 class Summary(BaseModel):
@@ -118,20 +125,22 @@ async def verify(
 
 
 async def _parked(reading: Reading, finding: Finding, running: Collection[str]) -> Finding:
-    """Return a document's being behind as pending if somebody is at work on it, or if it waits for a person."""
-    letter = await reading.parked(finding.aggregate_ids[0])
+    """Return a read model's being behind as pending if somebody is at work on it, or if it waits for a person."""
+    read_model, code = BEHIND[finding.code]
+    letter = await reading.parked(read_model, finding.aggregate_ids[0])
     if letter is None:
         return weighed(finding, running)
     found = f"{finding.found.partition(';')[0]}: {letter.kind} by {letter.by}: {letter.reason}; see the dead letters"
-    return replace(finding, code=Code.DOCUMENT_PARKED, found=found, severity=Severity.PENDING)
+    return replace(finding, code=code, found=found, severity=Severity.PENDING)
 
 
 async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Finding]) -> None:
-    """Read anew what was not finished, then the log as far as messages and documents are ahead of it."""
+    """Read anew what was not finished, then the log as far as what was sent or shown is ahead of it."""
     about = dict.fromkeys(name for finding in unsettled for name in finding.aggregate_ids)
     unfinished = [finding for finding in unsettled if finding.code is Code.COMMAND_UNFINISHED]
     await reading.read_messages()
     await reading.read_documents_again(about)
+    await reading.read_nodes_again(about)
     logs = audit.aggregates_ahead | {name for finding in unfinished for name in finding.aggregate_ids}
     await reading.look_again(logs, [command_id for finding in unfinished for command_id in finding.waits_for])
 
@@ -155,7 +164,8 @@ def _report(audit: Audit, findings: Findings, run: RunReport | None) -> Report:
             commands=len(audit.commands.commands),
             messages=audit.stream.messages,
             duplicates=audit.stream.duplicates,
-            documents=audit.documents.documents,
+            documents=audit.documents.count,
+            nodes=audit.nodes.count,
         ),
         summary=_summary(counts[Severity.VIOLATION], pending=counts[Severity.PENDING].total()),
         counts={severity: dict(counted) for severity, counted in counts.items() if counted},

@@ -10,11 +10,12 @@ import pytest
 from factline.domain.graph import EDGES_MAX, GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
-from factline.ports import Graph
+from factline.ports import FoundNode, Graph
 from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer
+from factline.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
 from factline.stores.memory.graph import MemoryGraph
 from factline.stores.terminusdb import TerminusGraph, TerminusServer
+from factline.stores.terminusdb import graph as terminus_graph
 
 TERMINUSDB_VARIABLE = "FACTLINE_TERMINUSDB_URL"
 
@@ -165,6 +166,22 @@ async def test_concurrent_writers_leave_the_newest(graph: Graph):
     outcomes = await asyncio.gather(*(graph.write([node, _node(f"other{node.sequence_number}")]) for node in nodes))
     assert outcomes == [[None, None]] * 8
     assert await graph.read([nodes[0].aggregate_id]) == [nodes[-1]]
+
+
+async def test_a_scan_yields_every_node_once_with_what_its_store_compares(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scan, "HITS_PER_PAGE", 3)
+    monkeypatch.setattr(terminus_graph, "NODES_PER_PAGE", 3)
+    nodes = [_node(f"c{number}", number + 1, part_of={COUNTRIES[0]}) for number in range(7)]
+    nodes.append(_node("or(true)/é 日", 2, deleted=True))
+    await _written(graph, *nodes)
+    found = [found async for found in graph.scan("geo")]
+    expected = [FoundNode(node.aggregate_id, node.version, node) for node in nodes]
+    assert sorted(found, key=lambda one: str(one.aggregate_id)) == sorted(
+        expected, key=lambda one: str(one.aggregate_id)
+    )
+    assert [found async for found in graph.scan("nowhere")] == []
 
 
 def test_a_node_with_too_many_references_is_refused():

@@ -8,7 +8,7 @@ from factline.domain.results import CommandResult, Outcome
 from factline.pipeline.assembly import Pipeline, assemble
 from factline.pipeline.completion import final_status
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
-from factline.ports import Ports
+from factline.ports import FoundNode, Ports
 from factline.settings import Settings
 from factline.stores.memory.elasticsearch import MemoryDocuments, MemoryScan
 from factline.stores.memory.graph import MemoryGraph
@@ -82,12 +82,15 @@ class World:
             {key: stored.body for key, stored in self.bucket.objects.items()},
             self.publisher.messages,
             (document for index in self.documents.indices.values() for document in index.values()),
+            (FoundNode(aggregate_id, node.version, node) for aggregate_id, node in self.graph.nodes.items()),
         )
 
     @property
     def sources(self) -> Sources:
         """Where everything lies, for a verification."""
-        return Sources(self.bucket, MemoryStream(self.publisher), MemoryScan(self.documents), self.documents)
+        return Sources(
+            self.bucket, MemoryStream(self.publisher), MemoryScan(self.documents), self.documents, self.graph
+        )
 
     def check(self, *, published: bool = True) -> promises.Logs:
         """Hold the promises of log, commands and stream against what lies in the servers, and return the logs."""
@@ -100,6 +103,11 @@ class World:
         where = f"document {aggregate_id}"
         found = [finding for finding in self.audit().documents.judge() if finding.where == where]
         assert not found
+
+    def check_shown(self) -> None:
+        """Hold every read model to show the fold of the log of every aggregate."""
+        audit = self.audit()
+        promises.hold(audit.documents.judge(), audit.nodes.judge())
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from aiokafka import AIOKafkaProducer
 
 from factline.cli.verifying import sources_of
 from factline.domain.events import Event
+from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.projections.documents import document_of
 from factline.settings import Settings
+from factline.stores.elasticsearch import ElasticsearchGraph
 from factline.stores.kafka import headers_of
 from factline.verification.findings import Code
 from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
@@ -127,6 +129,29 @@ async def _add_document(installation: Installation, lamp: list[Event]) -> None:
     assert list(await installation.stores.documents.write([replace(document, aggregate_id=ghost, body=body)])) == [None]
 
 
+async def _change_node(installation: Installation, lamp: list[Event]) -> None:
+    """Give lamp's node an edge past all of our own stores, under the same version."""
+    graph = ElasticsearchGraph(installation.stores.elasticsearch, installation.settings)
+    found = await installation.stores.elasticsearch.client.get(index=graph.alias_of("shop"), id="Product/lamp")
+    await installation.stores.elasticsearch.client.index(
+        index=graph.alias_of("shop"),
+        id="Product/lamp",
+        document={**found["_source"], "edges": {"near": ["shop/Product/desk"]}},
+        version=found["_version"],
+        version_type="external_gte",
+    )
+
+
+async def _add_node(installation: Installation, lamp: list[Event]) -> None:
+    ghost = GraphNode(AggregateId.parse("shop/Product/ghost"), len(lamp))
+    assert list(await installation.stores.graph.write([ghost])) == [None]
+
+
+async def _delete_node(installation: Installation, _: list[Event]) -> None:
+    graph = ElasticsearchGraph(installation.stores.elasticsearch, installation.settings)
+    await installation.stores.elasticsearch.client.delete(index=graph.alias_of("shop"), id="Product/lamp")
+
+
 @dataclass(frozen=True)
 class Damage:
     plant: Callable[[Installation, list[Event]], Awaitable[None]]
@@ -138,6 +163,9 @@ PLANTED = [
     Damage(_change_document, Code.DOCUMENT_WRONG),
     Damage(_add_document, Code.DOCUMENT_FOREIGN),
     Damage(_delete_document, Code.DOCUMENT_MISSING),
+    Damage(_change_node, Code.NODE_WRONG),
+    Damage(_add_node, Code.NODE_FOREIGN),
+    Damage(_delete_node, Code.NODE_MISSING),
     Damage(_send_forged, Code.MESSAGE_ALTERED),
     Damage(_send_foreign, Code.MESSAGE_FOREIGN),
     Damage(_delete_record, Code.RECORD_MISSING),
@@ -151,7 +179,7 @@ async def test_every_kind_of_damage_is_found_and_nothing_before_it(installation:
     """One installation, damaged more and more: what is sound costs a worker's run, so it is made once."""
     before = await _verified(installation)
     assert (before.verdict, before.findings) == (Verdict.SOUND, [])
-    assert (before.read.aggregates, before.read.events, before.read.documents) == (3, 16, 3)
+    assert (before.read.aggregates, before.read.events, before.read.documents, before.read.nodes) == (3, 16, 3, 3)
     assert before.read.messages >= before.read.events
     lamp = (await installation.logs())[str(LAMP)]
     for damage in PLANTED:

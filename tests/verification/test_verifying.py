@@ -13,10 +13,12 @@ from factline.stores.s3 import StoredObject
 from factline.verification import reading
 from factline.verification.findings import Code, Severity
 from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from tests.classes import SECOND, define
 from tests.commands import create, update
 from tests.pipeline.test_crashes import Crashed, crash_after
 from tests.pipeline.world import World
-from tests.verification.damage import LAMP, drop_message, healthy, index_of, rewrite
+from tests.verification import graph_damage
+from tests.verification.damage import DESK, LAMP, drop_message, healthy, index_of, rewrite
 
 LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}
 
@@ -41,7 +43,7 @@ async def test_a_healthy_installation_is_sound_and_counted():
     assert (report.verdict, report.findings, report.run) == (Verdict.SOUND, [], None)
     read = report.read
     assert (read.aggregates, read.events, read.commands, read.documents) == (3, 15, 18, 3)
-    assert (read.messages, read.duplicates) == (16, 1)
+    assert (read.messages, read.duplicates, read.nodes) == (16, 1, 3)
 
 
 @pytest.mark.parametrize("step", LEFT)
@@ -119,12 +121,74 @@ async def test_a_document_that_is_parked_is_pending_with_its_reason():
     assert "never to be held" in report.findings[0].found
 
 
+async def test_a_node_that_is_parked_is_pending_in_its_own_read_model_only():
+    world = await healthy()
+    for read_model, lamp in (("graph", LAMP), ("documents", DESK)):
+        world.graph.nodes.pop(AggregateId.parse(lamp))
+        parking = Parking(read_model=read_model, letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+        await parking.park(AggregateId.parse(lamp), sequence_number=1, error=InputInvalid("too many references"))
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert {(finding.code, finding.severity, finding.where) for finding in report.findings} == {
+        (Code.NODE_PARKED, Severity.PENDING, f"node {LAMP}"),
+        (Code.NODE_MISSING, Severity.VIOLATION, f"node {DESK}"),
+    }
+
+
+async def test_nodes_wait_for_the_definition_that_is_under_way():
+    world = await graph_damage.healthy()
+    await world.process().run(define(SECOND, command_id="second"))
+    asked: list[str] = []
+
+    async def watched(command_ids: Collection[str]) -> Collection[str]:
+        asked.extend(command_ids)
+        return command_ids
+
+    report = await verify(world.sources, in_flight=watched)
+    assert (codes(report), asked) == ({Code.NODE_STALE: Severity.PENDING}, ["second"])
+    left = await verify(world.sources, in_flight=nothing_in_flight)
+    assert codes(left) == {Code.NODE_STALE: Severity.VIOLATION}
+
+    async def regraphed(_: Collection[str]) -> Collection[str]:
+        await world.process().pipeline.regrapher.run(graph_damage.CLASS)
+        return ()
+
+    assert (await verify(world.sources, in_flight=regraphed)).findings == []
+
+
+async def test_a_class_that_is_defined_anew_while_it_is_read_is_no_finding():
+    world = await graph_damage.healthy()
+    read_objects = reading.objects
+    again = iter([graph_damage.redefine(world, SECOND, command_id="second")])
+
+    async def objects(bucket, prefix):
+        async for found in read_objects(bucket, prefix):
+            yield found
+        if prefix == "events/":
+            for redefining in again:
+                await redefining
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "objects", objects)
+        report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert report.findings == []
+    assert {node.definition_sequence for node in world.graph.nodes.values()} == {3}
+
+
+async def test_of_a_class_whose_log_is_damaged_no_node_is_judged_but_its_place():
+    world = await graph_damage.healthy()
+    del world.bucket.objects[f"events/shop/_class/Product/{1:020d}.json"]
+    world.graph.nodes.pop(graph_damage.DESK)
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert set(codes(report)) & {Code.NODE_MISSING, Code.NODE_WRONG, Code.NODE_STALE} == {Code.NODE_MISSING}
+
+
 async def test_one_database_is_looked_at_alone():
     world = await healthy()
     await world.process().run(create("DE", db_name="geo", class_id="Country", command_id="geo-1"))
     index_of(world).clear()
     alone = await verify(world.sources, in_flight=nothing_in_flight, db_name="geo")
     assert (alone.findings, alone.read.events, alone.read.commands, alone.read.messages) == ([], 1, 1, 1)
+    assert alone.read.nodes == 1
     both = await verify(world.sources, in_flight=nothing_in_flight)
     assert set(codes(both)) == {Code.DOCUMENT_MISSING}
 

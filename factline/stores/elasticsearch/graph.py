@@ -4,15 +4,17 @@
 edge is found from its far end by a ``terms`` query on ``edges.{predicate}``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from elasticsearch import ApiError, NotFoundError, TransportError
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
-from factline.errors import LogDamaged, StoreUnavailable
+from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
+from factline.ports import FoundNode
 from factline.settings import Settings
+from factline.stores.elasticsearch.scan import hits_behind
 from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
 
 MAPPINGS: dict[str, Any] = {
@@ -97,6 +99,15 @@ class ElasticsearchGraph:
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"refreshing the graph of {db_name}", error) from error
 
+    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+        try:
+            async for hit in hits_behind(self._server, self.alias_of(db_name)):
+                yield _as_found(db_name, hit)
+        except NotFoundError:
+            return
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"reading the graph of {db_name}", error) from error
+
     def _versioned(self, node: GraphNode) -> VersionedWrite:
         return VersionedWrite(
             alias=self.alias_of(node.aggregate_id.db_name),
@@ -128,6 +139,15 @@ class ElasticsearchGraph:
 
 def _id(aggregate_id: AggregateId) -> str:
     return f"{aggregate_id.class_id}/{aggregate_id.instance_key}"
+
+
+def _as_found(db_name: str, hit: Mapping[str, Any]) -> FoundNode:
+    class_id, _, instance_key = hit["_id"].partition("/")
+    found_under = AggregateId(db_name, class_id, instance_key)
+    try:
+        return FoundNode(found_under, hit["_version"], _node(hit["_source"]))
+    except (LogDamaged, InputInvalid) as error:
+        return FoundNode(found_under, hit["_version"], None, error.message)
 
 
 def _node(source: Mapping[str, Any]) -> GraphNode:

@@ -1,4 +1,4 @@
-"""Every document there is, tombstones included, for a verification."""
+"""Everything that lies behind an alias, tombstones included, for a verification."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import as_written
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
-DOCUMENTS_PER_PAGE = 500
+HITS_PER_PAGE = 500
 KEPT_ALIVE = "2m"  # between two pages
 PAGE_TIMEOUT_S = 30.0
 
@@ -22,15 +22,14 @@ class ElasticsearchScan:
 
     def __init__(self, server: ElasticsearchServer, settings: Settings) -> None:
         self._server = server
-        self._client = server.client.options(request_timeout=PAGE_TIMEOUT_S)
         self._settings = settings
 
     async def documents(self, *, db_name: str | None = None) -> AsyncIterator[Document]:
         """Yield every document, refreshed before, of one database or of all; raises StoreUnavailable."""
         try:
             for alias in await self._aliases(db_name):
-                async for document in self._behind(alias):
-                    yield document
+                async for hit in hits_behind(self._server, alias):
+                    yield self._document(alias, hit)
         except (ApiError, TransportError) as error:
             raise self._server.unavailable("reading all documents", error) from error
 
@@ -39,36 +38,10 @@ class ElasticsearchScan:
         pattern = self._settings.named(f"instances.{db_name.lower() if db_name else '*'}.*")
         self._server.requests["get_alias"] += 1
         try:
-            found = await self._client.indices.get_alias(name=pattern)
+            found = await self._server.client.options(request_timeout=PAGE_TIMEOUT_S).indices.get_alias(name=pattern)
         except NotFoundError:
             return []
         return sorted({alias for index in found.values() for alias in index["aliases"]})
-
-    async def _behind(self, alias: str) -> AsyncIterator[Document]:
-        self._server.requests["refresh"] += 1
-        await self._client.indices.refresh(index=alias)
-        opened = await self._client.open_point_in_time(index=alias, keep_alive=KEPT_ALIVE)
-        moment, position = opened["id"], None
-        try:
-            while True:
-                self._server.requests["search"] += 1
-                answer = await self._client.search(
-                    pit={"id": moment, "keep_alive": KEPT_ALIVE},
-                    sort=[{"_shard_doc": "asc"}],
-                    search_after=position,
-                    size=DOCUMENTS_PER_PAGE,
-                    version=True,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                )
-                moment, hits = answer["pit_id"], answer["hits"]["hits"]
-                for hit in hits:
-                    yield self._document(alias, hit)
-                if len(hits) < DOCUMENTS_PER_PAGE:
-                    return
-                position = hits[-1]["sort"]
-        finally:
-            await self._client.close_point_in_time(id=moment)
 
     def _document(self, alias: str, hit: Mapping[str, Any]) -> Document:
         """Return the document under the name by which a reader finds it, whatever it says of itself."""
@@ -82,3 +55,32 @@ class ElasticsearchScan:
             pass  # it claims nothing that could be right
         db_name, class_id = alias.split(".")[-2:]
         return Document(AggregateId(db_name, class_id, hit["_id"]), hit["_version"], body)
+
+
+async def hits_behind(server: ElasticsearchServer, alias: str) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield every hit with its version, of one point in time after a refresh; raises what the client raises."""
+    client = server.client.options(request_timeout=PAGE_TIMEOUT_S)
+    server.requests["refresh"] += 1
+    await client.indices.refresh(index=alias)
+    opened = await client.open_point_in_time(index=alias, keep_alive=KEPT_ALIVE)
+    moment, position = opened["id"], None
+    try:
+        while True:
+            server.requests["search"] += 1
+            answer = await client.search(
+                pit={"id": moment, "keep_alive": KEPT_ALIVE},
+                sort=[{"_shard_doc": "asc"}],
+                search_after=position,
+                size=HITS_PER_PAGE,
+                version=True,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+            moment, hits = answer["pit_id"], answer["hits"]["hits"]
+            for hit in hits:
+                yield hit
+            if len(hits) < HITS_PER_PAGE:
+                return
+            position = hits[-1]["sort"]
+    finally:
+        await client.close_point_in_time(id=moment)

@@ -1,10 +1,11 @@
 """The in-memory twin of the graph."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
+from factline.ports import FoundNode
 from factline.stores.memory.pause import Pause, let_others
 
 
@@ -48,6 +49,13 @@ class MemoryGraph:
 
     async def refresh(self, db_name: str) -> None:
         """What is written is found at once."""
+
+    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+        self._demand(f"reading the graph of {db_name}")
+        for aggregate_id, node in list(self.nodes.items()):
+            if aggregate_id.db_name == db_name:
+                await self.pause()
+                yield FoundNode(aggregate_id, node.version, node)
 
     def _write(self, node: GraphNode) -> Exception | None:
         if not self.available:

@@ -6,19 +6,21 @@ version 0, in the same commit. Nothing is ever deleted: a deletion in TerminusDB
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 from factline.domain.graph import GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, LogDamaged
+from factline.errors import FactlineError, InputInvalid, LogDamaged
+from factline.ports import FoundNode
 from factline.settings import Settings
 from factline.stores.terminusdb.server import TerminusServer
 from factline.stores.terminusdb.woql import both, documents_of, literal, nodes, page, triple, upsert_if_newer
 
 NODES_PER_COMMIT = 100
 NODES_PER_READ = 200
+NODES_PER_PAGE = 1_000  # the server sorts them all for each page
 
 SCHEMA: Sequence[Mapping[str, Any]] = (
     {"@type": "@context", "@schema": "terminusdb:///schema#", "@base": "terminusdb:///data/"},
@@ -117,6 +119,25 @@ class TerminusGraph:
     async def refresh(self, db_name: str) -> None:
         """A commit is seen by every query after it."""
 
+    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+        after, doing = "", f"reading the graph of {db_name}"
+        while True:
+            query = page(
+                triple("$node", "aggregate_id", {"variable": "node_id"}),
+                "node_id",
+                after=after,
+                count_max=NODES_PER_PAGE,
+            )
+            bindings = await self._server.ask(self.database_of(db_name), query, doing=doing)
+            names = [binding["node_id"]["@value"] for binding in bindings or ()]
+            for start in range(0, len(names), NODES_PER_READ):
+                wanted = [AggregateId.parse(name) for name in names[start : start + NODES_PER_READ]]
+                for document in await self._documents(db_name, wanted):
+                    yield _as_found(document)
+            if len(names) < NODES_PER_PAGE:
+                return
+            after = names[-1]
+
     async def _commit(self, db_name: str, batch: Sequence[GraphNode]) -> dict[AggregateId, FactlineError]:
         """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none."""
         present = {node.aggregate_id for node in batch}
@@ -134,11 +155,15 @@ class TerminusGraph:
         return {}
 
     async def _read(self, db_name: str, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode]:
+        return [_node(document) for document in await self._documents(db_name, aggregate_ids)]
+
+    async def _documents(self, db_name: str, aggregate_ids: Sequence[AggregateId]) -> Sequence[Mapping[str, Any]]:
+        """Return the documents of nodes that are there, not of those that are merely awaited."""
         query = documents_of([_iri(aggregate_id) for aggregate_id in aggregate_ids])
         doing = f"reading {len(aggregate_ids)} nodes of {db_name}"
         bindings = await self._server.ask(self.database_of(db_name), query, doing=doing)
         documents = [binding["document"] for binding in bindings or ()]
-        return [_node(document) for document in documents if document.get("standing") != "awaited"]
+        return [document for document in documents if document.get("standing") != "awaited"]
 
 
 def _iri(aggregate_id: AggregateId) -> str:
@@ -176,6 +201,14 @@ def _fields(aggregate_id: AggregateId, **fields: str | int) -> dict[str, Any]:
         "class_id": aggregate_id.class_id,
         **fields,
     }
+
+
+def _as_found(document: Mapping[str, Any]) -> FoundNode:
+    found_under = AggregateId.parse(unquote(document["@id"].removeprefix("Node/")))
+    try:
+        return FoundNode(found_under, document["version"], _node(document))
+    except (LogDamaged, InputInvalid) as error:
+        return FoundNode(found_under, document["version"], None, error.message)
 
 
 def _node(document: Mapping[str, Any]) -> GraphNode:
