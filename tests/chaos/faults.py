@@ -277,10 +277,14 @@ async def _elasticsearch(ground: Installation) -> AsyncIterator[AsyncElasticsear
         await client.close()
 
 
+#: The indices of documents and those of the graph.
+_READ_MODELS = "instances.*,graph.*"
+
+
 @kind("elasticsearch", (0.5, 2.0))
 async def elasticsearch_index_deleted(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     async with _elasticsearch(ground) as client:
-        found = sorted(await client.indices.get(index="instances.*"))
+        found = sorted(await client.indices.get(index=_READ_MODELS))
         if found:
             await client.indices.delete(index=found)
     yield {"indices": found}
@@ -290,9 +294,9 @@ async def elasticsearch_index_deleted(ground: Installation, _: Draws) -> AsyncIt
 async def elasticsearch_refused_writes(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """A write block, as Elasticsearch sets it itself when a disk is nearly full."""
     async with _elasticsearch(ground) as client:
-        await client.indices.put_settings(index="instances.*", settings={"index.blocks.write": True})
+        await client.indices.put_settings(index=_READ_MODELS, settings={"index.blocks.write": True})
         yield {}
-        await client.indices.put_settings(index="instances.*", settings={"index.blocks.write": None})
+        await client.indices.put_settings(index=_READ_MODELS, settings={"index.blocks.write": None})
 
 
 # Temporal

@@ -8,7 +8,8 @@ from factline.checks import Checks
 from factline.domain.dead_letters import LetterKind
 from factline.errors import FactlineError
 from factline.pipeline.mending import Mender
-from factline.projections.documents_model import DocumentsModel
+from factline.pipeline.read_models import ReadModelName, read_model_of
+from factline.ports import Ports
 from factline.projections.parking import Parking
 from factline.settings import Settings
 from factline.stores.opening import Stores
@@ -53,8 +54,11 @@ async def retry_parked(stores: Stores) -> list[str]:
 
     Returns the aggregates it concerned, those that were parked again with a word for it. Raises FactlineError.
     """
-    ports = stores.ports
-    read_model = DocumentsModel(ports.documents)
+    return [found for name in ReadModelName for found in await _retry(name, stores.ports)]
+
+
+async def _retry(name: str, ports: Ports) -> list[str]:
+    read_model = read_model_of(name, ports)
     parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
     mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
     found = []
@@ -62,5 +66,5 @@ async def retry_parked(stores: Stores) -> list[str]:
         last = await ports.dead_letters.latest(read_model.name, place)
         if last and (last.unfinished or last.kind is LetterKind.PARKED):
             letter = await mender.retry(place, by="chaos", reason="everything is mended")
-            found.append(f"{place}: {last.code}" + (", AGAIN" if letter.kind is LetterKind.PARKED else ""))
+            found.append(f"{place} in {name}: {last.code}" + (", AGAIN" if letter.kind is LetterKind.PARKED else ""))
     return found
