@@ -14,6 +14,7 @@ from factline.client import Factline
 from factline.domain.identifiers import check_name
 from factline.settings import Settings
 from factline.stores.elasticsearch import ElasticsearchScan
+from factline.stores.kafka_progress import KafkaProgress
 from factline.stores.kafka_stream import KafkaStream
 from factline.stores.opening import Stores
 from factline.verification.findings import Finding, Severity
@@ -34,6 +35,11 @@ def sources_of(stores: Stores, settings: Settings) -> Sources:
         documents=stores.documents,
         graph=stores.graph,
     )
+
+
+def projectors_of(settings: Settings) -> KafkaProgress | None:
+    """Return those who show instances, None where each command shows its own."""
+    return KafkaProgress(settings) if settings.projection == "stream" else None
 
 
 async def run_verify(
@@ -58,6 +64,7 @@ async def run_verify(
             return await verify(
                 sources_of(stores, settings),
                 in_flight=nothing_in_flight if drained else factline.under_way,
+                projectors=None if drained else projectors_of(settings),
                 db_name=db_name,
                 history=history,
                 stream_may_begin_late=stream_may_begin_late,

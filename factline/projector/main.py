@@ -21,7 +21,7 @@ from factline.projector.folding import Folder
 from factline.projector.metrics import ProjectorMetrics
 from factline.projector.projecting import Projector
 from factline.settings import Settings
-from factline.stores.kafka_subscription import KafkaSubscription
+from factline.stores.kafka_subscription import KafkaSubscription, projector_group
 from factline.stores.opening import Stores
 
 log = structlog.get_logger("factline.projector")
@@ -42,7 +42,7 @@ def new_projector(
         read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="factline-projector"
     )
     return Projector(
-        subscription=subscription or KafkaSubscription(settings, group=f"projector.{read_model.name}"),
+        subscription=subscription or KafkaSubscription(settings, group=projector_group(read_model.name)),
         read_model=read_model,
         folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
         parking=parking,

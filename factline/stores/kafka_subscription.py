@@ -27,6 +27,11 @@ IDLE_MAX_MS = 24 * 3600 * 1000
 log = structlog.get_logger(__name__)
 
 
+def projector_group(read_model: str) -> str:
+    """Return the group that a read model's projectors subscribe as."""
+    return f"projector.{read_model}"
+
+
 class KafkaSubscription:
     """The ``EventSubscription`` on Kafka, as one member of the group ``group``.
 

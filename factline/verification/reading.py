@@ -41,6 +41,17 @@ class Stream(Protocol):
         ...
 
 
+class Projectors(Protocol):
+    """Those who show what is on the stream, where commands leave it to them."""
+
+    async def reached(self, read_model: str) -> Mapping[int, int]:
+        """Return by partition of the stream the offset that they go on from, 0 where they were never seen.
+
+        Partitions that are not theirs to read are not named. Raises StoreUnavailable.
+        """
+        ...
+
+
 class Scan(Protocol):
     """All documents, tombstones included."""
 
@@ -81,6 +92,7 @@ class Reading:
         self._audit = audit
         self._progress = progress
         self._offsets: dict[int, int] = {}
+        self._lettered: dict[str, Mapping[AggregateId, int]] = {}
 
     async def read_all(self) -> None:
         """Read everything; raises StoreUnavailable when a server gives no answer however often it is asked."""
@@ -140,9 +152,16 @@ class Reading:
                     self._audit.add_node(FoundNode(node.aggregate_id, node.version, node))
 
     async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
-        """Return why an aggregate's projection waits for a person, or None if it does not."""
-        letters = S3DeadLetters(self._sources.bucket)
-        letter = await _answered(partial(letters.latest, read_model, AggregateId.parse(aggregate_id)))
+        """Return why an aggregate's projection waits for a person, or None if it does not.
+
+        Who has letters at all is listed once, when this is asked for the first time.
+        """
+        letters, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
+        if read_model not in self._lettered:
+            self._lettered[read_model] = await answered(partial(letters.numbers, read_model))
+        if place not in self._lettered[read_model]:
+            return None
+        letter = await answered(partial(letters.latest, read_model, place))
         return letter if letter is not None and letter.waits else None
 
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
@@ -198,7 +217,7 @@ async def objects(bucket: Bucket, prefix: str) -> AsyncIterator[ReadObject]:
 async def _keys(bucket: Bucket, prefix: str) -> AsyncIterator[str]:
     after, more = prefix, True
     while more:
-        listed, more = await _answered(partial(bucket.list_after, prefix, after))
+        listed, more = await answered(partial(bucket.list_after, prefix, after))
         for found in listed:
             yield found.key
         after = listed[-1].key if listed else after
@@ -206,13 +225,13 @@ async def _keys(bucket: Bucket, prefix: str) -> AsyncIterator[str]:
 
 async def _read(bucket: Bucket, key: str) -> ReadObject:
     try:
-        found = await _answered(partial(bucket.get, key))
+        found = await answered(partial(bucket.get, key))
     except LogDamaged as error:
         return ReadObject(key, None, error.message)
     return ReadObject(key, found.body) if found else ReadObject(key, None, "nothing, though it was listed just before")
 
 
-async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """Ask until there is an answer; raises StoreUnavailable when there was none ``TRIES_MAX`` times."""
     pause_s = FIRST_PAUSE_S
     for _ in range(TRIES_MAX - 1):

@@ -16,11 +16,11 @@ WAITS_FOR_MAX = 50
 
 @dataclass
 class _Delivered:
-    """How far one aggregate's first deliveries have come."""
+    """How far one aggregate's first deliveries have come. ``offset``: that of the last of them."""
 
     partition: int
     through: int = 0
-    began_at: int = 1
+    offset: int = -1
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,16 @@ class StreamAudit:
         """Those of whose messages the log must be asked again."""
         return {ahead.aggregate_id for ahead in self._ahead}
 
+    def is_ahead_of(self, reached: Mapping[int, int], aggregate_id: str) -> bool:
+        """Return whether a reader is yet to come to the head of the aggregate's log.
+
+        ``reached``: by partition that it reads, the offset that it goes on from.
+        """
+        delivered, log = self._delivered.get(aggregate_id), self.logs.get(aggregate_id)
+        if delivered is None or log is None or delivered.through < log.head:
+            return False  # there is nothing for it to come to
+        return delivered.partition in reached and reached[delivered.partition] <= delivered.offset
+
     def judge(self) -> Iterator[Finding]:
         """Yield everything found, and what is still missing; ask after all messages were added."""
         yield from self.findings
@@ -110,7 +120,7 @@ class StreamAudit:
         delivered = self._delivered.get(aggregate_id)
         if delivered is None:
             late = number if self.may_begin_late else 1
-            delivered = self._delivered[aggregate_id] = _Delivered(message.partition, late - 1, late)
+            delivered = self._delivered[aggregate_id] = _Delivered(message.partition, late - 1)
         if message.partition != delivered.partition:
             found = f"expected partition {delivered.partition} as before; two partitions have no order between them"
             self._find(Code.STREAM_SPLIT, where, found)
@@ -120,7 +130,7 @@ class StreamAudit:
         if number > delivered.through + 1:
             found = f"expected event {delivered.through + 1} first, found {number}"
             self._find(Code.MESSAGE_OUT_OF_ORDER, where, found)
-        delivered.through = number
+        delivered.through, delivered.offset = number, message.offset
 
     def _check_headers(self, message: Message, where: str) -> None:
         try:

@@ -1,9 +1,10 @@
 """Reads, judges, looks once more at what may have been under way, and reports."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,12 +14,14 @@ from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Findings, Severity
 from factline.verification.graph import NodeAudit
 from factline.verification.history import History, Lost
-from factline.verification.reading import Progress, Reading, Sources
+from factline.verification.reading import Progress, Projectors, Reading, Sources, answered
 from factline.verification.run import RunReport, judge_run, report_run
 
 #: Given command IDs, says which of them are under way. It may name more than that, never fewer.
 InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
+#: By read model, and by partition of the stream, the offset that its projectors go on from.
+Reached = Mapping[str, Mapping[int, int]]
 
 #: What is parked is found as one of these at first: in which read model it may be, and what it is found as then.
 BEHIND = {
@@ -90,6 +93,7 @@ async def verify(
     sources: Sources,
     *,
     in_flight: InFlight,
+    projectors: Projectors | None = None,
     db_name: str | None = None,
     history: History | None = None,
     stream_may_begin_late: bool = False,
@@ -98,7 +102,8 @@ async def verify(
     """Hold all promises against what lies in the servers, and against what clients saw.
 
     Others may write meanwhile. What is not finished is looked at once more after ``in_flight`` was asked who is at
-    work, so that it is pending only while somebody is. Raises StoreUnavailable.
+    work, and ``projectors``, where commands leave it to them to show instances, how far they have come; so it is
+    pending only while somebody is yet to come to it. Raises StoreUnavailable.
     """
     late = stream_may_begin_late or _lost_stream(history)
     audit = Audit(db_name=db_name, stream_may_begin_late=late)
@@ -106,16 +111,19 @@ async def verify(
     await reading.read_all()
     found = list(audit.judge())
     running: Collection[str] = ()
+    reached: Reached = {}
     unsettled = [finding for finding in found if finding.waits_for]
     if unsettled or audit.aggregates_ahead:
         running = await in_flight({command_id for finding in unsettled for command_id in finding.waits_for})
+        reached = await _reached(projectors, unsettled) if projectors else {}
         await _look_again(reading, audit, unsettled)
         found = list(audit.judge())
     findings = Findings()
     for finding in found:
-        findings.add(
-            weighed(finding, running) if finding.code not in BEHIND else await _parked(reading, finding, running)
-        )
+        settled = weighed(finding, running)
+        if finding.code in BEHIND:
+            settled = await _parked(reading, finding) or _projected(audit, settled, reached)
+        findings.add(settled)
     clients = None
     if history is not None:
         clients = ClientAudit(history, audit.logs, audit.commands.commands)
@@ -124,14 +132,32 @@ async def verify(
     return _report(audit, findings, report_run(clients) if clients else None)
 
 
-async def _parked(reading: Reading, finding: Finding, running: Collection[str]) -> Finding:
-    """Return a read model's being behind as pending if somebody is at work on it, or if it waits for a person."""
+async def _reached(projectors: Projectors, unsettled: Iterable[Finding]) -> Reached:
+    read_models = sorted({BEHIND[finding.code][0] for finding in unsettled if finding.code in BEHIND})
+    return {name: await answered(partial(projectors.reached, name)) for name in read_models}
+
+
+async def _parked(reading: Reading, finding: Finding) -> Finding | None:
+    """Return a read model's being behind as what it is if it waits for a person, else None."""
     read_model, code = BEHIND[finding.code]
     letter = await reading.parked(read_model, finding.aggregate_ids[0])
     if letter is None:
-        return weighed(finding, running)
+        return None
     found = f"{finding.found.partition(';')[0]}: {letter.kind} by {letter.by}: {letter.reason}; see the dead letters"
     return replace(finding, code=code, found=found, severity=Severity.PENDING)
+
+
+def _projected(audit: Audit, finding: Finding, reached: Reached) -> Finding:
+    """Return a read model's being behind as pending if its projectors are yet to come to it."""
+    read_model, _ = BEHIND[finding.code]
+    offsets = reached.get(read_model, {})
+    if finding.severity is Severity.PENDING or not audit.stream.is_ahead_of(offsets, finding.aggregate_ids[0]):
+        return finding
+    why = f"projectors of the {read_model} have not come to it yet"
+    if not any(offsets.values()):
+        run_one = f"run one (FACTLINE_PROJECTOR_READ_MODEL={read_model})"
+        why = f"no projector of the {read_model} was ever seen: {run_one}, or leave it to consistency checks"
+    return replace(finding, found=f"{finding.found.partition(';')[0]}; {why}", severity=Severity.PENDING)
 
 
 async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Finding]) -> None:

@@ -20,12 +20,13 @@ from redis.asyncio import Redis
 
 from factline.stores.kafka_stream import KafkaStream
 from tests.chaos import clocks, disks, forgeries, tampering
-from tests.chaos.installation import SERVERS, Installation
+from tests.chaos.installation import PROJECTORS, SERVERS, Installation
 from tests.chaos.proxies import Toxic
-from tests.chaos.workers import PROJECTOR
+from tests.chaos.workers import PROJECTOR, READ_MODELS
 
 STEPS = ("claim", "allocate", "record", "persist", "publish", "project", "complete")
 PROJECTOR_STEPS = ("fetch", "fold", "show", "commit")
+PROJECTORS_KEPT = tuple(range(PROJECTORS * len(READ_MODELS)))
 GUEST_PATIENCE_S = 20.0
 FORGED_PATIENCE_S = 10.0
 AT_LAST_S = 2.0
@@ -127,14 +128,14 @@ async def worker_clock_jumped(ground: Installation, draws: Draws) -> AsyncIterat
 # Projectors
 
 
-@kind("projector", (0.5, 1.5), projector=(0, 1))
+@kind("projector", (0.5, 1.5), projector=PROJECTORS_KEPT)
 async def projector_killed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """SIGKILL in the middle of a batch: its partitions go to the other one."""
     await ground.supervisor.projectors[draws["projector"]].kill()
     yield {}
 
 
-@kind("projector", (7.0, 12.0), SELDOM, projector=(0, 1))
+@kind("projector", (7.0, 12.0), SELDOM, projector=PROJECTORS_KEPT)
 async def projector_frozen(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """SIGSTOP: others get its partitions, and then it wakes up with a batch in hand."""
     projector = ground.supervisor.projectors[draws["projector"]]
@@ -143,11 +144,12 @@ async def projector_frozen(ground: Installation, draws: Draws) -> AsyncIterator[
     projector.resume()
 
 
-@kind("projector", (0.0, 0.0), SELDOM, step=PROJECTOR_STEPS, nth=(1, 2, 3))
+@kind("projector", (0.0, 0.0), SELDOM, step=PROJECTOR_STEPS, nth=(1, 2, 3), read_model=READ_MODELS)
 async def projector_crash_point(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One projector more, which ends itself after the N-th time of a step: partitions go back and forth."""
-    point = f"{draws['step']}:{draws['nth']}"
-    async with ground.supervisor.guest(PROJECTOR, FACTLINE_CRASH_AFTER=point) as guest:
+    crash = {"FACTLINE_CRASH_AFTER": f"{draws['step']}:{draws['nth']}"}
+    of = {"FACTLINE_PROJECTOR_READ_MODEL": draws["read_model"]}
+    async with ground.supervisor.guest(PROJECTOR, **crash, **of) as guest:
         await guest.ready()
         yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
 

@@ -74,7 +74,7 @@ class Installation:
 async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation]:
     """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers.
 
-    ``projection``: who writes documents, ``inline`` or ``stream``; the projectors run anyhow.
+    ``projection``: who writes documents and nodes, ``inline`` or ``stream``; the projectors run anyhow.
     """
     with ExitStack() as cleanup:
         reserved = {name: cleanup.enter_context(ports.reserve_free()) for name in SERVERS}

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from factline.pipeline.read_models import ReadModelName
 from stack import process
 from stack.process import Order
 
@@ -29,6 +30,7 @@ class Program:
 
 WORKER = Program("tests.chaos.worker", "worker_ready")
 PROJECTOR = Program("factline.projector.main", "projector_starts")
+READ_MODELS = tuple(map(str, ReadModelName))
 
 
 class Kept:
@@ -104,7 +106,10 @@ class Kept:
 
 
 class Supervisor:
-    """Keeps so many of each program running, as whatever runs them in production would."""
+    """Keeps so many of each program running, as whatever runs them in production would.
+
+    ``projectors``: so many of each read model.
+    """
 
     def __init__(
         self, *, workers: int, projectors: int, folder: Path, logs: Path, variables: Mapping[str, str]
@@ -113,7 +118,11 @@ class Supervisor:
         self._logs = logs
         self._variables = dict(variables)
         self.workers = [self._new(f"worker-{number}", WORKER) for number in range(workers)]
-        self.projectors = [self._new(f"projector-{number}", PROJECTOR) for number in range(projectors)]
+        self.projectors = [
+            self._new(f"projector-{name}-{number}", PROJECTOR, FACTLINE_PROJECTOR_READ_MODEL=name)
+            for number in range(projectors)
+            for name in READ_MODELS
+        ]
         self._guests = 0
 
     @property

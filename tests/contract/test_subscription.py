@@ -11,22 +11,26 @@ import pytest
 from factline.domain.events import Event
 from factline.ports import Delivery, EventSubscription
 from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_subscription import KafkaSubscription
-from factline.stores.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
+from factline.stores.kafka_progress import KafkaProgress
+from factline.stores.kafka_subscription import KafkaSubscription, projector_group
+from factline.stores.memory.kafka import MemoryGroup, MemoryProgress, MemoryPublisher, MemorySubscription
+from factline.verification.reading import Projectors
 from tests.contract.chains import chain
 from tests.contract.conftest import BOTH, IN_MEMORY
 from tests.contract.topics import drop_topic
 
 UNTIL_S = 60.0
+READ_MODEL = "documents"
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One stream: what sends to it, what makes it anew, and any number of members of one group."""
+    """One stream: what sends to it, what makes it anew, any number of members of one group, and how far they are."""
 
     send: Callable[[list[Event]], Awaitable[None]]
     make_anew: Callable[[], Awaitable[None]]
     member: Callable[[], EventSubscription]
+    progress: Projectors
 
 
 @pytest.fixture(params=BOTH)
@@ -38,7 +42,8 @@ async def topic(request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
         async def make_anew() -> None:
             publisher.make_anew()
 
-        yield Topic(publisher.publish, make_anew, lambda: MemorySubscription(group))
+        progress = MemoryProgress(publisher, {READ_MODEL: group})
+        yield Topic(publisher.publish, make_anew, lambda: MemorySubscription(group), progress)
         return
     settings = request.getfixturevalue("settings")
     kafka = KafkaPublisher(settings)
@@ -48,8 +53,11 @@ async def topic(request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
         await drop_topic(settings)
         await kafka.prepare()
 
+    def member() -> EventSubscription:
+        return KafkaSubscription(settings, group=projector_group(READ_MODEL))
+
     async with kafka:
-        yield Topic(kafka.publish, make_topic_anew, lambda: KafkaSubscription(settings, group="test"))
+        yield Topic(kafka.publish, make_topic_anew, member, KafkaProgress(settings))
 
 
 async def nothing() -> None:
@@ -187,3 +195,20 @@ async def test_it_leaves_within_seconds_and_may_leave_twice(topic: Topic, member
     async with asyncio.timeout(15):
         await member.stop()
         await member.stop()
+
+
+async def test_how_far_a_group_has_come_is_told_without_joining_it(topic: Topic, members: Members):
+    nowhere = dict.fromkeys(range(6), 0)
+    assert await topic.progress.reached(READ_MODEL) == nowhere
+    await send(topic, range(10))
+    member = await members.join()
+    found = await take(member, 30)
+    assert await topic.progress.reached(READ_MODEL) == nowhere
+    await member.commit(offsets_of(found))
+    assert await topic.progress.reached(READ_MODEL) == nowhere | offsets_of(found)
+    assert await topic.progress.reached("graph") == nowhere
+    await member.stop()
+    assert await topic.progress.reached(READ_MODEL) == nowhere | offsets_of(found)
+    await topic.make_anew()
+    await send(topic, range(10))
+    assert await topic.progress.reached(READ_MODEL) == nowhere, "it begins anew with another topic"

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from factline.cli.verifying import projectors_of, sources_of
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
@@ -28,6 +29,8 @@ from factline.projector.metrics import ProjectorMetrics
 from factline.settings import Settings
 from factline.stores.kafka import read_topic
 from factline.stores.opening import Stores
+from factline.verification.findings import Code, Severity
+from factline.verification.verifying import Verdict, verify
 from stack import Stack
 from tests import promises
 from tests.commands import create, update
@@ -356,24 +359,56 @@ async def test_its_metrics_are_served_where_the_setting_says(projection: Project
         assert await process.wait() == 0
 
 
+@asynccontextmanager
+async def _projecting(installation: Installation, read_model: str) -> AsyncIterator[None]:
+    """Run a projector of the read model until the block ends, and what it has in hand is shown."""
+    settings = installation.settings.model_copy(update={"projector_read_model": read_model})
+    stopping = asyncio.Event()
+    projector = new_projector(installation.stores, settings, ProjectorMetrics(read_model))
+    running = asyncio.create_task(projector.run(stopping))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await running
+
+
+async def _verified(installation: Installation) -> dict[Code, Severity]:
+    """Return what ``factline verify`` finds."""
+    report = await verify(
+        sources_of(installation.stores, installation.settings),
+        in_flight=installation.client.under_way,
+        projectors=projectors_of(installation.settings),
+    )
+    assert (report.verdict is Verdict.SOUND) == (not report.summary.violations)
+    return {finding.code: finding.severity for finding in report.findings}
+
+
 async def test_commands_leave_documents_to_the_projector_and_wait_through_the_token(installation: Installation):
-    settings = installation.settings.model_copy(update={"projection": "stream"})
-    installation.settings = settings
+    installation.settings = installation.settings.model_copy(update={"projection": "stream"})
+    graph = installation.stores.ports.graph
     async with installation.worker():
         result = await installation.client.submit(create())
         assert await installation.client.get(PLACE) is None
         status = await installation.client.status(str(result.command_id))
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
-        reading = asyncio.create_task(installation.client.get(PLACE, token=result.consistency_token, deadline_s=30))
-        stopping = asyncio.Event()
-        projector = new_projector(installation.stores, settings, ProjectorMetrics("documents"))
-        running = asyncio.create_task(projector.run(stopping))
-        document = await reading
-        stopping.set()
-        await running
-    assert document is not None
-    assert document.sequence_number == 1
+        pending = dict.fromkeys((Code.DOCUMENT_MISSING, Code.NODE_MISSING), Severity.PENDING)
+        assert await _verified(installation) == pending
+        async with _projecting(installation, "documents"):
+            document = await installation.client.get(PLACE, token=result.consistency_token, deadline_s=30)
+        assert document is not None
+        assert document.sequence_number == 1
+        assert await _verified(installation) == {Code.NODE_MISSING: Severity.PENDING}, "nobody projects the graph"
+        async with _projecting(installation, "graph"), asyncio.timeout(UNTIL_S):
+            found = [None]
+            while found == [None]:
+                await asyncio.sleep(0.05)
+                with contextlib.suppress(StoreUnavailable):  # an index that is just being made answers to nobody
+                    found = list(await graph.read([PLACE]))
     await installation.check()
+    indices = installation.stores.elasticsearch.client.indices
+    await indices.delete(index=list(await indices.get(index=installation.settings.named("graph.*"))))
+    assert await _verified(installation) == {Code.NODE_MISSING: Severity.VIOLATION}, "it was passed, and is lost"
 
 
 async def test_a_command_whose_document_is_refused_completes_and_says_so(installation: Installation):

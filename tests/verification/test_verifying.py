@@ -1,7 +1,8 @@
 """A verification beside others who write: what is under way is pending, what is left behind is a violation."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -180,6 +181,70 @@ async def test_of_a_class_whose_log_is_damaged_no_node_is_judged_but_its_place()
     world.graph.nodes.pop(graph_damage.DESK)
     report = await verify(world.sources, in_flight=nothing_in_flight)
     assert set(codes(report)) & {Code.NODE_MISSING, Code.NODE_WRONG, Code.NODE_STALE} == {Code.NODE_MISSING}
+
+
+@dataclass
+class Projecting:
+    """Projectors of both read models, which have come to an offset of the one partition there is."""
+
+    offset: int
+    asked: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    async def reached(self, read_model: str) -> Mapping[int, int]:
+        self.asked.append(read_model)
+        self.meanwhile()
+        return {0: self.offset}
+
+
+async def unshown() -> tuple[World, int]:
+    """Lamp is in no read model; the offset of its head's first delivery."""
+    world = await healthy()
+    index_of(world).pop("lamp")
+    world.graph.nodes.pop(AggregateId.parse(LAMP))
+    head = world.logs()[LAMP][-1].canonical
+    return world, min(message.offset for message in world.publisher.messages if message.value == head)
+
+
+LAMP_MISSING = (Code.DOCUMENT_MISSING, Code.NODE_MISSING)
+
+
+@pytest.mark.parametrize("ever_seen", [True, False])
+async def test_what_projectors_are_yet_to_come_to_is_pending(*, ever_seen: bool):
+    world, head = await unshown()
+    projectors = Projecting(head if ever_seen else 0)
+    report = await verify(world.sources, in_flight=nothing_in_flight, projectors=projectors)
+    assert (codes(report), report.verdict) == (dict.fromkeys(LAMP_MISSING, Severity.PENDING), Verdict.SOUND)
+    assert projectors.asked == ["documents", "graph"]
+    for finding in report.findings:
+        assert ("FACTLINE_PROJECTOR_READ_MODEL=" in finding.found) == (not ever_seen)
+    assert codes(await verify(world.sources, in_flight=nothing_in_flight)) == dict.fromkeys(
+        LAMP_MISSING, Severity.VIOLATION
+    )
+
+
+async def test_what_projectors_have_passed_and_is_not_shown_is_lost():
+    world, head = await unshown()
+    report = await verify(world.sources, in_flight=nothing_in_flight, projectors=Projecting(head + 1))
+    assert codes(report) == dict.fromkeys(LAMP_MISSING, Severity.VIOLATION)
+
+
+async def test_what_never_came_to_the_stream_is_not_for_projectors_to_show():
+    world = await left_after("persist")
+    report = await verify(world.sources, in_flight=nothing_in_flight, projectors=Projecting(0))
+    assert set(codes(report).values()) == {Severity.VIOLATION}
+
+
+async def test_what_projectors_show_while_they_are_asked_is_no_finding():
+    world, _ = await unshown()
+    sound = await healthy()
+
+    def show() -> None:
+        index_of(world)["lamp"] = index_of(sound)["lamp"]
+        world.graph.nodes[AggregateId.parse(LAMP)] = sound.graph.nodes[AggregateId.parse(LAMP)]
+
+    projectors = Projecting(len(world.publisher.messages), meanwhile=show)
+    assert (await verify(world.sources, in_flight=nothing_in_flight, projectors=projectors)).findings == []
 
 
 async def test_one_database_is_looked_at_alone():

@@ -161,6 +161,20 @@ class MemorySubscription:
             raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
 
 
+class MemoryProgress:
+    """How far groups of subscribers have come, by the name of the read model that each keeps up to date."""
+
+    def __init__(self, topic: MemoryPublisher, groups: Mapping[str, MemoryGroup]) -> None:
+        self._topic = topic
+        self._groups = groups
+
+    async def reached(self, read_model: str) -> Mapping[int, int]:
+        """Return by partition the offset that a group goes on from, 0 where it never committed any."""
+        await let_others()
+        group = self._groups.get(read_model) or MemoryGroup(self._topic)
+        return {partition: group.start_of(partition) for partition in range(self._topic.partitions)}
+
+
 class MemoryStream:
     """The topic of a ``MemoryPublisher``, as a verification reads it."""
 
