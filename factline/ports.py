@@ -494,6 +494,17 @@ class Graph(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a read model shows an aggregate: at this sequence number, 0 where it shows nothing of it.
+
+    ``outdated``: what is shown there was made under an earlier definition of its class than the newest.
+    """
+
+    sequence_number: int
+    outdated: bool = False
+
+
 class ReadModel(Protocol):
     """What the log looks like from one side: documents, a graph. A pure function of each aggregate's events.
 
@@ -515,6 +526,10 @@ class ReadModel(Protocol):
 
     async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number that is shown of each aggregate, 0 where nothing is."""
+        ...
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return how each aggregate is shown, for those who make good what is behind; raises LogDamaged besides."""
         ...
 
 

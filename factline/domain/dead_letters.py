@@ -76,7 +76,7 @@ def read_letter(data: bytes, *, where: str) -> DeadLetter:
     try:
         return DeadLetter.model_validate(parse_json(data, where=where))
     except (InputInvalid, ValidationError) as error:
-        raise LogDamaged(f"{where}: not a dead letter: {error}; run a consistency check", where=where) from error
+        raise LogDamaged(f"{where}: not a dead letter: {error}; run factline verify", where=where) from error
 
 
 def reason_of(error: Exception) -> tuple[str, str]:

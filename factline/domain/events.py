@@ -154,7 +154,7 @@ def read_event(data: bytes, *, where: str) -> Event:
         _check_readable(fields, where)
         return Event.model_validate(fields)
     except (InputInvalid, ValidationError) as error:
-        raise LogDamaged(f"{where}: not an event: {error}; run a consistency check", where=where) from error
+        raise LogDamaged(f"{where}: not an event: {error}; run factline verify", where=where) from error
 
 
 def _as_sealed(data: bytes) -> dict[str, Any] | None:
@@ -183,7 +183,7 @@ def _check_whole(fields: Any, where: str) -> None:
     if fields.get("checksum") != expected:
         raise LogDamaged(
             f"{where}: expected checksum {expected}, found {str(fields.get('checksum'))[:80]}; it was altered, "
-            "run a consistency check",
+            "run factline verify",
             where=where,
         )
 

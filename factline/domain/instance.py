@@ -93,7 +93,7 @@ def evolve(state: Instance, event: Event) -> Instance:
         raise LogDamaged(
             f"aggregate {state.aggregate_id}: expected event {state.sequence_number + 1} after checksum "
             f"{state.checksum}, found {event.aggregate_id} event {event.sequence_number} after "
-            f"{event.previous_checksum}; the chain is broken, run a consistency check",
+            f"{event.previous_checksum}; the chain is broken, run factline verify",
             aggregate_id=state.aggregate_id,
             sequence_number=event.sequence_number,
         )

@@ -87,4 +87,4 @@ def read_record(data: bytes, *, where: str) -> AnyRecord:
         Bulk.model_validate(record.command)
         return record
     except (InputInvalid, ValidationError) as error:
-        raise LogDamaged(f"{where}: not a command record: {error}; run a consistency check", where=where) from error
+        raise LogDamaged(f"{where}: not a command record: {error}; run factline verify", where=where) from error

@@ -92,7 +92,7 @@ class Definitions:
         if reference.sequence_number not in known.by_sequence:
             raise LogDamaged(
                 f"class {name}: expected its definition {reference.version} in slot {reference.sequence_number}, found "
-                f"{sorted(known.by_sequence)}; run a consistency check",
+                f"{sorted(known.by_sequence)}; run factline verify",
                 aggregate_id=str(name),
                 sequence_number=reference.sequence_number,
             )
@@ -119,7 +119,7 @@ class Definitions:
         if found < at_least:
             raise LogDamaged(
                 f"class {name}: expected a definition in slot {at_least}, which an event of its instances was decided "
-                f"under, found {found} events; run a consistency check",
+                f"under, found {found} events; run factline verify",
                 aggregate_id=str(name),
                 sequence_number=at_least,
             )

@@ -10,6 +10,7 @@ from factline.errors import FactlineError, ProjectionParked
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.publication import Publication
 from factline.pipeline.trace import Trace
+from factline.ports import Standing
 from factline.projections.gathering import Gathered
 from factline.projections.parking import Parking, parked_error
 
@@ -30,9 +31,9 @@ class InlineModel:
         """Return whether it shows aggregates of this kind."""
         return not (self.instances_only and aggregate_id.class_id == CLASSES)
 
-    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        """Return the sequence number that is shown of each, 0 where nothing is; raises StoreUnavailable."""
-        return await self.gathered.read_model.positions(aggregate_ids)
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return how each is shown; raises StoreUnavailable, LogDamaged."""
+        return await self.gathered.read_model.standings(aggregate_ids)
 
 
 class _NotShown(Exception):

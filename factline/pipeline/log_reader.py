@@ -62,7 +62,7 @@ class LogReader:
         if stored.event.checksum != state.checksum:  # only a snapshot or a cache can say so: what is folded is linked
             raise LogDamaged(
                 f"aggregate {aggregate_id}: expected checksum {state.checksum} in slot {head}, found "
-                f"{stored.event.checksum}; drop the aggregate's snapshot and run a consistency check",
+                f"{stored.event.checksum}; drop the aggregate's snapshot and run factline verify",
                 aggregate_id=str(aggregate_id),
                 sequence_number=head,
             )
@@ -91,7 +91,7 @@ class LogReader:
         if stored is None:
             raise LogDamaged(
                 f"aggregate {aggregate_id}: slot {sequence_number} was taken and is now missing; "
-                "restore the object from its versions and run a consistency check",
+                "restore the object from its versions and run factline verify",
                 aggregate_id=str(aggregate_id),
                 sequence_number=sequence_number,
             )

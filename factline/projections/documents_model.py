@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
-from factline.ports import Document, Documents
+from factline.ports import Document, Documents, Standing
 from factline.projections.documents import document_of
 
 DOCUMENTS_MAX = 500
@@ -34,6 +34,10 @@ class DocumentsModel:
         """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""
         found = await self._documents.read(aggregate_ids)
         return [document.sequence_number if document else 0 for document in found]
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return the same; whose form is that of an earlier definition is a matter of the whole index."""
+        return [Standing(sequence_number) for sequence_number in await self.positions(aggregate_ids)]
 
     def _bounded(self, documents: Sequence[Document]) -> Iterator[list[Document]]:
         batch: list[Document] = []

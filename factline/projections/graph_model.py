@@ -1,14 +1,14 @@
 """The graph as a read model: of each instance, what it refers to as its class's newest definition says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.ontology.rules import Rules
-from factline.errors import InputInvalid
-from factline.ports import Graph
+from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from factline.ports import Graph, Standing
 
 
 class RulesOf(Protocol):
@@ -72,6 +72,29 @@ class GraphModel:
     async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
         return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return how each one's node stands, by events and by definition; raises StoreUnavailable, LogDamaged."""
+        nodes = await self._graph.read(aggregate_ids)
+        there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
+        newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
+        return [_standing(node, newest) if node else Standing(0) for node in nodes]
+
+    async def _newest_definition(self, aggregate_id: AggregateId) -> int:
+        """Return the sequence number of the newest definition of its class, 0 where there is none to go by.
+
+        Damage in a class's log says nothing of its instances' nodes; it is told of the class.
+        """
+        try:
+            rules = await self._rules_of(aggregate_id, at_least=0)
+        except (LogDamaged, SchemaUnsupported):
+            return 0
+        return rules.reference.sequence_number if rules else 0
+
+
+def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> Standing:
+    names = node.aggregate_id.db_name, node.aggregate_id.class_id
+    return Standing(node.sequence_number, node.definition_sequence < newest[names])
 
 
 def _newest_known(states: Sequence[Instance]) -> dict[tuple[str, str], int]:

@@ -81,7 +81,7 @@ class NodeAudit(ShownAudit[_Seen]):
                 Code.NODE_STALE,
                 f"node {aggregate_id}",
                 f"expected its edges under definition {newest} of the class, found definition "
-                f"{seen.definition_sequence}; rebuild it",
+                f"{seen.definition_sequence}; a consistency check writes it",
                 waits_for=waiting_for(class_log, range(seen.definition_sequence + 1, class_log.head + 1)),
                 aggregate_ids=(aggregate_id,),
             )

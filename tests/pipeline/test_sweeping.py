@@ -8,19 +8,26 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from factline.domain.commands import Command
+from factline.domain.graph import EDGES_MAX
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
 from factline.ports import Settlement, Stage
 from factline.stores.s3.bucket import StoredObject
-from tests.classes import FIRST, SECOND, define
+from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
 from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep
 from tests.pipeline.test_parking import mender_of, park
 from tests.pipeline.world import World
 
 PLACE = AggregateId.parse("shop/Product/p1")
+FITTING = {"name": "Lamp", "maker": "acme"}
+MANY_PARTS = {
+    "version": "1.0.0",
+    "schema": {"type": "object", "properties": {"parts": {"type": "array", "items": {"type": "string"}}}},
+    "relationships": {"made_of": {"target_class": "Part", "cardinality": "many", "path": "/parts"}},
+}
 RECORDED = ("record", "persist", "publish")
 
 
@@ -298,7 +305,7 @@ async def test_what_is_settled_is_not_read_again(world: World):
     world.bucket.requests.clear()
     tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
     assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
-    assert world.bucket.requests == {"ListObjectsV2": 2}
+    assert world.bucket.requests == {"ListObjectsV2": 3}  # commands, aggregates, and whether their class was defined
 
 
 async def test_a_scope_leaves_others_alone(world: World):
@@ -308,6 +315,53 @@ async def test_a_scope_leaves_others_alone(world: World):
     tally = await sweep(world, replace(ANY_AGE, db_name="shop", class_id="Order"))
     assert (tally.finished, tally.aggregates) == (1, 1)
     assert list(world.logs()) == [str(outside.aggregate_id)]
+
+
+async def redefined(world: World) -> None:
+    """Two instances, one of them deleted, and a definition after which nobody brought their nodes along."""
+    process = world.process()
+    for command in (define(FIRST), create("p1", FITTING), create("p2", FITTING), delete("p2")):
+        assert (await process.complete(command)).outcome is Outcome.APPLIED
+    await process.complete(define(WIDER, command_id="wider"))
+
+
+async def test_nodes_under_an_earlier_definition_of_their_class_are_found_and_brought_along(world: World):
+    await redefined(world)
+    looked = await sweep(world, LOOK_ONLY)
+    assert (looked.found, looked.projected) == (2, 0)
+    assert {finding.what for finding in looked.findings} == {
+        "head 1, shown in: graph at version 1 under an earlier definition",
+        "head 2, shown in: graph at version 2 under an earlier definition",
+    }
+    done = await sweep(world)
+    assert (done.found, done.projected) == (2, 2)
+    assert {node.definition_sequence for node in world.graph.nodes.values()} == {2}
+    await nothing_half_done(world)
+
+
+async def test_nodes_are_left_to_the_command_that_defines_their_class_while_it_is_at_work(world: World):
+    await redefined(world)
+    world.workflows.running.add("wider")
+    tally = await sweep(world)
+    assert (tally.found, tally.running) == (0, 2)
+    assert {node.definition_sequence for node in world.graph.nodes.values()} == {1}
+    await world.process().complete(update("p1", {"price": "2"}))  # which is shown all the same, and under the newest
+    tally = await sweep(world)
+    assert (tally.found, tally.running) == (0, 1)
+    world.workflows.running.clear()
+    await sweep(world)
+    await nothing_half_done(world)
+
+
+async def test_a_node_that_may_not_be_so_large_under_a_new_definition_is_parked_and_told_once(world: World):
+    process = world.process()
+    await process.complete(create("p1", {"parts": [f"part-{number}" for number in range(EDGES_MAX + 1)]}))
+    await process.complete(define(MANY_PARTS))
+    tally = await sweep(world)
+    assert (tally.found, tally.projected, tally.parked) == (1, 0, 1)
+    assert "references" in tally.findings[-1].what
+    again = await sweep(world)
+    assert (again.found, again.parked) == (0, 1)
 
 
 async def test_damage_is_told_with_its_place_and_holds_up_nobody(world: World):

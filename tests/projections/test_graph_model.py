@@ -10,7 +10,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.ontology.definition import parse_definition
 from factline.domain.ontology.rules import Rules
-from factline.errors import InputInvalid
+from factline.errors import InputInvalid, LogDamaged
+from factline.ports import Standing
 from factline.projections.graph_model import GraphModel, node_of
 from factline.stores.memory.graph import MemoryGraph
 
@@ -93,5 +94,25 @@ async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own
     outcomes = await model.apply(states)
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]
     assert asked == [("City", 4), ("Country", 0)]
-    assert await model.positions([AggregateId.parse(state.aggregate_id) for state in states]) == [1, 0, 3, 1]
+    places = [AggregateId.parse(state.aggregate_id) for state in states]
+    assert await model.positions(places) == [1, 0, 3, 1]
+    assert await model.standings(places) == [Standing(1), Standing(0), Standing(3), Standing(1)]
     assert graph.nodes[AggregateId.parse("geo/City/Graz")].edges == {"part_of": _in("Country", "AT")}
+
+
+async def test_a_node_is_outdated_once_its_class_is_defined_anew_unless_that_cannot_be_read():
+    graph, newest = MemoryGraph(), _rules()
+
+    async def rules_of(aggregate_id: AggregateId, *, at_least: int) -> Rules | None:
+        if newest is None:
+            raise LogDamaged("the class is damaged")
+        return newest
+
+    model, vienna = GraphModel(graph, rules_of), _city("Vienna", {"country": "AT"})
+    places = [AggregateId.parse(vienna.aggregate_id)]
+    await model.apply([vienna])
+    assert await model.standings(places) == [Standing(1)]
+    newest = _rules(sequence_number=2)
+    assert await model.standings(places) == [Standing(1, outdated=True)]
+    newest = None
+    assert await model.standings(places) == [Standing(1)]

@@ -144,4 +144,4 @@ def read_chunk_record(data: bytes, *, where: str) -> ChunkRecord:
     try:
         return ChunkRecord.model_validate(parse_json(data, where=where))
     except (InputInvalid, ValidationError) as error:
-        raise LogDamaged(f"{where}: not a chunk's record: {error}; run a consistency check", where=where) from error
+        raise LogDamaged(f"{where}: not a chunk's record: {error}; run factline verify", where=where) from error

@@ -101,7 +101,7 @@ def rules_after(rules: Rules | None, event: Event) -> Rules | None:
         definition = ClassDefinition.model_validate(content_of(event).data)
     except ValidationError as error:
         where = f"aggregate {event.aggregate_id} event {event.sequence_number}"
-        raise LogDamaged(f"{where}: not a definition: {error}; run a consistency check", where=where) from error
+        raise LogDamaged(f"{where}: not a definition: {error}; run factline verify", where=where) from error
     return Rules(
         reference=DefinitionReference(sequence_number=event.sequence_number, version=definition.version),
         definition=definition,

@@ -196,6 +196,6 @@ def _check_binds(bound: ChunkRecord, wanted: list[int]) -> None:
     if found != wanted:
         raise LogDamaged(
             f"command {bound.command_id}: record {bound.number} of chunk {bound.chunk} binds other items than those "
-            "that were left; it was altered, run a consistency check",
+            "that were left; it was altered, run factline verify",
             command_id=bound.command_id,
         )

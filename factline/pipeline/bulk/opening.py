@@ -82,7 +82,7 @@ def _of_bulk(record: AnyRecord) -> BulkRecord:
     if not isinstance(record, BulkRecord):
         raise LogDamaged(
             f"command {record.command_id}: expected the record of a bulk command, found one on {record.aggregate_id}; "
-            "it was altered, run a consistency check",
+            "it was altered, run factline verify",
             command_id=record.command_id,
         )
     return record

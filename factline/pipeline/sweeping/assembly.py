@@ -7,6 +7,7 @@ from factline.pipeline.receipts import Receipts
 from factline.pipeline.sweeping.aggregates import AggregateSweep
 from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.commands import CommandSweep
+from factline.pipeline.sweeping.definers import Definers
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import Ports, RunningWorkflows
 
@@ -32,6 +33,7 @@ def assemble_sweeps(
         bulks=BulkSweep(bulk=pipeline.bulk, chunk_records=ports.chunk_records, after_step=after_step),
         after_step=after_step,
     )
+    definers = Definers(definitions=pipeline.definitions, reader=pipeline.reader, running=running)
     aggregates = AggregateSweep(
         log=ports.event_log,
         reader=pipeline.reader,
@@ -40,5 +42,6 @@ def assemble_sweeps(
         models=pipeline.models,
         letters=ports.dead_letters,
         running=running,
+        definers=definers,
     )
     return Sweeps(commands, aggregates)

@@ -106,7 +106,7 @@ class S3Bucket:
         except FlexibleChecksumError as error:
             where = f"{self.store}, {self.name}/{self.prefix}{key}"
             raise LogDamaged(
-                f"{where}: its bytes are not those that were written: {error}; run a consistency check", where=where
+                f"{where}: its bytes are not those that were written: {error}; run factline verify", where=where
             ) from error
 
     async def put_if_absent(

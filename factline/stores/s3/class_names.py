@@ -58,8 +58,8 @@ def _read(found: StoredObject, key: str) -> tuple[str, str]:
     try:
         spelling = _Spelling.model_validate_json(found.body)
     except ValidationError as error:
-        raise LogDamaged(f"{key}: not a name: {error}; run a consistency check", where=key) from error
+        raise LogDamaged(f"{key}: not a name: {error}; run factline verify", where=key) from error
     names = f"{spelling.db_name}/{spelling.class_id}" if spelling.class_id else spelling.db_name
     if f"names/{names.lower()}.json" != key:
-        raise LogDamaged(f"{key}: expected its own name, found {names}; run a consistency check", where=key)
+        raise LogDamaged(f"{key}: expected its own name, found {names}; run factline verify", where=key)
     return spelling.db_name, spelling.class_id or ""

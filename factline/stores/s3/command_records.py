@@ -50,7 +50,7 @@ def _verified(found: StoredObject, command_id: str, number: int) -> AnyRecord:
     if (record.command_id, record.number) != (command_id, number):
         raise LogDamaged(
             f"{where}: expected its own record, found {record.number} of {record.command_id}; "
-            "an object was moved, run a consistency check",
+            "an object was moved, run factline verify",
             where=where,
         )
     return record
@@ -66,7 +66,7 @@ def _verified_chunk(found: StoredObject, command_id: str, chunk: int, number: in
     if (record.command_id, record.chunk, record.number) != (command_id, chunk, number):
         raise LogDamaged(
             f"{where}: expected its own record, found {record.number} of chunk {record.chunk} of {record.command_id}; "
-            "an object was moved, run a consistency check",
+            "an object was moved, run factline verify",
             where=where,
         )
     return record

@@ -78,7 +78,7 @@ def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: i
     if (event.aggregate_id, event.sequence_number) != (str(aggregate_id), sequence_number):
         raise LogDamaged(
             f"{where}: expected its own event, found {event.aggregate_id} {event.sequence_number}; "
-            "an object was moved, run a consistency check",
+            "an object was moved, run factline verify",
             where=where,
         )
     return StoredEvent(event, _published_through(found, where))
