@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from factline.cli.reading import parse_aggregate, parse_target
 from factline.client import Factline
 from factline.domain.canonical import parse_json
 from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Scalar, Search
+from factline.domain.queries import Range, Scalar, Search
 from factline.errors import InputInvalid
 from factline.ports import Document, SearchPage
 from factline.reading.graph import Answer, Hop
@@ -31,7 +32,9 @@ Token = Annotated[str | None, typer.Option(help="A consistency token: show me at
 Deadline = Annotated[float, typer.Option(min=0, help="How long to wait for the token.")]
 Instance = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
 
-_HOP = re.compile(r"(?P<inward>\^?)(?P<predicate>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-z][\w-]*))?(\[(?P<where>.*)\])?")
+_COMPARED = re.compile(r"(?P<pointer>/.*?)(?P<operator>>=|<=|[<>=])(?P<value>.*)", re.DOTALL)
+_BOUNDS = {">=": "at_least", ">": "above", "<=": "at_most", "<": "below"}
+_HOP = re.compile(r"(?P<inward>\^?)(?P<name>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-z][\w-]*))?(\[(?P<where>.*)\])?")
 DATA_CHARACTERS_MAX = 120
 
 
@@ -71,7 +74,9 @@ def graph(
     hops: Annotated[
         list[str],
         typer.Argument(
-            metavar="HOP...", help="'part_of', back: '^part_of', with class and filter: '^in:Airport[/code=\"VIE\"]'."
+            metavar="HOP...",
+            help="A predicate or an inverse: 'part_of', 'airports'; back by predicate: '^part_of'; with class and "
+            "filters: 'airports:Airport[/elevation>=2000,/tz=Europe/Vienna]'.",
         ),
     ],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many ends at most.")] = 20,
@@ -93,7 +98,9 @@ def graph(
 def path(
     start: Instance,
     end: Instance,
-    via: Annotated[list[str] | None, typer.Option(help="Follow only this predicate; may be repeated.")] = None,
+    via: Annotated[
+        list[str] | None, typer.Option(help="Follow only this predicate or inverse; may be repeated.")
+    ] = None,
     both_ways: Annotated[bool, typer.Option("--both-ways", help="Follow them against their direction, too.")] = False,
     token: Token = None,
     deadline_s: Deadline = 10.0,
@@ -118,14 +125,31 @@ def parse_where(texts: Sequence[str]) -> dict[str, Scalar]:
 
 
 def parse_hop(text: str) -> Hop:
-    """Return the hop of ``[^]PREDICATE[:CLASS][[/path=VALUE,...]]``; raises InputInvalid."""
+    """Return the hop of ``[^]NAME[:CLASS][[/path=VALUE,...]]``; raises InputInvalid."""
     match = _HOP.fullmatch(text)
     if match is None:
         raise InputInvalid(
-            f"hop {text!r}: expected PREDICATE, ^PREDICATE, or ^PREDICATE:CLASS[/path=VALUE,/path=VALUE]"
+            f"hop {text!r}: expected NAME, ^PREDICATE, or with class and filters NAME:CLASS[/path=VALUE,/path>=NUMBER]"
         )
-    where = parse_where(match["where"].split(",")) if match["where"] else {}
-    return Hop(match["predicate"], inward=bool(match["inward"]), class_id=match["class_id"], where=where)
+    where = _filters(match["where"].split(",")) if match["where"] else {}
+    return Hop(match["name"], inward=bool(match["inward"]), class_id=match["class_id"], where=where)
+
+
+def _filters(texts: Sequence[str]) -> dict[str, Scalar | Range]:
+    """Return filters of ``/path=VALUE`` and ``/path>=NUMBER``; bounds of one path together are a range."""
+    found: dict[str, Scalar | Range] = {}
+    for text in texts:
+        match = _COMPARED.fullmatch(text)
+        if match is None or match["operator"] == "=":
+            found |= parse_where([text])
+            continue
+        bound = _scalar(match["value"], text)
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise InputInvalid(f"{text!r}: expected a number after {match['operator']}, found {match['value']!r}")
+        before = found.get(match["pointer"])
+        known = before if isinstance(before, Range) else Range()
+        found[match["pointer"]] = replace(known, **{_BOUNDS[match["operator"]]: bound})
+    return found
 
 
 def parse_as_of(text: str) -> int | datetime:
@@ -162,7 +186,7 @@ async def _path(
 ) -> Answer:
     async with Factline.connect() as factline:
         return await factline.reader.shortest_path(
-            *ends, predicates=via, both_ways=both_ways, token=token, deadline_s=deadline_s
+            *ends, names=via, both_ways=both_ways, token=token, deadline_s=deadline_s
         )
 
 

@@ -15,6 +15,7 @@ from factline.cli.exits import Exit, errors, explained
 from factline.cli.reading import parse_payload, parse_target
 from factline.client import Command, CommandType, Factline, class_command
 from factline.domain.ontology.rules import Rules
+from factline.domain.ontology.ways import Way
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import InputInvalid
 
@@ -67,14 +68,14 @@ def retire(
 def show_class(target: Target, as_json: AsJson = False) -> None:
     """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
     with explained():
-        rules = asyncio.run(_rules(target))
+        rules, ways = asyncio.run(_rules(target))
         if rules is None:
             errors.print(f"{target} is not defined: its instances may hold any JSON object", markup=False)
             sys.exit(Exit.FINDINGS)
         if as_json:
             show.print_json(_fields(rules))
         else:
-            show.output.print(_view(rules))
+            show.output.print(_view(rules, ways))
 
 
 @class_app.command()
@@ -101,9 +102,13 @@ async def _reindex(target: str) -> str:
         return await factline.reindex_class(*_class(target))
 
 
-async def _rules(target: str) -> Rules | None:
+async def _rules(target: str) -> tuple[Rules | None, list[Way]]:
+    """Return the class as it is defined, and what can be walked back to from its instances."""
+    db_name, class_id = _class(target)
     async with Factline.connect() as factline:
-        return await factline.class_rules(*_class(target))
+        rules = await factline.class_rules(db_name, class_id)
+        ways = await factline.reader.ways(db_name) if rules else None
+        return rules, [way for way in ways.begun_at([class_id]) if way.inward] if ways else []
 
 
 def _show_result(result: CommandResult, *, as_json: bool) -> None:
@@ -126,7 +131,7 @@ def _fields(rules: Rules) -> dict[str, Any]:
     return {"sequence_number": rules.reference.sequence_number, "retired": rules.retired, "definition": definition}
 
 
-def _view(rules: Rules) -> Group:
+def _view(rules: Rules, ways_back: list[Way]) -> Group:
     definition = rules.definition
     rows = [
         ("version", definition.version + (" (retired)" if rules.retired else "")),
@@ -139,6 +144,7 @@ def _view(rules: Rules) -> Group:
             )
             for name, one in definition.relationships.items()
         ),
+        *((way.name, f"back from here to {way.leads_to}: {way.spelled}") for way in ways_back),
     ]
     schema = JSON(json.dumps(definition.json_schema, ensure_ascii=False))
     return Group(show.pairs(rows), Text("schema", style="dim"), schema)

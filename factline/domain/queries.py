@@ -14,6 +14,27 @@ Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
+class Range:
+    """Numbers between bounds, each of which may be left open. What is no number is in no range."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: object) -> bool:
+        """Return whether the value is a number within the bounds."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+@dataclass(frozen=True)
 class Search:
     """A question about one class.
 

@@ -5,12 +5,14 @@ may be behind the other or know of an instance that the other does not: an answe
 either is an error of the answer, never an empty one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
+from factline.domain.ontology.ways import Way, Ways
+from factline.domain.queries import Range
 from factline.errors import InputInvalid
 from factline.ports import Document, Documents, Graph
 
@@ -21,13 +23,15 @@ LENGTH_MAX = 8  # of a shortest path
 
 @dataclass(frozen=True)
 class Hop:
-    """One step from each instance reached so far to those it refers to, or with ``inward`` to those referring to it.
+    """One step from each instance reached so far to others.
 
-    ``class_id`` keeps only instances of that class; ``where`` only those whose data has these values, each at a JSON
-    Pointer (RFC 6901).
+    ``name``: a predicate of its class, to what it refers to; or an inverse that another class declares, to those of
+    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever the
+    way back is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
+    values, or values within these ranges, each at a JSON Pointer (RFC 6901).
     """
 
-    predicate: str
+    name: str
     inward: bool = False
     class_id: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
@@ -51,12 +55,19 @@ class Answer:
     cut: bool = False
 
 
+class WaysOf(Protocol):
+    """Gives what can be walked by name in a database, as its classes are defined now."""
+
+    async def __call__(self, db_name: str) -> Ways: ...
+
+
 class GraphReader:
     """Asks graph and documents. ``nodes_max`` bounds what one question may look at."""
 
-    def __init__(self, graph: Graph, documents: Documents, *, nodes_max: int = NODES_MAX) -> None:
+    def __init__(self, graph: Graph, documents: Documents, ways_of: WaysOf, *, nodes_max: int = NODES_MAX) -> None:
         self._graph = graph
         self._documents = documents
+        self._ways_of = ways_of
         self._nodes_max = nodes_max
 
     async def walk(
@@ -64,14 +75,15 @@ class GraphReader:
     ) -> Answer:
         """Follow the hops from the starts, and return one path to each end, those above ``after`` in order of IDs.
 
-        Raises InputInvalid, StoreUnavailable.
+        Raises InputInvalid, also for a hop that no definition has a name for; StoreUnavailable, LogDamaged.
         """
         if not starts or not hops:
             raise InputInvalid("a walk: expected at least one start and one hop; for the instance alone, get it")
         walking = _Walking(self, _one_database(starts))
+        plan = await self._planned(starts, hops)
         reached = await walking.begin(starts)
-        for hop in hops:
-            reached = await walking.step(reached, hop)
+        for hop, ways in plan:
+            reached = await walking.step(reached, hop, ways)
         ends = sorted((end for end in reached if str(end) > after), key=str)
         shown = {end: reached[end] for end in ends[:ends_max]}
         return await walking.answer(list(shown.values()), cut=walking.cut or len(ends) > ends_max)
@@ -81,27 +93,36 @@ class GraphReader:
         start: AggregateId,
         end: AggregateId,
         *,
-        predicates: Sequence[str] = (),
+        names: Sequence[str] = (),
         both_ways: bool = False,
         length_max: int = LENGTH_MAX,
     ) -> Answer:
         """Return a path with the fewest edges, or no path if there is none of at most ``length_max`` edges.
 
-        ``predicates``: only these; none: any. ``both_ways``: edges may be followed against their direction, too, which
-        wants the predicates named. Raises InputInvalid, StoreUnavailable.
+        ``names``: only along these, predicates or inverses of whatever classes; none: along any predicate.
+        ``both_ways``: against their direction, too. Raises as ``walk`` does.
         """
-        if both_ways and not predicates:
-            raise InputInvalid("a path both ways: expected the predicates to follow, found none; name them")
         walking = _Walking(self, _one_database([start, end]))
+        ways = await self.along(start.db_name, names, both_ways=both_ways)
         reached = await walking.begin([start])
         paths = dict(reached)
         for _ in range(length_max):
             if end in paths or not reached or walking.cut:
                 break
-            step = await walking.spread(reached, predicates, both_ways=both_ways)
+            step = await walking.spread(reached, ways)
             reached = {found: path for found, path in step.items() if found not in paths}
             paths |= reached
         return await walking.answer([paths[end]] if end in paths else [], cut=walking.cut)
+
+    async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[Way]:
+        """Return what a path may take that goes along these names, or all predicates; raises as ``walk`` does."""
+        known = await self._ways_of(db_name)
+        ways = [way for name in names for way in known.named(name)] if names else known.outward()
+        return [*ways, *(way.reversed for way in ways)] if both_ways else ways
+
+    async def goes_back(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> bool:
+        """Return whether any of the hops finds instances by what they refer to; raises as ``walk`` does."""
+        return any(way.inward for _, ways in await self._planned(starts, hops) for way in ways)
 
     async def nodes(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, GraphNode]:
         """Return the nodes that are there, tombstones left out."""
@@ -120,20 +141,35 @@ class GraphReader:
         return found
 
     async def referring(
-        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, nodes_max: int
+        self, db_name: str, targets: Sequence[AggregateId], way: Way, *, nodes_max: int
     ) -> list[GraphNode]:
-        """Return whatever refers to the targets, ``nodes_max`` at most."""
+        """Return those of the declaring class that refer to the targets, ``nodes_max`` at most.
+
+        Nodes come in order of their IDs, so those of one class are next to each other.
+        """
         found: dict[AggregateId, GraphNode] = {}
         for batch in _batches(targets):
-            after = ""
+            after = f"{db_name}/{way.declared_by}/"
             while len(found) < nodes_max:
                 size = min(NODES_PER_REQUEST, nodes_max - len(found))
-                page = await self._graph.referring(db_name, batch, predicate, after=after, nodes_max=size)
-                found |= {node.aggregate_id: node for node in page}
-                if len(page) < size:
+                page = await self._graph.referring(db_name, batch, way.predicate, after=after, nodes_max=size)
+                of_class = [node for node in page if node.aggregate_id.class_id == way.declared_by]
+                found |= {node.aggregate_id: node for node in of_class}
+                if len(of_class) < size:
                     break
                 after = str(page[-1].aggregate_id)
         return list(found.values())
+
+    async def _planned(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> list[tuple[Hop, list[Way]]]:
+        """Return what each hop means, from the classes that the one before it leads to; raises InputInvalid."""
+        known = await self._ways_of(starts[0].db_name)
+        plan: list[tuple[Hop, list[Way]]] = []
+        class_ids: Collection[str] = {start.class_id for start in starts}
+        for hop in hops:
+            ways = known.of_hop(hop.name, class_ids, inward=hop.inward, leads_to=hop.class_id)
+            plan.append((hop, ways))
+            class_ids = {way.leads_to for way in ways}
+        return plan
 
     @property
     def nodes_max(self) -> int:
@@ -158,20 +194,16 @@ class _Walking:
     async def begin(self, starts: Sequence[AggregateId]) -> Reached:
         return await self._known({start: (start,) for start in starts})
 
-    async def step(self, reached: Reached, hop: Hop) -> Reached:
-        """Return what one hop leads to."""
-        found = await (self._inward if hop.inward else self._outward)(reached, [hop.predicate])
-        if hop.class_id:
-            found = {each: path for each, path in found.items() if each.class_id == hop.class_id}
-        found = await self._known(found)
+    async def step(self, reached: Reached, hop: Hop, ways: Sequence[Way]) -> Reached:
+        """Return what one hop leads to, by the ways that it means."""
+        found = await self.spread(reached, ways)
         return await self._matching(found, hop.where) if hop.where else found
 
-    async def spread(self, reached: Reached, predicates: Sequence[str], *, both_ways: bool) -> Reached:
-        """Return what any edge leads to."""
-        found = await self._outward(reached, predicates)
-        if both_ways:
-            found = await self._inward(reached, predicates) | found
-        return await self._known(found)
+    async def spread(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+        """Return what these ways lead to."""
+        outward = self._outward(reached, [way for way in ways if not way.inward])
+        inward = await self._inward(reached, [way for way in ways if way.inward])
+        return await self._known(inward | outward)
 
     async def answer(self, paths: Sequence[tuple[AggregateId, ...]], *, cut: bool) -> Answer:
         """Join what is on the paths with its documents, and say where the two differ."""
@@ -192,22 +224,24 @@ class _Walking:
             cut=cut,
         )
 
-    async def _outward(self, reached: Reached, predicates: Sequence[str]) -> Reached:
+    def _outward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
         found: Reached = {}
         for each, path in reached.items():
-            node = self._nodes[each]
-            for predicate in predicates or node.edges:
-                for target in node.edges.get(predicate, ()):
-                    found.setdefault(target, (*path, target))
+            for way in ways:
+                if way.begins_at == each.class_id:
+                    for target in self._nodes[each].edges.get(way.predicate, ()):
+                        if target.class_id == way.target_class:  # else of a definition before the newest one
+                            found.setdefault(target, (*path, target))
         return found
 
-    async def _inward(self, reached: Reached, predicates: Sequence[str]) -> Reached:
+    async def _inward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
         found: Reached = {}
-        for predicate in predicates:
+        for way in ways:
+            targets = [each for each in reached if each.class_id == way.begins_at]
             room = self._reader.nodes_max - len(self._nodes) + 1  # one more tells that there is more
-            nodes = await self._reader.referring(self._db_name, list(reached), predicate, nodes_max=max(room, 1))
+            nodes = await self._reader.referring(self._db_name, targets, way, nodes_max=max(room, 1))
             for node in nodes:
-                target = next(each for each in node.edges[predicate] if each in reached)
+                target = next(each for each in node.edges[way.predicate] if each in reached)
                 found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
         return found
 
@@ -229,8 +263,12 @@ class _Walking:
             each: path
             for each, path in found.items()
             if each not in self._documents
-            or all(_at(self._documents[each].body["data"], pointer) == value for pointer, value in where.items())
+            or all(_fits(_at(self._documents[each].body["data"], pointer), value) for pointer, value in where.items())
         }
+
+
+def _fits(found: Any, wanted: Any) -> bool:
+    return wanted.holds(found) if isinstance(wanted, Range) else bool(found == wanted)
 
 
 def _at(data: Any, pointer: str) -> Any:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from factline.domain.events import rfc3339
 from factline.domain.identifiers import CLASSES, AggregateId
+from factline.domain.ontology.ways import Ways
 from factline.domain.queries import Search
 from factline.errors import InputInvalid
 from factline.pipeline.log_reader import LogReader
@@ -12,6 +13,7 @@ from factline.ports import Document, Ports, SearchPage
 from factline.projections.documents import document_of
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.graph_model import GraphModel
+from factline.reading.classes import DefinedClasses
 from factline.reading.graph import Answer, GraphReader, Hop
 from factline.reading.visibility import Positions, View, Visibility, wanted_of
 
@@ -28,7 +30,8 @@ class Reader:
     def __init__(self, ports: Ports, log_reader: LogReader) -> None:
         self._ports = ports
         self._log_reader = log_reader
-        self._graph = GraphReader(ports.graph, ports.documents)
+        self._classes = DefinedClasses(ports.inventory, log_reader)
+        self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways)
         self._visibility = Visibility(ports.dead_letters)
 
     async def get(
@@ -78,7 +81,8 @@ class Reader:
 
         A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
         """
-        await self._graph_shows(token, starts, deadline_s, searched=any(hop.inward for hop in hops))
+        searched = bool(wanted_of(token)) and await self._graph.goes_back(starts, hops)
+        await self._graph_shows(token, starts, deadline_s, searched=searched)
         return await self._graph.walk(starts, hops, ends_max=ends_max, after=after)
 
     async def shortest_path(
@@ -86,14 +90,19 @@ class Reader:
         start: AggregateId,
         end: AggregateId,
         *,
-        predicates: Sequence[str] = (),
+        names: Sequence[str] = (),
         both_ways: bool = False,
         token: str | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> Answer:
         """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
-        await self._graph_shows(token, [start, end], deadline_s, searched=both_ways)
-        return await self._graph.shortest_path(start, end, predicates=predicates, both_ways=both_ways)
+        ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted_of(token) else []
+        await self._graph_shows(token, [start, end], deadline_s, searched=any(way.inward for way in ways))
+        return await self._graph.shortest_path(start, end, names=names, both_ways=both_ways)
+
+    async def ways(self, db_name: str) -> Ways:
+        """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
+        return await self._classes.ways(db_name)
 
     async def as_of(
         self, aggregate_id: AggregateId, *, version: int | None = None, time: datetime | None = None

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from factline.cli.asking import parse_as_of, parse_hop, parse_where
+from factline.domain.queries import Range
 from factline.errors import InputInvalid
 from factline.reading.graph import Hop
 
@@ -16,6 +17,11 @@ from factline.reading.graph import Hop
         ("^part_of", Hop("part_of", inward=True)),
         ("^located_in:Airport", Hop("located_in", inward=True, class_id="Airport")),
         ("part_of[/code=AT-9]", Hop("part_of", where={"/code": "AT-9"})),
+        ("airports[/elevation>=12000]", Hop("airports", where={"/elevation": Range(at_least=12_000)})),
+        (
+            "x[/a>1.5,/a<=2,/b<3,/c=>4]",
+            Hop("x", where={"/a": Range(above=1.5, at_most=2), "/b": Range(below=3), "/c": ">4"}),
+        ),
         ('in:Airport[/iata="1",/runways=2]', Hop("in", class_id="Airport", where={"/iata": "1", "/runways": 2})),
     ],
 )
@@ -23,7 +29,10 @@ def test_a_hop_is_a_predicate_its_direction_a_class_and_filters(text: str, hop: 
     assert parse_hop(text) == hop
 
 
-@pytest.mark.parametrize("text", ["", "^", "a b", "part of", "^^x", "x:", "x[/a]", "x[a=1]", "x[/a={}]", "x:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "^", "a b", "part of", "^^x", "x:", "x[/a]", "x[a=1]", "x[/a={}]", "x:1", "x[/a>b]", "x[/a>=true]", "x[a>1]"],
+)
 def test_what_is_no_hop_is_refused(text: str):
     with pytest.raises(InputInvalid, match="expected"):
         parse_hop(text)

@@ -109,6 +109,17 @@ async def test_nodes_read_in_the_order_asked_for_and_missing_ones_as_none(graph:
     assert await graph.read([]) == []
 
 
+async def test_nodes_of_one_class_come_together_and_a_page_may_begin_where_they_do(graph: Graph):
+    edges = edge_map({"part_of": {COUNTRIES[0]}})
+    names = [("Cit", "z"), ("City", "a"), ("City", "é"), ("City-Hall", "a"), ("CityHall", "a"), ("City_Hall", "~")]
+    nodes = [GraphNode(AggregateId.of("geo", class_id, name), 1, 1, False, edges) for class_id, name in names]
+    await _written(graph, *nodes)
+    everything = await _referring(graph, COUNTRIES, count=6)
+    assert [each.aggregate_id for each in everything] == sorted((each.aggregate_id for each in nodes), key=str)
+    cities = await _referring(graph, COUNTRIES, count=2, after="geo/City/", nodes_max=2)
+    assert [each.aggregate_id.instance_id for each in cities] == ["é", "a"]  # in encoded form
+
+
 async def test_an_edge_may_point_to_what_is_not_there_yet_and_in_circles(graph: Graph):
     one, two = AggregateId.of("geo", "City", "one"), AggregateId.of("geo", "City", "two")
     first, second = GraphNode(one, 1, 1, False, {"near": (two,)}), GraphNode(two, 1, 1, False, {"near": (one, two)})

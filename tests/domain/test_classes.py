@@ -216,13 +216,39 @@ def test_a_new_relationship_needs_a_place_where_nothing_could_stand(path: str, b
 )
 def test_what_is_wrong_with_a_definition_is_said_with_its_place(change: dict[str, Any], at: str):
     with pytest.raises(InputInvalid) as caught:
-        parse_definition({**FIRST, **change})
+        parse_definition({**FIRST, **change}, class_id="City")
     assert at in [finding["at"] for finding in caught.value.details["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("relationships", "at"),
+    [
+        ({"home": ("Country", "/name", "cities"), "part_of": ("Country", "/country", "cities")}, "part_of"),
+        ({"within": ("City", "/name", "within")}, "within"),
+        ({"within": ("City", "/name", "home"), "home": ("Country", "/country", None)}, "within"),
+        ({"home": ("Country", "/name", "home"), "part_of": ("State", "/country", "home")}, None),
+        ({"within": ("City", "/name", "parts"), "home": ("Country", "/country", "parts")}, None),
+    ],
+)
+def test_from_one_class_a_name_means_one_way(relationships: dict[str, tuple[str, str, str | None]], at: str | None):
+    fields = {
+        predicate: {"target_class": target, "cardinality": "one", "path": path, "inverse": inverse}
+        for predicate, (target, path, inverse) in relationships.items()
+    }
+    decision = decide(
+        Instance(aggregate_id="geo/_class/City"), define({**FIRST, "relationships": fields}), occurred_at=NOW
+    )
+    if at is None:
+        assert isinstance(decision, Event), decision
+    else:
+        (finding,) = refused(decision).details["errors"]
+        assert finding["at"] == f"/relationships/{at}/inverse"
+        assert "expected another name than" in finding["problem"]
 
 
 def test_all_that_is_wrong_with_a_definition_is_said_at_once():
     with pytest.raises(InputInvalid) as caught:
-        parse_definition({"version": "x", "schema": {"type": 7, "required": "a"}, "migration": [{}]})
+        parse_definition({"version": "x", "schema": {"type": 7, "required": "a"}, "migration": [{}]}, class_id="City")
     places = [finding["at"] for finding in caught.value.details["errors"]]
     assert set(places) == {"/version", "/migration/0", "/schema/type", "/schema/required"}
 

@@ -26,7 +26,7 @@ CITY = {
 
 
 def _rules(payload: dict[str, Any] | None = None, *, sequence_number: int = 1) -> Rules:
-    definition = parse_definition(payload or CITY)
+    definition = parse_definition(payload or CITY, class_id="City")
     reference = DefinitionReference(sequence_number=sequence_number, version=definition.version)
     return Rules(reference, definition, ((sequence_number, definition.migration),))
 

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from factline.domain.graph import GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
+from factline.domain.ontology.definition import ClassDefinition, Relationship
+from factline.domain.ontology.ways import Ways
+from factline.domain.queries import Range
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.projections.documents import document_of
 from factline.reading.graph import GraphReader, Hop
@@ -23,6 +26,27 @@ class Atlas:
 
     def __init__(self) -> None:
         self.graph, self.documents = MemoryGraph(), MemoryDocuments()
+        self.definitions: dict[str, ClassDefinition] = {}
+        self.define("Subdivision", part_of=("Country", "subdivisions"), within=("Subdivision", "parts"))
+        self.define(
+            "Airport", located_in=("Subdivision", "airports"), country=("Country", "airports"), near=("Airport",)
+        )
+
+    def define(self, class_id: str, **relationships: tuple[str, ...]) -> None:
+        """Define a class by its relationships: predicate to target class, and the inverse if it has one."""
+        self.definitions[class_id] = ClassDefinition(
+            version="1.0.0",
+            json_schema={"type": "object"},
+            relationships={
+                name: Relationship(
+                    target_class=target, cardinality="many", path=f"/{name}", inverse=inverse[0] if inverse else None
+                )
+                for name, (target, *inverse) in relationships.items()
+            },
+        )
+
+    async def ways(self, db_name: str) -> Ways:
+        return Ways(db_name, self.definitions)
 
     async def put(
         self,
@@ -46,7 +70,7 @@ class Atlas:
             await self.documents.write([document_of(state)])
 
     def reader(self, **limits: int) -> GraphReader:
-        return GraphReader(self.graph, self.documents, **limits)
+        return GraphReader(self.graph, self.documents, self.ways, **limits)
 
 
 def country(name: str) -> AggregateId:
@@ -111,11 +135,89 @@ async def test_a_filter_at_each_hop_keeps_what_its_data_says(atlas: Atlas):
 
 
 async def test_a_class_can_be_asked_for_where_a_predicate_leads_to_several(atlas: Atlas):
-    await atlas.put(airport("X"), located_in={country("AT"), subdivision("AT-9")})
-    every = await atlas.reader().walk([airport("X")], [Hop("located_in")])
-    only = await atlas.reader().walk([airport("X")], [Hop("located_in", class_id="Country")])
-    assert [path[-1] for path in every.paths] == [country("AT"), subdivision("AT-9")]
-    assert [path[-1] for path in only.paths] == [country("AT")]
+    atlas.define("Heliport", country=("Country", "heliports"))
+    pad = AggregateId.of("geo", "Heliport", "pad")
+    await atlas.put(airport("X"), country={country("AT")})
+    await atlas.put(pad, country={country("AT")})
+    every = await atlas.reader().walk([country("AT")], [Hop("country", inward=True)])
+    only = await atlas.reader().walk([country("AT")], [Hop("country", inward=True, class_id="Heliport")])
+    assert [path[-1] for path in every.paths] == [airport("X"), pad]
+    assert [path[-1] for path in only.paths] == [pad]
+
+
+async def test_a_hop_goes_by_the_inverse_that_another_class_declares(atlas: Atlas):
+    by_names = await atlas.reader().walk([country("AT")], [Hop("subdivisions"), Hop("airports")])
+    assert by_names.paths == (await atlas.reader().walk([country("AT")], OF_COUNTRY)).paths
+    assert [path[-1] for path in by_names.paths] == [airport("INN"), airport("LOAV"), airport("VIE")]
+    high = Hop("airports", where={"/elevation": Range(at_least=233, below=581)})
+    assert [path[-1] for path in (await atlas.reader().walk([country("AT")], [Hop("subdivisions"), high])).paths] == [
+        airport("LOAV")
+    ]
+
+
+async def test_an_inverse_leads_to_instances_of_the_class_that_declares_it_only(atlas: Atlas):
+    atlas.define("Heliport", located_in=("Subdivision", "heliports"))
+    pads = [AggregateId.of("geo", "Heliport", f"{number:02}") for number in range(12)]
+    for pad in pads:
+        await atlas.put(pad, located_in={subdivision("AT-7")})
+    found = {}
+    for name in ("airports", "heliports"):
+        answer = await atlas.reader(nodes_max=13).walk([subdivision("AT-7")], [Hop(name)])
+        assert not answer.cut
+        found[name] = [path[-1] for path in answer.paths]
+    assert found == {"airports": [airport("INN")], "heliports": pads}
+
+
+async def test_the_same_name_is_walked_from_each_class_as_it_means_there(atlas: Atlas):
+    await atlas.put(airport("FIELD"), country={country("AT")})
+    answer = await atlas.reader().walk([country("AT"), subdivision("AT-7")], [Hop("airports")])
+    assert answer.paths == [(country("AT"), airport("FIELD")), (subdivision("AT-7"), airport("INN"))]
+
+
+async def test_a_hop_from_several_classes_goes_on_from_those_that_have_the_name(atlas: Atlas):
+    await atlas.put(subdivision("AT-7-1"), within={subdivision("AT-7")})
+    answer = await atlas.reader().walk([country("AT"), airport("VIE")], [Hop("subdivisions"), Hop("parts")])
+    assert answer.paths == [(country("AT"), subdivision("AT-7"), subdivision("AT-7-1"))]
+
+
+async def test_a_name_that_nobody_declares_is_refused_with_what_there_is(atlas: Atlas):
+    async def refusal(*hops: Hop) -> str:
+        with pytest.raises(InputInvalid) as raised:
+            await atlas.reader().walk([country("none")], hops)
+        return raised.value.message
+
+    assert await refusal(Hop("subdivisions"), Hop("airprots")) == (
+        "hop 'airprots' from Subdivision: expected one of part_of (to Country), within (to Subdivision), "
+        "airports (^located_in:Airport), parts (^within:Subdivision), found no such name; name one of these, or "
+        "define it in a class of geo"
+    )
+    assert "'^airports' from Country: expected one of" in await refusal(Hop("airports", inward=True))
+    assert "a class that it leads to (Subdivision), found Country" in await refusal(
+        Hop("subdivisions", class_id="Country")
+    )
+    with pytest.raises(InputInvalid, match=r"from Cuontry: nothing can be walked .* Airport, Subdivision"):
+        await atlas.reader().walk([AggregateId.of("geo", "Cuontry", "AT")], [Hop("airports")])
+
+
+async def test_a_name_that_two_classes_give_needs_the_class_or_the_predicate(atlas: Atlas):
+    atlas.define("Heliport", stands_in=("Country", "airports"))
+    pad = AggregateId.of("geo", "Heliport", "pad")
+    await atlas.put(pad, stands_in={country("AT")})
+    with pytest.raises(InputInvalid, match=r"found 2 .* \^country:Airport, \^stands_in:Heliport; write the one"):
+        await atlas.reader().walk([country("AT")], [Hop("airports")])
+    for hop in (Hop("airports", class_id="Heliport"), Hop("stands_in", inward=True)):
+        assert (await atlas.reader().walk([country("AT")], [hop])).paths == [(country("AT"), pad)]
+    assert (await atlas.reader().walk([subdivision("AT-7")], [Hop("airports")])).paths  # from there it is one
+
+
+async def test_a_classes_own_predicate_means_what_it_meant_whatever_others_declare(atlas: Atlas):
+    atlas.define("Runway", of=("Airport", "located_in"))
+    runway = AggregateId.of("geo", "Runway", "11/29")
+    await atlas.put(runway, of={airport("VIE")})
+    own = await atlas.reader().walk([airport("VIE")], [Hop("located_in")])
+    assert own.paths == [(airport("VIE"), subdivision("AT-9"))]
+    for hop in (Hop("of", inward=True), Hop("located_in", class_id="Runway")):
+        assert (await atlas.reader().walk([airport("VIE")], [hop])).paths == [(airport("VIE"), runway)]
 
 
 async def test_ends_come_page_by_page(atlas: Atlas):
@@ -173,14 +275,17 @@ async def test_shortest_path_follows_edges_or_goes_against_them_if_asked(atlas: 
         (airport("VIE"), subdivision("AT-9"), country("AT"))
     ]
     assert (await reader.shortest_path(airport("VIE"), airport("INN"))).paths == []
-    both = {"predicates": ["located_in", "part_of"], "both_ways": True}
+    both: dict[str, Any] = {"names": ["located_in", "part_of"], "both_ways": True}
     assert (await reader.shortest_path(airport("VIE"), airport("INN"), **both)).paths == [
         (airport("VIE"), subdivision("AT-9"), country("AT"), subdivision("AT-7"), airport("INN"))
     ]
     assert (await reader.shortest_path(airport("VIE"), airport("INN"), **both, length_max=3)).paths == []
     assert (await reader.shortest_path(airport("VIE"), airport("VIE"))).paths == [(airport("VIE"),)]
-    with pytest.raises(InputInvalid, match="name them"):
-        await reader.shortest_path(airport("VIE"), airport("INN"), both_ways=True)
+    assert len((await reader.shortest_path(airport("VIE"), airport("INN"), both_ways=True)).paths[0]) == 5
+    down = await reader.shortest_path(country("AT"), airport("INN"), names=["subdivisions", "airports"])
+    assert down.paths == [(country("AT"), subdivision("AT-7"), airport("INN"))]
+    with pytest.raises(InputInvalid, match="hop 'airprots' from Airport or Country or Subdivision: expected one of"):
+        await reader.shortest_path(country("AT"), airport("INN"), names=["airprots"])
 
 
 async def test_questions_that_make_no_sense_are_refused(atlas: Atlas):
@@ -197,7 +302,7 @@ async def test_a_shortest_path_is_one_and_none_is_shorter(edges: set[tuple[int, 
         targets = {airport(str(to)) for start, to in edges if start == number}
         await atlas.put(airport(str(number)), near=targets)
     answer = await atlas.reader().shortest_path(
-        airport("0"), airport("7"), predicates=["near"], both_ways=both_ways, length_max=8
+        airport("0"), airport("7"), names=["near"], both_ways=both_ways, length_max=8
     )
     follow = edges | {(to, start) for start, to in edges} if both_ways else edges
     distance = {0: 0}

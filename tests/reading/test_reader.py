@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from factline.projections.parking import Parking
 from factline.reading.graph import Hop
 from factline.reading.reader import Reader
 from factline.stores.memory.s3 import MemoryDeadLetters
+from tests.classes import define, retire
 from tests.commands import create, delete, update
 from tests.pipeline.world import World
 
@@ -26,6 +28,22 @@ FAR = AggregateId.parse("shop/Maker/m1")
 def _reader(world: World) -> Reader:
     process = world.process()
     return Reader(process.ports, process.pipeline.reader)
+
+
+LINKED: dict[str, Any] = {
+    "version": "1.0.0",
+    "schema": {"type": "object"},
+    "relationships": {
+        "made_by": {"target_class": "Maker", "cardinality": "one", "path": "/maker", "inverse": "products"}
+    },
+}
+
+
+async def _linked() -> World:
+    """Products that refer to their makers."""
+    world = World()
+    await world.process().run(define(LINKED))
+    return world
 
 
 def _token(**numbers: int) -> str:
@@ -64,17 +82,17 @@ async def test_a_read_goes_on_as_soon_as_it_is_shown():
     assert [document.sequence_number for document in (await searching).documents] == [2]
 
 
-@pytest.mark.parametrize("hop", [Hop("made_by"), Hop("made_by", inward=True)])
+@pytest.mark.parametrize("hop", [Hop("made_by"), Hop("made_by", inward=True), Hop("products")])
 async def test_the_graph_shows_what_a_token_names_or_says_where_it_stands(hop: Hop):
-    world = World()
-    start, end = (FAR, PLACE) if hop.inward else (PLACE, FAR)
+    world = await _linked()
+    start, end = (PLACE, FAR) if hop == Hop("made_by") else (FAR, PLACE)
     process = world.process()
     await process.run(create())
     await process.run(update())
-    await world.graph.write([GraphNode(PLACE, 2, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    await world.graph.write([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     reader = _reader(world)
     assert (await reader.walk([start], [hop], token=_token(p1=2))).paths == [(start, end)]
-    path = await reader.shortest_path(start, end, predicates=["made_by"], both_ways=True, token=_token(p1=2))
+    path = await reader.shortest_path(start, end, names=["made_by"], both_ways=True, token=_token(p1=2))
     assert path.paths == [(start, end)]
     for asking in (
         reader.walk([start], [hop], token=_token(p1=3), deadline_s=0.05),
@@ -86,11 +104,11 @@ async def test_the_graph_shows_what_a_token_names_or_says_where_it_stands(hop: H
 
 async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
     """Else a filter on data that is behind would leave out what a token names, and nothing would say so."""
-    world = World()
+    world = await _linked()
     process = world.process()
     for command in (create(payload={"maker": "m1"}), create("p2")):
         await process.run(command)
-    await world.graph.write([GraphNode(PLACE, 2, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    await world.graph.write([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     reader = _reader(world)
     for asking in (
         reader.walk([PLACE], [Hop("made_by")], token=_token(p1=2), deadline_s=0.05),
@@ -104,11 +122,28 @@ async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
 
 
 async def test_of_a_token_a_question_of_the_graph_counts_instances_of_its_database():
-    world = World()
+    world = await _linked()
     await world.graph.write([GraphNode(PLACE, 1, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     token = merge_tokens([make_token({"shop/_class/Product": 7}), make_token({"other/Maker/m1": 7})])
     answer = await _reader(world).walk([PLACE], [Hop("made_by")], token=token, deadline_s=0)
     assert answer.paths == [(PLACE, FAR)]
+
+
+async def test_names_are_those_of_the_newest_definitions():
+    world = World()
+    process = world.process()
+    reader = _reader(world)
+    with pytest.raises(InputInvalid, match="classes defined there: none"):
+        await reader.walk([FAR], [Hop("products")])
+    unnamed = {"made_by": {"target_class": "Maker", "cardinality": "one", "path": "/maker"}}
+    await process.run(define({**LINKED, "relationships": unnamed}))
+    await process.run(create(payload={"name": "Lamp", "maker": "m1"}))
+    await world.graph.write([GraphNode(FAR, 1)])
+    with pytest.raises(InputInvalid, match=r"expected one of \^made_by:Product, found no such name"):
+        await reader.walk([FAR], [Hop("products")])
+    await process.run(define({**LINKED, "version": "1.1.0"}))
+    await process.run(retire())
+    assert (await reader.walk([FAR], [Hop("products")])).paths == [(FAR, PLACE)]
 
 
 def _parking(world: World, read_model: str) -> Parking:
@@ -122,7 +157,7 @@ def _questions(reader: Reader, token: str) -> dict[str, Callable[[], Awaitable[o
         "get": lambda: reader.get(PLACE, token=token, deadline_s=deadline_s),
         "search": lambda: reader.search(Search("shop", "Product"), token=token, deadline_s=deadline_s),
         "walk": lambda: reader.walk([PLACE], [Hop("made_by")], token=token, deadline_s=deadline_s),
-        "walk back": lambda: reader.walk([PLACE], [Hop("made_by", inward=True)], token=token, deadline_s=deadline_s),
+        "walk back": lambda: reader.walk([FAR], [Hop("products")], token=token, deadline_s=deadline_s),
         "path": lambda: reader.shortest_path(PLACE, FAR, token=token, deadline_s=deadline_s),
     }
 
@@ -132,7 +167,7 @@ READ_MODELS = [("documents", ["get", "search", "walk", "walk back", "path"]), ("
 
 @pytest.mark.parametrize(("read_model", "asked"), READ_MODELS)
 async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_model: str, asked: list[str]):
-    world = World()
+    world = await _linked()
     process = world.process()
     await process.run(create())
     parking = _parking(world, read_model)
@@ -155,7 +190,7 @@ async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_m
 
 
 async def test_what_is_parked_holds_up_only_who_asks_for_what_is_not_shown_of_it():
-    world = World()
+    world = await _linked()
     process = world.process()
     await process.run(create())
     for name in ("documents", "graph"):
@@ -166,7 +201,7 @@ async def test_what_is_parked_holds_up_only_who_asks_for_what_is_not_shown_of_it
 
 @pytest.mark.parametrize(("read_model", "asked"), READ_MODELS)
 async def test_what_is_paused_or_skipped_is_said_as_that(read_model: str, asked: list[str]):
-    world = World()
+    world = await _linked()
     process = world.process()
     await process.run(create())
     parking = _parking(world, read_model)
@@ -200,7 +235,7 @@ async def test_of_many_that_are_not_shown_the_parked_one_is_found():
 
 
 async def test_a_server_that_gives_no_answer_is_waited_for_and_then_named():
-    world = World()
+    world = await _linked()
     process = world.process()
     await process.run(create())
     world.documents.available = world.graph.available = False

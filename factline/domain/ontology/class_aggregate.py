@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from factline.domain.commands import CommandType
 from factline.domain.events import Event
+from factline.domain.identifiers import AggregateId
 from factline.domain.instance import EVENTS, Change, Instance, made_event, version_conflict
 from factline.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from factline.domain.ontology.definition import ClassDefinition, parse_definition
@@ -51,7 +52,7 @@ def _not_to_be_retired(state: Instance) -> Rejection | None:
 
 def _not_to_be_defined(state: Instance, change: Change) -> Rejection | None:
     try:
-        new = parse_definition(change.payload)
+        new = parse_definition(change.payload, class_id=AggregateId.parse(state.aggregate_id).instance_key)
     except InputInvalid as error:
         message = f"class {state.aggregate_id}: {error.message}"
         return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=error.details)

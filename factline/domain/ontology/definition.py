@@ -81,8 +81,8 @@ class ClassDefinition(Value):
         return SemanticVersion.parse(self.version)
 
 
-def parse_definition(payload: dict[str, Any]) -> ClassDefinition:
-    """Validate a payload of DEFINE_CLASS.
+def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefinition:
+    """Validate a payload of DEFINE_CLASS about this class.
 
     Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
@@ -101,7 +101,7 @@ def parse_definition(payload: dict[str, Any]) -> ClassDefinition:
     if size_bytes > DEFINITION_BYTES_MAX:
         findings.append({"at": "", "problem": f"expected at most {DEFINITION_BYTES_MAX} bytes, found {size_bytes}"})
     if definition is not None:
-        findings += _shared_paths(definition)
+        findings += [*_shared_paths(definition), *_shared_inverses(definition), *_own_inverses(definition, class_id)]
     if findings or definition is None:
         listed = "; ".join(f"{finding['at'] or 'definition'}: {finding['problem']}" for finding in findings[:3])
         raise InputInvalid(f"definition is not valid: {listed}", errors=findings)
@@ -117,3 +117,32 @@ def _shared_paths(definition: ClassDefinition) -> list[Finding]:
             problem = f"expected a path of its own, found that of {other!r}; a reference has one meaning"
             findings.append({"at": pointer_of(["relationships", predicate, "path"]), "problem": problem})
     return findings
+
+
+def _shared_inverses(definition: ClassDefinition) -> list[Finding]:
+    by_name: dict[tuple[str, str], str] = {}
+    findings: list[Finding] = []
+    for predicate, relationship in definition.relationships.items():
+        if relationship.inverse is None:
+            continue
+        other = by_name.setdefault((relationship.target_class, relationship.inverse), predicate)
+        if other != predicate:
+            problem = (
+                f"expected another name than the inverse of {other!r}, which leads back from "
+                f"{relationship.target_class}, too; one name is one way"
+            )
+            findings.append({"at": pointer_of(["relationships", predicate, "inverse"]), "problem": problem})
+    return findings
+
+
+def _own_inverses(definition: ClassDefinition, class_id: str) -> list[Finding]:
+    """Return where a relationship of the class with itself has an inverse that is called like one of its predicates."""
+    return [
+        {
+            "at": pointer_of(["relationships", predicate, "inverse"]),
+            "problem": f"expected another name than the predicate {relationship.inverse!r} of {class_id} itself; "
+            "from there, the name would mean two ways",
+        }
+        for predicate, relationship in definition.relationships.items()
+        if relationship.target_class == class_id and relationship.inverse in definition.relationships
+    ]
