@@ -33,19 +33,19 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from factline import connection
 from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import AnyResult, BulkResult, reused_bulk
+from factline.domain.bulk.results import reused_bulk
 from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, check_command_id
 from factline.domain.ontology.rules import Rules, rules_of
-from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult
-from factline.errors import CommandFailed, CommandUnknown, FactlineError, StoreUnavailable, StoreUnsafe
+from factline.errors import CommandFailed, FactlineError, StoreUnavailable, StoreUnsafe
+from factline.inquiry import Inquiry, handle_of, unknown
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
 from factline.pipeline.reindexing import Reindexer
-from factline.ports import CommandStatus, Document, Ports, Stage
+from factline.ports import CommandStatus, Document, Ports
 from factline.reading.reader import DEADLINE_S, Reader
 from factline.settings import Settings
 from factline.stores.opening import Stores
@@ -118,6 +118,7 @@ class Factline:
             cache=StateCache(aggregates_max=settings.cached_aggregates_max),
         )
         self.reader = Reader(ports, self._reader)
+        self._inquiry = Inquiry(statuses=ports.statuses, receipts=self._receipts, temporal=self.temporal)
 
     @classmethod
     @asynccontextmanager
@@ -214,7 +215,7 @@ class Factline:
         check_command_id(command_id)
         temporal = await self.temporal()
         try:
-            return await _handle(temporal, command_id).result()
+            return await handle_of(temporal, command_id).result()
         except WorkflowFailureError as error:
             return await self._recorded_or_failed(command_id, error)
         except RPCError as error:
@@ -222,32 +223,15 @@ class Factline:
                 raise self.unavailable("waiting for a result", error) from error
         result = await self._recorded(command_id)
         if result is None:
-            raise _unknown(command_id)
+            raise unknown(command_id)
         return result
 
     async def status(self, command_id: str) -> CommandStatus:
-        """Return how far a command has come: from Redis, else its records in S3, else Temporal.
+        """Return how far a command has come, from the moment of its acceptance on, for ever: see ``Inquiry``.
 
         Raises CommandUnknown, StoreUnavailable.
         """
-        check_command_id(command_id)
-        status = await self._remembered(command_id)
-        if status:
-            return status
-        record = await self._receipts.last_record(command_id)
-        if record:
-            result = await self._receipts.result(record)
-            reached = Stage.REJECTED if record.rejection else Stage.PERSISTED if result else Stage.ACCEPTED
-            return CommandStatus(
-                command_id=command_id,
-                command_hash=record.command_hash,
-                command_type=record.command["command_type"],
-                aggregate_id=record.aggregate_id if isinstance(record, CommandRecord) else "",
-                stage=reached,
-                history=((Stage.ACCEPTED, record.occurred_at),),
-                result=result,
-            )
-        return await self._started(command_id)
+        return await self._inquiry.status(command_id)
 
     async def get(
         self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
@@ -381,34 +365,6 @@ class Factline:
         first = record.command_hash if record else result.command_hash
         return reused_bulk(command, first) if isinstance(command, Bulk) else reused(command, first)
 
-    async def _remembered(self, command_id: str) -> CommandStatus | None:
-        try:
-            return await self._stores.ports.statuses.read(command_id)
-        except StoreUnavailable:
-            return None  # the log knows it as well, only less of its history
-
-    async def _started(self, command_id: str) -> CommandStatus:
-        """Return the status of a command of which only Temporal knows: accepted, or refused at the door."""
-        temporal = await self.temporal()
-        handle = _handle(temporal, command_id)
-        try:
-            described = await handle.describe(rpc_timeout=timedelta(seconds=10))
-            ended = described.status is WorkflowExecutionStatus.COMPLETED
-            result = await handle.result() if ended else None
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise _unknown(command_id) from error
-            raise self.unavailable("asking for a status", error) from error
-        attributes = described.typed_search_attributes
-        return CommandStatus(
-            command_id=command_id,
-            command_hash=(result and result.command_hash) or "",
-            command_type=attributes.get(COMMAND_TYPE, ""),
-            aggregate_id=attributes.get(AGGREGATE_ID, ""),
-            stage=Stage.REJECTED if result else Stage.ACCEPTED,
-            result=result,
-        )
-
     def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
         """Return the error for a Temporal that gave no usable answer."""
         address = self._temporal.service_client.config.target_host if self._temporal else "?"
@@ -422,11 +378,6 @@ def class_command(
     given = {name: value for name, value in fields.items() if value is not None}
     named = {"command_id": command_id or new_command_id(), "db_name": db_name, "class_id": class_id}
     return parse_command({"command_type": command_type, **named, **given})
-
-
-def _handle(temporal: Client, command_id: str) -> WorkflowHandle[InstanceCommand, BulkResult | CommandResult]:
-    """Return the handle of a command of any kind, which reads a result of either kind."""
-    return temporal.get_workflow_handle(command_id, result_type=cast("type[BulkResult | CommandResult]", AnyResult))
 
 
 def _run_of(command: Command | Bulk) -> Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]:
@@ -460,12 +411,5 @@ def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedE
     return CommandFailed(
         f"command {command_id}: its workflow ended without a result: {error.cause}; a consistency check finishes it if "
         "it came so far as to have a record (factline check --repair), else nothing was written",
-        command_id=command_id,
-    )
-
-
-def _unknown(command_id: str) -> CommandUnknown:
-    return CommandUnknown(
-        f"command {command_id}: no store and no workflow knows it; was it submitted to this installation?",
         command_id=command_id,
     )

@@ -266,7 +266,12 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class CommandStatus:
-    """What is known of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock)."""
+    """What is known of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
+
+    ``workflow``: what Temporal calls the state of a command that had not come to its end when it was asked, UNKNOWN
+    where it has none; None where it was not asked or gave no answer. ``remark``: what to do about one that nobody is at
+    work on. Neither is kept.
+    """
 
     command_id: str
     command_hash: str
@@ -275,6 +280,8 @@ class CommandStatus:
     stage: Stage
     history: Sequence[tuple[Stage, str]] = field(default_factory=tuple)
     result: BulkResult | CommandResult | None = None
+    workflow: str | None = None
+    remark: str = ""
 
 
 class CommandStatuses(Protocol):
@@ -282,10 +289,6 @@ class CommandStatuses(Protocol):
 
     async def claim(self, status: CommandStatus) -> CommandStatus | None:
         """Claim a command ID (SET NX with TTL): None if it is ours now, else what stands under it."""
-        ...
-
-    async def advance(self, command_id: str, history: Sequence[tuple[Stage, str]]) -> None:
-        """Add stages reached; one already there keeps its first time. A forgotten command stays forgotten."""
         ...
 
     async def complete(self, status: CommandStatus) -> None:

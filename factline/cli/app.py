@@ -119,7 +119,7 @@ def status(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the command has come to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a command has come, and its result."""
+    """Show how far a command has come, whether somebody is at work on it, and its result."""
     with explained(as_json=as_json):
         found = asyncio.run(_status(command_id, wait=wait))
         if as_json:
@@ -128,7 +128,7 @@ def status(
             show.output.print(show.status_view(found))
         if isinstance(found.result, BulkResult):
             sys.exit(exit_of_bulk(found.result))
-        sys.exit(Exit.FINDINGS if found.stage is Stage.REJECTED else Exit.FINE)
+        sys.exit(Exit.FINDINGS if found.stage is Stage.REJECTED or found.remark else Exit.FINE)
 
 
 @app.command()

@@ -88,6 +88,8 @@ def status_view(status: CommandStatus) -> Table:
         ("command", status.command_id),
         ("type", status.command_type),
         ("stage", str(status.stage)),
+        ("workflow", status.workflow),
+        ("", status.remark),
         ("reached", times),
     ]
     rest = result_rows(status.result)[1:] if status.result else [("aggregate", status.aggregate_id)]

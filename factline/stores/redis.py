@@ -32,7 +32,7 @@ CACHED_STATE_BYTES_MAX = 64 * 1024
 BATCH_CALLS_MAX = 100  # of one round trip: each may carry a state
 PATIENCE_MS = 2_000  # one who has not asked for its turn for so long has left the queue
 
-_SCRIPTS = ("take_turn", "settle_turn", "claim_command", "advance_command", "complete_command")
+_SCRIPTS = ("take_turn", "settle_turn", "claim_command", "complete_command")
 _log = structlog.get_logger()
 
 Call = TypeVar("Call")
@@ -257,10 +257,6 @@ class RedisCommandStatuses:
         if found is None:  # unreadable is not known, so it gives way
             await self.complete(status)
         return found
-
-    async def advance(self, command_id: str, history: Sequence[tuple[Stage, str]]) -> None:
-        arguments = (self._server.memory_s, *_pairs(_times(history)))
-        await self._server.run("advance_command", [self._key(command_id)], arguments)
 
     async def complete(self, status: CommandStatus) -> None:
         fields = _pairs(_identity(status))

@@ -1,4 +1,4 @@
-"""``CommandStatuses``: claimed once, advanced in any order, complete even if forgotten."""
+"""``CommandStatuses``: claimed once, complete even if forgotten."""
 
 import asyncio
 from dataclasses import replace
@@ -41,22 +41,23 @@ async def test_of_many_claims_at_once_one_is_first(redis: Redis):
 
 async def test_stages_keep_their_first_time_and_their_order(redis: Redis):
     await redis.statuses.claim(ACCEPTED)
-    await redis.statuses.advance("c1", [(Stage.PROJECTED, "t4"), (Stage.PERSISTED, "t2")])
-    await redis.statuses.advance("c1", [(Stage.PERSISTED, "t8"), (Stage.PUBLISHED, "t3"), (Stage.PUBLISHED, "t5")])
+    reached = ((Stage.PROJECTED, "t4"), (Stage.PERSISTED, "t2"), (Stage.COMPLETED, "t9"))
+    again = ((Stage.PERSISTED, "t8"), (Stage.PUBLISHED, "t3"), (Stage.PUBLISHED, "t5"))
+    await redis.statuses.complete(replace(COMPLETED, history=reached))
+    await redis.statuses.complete(replace(COMPLETED, history=again))
     status = await redis.statuses.read("c1")
     assert status is not None
-    assert status.stage is Stage.PROJECTED
+    assert status.stage is Stage.COMPLETED
     assert status.history == (
         (Stage.ACCEPTED, "t1"),
         (Stage.PERSISTED, "t2"),
         (Stage.PUBLISHED, "t3"),
         (Stage.PROJECTED, "t4"),
+        (Stage.COMPLETED, "t9"),
     )
 
 
-async def test_a_forgotten_command_stays_forgotten_until_it_is_complete(redis: Redis):
-    await redis.statuses.advance("c1", [(Stage.PERSISTED, "t2")])
-    assert await redis.statuses.read("c1") is None
+async def test_a_forgotten_command_is_known_again_when_it_is_complete(redis: Redis):
     await redis.statuses.complete(COMPLETED)
     assert await redis.statuses.read("c1") == COMPLETED
 

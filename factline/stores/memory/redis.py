@@ -178,14 +178,6 @@ class MemoryCommandStatuses:
 
         return await self._redis.run("claim_command", effect)
 
-    async def advance(self, command_id: str, history: Sequence[tuple[Stage, str]]) -> None:
-        def effect() -> None:
-            standing = self._redis.statuses.get(command_id)
-            if standing is not None:
-                self._put(standing, (*standing.history, *history))
-
-        await self._redis.run("advance_command", effect)
-
     async def complete(self, status: CommandStatus) -> None:
         def effect() -> None:
             standing = self._redis.statuses.get(status.command_id)
