@@ -1,13 +1,20 @@
 """How earlier releases wrote and folded instance events, kept as it was: the other side of "readable for ever".
 
 ``write`` gives an event as a release of that schema version stored it, ``fold_1_0_0`` the state that release kept.
+``forget_versions`` makes this release one that was there before a version.
 """
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from factline.domain import event_schemas, events
+from factline.domain.event_schemas import EVENT_SCHEMAS
 from factline.domain.events import Event, checksum_of
 from factline.domain.identifiers import derive_event_id
 from factline.domain.merge_patch import merge_patch
+from factline.domain.semantic_version import SemanticVersion
 
 KINDS = {"INSTANCE_CREATED": "REPLACE", "INSTANCE_UPDATED": "MERGE", "INSTANCE_DELETED": "REMOVE"}
 Fields = dict[str, Any]
@@ -45,10 +52,20 @@ def sealed(fields: Fields) -> Fields:
     return {**fields, "checksum": checksum_of(fields)}
 
 
-def fold_1_0_0(events: list[Event]) -> Fields:
+def forget_versions(patch: pytest.MonkeyPatch, event_type: str, *, since: str) -> None:
+    """Let this process read as a release did that was there before a version: later ones come from the future."""
+    schemas = EVENT_SCHEMAS[event_type]
+    known = [version for version in schemas.ever_stored if version < SemanticVersion.parse(since)]
+    steps = {version: step for version, step in schemas.steps.items() if step[0] in known}
+    patch.setitem(EVENT_SCHEMAS, event_type, replace(schemas, ever_stored=known, steps=steps))
+    # What was looked up before must not be known any more, nor later what is looked up now.
+    patch.setattr(events, "steps_from", event_schemas.steps_from.__wrapped__)
+
+
+def fold_1_0_0(stored: list[Event]) -> Fields:
     """Fold as release 0.1.0 did, which knew nothing but type and data; the result is its kept state."""
     state: Fields = {"deleted": False, "created_at": None, "data": {}}
-    for event in events:
+    for event in stored:
         assert event.schema_version == "1.0.0"
         created, deleted = event.event_type == "INSTANCE_CREATED", event.event_type == "INSTANCE_DELETED"
         state = {

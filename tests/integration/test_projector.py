@@ -26,6 +26,7 @@ from factline.domain.results import Outcome
 from factline.errors import ProjectionParked, StoreUnavailable
 from factline.projector.main import new_projector
 from factline.projector.metrics import ProjectorMetrics
+from factline.projector.projecting import Projector
 from factline.settings import Settings
 from factline.stores.kafka import read_topic
 from factline.stores.opening import Stores
@@ -36,6 +37,7 @@ from tests import promises
 from tests.commands import create, update
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.topics import drop_topic
+from tests.domain.former_events import forget_versions
 from tests.integration.installation import Installation, run_factline
 
 pytestmark = pytest.mark.integration
@@ -52,6 +54,7 @@ class Projection:
     folder: Path
     stores: Stores
     chains: dict[AggregateId, list[Event]] = field(default_factory=dict)
+    here: list[Projector] = field(default_factory=list)
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def write(self, events: list[Event]) -> None:
@@ -75,7 +78,8 @@ class Projection:
         """Run a projector in this process, on connections of its own."""
         stopping, metrics = asyncio.Event(), ProjectorMetrics("documents")
         async with await Stores.connect(self.settings) as stores:
-            task = asyncio.create_task(new_projector(stores, self.settings, metrics).run(stopping))
+            self.here.append(new_projector(stores, self.settings, metrics))
+            task = asyncio.create_task(self.here[-1].run(stopping))
             try:
                 yield metrics
             finally:
@@ -133,6 +137,21 @@ class Projection:
             while not (letter := await self.stores.ports.dead_letters.latest("documents", place)) or not letter.waits:
                 await asyncio.sleep(0.05)
         return letter
+
+    async def heard_of(self, place: AggregateId) -> None:
+        """Wait until the projector of this process has heard that the aggregate waits."""
+        async with asyncio.timeout(UNTIL_S):
+            while not self.here[-1]._parking.suspects(place):
+                await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def in_vain(self, index: int, *signs: str) -> AsyncIterator[None]:
+        """At the end, wait until the projector started as number ``index`` has said since that it works in vain."""
+        begun = len(self.log_of(index).read_text())
+        yield
+        async with asyncio.timeout(UNTIL_S):
+            while not any(sign in self.log_of(index).read_text()[begun:] for sign in signs):
+                await asyncio.sleep(0.05)
 
     async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Run the command line; returns its exit code and the JSON it prints."""
@@ -288,7 +307,7 @@ async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projecti
         await projection.all_shown()
         code, _ = await projection.factline("dead-letters", "pause", str(PLACE), "--reason", "an audit")
         assert code == 0
-        await asyncio.sleep(2.5)  # a refresh, after which every program has heard of it
+        await projection.heard_of(PLACE)
         longer = chain(2, "p9")
         events = projection.chains[PLACE]
         events.append(event_of(state_at(events), update(payload={"n": 99})))
@@ -299,7 +318,9 @@ async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projecti
             while not metrics.registry.get_sample_value("events_waiting_total", {"read_model": "documents"}):
                 await asyncio.sleep(0.05)
         await projection.all_shown(but=[PLACE])
-        assert await projection.stores.documents.read([PLACE]) != []
+        (document,) = await projection.stores.documents.read([PLACE])
+        assert document is not None
+        assert document.sequence_number == len(events) - 1, "it waits"
         assert (await projection.factline("dead-letters", "resume", str(PLACE)))[0] == 0
         await projection.all_shown()
 
@@ -323,6 +344,34 @@ async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
         await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=events[1].canonical)
         assert (await projection.factline("dead-letters", "retry", str(PLACE)))[0] == 0
         await projection.all_shown()
+
+
+async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow(
+    projection: Projection, monkeypatch: pytest.MonkeyPatch
+):
+    future, known = chain(3), chain(1, "p2")
+    for events in (future, known):
+        await projection.write(events)
+    with monkeypatch.context() as patch:
+        forget_versions(patch, "INSTANCE_UPDATED", since="2.0.0")
+        async with projection.running() as metrics:
+            await projection.send(future[:2])
+            letter = await projection.parked(PLACE)
+            assert (letter.code, letter.sequence_number) == ("EventFromFuture", 2)
+            await projection.send([future[2], *known])
+            await projection.all_shown(but=[PLACE])
+            async with asyncio.timeout(UNTIL_S):
+                while not metrics.registry.get_sample_value("events_waiting_total", {"read_model": "documents"}):
+                    await asyncio.sleep(0.05)
+            (document,) = await projection.stores.documents.read([PLACE])
+            assert document is not None
+            assert document.sequence_number == 1, "what can be read is shown"
+    code, (listed,) = await projection.factline("dead-letters", "list")
+    assert (code, listed["code"], listed["shown_version"]) == (1, "EventFromFuture", 1)
+    assert "upgrade" in listed["reason"]
+    code, (mended,) = await projection.factline("dead-letters", "retry", str(PLACE))  # a program that knows them
+    assert (code, mended["kind"]) == (0, "RESOLVED")
+    await projection.all_shown()
 
 
 async def test_a_lost_topic_loses_nothing_that_was_sent_after_it_came_back(projection: Projection):
@@ -444,16 +493,18 @@ async def test_it_outlives_kafka_and_elasticsearch_killed_and_frozen(tmp_path: P
             await projection.process()
             await projection.fill(range(20))
             await projection.all_shown()
-            for number, name in enumerate(("kafka", "elasticsearch"), start=1):
-                server = stack.server(name)
-                if name == "elasticsearch":
-                    await projection.fill(range(1000, 1020))
-                await asyncio.to_thread(server.kill)
-                await asyncio.sleep(3)  # of work in vain
-                await asyncio.to_thread(server.start)
-                await projection.fill(range(100 * number, 100 * number + 20))
-                await projection.all_shown()
-            kafka = stack.server("kafka")
+            kafka, elasticsearch = stack.server("kafka"), stack.server("elasticsearch")
+            async with projection.in_vain(0, "topic_id_unknown", "projector_waits"):
+                await asyncio.to_thread(kafka.kill)
+            await asyncio.to_thread(kafka.start)
+            await projection.fill(range(100, 120))
+            await projection.all_shown()
+            async with projection.in_vain(0, "projector_waits"):
+                await asyncio.to_thread(elasticsearch.kill)
+                await projection.fill(range(1000, 1020))
+            await asyncio.to_thread(elasticsearch.start)
+            await projection.fill(range(200, 220))
+            await projection.all_shown()
             await asyncio.to_thread(kafka.pause)
             projection.processes[0].terminate()
             async with asyncio.timeout(30):

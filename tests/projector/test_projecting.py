@@ -14,6 +14,7 @@ from factline.projections.documents_model import DocumentsModel
 from factline.stores.memory.kafka import MemoryPublisher
 from factline.stores.s3.bucket import StoredObject
 from tests.contract.chains import PLACE, chain
+from tests.domain.former_events import forget_versions
 from tests.projector.world import Stream
 
 STEPS = ("fetch", "fold", "show", "park", "commit")
@@ -164,6 +165,31 @@ async def test_a_damaged_event_is_never_folded_and_what_comes_before_it_is_shown
         assert (again.kind, again.number) == (LetterKind.PARKED, 3)
         stream.bucket.objects[f"events/{PLACE}/{4:020d}.json"] = whole
         assert (await stream.mender().retry(PLACE, by="ann")).kind is LetterKind.RESOLVED
+    stream.check_all_shown()
+
+
+async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow(stream: Stream):
+    future, known = chain(4), chain(1, "p2")
+    await stream.write(future)
+    with pytest.MonkeyPatch.context() as patch:
+        forget_versions(patch, "INSTANCE_UPDATED", since="2.0.0")
+        await stream.send(future[:2])
+        async with stream.projector() as running:
+            await stream.caught_up()
+            letter = await running.parking.standing(PLACE)
+            assert letter is not None
+            assert (letter.kind, letter.code, letter.sequence_number) == (LetterKind.PARKED, "EventFromFuture", 2)
+            await stream.told(known)
+            await stream.send(future[2:])
+            await stream.caught_up()
+            assert (running.count("events_waiting_total"), running.count("events_processed_total")) == (2, 1)
+            again = await stream.mender().retry(PLACE, by="ann")
+            assert (again.kind, again.code) == (LetterKind.PARKED, "EventFromFuture"), "not before the upgrade"
+        document = stream.document()
+        assert document is not None
+        assert document.sequence_number == 1, "what can be read is shown"
+        stream.check_document(AggregateId.parse("shop/Product/p2"))
+    assert (await stream.mender().retry(PLACE, by="ann")).kind is LetterKind.RESOLVED
     stream.check_all_shown()
 
 
