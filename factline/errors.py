@@ -5,7 +5,7 @@
     FactlineError
     ├── InputInvalid             what was given cannot be accepted; nothing was written
     │   ├── SettingsInvalid      a setting or an address is missing or malformed
-    │   └── TokenInvalid         a consistency token was damaged, forged or made by a newer version
+    │   └── TokenInvalid         a consistency token was altered, or is of another installation or release
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
@@ -50,7 +50,7 @@ class SettingsInvalid(InputInvalid):
 
 
 class TokenInvalid(InputInvalid):
-    """A consistency token was damaged, forged or made by a newer version."""
+    """A consistency token was altered, or is of another installation or release."""
 
 
 class StoreUnavailable(FactlineError):

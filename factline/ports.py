@@ -609,8 +609,9 @@ class FailureStream(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """All ports of one installation, open and ready to use."""
+    """All ports of one installation, open and ready to use. ``installation``: the mark that its tokens carry."""
 
+    installation: str
     event_log: EventLog
     records: CommandRecords
     inventory: Inventory

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from factline.domain.tokens import installation_mark
 from factline.errors import SettingsInvalid
 
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -75,6 +76,11 @@ class Settings(BaseSettings):
     def named(self, name: str, separator: str = ".") -> str:
         """Return a name of ours (a topic, an index, a task queue) inside this installation's namespace."""
         return f"{self.namespace}{separator}{name}" if self.namespace else name
+
+    @property
+    def installation(self) -> str:
+        """What tells this installation from others in its consistency tokens: bucket and namespace hold its truth."""
+        return installation_mark(f"{self.s3_bucket}/{self.namespace}")
 
     @property
     def task_queue(self) -> str:

@@ -1,51 +1,111 @@
 """Consistency tokens: "show me at least this".
 
-A token names, per aggregate, the sequence number a read must have reached. It is opaque to its bearer: the text is
-``1.`` (the format's version), the base64url form of a canonical JSON object, and the first 16 hexadecimal digits of
-its SHA-256, joined by dots. The digest finds damage and idle edits; a token grants nothing, so it needs no secret.
+A token names, per aggregate, the sequence number a read must have reached. It is opaque to its bearer: the format's
+version, the mark of the installation that it counts for, the base64url form of a canonical JSON object, and the first
+16 hexadecimal digits of the SHA-256 of all that, joined by dots. The digest finds damage and idle edits; a token grants
+nothing, so it needs no secret. The mark tells a token of another installation, whose aggregates may well have the same
+names, from one that is only not visible yet.
 """
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.errors import InputInvalid, TokenInvalid
 
-VERSION = "1"
+VERSION = 2
 DIGEST_CHARACTERS = 16
+MARK_CHARACTERS = 8
 TOKEN_CHARACTERS_MAX = 64 * 1024
 
-
-def make_token(sequences: Mapping[str, int]) -> str:
-    """Return the token for aggregate IDs and the sequence numbers to be seen."""
-    body = canonical_bytes(dict(sequences))
-    text = base64.urlsafe_b64encode(body).rstrip(b"=").decode()
-    return f"{VERSION}.{text}.{sha256_hex(body)[:DIGEST_CHARACTERS]}"
+_FORM = re.compile(r"(?P<version>[1-9][0-9]{0,8})\.(?P<rest>[A-Za-z0-9_.-]*)")
+_REST = re.compile(r"(?P<mark>[0-9a-f]{8})\.(?P<body>[A-Za-z0-9_-]*)\.(?P<digest>[0-9a-f]{16})")
 
 
-def read_token(token: str) -> dict[str, int]:
-    """Return aggregate IDs and sequence numbers of a token; raises TokenInvalid."""
-    version, _, rest = token.partition(".")
-    text, _, digest = rest.partition(".")
-    if version != VERSION or len(token) > TOKEN_CHARACTERS_MAX:
-        raise TokenInvalid(f"consistency token: expected version {VERSION}, found {version[:8]!r}; pass it unchanged")
+def installation_mark(name: str) -> str:
+    """Return what the tokens of an installation carry, made of what tells it from others."""
+    return sha256_hex(name.encode())[:MARK_CHARACTERS]
+
+
+def make_token(sequences: Mapping[str, int], *, installation: str) -> str:
+    """Return the token for aggregate IDs and the sequence numbers to be seen.
+
+    ``installation``: its mark. Raises InputInvalid for more than a token may name.
+    """
+    text = base64.urlsafe_b64encode(canonical_bytes(dict(sequences))).rstrip(b"=").decode()
+    said = f"{VERSION}.{installation}.{text}"
+    token = f"{said}.{_digest(said)}"
+    if len(token) > TOKEN_CHARACTERS_MAX:
+        raise InputInvalid(
+            f"consistency token: expected at most {TOKEN_CHARACTERS_MAX} characters, found {len(token)} for "
+            f"{len(sequences)} aggregates; read in several parts, with a token each"
+        )
+    return token
+
+
+def read_token(token: str, *, installation: str | None = None) -> dict[str, int]:
+    """Return aggregate IDs and sequence numbers of a token; raises TokenInvalid.
+
+    ``installation``: the mark that it has to have; None: any.
+    """
+    return _read(token, installation)[1]
+
+
+def merge_tokens(tokens: Iterable[str]) -> str:
+    """Return one token that asks for everything the given ones ask for.
+
+    Raises TokenInvalid, also for those of different installations, and InputInvalid for none or too much.
+    """
+    merged: dict[str, int] = {}
+    mark: str | None = None
+    for token in tokens:
+        mark, sequences = _read(token, mark)
+        for aggregate_id, sequence in sequences.items():
+            merged[aggregate_id] = max(sequence, merged.get(aggregate_id, 0))
+    if mark is None:
+        raise InputInvalid("consistency tokens: expected at least one to merge, found none; read without a token")
+    return make_token(merged, installation=mark)
+
+
+def _read(token: str, installation: str | None) -> tuple[str, dict[str, int]]:
+    """Return mark and content of a token."""
+    if len(token) > TOKEN_CHARACTERS_MAX:
+        raise TokenInvalid(
+            f"consistency token: expected at most {TOKEN_CHARACTERS_MAX} characters, found {len(token)}; pass it "
+            "unchanged"
+        )
+    form = _FORM.fullmatch(token)
+    if form is None:
+        raise TokenInvalid(f"consistency token: expected one of ours, found {token[:12]!r}; pass it unchanged")
+    version = int(form["version"])
+    if version != VERSION:
+        who, what = ("an older", "read without it") if version < VERSION else ("a newer", "upgrade this one")
+        raise TokenInvalid(f"consistency token: expected version {VERSION}, found {version}, of {who} release; {what}")
+    rest = _REST.fullmatch(form["rest"])
+    if rest is None or _digest(token[: -DIGEST_CHARACTERS - 1]) != rest["digest"]:
+        raise TokenInvalid("consistency token: it was altered or cut short; pass it unchanged")
+    if installation is not None and rest["mark"] != installation:
+        raise TokenInvalid(
+            f"consistency token: expected one of installation {installation}, found one of {rest['mark']}: another "
+            "namespace or bucket; read where its command was submitted",
+            expected=installation,
+            found=rest["mark"],
+        )
+    return rest["mark"], _content(rest["body"])
+
+
+def _content(text: str) -> dict[str, int]:
     try:
         body = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         found = parse_json(body, where="consistency token")
     except (binascii.Error, ValueError, InputInvalid) as error:
         raise TokenInvalid("consistency token: not readable; pass it unchanged") from error
-    if sha256_hex(body)[:DIGEST_CHARACTERS] != digest or not isinstance(found, dict):
-        raise TokenInvalid("consistency token: its digest does not match; pass it unchanged")
-    if not all(isinstance(sequence, int) and sequence > 0 for sequence in found.values()):
+    if not isinstance(found, dict) or not all(type(number) is int and number > 0 for number in found.values()):
         raise TokenInvalid("consistency token: expected positive sequence numbers; pass it unchanged")
     return found
 
 
-def merge_tokens(tokens: Iterable[str]) -> str:
-    """Return one token that asks for everything the given ones ask for; raises TokenInvalid."""
-    merged: dict[str, int] = {}
-    for token in tokens:
-        for aggregate_id, sequence in read_token(token).items():
-            merged[aggregate_id] = max(sequence, merged.get(aggregate_id, 0))
-    return make_token(merged)
+def _digest(said: str) -> str:
+    return sha256_hex(said.encode())[:DIGEST_CHARACTERS]

@@ -23,7 +23,7 @@ from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
-from factline.pipeline.receipts import Receipts, applied, rejected, reused
+from factline.pipeline.receipts import Receipts, rejected, reused
 from factline.pipeline.spelling import misspelling
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
@@ -201,7 +201,7 @@ class Committer:
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
         await self._turns.settle([Settlement(aggregate_id, state, published, release=True)], command.command_id)
-        return Committed(applied(event), published=published >= slot)
+        return Committed(self._receipts.applied(event), published=published >= slot)
 
     async def _publish(self, event: Event, *, watermark: int) -> int:
         """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""

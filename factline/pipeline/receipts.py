@@ -21,6 +21,7 @@ class Receipts:
     """Reads commands' ends back from the log; never writes."""
 
     def __init__(self, ports: Ports) -> None:
+        self._installation = ports.installation
         self._records = ports.records
         self._log = ports.event_log
         self._objects = ports.large_objects
@@ -48,7 +49,19 @@ class Receipts:
         stored = await self._log.read(AggregateId.parse(record.aggregate_id), record.slot)
         if stored is None or stored.event.command_id != record.command_id:
             return None
-        return applied(stored.event)
+        return self.applied(stored.event)
+
+    def applied(self, event: Event) -> CommandResult:
+        """Return the result of the command that made this event."""
+        return CommandResult(
+            command_id=event.command_id,
+            command_hash=event.command_hash,
+            outcome=Outcome.APPLIED,
+            aggregate_id=event.aggregate_id,
+            sequence_number=event.sequence_number,
+            event_id=event.event_id,
+            consistency_token=make_token({event.aggregate_id: event.sequence_number}, installation=self._installation),
+        )
 
     async def bulk_result(self, record: BulkRecord) -> BulkResult | None:
         """Return a bulk command's kept result; without one, the command finds it anew from its chunks' records."""
@@ -79,17 +92,4 @@ def rejected(command: Command, rejection: Rejection) -> CommandResult:
         outcome=Outcome.REJECTED,
         aggregate_id=str(command.aggregate_id),
         rejection=rejection,
-    )
-
-
-def applied(event: Event) -> CommandResult:
-    """Return the result of the command that made this event."""
-    return CommandResult(
-        command_id=event.command_id,
-        command_hash=event.command_hash,
-        outcome=Outcome.APPLIED,
-        aggregate_id=event.aggregate_id,
-        sequence_number=event.sequence_number,
-        event_id=event.event_id,
-        consistency_token=make_token({event.aggregate_id: event.sequence_number}),
     )

@@ -1,6 +1,6 @@
 """All questions at one place: documents by search, instances as they were, the graph; each with an optional token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from factline.domain.events import rfc3339
@@ -41,7 +41,7 @@ class Reader:
 
         Of a token only this aggregate counts. Raises NotYetVisible, TokenInvalid, StoreUnavailable.
         """
-        wanted = {each: number for each, number in wanted_of(token).items() if each == aggregate_id}
+        wanted = {each: number for each, number in self._wanted_of(token).items() if each == aggregate_id}
         if not wanted:
             return (await self._ports.documents.read([aggregate_id]))[0]
         seen: list[Document | None] = []
@@ -61,7 +61,9 @@ class Reader:
         StoreUnavailable.
         """
         asked = (search.db_name, search.class_id)
-        wanted = {each: number for each, number in wanted_of(token).items() if (each.db_name, each.class_id) == asked}
+        wanted = {
+            each: number for each, number in self._wanted_of(token).items() if (each.db_name, each.class_id) == asked
+        }
         where = f"search of {search.db_name}/{search.class_id}"
         found = View(where, DocumentsModel.name, self._ports.searches.searchable)
         await self._visibility.until_shown(wanted, [found], deadline_s=deadline_s)
@@ -81,8 +83,9 @@ class Reader:
 
         A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
         """
-        searched = bool(wanted_of(token)) and await self._graph.goes_back(starts, hops)
-        await self._graph_shows(token, starts, deadline_s, searched=searched)
+        wanted = self._wanted_of_graph(token, starts)
+        searched = bool(wanted) and await self._graph.goes_back(starts, hops)
+        await self._graph_shows(wanted, deadline_s, searched=searched)
         return await self._graph.walk(starts, hops, ends_max=ends_max, after=after)
 
     async def shortest_path(
@@ -96,8 +99,9 @@ class Reader:
         deadline_s: float = DEADLINE_S,
     ) -> Answer:
         """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
-        ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted_of(token) else []
-        await self._graph_shows(token, [start, end], deadline_s, searched=any(way.inward for way in ways))
+        wanted = self._wanted_of_graph(token, [start, end])
+        ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
+        await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
         return await self._graph.shortest_path(start, end, names=names, both_ways=both_ways)
 
     async def ways(self, db_name: str) -> Ways:
@@ -135,21 +139,22 @@ class Reader:
                     return event.sequence_number
         return 0
 
-    async def _graph_shows(
-        self, token: str | None, asked: Iterable[AggregateId], deadline_s: float, *, searched: bool
-    ) -> None:
-        """Wait for graph and documents, as answers join the two; of a token the instances of the database asked count.
+    def _wanted_of_graph(self, token: str | None, asked: Iterable[AggregateId]) -> dict[AggregateId, int]:
+        """Return what counts of a token: instances of the database asked; of classes the graph has nothing to show."""
+        databases = {aggregate_id.db_name for aggregate_id in asked}
+        wanted = self._wanted_of(token).items()
+        return {each: number for each, number in wanted if each.db_name in databases and each.class_id != CLASSES}
+
+    async def _graph_shows(self, wanted: Mapping[AggregateId, int], deadline_s: float, *, searched: bool) -> None:
+        """Wait for graph and documents, as answers join the two.
 
         Nodes are read as they stand, but found from the far end of an edge only a moment later.
         """
-        databases = {aggregate_id.db_name for aggregate_id in asked}
-        wanted = {
-            each: number
-            for each, number in wanted_of(token).items()
-            if each.db_name in databases and each.class_id != CLASSES  # the graph has nothing to show of classes
-        }
         nodes = View("the graph", GraphModel.name, self._ports.graph.searchable if searched else self._nodes)
         await self._visibility.until_shown(wanted, [nodes, _of_documents(self._documents)], deadline_s=deadline_s)
+
+    def _wanted_of(self, token: str | None) -> dict[AggregateId, int]:
+        return wanted_of(token, self._ports.installation)
 
     async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         return [node.sequence_number if node else 0 for node in await self._ports.graph.read(aggregate_ids)]

@@ -34,12 +34,15 @@ class View:
     positions: Positions
 
 
-def wanted_of(token: str | None) -> dict[AggregateId, int]:
-    """Return what a token asks for, nothing for none; raises TokenInvalid."""
+def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
+    """Return what a token of this installation asks for, nothing for none; raises TokenInvalid."""
     if token is None:
         return {}
     try:
-        return {AggregateId.parse(name): sequence_number for name, sequence_number in read_token(token).items()}
+        return {
+            AggregateId.parse(name): sequence_number
+            for name, sequence_number in read_token(token, installation=installation).items()
+        }
     except InputInvalid as error:
         if isinstance(error, TokenInvalid):
             raise

@@ -60,6 +60,7 @@ class Stores:
         graph = TerminusGraph(terminusdb, settings) if terminusdb else ElasticsearchGraph(elasticsearch, settings)
         event_log = S3EventLog(bucket)
         ports = Ports(
+            installation=settings.installation,
             event_log=event_log,
             records=S3CommandRecords(bucket),
             inventory=S3Inventory(bucket, event_log),

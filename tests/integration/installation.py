@@ -36,15 +36,16 @@ END_TIMEOUT_S = 40  # longer than a worker's drain
 
 @dataclass
 class WorkerProcess:
-    """``factline-worker`` as an operator runs it."""
+    """``factline-worker`` or ``factline-projector`` as an operator runs it; ``sign``: what it says once it is ready."""
 
     process: asyncio.subprocess.Process
     log: Path
+    sign: str = "worker_ready"
 
     async def ready(self) -> "WorkerProcess":
         """Wait until it takes work; raises what it said if it ended instead."""
         async with asyncio.timeout(START_TIMEOUT_S):
-            while "worker_ready" not in self.output():
+            while self.sign not in self.output():
                 assert self.process.returncode is None, f"ended with {self.process.returncode}: {self.output()}"
                 await asyncio.sleep(0.05)
         return self
@@ -112,18 +113,26 @@ class Installation:
 
     async def worker_process(self, **variables: str) -> WorkerProcess:
         """Start a worker as a process of its own."""
-        log = self.folder / f"worker-{len(self._processes)}.log"
+        return await self._process("worker", "worker_ready", variables)
+
+    async def projector_process(self, read_model: str) -> WorkerProcess:
+        """Start a projector of a read model as a process of its own."""
+        own = {"FACTLINE_PROJECTOR_READ_MODEL": read_model}
+        return await self._process("factline.projector.main", "projector_ready", own)
+
+    async def _process(self, module: str, sign: str, variables: Mapping[str, str]) -> WorkerProcess:
+        log = self.folder / f"process-{len(self._processes)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "worker",
+                module,
                 env={**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace, **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        self._processes.append(WorkerProcess(process, log))
+        self._processes.append(WorkerProcess(process, log, sign))
         return self._processes[-1]
 
     async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
@@ -157,7 +166,7 @@ class Installation:
     async def _end_processes(self) -> None:
         for worker in self._processes:
             with contextlib.suppress(ProcessLookupError):
-                worker.process.send_signal(signal.SIGKILL)
+                worker.process.send_signal(signal.SIGKILL)  # which ends a stopped one, too
             await worker.process.wait()
 
 

@@ -52,6 +52,7 @@ class World:
         """Start a worker process: one that knows nothing yet."""
         event_log = MemoryEventLog(self.bucket)
         ports = Ports(
+            installation=self.settings.installation,
             event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
             inventory=MemoryInventory(self.bucket, event_log),

@@ -256,7 +256,7 @@ def without_comparing_contents(patch: Patch) -> None:
 
 
 def with_tokens_ignored(patch: Patch) -> None:
-    patch.setattr(visibility, "read_token", lambda token: {})
+    patch.setattr(visibility, "read_token", lambda token, installation: {})
 
 
 def without_exclusive_turns(patch: Patch) -> None:

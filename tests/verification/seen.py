@@ -87,7 +87,9 @@ async def healthy() -> tuple[World, Recorder]:
         process, update("lamp", {"seen": True}, command_id="lamp-5", actor="ann", correlation_id="walk")
     )
     await recorder.submit(process, update("lamp", {"other": 1}, command_id="lamp-5"))  # CommandIdReused
-    await recorder.read(world, damage.LAMP, token=make_token({damage.LAMP: 5}))
+    await recorder.read(
+        world, damage.LAMP, token=make_token({damage.LAMP: 5}, installation=world.settings.installation)
+    )
     await recorder.read(world, "shop/Product/nobody")
     fault = recorder.add(Kind.FAULT_START, fault=FaultNote(kind="kill", target="redis", seed=7))
     lost = recorder.invoke(committed := create("late", command_id="late-1"), client=3)
