@@ -9,6 +9,7 @@
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ from factline.domain.bulk.items import parse_item
 from factline.domain.bulk.plan import LINE_BYTES_MAX, ItemsScanner, items_in
 from factline.domain.bulk.results import BulkResult
 from factline.domain.canonical import canonical_bytes, parse_json
-from factline.errors import CommandUnknown, InputInvalid
+from factline.domain.identifiers import AggregateId
+from factline.domain.results import Outcome
+from factline.domain.tokens import make_token
+from factline.errors import CommandUnknown, InputInvalid, NotYetVisible
 from factline.pipeline.bulk.running import Progress
 from workflows.bulk import BulkCommand
 
@@ -40,6 +44,8 @@ from workflows.bulk import BulkCommand
 INLINE_BYTES_MAX = 64 * 1024
 PART_BYTES = 8 * 1024 * 1024
 PROGRESS_EVERY_S = 1.0
+VISIBLE_AT_ONCE = 500
+VISIBLE_DEADLINE_S = 60.0
 
 #: Called with how many bytes have been gone through so far.
 Progressed = Callable[[int], None]
@@ -62,11 +68,11 @@ class CheckedItems:
         return f"payloads/{self.sha256}.ndjson"
 
 
-def nothing_progressed(size_bytes: int) -> None:
-    """The ordinary case: nobody looks."""
+def nobody_looks(count: int) -> None:
+    """The ordinary case."""
 
 
-def check_items(path: Path, command_type: BulkType, *, progressed: Progressed = nothing_progressed) -> CheckedItems:
+def check_items(path: Path, command_type: BulkType, *, progressed: Progressed = nobody_looks) -> CheckedItems:
     """Go through a file of NDJSON line by line, holding one line at a time; blocks, so call it in a thread.
 
     Raises InputInvalid that names the line of the first item that is not valid.
@@ -129,7 +135,7 @@ class Bulks:
         await self.upload(bulk, checked)
         return bulk
 
-    async def upload(self, bulk: Bulk, items: CheckedItems, *, progressed: Progressed = nothing_progressed) -> None:
+    async def upload(self, bulk: Bulk, items: CheckedItems, *, progressed: Progressed = nobody_looks) -> None:
         """Put the items where the command says that they lie, unless they travel with it or lie there already.
 
         Raises StoreUnavailable.
@@ -216,6 +222,57 @@ class Bulks:
             *lines, begun = (begun + block).split(b"\n")
             for line in lines:
                 yield line
+
+    def token(self, lines: Iterable[Mapping[str, Any]]) -> str:
+        """Return a consistency token for some of the results, of which those applied count.
+
+        Raises InputInvalid where none was applied, or for more than a token may name (some hundred).
+        """
+        sequences: dict[str, int] = {}
+        for line in lines:
+            if line["outcome"] == Outcome.APPLIED:
+                place, number = line["aggregate_id"], line["sequence_number"]
+                sequences[place] = max(number, sequences.get(place, 0))
+        if not sequences:
+            raise InputInvalid("results: expected at least one item that was applied, found none; read without a token")
+        return make_token(sequences, installation=self._factline.ports.installation)
+
+    async def until_visible(
+        self, result: BulkResult, *, deadline_s: float = VISIBLE_DEADLINE_S, shown: Callable[[int], None] = nobody_looks
+    ) -> int:
+        """Return once documents, searches and graph show all that the command applied; returns how many items.
+
+        Goes through the results, which says exactly that for any number of them: a million take a minute or so.
+        ``shown``: called with how many items are shown so far. Raises NotYetVisible after ``deadline_s`` in all, which
+        says how far it is, ProjectionParked for the first item that will not be shown, LogDamaged, StoreUnavailable.
+        """
+        until_s = time.monotonic() + deadline_s
+        done = 0
+        async for applied in self._applied(result):
+            wanted: dict[AggregateId, int] = {}
+            for place, number in applied:
+                wanted[place] = max(number, wanted.get(place, 0))
+            try:
+                left_s = max(0.0, until_s - time.monotonic())
+                await self._factline.reader.until_visible(wanted, deadline_s=left_s)
+            except NotYetVisible as error:
+                message = f"command {result.command_id}: {done} of {result.counts.applied} items applied are shown"
+                raise type(error)(f"{message}; {error.message}", **error.details, shown=done) from error
+            done += len(applied)
+            shown(done)
+        return done
+
+    async def _applied(self, result: BulkResult) -> AsyncIterator[list[tuple[AggregateId, int]]]:
+        """Yield what the items applied came to, some at a time."""
+        found: list[tuple[AggregateId, int]] = []
+        async for line in self.results(result):
+            if line["outcome"] == Outcome.APPLIED:
+                found.append((AggregateId.parse(line["aggregate_id"]), line["sequence_number"]))
+            if len(found) == VISIBLE_AT_ONCE:
+                yield found
+                found = []
+        if found:
+            yield found
 
     async def _follow(self, command_id: str, ended: asyncio.Task[BulkResult]) -> AsyncIterator[BulkView | BulkResult]:
         try:

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from factline.bulks import Bulks, BulkView, check_items, command_on, parse_type, spooled
+from factline.bulks import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, command_on, parse_type, spooled
 from factline.cli import show
 from factline.cli.exits import Exit, errors, explained
 from factline.cli.reading import STANDARD_INPUT, parse_target
@@ -83,6 +83,21 @@ def cancel(command_id: CommandId) -> None:
     with explained():
         asyncio.run(_told(command_id, "cancel"))
         errors.print(f"ends before its next chunk; see what was done with: factline status {command_id}", markup=False)
+
+
+@bulk_app.command()
+def wait(
+    command_id: CommandId,
+    deadline_s: Annotated[float, typer.Option(min=0, help="How long to wait in all.")] = VISIBLE_DEADLINE_S,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until documents, searches and graph show all that it applied; exit code 1 if they do not yet."""
+    with explained(as_json=as_json):
+        shown = asyncio.run(_until_visible(command_id, deadline_s=deadline_s))
+        if as_json:
+            show.print_json({"command_id": command_id, "shown": shown})
+        else:
+            show.output.print(f"all {shown} items applied are shown")
 
 
 @bulk_app.command()
@@ -203,11 +218,29 @@ async def _told(command_id: str, what: str) -> None:
         await tell(command_id)
 
 
+async def _until_visible(command_id: str, *, deadline_s: float) -> int:
+    async with Factline.connect() as factline:
+        result = await _ended(factline, command_id)
+        with _bar(MofNCompleteColumn()) as bar:
+            task = bar.add_task("shown", total=result.counts.applied, counts="")
+            return await Bulks(factline).until_visible(
+                result, deadline_s=deadline_s, shown=lambda count: bar.update(task, completed=count)
+            )
+
+
+async def _ended(factline: Factline, command_id: str) -> BulkResult:
+    result = (await factline.status(command_id)).result
+    if not isinstance(result, BulkResult):
+        raise InputInvalid(
+            f"command {command_id}: is no bulk command, or has not come to its end yet; wait for that with factline "
+            f"status {command_id} --wait"
+        )
+    return result
+
+
 async def _print_results(command_id: str, only: Ended | None) -> Exit:
     async with Factline.connect() as factline:
-        result = (await factline.status(command_id)).result
-        if not isinstance(result, BulkResult):
-            raise InputInvalid(f"command {command_id}: is no bulk command, or has not come to its end yet")
+        result = await _ended(factline, command_id)
         if result.results_key is None:
             errors.print(f"command {command_id} was rejected as a whole", markup=False)
             return Exit.FINDINGS

@@ -104,6 +104,18 @@ class Reader:
         await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
         return await self._graph.shortest_path(start, end, names=names, both_ways=both_ways)
 
+    async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
+        """Return once every question there is sees each instance at its sequence number or beyond.
+
+        For what a token cannot name, such as all that a bulk command applied; some hundred at a time. Raises
+        NotYetVisible, StoreUnavailable.
+        """
+        views = [
+            View("search", DocumentsModel.name, self._ports.searches.searchable),  # later than a read by ID sees it
+            View("the graph", GraphModel.name, self._ports.graph.searchable),
+        ]
+        await self._visibility.until_shown(wanted, views, deadline_s=deadline_s)
+
     async def ways(self, db_name: str) -> Ways:
         """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
         return await self._classes.ways(db_name)

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from factline.bulks import VISIBLE_AT_ONCE, Bulks
 from factline.client import new_command_id
+from factline.domain.bulk.command import BulkType
 from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Search
 from factline.domain.tokens import make_token, merge_tokens
-from factline.errors import NotYetVisible, TokenInvalid
+from factline.errors import InputInvalid, NotYetVisible, ProjectionParked, TokenInvalid
 from factline.reading.graph import Hop
+from tests.bulks import item
 from tests.classes import TEXT, define, schema
 from tests.integration.installation import Installation
 
@@ -211,3 +214,57 @@ async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refuse
     ]
     found = await asyncio.gather(*(installation.factline(*arguments, "--token", foreign) for arguments in typed))
     assert [(code, lines[0]["error"]["code"]) for code, lines in found] == [(2, "TokenInvalid")] * 4
+
+
+async def test_all_of_a_bulk_command_is_waited_for_by_its_results_and_some_of_it_by_a_token(installation: Installation):
+    bulks, reader = Bulks(installation.client), installation.client.reader
+    projectors = [await installation.projector_process(name) for name in ("documents", "graph")]
+    count = VISIBLE_AT_ONCE + 200
+    items = [item(f"p{number}", {"n": number}) for number in range(count)]
+    again = [item("p0", {"n": -1}), item("absent", {"n": 0})]
+    question = Search("shop", "Product", results_max=1)
+    async with installation.worker():
+        for projector in projectors:
+            projector.process.send_signal(signal.SIGSTOP)
+        created = await bulks.submit(BulkType.BULK_CREATE_INSTANCES, "shop", "Product", items)
+        changed = await bulks.submit(BulkType.BULK_UPDATE_INSTANCES, "shop", "Product", again)
+        with pytest.raises(NotYetVisible, match=f"0 of {count} items applied are shown; (search|the graph): expected"):
+            await bulks.until_visible(created, deadline_s=IN_VAIN_S)
+        code, (told,) = await installation.factline("bulk", "wait", str(changed.command_id), "--deadline-s", "0.3")
+        assert (code, told["error"]["code"], told["error"]["details"]["shown"]) == (1, "NotYetVisible", 0)
+        lines = [line async for line in bulks.results(changed)]
+        token = bulks.token(lines)
+        with pytest.raises(NotYetVisible, match="shop/Product/p0 at version 2, found 0"):
+            await reader.search(question, token=token, deadline_s=IN_VAIN_S)
+        with pytest.raises(InputInvalid, match="expected at least one item that was applied"):
+            bulks.token(lines[1:])
+        for projector in projectors:
+            projector.process.send_signal(signal.SIGCONT)
+        seen: list[int] = []
+        assert await bulks.until_visible(created, deadline_s=UNTIL_S, shown=seen.append) == count
+        assert seen == [VISIBLE_AT_ONCE, count]
+        assert (await reader.search(question)).total == count, "no search sees less from then on"
+        found = await reader.search(Search("shop", "Product", where={"/n": -1}), token=token, deadline_s=UNTIL_S)
+        assert [document.aggregate_id.instance_id for document in found.documents] == ["p0"]
+        code, (told,) = await installation.factline("bulk", "wait", str(changed.command_id))
+        assert (code, told["shown"]) == (0, 1)
+    await installation.check()
+
+
+async def test_a_bulk_command_with_an_item_that_waits_for_a_person_says_so_at_once(installation: Installation):
+    bulks = Bulks(installation.client)
+    for name in ("documents", "graph"):
+        await installation.projector_process(name)
+    async with installation.worker():
+        first = await bulks.submit(BulkType.BULK_CREATE_INSTANCES, "shop", "Product", [item("p1"), item("p2")])
+        assert await bulks.until_visible(first, deadline_s=UNTIL_S) == 2
+        code, _ = await installation.factline("dead-letters", "pause", "shop/Product/p2", "--reason", "an audit")
+        assert code == 0
+        changed = [item("p1", {"n": 1}), item("p2", {"n": 1})]
+        second = await bulks.submit(BulkType.BULK_UPDATE_INSTANCES, "shop", "Product", changed)
+        said = r"of 2 items applied are shown; aggregate shop/Product/p2: .* paused"
+        with pytest.raises(ProjectionParked, match=said):
+            async with asyncio.timeout(UNTIL_S):
+                await bulks.until_visible(second, deadline_s=3_600)
+        assert (await installation.factline("dead-letters", "resume", "shop/Product/p2"))[0] == 0
+        assert await bulks.until_visible(second, deadline_s=UNTIL_S) == 2

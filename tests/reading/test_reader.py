@@ -239,6 +239,20 @@ async def test_of_many_that_are_not_shown_the_parked_one_is_found():
             )
 
 
+async def test_what_no_token_can_name_is_waited_for_in_documents_and_graph():
+    world = World()
+    await world.process().run(create())
+    reader = _reader(world)
+    await reader.until_visible({PLACE: 1}, deadline_s=0)
+    await reader.until_visible({}, deadline_s=0)
+    world.graph.nodes.clear()
+    with pytest.raises(NotYetVisible, match=r"the graph: expected .* shop/Product/p1 at version 1, found 0"):
+        await reader.until_visible({PLACE: 1}, deadline_s=0)
+    await world.graph.write([GraphNode(PLACE, 2)])
+    with pytest.raises(NotYetVisible, match=r"search: expected .* shop/Product/p1 at version 2, found 1"):
+        await reader.until_visible({PLACE: 2}, deadline_s=0)
+
+
 async def test_a_server_that_gives_no_answer_is_waited_for_and_then_named():
     world = await _linked()
     process = world.process()
