@@ -1,4 +1,5 @@
-"""The steps of a consistency check: to begin, to sweep some pages of commands or of aggregates, to keep how far it saw.
+"""The steps of a consistency check: to begin, to sweep some pages of commands, of classes or of aggregates, to keep how
+far it saw.
 
 Each may be repeated; a sweep that is taken over goes on after the last page that the one before told of. What that one
 had finished of a page it did not tell of is then found whole, and counted as nothing to do.
@@ -37,7 +38,7 @@ class CheckActivities:
     @property
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.begin_check, self.sweep_commands, self.sweep_aggregates, self.end_check]
+        return [self.begin_check, self.sweep_commands, self.sweep_classes, self.sweep_aggregates, self.end_check]
 
     @activity.defn
     async def begin_check(self, request: CheckRequest) -> CheckProgress:
@@ -60,6 +61,15 @@ class CheckActivities:
             return await self._inventory.commands(after=after)
 
         return await _through_pages(request, listed, self._sweeps.commands.page)
+
+    @activity.defn
+    async def sweep_classes(self, request: SweepRequest) -> SweepReport:
+        """Go through some pages of classes; one whose documents have to follow its definition takes as long as that."""
+
+        async def listed(after: str) -> Page[Any]:
+            return await self._inventory.classes(after=after, db_name=request.terms.db_name)
+
+        return await _through_pages(request, listed, self._sweeps.classes.page)
 
     @activity.defn
     async def sweep_aggregates(self, request: SweepRequest) -> SweepReport:

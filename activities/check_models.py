@@ -17,6 +17,7 @@ class CheckPhase(StrEnum):
     """What a check is at, in order."""
 
     COMMANDS = "COMMANDS"
+    CLASSES = "CLASSES"
     AGGREGATES = "AGGREGATES"
     DONE = "DONE"
 

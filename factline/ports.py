@@ -141,6 +141,10 @@ class Inventory(Protocol):
         """Return the next aggregates that have events; ``class_id`` goes with ``db_name`` only."""
         ...
 
+    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[Extent]:
+        """Return the next classes that have events of their own; a page may be empty and not be the last."""
+        ...
+
 
 class SweepMarks(Protocol):
     """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
@@ -392,11 +396,17 @@ class Form:
 
 @dataclass(frozen=True)
 class DocumentIndex:
-    """One index of a class's documents. ``mapping_digest``: that of its form."""
+    """One index of a class's documents. ``mapping_digest``: that of its form.
+
+    As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: somebody wants readers to see this
+    one, whatever the class's definition is by now.
+    """
 
     name: str
     definition: DefinitionReference | None
     mapping_digest: str | None
+    closed: bool = field(default=False, compare=False)
+    pinned: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -418,10 +428,7 @@ class DocumentIndices(Protocol):
         ...
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
-        """Make an index of this form unless it is there; the first one is what readers see.
-
-        What is neither this one nor what readers see, from switches before the last one, is dropped.
-        """
+        """Make an index of this form unless it is there; the first one is what readers see."""
         ...
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
@@ -439,7 +446,8 @@ class DocumentIndices(Protocol):
     async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
         """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
 
-        The old one stays as it is. Raises StoreUnavailable unless the new one has as many documents.
+        The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
+        new one has as many documents.
         """
         ...
 

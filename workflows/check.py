@@ -1,5 +1,6 @@
 """The story of a consistency check: what terminated workflows left half done is found, and finished if so asked."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
@@ -33,14 +34,19 @@ DB_NAME = SearchAttributeKey.for_keyword("DbName")
 CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
 
 _SWEEPS = {
-    CheckPhase.COMMANDS: (CheckActivities.sweep_commands, CheckPhase.AGGREGATES),
-    CheckPhase.AGGREGATES: (CheckActivities.sweep_aggregates, CheckPhase.DONE),
+    CheckPhase.COMMANDS: (CheckActivities.sweep_commands, policies.SWEEP_TIMEOUT),
+    CheckPhase.CLASSES: (CheckActivities.sweep_classes, policies.REINDEX_TIMEOUT),
+    CheckPhase.AGGREGATES: (CheckActivities.sweep_aggregates, policies.SWEEP_TIMEOUT),
 }
+_FOLLOWING = dict(pairwise(CheckPhase))
 
 
 @workflow.defn
 class ConsistencyCheck:
-    """Sweeps commands, then aggregates, page by page; started by a schedule, or by hand under any workflow ID."""
+    """Sweeps commands, classes and aggregates, in this order and page by page.
+
+    Started by a schedule, or by hand under any workflow ID.
+    """
 
     def __init__(self) -> None:
         self._request = CheckRequest()
@@ -91,19 +97,18 @@ class ConsistencyCheck:
 
     async def _sweep(self, progress: CheckProgress) -> CheckProgress:
         """Go through some pages, or to the end of this phase."""
-        sweep, following = _SWEEPS[progress.phase]
+        sweep, timeout = _SWEEPS[progress.phase]
         report = await workflow.execute_activity_method(
             sweep,
             SweepRequest(terms=progress.terms, position=progress.position),
-            start_to_close_timeout=policies.SWEEP_TIMEOUT,
+            start_to_close_timeout=timeout,
             heartbeat_timeout=policies.SWEEP_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary=f"{progress.phase.lower()} after {progress.position or 'the beginning'}",
         )
-        ended = report.position is None
         return progress.model_copy(
             update={
-                "phase": following if ended else progress.phase,
+                "phase": _after(progress.phase) if report.position is None else progress.phase,
                 "position": report.position or "",
                 "tally": progress.tally + report.tally,
             }
@@ -111,6 +116,14 @@ class ConsistencyCheck:
 
     def _show(self) -> None:
         workflow.set_current_details(check_sheet(self._request.scope, self.progress()))
+
+
+def _after(phase: CheckPhase) -> CheckPhase:
+    """Return the next phase; a check of a release that swept no classes goes on without."""
+    following = _FOLLOWING[phase]
+    if following is CheckPhase.CLASSES and not workflow.patched("sweep-classes"):
+        return CheckPhase.AGGREGATES
+    return following
 
 
 def _accepted(argument: Any) -> CheckRequest:

@@ -41,13 +41,25 @@ class Reindexer:
         self._definitions = definitions
         self._reader = reader
 
+    async def left_behind(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
+        """Return in words how documents lie otherwise than the newest definition says, or None.
+
+        An index that somebody has gone back to, and pinned, lies as it should. Raises StoreUnavailable.
+        """
+        rules = await self._newest(class_name, at_least=at_least)
+        current = await self._indices.current(class_name)
+        if rules is None or current is None or current.pinned or not _differs(current, rules, form_of(rules).digest):
+            return None
+        known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
+        closed = ", closed for writing" if current.closed else ""
+        return f"definition {rules.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
+
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:
         """Let readers see documents in the form of the newest definition; returns what was done, in words.
 
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
-        instance = AggregateId(class_name.db_name, class_name.instance_key, "-")
-        rules = await self._definitions.newest(instance, at_least=at_least)
+        rules = await self._newest(class_name, at_least=at_least)
         if rules is None:
             return "the class is not defined"
         form = form_of(rules)
@@ -63,6 +75,10 @@ class Reindexer:
             if await self._indices.switch(class_name, current, following):
                 log.info("documents_reindexed", alias_of=str(class_name), index=following.name, documents=copied)
                 return f"{copied} documents copied into {following.name}"
+
+    async def _newest(self, class_name: AggregateId, *, at_least: int) -> Rules | None:
+        instance = AggregateId(class_name.db_name, class_name.instance_key, "-")
+        return await self._definitions.newest(instance, at_least=at_least)
 
     async def _fill(
         self, name: AggregateId, old: DocumentIndex, new: DocumentIndex, rules: Rules, progress: Progress

@@ -5,7 +5,7 @@ others to write meanwhile.
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from factline.domain.bulk.results import results_key, summary_key
 from factline.domain.canonical import parse_json
 from factline.domain.dead_letters import DeadLetter
+from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
 from factline.ports import Document, Documents, FoundNode, Graph
@@ -147,9 +148,18 @@ class Reading:
         """Read the nodes of some aggregates as they are now."""
         wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
         for start in range(0, len(wanted), SHOWN_PER_READ):
-            for node in await self._sources.graph.read(wanted[start : start + SHOWN_PER_READ]):
+            for node in await self._nodes(wanted[start : start + SHOWN_PER_READ]):
                 if node is not None:
                     self._audit.add_node(FoundNode(node.aggregate_id, node.version, node))
+
+    async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+        """Read nodes; None for one that cannot be read, which the scan has told already."""
+        try:
+            return await self._sources.graph.read(aggregate_ids)
+        except LogDamaged:
+            if len(aggregate_ids) == 1:
+                return [None]
+            return [node for aggregate_id in aggregate_ids for node in await self._nodes([aggregate_id])]
 
     async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
         """Return why an aggregate's projection waits for a person, or None if it does not.

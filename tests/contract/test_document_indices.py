@@ -6,6 +6,7 @@ import pytest
 
 from factline.domain.events import DefinitionReference
 from factline.domain.identifiers import AggregateId
+from factline.errors import StoreUnavailable
 from factline.ports import Document, DocumentIndex, Form, OutOfForm
 from factline.projections.typed_mapping import typed_mapping
 from tests.classes import FIRST
@@ -141,7 +142,33 @@ async def test_only_the_last_index_is_kept(opened: Opened):
     first, second = [await indices.create(NAME, form, first=form is forms[0]) for form in forms[:2]]
     assert await indices.switch(NAME, first, second)
     third = await indices.create(NAME, forms[2], first=False)
-    with pytest.raises(Exception, match=first.name.rpartition(".")[2]):
-        await indices.changed(first, after=-1, close=False)
     assert await indices.switch(NAME, second, third)
+    with pytest.raises(StoreUnavailable, match=first.name.rpartition(".")[2]):
+        await indices.changed(first, after=-1, close=False)
     assert (await indices.changed(second, after=-1, close=False)).documents == []
+
+
+async def test_whoever_comes_too_late_to_follow_takes_nothing_away(opened: Opened):
+    indices = opened.ports.indices
+    old = await indices.create(NAME, TYPED, first=True)
+    await opened.ports.documents.write([document("p1")])
+    new = await indices.create(NAME, NEXT, first=False)
+    assert await indices.copy(new, [document("p1")]) == [None]
+    assert await indices.switch(NAME, old, new)
+    assert await indices.create(NAME, NEXT, first=False) == new
+    assert await everything(opened, old, close=True) == [("p1", 1)], "it is kept for whoever goes back to it"
+    assert await indices.copy(new, [document("p1")]) == [None]
+    assert not await indices.switch(NAME, old, new)
+    assert await read(opened) == document("p1")
+
+
+async def test_what_is_seen_tells_whether_it_is_closed(opened: Opened):
+    indices = opened.ports.indices
+    made = await indices.create(NAME, TYPED, first=True)
+    found = await indices.current(NAME)
+    assert found is not None
+    assert (found.closed, found.pinned) == (False, False)
+    await indices.changed(made, after=-1, close=True)
+    found = await indices.current(NAME)
+    assert found is not None
+    assert (found.closed, found.pinned) == (True, False)

@@ -32,6 +32,15 @@ async def _extents(inventory: Inventory, **scope: str) -> list[Extent]:
     return found
 
 
+async def _classes(inventory: Inventory, **scope: str) -> list[Extent]:
+    page = await inventory.classes(**scope)
+    found = [*page.items]
+    while page.position is not None:
+        page = await inventory.classes(after=page.position, **scope)
+        found += page.items
+    return found
+
+
 async def _append(opened: Opened, length: int, instance_id: str = "p1", *, without: int = 0) -> None:
     for event in chain(length, instance_id):
         if event.sequence_number != without:
@@ -89,6 +98,23 @@ async def test_a_scope_leaves_out_all_else(opened: Opened, keys_per_page: int):
     assert [(str(extent.aggregate_id), extent.head) for extent in of_class] == [("shop/Product/p1", 2)]
 
 
+@pytest.mark.parametrize("keys_per_page", PAGES)
+async def test_classes_are_listed_without_their_instances(opened: Opened, keys_per_page: int):
+    await _append(opened, 3)
+    places = ("shop/_class/A", "shop/_class/B", "shop/Product/a", "shop-1/_class/A", "shop2/Product/a", "zoo/_class/A")
+    for place in places:
+        await opened.put_object(f"events/{place}/{1:020d}.json", b"{}")
+    await opened.put_object(f"events/shop/_class/B/{2:020d}.json", b"{}")
+    for key in ("events/shop0", "events/shop/~", "events/shop/~x/y/1", "events/a/b"):
+        await opened.put_object(key, b"{}")
+    inventory = opened.inventory(keys_per_page)
+    found = {str(extent.aggregate_id): extent.head for extent in await _classes(inventory)}
+    assert found == {"shop/_class/A": 1, "shop/_class/B": 2, "shop-1/_class/A": 1, "zoo/_class/A": 1}
+    in_shop = await _classes(inventory, db_name="shop")
+    assert [str(extent.aggregate_id) for extent in in_shop] == ["shop/_class/A", "shop/_class/B"]
+    assert await _classes(inventory, db_name="shop2") == []
+
+
 async def test_an_empty_bucket_has_nothing(opened: Opened):
     inventory = opened.inventory(1000)
-    assert (await _commands(inventory), await _extents(inventory)) == ([], [])
+    assert (await _commands(inventory), await _extents(inventory), await _classes(inventory)) == ([], [], [])

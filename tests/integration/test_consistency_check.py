@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -13,22 +14,28 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from factline.checks import Checks
+from factline.cli.verifying import sources_of
 from factline.connection import TemporalWorkflows
 from factline.domain.bulk.records import Closed
 from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import Command
+from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
 from factline.errors import CommandFailed, CommandUnknown
 from factline.pipeline.assembly import assemble
 from factline.pipeline.bulk.running import Conduct, Progress
+from factline.pipeline.completion import final_status
 from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.trace import Trace
 from factline.ports import Stage
 from factline.scheduling import keep_check_scheduled, schedule_id
 from factline.stores.opening import Stores
+from factline.verification.findings import Code
+from factline.verification.verifying import nothing_in_flight, verify
 from tests.bulks import bulk_create, item
+from tests.classes import FIRST, SECOND, define
 from tests.commands import create, update
-from tests.integration.installation import Installation
+from tests.integration.installation import Installation, until_pending
 from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
 from tests.pipeline.sweeper import ANY_AGE
 from tests.pipeline.world import NOON
@@ -36,6 +43,8 @@ from workflows.bulk import BulkCommand
 from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
+
+CLASS = AggregateId.of_class("shop", "Product")
 
 Handle = WorkflowHandle[InstanceCommand, CommandResult]
 
@@ -309,6 +318,157 @@ async def test_a_bulk_command_without_a_workflow_is_ended_where_it_stands(instal
     assert status.result.closed is Closed.TERMINATED
     assert (status.result.counts.applied, status.result.counts.not_attempted) == (applied, 7 - applied)
     assert (applied > 0) == (step != "bulk_open")
+
+
+async def _define(installation: Installation, definition: dict[str, Any]) -> None:
+    """Commit and deliver a definition, as its workflow does before documents and nodes follow."""
+    pipeline = assemble(installation.stores.ports, installation.settings)
+    command = define(definition)
+    committed = await pipeline.committer.commit(command, occurred_at=NOON, trace=Trace())
+    assert committed.result.sequence_number is not None
+    await pipeline.deliverer.project_or_park(command.aggregate_id, committed.result.sequence_number, Trace())
+    await installation.stores.ports.statuses.complete(
+        final_status(committed.result, command_type=command.command_type, steps=[])
+    )
+    await pipeline.close()
+
+
+async def _close_and_die(installation: Installation) -> None:
+    """Bring documents along up to where the old index is closed, and no further."""
+
+    class Died(Exception):
+        """The attempt is gone."""
+
+    pages: list[int] = []
+
+    def die(copied: int) -> None:
+        pages.append(copied)
+        if len(pages) == 2:  # the first page after the old index was closed
+            raise Died
+
+    pipeline = assemble(installation.stores.ports, installation.settings)
+    with pytest.raises(Died):
+        await pipeline.reindexer.run(CLASS, progress=die)
+    await pipeline.close()
+
+
+async def _index(installation: Installation) -> tuple[str, bool]:
+    current = await installation.stores.ports.indices.current(CLASS)
+    assert current is not None
+    return current.name.rpartition(".")[2], current.closed
+
+
+async def test_a_class_that_stands_still_since_its_definition_was_terminated_is_let_go(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(5)))
+        await _define(installation, SECOND)
+        await _close_and_die(installation)
+        assert await _index(installation) == ("d000001", True)
+        waiting = await _start(installation, update("n1", {"maker": "acme"}))
+        await until_pending(waiting)
+        looked = await _check(installation, repair=False)
+        places = {finding.place: finding.what for finding in looked.tally.findings}
+        assert (looked.outcome, looked.tally.reindexed) == (CheckOutcome.FOUND, 0)
+        assert "closed for writing" in places["class shop/Product"]
+        report = await _check(installation, db_name="shop", class_id="Product")
+        assert (report.tally.reindexed, report.tally.damaged) == (1, 0)
+        assert report.outcome in (CheckOutcome.REPAIRED, CheckOutcome.UNFINISHED)
+        assert await _index(installation) == ("d000002", False)
+        async with asyncio.timeout(120):  # it waits between two attempts
+            assert (await waiting.result()).outcome is Outcome.APPLIED
+        await _nothing_half_done(installation)
+    nodes = await installation.stores.ports.graph.read([AggregateId("shop", "Product", f"n{one}") for one in range(5)])
+    assert {node.definition_sequence for node in nodes if node} == {2}
+
+
+async def test_nodes_follow_a_definition_whose_workflow_was_terminated(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await installation.client.submit(create("lamp", {"name": "Lamp", "maker": "acme"}))
+        await _define(installation, {**FIRST, "version": "1.0.1"})
+        looked = await _check(installation, repair=False)
+        assert [finding.what for finding in looked.tally.findings] == [
+            "head 1, shown in: graph at version 1 under an earlier definition"
+        ]
+        report = await _check(installation)
+        assert (report.outcome, report.tally.projected, report.tally.reindexed) == (CheckOutcome.REPAIRED, 1, 0)
+        await _nothing_half_done(installation)
+
+
+async def test_a_definition_and_sweeps_bring_the_same_documents_along_at_once(installation: Installation):
+    ports = installation.stores.ports
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(20)))
+    await _define(installation, SECOND)
+    async with await Stores.connect(installation.settings) as theirs:
+        living = assemble(theirs.ports, installation.settings)
+        ours = assemble(ports, installation.settings)
+        sweeps = assemble_sweeps(ours, ports, TemporalWorkflows(installation.temporal))
+
+        async def bring_along() -> None:
+            await living.reindexer.run(CLASS)
+            await living.regrapher.run(CLASS)
+
+        async def sweep() -> None:
+            tally = await sweeps.classes.page((await ports.inventory.classes(db_name="shop")).items, ANY_AGE)
+            tally += await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+            assert tally.damaged == 0
+
+        await asyncio.gather(bring_along(), sweep())
+        await living.close()
+        await ours.close()
+    assert await _index(installation) == ("d000002", False)
+    async with installation.worker():
+        await _check(installation)
+        await _nothing_half_done(installation)
+
+
+async def test_an_index_that_was_gone_back_to_is_left_alone_while_it_is_pinned(installation: Installation):
+    indices = installation.stores.elasticsearch.client.indices
+    async with installation.worker():
+        await installation.client.submit(define(FIRST))
+        await installation.client.submit(create("lamp", {"name": "Lamp"}))
+        await installation.client.submit(define(SECOND))
+        alias = installation.settings.named("instances.shop.product")
+        old, new = f"{alias}.d000001", f"{alias}.d000002"
+        pin = installation.settings.named("pinned.shop.product")
+        await indices.put_settings(index=old, settings={"index.blocks.write": None})
+        await indices.update_aliases(
+            actions=[
+                {"remove": {"index": new, "alias": alias}},
+                {"add": {"index": old, "alias": alias, "is_write_index": True}},
+                {"add": {"index": old, "alias": pin}},
+            ]
+        )
+        assert (await _check(installation)).outcome is CheckOutcome.CLEAN
+        assert await _index(installation) == ("d000001", False)
+        await indices.delete_alias(index=old, name=pin)
+        report = await _check(installation)
+        assert (report.outcome, report.tally.reindexed) == (CheckOutcome.REPAIRED, 1)
+        assert await _index(installation) == ("d000002", False)
+        await _nothing_half_done(installation)
+
+
+async def test_a_node_that_cannot_be_read_is_told_and_holds_up_no_other(installation: Installation):
+    elasticsearch = installation.stores.elasticsearch.client
+    async with installation.worker():
+        for name in ("behind", "spoilt"):
+            await installation.client.submit(create(name))
+        graph = installation.settings.named("graph.shop")
+        await elasticsearch.index(index=graph, id="Product/spoilt", document={"aggregate_id": "shop/Product/spoilt"})
+        pipeline = assemble(installation.stores.ports, installation.settings)
+        await pipeline.committer.commit(update("behind"), occurred_at=NOON, trace=Trace())
+        report = await _check(installation, db_name="shop", class_id="Product")
+        assert (report.outcome, report.tally.damaged) == (CheckOutcome.DAMAGED, 1)
+        (shown,) = await installation.stores.ports.graph.read([AggregateId("shop", "Product", "behind")])
+        assert shown is not None
+        assert shown.sequence_number == 2
+    verified = await verify(sources_of(installation.stores, installation.settings), in_flight=nothing_in_flight)
+    assert {(finding.code, finding.where) for finding in verified.findings} == {
+        (Code.NODE_WRONG, "node shop/Product/spoilt")
+    }
 
 
 async def _scheduled_report(installation: Installation) -> CheckReport:

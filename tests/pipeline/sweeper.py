@@ -25,5 +25,10 @@ async def sweep(
     sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows, after_step=after_step)
     commands = await process.ports.inventory.commands()
     tally = await sweeps.commands.page(commands.items, terms)
+    classes = await process.ports.inventory.classes(db_name=terms.db_name)
+    while classes.position is not None:
+        tally += await sweeps.classes.page(classes.items, terms)
+        classes = await process.ports.inventory.classes(after=classes.position, db_name=terms.db_name)
+    tally += await sweeps.classes.page(classes.items, terms)
     extents = await process.ports.inventory.extents(db_name=terms.db_name, class_id=terms.class_id)
     return tally + await sweeps.aggregates.page(extents.items, terms)

@@ -1,5 +1,6 @@
 """What a gone workflow left half done is finished, beside whatever still lives."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +13,9 @@ from factline.domain.graph import EDGES_MAX
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.errors import InputInvalid, StoreUnavailable
+from factline.pipeline.forming import form_of
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
-from factline.ports import Settlement, Stage
+from factline.ports import DocumentIndex, Settlement, Stage
 from factline.stores.s3.bucket import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
@@ -22,6 +24,7 @@ from tests.pipeline.test_parking import mender_of, park
 from tests.pipeline.world import World
 
 PLACE = AggregateId.parse("shop/Product/p1")
+CLASS = AggregateId.of_class("shop", "Product")
 FITTING = {"name": "Lamp", "maker": "acme"}
 MANY_PARTS = {
     "version": "1.0.0",
@@ -305,7 +308,8 @@ async def test_what_is_settled_is_not_read_again(world: World):
     world.bucket.requests.clear()
     tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
     assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
-    assert world.bucket.requests == {"ListObjectsV2": 3}  # commands, aggregates, and whether their class was defined
+    looked = {"commands": 1, "databases": 2, "classes": 1, "aggregates": 1, "definition": 1}
+    assert world.bucket.requests == {"ListObjectsV2": sum(looked.values())}
 
 
 async def test_a_scope_leaves_others_alone(world: World):
@@ -318,11 +322,118 @@ async def test_a_scope_leaves_others_alone(world: World):
 
 
 async def redefined(world: World) -> None:
-    """Two instances, one of them deleted, and a definition after which nobody brought their nodes along."""
+    """Two instances, one of them deleted, and a definition whose workflow ended before it brought their nodes along."""
+    await defined(world)
+    process = world.process()
+    await process.complete(define(WIDER, command_id="wider"))
+    await process.pipeline.reindexer.run(CLASS)
+
+
+async def defined(world: World) -> None:
     process = world.process()
     for command in (define(FIRST), create("p1", FITTING), create("p2", FITTING), delete("p2")):
         assert (await process.complete(command)).outcome is Outcome.APPLIED
-    await process.complete(define(WIDER, command_id="wider"))
+
+
+async def left_by_a_definition(world: World, step: str) -> None:
+    """What a definition's workflow leaves that is terminated after a step of bringing documents along."""
+    await defined(world)
+    process = world.process()
+    await process.complete(define(SECOND, command_id="second"))
+    rules = await process.pipeline.definitions.newest(PLACE)
+    old = await process.ports.indices.current(CLASS)
+    assert old is not None
+    if step != "define":
+        await process.ports.indices.create(CLASS, form_of(rules), first=False)
+    if step == "close":
+        await process.ports.indices.changed(old, after=-1, close=True)
+
+
+async def index_of_class(world: World) -> DocumentIndex:
+    current = await world.process().ports.indices.current(CLASS)
+    assert current is not None
+    return current
+
+
+@pytest.mark.parametrize("step", ["define", "create", "close"])
+async def test_documents_follow_their_definition_although_its_workflow_was_terminated(world: World, step: str):
+    await left_by_a_definition(world, step)
+    looked = await sweep(world, LOOK_ONLY)
+    (first, *_) = looked.findings
+    assert (first.place, "closed for writing" in first.what) == ("class shop/Product", step == "close")
+    assert (await index_of_class(world)).closed == (step == "close")
+    done = await sweep(world)
+    assert (done.reindexed, done.projected, done.unfinished) == (1, 2, 0)
+    assert done.found == 3
+    current = await index_of_class(world)
+    assert (current.definition and current.definition.version, current.closed) == ("2.0.0", False)
+    await nothing_half_done(world)
+
+
+@pytest.mark.parametrize("orphaned_after", [None, *RECORDED])
+async def test_a_class_that_stands_still_is_let_go_before_what_waits_for_it_is_shown(
+    world: World, orphaned_after: str | None
+):
+    await left_by_a_definition(world, "close")
+    waiting = update("p1", {"cost": 7})
+    if orphaned_after:
+        await die(world, waiting, orphaned_after)
+    else:
+        await world.process().commit(waiting)
+    tally = await sweep(world)
+    assert (tally.reindexed, tally.unfinished, tally.damaged) == (1, 0, 0)
+    await nothing_half_done(world)
+    (shown,) = await world.documents.read([PLACE])
+    assert shown is not None
+    assert (shown.sequence_number, shown.body["data"]["cost"]) == (2, 7)
+
+
+@pytest.mark.parametrize("step", ["define", "create", "close"])
+async def test_a_definition_that_is_at_work_is_left_alone_and_may_wake_up_within_a_sweep(world: World, step: str):
+    await left_by_a_definition(world, step)
+    world.workflows.running.add("second")
+    tally = await sweep(world)
+    assert (tally.reindexed, tally.running, tally.found) == (0, 3, 0)
+    world.workflows.running.clear()
+    living = world.process().pipeline
+    await asyncio.gather(sweep(world), living.reindexer.run(CLASS), sweep(world), living.regrapher.run(CLASS))
+    await nothing_half_done(world)
+
+
+async def test_an_index_that_somebody_went_back_to_and_pinned_is_left_alone(world: World):
+    await left_by_a_definition(world, "define")
+    world.documents.generations["shop.product"].pinned = True
+    tally = await sweep(world)
+    assert (tally.reindexed, tally.projected) == (0, 2)  # the nodes
+    assert (await index_of_class(world)).name.endswith(".d000001")
+
+
+async def test_a_scope_holds_for_classes_too(world: World):
+    await left_by_a_definition(world, "close")
+    other = await sweep(world, replace(ANY_AGE, db_name="shop", class_id="Order"))
+    assert (other.reindexed, other.found) == (0, 0)
+    assert (await sweep(world, replace(ANY_AGE, db_name="stock"))).found == 0
+    own = await sweep(world, replace(ANY_AGE, db_name="shop", class_id="Product"))
+    assert own.reindexed == 1
+    await nothing_half_done(world)
+
+
+async def test_an_orphaned_definition_is_finished_and_its_documents_follow_in_the_same_sweep(world: World):
+    await defined(world)
+    await die(world, define(SECOND), "record")
+    scope = replace(ANY_AGE, db_name="shop", class_id="Product")
+    tally = await sweep(world, scope)
+    assert (tally.finished, tally.reindexed, tally.projected) == (1, 1, 2)
+    await nothing_half_done(world)
+
+
+async def test_a_damaged_class_is_told_and_holds_up_no_other(world: World):
+    await left_by_a_definition(world, "close")
+    process = world.process()
+    await process.complete(define(FIRST, class_id="Maker"))
+    world.bucket.objects[f"events/shop/_class/Maker/{1:020d}.json"] = StoredObject(b"?")
+    tally = await sweep(world)
+    assert (tally.reindexed, tally.damaged) == (1, 1)
 
 
 async def test_nodes_under_an_earlier_definition_of_their_class_are_found_and_brought_along(world: World):
@@ -357,6 +468,7 @@ async def test_a_node_that_may_not_be_so_large_under_a_new_definition_is_parked_
     process = world.process()
     await process.complete(create("p1", {"parts": [f"part-{number}" for number in range(EDGES_MAX + 1)]}))
     await process.complete(define(MANY_PARTS))
+    await process.pipeline.reindexer.run(CLASS)
     tally = await sweep(world)
     assert (tally.found, tally.projected, tally.parked) == (1, 0, 1)
     assert "references" in tally.findings[-1].what

@@ -130,6 +130,14 @@ async def _checked_through_an_outage(client: Client, world: World) -> AnyHandle:
     return handle
 
 
+async def _checked_with_classes(client: Client, world: World) -> AnyHandle:
+    """A check that brings documents along which a definition's workflow left where they were."""
+    process = world.process()
+    for command in (define(FIRST), create(payload={"name": "Lamp"}), define(SECOND)):
+        await process.complete(command)
+    return await _start_check(client, CheckRequest(repair=True, grace_s=0))
+
+
 async def _no_check(client: Client, world: World) -> AnyHandle:
     return await client.start_workflow("ConsistencyCheck", args=[{}, {}], id="check", task_queue=TASK_QUEUE)
 
@@ -274,6 +282,7 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "without_elasticsearch": _without_elasticsearch,
     "checked": _checked,
     "checked_through_an_outage": _checked_through_an_outage,
+    "checked_with_classes": _checked_with_classes,
     "no_check": _no_check,
     "class_defined": _class_defined,
     "class_evolved": _class_evolved,

@@ -12,7 +12,7 @@ from activities.check_models import CheckOutcome, CheckPhase, CheckReport, Check
 from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, update
 from tests.pipeline.sweeper import LOOK_ONLY, sweep
-from tests.pipeline.test_sweeping import die
+from tests.pipeline.test_sweeping import die, left_by_a_definition
 from tests.workflows.conftest import TASK_QUEUE, Bench
 from tests.workflows.test_instance_command import current_details, until_details_say
 from workflows.check import ConsistencyCheck
@@ -46,6 +46,16 @@ async def test_orphans_are_found_and_then_finished(bench: Bench):
     assert "| finished | 1 |" in await current_details(handle)
     assert (await check(bench.client, check_id="again")).outcome is CheckOutcome.CLEAN
     assert await handle.query(ConsistencyCheck.progress) == done
+
+
+async def test_documents_that_a_terminated_definition_left_are_brought_along(bench: Bench):
+    await left_by_a_definition(bench.world, "close")
+    looked = await check(bench.client, CheckRequest(grace_s=0), "look")
+    assert (looked.outcome, looked.tally.reindexed) == (CheckOutcome.FOUND, 0)
+    done = await check(bench.client)
+    assert (done.outcome, done.tally.reindexed, done.tally.projected) == (CheckOutcome.REPAIRED, 1, 2)
+    assert (await check(bench.client, check_id="again")).outcome is CheckOutcome.CLEAN
+    bench.world.check_shown()
 
 
 async def test_what_is_young_is_left_alone_by_default(bench: Bench):

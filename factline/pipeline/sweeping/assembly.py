@@ -6,6 +6,7 @@ from factline.pipeline.assembly import Pipeline
 from factline.pipeline.receipts import Receipts
 from factline.pipeline.sweeping.aggregates import AggregateSweep
 from factline.pipeline.sweeping.bulks import BulkSweep
+from factline.pipeline.sweeping.classes import ClassSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.sweeping.definers import Definers
 from factline.pipeline.trace import AfterStep, nothing_after
@@ -14,9 +15,13 @@ from factline.ports import Ports, RunningWorkflows
 
 @dataclass(frozen=True)
 class Sweeps:
-    """What a check goes through, in this order: what commands are made to come to, the aggregates' sweep delivers."""
+    """What a check goes through, in this order.
+
+    What commands are made to come to, the aggregates' sweep delivers, into whatever the classes' sweep has opened.
+    """
 
     commands: CommandSweep
+    classes: ClassSweep
     aggregates: AggregateSweep
 
 
@@ -44,4 +49,5 @@ def assemble_sweeps(
         running=running,
         definers=definers,
     )
-    return Sweeps(commands, aggregates)
+    classes = ClassSweep(reindexer=pipeline.reindexer, definers=definers)
+    return Sweeps(commands, classes, aggregates)

@@ -10,6 +10,7 @@ from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.records import AnyRecord, CommandRecord
 from factline.domain.results import CommandResult
+from factline.errors import StoreUnavailable
 from factline.pipeline.committing import Committer
 from factline.pipeline.completion import final_status
 from factline.pipeline.delivering import Deliverer
@@ -56,7 +57,7 @@ class CommandSweep:
         if terms.are_recent(command.written_at):
             return seen + Tally(recent=1)
         left = await self._left_behind(command.command_id)
-        if left is None or not terms.cover(*_class_of(left)):
+        if left is None or not _covers(terms, left):
             return seen
         if await self._running.is_running(command.command_id):
             return seen + Tally(running=1, oldest_left=command.written_at)
@@ -107,19 +108,27 @@ class CommandSweep:
             if not committed.published:
                 await trace.step("publish", self._deliverer.publish(*place), note=str)
             if self._deliverer.projects(place[0]):
-                await self._deliverer.project_or_park(*place, trace)
+                await self._project(*place, trace)
         return result
+
+    async def _project(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
+        """Show it now if that can be: its class may stand still until the sweep of classes, which comes next, and what
+        is not shown is what the sweep of aggregates looks for after that.
+        """
+        try:
+            await self._deliverer.project_or_park(aggregate_id, sequence_number, trace)
+        except StoreUnavailable as error:
+            log.info("left_to_be_shown", aggregate_id=str(aggregate_id), reason=error.message)
 
 
 def _place(command: KnownCommand) -> str:
     return f"command {command.command_id}"
 
 
-def _class_of(record: AnyRecord) -> tuple[str, str]:
+def _covers(terms: Terms, record: AnyRecord) -> bool:
     if isinstance(record, CommandRecord):
-        aggregate_id = AggregateId.parse(record.aggregate_id)
-        return aggregate_id.db_name, aggregate_id.class_id
-    return record.bulk.db_name, record.bulk.class_id
+        return terms.covers(AggregateId.parse(record.aggregate_id))
+    return terms.cover(record.bulk.db_name, record.bulk.class_id)
 
 
 def _what(record: AnyRecord, *, ended: bool) -> str:

@@ -41,10 +41,10 @@ class Tally(BaseModel):
     ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
     end, ``closed`` ones had come to it without anyone saying so, or were ended as they stood (bulk commands with chunks
     that nobody had begun), ``published`` aggregates' events were sent and ``projected`` ones shown in every read model
-    that was behind. Left alone: ``running``, whose own workflow is at it, ``recent``, within the grace period, and
-    ``parked``, once for each read model in which the projection waits for a person in the dead letters. ``damaged`` and
-    ``unfinished`` stand under ``findings``. ``oldest_left``: of what is not known to be whole, when the oldest was
-    written.
+    that was behind, and of ``reindexed`` classes documents follow their definition now. Left alone: ``running``, whose
+    own workflow is at it, ``recent``, within the grace period, and ``parked``, once for each read model in which the
+    projection waits for a person in the dead letters. ``damaged`` and ``unfinished`` stand under ``findings``.
+    ``oldest_left``: of what is not known to be whole, when the oldest was written.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +56,7 @@ class Tally(BaseModel):
     closed: int = 0
     published: int = 0
     projected: int = 0
+    reindexed: int = 0
     running: int = 0
     recent: int = 0
     parked: int = 0

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import FactlineError, StoreUnavailable
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 
@@ -33,6 +34,11 @@ class Terms:
     def cover(self, db_name: str, class_id: str) -> bool:
         """Return whether the class is within the scope."""
         return self.db_name in (None, db_name) and self.class_id in (None, class_id)
+
+    def covers(self, aggregate_id: AggregateId) -> bool:
+        """Return whether an aggregate is within the scope, which a class itself is with its instances."""
+        is_class = aggregate_id.class_id == CLASSES
+        return self.cover(aggregate_id.db_name, aggregate_id.instance_key if is_class else aggregate_id.class_id)
 
     def are_recent(self, written_at: datetime) -> bool:
         """Return whether what was written then is left alone yet."""

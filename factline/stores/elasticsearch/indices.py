@@ -7,6 +7,7 @@ and the alias moves in one step.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
@@ -38,10 +39,7 @@ class ElasticsearchIndices:
         return await self.behind(self._alias(class_name))
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
-        made = await self.make(self._alias(class_name), form, first=first)
-        if not first:
-            await self._drop_all_but(self._alias(class_name), made)
-        return made
+        return await self.make(self._alias(class_name), form, first=first)
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write(index, documents)
@@ -85,19 +83,24 @@ class ElasticsearchIndices:
             return False  # the alias, or one of the two: another switch was faster
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(doing, error) from error
+        await self._drop_all_but(alias, old, new)
         return True
 
     async def behind(self, alias: str) -> DocumentIndex | None:
         """Return the index behind an alias, or None; raises StoreUnavailable."""
         self._server.requests["get_index"] += 1
         try:
-            found = await self._client.indices.get_mapping(index=alias)
+            found = await self._client.indices.get(index=alias)
         except NotFoundError:
             return None
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"looking at the index behind {alias}", error) from error
         ((name, about),) = found.items()
-        return _index(name, about["mappings"])
+        blocks = about["settings"]["index"].get("blocks", {})
+        pinned = self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
+        return replace(
+            _index(name, about["mappings"]), closed=blocks.get("write") == "true", pinned=pinned in about["aliases"]
+        )
 
     async def make(self, alias: str, form: Form, *, first: bool) -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable."""
@@ -117,13 +120,17 @@ class ElasticsearchIndices:
             raise self._server.unavailable(f"creating index {name}", error) from error
         return DocumentIndex(name, form.definition, form.digest)
 
-    async def _drop_all_but(self, alias: str, made: DocumentIndex) -> None:
-        """Drop what was kept from switches before the last one."""
+    async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:
+        """Drop what readers neither see nor saw last: what was kept of switches before, what came too late to follow.
+
+        Only whoever has switched does so: one that comes too late would drop what was kept just now.
+        """
+        names = {index.name for index in kept}
         try:
             there = await self._client.indices.get_alias(index=f"{alias}.*")
-            old = [name for name, about in there.items() if name != made.name and alias not in about["aliases"]]
-            if old:
-                await self._client.indices.delete(index=old, ignore_unavailable=True)
+            gone = [name for name, about in there.items() if name not in names and alias not in about["aliases"]]
+            if gone:
+                await self._client.indices.delete(index=gone, ignore_unavailable=True)
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"dropping what was kept of {alias}", error) from error
 

@@ -1,7 +1,7 @@
 """The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
@@ -20,6 +20,7 @@ class _Generation:
     documents: dict[str, Document] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
     closed: bool = False
+    pinned: bool = False
 
 
 class MemoryDocuments:
@@ -59,7 +60,7 @@ class MemoryDocuments:
         await self.pause()
         self._demand(f"looking at {class_name}")
         found = self.generations.get(_class_index(class_name))
-        return found.index if found else None
+        return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
         await self.pause()
@@ -69,8 +70,9 @@ class MemoryDocuments:
         if first:
             self.generations.setdefault(alias, _Generation(made))
         else:
-            kept = {name: one for name, one in self.others.items() if not name.startswith(f"{alias}.")}
-            self.others = {**kept, made.name: self.others.get(made.name, _Generation(made))}
+            seen = self.generations.get(alias)
+            if seen is None or seen.index.name != made.name:
+                self.others.setdefault(made.name, _Generation(made))
         return made
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
@@ -100,8 +102,9 @@ class MemoryDocuments:
             return False
         if len(following.documents) < len(present.documents):
             raise StoreUnavailable("Elasticsearch in memory", f"switching to {new.name}", "it has fewer documents")
-        self.generations[alias] = self.others.pop(new.name)
-        self.others[old.name] = present
+        self.generations[alias] = following
+        others = {name: one for name, one in self.others.items() if not name.startswith(f"{alias}.")}
+        self.others = {**others, old.name: present}
         return True
 
     def _generation(self, index: DocumentIndex) -> _Generation:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from urllib.parse import unquote
 
-from factline.domain.identifiers import AggregateId, check_command_id
+from factline.domain.identifiers import CLASSES, AggregateId, check_command_id
 from factline.errors import InputInvalid
 from factline.ports import EventLog, Extent, KnownCommand, Page
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, ListedObject
@@ -15,6 +15,7 @@ EVENTS = "events/"
 
 _SLOT = re.compile(r"([0-9]{20})\.json")
 _PAST_ALL = "~"  # sorts above every character that a record's or a slot's name begins with
+_PAST_FOLDER = "0"  # the character after "/": sorts above all that lies in a folder
 
 
 class S3Inventory:
@@ -48,6 +49,25 @@ class S3Inventory:
         if cut and found:
             found[-1] = await self._whole(found[-1])
         return Page(found, position)
+
+    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[Extent]:
+        """One database to the page, or some of its classes; the others' instances are leapt over."""
+        at = db_name or await self._database(after)
+        if at is None:
+            return Page([], None)
+        within = after if after.startswith(f"{EVENTS}{at}/") else ""
+        page = await self.extents(after=within, db_name=at, class_id=CLASSES)
+        if page.position is None and db_name is None:
+            return Page(page.items, f"{EVENTS}{at}{_PAST_FOLDER}")
+        return page
+
+    async def _database(self, after: str) -> str | None:
+        """Return the database that a position is in, or the next one after it; None after the last."""
+        inside = after.removeprefix(EVENTS).split("/")
+        if len(inside) > 1:
+            return inside[0]
+        listed, _ = await self._bucket.list_after(EVENTS, after or EVENTS, count_max=1)
+        return listed[0].key.removeprefix(EVENTS).split("/")[0] if listed else None
 
     async def _page(
         self, prefix: str, after: str, *, parts: int

@@ -1,0 +1,45 @@
+"""Classes whose documents do not lie as their newest definition says, because nobody is at work on it any more."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from factline.pipeline.reindexing import Reindexer
+from factline.pipeline.sweeping.definers import Definers
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms, each, half_done
+from factline.ports import Extent
+
+
+class ClassSweep:
+    """Brings the documents of classes into another index, as the command would have that defined them.
+
+    Beside one that still lives both fill the same index, and one of them moves the alias. Without the sweep a class
+    would stand still whose old index was closed for the last documents when its command's workflow was terminated.
+    """
+
+    def __init__(self, *, reindexer: Reindexer, definers: Definers) -> None:
+        self._reindexer = reindexer
+        self._definers = definers
+
+    async def page(self, classes: Sequence[Extent], terms: Terms) -> Tally:
+        """Sweep these classes; raises StoreUnavailable if a server kept it from every one of them."""
+        within = [extent for extent in classes if terms.covers(extent.aggregate_id)]
+        return await each(within, partial(self._class, terms), place=_place)
+
+    async def _class(self, terms: Terms, extent: Extent) -> Tally:
+        found = await self._reindexer.left_behind(extent.aggregate_id, at_least=extent.head)
+        if found is None:
+            return Tally()
+        if terms.are_recent(extent.written_at):
+            return Tally(recent=1)
+        if await self._definers.are_at_work(extent.aggregate_id):
+            return Tally(running=1)
+        tally = half_done(_place(extent), found)
+        if not terms.repair:
+            return tally
+        await self._reindexer.run(extent.aggregate_id, at_least=extent.head)
+        return tally + Tally(reindexed=1)
+
+
+def _place(extent: Extent) -> str:
+    return f"class {extent.aggregate_id.db_name}/{extent.aggregate_id.instance_key}"
