@@ -1,6 +1,7 @@
 """One run: bring everything up, work and break, mend, wait until all is answered, and judge what lies there."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client as Temporal
+from temporalio.client import WorkflowFailureError
 
 from factline import connection
 from factline.stores.opening import Stores
@@ -142,9 +144,19 @@ async def _drained(clients: Sequence[Client], tally: Tally) -> list[str]:
     except TimeoutError:
         say(f"{len(tally.unknown)} commands are still not answered")
     temporal = await connection.connect()
-    while (running := await _running(temporal)) and time.monotonic() < until_s:
-        await asyncio.sleep(1)
+    running = await _running(temporal)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(until_s - time.monotonic()):
+            while running:
+                await asyncio.gather(*(_ended(temporal, workflow_id) for workflow_id in running))
+                running = await _running(temporal)
     return sorted({*running, *(pending.command.command_id for pending in tally.unknown.values())})
+
+
+async def _ended(temporal: Temporal, workflow_id: str) -> None:
+    """Wait until the workflow has come to its end, whatever that is."""
+    with contextlib.suppress(WorkflowFailureError):
+        await temporal.get_workflow_handle(workflow_id).result()
 
 
 async def _running(temporal: Temporal) -> list[str]:
