@@ -2,10 +2,10 @@
 
 import asyncio
 import getpass
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Group
@@ -111,46 +111,40 @@ def retry(
         _end(asyncio.run(_retry(wanted, read_model, by=_named(by), reason=reason)), as_json=as_json)
 
 
-@app.command()
-def skip(
-    target: Target,
-    reason: Annotated[str, typer.Option(help="Why; recorded.")],
-    by: By = None,
-    read_model: Model = ReadModelName.DOCUMENTS,
-    as_json: AsJson = False,
-) -> None:
-    """Give up showing the version that is parked; what came after it is shown, if that can be."""
-    with explained():
-        who = _named(by)
-        _mend(target, read_model, lambda desk, place: desk.mender.skip(place, by=who, reason=reason), as_json=as_json)
+class Decision(Protocol):
+    """What a mender does about an aggregate."""
+
+    async def __call__(self, aggregate_id: AggregateId, /, *, by: str, reason: str) -> DeadLetter: ...
 
 
-@app.command()
-def pause(
-    target: Target,
-    reason: Annotated[str, typer.Option(help="Why; recorded.")],
-    by: By = None,
-    read_model: Model = ReadModelName.DOCUMENTS,
-    as_json: AsJson = False,
-) -> None:
-    """Let one aggregate's projection wait until resume; known to all programs within seconds."""
-    with explained():
-        who = _named(by)
-        _mend(target, read_model, lambda desk, place: desk.mender.pause(place, by=who, reason=reason), as_json=as_json)
+def _offer(name: str, about: str, decision: Callable[[Mender], Decision], *, reason: Any = ...) -> None:
+    """Add the command by which somebody decides about one aggregate; ``reason``: what is recorded if none is given."""
+
+    @app.command(name, help=about)
+    def decide(
+        target: Target,
+        reason: Why = reason,
+        by: By = None,
+        read_model: Model = ReadModelName.DOCUMENTS,
+        as_json: AsJson = False,
+    ) -> None:
+        with explained():
+            place, who = parse_aggregate(target), _named(by)
+            letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
+            _end([letter], as_json=as_json)
 
 
-@app.command()
-def resume(
-    target: Target,
-    by: By = None,
-    reason: Why = "resume",
-    read_model: Model = ReadModelName.DOCUMENTS,
-    as_json: AsJson = False,
-) -> None:
-    """End a pause, and show what came meanwhile."""
-    with explained():
-        who = _named(by)
-        _mend(target, read_model, lambda desk, place: desk.mender.resume(place, by=who, reason=reason), as_json=as_json)
+_offer(
+    "skip",
+    "Give up showing the version that is parked; what came after it is shown, if that can be.",
+    lambda mender: mender.skip,
+)
+_offer(
+    "pause",
+    "Let one aggregate's projection wait until resume; known to all programs within seconds.",
+    lambda mender: mender.pause,
+)
+_offer("resume", "End a pause, and show what came meanwhile.", lambda mender: mender.resume, reason="resume")
 
 
 async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
@@ -178,14 +172,11 @@ async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: s
         return [await desk.mender.retry(each, by=by, reason=reason) for each in wanted]
 
 
-def _mend(
-    target: str, name: str, doing: Callable[[Desk, AggregateId], Awaitable[DeadLetter]], *, as_json: bool
-) -> None:
-    async def mend() -> DeadLetter:
-        async with _opened(name) as desk:
-            return await doing(desk, parse_aggregate(target))
-
-    _end([asyncio.run(mend())], as_json=as_json)
+async def _decide(
+    decision: Callable[[Mender], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
+) -> DeadLetter:
+    async with _opened(name) as desk:
+        return await decision(desk.mender)(aggregate_id, by=by, reason=reason)
 
 
 def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:

@@ -49,11 +49,11 @@ class GraphModel:
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
         rules: dict[tuple[str, str], Rules | None] = {}
-        known = _newest_known(states)
+        places = [AggregateId.parse(state.aggregate_id) for state in states]
+        known = _newest_known(places, states)
         outcomes: list[Exception | None] = [None] * len(states)
         nodes: dict[int, GraphNode] = {}
-        for index, state in enumerate(states):
-            aggregate_id = AggregateId.parse(state.aggregate_id)
+        for index, (aggregate_id, state) in enumerate(zip(places, states, strict=True)):
             names = (aggregate_id.db_name, aggregate_id.class_id)
             if names not in rules:
                 rules[names] = await self._rules_of(aggregate_id, at_least=known[names])
@@ -97,11 +97,10 @@ def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> Standin
     return Standing(node.sequence_number, node.definition_sequence < newest[names])
 
 
-def _newest_known(states: Sequence[Instance]) -> dict[tuple[str, str], int]:
+def _newest_known(places: Sequence[AggregateId], states: Sequence[Instance]) -> dict[tuple[str, str], int]:
     """Return of each class the newest definition that any of its instances was decided under, 0 for none."""
     found: dict[tuple[str, str], int] = {}
-    for state in states:
-        aggregate_id = AggregateId.parse(state.aggregate_id)
+    for aggregate_id, state in zip(places, states, strict=True):
         names = (aggregate_id.db_name, aggregate_id.class_id)
         found[names] = max(found.get(names, 0), state.definition.sequence_number if state.definition else 0)
     return found
