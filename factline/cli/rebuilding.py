@@ -7,9 +7,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from factline.cli import show
 from factline.cli.exits import Exit, errors
 from factline.cli.reading import parse_target
-from factline.domain.identifiers import check_name
+from factline.domain.identifiers import CLASSES, check_name
 from factline.errors import InputInvalid
-from factline.pipeline.read_models import read_model_of
+from factline.pipeline.read_models import ReadModelName, read_model_of
 from factline.pipeline.rebuilding import Rebuilding, Rebuilt
 from factline.projections.parking import Parking
 from factline.settings import Settings
@@ -22,7 +22,8 @@ def run_rebuild(target: str, *, read_model: str, as_json: bool) -> Exit:
     if instance_id is not None:
         raise InputInvalid(f"{target!r}: expected DB/CLASS, such as shop/Product, found an instance, too")
     check_name(db_name, "db_name")
-    check_name(class_id, "class_id")
+    if class_id != CLASSES or read_model != ReadModelName.DOCUMENTS:  # definitions are documents, and no nodes
+        check_name(class_id, "class_id")
     done = asyncio.run(_rebuild(db_name, class_id, read_model))
     counts = {"shown": done.shown, "parked": done.parked}
     fields = {"read_model": read_model, "db_name": db_name, "class_id": class_id, **counts}

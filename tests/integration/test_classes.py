@@ -8,6 +8,7 @@ import pytest
 from factline.client import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.ontology.rules import Rules
+from factline.domain.queries import Search
 from factline.domain.results import Outcome, RejectionCode
 from factline.stores.kafka import read_messages
 from tests.classes import FIRST, SECOND, WIDER, define, retire
@@ -102,7 +103,7 @@ async def test_a_definition_evolves_under_writers_and_readers_without_a_gap(inst
     places = [AggregateId("shop", "Product", name) for name in names]
     client, evolved = installation.client, asyncio.Event()
     seen = dict.fromkeys(names, 0)
-    reads = 0
+    reads = searches = 0
 
     async def write(name: str) -> int:
         written = 0
@@ -126,17 +127,25 @@ async def test_a_definition_evolves_under_writers_and_readers_without_a_gap(inst
                 seen[name] = document.sequence_number
             reads += 1
 
+    async def search() -> None:
+        nonlocal searches
+        while not evolved.is_set():
+            found = await client.reader.search(Search("shop", "Product", results_max=1))
+            assert found.total == len(names), "a gap in what is found"
+            searches += 1
+
     async with installation.worker(), installation.worker():
         await client.submit(define(FIRST))
         await asyncio.gather(*(applied(create(name, {"name": name, "price": "0"})) for name in names))
+        await client.reader.until_visible(dict.fromkeys(places, 1), deadline_s=60)
         work = [asyncio.create_task(write(name)) for name in names[:8]]
-        reading = asyncio.create_task(read())
+        reading = [asyncio.create_task(look()) for look in (read, search)]
         for definition in (WIDER, SECOND):
             assert (await client.submit(define(definition))).outcome is Outcome.APPLIED
         evolved.set()
         assert sum(await asyncio.gather(*work)) > 8
-        await reading
-    assert reads > 5
+        await asyncio.gather(*reading)
+    assert min(reads, searches) > 5
     assert await index_behind(installation) == "d000003"
     assert await found(installation, {"term": {"data.cost": 0}}) == set(names)
     await installation.check()

@@ -24,6 +24,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, evolve
 from factline.domain.results import Outcome
 from factline.errors import ProjectionParked, StoreUnavailable
+from factline.pipeline.trace import AfterStep, nothing_after
+from factline.projector import projecting
 from factline.projector.main import new_projector
 from factline.projector.metrics import ProjectorMetrics
 from factline.projector.projecting import Projector
@@ -74,11 +76,11 @@ class Projection:
         await asyncio.gather(*map(self.send, chains))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[ProjectorMetrics]:
+    async def running(self, after_step: AfterStep = nothing_after) -> AsyncIterator[ProjectorMetrics]:
         """Run a projector in this process, on connections of its own."""
         stopping, metrics = asyncio.Event(), ProjectorMetrics("documents")
         async with await Stores.connect(self.settings) as stores:
-            self.here.append(new_projector(stores, self.settings, metrics))
+            self.here.append(new_projector(stores, self.settings, metrics, after_step=after_step))
             task = asyncio.create_task(self.here[-1].run(stopping))
             try:
                 yield metrics
@@ -228,6 +230,44 @@ async def test_several_share_the_work_while_others_come_go_and_die_in_the_middle
         assert await third.wait() == 0, projection.log_of(2).read_text()
         await feeding
     await projection.all_shown()
+
+
+@pytest.mark.parametrize("lands", [True, False], ids=["lands in time", "is called off"])
+async def test_a_batch_in_the_middle_of_a_rebalance_lands_or_is_done_by_the_next(
+    projection: Projection, monkeypatch: pytest.MonkeyPatch, *, lands: bool
+):
+    """One projector has written a batch, and not committed it yet, when another one joins and asks for a share."""
+    if not lands:
+        monkeypatch.setattr(projecting, "HAND_OVER_S", 0.1)
+    steps: list[tuple[str, str]] = []
+    held, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def of_the_first(step: str) -> None:
+        if step == "show" and not held.is_set():
+            held.set()
+            await may_go_on.wait()
+        steps.append(("first", step))
+
+    async def of_the_second(step: str) -> None:
+        steps.append(("second", step))
+
+    await projection.fill(range(60))
+    async with projection.running(of_the_first) as first, asyncio.timeout(3 * UNTIL_S):
+        await held.wait()
+        epoch = projection.here[0]._epoch
+        async with projection.running(of_the_second) as second:
+            while projection.here[0]._epoch == epoch:  # until it is to give up its partitions
+                await asyncio.sleep(0.02)
+            if lands:
+                may_go_on.set()
+            await projection.fill(range(60, 120))
+            await projection.all_shown()
+    begun = steps.index(("second", "fetch"))
+    assert (("first", "commit") in steps[:begun]) == lands
+    label = {"read_model": "documents"}
+    done = [metrics.registry.get_sample_value("events_processed_total", label) for metrics in (first, second)]
+    assert done[1], "the second one has its share of it"
+    assert lands or sum(filter(None, done)) > 2 * 60 * 3, "what was called off came again"
 
 
 async def _make_choosy_index(projection: Projection) -> str:

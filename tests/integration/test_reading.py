@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -43,6 +44,9 @@ TWINNED = {
 
 def _place(class_id: str, instance_id: str) -> AggregateId:
     return AggregateId.of("geo", class_id, instance_id)
+
+
+GRAZ, AUSTRIA = _place("City", "Graz"), _place("Country", "AT")
 
 
 class Geography:
@@ -120,8 +124,44 @@ async def test_a_definition_makes_edges_and_types_of_what_is_there_and_what_come
     await installation.check()
 
 
+async def test_lost_indices_are_rebuilt_equal(installation: Installation):
+    cities = [_place("City", name) for name in ("Graz", "Linz", "Odd", "Pula")]
+    places = [AUSTRIA, *cities]
+    async with installation.worker():
+        geography = Geography(installation)
+        write = geography.write
+        await write("CREATE_INSTANCE", "Country", "AT", {"name": "Austria"})
+        await write("CREATE_INSTANCE", "City", "Odd", {"name": {"is": "no text"}, "country": "AT"})
+        await write("DEFINE_CLASS", "City", None, TWINNED)
+        for name, twin in (("Graz", "Pula"), ("Linz", "Graz"), ("Pula", "Graz")):
+            await write("CREATE_INSTANCE", "City", name, {"name": f"{name} there", "country": "AT", "twins": [twin]})
+        await write("UPDATE_INSTANCE", "City", "Graz", {"people": 300_000, "twins": ["Pula", "Linz"]})
+        await write("DELETE_INSTANCE", "City", "Pula", {})
+
+    async def seen() -> tuple[Any, ...]:
+        stores = installation.stores
+        documents = await stores.documents.read([*places, AggregateId.of_class("geo", "City")])
+        nodes = await stores.graph.read(places)
+        ends = [await geography.ends(AUSTRIA, Hop("part_of", inward=True))]
+        ends.append(await geography.ends(_place("City", "Linz"), Hop("twinned_with"), Hop("twinned_with")))
+        return documents, nodes, ends, await geography.found("there"), await geography.found(people=300_000)
+
+    before = await seen()
+    documents, nodes, *_ = before
+    assert all(documents)
+    assert all(nodes)
+    client = installation.stores.elasticsearch.client
+    names = await client.indices.get(index=f"{installation.settings.namespace}.*")
+    assert len(names) == 5, "two of the class City, its definitions, the class Country, and the graph"
+    await client.indices.delete(index=list(names))
+    rebuilt = [("documents", "_class"), *product(("documents", "graph"), ("City", "Country"))]
+    for model, class_id in rebuilt:
+        code, _ = await installation.factline("rebuild", f"geo/{class_id}", "--read-model", model)
+        assert code == 0
+    assert await seen() == before
+
+
 PARKED_DEADLINE_S = 3_600.0  # so that what is said is said at once
-GRAZ, AUSTRIA = _place("City", "Graz"), _place("Country", "AT")
 
 
 async def _asked_of_graz(geography: Geography, names: Sequence[str]) -> list[object]:
