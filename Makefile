@@ -31,7 +31,7 @@ demo: setup ## the main job on real input: servers and a worker stay up to look 
 	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo --no-worker $(DEMO)
 
 demo-full: DEMO = --full
-demo-full: demo ## the same servers and worker; all 33,344 subdivisions and airports as two bulk commands
+demo-full: demo ## the same servers and worker; all subdivisions and airports, 33,344, as bulk commands
 
 stop: setup ## end what `make demo` left running
 	$(BIN)/python -m stack down

@@ -17,8 +17,8 @@ from factline.cli.bulk import bulk_app, bulk_fields, submit_bulk, wait_for
 from factline.cli.bulk import exit_of as exit_of_bulk
 from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
-from factline.cli.demo import run_demo
-from factline.cli.demo_full import run_full_demo
+from factline.cli.demo.full import run_full_demo
+from factline.cli.demo.quick import run_demo
 from factline.cli.exits import Exit, errors, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
 from factline.cli.rebuilding import run_rebuild
@@ -250,10 +250,10 @@ def projector() -> None:
 def demo(
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     own_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker meanwhile.")] = True,
-    full: Annotated[bool, typer.Option("--full", help="All subdivisions and airports, as bulk commands.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All of the world, as bulk commands.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create every country of ISO 3166, update some, delete one, and show what came out; safe to repeat."""
+    """Send real input, evolve a definition meanwhile, show what came out, and ask the graph; safe to repeat."""
     with explained():
         if full:
             sys.exit(asyncio.run(run_full_demo(own_worker=own_worker, as_json=as_json)))

@@ -208,7 +208,7 @@ def _show_answer(answer: Answer, *, as_json: bool) -> None:
             show.print_json({"path": [str(each) for each in steps], "documents": documents})
     else:
         show.output.print(_paths_view(answer))
-    for text in _remarks(answer):
+    for text in remarks(answer):
         errors.print(text, markup=False)
     sys.exit(Exit.FINE if answer.paths else Exit.FINDINGS)
 
@@ -236,7 +236,7 @@ def _paths_view(answer: Answer) -> Table:
     return table
 
 
-def _remarks(answer: Answer) -> list[str]:
+def remarks(answer: Answer) -> list[str]:
     """Say what is missing or uneven, in a line each."""
     found: list[str] = []
     if answer.cut:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -71,6 +72,16 @@ async def submit_with_progress(
     factline: Factline, commands: Sequence[Command], *, concurrency: int, early: bool = False, title: str = "commands"
 ) -> list[Answer]:
     """Submit all, with a progress bar on standard error where there is more than one."""
+    async with progress_shown(factline, len(commands), title=title) as answered:
+        return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
+
+
+@asynccontextmanager
+async def progress_shown(factline: Factline, total: int, *, title: str) -> AsyncIterator[Callable[[Answer], None]]:
+    """Show a progress bar on standard error, where there is more than one command; yields what tells it of answers.
+
+    It says so when nobody works. ``total``: how many answers are expected; there may be more.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -80,8 +91,8 @@ async def submit_with_progress(
         TextColumn("{task.fields[counts]}"),
     )
     counts = {"applied": 0, "duplicates": 0, "rejected": 0, "failed": 0}
-    with Progress(*columns, console=errors, disable=len(commands) == 1 or not errors.is_terminal) as progress:
-        task = progress.add_task(title, total=len(commands), counts="")
+    with Progress(*columns, console=errors, disable=total == 1 or not errors.is_terminal) as progress:
+        task = progress.add_task(title, total=total, counts="")
 
         def answered(answer: Answer) -> None:
             counts["failed"] += answer.error is not None
@@ -89,11 +100,11 @@ async def submit_with_progress(
             counts["applied"] += answer.applied and not answer.duplicate
             counts["rejected"] += answer.error is None and not answer.applied and not answer.duplicate
             shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-            progress.update(task, advance=1, counts=shown)
+            progress.update(task, advance=1, total=max(total, sum(counts.values())), counts=shown)
 
         waiting = asyncio.create_task(say_if_nobody_works(factline, lambda: any(counts.values())))
         try:
-            return await submit_all(factline, commands, concurrency=concurrency, early=early, answered=answered)
+            yield answered
         finally:
             waiting.cancel()
 

@@ -1,7 +1,10 @@
-"""Bulk commands on real input: the subdivisions of ISO 3166 and the world's airports, tens of thousands of facts."""
+"""Bulk commands on real input: all of ISO 3166 and the world's airports, tens of thousands of facts, and questions.
+
+In a database of its own, whose classes are defined before the data comes, so that the graph has its edges at once.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +15,24 @@ from rich.rule import Rule
 from factline.bulks import Bulks, BulkType, spooled
 from factline.cli import show
 from factline.cli.bulk import exit_of, followed
-from factline.cli.demo import shell_prefix
-from factline.cli.demo_data import DB_NAME, Load, airports, subdivisions
+from factline.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
+from factline.cli.demo.data import (
+    OUTSIDE,
+    OUTSIDE_REMARK,
+    SHOWN,
+    WORLD,
+    Load,
+    airports,
+    countries,
+    definition_command,
+    placed_text,
+    subdivisions,
+)
+from factline.cli.demo.farewell import print_farewell, shell_prefix
+from factline.cli.demo.questions import Answered, Asking, Questions
 from factline.cli.exits import Exit, errors
 from factline.cli.own_worker import running_worker
+from factline.cli.running import submit_all
 from factline.client import Factline
 from factline.domain.bulk.results import BulkResult
 from factline.domain.identifiers import AggregateId
@@ -24,6 +41,14 @@ from factline.ports import Document
 from factline.settings import Settings
 
 LINES_SHOWN = 3
+ROWS_SHOWN = 12
+
+#: What each class is defined as, once and for all.
+DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
+    COUNTRY: COUNTRIES,
+    SUBDIVISION: SUBDIVISIONS,
+    AIRPORT: {name: value for name, value in AIRPORTS_IN_FEET.items() if name != "migration"},
+}
 
 
 @dataclass(frozen=True)
@@ -51,15 +76,26 @@ async def run_full_demo(*, own_worker: bool, as_json: bool) -> Exit:
     settings = Settings.from_environment()
     worker = running_worker() if own_worker else nullcontext()
     async with worker, Factline.connect(settings) as factline:
-        return await apply_loads(factline, settings, [subdivisions(), airports()], as_json=as_json)
+        every_airport, placed = airports()
+        loads = [countries(), subdivisions(), every_airport]
+        codes = [item["instance_id"] for item in loads[0].items]
+        compared = [*codes, *OUTSIDE]
+        questions = Questions(WORLD, ("BO", 12_500), compared, ends=("YSSY", "YPPH"), remark=OUTSIDE_REMARK)
+        worst = await apply_loads(factline, settings, loads, as_json=as_json)
+        if not as_json:
+            show.output.print(f"\nThe airports' subdivisions: {placed_text(placed)}.")
+        worst = max(worst, await ask(factline, questions, as_json=as_json))
+        if not as_json:
+            _print_farewell(loads)
+        return worst
 
 
 async def apply_loads(factline: Factline, settings: Settings, loads: Sequence[Load], *, as_json: bool) -> Exit:
-    """Apply each load as one bulk command, then ask for the same once more, and show what came out."""
-    worst = Exit.FINE
+    """Define each load's class and apply it as one bulk command, ask for the same once more, and show what came out."""
+    worst = await _define([load.class_id for load in loads], factline, as_json=as_json)
     for load in loads:
         loaded = await _loaded(factline, load)
-        document = await factline.get(AggregateId.of(DB_NAME, load.class_id, load.shown))
+        document = await factline.get(AggregateId.of(WORLD, load.class_id, load.shown))
         whole = document is not None and bool(loaded.first_lines)
         worst = max(worst, exit_of(loaded.result), Exit.FINE if whole else Exit.FINDINGS)
         if as_json:
@@ -72,13 +108,39 @@ async def apply_loads(factline: Factline, settings: Settings, loads: Sequence[Lo
                 "this namespace of Temporal, its answer is what you see: give each a TEMPORAL_NAMESPACE of its own",
                 markup=False,
             )
-    if not as_json:
-        _print_farewell(loads)
     return worst
 
 
+async def ask(factline: Factline, questions: Questions, *, as_json: bool) -> Exit:
+    """Ask the questions of all that is there, and show the answers; returns FINDINGS if one has none."""
+    await factline.ports.graph.refresh(WORLD)  # a bulk command has no token that names all that it wrote
+    began = time.perf_counter()
+    answered = await Asking(factline, questions, token=None, deadline_s=0).all()
+    if as_json:
+        for each in answered:
+            show.print_json(each.fields())
+    else:
+        _print_answers(answered, took_s=time.perf_counter() - began)
+    return Exit.FINE if all(each.rows for each in answered) else Exit.FINDINGS
+
+
+async def _define(class_ids: Sequence[str], factline: Factline, *, as_json: bool) -> Exit:
+    commands = [definition_command(WORLD, class_id, DEFINITIONS[class_id]) for class_id in class_ids]
+    answers = await submit_all(factline, commands, concurrency=len(commands))
+    if as_json:
+        for answer in answers:
+            show.print_json(show.result_fields(answer))
+    else:
+        show.output.print(Rule("classes"))
+        show.output.print(show.answers_view(answers))
+    failed = [answer for answer in answers if not answer.applied]
+    if failed:
+        errors.print(show.findings_view(failed))
+    return Exit.FINDINGS if failed else Exit.FINE
+
+
 async def _loaded(factline: Factline, load: Load) -> _Loaded:
-    errors.print(f"{load.source}: {len(load.items):,} items of {DB_NAME}/{load.class_id}", markup=False)
+    errors.print(f"{load.source}: {len(load.items):,} items of {WORLD}/{load.class_id}", markup=False)
     bulks = Bulks(factline)
     before = await _ended(factline, load.command_id)
     began = time.perf_counter()
@@ -101,7 +163,7 @@ def _fields(load: Load) -> dict[str, Any]:
     return {
         "command_id": load.command_id,
         "command_type": BulkType.BULK_CREATE_INSTANCES,
-        "db_name": DB_NAME,
+        "db_name": WORLD,
         "class_id": load.class_id,
         "actor": "demo",
     }
@@ -118,7 +180,7 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
     load, result = loaded.load, loaded.result
     rate = f"{result.counts.items / loaded.took_s:,.0f} items/s"
     took = "a duplicate: this is its first result" if loaded.before else rate
-    show.output.print(Rule(f"{load.source}: {DB_NAME}/{load.class_id}"))
+    show.output.print(Rule(f"{load.source}: {WORLD}/{load.class_id}"))
     rows = [
         ("command", result.command_id),
         ("items", f"{result.counts.items:,}"),
@@ -139,10 +201,24 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
     show.output.print(show.document_view(document) if document else "none")
 
 
+def _print_answers(answered: Sequence[Answered], *, took_s: float) -> None:
+    show.output.print(Rule("three questions that need the graph"))
+    for each in answered:
+        each.present(rows_max=ROWS_SHOWN)
+        show.output.print()
+    show.output.print(f"All three in {took_s:.1f} s.", style="dim")
+
+
 def _print_farewell(loads: Sequence[Load]) -> None:
     shell = shell_prefix()
-    show.output.print(Rule("look further"))
-    show.output.print(f'eval "$({shell}python -m stack env)"', soft_wrap=True, markup=False)
-    for load in loads:
-        show.output.print(f"{shell}factline bulk results {load.command_id}", soft_wrap=True)
-        show.output.print(f"{shell}factline history {DB_NAME}/{load.class_id}/{load.shown}", soft_wrap=True)
+    last = loads[-1]
+    print_farewell(
+        [
+            ("what came of each", f"{shell}factline bulk results {last.command_id}"),
+            ("a class", f"{shell}factline class show {WORLD}/{AIRPORT}"),
+            ("the graph", f"{shell}factline graph {WORLD}/{COUNTRY}/NZ subdivisions 'airports[/elevation_ft>=2000]'"),
+            ("its history", f"{shell}factline history {WORLD}/{AIRPORT}/{SHOWN}"),
+            ("again", "make demo-full"),
+            ("stop everything", "make stop"),
+        ]
+    )

@@ -1,0 +1,200 @@
+"""Both demos on real servers, with fewer instances; their answers held against what the data itself says."""
+
+import json
+import unicodedata
+from dataclasses import replace
+from typing import Any
+
+import airportsdata
+import pycountry
+import pytest
+
+from factline.cli.demo.classes import AIRPORT
+from factline.cli.demo.data import (
+    DB_NAME,
+    OUTSIDE,
+    SHOWN,
+    WORLD,
+    Load,
+    airport_records,
+    airports,
+    countries,
+    country_commands,
+    subdivision_commands,
+    subdivisions,
+)
+from factline.cli.demo.full import apply_loads, ask
+from factline.cli.demo.questions import Questions
+from factline.cli.demo.quick import Demo, Scene
+from factline.cli.exits import Exit
+from factline.domain.events import content_of
+from tests.integration.installation import Installation
+
+pytestmark = pytest.mark.integration
+
+#: The one that is shown, one in another department, the highest ones, one that is in none, and those of Kosovo.
+AIRPORTS = (SHOWN, "SLVR", "SLUU", "SLPO", "SLCN", "SLET", "SLAL", "SLOR", "SLTJ", *("BKPR", "LYPT"))
+FEET = 12_500
+
+
+def _letters(name: str) -> str:
+    """Return a name's letters without accents and capitals, compared otherwise than the demo does."""
+    return "".join(each for each in unicodedata.normalize("NFKD", name).lower() if each.isalpha())
+
+
+class Data:
+    """What the packages say of some airports, past all of the demo."""
+
+    def __init__(self, codes: set[str]) -> None:
+        self.airports = {code: each for code, each in airportsdata.load().items() if code in codes}
+
+    def subdivision(self, code: str) -> Any:
+        """Return the one that is called as the airport's record says, or None."""
+        airport = self.airports[code]
+        candidates = [each for each in pycountry.subdivisions if each.country_code == airport["country"]]
+        return next((each for each in candidates if _letters(each.name) == _letters(airport["subd"])), None)
+
+    def high(self, country: str) -> list[dict[str, Any]]:
+        rows = [
+            {
+                "airport": code,
+                "ft": round(airport["elevation"]),
+                "in": f"{self.subdivision(code).code} {self.subdivision(code).name}",
+                "name": airport["name"],
+            }
+            for code, airport in self.airports.items()
+            if airport["country"] == country and airport["elevation"] >= FEET and self.subdivision(code)
+        ]
+        return sorted(rows, key=lambda row: -row["ft"])
+
+    def compared(self, country: str, name: str) -> dict[str, Any]:
+        within = [code for code, airport in self.airports.items() if airport["country"] == country]
+        used = [self.subdivision(code).code for code in within if self.subdivision(code)]
+        count = sum(each.country_code == country for each in pycountry.subdivisions)
+        return {
+            "country": name,
+            "airports": len(used),
+            "subdivisions": count,
+            "without any": count - len(set(used)),
+            "airports in none": len(within) - len(used),
+        }
+
+    def way(self, start: str, end: str, name: str) -> list[dict[str, Any]]:
+        """Return the only shortest way between airports in two subdivisions of one country."""
+        one, other = self.subdivision(start), self.subdivision(end)
+        country = one.country_code
+        assert one.code != other.code
+        places = [
+            (f"Airport/{start}", self.airports[start]["name"]),
+            (f"Subdivision/{one.code}", one.name),
+            (f"Country/{country}", name),
+            (f"Subdivision/{other.code}", other.name),
+            (f"Airport/{end}", self.airports[end]["name"]),
+        ]
+        return [{"step": step, "instance": place, "name": called} for step, (place, called) in enumerate(places)]
+
+
+def _questions(db_name: str) -> Questions:
+    return Questions(db_name, ("BO", FEET), ["BO", "EC", *OUTSIDE], ends=(SHOWN, "SLVR"), remark="not in ISO 3166")
+
+
+def _objects(output: str) -> list[dict[str, Any]]:
+    """Return what is printed for programs; the worker in this process says something in between."""
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def _answers(output: str) -> list[dict[str, Any]]:
+    return [each for each in _objects(output) if "question" in each]
+
+
+def _hold_against_data(answers: list[dict[str, Any]], codes: set[str]) -> None:
+    high, compared, way = answers
+    data = Data(codes)
+    assert high["rows"] == data.high("BO")
+    assert {row["airport"] for row in high["rows"]} >= {"SLUU", SHOWN}
+    assert high["notes"] == ["Not among them: SLCN Charana Airport, as high, in no subdivision."]
+    assert compared["rows"] == [data.compared("BO", "Bolivia"), data.compared("EC", "Ecuador")]
+    assert compared["notes"][0] == "not in ISO 3166"
+    assert [note.partition(":")[0] for note in compared["notes"][1:]] == ["not in the graph"]
+    assert compared["notes"][1].endswith("/Country/XK")
+    assert way["rows"] == data.way(SHOWN, "SLVR", "Bolivia")
+    assert way["notes"] == []
+
+
+def _demo(installation: Installation) -> Demo:
+    kept = {"BO", "EC", "AQ"}
+    commands = [command for command in country_commands() if command.instance_id in kept]
+    records = [record for record in airport_records(["BO", "XK"]) if record["icao"] in AIRPORTS]
+    scene = Scene([*commands, *subdivision_commands(["BO", "EC"])], records, _questions(DB_NAME))
+    return Demo(installation.client, installation.stores, installation.settings, scene, concurrency=8)
+
+
+async def test_a_definition_evolves_while_data_flows_and_a_second_demo_answers_the_same(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+):
+    async def run(*, as_json: bool) -> str:
+        assert await _demo(installation).run(as_json=as_json) is Exit.FINE
+        return capsys.readouterr().out
+
+    async with installation.worker():
+        first, second, third = await run(as_json=True), await run(as_json=False), await run(as_json=True)
+    results = _objects(first)
+    applied = [each for each in results if each.get("outcome") == "APPLIED"]
+    refused = {each["rejection"]["code"] for each in results if each.get("rejection")}
+    assert not any(each["duplicate"] for each in applied)
+    assert {"InstanceExists", "CommandIdReused", "PayloadInvalid"} == refused
+    _hold_against_data(_answers(first), set(AIRPORTS))
+    assert _answers(third) == _answers(first)
+    assert all(each["duplicate"] for each in _objects(third) if "question" not in each)
+    count = len(AIRPORTS)
+    assert f"Airports: {count} sent, {count} in S3, {count} found by search, {count} of them by elevation_ft" in (
+        " ".join(second.split())
+    )
+    logs = await installation.check()
+    contents = [content_of(event) for log in logs.values() for event in log if event.class_id == AIRPORT]
+    assert {each.definition.version for each in contents if each.definition} == {"1.0.0", "1.1.0", "2.0.0"}
+
+
+def _load(load: Load, kept: set[str]) -> Load:
+    items = [item for item in load.items if item["instance_id"] in kept]
+    assert len(items) == len(kept)
+    return replace(load, items=items)
+
+
+async def test_a_second_full_demo_shows_the_first_results(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+):
+    parts = {each.code for each in pycountry.subdivisions if each.country_code in ("BO", "EC")}
+    loads = [
+        _load(countries(), {"BO", "EC"}),
+        _load(subdivisions(), parts),
+        _load(airports()[0], set(AIRPORTS)),
+    ]
+
+    async def shown() -> str:
+        assert await apply_loads(installation.client, installation.settings, loads, as_json=False) is Exit.FINE
+        return capsys.readouterr().out
+
+    async def answered() -> list[dict[str, Any]]:
+        assert await ask(installation.client, _questions(WORLD), as_json=True) is Exit.FINE
+        return _answers(capsys.readouterr().out)
+
+    async with installation.worker():
+        first = await shown()
+        answers = await answered()
+        second = await shown()
+    assert "items/s" in first
+    assert "a duplicate" not in first
+    assert second.count("a duplicate: this is its first result") == 3
+    assert "items/s" not in second
+    _hold_against_data(answers, set(AIRPORTS))
+    keys = [key.key for key in (await installation.stores.bucket.list_after(f"events/{WORLD}/", ""))[0]]
+    assert len(keys) == 3 + sum(len(load.items) for load in loads)
+
+
+async def test_an_item_that_is_refused_is_a_finding(installation: Installation, capsys: pytest.CaptureFixture[str]):
+    some = _load(countries(), {"BO", "EC"})
+    async with installation.worker():
+        twice = [replace(some, items=[*some.items, some.items[0]])]
+        assert await apply_loads(installation.client, installation.settings, twice, as_json=True) is Exit.FINDINGS
+    assert '"rejected": 1' in capsys.readouterr().out
