@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
+from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 
 from factline.settings import Settings
@@ -45,8 +46,19 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture
-def settings(environment: Mapping[str, str]) -> Settings:
+def settings(environment: Mapping[str, str]) -> Iterator[Settings]:
     """Settings that lead to the servers, in a namespace of this test's own."""
     known = {name: f"FACTLINE_{name.upper()}" for name in Settings.model_fields}
     given = {name: environment[variable] for name, variable in known.items() if variable in environment}
-    return Settings(**(given | {"namespace": f"t-{uuid.uuid4().hex[:12]}"}))  # type: ignore[arg-type]
+    settings = Settings(**(given | {"namespace": f"t-{uuid.uuid4().hex[:12]}"}))  # type: ignore[arg-type]
+    yield settings
+    if uses_existing_servers() and "elasticsearch_url" in given:
+        _drop_indices(settings)
+
+
+def _drop_indices(settings: Settings) -> None:
+    """Leave no index on servers that stay up: a node of Elasticsearch holds a thousand shards and no more."""
+    with Elasticsearch(settings.elasticsearch_url, request_timeout=30) as client:
+        left = list(client.indices.get(index=f"{settings.namespace}.*"))
+        if left:
+            client.indices.delete(index=left, ignore_unavailable=True)
