@@ -96,7 +96,7 @@ async def test_a_token_of_what_is_not_projected_says_so_in_time(installation: In
     )
     with pytest.raises(NotYetVisible) as caught:
         await installation.client.get(place, token=result.consistency_token, deadline_s=0.5)
-    assert caught.value.details == {"expected_version": 1, "found_version": 0}
+    assert caught.value.details == {"expected": {"shop/Product/p1": 1}, "found": {"shop/Product/p1": 0}}
 
 
 async def test_the_status_is_there_from_acceptance_on(installation: Installation):
