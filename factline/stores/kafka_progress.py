@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from factline.errors import StoreUnavailable
 from factline.settings import Settings
+from factline.stores.kafka_metadata import all_topics
 from factline.stores.kafka_subscription import projector_group
 from factline.stores.kafka_topic_ids import topic_id_of
 
@@ -30,7 +31,7 @@ class KafkaProgress:
         admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await admin.start()
-            cluster = await admin._client.fetch_all_metadata()  # asking for one topic by name might create it
+            cluster = await all_topics(admin._client)
             numbers = sorted(cluster.partitions_for_topic(topic) or ())
             if not numbers:
                 return {}

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from factline.errors import StoreUnavailable
 from factline.settings import Settings
 from factline.stores.kafka import MESSAGE_BYTES_MAX, Message
+from factline.stores.kafka_metadata import all_topics
 
 CONNECT_TIMEOUT_MS = 10_000
 PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
@@ -51,8 +52,7 @@ class KafkaStream:
             await consumer.stop()
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        """Ask for all topics, since asking for one by name might create it."""
-        cluster = await consumer._client.fetch_all_metadata()
+        cluster = await all_topics(consumer._client)
         return [
             TopicPartition(topic, number)
             for topic in self._topics
