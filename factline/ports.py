@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from factline.domain.bulk.records import ChunkRecord
 from factline.domain.bulk.results import BulkResult
@@ -317,7 +317,7 @@ class EventPublisher(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
     """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
 
@@ -544,8 +544,7 @@ class ReadModel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message of the stream as a subscriber gets it. ``sent_at_ms``: Unix time, the sender's clock."""
 
     partition: int

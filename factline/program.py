@@ -15,7 +15,7 @@ from factline.pipeline.trace import AfterStep, nothing_after
 from factline.settings import Settings
 
 #: Container objects made since the last collection, and younger collections before an older one; see decision 12.
-GARBAGE_THRESHOLDS = (10_000, 20, 20)
+GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 EXIT_FINE, EXIT_USAGE, EXIT_UNREACHABLE = 0, 2, 3
 

@@ -4,14 +4,13 @@ An ``Event`` is what is stored, in whichever version that was written: its bytes
 What it means is read through ``content_of``, the one place where an older version is read as the newest.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.domain.event_schemas import EVENT_SCHEMAS, steps_from
@@ -50,10 +49,8 @@ class DefinitionReference(Value):
     version: str
 
 
-class EventContent(BaseModel):
+class EventContent(NamedTuple):
     """What an event says, as the newest version says it. ``definition``: what its data was validated against."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     data: dict[str, Any]
     definition: DefinitionReference | None
@@ -69,7 +66,7 @@ class Event(Value):
     null in slot 1.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", cache_strings="keys")  # most values are seen once only
 
     event_id: str
     event_type: EventType
@@ -134,10 +131,16 @@ def content_of(event: Event) -> EventContent:
     for step in steps:
         fields = step(fields)
     try:
-        return EventContent.model_validate(fields)
-    except ValidationError as error:
+        definition = fields["definition"]
+        return EventContent(
+            data=fields["data"],
+            definition=None if definition is None else DefinitionReference.model_validate(definition),
+            effect=Effect(fields["effect"]),
+        )
+    except (KeyError, ValueError) as error:
         where = f"aggregate {event.aggregate_id} event {event.sequence_number}"
-        raise LogDamaged(f"{where}: not what {event.schema_version} promises: {error}", where=where) from error
+        problem = f"no member {error}" if isinstance(error, KeyError) else str(error)
+        raise LogDamaged(f"{where}: not what {event.schema_version} promises: {problem}", where=where) from error
 
 
 def read_event(data: bytes, *, where: str) -> Event:
@@ -146,22 +149,24 @@ def read_event(data: bytes, *, where: str) -> Event:
     Raises LogDamaged if a single bit of it is not as it was written, and SchemaUnsupported for one that is whole but
     of a type or version that this release cannot read: EventFromFuture, mostly.
     """
+    event = _as_sealed(data)
+    if event is not None:
+        return event
     try:
-        fields = _as_sealed(data)
-        if fields is None:
-            fields = parse_json(data, where=where)
-            _check_whole(fields, where)
+        fields = parse_json(data, where=where)
+        _check_whole(fields, where)
         _check_readable(fields, where)
         return Event.model_validate(fields)
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not an event: {error}; run factline verify", where=where) from error
 
 
-def _as_sealed(data: bytes) -> dict[str, Any] | None:
-    """Return the fields if these bytes, without their ``checksum``, are those that it was taken of; else None.
+def _as_sealed(data: bytes) -> Event | None:
+    """Return the event if these bytes, without their ``checksum``, are those that it was taken of; else None.
 
     Whoever sealed them made them canonical, and checked all that they hold: that need not be done again. It is most
-    of what reading an event costs, and every event is read many times. None says nothing of damage: the long way does.
+    of what reading an event costs, and every event is read many times. None says nothing of damage, nor whether the
+    event is of a release to come: the long way does.
     """
     start = data.find(_CHECKSUM_MEMBER)  # in canonical form it is the fourth member, of which none before holds objects
     digest_at = start + len(_CHECKSUM_MEMBER)
@@ -170,10 +175,11 @@ def _as_sealed(data: bytes) -> dict[str, Any] | None:
     if start < 0 or data[digest_at : end + 1] != digest.encode() + b'"':
         return None
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError):
+        event = Event.model_validate_json(data)
+        steps_from(event.event_type, event.schema_version)
+    except (ValidationError, InputInvalid, SchemaUnsupported):
         return None
-    return fields if isinstance(fields, dict) and fields.get("checksum") == digest else None
+    return event if event.checksum == digest else None
 
 
 def _check_whole(fields: Any, where: str) -> None:

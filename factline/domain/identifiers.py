@@ -12,6 +12,7 @@ from factline.errors import InputInvalid
 COMMAND_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 INSTANCE_ID_BYTES_MAX = 200
+PARSED_MAX = 50_000  # aggregate IDs that are remembered as parsed: each is read at several places
 INSTANCE_KEY_CHARACTERS_MAX = 240  # a file system behind S3 may hold no more than 255 in one component
 #: An instance ID that is its own encoded form, and needs no look at each of its characters.
 _PLAIN_KEY = re.compile(rf"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{{0,{INSTANCE_ID_BYTES_MAX - 1}}}")
@@ -55,6 +56,7 @@ class AggregateId(NamedTuple):
         return cls(check_name(db_name, "db_name"), CLASSES, check_name(class_id, "class_id"))
 
     @classmethod
+    @lru_cache(maxsize=PARSED_MAX)
     def parse(cls, text: str) -> "AggregateId":
         """Read ``db_name/class_id/encoded-instance-id``; raises InputInvalid."""
         parts = text.split("/")

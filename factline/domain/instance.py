@@ -1,8 +1,9 @@
 """The instance aggregate: its state, how events change it, and what a command decides on it."""
 
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, TypeAdapter
 
 from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
 from factline.domain.commands import CommandType
@@ -51,14 +52,16 @@ class Change(Protocol):
     def causation_id(self) -> str | None: ...
 
 
-class Instance(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Instance:
     """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
 
     ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
-    ``data`` was validated against, None where its class was undefined.
+    ``data`` was validated against, None where its class was undefined. No model: events are checked when they are read,
+    and thousands of states are made and kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     aggregate_id: str
     sequence_number: int = 0
@@ -69,11 +72,15 @@ class Instance(BaseModel):
     created_at: str | None = None
     updated_at: str | None = None
     definition: DefinitionReference | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
         return self.sequence_number > 0 and not self.deleted
+
+
+#: How a state is kept outside the log.
+INSTANCE_JSON = TypeAdapter(Instance)
 
 
 #: After these there is nothing to be changed; a retired class keeps its last definition.

@@ -44,12 +44,17 @@ class FormedDocuments:
         outcomes: list[Exception | None] = [None] * len(documents)
         going: list[int] = []
         ready: list[Document] = []
+        rules: dict[tuple[str, str], Rules | StoreUnavailable | None] = {}
         for position, document in enumerate(documents):
-            try:
-                ready.append(await self._formed(document))
+            db_name, class_id, _ = document.aggregate_id
+            if (db_name, class_id) not in rules:
+                rules[db_name, class_id] = await self._rules(document.aggregate_id)
+            found = rules[db_name, class_id]
+            if isinstance(found, StoreUnavailable):
+                outcomes[position] = found
+            else:
+                ready.append(formed(document, found))
                 going.append(position)
-            except StoreUnavailable as error:
-                outcomes[position] = error
         for position, outcome in zip(going, await self._documents.write(ready) if ready else (), strict=True):
             outcomes[position] = outcome
         return outcomes
@@ -58,11 +63,15 @@ class FormedDocuments:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         return await self._documents.read(aggregate_ids)
 
-    async def _formed(self, document: Document) -> Document:
-        name = _class_of(document.aggregate_id)
-        if name not in self._forms:
-            self._forms[name] = await self._form(name, document.aggregate_id)
-        return formed(document, await self._definitions.at(document.aggregate_id, self._forms[name]))
+    async def _rules(self, aggregate_id: AggregateId) -> Rules | StoreUnavailable | None:
+        """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
+        name = _class_of(aggregate_id)
+        try:
+            if name not in self._forms:
+                self._forms[name] = await self._form(name, aggregate_id)
+            return await self._definitions.at(aggregate_id, self._forms[name])
+        except StoreUnavailable as error:
+            return error
 
     async def _form(self, name: AggregateId, aggregate_id: AggregateId) -> DefinitionReference | None:
         if aggregate_id.class_id == CLASSES:

@@ -38,7 +38,9 @@ def document_of(state: Instance) -> Document:
 
 def formed(document: Document, rules: Rules | None) -> Document:
     """Return the document with its data in the form of these rules; as it is where there are none, or no data."""
-    if rules is None or document.body["deleted"]:
-        return replace(document, form=rules.reference if rules else None)
+    if rules is None:
+        return document
+    if document.body["deleted"]:
+        return replace(document, form=rules.reference)
     data = rules.current(document.body["data"], document.definition)
     return replace(document, body={**document.body, "data": data}, form=rules.reference)

@@ -6,7 +6,6 @@ yet: its aggregate is then looked up in the log.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from factline.domain.events import Event, read_event
 from factline.domain.identifiers import AggregateId
@@ -16,7 +15,7 @@ from factline.ports import Delivery
 SEQUENCE_NUMBER = "sequence_number"
 
 
-@dataclass
+@dataclass(slots=True)
 class Work:
     """What a batch says of one aggregate. ``events``: those that could be read, by number; all of them are new.
 
@@ -48,13 +47,13 @@ def sort_out(deliveries: Iterable[Delivery], *, shown: Callable[[AggregateId], i
         if aggregate_id is None:
             found.strays.append(delivery)
             continue
-        number = _named_number(delivery)
-        if 0 < number <= shown(aggregate_id):  # most late duplicates end here, unread
+        known = shown(aggregate_id)
+        if known and 0 < _named_number(delivery) <= known:  # most late duplicates end here, unread
             found.skipped += 1
             continue
         event = _event_of(delivery, aggregate_id)
-        number = event.sequence_number if event else number
-        if 0 < number <= shown(aggregate_id):
+        number = event.sequence_number if event else _named_number(delivery)
+        if 0 < number <= known:
             found.skipped += 1
             continue
         work = found.work.get(aggregate_id)
@@ -68,7 +67,6 @@ def sort_out(deliveries: Iterable[Delivery], *, shown: Callable[[AggregateId], i
     return found
 
 
-@lru_cache(maxsize=50_000)
 def _aggregate_of(key: bytes | None) -> AggregateId | None:
     try:
         return AggregateId.parse((key or b"").decode())

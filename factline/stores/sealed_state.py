@@ -6,7 +6,7 @@ The form is ``{"sha256":"…","state":{…}}`` without a blank, the digest being
 from pydantic import ValidationError
 
 from factline.domain.canonical import sha256_hex
-from factline.domain.instance import Instance
+from factline.domain.instance import INSTANCE_JSON, Instance
 from factline.errors import LogDamaged
 
 _START, _MIDDLE, _END = b'{"sha256":"', b'","state":', b"}"
@@ -15,7 +15,7 @@ _STATE_AT = len(_START) + 64 + len(_MIDDLE)
 
 def seal_state(state: Instance) -> bytes:
     """Return the state with its digest."""
-    body = state.model_dump_json().encode()
+    body = INSTANCE_JSON.dump_json(state)
     return _START + sha256_hex(body).encode() + _MIDDLE + body + _END
 
 
@@ -26,7 +26,7 @@ def open_state(data: bytes, *, aggregate_id: str) -> Instance:
     if data != _START + sha256_hex(body).encode() + _MIDDLE + body + _END:
         raise LogDamaged(f"{where}: its digest does not match; it is read from the log instead", where=where)
     try:
-        state = Instance.model_validate_json(body)
+        state = INSTANCE_JSON.validate_json(body)
     except ValidationError as error:
         raise LogDamaged(f"{where}: of another form: {error}; it is read from the log instead", where=where) from error
     if state.aggregate_id != aggregate_id:

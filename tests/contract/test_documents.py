@@ -1,15 +1,19 @@
 """``Documents``: the newest by sequence number wins, whatever the order of writes."""
 
+import json
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.projections.documents import document_of
+from factline.stores.elasticsearch.server import VersionedWrite, bulk_requests
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened
@@ -109,3 +113,17 @@ async def test_any_json_object_comes_back_as_it_was(opened: Opened, data: dict[s
     (document,) = _documents(1, **data)
     assert await opened.ports.documents.write([document]) == [None]
     assert await _read(opened, PLACE) == document
+
+
+@given(st.lists(st.integers(0, 400), max_size=20))
+def test_bulk_requests_are_bounded_in_number_and_bytes_and_leave_nothing_out(sizes: list[int]):
+    bodies = [{"text": "x" * size} for size in sizes]
+    writes = [VersionedWrite("a", str(n), 1, body, "document", PLACE, "a.1") for n, body in enumerate(bodies)]
+    requests = list(bulk_requests(writes, writes_max=5, bytes_max=1_000))
+    assert [write for some, _ in requests for write in some] == writes
+    for some, body in requests:
+        lines = [json.loads(line) for line in body.splitlines()]
+        assert [action["index"]["_id"] for action in lines[::2]] == [write.id for write in some]
+        assert lines[1::2] == [write.body for write in some]
+        assert len(some) <= 5
+        assert len(some) == 1 or len(body) <= 1_000

@@ -14,7 +14,7 @@ from tests.contract.conftest import Opened
 
 @pytest.fixture
 def read_model(opened: Opened) -> ReadModel:
-    return DocumentsModel(opened.ports.documents, documents_max=3)
+    return DocumentsModel(opened.ports.documents)
 
 
 async def test_what_is_shown_last_by_number_is_what_counts(read_model: ReadModel):

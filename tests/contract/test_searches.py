@@ -1,6 +1,7 @@
 """``Searches``: finds documents by what they hold, a moment after they were written."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(lamps: Opened):
 
 async def test_what_was_deleted_or_is_of_another_class_is_not_found(lamps: Opened):
     events = chain(1, "p1", **LAMPS["p1"])
-    tombstone = document_of(state_at(events).model_copy(update={"deleted": True, "data": {}, "sequence_number": 2}))
+    tombstone = document_of(replace(state_at(events), deleted=True, data={}, sequence_number=2))
     await lamps.ports.documents.write([tombstone])
     await _until_searchable(lamps, {"p1": 2})
     assert _names(await _find(lamps)) == ["p2", "p3"]

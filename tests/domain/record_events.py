@@ -11,7 +11,7 @@ from typing import Any
 from factline.domain.commands import parse_command
 from factline.domain.deciding import decide
 from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
-from factline.domain.instance import Instance, evolve
+from factline.domain.instance import INSTANCE_JSON, Instance, evolve
 from factline.domain.ontology.rules import Rules, rules_of
 
 FOLDER = Path(__file__).parent / "stored_events"
@@ -110,7 +110,7 @@ def record(
         assert isinstance(event, Event), event
         state = evolve(state, event)
         (folder / f"{number}-{event.event_type.lower()}.json").write_bytes(event.canonical)
-        (folder / f"{number}-state.json").write_text(state.model_dump_json())
+        (folder / f"{number}-state.json").write_bytes(INSTANCE_JSON.dump_json(state))
 
 
 def record_all() -> None:

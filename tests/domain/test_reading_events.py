@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from factline.domain import events
-from factline.domain.events import read_event, sealed_event
+from factline.domain.canonical import INTEGER_MAX, canonical_bytes
+from factline.domain.events import checksum_of, read_event, sealed_event
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, LogDamaged
+from factline.errors import EventFromFuture, InputInvalid, LogDamaged
 from tests.contract.chains import chain
 from tests.domain.strategies import json_objects
 
@@ -23,8 +24,11 @@ def resealed(**more: object):
 @given(json_objects, st.one_of(st.none(), st.text(max_size=20)))
 def test_an_event_reads_back_as_it_was_sealed(data, actor):
     event = resealed(data=data, actor=actor)
-    assert read_event(event.canonical, where="here") == event
-    assert events._as_sealed(event.canonical) is not None, "the short way is taken"
+    found = events._as_sealed(event.canonical)
+    assert found == read_event(event.canonical, where="here") == event, "the short way is taken"
+    assert repr(found.data) == repr(json.loads(event.canonical)["data"]), (
+        "every number as the standard library reads it"
+    )
 
 
 @given(st.integers(0, len(EVENT.canonical) - 1), st.integers(1, 255))
@@ -56,3 +60,19 @@ def test_a_plain_name_is_read_as_any_other(key: str):
         return
     assert AggregateId.of("shop", "Product", found.instance_id) == found
     assert str(found) == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-INTEGER_MAX, INTEGER_MAX), st.text())
+def test_values_are_read_as_the_standard_library_reads_them(number: float, whole: int, text: str):
+    assume(not number.is_integer() or abs(number) <= INTEGER_MAX or abs(number) >= 1e21)
+    written = resealed(data={"n": number, "i": whole, "t": text}).canonical
+    assert repr(read_event(written, where="here").data) == repr(json.loads(written)["data"])
+
+
+def test_an_event_of_a_release_to_come_is_told_from_damage_though_it_is_whole():
+    for changes in ({"event_type": "INSTANCE_CLONED"}, {"schema_version": "9.0.0"}):
+        fields = {**json.loads(EVENT.canonical), **changes}
+        fields["checksum"] = checksum_of(fields)
+        assert events._as_sealed(canonical_bytes(fields)) is None
+        with pytest.raises(EventFromFuture):
+            read_event(canonical_bytes(fields), where="here")

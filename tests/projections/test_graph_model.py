@@ -1,5 +1,6 @@
 """The graph as a function of the log: nodes of states, under the newest definition of their class."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,9 +73,8 @@ def test_data_of_an_earlier_definition_is_read_in_the_form_of_the_newest():
     }
     second = _rules(renamed, sequence_number=2)
     rules = Rules(second.reference, second.definition, ((1, ()), (2, second.definition.migration)))
-    earlier = _city("Vienna", {"country": "AT"}).model_copy(
-        update={"definition": DefinitionReference(sequence_number=1, version="1.0.0")}
-    )
+    first = DefinitionReference(sequence_number=1, version="1.0.0")
+    earlier = replace(_city("Vienna", {"country": "AT"}), definition=first)
     assert node_of(earlier, rules).edges == {"part_of": _in("Country", "AT")}
 
 
@@ -88,8 +88,8 @@ async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own
     model = GraphModel(graph, rules_of)
     too_many = {"links": {"twins": [str(number) for number in range(EDGES_MAX + 1)]}}
     country = Instance(aggregate_id="geo/Country/AT", sequence_number=3)
-    decided = {"definition": DefinitionReference(sequence_number=4, version="1.0.0")}
-    graz = _city("Graz", {"country": "AT"}).model_copy(update=decided)  # so that its definition cannot be missed
+    decided = DefinitionReference(sequence_number=4, version="1.0.0")
+    graz = replace(_city("Graz", {"country": "AT"}), definition=decided)  # so that its definition cannot be missed
     states = [_city("Vienna", {"country": "AT"}), _city("Hub", too_many), country, graz]
     outcomes = await model.apply(states)
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]

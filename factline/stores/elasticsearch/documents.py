@@ -6,7 +6,6 @@ its version the sequence number.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
@@ -32,6 +31,7 @@ class ElasticsearchDocuments:
         self._settings = settings
         self.indices = ElasticsearchIndices(server, settings, write=self._write_into)
         self._known: dict[str, DocumentIndex] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
 
     async def prepare(self) -> None:
         """Put the index template; raises StoreUnavailable."""
@@ -40,7 +40,10 @@ class ElasticsearchDocuments:
 
     def alias_of(self, aggregate_id: AggregateId) -> str:
         """Return the alias that the aggregate's class is found under."""
-        return self._settings.named(f"instances.{aggregate_id.db_name}.{aggregate_id.class_id}").lower()
+        db_name, class_id, _ = aggregate_id
+        if (db_name, class_id) not in self._aliases:
+            self._aliases[db_name, class_id] = self._settings.named(f"instances.{db_name}.{class_id}").lower()
+        return self._aliases[db_name, class_id]
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
@@ -50,11 +53,13 @@ class ElasticsearchDocuments:
         outcomes: list[Exception | None] = [None] * len(documents)
         going: list[tuple[int, DocumentIndex]] = []
         for position, document in enumerate(documents):
-            try:
-                index = await self._index_of(document)
-            except StoreUnavailable as error:
-                outcomes[position] = error
-                continue
+            index = self._known.get(self.alias_of(document.aggregate_id))
+            if index is None:
+                try:
+                    index = await self._find_index(document)
+                except StoreUnavailable as error:
+                    outcomes[position] = error
+                    continue
             if index.definition == document.form:
                 going.append((position, index))
             else:
@@ -69,21 +74,20 @@ class ElasticsearchDocuments:
         found = await self._server.read([(self.alias_of(one), one.instance_key) for one in aggregate_ids])
         return [_document(*pair) for pair in zip(aggregate_ids, found, strict=True)]
 
-    async def _index_of(self, document: Document) -> DocumentIndex:
-        """Return the class's index as it is known; one that is gone or closed is noticed when it is written to.
+    async def _find_index(self, document: Document) -> DocumentIndex:
+        """Return the class's index, known from now on; that it is gone or closed is noticed when it is written to.
 
         Where there is none, the first document makes one. Raises StoreUnavailable.
         """
         alias = self.alias_of(document.aggregate_id)
-        if alias not in self._known:
+        found = await self.indices.behind(alias)
+        if found is None and document.form is None:
+            await self.indices.make(alias, Form(), first=True)
             found = await self.indices.behind(alias)
-            if found is None and document.form is None:
-                await self.indices.make(alias, Form(), first=True)
-                found = await self.indices.behind(alias)
-            if found is None:
-                raise self._out_of_form(document, "its class has no index")
-            self._known[alias] = found
-        return self._known[alias]
+        if found is None:
+            raise self._out_of_form(document, "its class has no index")
+        self._known[alias] = found
+        return found
 
     async def _write_into(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write_each(documents, [index] * len(documents))
@@ -98,12 +102,14 @@ class ElasticsearchDocuments:
             for position, outcome in enumerate(outcomes)
             if isinstance(outcome, InputInvalid) and indices[position].mapping_digest
         ]
-        again = [replace(writes[position], body=as_unfit(writes[position].body)) for position in unfit]
+        again = [writes[position]._replace(body=as_unfit(writes[position].body)) for position in unfit]
         for position, outcome in zip(unfit, await self._server.write(again, self._create_index), strict=True):
             outcomes[position] = outcome
-        return [self._told(*pair) for pair in zip(documents, outcomes, strict=True)]
+        return [
+            outcome and self._told(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)
+        ]
 
-    def _told(self, document: Document, outcome: Exception | None) -> Exception | None:
+    def _told(self, document: Document, outcome: Exception) -> Exception:
         if isinstance(outcome, IndexMissing | IndexClosed):
             self._known.pop(self.alias_of(document.aggregate_id), None)
             return self._out_of_form(document, outcome.message)
@@ -119,8 +125,9 @@ class ElasticsearchDocuments:
             id=document.aggregate_id.instance_key,
             version=document.sequence_number,
             body=document.body,
-            name=f"document {document.aggregate_id}",
-            index=index.name,
+            what="document",
+            aggregate_id=document.aggregate_id,
+            index_name=index.name,
         )
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:

@@ -121,7 +121,8 @@ class ElasticsearchGraph:
                 "deleted": node.deleted,
                 "edges": {name: [str(target) for target in targets] for name, targets in node.edges.items()},
             },
-            name=f"node {node.aggregate_id}",
+            what="node",
+            aggregate_id=node.aggregate_id,
         )
 
     def _found(self, aggregate_id: AggregateId, item: Mapping[str, Any]) -> GraphNode | None:

@@ -6,15 +6,16 @@ higher one is taken, whatever the order of arrival.
 
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from elastic_transport import NodeConfig
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
 from pydantic_core import to_json
 
+from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable
 from factline.settings import Settings
 
@@ -22,6 +23,8 @@ REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
 INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
 CONNECTIONS_MAX = 10
+BULK_WRITES_MAX = 500  # in one request, as Elasticsearch's own helper has it
+BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
 FIRST_INDEX = ".000001"
 BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
 
@@ -45,16 +48,23 @@ _REFUSALS = frozenset(
 CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
 
 
-@dataclass(frozen=True)
-class VersionedWrite:
-    """One document for the index behind ``alias``, or for the very index that is named. ``name``: for messages."""
+class VersionedWrite(NamedTuple):
+    """One document for the index behind ``alias``, or for the very index that is named.
+
+    ``what`` of which aggregate it is: for messages.
+    """
 
     alias: str
     id: str
     version: int
     body: Mapping[str, Any]
-    name: str
-    index: str | None = None
+    what: str
+    aggregate_id: AggregateId
+    index_name: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} {self.aggregate_id}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ class ElasticsearchServer:
     async def write(self, writes: Sequence[VersionedWrite], create_index: CreateIndex) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per write None, or why it was not written.
 
-        The first document behind an alias finds no index: it is then created, and what needed it is sent once more.
+        That takes as many requests as their bounds ask for, one after the other. The first document behind an alias
+        finds no index: it is then created, and what needed it is sent once more.
         That costs nothing while it is there, and an index that was deleted comes back with its right mapping.
         """
         outcomes = await self._bulk(writes)
@@ -196,23 +207,24 @@ class ElasticsearchServer:
         return unavailable
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
-        if not writes:
-            return []
-        lines: list[Any] = []  # bytes, which the client sends as they are: its serializer takes twice as long and more
-        for write in writes:
-            lines += (to_json(_action(write)), to_json(write.body))
+        outcomes: list[Exception | None] = []
+        for some, body in bulk_requests(writes):
+            outcomes += await self._send(some, body)
+        return outcomes
+
+    async def _send(self, writes: Sequence[VersionedWrite], body: Any) -> list[Exception | None]:
         self.requests["bulk"] += 1
-        try:
-            answer = await self.client.bulk(operations=lines, timeout=SHARD_TIMEOUT, filter_path=BULK_ANSWER)
+        try:  # the client sends bytes as they are: its own serializer takes twice as long and more
+            answer = await self.client.bulk(operations=body, timeout=SHARD_TIMEOUT, filter_path=BULK_ANSWER)
         except (ApiError, TransportError) as error:
             return [self.unavailable(f"writing {write.name}", error) for write in writes]
-        results = [item["index"] for item in answer["items"]]
-        return [self._outcome(*pair) for pair in zip(writes, results, strict=True)]
+        return [self._outcome(write, item["index"]) for write, item in zip(writes, answer["items"], strict=True)]
 
     def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
-        status, error = result["status"], result.get("error", {})
+        status = result["status"]
         if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
             return None
+        error = result.get("error", {})
         reason = _reason(error)
         doing = f"writing {write.name} at {write.version}"
         if error.get("type") == "index_not_found_exception":
@@ -237,14 +249,33 @@ class IndexClosed(StoreUnavailable):
     """The index takes no more writes, since another one is about to follow it, or has followed."""
 
 
+def bulk_requests(
+    writes: Sequence[VersionedWrite], *, writes_max: int = BULK_WRITES_MAX, bytes_max: int = BULK_BYTES_MAX
+) -> Iterator[tuple[list[VersionedWrite], bytes]]:
+    """Yield what goes together in a request, and its body: two lines of JSON for each write."""
+    some: list[VersionedWrite] = []
+    lines: list[bytes] = []
+    size_bytes = 0
+    for write in writes:
+        line = b"%b\n%b\n" % (to_json(_action(write)), to_json(write.body))
+        if some and (len(some) == writes_max or size_bytes + len(line) > bytes_max):
+            yield some, b"".join(lines)
+            some, lines, size_bytes = [], [], 0
+        some.append(write)
+        lines.append(line)
+        size_bytes += len(line)
+    if some:
+        yield some, b"".join(lines)
+
+
 def _action(write: VersionedWrite) -> Mapping[str, Any]:
     return {
         "index": {
-            "_index": write.index or write.alias,
+            "_index": write.index_name or write.alias,
             "_id": write.id,
             "version": write.version,
             "version_type": "external",
-            "require_alias": write.index is None,
+            "require_alias": write.index_name is None,
         },
     }
 
