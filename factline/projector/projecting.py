@@ -1,13 +1,14 @@
-"""The loop: take a batch, fold it, show it, commit it. While one batch is on its way out, the next is folded.
+"""The loop: take a batch, fold it, show it, commit it. While some batches are on their way out, the next is folded.
 
-Offsets are committed only after the read model has acknowledged all of a batch, and its failures are parked. So a
-projector may die anywhere, or lose its partitions at any moment: whoever comes next does the same again, which the
-read model's fencing by sequence number makes harmless. Memory holds two batches, and what the client prefetches.
+Offsets are committed only after the read model has acknowledged all of a batch, and of those before it, and their
+failures are parked. So a projector may die anywhere, or lose its partitions at any moment: whoever comes next does the
+same again, which the read model's fencing by sequence number makes harmless. Batches that have an aggregate in common
+go out one after the other. Memory holds ``FLIGHTS_MAX`` batches and one more, and what the client prefetches.
 """
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,8 @@ from factline.projector.showing import Prepared, Showing
 from factline.projector.sorting import sort_out
 
 BATCH_MESSAGES_MAX = 500
+#: Batches on their way out: one is committed, one is written, and one is ready for when the server is.
+FLIGHTS_MAX = 3
 WAIT_S = 0.25  # for messages, between two looks at whether to stop
 #: How long partitions are held for a batch on its way out: shorter than the group waits for us to rejoin.
 HAND_OVER_S = 10.0
@@ -47,6 +50,16 @@ class _Batch:
     messages: Mapping[int, int]
     oldest_sent_ms: Mapping[int, int]
     began_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Flight:
+    """A batch on its way out. ``settled``: it is shown and parked, or never will be; ``landed``: committed, too."""
+
+    batch: _Batch
+    prepared: Prepared
+    settled: asyncio.Event
+    landed: asyncio.Task[None]
 
 
 class Projector:
@@ -86,7 +99,7 @@ class Projector:
             patience=self._patience,
         )
         self._epoch = 0
-        self._flight: asyncio.Task[None] | None = None
+        self._flights: deque[_Flight] = deque()
         self._in_hand: list[_Batch] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -102,10 +115,10 @@ class Projector:
             await asyncio.wait(tasks, timeout=DRAIN_S)
         finally:
             self._stopping.set()
-            ending = [told, *tasks, *([self._flight] if self._flight else [])]
+            ending = [told, *tasks, *(flight.landed for flight in self._flights)]
             for task in ending:
                 task.cancel()
-            await asyncio.wait(ending)
+            await asyncio.gather(*ending, return_exceptions=True)
             await self._subscription.stop()
         for task in tasks:
             if not task.cancelled():
@@ -118,14 +131,17 @@ class Projector:
             log.info("projector_ready", read_model=self._read_model.name)
             while not self._stopping.is_set():
                 await self._take_one()
-            await self._landed()
+            while self._flights:
+                await self._first_landed()
         except Abandoned as reason:
             log.warning("projector_stops_short", reason=str(reason))
 
     async def _take_one(self) -> None:
-        """Fetch and fold a batch, and send it out when the one before is out."""
+        """Fetch and fold a batch, and send it out when there is room."""
         fetching = partial(self._subscription.next_batch, messages_max=self._batch_messages_max, wait_s=WAIT_S)
         deliveries = await self._patience.until_done(fetching)
+        while self._flights and self._flights[0].landed.done():
+            await self._first_landed()
         if not deliveries:
             return
         batch = _batch_of(deliveries, self._epoch)
@@ -133,43 +149,63 @@ class Projector:
         await self._after_step("fetch")
         prepared = await self._showing.prepare(sort_out(deliveries, shown=self._showing.shown.number))
         await self._after_step("fold")
-        await self._landed()
+        await self._room_for(prepared)
         if batch.epoch == self._epoch:
-            self._flight = asyncio.create_task(self._bring_out(batch, prepared))
+            self._send_out(batch, prepared)
             await asyncio.sleep(0)  # let it send its request: all that comes now may take us no wait at all
         else:  # its partitions were given up meanwhile, and go on from the last commit, wherever they are now
             self._in_hand.remove(batch)
 
-    async def _bring_out(self, batch: _Batch, prepared: Prepared) -> None:
+    async def _room_for(self, prepared: Prepared) -> None:
+        """Wait until few enough are on their way out, and none of them has an aggregate in common with this one."""
+        while len(self._flights) >= FLIGHTS_MAX:
+            await self._first_landed()
+        for flight in list(self._flights):
+            if not flight.prepared.found.work.keys().isdisjoint(prepared.found.work):
+                await flight.settled.wait()
+
+    def _send_out(self, batch: _Batch, prepared: Prepared) -> None:
+        before = self._flights[-1].landed if self._flights else None
+        settled = asyncio.Event()
+        landed = asyncio.create_task(self._bring_out(batch, prepared, settled, before))
+        self._flights.append(_Flight(batch, prepared, settled, landed))
+
+    async def _bring_out(
+        self, batch: _Batch, prepared: Prepared, settled: asyncio.Event, before: asyncio.Task[None] | None
+    ) -> None:
         try:
             await self._showing.show(prepared)
             await self._after_step("show")
             await self._showing.park(prepared)
             await self._after_step("park")
+            settled.set()
+            if before:  # nothing is committed beyond a batch that failed or was called off: we come again with it
+                await before
             await self._patience.until_done(partial(self._subscription.commit, batch.offsets))
             await self._after_step("commit")
             self._metrics.batch_s.observe(time.monotonic() - batch.began_s)
         finally:
+            settled.set()
             self._in_hand.remove(batch)
 
-    async def _landed(self) -> None:
-        """Wait for the batch on its way out; one that was called off comes again."""
-        flight = self._flight
-        if flight:
-            await asyncio.wait([flight])
-            self._flight = None
-            if not flight.cancelled():
-                flight.result()
+    async def _first_landed(self) -> None:
+        """Wait for the batch that is on its way out longest; one that was called off comes again."""
+        flight = self._flights[0]
+        await asyncio.wait([flight.landed])
+        self._flights.popleft()
+        if not flight.landed.cancelled():
+            flight.landed.result()
 
     async def _give_up(self) -> None:
-        """Our partitions may go to others: let the batch on its way out land, if that takes seconds only."""
+        """Our partitions may go to others: let the batches on their way out land, if that takes seconds only."""
         self._epoch += 1
-        flight = self._flight
-        if flight and not flight.done():
-            landed, _ = await asyncio.wait([flight], timeout=HAND_OVER_S)
-            if not landed:
-                flight.cancel()
-                await asyncio.wait([flight])
+        landing = [flight.landed for flight in self._flights if not flight.landed.done()]
+        if landing:
+            _, late = await asyncio.wait(landing, timeout=HAND_OVER_S)
+            if late:
+                for each in late:
+                    each.cancel()
+                await asyncio.wait(late)
 
     async def _keep_house(self) -> None:
         """Hear of what others did about dead letters, finish what they left, and say how far behind we are."""

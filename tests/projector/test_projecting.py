@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,11 +11,13 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import InputInvalid
 from factline.projections.documents_model import DocumentsModel
+from factline.projector import projecting
+from factline.projector.projecting import FLIGHTS_MAX
 from factline.stores.memory.kafka import MemoryPublisher
 from factline.stores.s3.bucket import StoredObject
 from tests.contract.chains import PLACE, chain
 from tests.domain.former_events import forget_versions
-from tests.projector.world import Stream
+from tests.projector.world import UNTIL_S, Stream
 
 STEPS = ("fetch", "fold", "show", "park", "commit")
 
@@ -85,6 +87,171 @@ async def test_nothing_is_committed_before_it_is_acknowledged(stream: Stream):
     async with stream.projector():
         await stream.caught_up()
     stream.check_all_shown()
+
+
+class Watched(DocumentsModel):
+    """Documents that tell what is being written at the same time; ``gate`` holds a write up once it is under way."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream.documents)
+        self.under_way: list[set[str]] = []
+        self.most_at_once = 0
+        self.written: list[tuple[str, int]] = []
+        self.changed = asyncio.Condition()
+
+    async def gate(self, names: set[str]) -> None:
+        await asyncio.sleep(0)
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        names = {state.aggregate_id for state in states}
+        assert all(names.isdisjoint(others) for others in self.under_way), "one aggregate is written by one at a time"
+        self.under_way.append(names)
+        self.most_at_once = max(self.most_at_once, len(self.under_way))
+        try:
+            await self._tell()
+            await self.gate(names)
+            outcomes = await super().apply(states)
+            self.written += [(state.aggregate_id, state.sequence_number) for state in states]
+            return outcomes
+        finally:
+            self.under_way.remove(names)
+            await self._tell()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(UNTIL_S), self.changed:
+            await self.changed.wait_for(condition)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+
+class FirstHeld(Watched):
+    """The writes of the first aggregate wait until they are let go."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream)
+        self.let_go = asyncio.Event()
+
+    async def gate(self, names: set[str]) -> None:
+        if "shop/Product/p0" in names:
+            await self.let_go.wait()
+
+
+async def test_batches_of_different_aggregates_are_written_at_the_same_time(stream: Stream):
+    class Together(Watched):
+        async def gate(self, names: set[str]) -> None:
+            await self.until(lambda: self.most_at_once == FLIGHTS_MAX)
+
+    for number in range(20):
+        await stream.told(chain(2, f"p{number}"))
+    model = Together(stream)
+    async with stream.projector(read_model=model, batch_messages_max=2):
+        await stream.caught_up()
+    assert model.most_at_once == FLIGHTS_MAX
+    stream.check_all_shown()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_versions_of_one_aggregate_are_written_in_order_whatever_else_is_on_its_way(
+    stream: Stream, seed: int
+):
+    dice = random.Random(seed)
+
+    class Dawdling(Watched):
+        async def gate(self, names: set[str]) -> None:
+            for _ in range(dice.randrange(20)):
+                await asyncio.sleep(0)
+
+    chains = [chain(15, f"p{number}") for number in range(8)]
+    for events in chains:
+        await stream.write(events)
+    waiting = [list(events) for events in chains]
+    while waiting:  # each one's in order, all of them mixed
+        events = dice.choice(waiting)
+        await stream.send([events.pop(0)])
+        waiting = [each for each in waiting if each]
+    model = Dawdling(stream)
+    async with stream.projector(read_model=model, batch_messages_max=3):
+        await stream.caught_up()
+    assert model.most_at_once > 1
+    for events in chains:
+        shown = [number for name, number in model.written if name == events[0].aggregate_id]
+        assert shown == sorted(set(shown))
+    stream.check_all_shown()
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_nothing_is_committed_beyond_a_batch_that_is_still_being_written(dies: bool):
+    stream = Stream(publisher=MemoryPublisher(partitions=1))
+    for number in range(FLIGHTS_MAX):
+        await stream.told(chain(2, f"p{number}"))
+    model = FirstHeld(stream)
+    running = stream.start(read_model=model, batch_messages_max=2)
+    await model.until(lambda: len(model.written) == FLIGHTS_MAX - 1)
+    for _ in range(200):  # more than enough for a commit
+        await asyncio.sleep(0)
+    assert stream.group.committed == {}
+    assert stream.document("p0") is None
+    if dies:
+        await running.crash()
+        running = stream.start(batch_messages_max=2)
+    model.let_go.set()
+    await stream.caught_up()
+    await running.stop()
+    stream.check_all_shown()
+
+
+async def test_partitions_that_are_taken_while_several_batches_are_on_their_way_lose_nothing(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(projecting, "HAND_OVER_S", 0.01)  # what is held does not land in time
+    for number in range(40):
+        await stream.told(chain(2, f"p{number}"))
+    model = FirstHeld(stream)
+    async with stream.projector(read_model=model, batch_messages_max=3) as one:
+        await model.until(lambda: len(model.under_way) == 1 and len(model.written) > 0)
+        async with stream.projector(batch_messages_max=3) as two:
+            await model.until(lambda: not model.under_way)  # called off
+            model.let_go.set()
+            await stream.caught_up()
+            assert one.subscription.positions.keys().isdisjoint(two.subscription.positions)
+    stream.check_all_shown()
+
+
+async def test_what_is_fetched_while_partitions_are_given_up_is_not_committed_without_what_came_before(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(projecting, "HAND_OVER_S", 0.2)
+    stream = Stream(publisher=MemoryPublisher(partitions=1))
+    await stream.told(chain(1, "p0"))
+    model = FirstHeld(stream)
+    async with stream.projector(read_model=model):
+        await model.until(lambda: len(model.under_way) == 1)
+        async with stream.projector():  # gets nothing: there is one partition, and it stays where it was
+            await stream.told(chain(1, "p1"))
+            await model.until(lambda: not model.under_way)
+            model.let_go.set()
+            await stream.caught_up()
+    stream.check_all_shown()
+
+
+async def test_a_defect_ends_the_projector_with_nothing_committed_beyond_it():
+    stream = Stream(publisher=MemoryPublisher(partitions=1))
+    for number in range(6):
+        await stream.told(chain(1, f"p{number}"))
+    done = 0
+
+    async def fail(step: str) -> None:
+        nonlocal done
+        done += step == "park"
+        if step == "park" and done == 2:
+            raise ZeroDivisionError("a defect")
+
+    running = stream.start(after_step=fail, batch_messages_max=1)
+    with pytest.raises(ZeroDivisionError):
+        await running.task
+    assert stream.group.committed == {0: (0, 1)}
 
 
 class SomeRefused(DocumentsModel):
