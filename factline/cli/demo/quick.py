@@ -212,8 +212,8 @@ def _print_evolution(flow: Flow, kept: Kept) -> None:
     show.output.print(table)
     show.output.print(
         "\nCommands went on while each version was committed. "
-        f"{len(flow.late)} in the form of 1.1.0 came when 2.0.0 was there: refused with the reason, and sent again in "
-        "the new form. Airports: "
+        f"{len(flow.late)} spoke the old form when 2.0.0 was there: refused with the reason, and sent again in the new "
+        "one. Airports: "
         f"{kept.sent} sent, {kept.decided.total()} in S3, {kept.found} found by search, {kept.in_feet} of them by "
         "elevation_ft, whichever version they were written under."
     )
