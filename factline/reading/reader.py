@@ -14,7 +14,7 @@ from factline.projections.documents import document_of
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.graph_model import GraphModel
 from factline.reading.classes import DefinedClasses
-from factline.reading.graph import Answer, GraphReader, Hop
+from factline.reading.graph import NODES_MAX, Answer, GraphReader, Hop
 from factline.reading.visibility import Positions, View, Visibility, wanted_of
 
 DEADLINE_S = 10.0
@@ -27,11 +27,11 @@ class Reader:
     Where what it names is parked, ProjectionParked says so at once, with the reason and what to do.
     """
 
-    def __init__(self, ports: Ports, log_reader: LogReader) -> None:
+    def __init__(self, ports: Ports, log_reader: LogReader, *, nodes_max: int = NODES_MAX) -> None:
         self._ports = ports
         self._log_reader = log_reader
         self._classes = DefinedClasses(ports.inventory, log_reader)
-        self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways)
+        self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
 
     async def get(

@@ -115,7 +115,7 @@ async def ask(factline: Factline, questions: Questions, *, as_json: bool) -> Exi
     """Ask the questions of all that is there, and show the answers; returns FINDINGS if one has none."""
     await factline.ports.graph.refresh(WORLD)  # a bulk command has no token that names all that it wrote
     began = time.perf_counter()
-    answered = await Asking(factline, questions, token=None, deadline_s=0).all()
+    answered = await Asking(factline.reader, questions, token=None, deadline_s=0).all()
     if as_json:
         for each in answered:
             show.print_json(each.fields())

@@ -16,10 +16,10 @@ from factline.cli import show
 from factline.cli.asking import remarks
 from factline.cli.demo.classes import AIRPORT, COUNTRY
 from factline.cli.demo.farewell import shell_prefix
-from factline.client import Factline
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Range
 from factline.reading.graph import Answer, Hop
+from factline.reading.reader import Reader
 
 ENDS_MAX = 10_000
 QUESTIONS_AT_A_TIME = 4
@@ -91,8 +91,8 @@ class _Country:
 class Asking:
     """Asks one set of questions. ``token``: what the answers must show at least."""
 
-    def __init__(self, factline: Factline, questions: Questions, *, token: str | None, deadline_s: float) -> None:
-        self._reader = factline.reader
+    def __init__(self, reader: Reader, questions: Questions, *, token: str | None, deadline_s: float) -> None:
+        self._reader = reader
         self._asked = questions
         self._shown: dict[str, Any] = {"token": token, "deadline_s": deadline_s}
 

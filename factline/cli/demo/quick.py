@@ -132,7 +132,7 @@ class Demo:
         sent = await self._send(evolving)
         after = await _listed_events(self._stores)
         kept = await evolving.kept()
-        asking = Asking(self._factline, self._scene.questions, token=sent.flow.token, deadline_s=DEADLINE_S)
+        asking = Asking(self._factline.reader, self._scene.questions, token=sent.flow.token, deadline_s=DEADLINE_S)
         answered = await asking.all()
         if as_json:
             for answer in (*sent.answers, *sent.refusals):
