@@ -92,6 +92,7 @@ def report_view(report: Report) -> Group:
         ("pending", str(summary.pending)),
     ]
     parts: list[RenderableType] = [pairs(rows)]
+    parts += [Text(_unattended(read_model)) for read_model in report.unattended]
     if report.run:
         parts += [Text(), pairs(_run_rows(report.run))]
     for severity in Severity:
@@ -99,6 +100,13 @@ def report_view(report: Report) -> Group:
         if found:
             parts += [Text(), _findings_view(severity, found, sum(report.counts[severity].values()))]
     return Group(*parts)
+
+
+def _unattended(read_model: str) -> str:
+    return (
+        f"no projector of the {read_model} was ever seen, so nobody shows it but consistency checks; "
+        f"run one with FACTLINE_PROJECTOR_READ_MODEL={read_model}"
+    )
 
 
 def _run_rows(run: RunReport) -> list[tuple[str, str]]:

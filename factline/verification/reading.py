@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from factline.domain.bulk.results import results_key, summary_key
 from factline.domain.canonical import parse_json
-from factline.domain.dead_letters import DeadLetter
+from factline.domain.dead_letters import DeadLetter, skipped_through
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
@@ -162,17 +162,18 @@ class Reading:
             return [node for aggregate_id in aggregate_ids for node in await self._nodes([aggregate_id])]
 
     async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
-        """Return why an aggregate's projection waits for a person, or None if it does not.
+        """Return the letter by which an aggregate need not be shown at its head, or None.
 
-        Who has letters at all is listed once, when this is asked for the first time.
+        It waits for a person, or one has given up on that version. Who has letters at all is listed once, when this is
+        asked for the first time.
         """
-        letters, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
+        stored, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
         if read_model not in self._lettered:
-            self._lettered[read_model] = await answered(partial(letters.numbers, read_model))
+            self._lettered[read_model] = await answered(partial(stored.numbers, read_model))
         if place not in self._lettered[read_model]:
             return None
-        letter = await answered(partial(letters.latest, read_model, place))
-        return letter if letter is not None and letter.waits else None
+        letters = await answered(partial(stored.history, read_model, place))
+        return letters[-1] if letters[-1].waits else skipped_through(letters, self._audit.logs[aggregate_id].head)
 
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
         """Read the logs of some aggregates, classes first, and the records of some commands as they are now."""

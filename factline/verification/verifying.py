@@ -68,7 +68,10 @@ class Summary(BaseModel):
 
 
 class Report(BaseModel):
-    """What ``factline verify`` says. ``counts``: of all findings; ``findings`` keeps the first ones only."""
+    """What ``factline verify`` says. ``counts``: of all findings; ``findings`` keeps the first ones only.
+
+    ``unattended``: read models that lack something, are for projectors to show, and whose projectors were never seen.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,6 +80,7 @@ class Report(BaseModel):
     summary: Summary
     counts: dict[Severity, dict[Code, int]]
     findings: list[Finding]
+    unattended: list[str]
     run: RunReport | None = None
 
 
@@ -129,7 +133,13 @@ async def verify(
         clients = ClientAudit(history, audit.logs, audit.commands.commands)
         findings.extend(clients.judge())
         findings.extend(judge_run(clients))
-    return _report(audit, findings, report_run(clients) if clients else None)
+    lacking = {BEHIND[code][0] for code in findings.counts[Severity.PENDING] if code in BEHIND}
+    return _report(
+        audit,
+        findings,
+        report_run(clients) if clients else None,
+        unattended=[read_model for read_model in _unattended(reached) if read_model in lacking],
+    )
 
 
 async def _reached(projectors: Projectors, unsettled: Iterable[Finding]) -> Reached:
@@ -154,10 +164,14 @@ def _projected(audit: Audit, finding: Finding, reached: Reached) -> Finding:
     if finding.severity is Severity.PENDING or not audit.stream.is_ahead_of(offsets, finding.aggregate_ids[0]):
         return finding
     why = f"projectors of the {read_model} have not come to it yet"
-    if not any(offsets.values()):
-        run_one = f"run one (FACTLINE_PROJECTOR_READ_MODEL={read_model})"
-        why = f"no projector of the {read_model} was ever seen: {run_one}, or leave it to consistency checks"
+    if read_model in _unattended(reached):
+        why = f"no projector of the {read_model} was ever seen"
     return replace(finding, found=f"{finding.found.partition(';')[0]}; {why}", severity=Severity.PENDING)
+
+
+def _unattended(reached: Reached) -> list[str]:
+    """Return the read models of which no projector has ever committed anything."""
+    return [read_model for read_model, offsets in reached.items() if offsets and not any(offsets.values())]
 
 
 async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Finding]) -> None:
@@ -175,7 +189,7 @@ def _lost_stream(history: History | None) -> bool:
     return history is not None and any(Lost.STREAM in fault.note.loses for fault in history.faults)
 
 
-def _report(audit: Audit, findings: Findings, run: RunReport | None) -> Report:
+def _report(audit: Audit, findings: Findings, run: RunReport | None, *, unattended: list[str]) -> Report:
     counts = findings.counts
     verdict = Verdict.SOUND
     if counts[Severity.VIOLATION]:
@@ -196,6 +210,7 @@ def _report(audit: Audit, findings: Findings, run: RunReport | None) -> Report:
         summary=_summary(counts[Severity.VIOLATION], pending=counts[Severity.PENDING].total()),
         counts={severity: dict(counted) for severity, counted in counts.items() if counted},
         findings=findings.kept,
+        unattended=unattended,
         run=run,
     )
 

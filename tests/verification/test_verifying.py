@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from factline.cli.verifying import report_view
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.projections.parking import Parking
@@ -17,6 +20,7 @@ from factline.verification.verifying import Report, Verdict, nothing_in_flight, 
 from tests.classes import SECOND, define
 from tests.commands import create, update
 from tests.pipeline.test_crashes import Crashed, crash_after
+from tests.pipeline.test_parking import PLACE, mender_of, park
 from tests.pipeline.world import World
 from tests.verification import graph_damage
 from tests.verification.damage import DESK, LAMP, drop_message, healthy, index_of, rewrite
@@ -122,6 +126,21 @@ async def test_a_document_that_is_parked_is_pending_with_its_reason():
     assert "never to be held" in report.findings[0].found
 
 
+async def test_a_version_that_a_person_gave_up_on_is_pending_and_a_later_one_is_not():
+    world = World()
+    process = world.process()
+    await process.complete(create())
+    world.documents.clear()
+    await park(world)
+    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert codes(report) == {Code.DOCUMENT_PARKED: Severity.PENDING}
+    assert "SKIPPED by ann: of no use" in report.findings[0].found
+    await process.commit(update())
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert codes(report)[Code.DOCUMENT_MISSING] is Severity.VIOLATION
+
+
 async def test_a_node_that_is_parked_is_pending_in_its_own_read_model_only():
     world = await healthy()
     for read_model, lamp in (("graph", LAMP), ("documents", DESK)):
@@ -216,8 +235,12 @@ async def test_what_projectors_are_yet_to_come_to_is_pending(*, ever_seen: bool)
     report = await verify(world.sources, in_flight=nothing_in_flight, projectors=projectors)
     assert (codes(report), report.verdict) == (dict.fromkeys(LAMP_MISSING, Severity.PENDING), Verdict.SOUND)
     assert projectors.asked == ["documents", "graph"]
+    assert report.unattended == ([] if ever_seen else ["documents", "graph"])
     for finding in report.findings:
-        assert ("FACTLINE_PROJECTOR_READ_MODEL=" in finding.found) == (not ever_seen)
+        assert ("was ever seen" in finding.found) == (not ever_seen)
+    told = Console(width=200, record=True, file=StringIO())
+    told.print(report_view(report))
+    assert ("FACTLINE_PROJECTOR_READ_MODEL=graph" in told.export_text()) == (not ever_seen)
     assert codes(await verify(world.sources, in_flight=nothing_in_flight)) == dict.fromkeys(
         LAMP_MISSING, Severity.VIOLATION
     )
