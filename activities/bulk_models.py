@@ -73,7 +73,8 @@ class BulkStage(StrEnum):
 class BulkView(_Model):
     """How far a bulk command has come, for people and programs: the answer to the query ``progress``.
 
-    ``undelivered``: how many chunks are not known to be published and projected all.
+    ``undelivered``: how many chunks are not known to be published and projected all. ``ended``: how its workflow ended
+    without a result (TERMINATED …), which the workflow itself cannot say; the stage is then where it stood.
     """
 
     stage: BulkStage = BulkStage.OPENING
@@ -82,6 +83,7 @@ class BulkView(_Model):
     chunks_done: int = 0
     undelivered: int = 0
     durations_ms: dict[str, float] = Field(default_factory=dict)
+    ended: str | None = None
 
 
 class BulkContinuation(_Model):

@@ -31,7 +31,7 @@ from factline.client import RPC_TIMEOUT, Factline, new_command_id
 from factline.domain.bulk.command import Bulk, BulkType, parse_bulk
 from factline.domain.bulk.items import parse_item
 from factline.domain.bulk.plan import LINE_BYTES_MAX, ItemsScanner, items_in
-from factline.domain.bulk.results import BulkResult
+from factline.domain.bulk.results import BulkResult, Counts
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
@@ -176,13 +176,17 @@ class Bulks:
     async def progress(self, command_id: str) -> BulkView:
         """Return how far a command is; raises CommandUnknown, StoreUnavailable, InputInvalid where it is no bulk one.
 
-        Without a worker, what is known of it is what its last activity told.
+        Without a worker, what is known of it is its result, or what its memo and its last activity told.
         """
         handle, described = await self._described(command_id)
+        state = described.status
+        if state not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED, None):
+            view = await self._without_worker(handle, described)
+            return view.model_copy(update={"ended": state.name})
         try:
             view = await handle.query(BulkCommand.progress, rpc_timeout=RPC_TIMEOUT)
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-            view = BulkView()
+            view = await self._without_worker(handle, described)
         told = await self._told(described)
         if told is None or told.applied + told.rejected < view.counts.done:
             return view
@@ -313,6 +317,14 @@ class Bulks:
     def _refuse_if_ended(self, described: WorkflowExecutionDescription) -> None:
         if described.status is not WorkflowExecutionStatus.RUNNING:
             raise InputInvalid(f"command {described.id}: has come to its end already; see its status")
+
+    async def _without_worker(
+        self, handle: WorkflowHandle[BulkCommand, BulkResult], described: WorkflowExecutionDescription
+    ) -> BulkView:
+        if described.status is WorkflowExecutionStatus.COMPLETED:
+            return BulkView(stage=BulkStage.DONE, counts=(await handle.result()).counts)
+        counts = Counts.model_validate(await described.memo())
+        return BulkView(stage=BulkStage.RUNNING if counts.items else BulkStage.OPENING, counts=counts)
 
     async def _told(self, described: WorkflowExecutionDescription) -> Progress | None:
         """Return what the activity under way has told of itself last."""

@@ -134,8 +134,8 @@ def status(
 @app.command()
 def get(
     target: Target,
-    token: Annotated[str | None, typer.Option(help="A consistency token: show me at least this.")] = None,
-    deadline_s: Annotated[float, typer.Option(min=0, help="How long to wait for the token.")] = 10.0,
+    tokens: asking.Tokens = None,
+    deadline_s: asking.Deadline = 10.0,
     as_of: Annotated[
         str | None, typer.Option(help="As it was at this version, or at this time (RFC 3339), from the log.")
     ] = None,
@@ -143,10 +143,12 @@ def get(
 ) -> None:
     """Show an instance as the read side has it; deleted and unknown ones end with exit code 1."""
     with explained(as_json=as_json):
-        if as_of is not None and token is not None:
+        if as_of is not None and tokens:
             raise InputInvalid("get: expected either --as-of, which reads the log, or --token, found both")
         document = asyncio.run(
-            _get(target, token=token, deadline_s=deadline_s) if as_of is None else _get_as_of(target, as_of)
+            _get(target, token=asking.merged(tokens), deadline_s=deadline_s)
+            if as_of is None
+            else _get_as_of(target, as_of)
         )
         if document is None or document.body["deleted"]:
             was = "does not exist" if document is None else f"was deleted at version {document.sequence_number}"

@@ -21,6 +21,7 @@ from factline.client import Factline
 from factline.domain.canonical import parse_json
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Range, Scalar, Search
+from factline.domain.tokens import merge_tokens
 from factline.errors import InputInvalid
 from factline.ports import Document, SearchPage
 from factline.reading.graph import Answer, Hop
@@ -28,7 +29,9 @@ from factline.reading.graph import Answer, Hop
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
-Token = Annotated[str | None, typer.Option(help="A consistency token: show me at least this.")]
+Tokens = Annotated[
+    list[str] | None, typer.Option("--token", help="A consistency token: show me at least this; may be repeated.")
+]
 Deadline = Annotated[float, typer.Option(min=0, help="How long to wait for the token.")]
 Instance = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
 
@@ -47,7 +50,7 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at a time.")] = 20,
     cursor: Annotated[str, typer.Option(help="Where the page before ended.")] = "",
-    token: Token = None,
+    tokens: Tokens = None,
     deadline_s: Deadline = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +60,7 @@ def search(
         if instance_id is not None:
             raise InputInvalid(f"{target!r}: expected DB/CLASS; for one instance, use factline get")
         question = Search(db_name, class_id, " ".join(words or ()), parse_where(where or ()), cursor, limit)
-        page = asyncio.run(_search(question, token=token, deadline_s=deadline_s))
+        page = asyncio.run(_search(question, token=merged(tokens), deadline_s=deadline_s))
         if as_json:
             for document in page.documents:
                 show.print_json(dict(document.body))
@@ -81,7 +84,7 @@ def graph(
     ],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many ends at most.")] = 20,
     after: Annotated[str, typer.Option(help="Only ends above this aggregate ID: the next page.")] = "",
-    token: Token = None,
+    tokens: Tokens = None,
     deadline_s: Deadline = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +92,7 @@ def graph(
     with explained(as_json=as_json):
         parsed = [parse_hop(text) for text in hops]
         answer = asyncio.run(
-            _walk(parse_aggregate(start), parsed, limit=limit, after=after, token=token, deadline_s=deadline_s)
+            _walk(parse_aggregate(start), parsed, limit=limit, after=after, token=merged(tokens), deadline_s=deadline_s)
         )
         _show_answer(answer, as_json=as_json)
 
@@ -102,15 +105,20 @@ def path(
         list[str] | None, typer.Option(help="Follow only this predicate or inverse; may be repeated.")
     ] = None,
     both_ways: Annotated[bool, typer.Option("--both-ways", help="Follow them against their direction, too.")] = False,
-    token: Token = None,
+    tokens: Tokens = None,
     deadline_s: Deadline = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Find a shortest way from one instance to another along their relationships."""
     with explained(as_json=as_json):
         ends = parse_aggregate(start), parse_aggregate(end)
-        answer = asyncio.run(_path(ends, via or (), both_ways=both_ways, token=token, deadline_s=deadline_s))
+        answer = asyncio.run(_path(ends, via or (), both_ways=both_ways, token=merged(tokens), deadline_s=deadline_s))
         _show_answer(answer, as_json=as_json)
+
+
+def merged(tokens: Sequence[str] | None) -> str | None:
+    """Return one token for all that were given, None for none; raises TokenInvalid, InputInvalid."""
+    return merge_tokens(tokens) if tokens else None
 
 
 def parse_where(texts: Sequence[str]) -> dict[str, Scalar]:

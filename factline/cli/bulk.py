@@ -59,6 +59,7 @@ def status(command_id: CommandId, as_json: AsJson = False) -> None:
             show.print_json(view.model_dump(mode="json"))
         else:
             show.output.print(_view(command_id, view))
+        sys.exit(Exit.FINDINGS if view.ended else Exit.FINE)
 
 
 @bulk_app.command()
@@ -267,6 +268,7 @@ def _view(command_id: str, view: BulkView) -> Table:
         [
             ("command", command_id),
             ("stage", str(view.stage)),
+            ("workflow", f"{view.ended}, without a result; see factline status {command_id}" if view.ended else None),
             ("items", f"{counts.done} of {counts.items}"),
             ("applied", str(counts.applied)),
             ("rejected", str(counts.rejected)),

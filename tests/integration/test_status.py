@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from factline.bulks import Bulks, BulkStage
 from factline.client import Factline
 from factline.domain.bulk.command import Bulk
 from factline.domain.commands import Command
@@ -78,6 +79,10 @@ async def test_it_is_known_from_acceptance_on_until_all_but_the_records_have_for
     assert (ended.stage, ended.result) == (Stage.COMPLETED, result)
     assert ended.history[0][0] is Stage.ACCEPTED
 
+    if isinstance(command, Bulk):  # no worker is there to say how far it is
+        view = await Bulks(installation.client).progress(command.command_id)
+        assert (view.stage, view.counts.applied, view.ended) == (BulkStage.DONE, 2, None)
+
     await installation.empty_redis()
     of_temporal = await _status(installation, command)
     assert (of_temporal.stage, of_temporal.result, of_temporal.workflow) == (Stage.COMPLETED, result, "COMPLETED")
@@ -143,6 +148,8 @@ async def test_one_terminated_with_a_record_is_said_to_be_finished_by_a_check_an
     left = await _status(installation, command)
     assert (left.stage, left.workflow, left.result is not None) == (stage, "TERMINATED", stage is Stage.PERSISTED)
     assert "factline check --repair" in left.remark
+    if isinstance(command, Bulk):
+        assert (await Bulks(installation.client).progress(command.command_id)).ended == "TERMINATED"
     async with installation.worker():
         await check(installation)
         result = await installation.client.result(command.command_id)

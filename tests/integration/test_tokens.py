@@ -206,6 +206,9 @@ async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refuse
             assert reason in error.message
     with pytest.raises(TokenInvalid, match="another namespace"):
         merge_tokens([ours, foreign])
+    tokens = [part for token in (ours, ours) for part in ("--token", token)]
+    code, _ = await installation.factline("get", str(GRAZ), *tokens, "--deadline-s", "0")
+    assert code == 1, "not visible: no projector runs"
     typed = [
         ["get", str(GRAZ)],
         ["search", "geo/City"],
