@@ -78,8 +78,8 @@ def graph(
         list[str],
         typer.Argument(
             metavar="HOP...",
-            help="A predicate or an inverse: 'part_of', 'airports'; back by predicate: '^part_of'; with class and "
-            "filters: 'airports:Airport[/elevation>=2000,/tz=Europe/Vienna]'.",
+            help="A predicate or an inverse: 'part_of', 'airports'; back by a predicate: '^part_of'; of a class: "
+            "'airports:Airport'; filtered: 'airports\\[/feet>=2000]'.",  # a bracket would begin markup here
         ),
     ],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many ends at most.")] = 20,

@@ -1,0 +1,36 @@
+"""Every command says what it is for, on a terminal of 80 columns."""
+
+from collections.abc import Iterator
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from factline.cli.app import app
+
+
+def _commands(group: typer.main.TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, typer.main.TyperGroup):
+            yield from _commands(command, *path, name)
+        yield (*path, name)
+
+
+ALL = list(_commands(typer.main.get_command(app)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", [(), *ALL], ids=" ".join)
+def test_help_is_printed_whole(command: tuple[str, ...]):
+    found = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"}).invoke(app, [*command, "--help"])
+    assert found.exit_code == 0, found.exception
+    assert " ".join(["Usage:", *command]).split()[-1] in found.output
+    assert max(map(len, found.output.splitlines())) <= 80
+
+
+def test_there_are_commands_to_look_at():
+    assert {("graph",), ("class", "define"), ("bulk", "status"), ("dead-letters", "list"), ("demo",)} <= set(ALL)
+
+
+def test_brackets_in_the_help_of_a_hop_are_shown_as_they_are_typed():
+    output = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, ["graph", "--help"]).output
+    assert "'airports[/feet>=2000]'" in output
