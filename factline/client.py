@@ -40,7 +40,7 @@ from factline.domain.identifiers import AggregateId, check_command_id
 from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.results import CommandResult
 from factline.errors import CommandFailed, FactlineError, StoreUnavailable, StoreUnsafe
-from factline.inquiry import Inquiry, handle_of, unknown
+from factline.inquiry import Inquiry, handle_of
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.receipts import Receipts, reused
@@ -221,10 +221,13 @@ class Factline:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise self.unavailable("waiting for a result", error) from error
-        result = await self._recorded(command_id)
-        if result is None:
-            raise unknown(command_id)
-        return result
+        status = await self.status(command_id)
+        if status.result is None:
+            raise CommandFailed(
+                f"command {command_id}: there is no result to wait for: {status.remark or status.stage}",
+                command_id=command_id,
+            )
+        return status.result
 
     async def status(self, command_id: str) -> CommandStatus:
         """Return how far a command has come, from the moment of its acceptance on, for ever: see ``Inquiry``.

@@ -71,7 +71,7 @@ class Inquiry:
         workflow = await _asked(self._workflow(command_id), silent)  # before the records: what it wrote is there then
         recorded = await _asked(self._recorded(command_id), silent)
         if remembered is None and recorded is None and (workflow is None or workflow.state == UNKNOWN):
-            raise StoreUnavailable.of_all(silent) if silent else unknown(command_id)
+            raise StoreUnavailable.of_all(silent) if silent else _unknown(command_id)
         if recorded and remembered and remembered.command_hash != recorded.record.command_hash:
             remembered = None  # a claim by another content, which the record refuses
         known = remembered or _begun(command_id, recorded, workflow)
@@ -104,14 +104,6 @@ class Inquiry:
 def handle_of(temporal: Client, command_id: str) -> WorkflowHandle[InstanceCommand, BulkResult | CommandResult]:
     """Return the handle of a command of any kind, which reads a result of either kind."""
     return temporal.get_workflow_handle(command_id, result_type=cast("type[BulkResult | CommandResult]", AnyResult))
-
-
-def unknown(command_id: str) -> CommandUnknown:
-    """Return the error for a command that nobody knows."""
-    return CommandUnknown(
-        f"command {command_id}: no store and no workflow knows it; was it submitted to this installation?",
-        command_id=command_id,
-    )
 
 
 async def _asked(question: Awaitable[T], silent: list[StoreUnavailable]) -> T | None:
@@ -180,4 +172,11 @@ def _remark(status: CommandStatus, *, recorded: bool, silent: bool) -> str:
     return (
         "its workflow ended before anything was written (what an attempt that is still alive may write yet, a "
         "consistency check finishes); submit it under an ID of its own"
+    )
+
+
+def _unknown(command_id: str) -> CommandUnknown:
+    return CommandUnknown(
+        f"command {command_id}: no store and no workflow knows it; was it submitted to this installation?",
+        command_id=command_id,
     )

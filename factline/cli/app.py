@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -28,7 +29,7 @@ from factline.client import Command, Event, Factline, new_command_id
 from factline.domain.bulk.command import is_bulk
 from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import parse_command
-from factline.errors import InputInvalid
+from factline.errors import CommandFailed, InputInvalid
 from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
 
@@ -280,11 +281,17 @@ async def _submit(commands: Sequence[Command], *, concurrency: int, early: bool)
 
 async def _status(command_id: str, *, wait: bool) -> CommandStatus:
     async with Factline.connect() as factline:
-        if wait and is_bulk({"command_type": (await factline.status(command_id)).command_type}):
-            await wait_for(factline, command_id)
-        elif wait:
-            await factline.result(command_id)
+        if wait:
+            with suppress(CommandFailed):  # its status says so, and what to do
+                await _wait_for(factline, command_id)
         return await factline.status(command_id)
+
+
+async def _wait_for(factline: Factline, command_id: str) -> None:
+    if is_bulk({"command_type": (await factline.status(command_id)).command_type}):
+        await wait_for(factline, command_id)
+    else:
+        await factline.result(command_id)
 
 
 async def _get(target: str, *, token: str | None, deadline_s: float) -> Document | None:

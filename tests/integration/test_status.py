@@ -9,7 +9,7 @@ from factline.client import Factline
 from factline.domain.bulk.command import Bulk
 from factline.domain.commands import Command
 from factline.domain.results import Outcome
-from factline.errors import CommandUnknown, StoreUnavailable
+from factline.errors import CommandFailed, CommandUnknown, StoreUnavailable
 from factline.pipeline.assembly import assemble
 from factline.pipeline.trace import Trace
 from factline.ports import CommandStatus, Stage
@@ -112,13 +112,16 @@ async def test_one_terminated_before_its_first_record_is_said_to_have_done_nothi
     assert (status.stage, status.workflow, status.result) == (Stage.ACCEPTED, "TERMINATED", None)
     assert "before anything was written" in status.remark
     if not claimed:
-        code, (told,) = await installation.factline("status", command.command_id)
-        assert (code, told["workflow"], told["remark"]) == (1, "TERMINATED", status.remark)
+        for more in ([], ["--wait"]):
+            code, (told,) = await installation.factline("status", command.command_id, *more)
+            assert (code, told["workflow"], told["remark"]) == (1, "TERMINATED", status.remark)
         return
     await installation.lose_temporal()
     forgotten = await _status(installation, command)
     assert (forgotten.stage, forgotten.workflow) == (Stage.ACCEPTED, "UNKNOWN")
     assert "submit it again" in forgotten.remark
+    with pytest.raises(CommandFailed, match="submit it again"):
+        await installation.client.result(command.command_id)
     async with installation.worker():
         assert (await installation.client.submit(command)).outcome is Outcome.APPLIED
     assert (await _status(installation, command)).stage is Stage.COMPLETED

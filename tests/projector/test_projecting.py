@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
+import structlog
 
 from factline.domain.dead_letters import LetterKind
 from factline.domain.identifiers import AggregateId
@@ -470,8 +471,11 @@ async def test_it_stops_although_no_server_answers(stream: Stream):
     await stream.told(chain(1))
     for server in ("documents", "bucket"):
         getattr(stream, server).available = False
-        running = stream.start()
-        await asyncio.sleep(0.05)
+        with structlog.testing.capture_logs() as said:
+            running = stream.start()
+            async with asyncio.timeout(UNTIL_S):
+                while not any(entry["event"] == "projector_waits" for entry in said):
+                    await asyncio.sleep(0)
         async with asyncio.timeout(2):
             await running.stop()
         getattr(stream, server).available = True
