@@ -266,11 +266,7 @@ def demo(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process with one of the exit codes."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed is for programs
-    try:
-        app(args=None if arguments is None else list(arguments))
-    except KeyboardInterrupt:
-        errors.print("interrupted; what was submitted goes on, submit it again to see its result")
-        sys.exit(130)
+    app(args=None if arguments is None else list(arguments))
     raise AssertionError("typer always exits")
 
 

@@ -20,6 +20,7 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     PARTLY = 4
+    INTERRUPTED = 130  # 128 and SIGINT's number, as a shell has it
 
 
 def exit_for(error: FactlineError) -> Exit:
@@ -35,9 +36,15 @@ def exit_for(error: FactlineError) -> Exit:
 
 @contextmanager
 def explained(*, as_json: bool = False) -> Iterator[None]:
-    """End the program with a clear line for every error of ours; ``as_json``: and with one for programs."""
+    """End the program with a clear line for every error of ours; ``as_json``: and with one for programs.
+
+    And with one for Ctrl-C, which nobody further up explains.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        errors.print("interrupted; what was submitted goes on, submit it again to see its result")
+        sys.exit(Exit.INTERRUPTED)
     except FactlineError as error:
         fail(error, as_json=as_json)
 
