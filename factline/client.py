@@ -413,6 +413,7 @@ def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
 def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> FactlineError:
     return CommandFailed(
         f"command {command_id}: its workflow ended without a result: {error.cause}; a consistency check finishes it if "
-        "it came so far as to have a record (factline check --repair), else nothing was written",
+        "it came so far as to have a record (factline check --repair), else nothing was written, and it is submitted "
+        "under an ID of its own; factline status tells which",
         command_id=command_id,
     )
