@@ -102,7 +102,7 @@ def path(
     start: Instance,
     end: Instance,
     via: Annotated[
-        list[str] | None, typer.Option(help="Follow only this predicate or inverse; may be repeated.")
+        list[str] | None, typer.Option(help="Follow only this, named as for a hop; may be repeated.")
     ] = None,
     both_ways: Annotated[bool, typer.Option("--both-ways", help="Follow them against their direction, too.")] = False,
     tokens: Tokens = None,

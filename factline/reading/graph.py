@@ -99,7 +99,8 @@ class GraphReader:
     ) -> Answer:
         """Return a path with the fewest edges, or no path if there is none of at most ``length_max`` edges.
 
-        ``names``: only along these, predicates or inverses of whatever classes; none: along any predicate.
+        ``names``: only along these, predicates or inverses of whatever classes, or spelled out as ``^predicate:Class``;
+        none: along any predicate.
         ``both_ways``: against their direction, too. Raises as ``walk`` does.
         """
         walking = _Walking(self, _one_database([start, end]))
@@ -117,7 +118,7 @@ class GraphReader:
     async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[Way]:
         """Return what a path may take that goes along these names, or all predicates; raises as ``walk`` does."""
         known = await self._ways_of(db_name)
-        ways = [way for name in names for way in known.named(name)] if names else known.outward()
+        ways = [way for name in names for way in known.spelled(name)] if names else known.outward()
         return [*ways, *(way.reversed for way in ways)] if both_ways else ways
 
     async def goes_back(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> bool:

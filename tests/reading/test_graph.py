@@ -284,7 +284,16 @@ async def test_shortest_path_follows_edges_or_goes_against_them_if_asked(atlas: 
     assert len((await reader.shortest_path(airport("VIE"), airport("INN"), both_ways=True)).paths[0]) == 5
     down = await reader.shortest_path(country("AT"), airport("INN"), names=["subdivisions", "airports"])
     assert down.paths == [(country("AT"), subdivision("AT-7"), airport("INN"))]
-    with pytest.raises(InputInvalid, match="hop 'airprots' from Airport or Country or Subdivision: expected one of"):
+    spelled = ["^part_of:Subdivision", "airports:Airport"]
+    assert (await reader.shortest_path(country("AT"), airport("INN"), names=spelled)).paths == down.paths
+    atlas.define("Heliport", country=("Country", "airports"))
+    with pytest.raises(InputInvalid, match=r"hop 'airports' from Country: .* \^country:Heliport; write the one"):
+        await reader.shortest_path(country("AT"), airport("INN"), names=["airports"])
+    by_class = ["subdivisions", "^located_in:Airport"]
+    assert (await reader.shortest_path(country("AT"), airport("INN"), names=by_class)).paths == down.paths
+    with pytest.raises(
+        InputInvalid, match="hop 'airprots' from Airport or Country or Heliport or Subdivision: expected one of"
+    ):
         await reader.shortest_path(country("AT"), airport("INN"), names=["airprots"])
 
 

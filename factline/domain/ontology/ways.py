@@ -75,10 +75,14 @@ class Ways:
         """Return what can be walked from instances of these classes: their predicates first, then the ways back."""
         return [way for way in self._all if way.begins_at in class_ids]
 
-    def named(self, name: str, *, inward: bool = False, leads_to: str | None = None) -> list[Way]:
-        """Return what the name means from whichever class has it; raises InputInvalid as ``of_hop`` does."""
+    def spelled(self, text: str) -> list[Way]:
+        """Return what a name means from whichever class has it; raises InputInvalid as ``of_hop`` does.
+
+        ``text``: a name, ``^predicate`` to walk that back, either with ``:Class`` where it shall lead to one only.
+        """
+        name, _, leads_to = text.removeprefix("^").partition(":")
         begins = {way.begins_at for way in self._all}
-        return self.of_hop(name, begins, inward=inward, leads_to=leads_to)
+        return self.of_hop(name, begins, inward=text.startswith("^"), leads_to=leads_to or None)
 
     def of_hop(
         self, name: str, class_ids: Collection[str], *, inward: bool = False, leads_to: str | None = None
