@@ -1,0 +1,101 @@
+"""The few protocols the rest is written against; each has a real server and an in-memory twin behind it.
+
+One contract suite per port holds both to the same behaviour (``tests/contract``). Every method may raise
+``StoreUnavailable``, which says nothing about whether the call took effect; all of them may be repeated. May import
+the domain only.
+"""
+
+from dataclasses import dataclass
+
+from factline.ports.coordination import CommandStatus, CommandStatuses, Settlement, Stage, Turn, Turns, Waiting
+from factline.ports.documents import (
+    Changed,
+    Document,
+    DocumentIndex,
+    DocumentIndices,
+    Documents,
+    Form,
+    OutOfForm,
+    Searches,
+    SearchPage,
+)
+from factline.ports.graph import FoundNode, Graph
+from factline.ports.inventory import Extent, Inventory, KnownCommand, Page, RunningWorkflows, SweepMarks
+from factline.ports.log import (
+    ChunkRecords,
+    ClassNames,
+    CommandRecords,
+    DeadLetters,
+    EventLog,
+    LargeObjects,
+    Snapshots,
+    StoredEvent,
+)
+from factline.ports.read_models import ReadModel, Standing
+from factline.ports.stream import Delivery, EventPublisher, EventSubscription, FailureStream
+
+__all__ = [
+    "Changed",
+    "ChunkRecords",
+    "ClassNames",
+    "CommandRecords",
+    "CommandStatus",
+    "CommandStatuses",
+    "DeadLetters",
+    "Delivery",
+    "Document",
+    "DocumentIndex",
+    "DocumentIndices",
+    "Documents",
+    "EventLog",
+    "EventPublisher",
+    "EventSubscription",
+    "Extent",
+    "FailureStream",
+    "Form",
+    "FoundNode",
+    "Graph",
+    "Inventory",
+    "KnownCommand",
+    "LargeObjects",
+    "OutOfForm",
+    "Page",
+    "Ports",
+    "ReadModel",
+    "RunningWorkflows",
+    "SearchPage",
+    "Searches",
+    "Settlement",
+    "Snapshots",
+    "Stage",
+    "Standing",
+    "StoredEvent",
+    "SweepMarks",
+    "Turn",
+    "Turns",
+    "Waiting",
+]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All ports of one installation, open and ready to use. ``installation``: the mark that its tokens carry."""
+
+    installation: str
+    event_log: EventLog
+    records: CommandRecords
+    inventory: Inventory
+    marks: SweepMarks
+    chunk_records: ChunkRecords
+    large_objects: LargeObjects
+    snapshots: Snapshots
+    names: ClassNames
+    turns: Turns
+    statuses: CommandStatuses
+    publisher: EventPublisher
+    documents: Documents
+    searches: Searches
+    indices: DocumentIndices
+    graph: Graph
+    dead_letters: DeadLetters
+    failures: FailureStream
