@@ -40,8 +40,12 @@ class KafkaStream:
         )
         try:
             await consumer.start()
-            for partition in await self._partitions(consumer):
-                async for message in self._of(consumer, partition, after.get(self._number(partition))):
+            partitions = await self._partitions(consumer)
+            ends = await consumer.end_offsets(partitions) if partitions else {}
+            starts = await consumer.beginning_offsets(partitions) if partitions else {}
+            for partition in partitions:
+                start = max(starts[partition], after.get(self._number(partition), -1) + 1)
+                async for message in self._of(consumer, partition, start, ends[partition]):
                     yield message
         except (KafkaError, TimeoutError) as error:
             cause = str(error) or type(error).__name__
@@ -63,14 +67,13 @@ class KafkaStream:
         return int(self._topics.index(partition.topic) * PARTITIONS_MAX + partition.partition)
 
     async def _of(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, after: int | None
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
     ) -> AsyncIterator[Message]:
+        """Yield a partition's messages from one offset up to another."""
+        if start >= end:
+            return  # to be assigned a partition takes longer than to read a few messages of it
         consumer.assign([partition])
-        end = (await consumer.end_offsets([partition]))[partition]
-        if after is None:
-            await consumer.seek_to_beginning(partition)
-        else:
-            consumer.seek(partition, after + 1)
+        consumer.seek(partition, start)
         while await consumer.position(partition) < end:
             batch = await consumer.getmany(partition, timeout_ms=SILENCE_MS)
             if not batch:
