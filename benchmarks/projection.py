@@ -6,7 +6,8 @@ python -m benchmarks.projection --documents 3000 --rounds 3
 The helper is given finished documents in memory. The projector fetches messages from Kafka, verifies and parses them,
 migrates and folds the events, writes the same documents, and commits its offsets. Every message is of another
 instance, so that nothing is saved by writing only the newest one of each. Joining the group is not counted, its time
-begins with the first message.
+begins with the first message. Beside them, what the projector cannot do without: fetching the same messages, and
+nothing else. CPU time is that of this process; the servers' comes on top, and is the same for both.
 """
 
 import argparse
@@ -49,41 +50,62 @@ EXISTING_VARIABLE = "FACTLINE_BENCH_STACK"
 
 
 @dataclass(frozen=True)
-class Round:
-    """Documents per second of both, one after the other."""
+class Rate:
+    """Documents per second, and CPU time of this process for each."""
 
-    projector: float
-    helper: float
+    per_s: float
+    cpu_us: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """All of them, one after the other. ``reading``: messages fetched, and left at that."""
+
+    projector: Rate
+    helper: Rate
+    reading: Rate
 
     @property
     def ratio(self) -> float:
-        return self.projector / self.helper
+        return self.projector.per_s / self.helper.per_s
+
+
+class Stopwatch:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began_s, self._cpu_began_s = time.perf_counter(), time.process_time()
+
+    def rate(self, documents: int) -> Rate:
+        """Return the rate until now."""
+        took_s, cpu_s = time.perf_counter() - self._began_s, time.process_time() - self._cpu_began_s
+        return Rate(documents / took_s, cpu_s / documents * 1e6)
 
 
 class Watched:
-    """A subscription that says when the first message came, and when all of so many messages are committed."""
+    """A subscription that measures from its first message until all of so many messages are committed."""
 
     def __init__(self, inner: EventSubscription, messages: int) -> None:
         self._inner = inner
         self._messages = messages
         self._committed: dict[int, int] = {}
-        self.began_s = 0.0
-        self.done = asyncio.Event()
+        self._watch: Stopwatch | None = None
+        self.rate: asyncio.Future[Rate] = asyncio.get_running_loop().create_future()
 
     async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
         await self._inner.start(giving_up)
 
     async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
         batch = await self._inner.next_batch(messages_max=messages_max, wait_s=wait_s)
-        if batch and not self.began_s:
-            self.began_s = time.perf_counter()
+        if batch and not self._watch:
+            self._watch = Stopwatch()
         return batch
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
         await self._inner.commit(offsets)
         self._committed.update(offsets)
-        if sum(self._committed.values()) >= self._messages:
-            self.done.set()
+        if self._watch and sum(self._committed.values()) >= self._messages and not self.rate.done():
+            self.rate.set_result(self._watch.rate(self._messages))
 
     def lag(self) -> Mapping[int, int]:
         return self._inner.lag()
@@ -127,26 +149,40 @@ async def _measure(documents: int, rounds: int) -> list[Round]:
                 helper, projector = await _by_helper(stores, events), await _by_projector(stores, settings, documents)
             else:
                 projector, helper = await _by_projector(stores, settings, documents), await _by_helper(stores, events)
+            reading = await _by_reading(settings, documents)
         if turn:
-            found.append(Round(projector, helper))
-            reporter.note(f"round {turn} of {rounds}: projector {projector:,.0f}/s, helper {helper:,.0f}/s")
+            found.append(Round(projector, helper, reading))
+            reporter.note(f"round {turn} of {rounds}: projector {projector.per_s:,.0f}/s, helper {helper.per_s:,.0f}/s")
     return found
 
 
-async def _by_projector(stores: Stores, settings: Settings, documents: int) -> float:
+async def _by_projector(stores: Stores, settings: Settings, documents: int) -> Rate:
     await _make_index(stores, _event("warm", 0))
     watched = Watched(KafkaSubscription(settings, group="bench"), documents)
     stopping = asyncio.Event()
     projector = new_projector(stores, settings, ProjectorMetrics("documents"), subscription=watched)
     running = asyncio.create_task(projector.run(stopping))
-    await watched.done.wait()
-    took_s = time.perf_counter() - watched.began_s
+    rate = await watched.rate
     stopping.set()
     await running
-    return documents / took_s
+    return rate
 
 
-async def _by_helper(stores: Stores, events: Sequence[Event]) -> float:
+async def _by_reading(settings: Settings, documents: int) -> Rate:
+    subscription = KafkaSubscription(settings, group="bench-reading")
+    watch: Stopwatch | None = None
+    read = 0
+    while read < documents:
+        batch = await subscription.next_batch(messages_max=BATCH_MESSAGES_MAX, wait_s=1.0)
+        watch = watch or (Stopwatch() if batch else None)
+        read += len(batch)
+    assert watch
+    rate = watch.rate(documents)
+    await subscription.stop()
+    return rate
+
+
+async def _by_helper(stores: Stores, events: Sequence[Event]) -> Rate:
     """Write to a class of its own with the same mapping, in requests of as many documents as the projector's."""
     alias = stores.documents.alias_of(AggregateId.parse("bench/Helper/x"))
     documents = [_document(event) for event in events]
@@ -154,10 +190,10 @@ async def _by_helper(stores: Stores, events: Sequence[Event]) -> float:
     url = Settings.from_environment().elasticsearch_url
     async with AsyncElasticsearch(url) as client:
         actions = [_action(alias, document) for document in documents]
-        began_s = time.perf_counter()
+        watch = Stopwatch()
         async for ok, result in async_streaming_bulk(client, actions, chunk_size=BATCH_MESSAGES_MAX):
             assert ok, result
-        return len(documents) / (time.perf_counter() - began_s)
+        return watch.rate(len(documents))
 
 
 async def _make_index(stores: Stores, event: Event) -> None:
@@ -209,14 +245,20 @@ async def _send(stores: Stores, events: Sequence[Event]) -> None:
 
 
 def _print(console: Console, rounds: Sequence[Round]) -> None:
-    table = Table(
-        "", "documents/s", "", title="The projector against async_streaming_bulk", title_justify="left", box=None
-    )
+    table = Table(title="The projector against async_streaming_bulk", title_justify="left", box=None)
+    for heading in ("", "documents/s", "CPU µs each", "to the helper"):
+        table.add_column(heading, justify="left" if not heading else "right")
     ratios = [each.ratio for each in rounds]
-    table.add_row("projector", f"{statistics.median(each.projector for each in rounds):,.0f}")
-    table.add_row("helper", f"{statistics.median(each.helper for each in rounds):,.0f}")
-    table.add_row("ratio", f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}")
+    told = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    _add(table, "projector", [each.projector for each in rounds], told)
+    _add(table, "helper", [each.helper for each in rounds], "1")
+    _add(table, "fetching alone", [each.reading for each in rounds], "")
     console.print(table)
+
+
+def _add(table: Table, name: str, rates: Sequence[Rate], ratio: str) -> None:
+    per_s, cpu_us = statistics.median(each.per_s for each in rates), statistics.median(each.cpu_us for each in rates)
+    table.add_row(name, f"{per_s:,.0f}", f"{cpu_us:.0f}", ratio)
 
 
 if __name__ == "__main__":
