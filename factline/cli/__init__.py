@@ -1,11 +1,11 @@
-"""What an operator types: ``factline submit|status|get|history|verify|dead-letters|rebuild|worker|projector|demo``.
+"""What an operator types: ``factline submit|bulk|class|status|get|history|search|graph|path|verify|demo`` and others.
 
 May import everything but ``worker``.
 
 Tables for people on standard output, ``--json`` for programs, progress and errors on standard error.
 
 Exit codes: 0 fine; 1 findings (a command was rejected, nothing was found); 2 usage; 3 a server cannot be reached;
-4 partly done.
+4 partly done; 130 interrupted.
 """
 
 from factline.cli.app import main
