@@ -162,6 +162,7 @@ def test_what_a_worker_made_is_verified_and_a_history_that_knows_less_is_contrad
         "messages": 1,
         "duplicates": 0,
         "documents": 1,
+        "nodes": 1,
     }
     assert "1 events of 1 aggregates" in run(variables, ["verify", "--db", "audit"]).stdout
     history = tmp_path / "history"
