@@ -150,6 +150,7 @@ async def _measure(documents: int, rounds: int) -> list[Round]:
             else:
                 projector, helper = await _by_projector(stores, settings, documents), await _by_helper(stores, events)
             reading = await _by_reading(settings, documents)
+            await _drop_indices(settings)
         if turn:
             found.append(Round(projector, helper, reading))
             reporter.note(f"round {turn} of {rounds}: projector {projector.per_s:,.0f}/s, helper {helper.per_s:,.0f}/s")
@@ -194,6 +195,13 @@ async def _by_helper(stores: Stores, events: Sequence[Event]) -> Rate:
         async for ok, result in async_streaming_bulk(client, actions, chunk_size=BATCH_MESSAGES_MAX):
             assert ok, result
         return watch.rate(len(documents))
+
+
+async def _drop_indices(settings: Settings) -> None:
+    """Leave none on servers that stay up: a node of Elasticsearch holds a thousand shards and no more."""
+    async with AsyncElasticsearch(settings.elasticsearch_url) as client:
+        left = await client.indices.get(index=f"{settings.namespace}.*")
+        await client.indices.delete(index=list(left))
 
 
 async def _make_index(stores: Stores, event: Event) -> None:
