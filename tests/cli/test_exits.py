@@ -12,6 +12,8 @@ INTERRUPTED = """
 import asyncio, os, signal
 from factline.cli.exits import explained
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs us in the background has it ignored
+
 async def wait():
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(600)
