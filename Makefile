@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# In how many processes the tests on servers run, each with servers of its own: much of their time is waiting.
+TEST_PROCESSES ?= 2
+
 # What `make chaos` does: so much for each of the seeds.
 CHAOS_SEEDS      ?= 1 2 3 4 5
 CHAOS_COMMANDS   ?= 2200
@@ -44,7 +47,7 @@ check: setup ## style, types, import contracts, fast tests
 	$(BIN)/pytest -q -m 'not integration and not deep'
 
 test: check ## everything, on real servers that the tests start themselves
-	$(BIN)/pytest -q -m integration
+	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope
 
 search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
 	$(BIN)/pytest -q -m deep tests
