@@ -19,6 +19,9 @@ for _, name in ipairs(gone) do
 end
 
 local current = redis.call('GET', turn)
+if current and redis.call('PTTL', turn) == -1 then
+  current = false -- without a lease it is none of ours, and nobody would ever give it up
+end
 local first = redis.call('ZRANGE', waiting, 0, 0)[1]
 if current == holder or (not current and (not first or first == holder)) then
   redis.call('SET', turn, holder, 'PX', lease_ms)

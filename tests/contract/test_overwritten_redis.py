@@ -1,0 +1,49 @@
+"""Somebody writes over our keys in Redis: an aggregate's turn is for speed, so nothing under it may hold it up."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+from redis.asyncio import Redis as Client
+
+from factline.errors import StoreUnavailable
+from factline.ports import Settlement, Turn, Turns, Waiting
+from factline.settings import Settings
+from factline.stores.redis import RedisServer, RedisTurns
+from tests.contract.chains import PLACE, chain, state_at
+
+pytestmark = pytest.mark.integration
+
+
+async def _granted(turns: Turns, holder: str) -> Turn:
+    """Ask until it is granted, as the command path does."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                (answer,) = await turns.take([PLACE], holder)
+            except StoreUnavailable:
+                continue  # the wrong type: what is under these keys was dropped by that
+            if isinstance(answer, Turn):
+                return answer
+            await asyncio.sleep(0.005)
+
+
+async def _overwrite(settings: Settings, endings: Collection[str]) -> None:
+    async with Client.from_url(settings.redis_url) as client:
+        keys = [key async for key in client.scan_iter(f"{settings.redis_prefix}*")]
+        overwritten = [key for key in keys if key.decode().rpartition(":")[2] in endings]
+        assert len(overwritten) == len(endings)
+        for key in overwritten:
+            await client.set(key, "?")
+
+
+@pytest.mark.parametrize("endings", [("turn",), ("head",), ("turn", "head")], ids=" and ".join)
+async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings, endings: tuple[str, ...]):
+    server = RedisServer.connect(settings)
+    turns = RedisTurns(server, lease_ms=200)
+    await _granted(turns, "a")
+    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=1)], "a")
+    assert isinstance((await turns.take([PLACE], "b", queueing=False))[0], Waiting)
+    await _overwrite(settings, endings)
+    assert isinstance(await _granted(turns, "b"), Turn)
+    await server.close()
