@@ -35,7 +35,7 @@ from factline.domain.bulk.results import BulkResult, Counts
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
-from factline.domain.tokens import make_token
+from factline.domain.tokens import highest, make_token
 from factline.errors import CommandUnknown, InputInvalid, NotYetVisible
 from factline.pipeline.bulk.running import Progress
 from workflows.bulk import BulkCommand
@@ -232,11 +232,8 @@ class Bulks:
 
         Raises InputInvalid where none was applied, or for more than a token may name (some hundred).
         """
-        sequences: dict[str, int] = {}
-        for line in lines:
-            if line["outcome"] == Outcome.APPLIED:
-                place, number = line["aggregate_id"], line["sequence_number"]
-                sequences[place] = max(number, sequences.get(place, 0))
+        applied = (line for line in lines if line["outcome"] == Outcome.APPLIED)
+        sequences = highest((line["aggregate_id"], line["sequence_number"]) for line in applied)
         if not sequences:
             raise InputInvalid("results: expected at least one item that was applied, found none; read without a token")
         return make_token(sequences, installation=self._factline.ports.installation)
@@ -253,12 +250,9 @@ class Bulks:
         until_s = time.monotonic() + deadline_s
         done = 0
         async for applied in self._applied(result):
-            wanted: dict[AggregateId, int] = {}
-            for place, number in applied:
-                wanted[place] = max(number, wanted.get(place, 0))
             try:
                 left_s = max(0.0, until_s - time.monotonic())
-                await self._factline.reader.until_visible(wanted, deadline_s=left_s)
+                await self._factline.reader.until_visible(highest(applied), deadline_s=left_s)
             except NotYetVisible as error:
                 message = f"command {result.command_id}: {done} of {result.counts.applied} items applied are shown"
                 raise type(error)(f"{message}; {error.message}", **error.details, shown=done) from error

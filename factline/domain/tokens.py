@@ -11,9 +11,12 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
 from factline.errors import InputInvalid, TokenInvalid
+
+Name = TypeVar("Name")
 
 VERSION = 2
 DIGEST_CHARACTERS = 16
@@ -58,15 +61,22 @@ def merge_tokens(tokens: Iterable[str]) -> str:
 
     Raises TokenInvalid, also for those of different installations, and InputInvalid for none or too much.
     """
-    merged: dict[str, int] = {}
+    asked: list[tuple[str, int]] = []
     mark: str | None = None
     for token in tokens:
         mark, sequences = _read(token, mark)
-        for aggregate_id, sequence in sequences.items():
-            merged[aggregate_id] = max(sequence, merged.get(aggregate_id, 0))
+        asked += sequences.items()
     if mark is None:
         raise InputInvalid("consistency tokens: expected at least one to merge, found none; read without a token")
-    return make_token(merged, installation=mark)
+    return make_token(highest(asked), installation=mark)
+
+
+def highest(asked: Iterable[tuple[Name, int]]) -> dict[Name, int]:
+    """Return the highest sequence number asked for of each aggregate, which takes in all others."""
+    found: dict[Name, int] = {}
+    for name, sequence_number in asked:
+        found[name] = max(sequence_number, found.get(name, 0))
+    return found
 
 
 def _read(token: str, installation: str | None) -> tuple[str, dict[str, int]]:
