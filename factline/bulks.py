@@ -30,10 +30,11 @@ from activities.bulk_models import BulkStage, BulkView
 from factline.client import RPC_TIMEOUT, Factline, new_command_id
 from factline.domain.bulk.command import Bulk, BulkType, parse_bulk
 from factline.domain.bulk.items import parse_item
-from factline.domain.bulk.plan import LINE_BYTES_MAX, ItemsScanner, items_in
+from factline.domain.bulk.plan import ItemsScanner, items_in
 from factline.domain.bulk.results import BulkResult, Counts
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import ITEMS_INLINE_BYTES_MAX, LINE_BYTES_MAX
 from factline.domain.results import Outcome
 from factline.domain.tokens import highest, make_token
 from factline.errors import CommandUnknown, InputInvalid, NotYetVisible
@@ -41,7 +42,6 @@ from factline.pipeline.bulk.running import Progress
 from workflows.bulk import BulkCommand
 
 #: Up to here items travel with their command; what is larger is uploaded first.
-INLINE_BYTES_MAX = 64 * 1024
 PART_BYTES = 8 * 1024 * 1024
 PROGRESS_EVERY_S = 1.0
 VISIBLE_AT_ONCE = 500
@@ -332,7 +332,7 @@ class Bulks:
 def command_on(items: CheckedItems, fields: Mapping[str, Any]) -> Bulk:
     """Return the command on checked items, which travel with it if they are few; raises InputInvalid."""
     payload: dict[str, Any]
-    if items.size_bytes <= INLINE_BYTES_MAX:
+    if items.size_bytes <= ITEMS_INLINE_BYTES_MAX:
         lines = items_in(items.path.read_bytes())
         payload = {"items": [parse_json(line, where=f"item {index}") for index, line in enumerate(lines)]}
     else:

@@ -12,12 +12,8 @@ from typing import Any
 
 import rfc8785
 
+from factline.domain.limits import DEPTH_MAX, INTEGER_MAX, KEY_BYTES_MAX, TEXT_BYTES_MAX
 from factline.errors import InputInvalid
-
-INTEGER_MAX = 2**53 - 1
-DEPTH_MAX = 32
-KEY_BYTES_MAX = 512
-TEXT_BYTES_MAX = 1024 * 1024
 
 #: What the standard library writes as RFC 8785 does not, or does not refuse as it does: whole floats, exponents, long
 #: integers; and keys that UTF-16 sorts otherwise. Either may match within a text, which costs time and nothing else.

@@ -16,6 +16,7 @@ from factline.domain.identifiers import (
     derive_instance_id,
     encode_instance_id,
 )
+from factline.domain.limits import SHORT_TEXT_CHARACTERS_MAX, TEXT_BYTES_MAX
 from factline.domain.value import Value
 from factline.errors import InputInvalid
 
@@ -53,7 +54,7 @@ CommandIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(valu
 DbName = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "db_name")))]
 ClassId = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "class_id")))]
 InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, encode_instance_id))]
-ShortText = Annotated[str, Field(min_length=1, max_length=256)]
+ShortText = Annotated[str, Field(min_length=1, max_length=SHORT_TEXT_CHARACTERS_MAX)]
 Version = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
 
@@ -66,7 +67,7 @@ class Command(Value):
     last saw, 0 for "must never have existed".
     """
 
-    model_config = ConfigDict(str_max_length=1024 * 1024)
+    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
 
     command_id: CommandIdText
     command_type: CommandType

@@ -13,11 +13,11 @@ from pydantic import Field, ValidationError
 
 from factline.domain.canonical import canonical_bytes, parse_json
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import REASON_CHARACTERS_MAX
 from factline.domain.value import Value
 from factline.errors import FactlineError, InputInvalid, LogDamaged
 
 LETTER_VERSION = "1.0.0"
-REASON_CHARACTERS_MAX = 4_000
 
 
 class LetterKind(StrEnum):

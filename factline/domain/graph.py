@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import EDGES_MAX
 from factline.errors import InputInvalid
 
 #: Room for the definition's sequence number below that of the instance in a node's version.
 DEFINITION_BITS = 20
-EDGES_MAX = 10_000  # of one node; a query of as many terms is still one request
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from factline.domain.limits import (
+    COMMAND_ID_CHARACTERS_MAX,
+    INSTANCE_ID_BYTES_MAX,
+    INSTANCE_KEY_CHARACTERS_MAX,
+    NAME_CHARACTERS_MAX,
+)
 from factline.errors import InputInvalid
 
-COMMAND_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-INSTANCE_ID_BYTES_MAX = 200
+COMMAND_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{COMMAND_ID_CHARACTERS_MAX}}}")
+NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{NAME_CHARACTERS_MAX - 1}}}")
 PARSED_MAX = 50_000  # aggregate IDs that are remembered as parsed: each is read at several places
-INSTANCE_KEY_CHARACTERS_MAX = 240  # a file system behind S3 may hold no more than 255 in one component
 #: An instance ID that is its own encoded form, and needs no look at each of its characters.
 _PLAIN_KEY = re.compile(rf"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{{0,{INSTANCE_ID_BYTES_MAX - 1}}}")
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict, TypeAdapter
 
-from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
+from factline.domain.canonical import canonical_bytes
 from factline.domain.commands import CommandType
 from factline.domain.events import (
     SCHEMA_VERSIONS,
@@ -18,13 +18,11 @@ from factline.domain.events import (
     sealed_event,
 )
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import FINDINGS_MAX, TEXT_BYTES_MAX
 from factline.domain.merge_patch import merge_patch
 from factline.domain.ontology.rules import Rules
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
-
-#: How many findings a refusal lists; all are counted. A refusal is kept for ever, and is part of a workflow's history.
-FINDINGS_MAX = 500
 
 
 class Change(Protocol):

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 from factline.domain.identifiers import check_name
 from factline.domain.json_pointer import parse_pointer
+from factline.domain.limits import RESULTS_MAX, WORDS_CHARACTERS_MAX
 from factline.errors import InputInvalid
-
-RESULTS_MAX = 1_000
-WORDS_CHARACTERS_MAX = 1_000
 
 Scalar = str | int | float | bool | None
 

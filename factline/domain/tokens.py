@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
+from factline.domain.limits import TOKEN_CHARACTERS_MAX
 from factline.errors import InputInvalid, TokenInvalid
 
 Name = TypeVar("Name")
@@ -21,7 +22,6 @@ Name = TypeVar("Name")
 VERSION = 2
 DIGEST_CHARACTERS = 16
 MARK_CHARACTERS = 8
-TOKEN_CHARACTERS_MAX = 64 * 1024
 
 _FORM = re.compile(r"(?P<version>[1-9][0-9]{0,8})\.(?P<rest>[A-Za-z0-9_.-]*)")
 _REST = re.compile(r"(?P<mark>[0-9a-f]{8})\.(?P<body>[A-Za-z0-9_-]*)\.(?P<digest>[0-9a-f]{16})")

@@ -18,6 +18,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from factline.domain.canonical import canonical_bytes
 from factline.domain.events import Event
 from factline.domain.identifiers import CLASSES, AggregateId
+from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import StoreUnavailable
 from factline.settings import Settings
 
@@ -31,7 +32,6 @@ READ_TIMEOUT_S = 30.0
 
 PARTITIONS = 6
 REPLICAS_MAX = 3
-MESSAGE_BYTES_MAX = 3 * 1024 * 1024  # an event holds 1 MiB of data; the rest of it and headers are small
 BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
 
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import StoreUnavailable
 from factline.settings import Settings
-from factline.stores.kafka import MESSAGE_BYTES_MAX, Message
+from factline.stores.kafka import Message
 from factline.stores.kafka_metadata import all_topics
 
 CONNECT_TIMEOUT_MS = 10_000

@@ -10,10 +10,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import StoreUnavailable
 from factline.ports import Delivery
 from factline.settings import Settings
-from factline.stores.kafka import MESSAGE_BYTES_MAX, REQUEST_TIMEOUT_MS, STOP_TIMEOUT_S
+from factline.stores.kafka import REQUEST_TIMEOUT_MS, STOP_TIMEOUT_S
 from factline.stores.kafka_topic_ids import topic_id_of
 
 SESSION_TIMEOUT_MS = 10_000  # after which the partitions of one that died go to others

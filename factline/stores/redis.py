@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from factline.domain.bulk.results import read_result
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import CACHED_STATE_BYTES_MAX
 from factline.errors import LogDamaged, SettingsInvalid, StoreUnavailable
 from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
 from factline.settings import Settings
@@ -28,7 +29,6 @@ from factline.stores.sealed_state import open_state, seal_state
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 3
 CONNECTIONS_MAX = 64
-CACHED_STATE_BYTES_MAX = 64 * 1024
 BATCH_CALLS_MAX = 100  # of one round trip: each may carry a state
 PATIENCE_MS = 2_000  # one who has not asked for its turn for so long has left the queue
 

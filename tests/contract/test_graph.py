@@ -7,8 +7,9 @@ from itertools import permutations
 
 import pytest
 
-from factline.domain.graph import EDGES_MAX, GraphNode, edge_map
+from factline.domain.graph import GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import EDGES_MAX
 from factline.errors import InputInvalid
 from factline.ports import FoundNode, Graph
 from factline.settings import Settings

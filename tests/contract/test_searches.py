@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from factline.domain.identifiers import AggregateId
-from factline.domain.queries import RESULTS_MAX, Scalar, Search
+from factline.domain.limits import RESULTS_MAX
+from factline.domain.queries import Scalar, Search
 from factline.errors import InputInvalid
 from factline.ports import Document, SearchPage
 from factline.projections.documents import document_of

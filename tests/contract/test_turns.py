@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import CACHED_STATE_BYTES_MAX
 from factline.ports import Settlement, Turn, Turns, Waiting
-from factline.stores.redis import CACHED_STATE_BYTES_MAX
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Redis
 

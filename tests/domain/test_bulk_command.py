@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factline.domain import limits
 from factline.domain.bulk import plan
 from factline.domain.bulk.command import Bulk, BulkType, parse_bulk
 from factline.domain.bulk.items import ItemChange, change_of, shortened
@@ -166,8 +167,8 @@ def test_nothing_and_too_much_are_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_plan_of_the_largest_command_fits_into_its_record():
-    start = {"first": 999_999, "offset": plan.ITEMS_BYTES_MAX, "sha256": "0" * 64}
-    chunks = 1_000_000 // plan.CHUNK_ITEMS_MAX + 2 * plan.ITEMS_BYTES_MAX // plan.CHUNK_BYTES_MAX + 1
+    start = {"first": 999_999, "offset": limits.ITEMS_BYTES_MAX, "sha256": "0" * 64}
+    chunks = 1_000_000 // limits.CHUNK_ITEMS_MAX + 2 * limits.ITEMS_BYTES_MAX // limits.CHUNK_BYTES_MAX + 1
     assert len(canonical_bytes([start] * chunks)) < 1024 * 1024
 
 

@@ -7,9 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from factline.domain import events
-from factline.domain.canonical import INTEGER_MAX, canonical_bytes
+from factline.domain.canonical import canonical_bytes
 from factline.domain.events import checksum_of, read_event, sealed_event
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import INTEGER_MAX
 from factline.errors import EventFromFuture, InputInvalid, LogDamaged
 from tests.contract.chains import chain
 from tests.domain.strategies import json_objects

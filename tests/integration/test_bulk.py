@@ -12,11 +12,12 @@ from temporalio.client import WorkflowHandle
 
 import activities.bulk
 from activities.bulk_models import BulkStage, BulkView
-from factline.bulks import INLINE_BYTES_MAX, Bulks
+from factline.bulks import Bulks
 from factline.domain.bulk.command import BulkType
 from factline.domain.bulk.records import Closed
 from factline.domain.bulk.results import BulkResult
 from factline.domain.identifiers import derive_event_id
+from factline.domain.limits import ITEMS_INLINE_BYTES_MAX
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.errors import CommandUnknown, InputInvalid
 from factline.ports import Stage
@@ -43,7 +44,7 @@ def many(tmp_path: Path, number: int, *, text: str = "x" * 100) -> Path:
     """Return a file of items that are too many to travel with their command."""
     path = tmp_path / "items.ndjson"
     path.write_bytes(ndjson(items(number, text=text)))
-    assert path.stat().st_size > INLINE_BYTES_MAX
+    assert path.stat().st_size > ITEMS_INLINE_BYTES_MAX
     return path
 
 

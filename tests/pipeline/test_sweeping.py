@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from factline.domain.commands import Command
-from factline.domain.graph import EDGES_MAX
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import EDGES_MAX
 from factline.domain.results import Outcome
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.pipeline.forming import form_of

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from factline.domain.events import DefinitionReference
-from factline.domain.graph import EDGES_MAX, GraphNode
+from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
+from factline.domain.limits import EDGES_MAX
 from factline.domain.ontology.definition import parse_definition
 from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid, LogDamaged

@@ -18,10 +18,10 @@ from factline.domain.commands import (
     check_texts,
     invalid,
 )
+from factline.domain.limits import ITEMS_MAX, TEXT_BYTES_MAX
 from factline.domain.value import Value
 from factline.errors import InputInvalid
 
-ITEMS_MAX = 1_000_000
 ITEMS_KEY = re.compile(r"payloads/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -90,7 +90,7 @@ class BulkPayload(Value):
 class Bulk(Value):
     """One request to change many instances of one class: the argument of the workflow ``BulkCommand``."""
 
-    model_config = ConfigDict(str_max_length=1024 * 1024)
+    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
 
     command_id: CommandIdText
     command_type: BulkType

@@ -9,19 +9,16 @@ from factline.domain.bulk.command import Bulk
 from factline.domain.canonical import canonical_bytes, parse_unchecked
 from factline.domain.commands import CommandType, InstanceIdText, JsonObject, Version, check_fits, invalid
 from factline.domain.identifiers import AggregateId, derive_event_id, derive_instance_id
+from factline.domain.limits import ITEM_DETAILS_BYTES_MAX, ITEM_MESSAGE_CHARACTERS_MAX, TEXT_BYTES_MAX
 from factline.domain.results import Rejection, RejectionCode
 from factline.domain.value import Value
 from factline.errors import InputInvalid
-
-#: A record holds the rejections of a whole chunk, so that each has to be short.
-MESSAGE_CHARACTERS_MAX = 500
-DETAILS_BYTES_MAX = 1_000
 
 
 class Item(Value):
     """One line of the items; what its fields mean is what they mean in a command on one instance."""
 
-    model_config = ConfigDict(str_max_length=1024 * 1024)
+    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
 
     instance_id: InstanceIdText | None = None
     payload: JsonObject = Field(default_factory=dict)
@@ -95,13 +92,13 @@ def shortened(rejection: Rejection) -> Rejection:
     Of lists in its details the first findings are kept; how many were left out is said under ``left_out``, by name.
     """
     message = rejection.message
-    if len(message) > MESSAGE_CHARACTERS_MAX:
-        message = message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+    if len(message) > ITEM_MESSAGE_CHARACTERS_MAX:
+        message = message[: ITEM_MESSAGE_CHARACTERS_MAX - 1] + "…"
     details: dict[str, Any] = {}
     left_out: dict[str, int] = {}
     for name, value in rejection.details.items():
         kept, whole = value, len(value) if isinstance(value, list) else 1
-        while kept is not None and len(canonical_bytes({**details, name: kept})) > DETAILS_BYTES_MAX:
+        while kept is not None and len(canonical_bytes({**details, name: kept})) > ITEM_DETAILS_BYTES_MAX:
             kept = kept[: len(kept) // 2] if isinstance(kept, list) and len(kept) > 1 else None
         if kept is not None:
             details[name] = kept

@@ -7,15 +7,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from factline.domain.bulk.command import ITEMS_MAX
-from factline.domain.canonical import TEXT_BYTES_MAX, canonical_bytes
+from factline.domain.canonical import canonical_bytes
+from factline.domain.limits import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, ITEMS_BYTES_MAX, ITEMS_MAX, LINE_BYTES_MAX
 from factline.domain.value import Value
 from factline.errors import InputInvalid
-
-CHUNK_ITEMS_MAX = 500
-CHUNK_BYTES_MAX = 4 * 1024 * 1024
-LINE_BYTES_MAX = 2 * TEXT_BYTES_MAX
-ITEMS_BYTES_MAX = 8 * 1024**3  # with the bounds above, the plan of the largest bulk command stays below 1 MiB
 
 
 class ChunkStart(Value):

@@ -9,13 +9,12 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from factline.domain.canonical import canonical_bytes
 from factline.domain.identifiers import check_name
 from factline.domain.json_pointer import parse_pointer, pointer_of
+from factline.domain.limits import DEFINITION_BYTES_MAX
 from factline.domain.ontology.migration import MigrationStep
 from factline.domain.ontology.schemas import Finding, schema_findings
 from factline.domain.semantic_version import SemanticVersion
 from factline.domain.value import Value
 from factline.errors import InputInvalid
-
-DEFINITION_BYTES_MAX = 256 * 1024
 
 
 class Cardinality(StrEnum):

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from factline.domain.canonical import INTEGER_MAX, canonical_bytes
+from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer
+from factline.domain.limits import INTEGER_MAX
 from factline.domain.ontology.schemas import Schema, resolved
 from factline.domain.value import Value
 from factline.errors import InputInvalid

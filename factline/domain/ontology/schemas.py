@@ -12,9 +12,9 @@ import jsonschema_rs
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer, pointer_of
+from factline.domain.limits import PROBLEM_CHARACTERS_MAX
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-PROBLEM_CHARACTERS_MAX = 300
 
 #: A JSON Schema, or part of one: true, false or an object.
 Schema = bool | dict[str, Any]

@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 from factline.domain.bulk.command import Bulk, ItemsReference
-from factline.domain.bulk.plan import ITEMS_BYTES_MAX, ItemsScanner, Plan, items_in, lines_of
+from factline.domain.bulk.plan import ItemsScanner, Plan, items_in, lines_of
 from factline.domain.bulk.records import BulkRecord
 from factline.domain.canonical import sha256_hex
+from factline.domain.limits import ITEMS_BYTES_MAX
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid, LogDamaged
 from factline.ports import LargeObjects

@@ -7,7 +7,7 @@ different keys it has, can make the mapping grow (https://www.elastic.co/docs/re
 from collections.abc import Mapping
 from typing import Any
 
-from factline.domain.canonical import DEPTH_MAX
+from factline.domain.limits import DEPTH_MAX
 from factline.ports import Form
 
 #: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at

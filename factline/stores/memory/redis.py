@@ -8,10 +8,11 @@ from typing import Generic, TypeVar
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
+from factline.domain.limits import CACHED_STATE_BYTES_MAX
 from factline.errors import StoreUnavailable
 from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
 from factline.stores.memory.pause import Pause, let_others
-from factline.stores.redis import CACHED_STATE_BYTES_MAX, PATIENCE_MS
+from factline.stores.redis import PATIENCE_MS
 from factline.stores.sealed_state import seal_state
 
 Value = TypeVar("Value")
