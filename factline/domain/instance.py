@@ -18,7 +18,7 @@ from factline.domain.events import (
     sealed_event,
 )
 from factline.domain.identifiers import AggregateId
-from factline.domain.limits import FINDINGS_MAX, TEXT_BYTES_MAX
+from factline.domain.limits import TEXT_BYTES_MAX
 from factline.domain.merge_patch import merge_patch
 from factline.domain.ontology.rules import Rules
 from factline.domain.results import Rejection, RejectionCode
@@ -205,12 +205,14 @@ def _against(rules: Rules | None, data: dict[str, Any], state: Instance) -> Reje
     if not findings:
         return None
     listed = "; ".join(f"{finding['at'] or 'data'}: {finding['problem']}" for finding in findings[:3])
-    more = f" and {len(findings) - 3} more" if len(findings) > 3 else ""
+    more = f" and {findings.total - 3}{'' if findings.complete else ' or'} more" if findings.total > 3 else ""
     message = (
         f"aggregate {state.aggregate_id}: its data does not fit version {rules.reference.version} of its class: "
         f"{listed}{more}"
     )
-    details = about | {"errors": findings[:FINDINGS_MAX], "errors_count": len(findings)}
+    details = about | {"errors": list(findings), "errors_count": findings.total}
+    if not findings.complete:
+        details["errors_complete"] = False
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=details)
 
 

@@ -27,7 +27,9 @@ CHUNK_BYTES_MAX = 4 * 1024 * 1024  # the lines of a chunk that has more than one
 ITEMS_INLINE_BYTES_MAX = 64 * 1024  # items that the client sends within the command, not by reference: ``bulks``
 
 # Refusals.
-FINDINGS_MAX = 500  # listed in a rejection: ``instance``
+FINDINGS_MAX = 50  # listed in a rejection, which says how many more there are: ``ontology.schemas``, ``instance``
+FINDING_STEPS_MAX = 20_000  # parts of a schema that are tried to say what is wrong: ``ontology.explanation``
+POINTER_CHARACTERS_MAX = 300  # where a finding is: ``ontology.schemas``
 PROBLEM_CHARACTERS_MAX = 300  # one finding's text: ``ontology.schemas``
 ITEM_MESSAGE_CHARACTERS_MAX = 500  # the message of an item's rejection: ``bulk.items``
 ITEM_DETAILS_BYTES_MAX = 1_000  # the details of an item's rejection: ``bulk.items``
@@ -35,6 +37,11 @@ REASON_CHARACTERS_MAX = 4_000  # why an aggregate is parked: ``dead_letters``
 
 # Classes and the graph.
 DEFINITION_BYTES_MAX = 256 * 1024  # a class definition, canonical: ``ontology.definition``
+SCHEMA_PARTS_MAX = 20_000  # schemas within a class's schema: ``ontology.budget``
+SCHEMA_REFERENCES_DEPTH_MAX = 64  # references and combinations in a row at one place: ``ontology.budget``
+APPLICATIONS_MAX = 5_000  # of parts of a schema to one value at one place: ``ontology.budget``
+JUDGEMENTS_MAX = 2_000_000  # of parts of a schema to values, for one instance: ``ontology.budget``
+ALTERNATIVES_MAX = 64  # combinations of alternatives that two schemas are compared by: ``ontology.schemas``
 EDGES_MAX = 10_000  # references of one node: ``graph``
 
 # Reading.

@@ -13,8 +13,8 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import EVENTS, Change, Instance, made_event, version_conflict
 from factline.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from factline.domain.ontology.definition import ClassDefinition, parse_definition
+from factline.domain.ontology.explanation import Finding
 from factline.domain.ontology.migration import migrated_schema
-from factline.domain.ontology.schemas import Finding
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid
 

@@ -4,12 +4,16 @@ Whether anything breaks is proven by ``covers``; where it is not proven, the wal
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer, pointer_of
+from factline.domain.limits import FINDINGS_MAX
+from factline.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
 from factline.domain.ontology.definition import ClassDefinition, Relationship
-from factline.domain.ontology.schemas import Finding, Schema, covers, resolved, within
+from factline.domain.ontology.explanation import Finding
+from factline.domain.ontology.schemas import Schema, covers, refers_to_root, resolved, within
 
 #: What says nothing about which values are valid, and what is walked through.
 _SILENT = frozenset(
@@ -26,12 +30,15 @@ _SILENT = frozenset(
         "$defs",
     }
 )
+_ANNOTATIONS = _SILENT - {"$defs"}
 _WALKED = frozenset({"properties", "required", "additionalProperties", "items", "$ref"})
 
 
 def schema_breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Finding]:
     """Return where the new schema refuses what the old one admits; nothing, if it is proven that it never does."""
-    return list(_Walk(old, new).breaks(old, new, ()))
+    if _same(old, new):
+        return []
+    return list(islice(_Walk(old, new).breaks(old, new, ()), FINDINGS_MAX))
 
 
 def relationship_breaks(old: ClassDefinition, new: ClassDefinition) -> list[Finding]:
@@ -75,23 +82,42 @@ def _property(schema: Schema, name: str) -> Schema:
 
 
 class _Walk:
-    """Two roots, through whose definitions references are followed."""
+    """Two roots, through whose definitions references are followed.
+
+    A pair of parts that was met before is taken for compatible: if it is not, its first meeting has found why. So
+    schemas that contain themselves are compared, and each pair once.
+    """
 
     def __init__(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         self._old = old
         self._new = new
+        self._met: set[tuple[int, int]] = set()
+        self._same_definitions = _same_value("$defs", old, new)
+        self._whole = not (refers_to_root(old) or refers_to_root(new))
 
     def breaks(self, old: Schema, new: Schema, at: tuple[str, ...]) -> Iterator[Finding]:
-        if covers(within(new, self._new), within(old, self._old)):
+        if new is True or old is False or self._covers(new, old):
             return
-        found = False
         before, after = resolved(old, self._old), resolved(new, self._new)
-        if isinstance(before, dict) and isinstance(after, dict) and len(at) < 64:
-            for finding in self._within(before, after, at):
-                found = True
-                yield finding
-        if not found:
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            if after is not True:
+                yield {"at": pointer_of(at), "problem": _said(old, new)}
+            return
+        if (id(before), id(after)) in self._met:
+            return
+        self._met.add((id(before), id(after)))
+        found = False
+        for finding in self._within(before, after, at):
+            found = True
+            yield finding
+        if not found and not (_divisible(old, before) and _divisible(new, after)):
             yield {"at": pointer_of(at), "problem": _said(old, new)}
+
+    def _covers(self, new: Schema, old: Schema) -> bool:
+        """Return whether it is proven at once; parts of schemas that contain themselves cannot stand alone."""
+        if not self._whole:
+            return new is self._new and old is self._old and covers(new, old)
+        return covers(within(new, self._new), within(old, self._old))
 
     def _within(self, old: dict[str, Any], new: dict[str, Any], at: tuple[str, ...]) -> Iterator[Finding]:
         for name in sorted({*old.get("properties", {}), *new.get("properties", {})}):
@@ -102,9 +128,73 @@ class _Walk:
             if keyword in new:
                 yield from self.breaks(old.get(keyword, True), new[keyword], (*at, keyword))
         for keyword in sorted(set(new) - _SILENT - _WALKED):
-            alone = within({keyword: new[keyword]}, self._new)
-            if not covers(alone, within(old, self._old)):
+            if not self._keyword_holds(keyword, old, new):
                 yield {"at": pointer_of((*at, keyword)), "problem": _said(old.get(keyword, _ABSENT), new[keyword])}
+
+    def _keyword_holds(self, keyword: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+        """Return whether every value that the old part admits is proven to pass this keyword of the new one."""
+        company = next((group for group in _COMPANIES if keyword in group), frozenset({keyword}))
+        if all(_same_value(name, old, new) for name in company):
+            said = canonical_bytes([new.get(name) for name in company]).decode()
+            if self._same_definitions or '"$ref"' not in said:
+                return True
+        if len(company) > 1:
+            return False
+        alone = {keyword: new[keyword]}
+        before = {keyword: old[keyword]} if keyword in old else {}
+        if _stands_alone(alone) and _stands_alone(before) and covers(alone, before):
+            return True
+        return self._whole and covers(within(alone, self._new), within(old, self._old))
+
+
+#: Keywords that mean something together only; what is not evaluated depends on everything beside it.
+_COMPANIES = (
+    frozenset({"if", "then", "else"}),
+    frozenset({"contains", "minContains", "maxContains"}),
+    frozenset(
+        {"unevaluatedProperties", *_WALKED, "allOf", "anyOf", "oneOf", "patternProperties", "if", "then", "else"}
+    ),
+    frozenset({"unevaluatedItems", "items", "prefixItems", "contains", "allOf", "anyOf", "oneOf", "$ref"}),
+)
+
+
+def _same(old: Any, new: Any) -> bool:
+    return canonical_bytes([_asserting(old)]) == canonical_bytes([_asserting(new)])
+
+
+def _same_value(keyword: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Return whether two schemas say the same by one keyword; two that lack it do."""
+    sides = [_asserting_value(keyword, side[keyword]) if keyword in side else _ABSENT for side in (old, new)]
+    if any(side is _ABSENT for side in sides):
+        return sides[0] is sides[1]
+    return canonical_bytes([sides[0]]) == canonical_bytes([sides[1]])
+
+
+def _asserting(schema: Any) -> Any:
+    """Return a schema without its annotations, which say nothing about values."""
+    if not isinstance(schema, dict):
+        return schema
+    return {name: _asserting_value(name, value) for name, value in schema.items() if name not in _ANNOTATIONS}
+
+
+def _asserting_value(keyword: str, value: Any) -> Any:
+    if keyword in SCHEMA_PARTS:
+        return _asserting(value)
+    if keyword in SCHEMA_LISTS:
+        return [_asserting(part) for part in value]
+    if keyword in SCHEMA_MAPS:
+        return {name: _asserting(part) for name, part in value.items()}
+    return value
+
+
+def _stands_alone(part: dict[str, Any]) -> bool:
+    return '"$ref"' not in canonical_bytes(part).decode()
+
+
+def _divisible(part: Schema, followed: dict[str, Any]) -> bool:
+    """Return whether a part says no more than its keywords say one by one, so that proving each proves all."""
+    beside = isinstance(part, dict) and "$ref" in part and bool(set(part) - _SILENT - {"$ref"})
+    return not beside and not {"patternProperties", "prefixItems"} & set(followed)
 
 
 _ABSENT: Any = object()

@@ -9,9 +9,10 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from factline.domain.canonical import canonical_bytes
 from factline.domain.identifiers import check_name
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import DEFINITION_BYTES_MAX
+from factline.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX
+from factline.domain.ontology.explanation import Finding
 from factline.domain.ontology.migration import MigrationStep
-from factline.domain.ontology.schemas import Finding, schema_findings
+from factline.domain.ontology.schemas import schema_findings
 from factline.domain.semantic_version import SemanticVersion
 from factline.domain.value import Value
 from factline.errors import InputInvalid
@@ -87,6 +88,10 @@ def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefiniti
     """
     findings: list[Finding] = []
     definition = None
+    size_bytes = len(canonical_bytes(payload))
+    if size_bytes > DEFINITION_BYTES_MAX:  # before any look into it
+        problem = f"expected at most {DEFINITION_BYTES_MAX} bytes, found {size_bytes}; divide the class"
+        raise InputInvalid(f"definition is not valid: {problem}", errors=[{"at": "", "problem": problem}])
     try:
         definition = ClassDefinition.model_validate(payload)
     except ValidationError as error:
@@ -96,14 +101,14 @@ def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefiniti
         ]
     if isinstance(schema := payload.get("schema"), dict):
         findings += [{**finding, "at": "/schema" + finding["at"]} for finding in schema_findings(schema)]
-    size_bytes = len(canonical_bytes(payload))
-    if size_bytes > DEFINITION_BYTES_MAX:
-        findings.append({"at": "", "problem": f"expected at most {DEFINITION_BYTES_MAX} bytes, found {size_bytes}"})
     if definition is not None:
         findings += [*_shared_paths(definition), *_shared_inverses(definition), *_own_inverses(definition, class_id)]
     if findings or definition is None:
         listed = "; ".join(f"{finding['at'] or 'definition'}: {finding['problem']}" for finding in findings[:3])
-        raise InputInvalid(f"definition is not valid: {listed}", errors=findings)
+        more = f" and {len(findings) - 3} more" if len(findings) > 3 else ""
+        raise InputInvalid(
+            f"definition is not valid: {listed}{more}", errors=findings[:FINDINGS_MAX], errors_count=len(findings)
+        )
     return definition
 
 

@@ -16,7 +16,8 @@ from pydantic import AfterValidator, Field, model_validator
 from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer
 from factline.domain.limits import INTEGER_MAX
-from factline.domain.ontology.schemas import Schema, resolved
+from factline.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
+from factline.domain.ontology.schemas import Schema, refers_to_root, resolved
 from factline.domain.value import Value
 from factline.errors import InputInvalid
 
@@ -206,6 +207,8 @@ def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dic
 
     Raises InputInvalid for a step that leads through what is no object with known properties.
     """
+    steps = list(steps)
+    root = _with_named_root(root) if steps else root
     schema: dict[str, Any] = root
     for each in steps:
         step = each.step
@@ -213,6 +216,39 @@ def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dic
         *parents, name = parse_pointer(step.at)
         schema = _with_object_schema(schema, root, parents, name, step)
     return {**schema, "$defs": root["$defs"]} if "$defs" in root else schema
+
+
+def _with_named_root(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with a definition in place of references to all of it.
+
+    A migration changes an instance's own members, not those of the same form that lie nested within it: what was
+    said of these stays as it was.
+    """
+    if not refers_to_root(root):
+        return root
+    name = "whole"
+    while name in root.get("$defs", {}):
+        name += "_"
+    whole = _referring_to(f"#/$defs/{name}", {key: value for key, value in root.items() if key != "$defs"})
+    definitions = {key: _referring_to(f"#/$defs/{name}", value) for key, value in root.get("$defs", {}).items()}
+    return {**whole, "$defs": {**definitions, name: whole}}
+
+
+def _referring_to(reference: str, schema: Any) -> Any:
+    """Return the schema with this reference in place of each to its root."""
+    if not isinstance(schema, dict):
+        return schema
+    changed: dict[str, Any] = {"$ref": reference} if schema.get("$ref") == "#" else {}
+    for keyword, value in schema.items():
+        if keyword in SCHEMA_PARTS:
+            changed[keyword] = _referring_to(reference, value)
+        elif keyword in SCHEMA_LISTS:
+            changed[keyword] = [_referring_to(reference, part) for part in value]
+        elif keyword in SCHEMA_MAPS:
+            changed[keyword] = {name: _referring_to(reference, part) for name, part in value.items()}
+        else:
+            changed.setdefault(keyword, value)
+    return changed
 
 
 def _with_object_schema(

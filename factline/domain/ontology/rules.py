@@ -1,6 +1,6 @@
 """What instances of a class are decided under: its definition, and how data of earlier ones gets into its form."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,13 @@ from pydantic import ValidationError
 from factline.domain.events import DefinitionReference, Event, EventType, content_of
 from factline.domain.graph import edge_map
 from factline.domain.identifiers import AggregateId
-from factline.domain.json_pointer import parse_pointer, pointer_of, value_at
+from factline.domain.json_pointer import parse_pointer, value_at
+from factline.domain.limits import EDGES_MAX, JUDGEMENTS_MAX
+from factline.domain.ontology.budget import JudgingCost
 from factline.domain.ontology.definition import Cardinality, ClassDefinition, Relationship
+from factline.domain.ontology.explanation import Explanation, Findings
 from factline.domain.ontology.migration import MigrationStep, migrated
-from factline.domain.ontology.schemas import Finding, findings_of, validator_of
+from factline.domain.ontology.schemas import validator_of
 from factline.errors import InputInvalid, LogDamaged
 
 
@@ -34,9 +37,37 @@ class Rules:
     def _validator(self) -> jsonschema_rs.Draft202012Validator:
         return validator_of(self.definition.json_schema)
 
-    def findings(self, data: dict[str, Any]) -> list[Finding]:
-        """Return everything that is wrong with an instance's data, each with a JSON Pointer to where it stands."""
-        return [*findings_of(self._validator, data), *self._reference_findings(data)]
+    @cached_property
+    def _cost(self) -> JudgingCost:
+        return JudgingCost(self.definition.json_schema)
+
+    @cached_property
+    def _explanation(self) -> Explanation:
+        return Explanation(self.definition.json_schema, validator_of)
+
+    def findings(self, data: dict[str, Any]) -> Findings:
+        """Return what is wrong with an instance's data, each with a JSON Pointer to its place; empty if it fits."""
+        found = Findings()
+        if problem := self._beyond_budget(data):
+            found.add((), problem)
+            return found
+        if not self._validator.is_valid(data):
+            found = self._explanation.of(data)
+        for at, problem in self._reference_findings(data):
+            found.add(at, problem)
+        return found
+
+    def _beyond_budget(self, data: dict[str, Any]) -> str | None:
+        try:
+            exceeded = self._cost.exceeded_by(data)
+        except InputInvalid as error:  # the class was defined before there was a budget
+            return f"its class's schema cannot be judged by, since {error.message}; define the class anew"
+        if not exceeded:
+            return None
+        return (
+            "is too large and too deeply nested for the alternatives of its class's schema: judging it could take "
+            f"more than {JUDGEMENTS_MAX} steps; flatten it, or define the class with fewer alternatives"
+        )
 
     def current(self, data: dict[str, Any], since: DefinitionReference | None) -> dict[str, Any]:
         """Return data in the form of this definition; ``since``: the one it was validated against, None for none."""
@@ -50,34 +81,48 @@ class Rules:
             {
                 predicate: {
                     AggregateId.of(db_name, relationship.target_class, instance_id)
-                    for _, instance_id in _standing(relationship, data)
+                    for _, instance_id in _references(relationship, data)
                     if _problem(instance_id) is None
                 }
                 for predicate, relationship in self.definition.relationships.items()
             }
         )
 
-    def _reference_findings(self, data: dict[str, Any]) -> Iterator[Finding]:
+    def _reference_findings(self, data: dict[str, Any]) -> Iterator[tuple[Sequence[str | int], str]]:
+        count = 0
         for predicate, relationship in self.definition.relationships.items():
-            value = value_at(data, parse_pointer(relationship.path))
+            path = parse_pointer(relationship.path)
+            value = value_at(data, path)
             if value is not None and isinstance(value, list) != (relationship.cardinality is Cardinality.MANY):
-                wanted = (
+                expected = (
                     "an array of instance IDs" if relationship.cardinality is Cardinality.MANY else "one instance ID"
                 )
-                yield {"at": relationship.path, "problem": f"{predicate}: expected {wanted}"}
+                yield path, f"{predicate}: expected {expected}"
                 continue
-            for at, instance_id in _standing(relationship, data):
+            targets = set()
+            for at, instance_id in _references(relationship, data):
                 if problem := _problem(instance_id):
-                    yield {"at": at, "problem": f"{predicate}: {problem}"}
+                    yield at, f"{predicate}: {problem}"
+                else:
+                    targets.add(instance_id)
+            count += len(targets)
+            if count > EDGES_MAX:
+                yield (
+                    path,
+                    f"{predicate}: expected at most {EDGES_MAX} references of one instance, found {count}; "
+                    "let the other side refer to this one instead",
+                )
+                return
 
 
-def _standing(relationship: Relationship, data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every value that stands for a reference, with where it stands."""
+def _references(relationship: Relationship, data: dict[str, Any]) -> Iterator[tuple[Sequence[str | int], Any]]:
+    """Yield every value that is a reference, with its place."""
+    path: tuple[str | int, ...] = parse_pointer(relationship.path)
     value = value_at(data, parse_pointer(relationship.path))
     if isinstance(value, list):
-        yield from ((relationship.path + pointer_of([index]), item) for index, item in enumerate(value))
+        yield from (((*path, index), item) for index, item in enumerate(value))
     elif value is not None:
-        yield relationship.path, value
+        yield path, value
 
 
 def _problem(instance_id: Any) -> str | None:

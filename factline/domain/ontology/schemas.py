@@ -6,19 +6,22 @@ look-around and back-references, so that matching takes time in proportion to it
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import PROBLEM_CHARACTERS_MAX
+from factline.domain.limits import ALTERNATIVES_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
+from factline.domain.ontology.budget import JudgingCost, structure_problem, subschemas
+from factline.domain.ontology.explanation import Finding, shortened
+from factline.errors import InputInvalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 #: A JSON Schema, or part of one: true, false or an object.
 Schema = bool | dict[str, Any]
-Finding = dict[str, str]
 
 #: Keywords that make a reference mean something else elsewhere.
 _MOVING = frozenset({"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"})
@@ -29,32 +32,41 @@ _OWN_REFERENCE = re.compile(r"#(/\$defs/[^/]+)?")
 _META = jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, validate_formats=True)
 
 
-def validator_of(schema: Schema) -> jsonschema_rs.Draft202012Validator:
-    """Compile; raises ValueError for what is no schema."""
+def validator_of(
+    schema: Schema, *, registry: jsonschema_rs.Registry | None = None
+) -> jsonschema_rs.Draft202012Validator:
+    """Compile a schema; ``registry``: the schemas that it may refer to. Raises ValueError for what is no schema."""
     return jsonschema_rs.Draft202012Validator(
-        schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), offline=True
+        schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), registry=registry, offline=True
     )
 
 
-def findings_of(validator: jsonschema_rs.Draft202012Validator, value: Any) -> Iterator[Finding]:
-    """Yield everything that is wrong with the value, each with where it stands."""
-    for error in validator.iter_errors(value):
-        yield {"at": pointer_of(error.instance_path), "problem": _cut(error.message)}
-
-
 def schema_findings(schema: dict[str, Any]) -> list[Finding]:
-    """Return everything that keeps the schema from being a definition's, each with where it stands in the schema."""
+    """Return everything that keeps the schema from being a definition's, each with where it stands in the schema.
+
+    Plain linear looks come first, so that no schema without an end reaches the compiler.
+    """
     if schema.get("$schema", DIALECT) != DIALECT:
         return [{"at": "/$schema", "problem": f"expected {DIALECT} or none, found {_cut(repr(schema['$schema']))}"}]
-    findings = list(findings_of(_META, schema)) or list(_foreign(schema, ""))
+    if problem := structure_problem(schema):
+        return [{"at": shortened(problem[0], POINTER_CHARACTERS_MAX), "problem": problem[1]}]
+    findings = list(islice(_meta_findings(schema), FINDINGS_MAX)) or list(islice(_foreign(schema, ""), FINDINGS_MAX))
     if not findings and schema.get("type") != "object":
         findings = [{"at": "/type", "problem": "expected 'object', for an instance's data is one"}]
     if not findings:
         try:
+            JudgingCost(schema)
             validator_of(schema)
+        except InputInvalid as error:
+            findings = [{"at": "", "problem": error.message}]
         except ValueError as error:
             findings = [{"at": "", "problem": _cut(str(error))}]
     return findings
+
+
+def _meta_findings(schema: dict[str, Any]) -> Iterator[Finding]:
+    for error in () if _META.is_valid(schema) else _META.iter_errors(schema):
+        yield {"at": shortened(pointer_of(error.instance_path), POINTER_CHARACTERS_MAX), "problem": _cut(error.message)}
 
 
 def covers(wide: Schema, narrow: Schema) -> bool:
@@ -64,11 +76,25 @@ def covers(wide: Schema, narrow: Schema) -> bool:
     """
     if wide == narrow and canonical_bytes(wide) == canonical_bytes(narrow):  # 1 == True in Python, not in JSON
         return True
+    if _alternatives(wide) * _alternatives(narrow) > ALTERNATIVES_MAX:  # canonical forms grow with their product
+        return False
     try:
         contained = _canonical(wide).covers(_canonical(narrow))
     except ValueError:  # what its set operations do not support
         return False
     return bool(contained == jsonschema_rs.canonical.Containment.YES)
+
+
+def _alternatives(schema: Schema) -> int:
+    """Return how many combinations of alternatives a schema has at most, or a number above ``ALTERNATIVES_MAX``."""
+    combinations, pending = 1, [schema]
+    while pending and combinations <= ALTERNATIVES_MAX:
+        node = pending.pop()
+        if isinstance(node, dict):
+            combinations *= max(1, len(node.get("anyOf", ()))) * max(1, len(node.get("oneOf", ())))
+            combinations *= 2 if "if" in node or "not" in node else 1
+            pending += [part for _, part in subschemas(node)]
+    return combinations
 
 
 def _canonical(schema: Schema) -> jsonschema_rs.CanonicalSchema:
@@ -79,6 +105,18 @@ def _canonical(schema: Schema) -> jsonschema_rs.CanonicalSchema:
         pattern_options=jsonschema_rs.RegexOptions(),
         offline=True,
     )
+
+
+def refers_to_root(root: dict[str, Any]) -> bool:
+    """Return whether the schema contains itself whole (``"$ref": "#"``), so that no part of it can stand alone."""
+    pending: list[Any] = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            if node.get("$ref") == "#":
+                return True
+            pending += [part for _, part in subschemas(node)]
+    return False
 
 
 def within(schema: Schema, root: dict[str, Any]) -> Schema:
@@ -116,5 +154,4 @@ def _foreign(schema: Any, at: str) -> Iterator[Finding]:
             yield from _foreign(value, place)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= PROBLEM_CHARACTERS_MAX else text[:PROBLEM_CHARACTERS_MAX] + " …"
+_cut = shortened

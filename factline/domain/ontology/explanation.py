@@ -1,0 +1,221 @@
+"""The findings of data that does not fit its schema: each with its place, within a budget that is counted.
+
+The validator's own list of errors holds, for each alternative that does not fit, everything that is wrong under it,
+and so grows exponentially with nested alternatives. Here the data is followed into members and items only, the
+validator's quick yes or no decides at each step, and a set of alternatives that none of fits is one finding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema_rs
+
+from factline.domain.json_pointer import parse_pointer, pointer_of
+from factline.domain.limits import FINDING_STEPS_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX, PROBLEM_CHARACTERS_MAX
+
+Finding = dict[str, str]
+Part = bool | dict[str, Any]
+Compile = Callable[..., jsonschema_rs.Draft202012Validator]
+
+_ROOT = "json-schema:///definition"
+#: Keywords that say nothing by themselves.
+_SILENT = frozenset({"$defs", "then", "else", "minContains", "maxContains"})
+_ALTERNATIVES = {
+    "anyOf": "fits none of the alternatives in 'anyOf'",
+    "oneOf": "does not fit exactly one of the alternatives in 'oneOf'",
+    "not": "fits what 'not' excludes",
+    "contains": "has not as many items that fit 'contains' as expected",
+    "unevaluatedProperties": "has a member that no part of the schema admits ('unevaluatedProperties')",
+    "unevaluatedItems": "has an item that no part of the schema admits ('unevaluatedItems')",
+}
+
+
+class Findings(list[Finding]):
+    """Findings to be listed, at most ``FINDINGS_MAX``.
+
+    ``total``: all there are; ``complete``: whether the budget lasted to the end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self.complete = True
+
+    def add(self, at: Sequence[str | int], problem: str) -> None:
+        """Count one finding, and list it while there is room."""
+        self.total += 1
+        if len(self) < FINDINGS_MAX:
+            self.append({"at": shortened(pointer_of(at), POINTER_CHARACTERS_MAX), "problem": shortened(problem)})
+
+
+class _BudgetSpentError(Exception):
+    pass
+
+
+class Explanation:
+    """Says what is wrong with data under one schema. ``compile_schema``: makes a validator, given a registry."""
+
+    def __init__(self, root: dict[str, Any], compile_schema: Compile) -> None:
+        self._root = root
+        self._compile = compile_schema
+        self._registry = jsonschema_rs.Registry([(_ROOT, root)], draft=jsonschema_rs.Draft202012)
+        self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
+        self._steps = 0
+
+    def of(self, data: Any) -> Findings:
+        """Return the findings; at least one if the data does not fit."""
+        findings = Findings()
+        self._steps = 0
+        try:
+            self._look(self._root, "", data, (), findings)
+        except _BudgetSpentError:
+            findings.complete = False
+        if not findings:
+            findings.add((), "does not fit the schema; its place cannot be told")
+        return findings
+
+    def _look(self, part: Part, where: str, value: Any, at: tuple[str | int, ...], findings: Findings) -> None:
+        if part is True or self._fits(where, value):
+            return
+        if part is False:
+            findings.add(at, "is not admitted by the schema")
+            return
+        for keyword in part:
+            if keyword in _SILENT:
+                continue
+            follow = getattr(self, f"_of_{keyword.removeprefix('$')}", None)
+            if follow:
+                follow(part, where, value, at, findings)
+            elif keyword in _ALTERNATIVES:
+                if not self._alone(part, keyword, where, value):
+                    findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
+            else:
+                self._leaf({keyword: part[keyword]}, value, at, findings)
+
+    def _fits(self, where: str, value: Any) -> bool:
+        self._steps += 1
+        if self._steps > FINDING_STEPS_MAX:
+            raise _BudgetSpentError
+        if where not in self._validators:
+            self._validators[where] = self._compile({"$ref": f"{_ROOT}#{_fragment(where)}"}, registry=self._registry)
+        return self._validators[where].is_valid(value)
+
+    def _alone(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
+        """Return whether the value fits this one keyword; one that needs all its neighbours is held for unfit."""
+        if keyword.startswith("unevaluated"):
+            return all(self._fits_keyword(part, name, where, value) for name in part if name != keyword) is False
+        return self._fits_keyword(part, keyword, where, value)
+
+    def _fits_keyword(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
+        inner: Any
+        if keyword in ("anyOf", "oneOf"):
+            fitting = 0
+            for index, _ in enumerate(part[keyword]):
+                fitting += self._fits(f"{where}/{keyword}/{index}", value)
+                if fitting > (keyword == "oneOf"):
+                    break
+            return fitting == 1 if keyword == "oneOf" else fitting > 0
+        if keyword == "not":
+            return not self._fits(f"{where}/not", value)
+        if keyword == "contains":
+            if not isinstance(value, list):
+                return True
+            count = sum(self._fits(f"{where}/contains", item) for item in value)
+            return bool(part.get("minContains", 1) <= count <= part.get("maxContains", count))
+        inner = Findings()
+        follow = getattr(self, f"_of_{keyword.removeprefix('$')}", None)
+        if follow:
+            follow(part, where, value, (), inner)
+        elif keyword not in _SILENT and keyword not in _ALTERNATIVES:
+            self._leaf({keyword: part[keyword]}, value, (), inner)
+        return not inner
+
+    def _leaf(self, keyword: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings) -> None:
+        self._steps += 1
+        for error in self._compile(keyword).iter_errors(value):
+            findings.add((*at, *error.instance_path), error.message)
+
+    def _of_ref(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        pointer = part["$ref"].removeprefix("#")
+        target = self._root["$defs"][parse_pointer(pointer)[1]] if pointer else self._root
+        self._look(target, pointer, value, at, findings)
+
+    def _of_allOf(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for index, each in enumerate(part["allOf"]):
+            self._look(each, f"{where}/allOf/{index}", value, at, findings)
+
+    def _of_if(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        branch = "then" if self._fits(f"{where}/if", value) else "else"
+        if branch in part:
+            self._look(part[branch], f"{where}/{branch}", value, at, findings)
+
+    def _of_dependentSchemas(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for name, each in part["dependentSchemas"].items():
+            if isinstance(value, dict) and name in value:
+                self._look(each, where + pointer_of(["dependentSchemas", name]), value, at, findings)
+
+    def _of_properties(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for name, each in part["properties"].items():
+            if isinstance(value, dict) and name in value:
+                self._look(each, where + pointer_of(["properties", name]), value[name], (*at, name), findings)
+
+    def _of_patternProperties(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for pattern, each in part["patternProperties"].items():
+            for name in self._matching([pattern], value):
+                self._look(each, where + pointer_of(["patternProperties", pattern]), value[name], (*at, name), findings)
+
+    def _of_additionalProperties(
+        self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings
+    ) -> None:
+        each = part["additionalProperties"]
+        if each is False:
+            known = {"properties": dict.fromkeys(part.get("properties", ()), True)}
+            patterns = {"patternProperties": dict.fromkeys(part.get("patternProperties", ()), True)}
+            self._leaf({"additionalProperties": False, **known, **patterns}, value, at, findings)
+        elif isinstance(value, dict):
+            named = {*part.get("properties", ()), *self._matching(part.get("patternProperties", ()), value)}
+            for name in (name for name in value if name not in named):
+                self._look(each, f"{where}/additionalProperties", value[name], (*at, name), findings)
+
+    def _of_propertyNames(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for name in value if isinstance(value, dict) else ():
+            self._look(part["propertyNames"], f"{where}/propertyNames", name, at, findings)
+
+    def _of_prefixItems(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        for index, (each, item) in enumerate(
+            zip(part["prefixItems"], value if isinstance(value, list) else (), strict=False)
+        ):
+            self._look(each, f"{where}/prefixItems/{index}", item, (*at, index), findings)
+
+    def _of_items(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+        start = len(part.get("prefixItems", ()))
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if index >= start:
+                self._look(part["items"], f"{where}/items", item, (*at, index), findings)
+
+    def _matching(self, patterns: Any, value: Any) -> Iterator[str]:
+        """Yield the members' names that any of the patterns matches, by the validator's own regular expressions."""
+        if not patterns or not isinstance(value, dict):
+            return
+        unmatched = self._compile({"patternProperties": dict.fromkeys(patterns, False)})
+        for name in value:
+            self._steps += 1
+            if not unmatched.is_valid({name: None}):
+                yield name
+
+
+def shortened(text: str, characters_max: int = PROBLEM_CHARACTERS_MAX) -> str:
+    """Return the text, or its beginning where it is longer."""
+    return text if len(text) <= characters_max else text[:characters_max] + " …"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return f"an {'object' if isinstance(value, dict) else 'array'} of {len(value)}"
+    return repr(value)[:80]
+
+
+def _fragment(pointer: str) -> str:
+    """Return a pointer as it stands in a URI: everything but letters and digits is percent-encoded."""
+    return quote(pointer, safe="/~")

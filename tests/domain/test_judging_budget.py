@@ -1,0 +1,262 @@
+"""The budget for judging schemas and data: no permitted input takes long, whatever its size and shape."""
+
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factline.domain.events import DefinitionReference
+from factline.domain.limits import EDGES_MAX, FINDINGS_MAX
+from factline.domain.ontology.compatibility import schema_breaks
+from factline.domain.ontology.definition import ClassDefinition, parse_definition
+from factline.domain.ontology.migration import MigrationStep, migrated_schema
+from factline.domain.ontology.rules import Rules
+from factline.domain.ontology.schemas import schema_findings
+from factline.errors import InputInvalid
+from tests.domain.schema_strategies import object_schemas, objects
+
+#: Generous: each takes milliseconds, while an input without a bound takes minutes or never ends.
+CPU_S_MAX = 2.0
+MEMORY_BYTES_MAX = 64 * 1024**2
+
+
+class Clock:
+    """Fails if the block took more CPU time of this thread, or more memory, than any permitted input may."""
+
+    def __enter__(self) -> None:
+        tracemalloc.start()
+        self._began_s = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        spent_s = time.thread_time() - self._began_s
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert spent_s < CPU_S_MAX
+        assert peak_bytes < MEMORY_BYTES_MAX
+
+
+def rules(schema: dict[str, Any], **fields: Any) -> Rules:
+    definition = ClassDefinition.model_validate({"version": "1.0.0", "schema": schema, **fields})
+    return Rules(DefinitionReference(sequence_number=1, version="1.0.0"), definition, ((1, ()),))
+
+
+def doubling(depth: int, combine: str) -> dict[str, Any]:
+    twice = {
+        f"d{number}": {combine: [{"$ref": f"#/$defs/d{number + 1}"}, {"$ref": f"#/$defs/d{number + 1}"}]}
+        for number in range(depth)
+    }
+    return {
+        "type": "object",
+        "properties": {"x": {"$ref": "#/$defs/d0"}},
+        "$defs": {**twice, f"d{depth}": {"type": "string"}},
+    }
+
+
+def chain(length: int) -> dict[str, Any]:
+    links = {f"d{number}": {"$ref": f"#/$defs/d{number + 1}"} for number in range(length)}
+    return {
+        "type": "object",
+        "properties": {"x": {"$ref": "#/$defs/d0"}},
+        "$defs": {**links, f"d{length}": {"type": "string"}},
+    }
+
+
+FILTER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"filter": {"$ref": "#/$defs/node"}},
+    "$defs": {
+        "node": {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "properties": {"op": {"const": "and"}, "arg": {"$ref": "#/$defs/node"}},
+                    "required": ["op", "arg"],
+                },
+                {
+                    "type": "object",
+                    "properties": {"op": {"const": "not"}, "arg": {"$ref": "#/$defs/node"}},
+                    "required": ["op", "arg"],
+                },
+                {"type": "object", "properties": {"field": {"type": "string"}}, "required": ["field"]},
+            ]
+        }
+    },
+}
+
+
+def nested_filter(depth: int, field: Any) -> dict[str, Any]:
+    node: dict[str, Any] = {"field": field}
+    for _ in range(depth):
+        node = {"op": "and", "arg": node}
+    return {"filter": node}
+
+
+@pytest.mark.parametrize("combine", ["anyOf", "oneOf", "allOf"])
+def test_multiplying_alternatives_are_refused(combine: str):
+    with Clock():
+        (finding,) = schema_findings(doubling(20, combine))
+    assert "multiply" in finding["problem"]
+
+
+@pytest.mark.parametrize("length", [65, 1_200, 6_000])
+def test_long_reference_chain_is_refused(length: int):
+    with Clock():
+        (finding,) = schema_findings(chain(length))
+    assert "in a row" in finding["problem"]
+
+
+def test_short_reference_chain_is_accepted():
+    assert schema_findings(chain(30)) == []
+    assert rules(chain(30)).findings({"x": "text"}) == []
+
+
+@pytest.mark.parametrize("combine", ["anyOf", "allOf", "not"])
+def test_circle_without_descent_is_refused(combine: str):
+    inner: Any = {"$ref": "#/$defs/a"}
+    schema = {"type": "object", "$ref": "#/$defs/a", "$defs": {"a": {combine: inner if combine == "not" else [inner]}}}
+    (finding,) = schema_findings(schema)
+    assert "never end" in finding["problem"]
+
+
+def test_deep_recursive_filter_is_rejected_at_once():
+    with Clock():
+        findings = rules(FILTER).findings(nested_filter(15, 7))
+    assert [finding["at"] for finding in findings] == ["/filter"]
+    assert rules(FILTER).findings(nested_filter(15, "name")) == []
+
+
+def test_data_beyond_the_budget_is_refused():
+    with Clock():
+        findings = rules(FILTER).findings(nested_filter(29, 7))
+    assert "flatten it" in findings[0]["problem"]
+
+
+def test_properties_that_are_no_schemas_give_one_finding():
+    schema = {"type": "object", "properties": {f"p{number}": number for number in range(20_000)}}
+    with Clock():
+        (finding,) = schema_findings(schema)
+    assert finding["at"] == "/properties/p0"
+
+
+def test_oversized_definition_is_refused_unseen():
+    schema = {"type": "object", "properties": {f"p{number}": number for number in range(90_000)}}
+    with Clock(), pytest.raises(InputInvalid) as caught:
+        parse_definition({"version": "1.0.0", "schema": schema}, class_id="City")
+    assert len(caught.value.details["errors"]) == 1
+
+
+def test_many_wrong_leaves_are_counted_and_cut():
+    schema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/leaf"}, "$defs": {"leaf": {"type": "string"}}}
+    with Clock():
+        findings = rules(schema).findings({f"k{number}": number for number in range(3_000)})
+    assert len(findings) == FINDINGS_MAX
+    assert findings.total == 3_000
+    assert findings.complete
+
+
+def test_uncounted_findings_are_said_to_be_so():
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    with Clock():
+        findings = rules(schema).findings({f"k{number}": number for number in range(50_000)})
+    assert len(findings) == FINDINGS_MAX
+    assert not findings.complete
+
+
+def test_long_places_are_cut():
+    schema = {"type": "object", "additionalProperties": {"$ref": "#"}}
+    data: Any = {f"k{number}": number for number in range(500)}
+    for _ in range(20):
+        data = {"n" * 498: data}
+    findings = rules(schema).findings(data)
+    assert len(findings) == FINDINGS_MAX
+    assert sum(len(finding["at"]) + len(finding["problem"]) for finding in findings) < 64 * 1024
+
+
+def conditional(**more: Any) -> dict[str, Any]:
+    cases = [
+        {
+            "if": {"properties": {f"k{number}": {"const": "v"}}, "required": [f"k{number}"]},
+            "then": {"required": [f"r{number}"]},
+        }
+        for number in range(8)
+    ]
+    return {"type": "object", "allOf": cases, **more}
+
+
+def test_a_new_description_breaks_nothing():
+    with Clock():
+        assert schema_breaks(conditional(), conditional(description="said")) == []
+
+
+def test_an_equal_keyword_breaks_nothing():
+    old, new = conditional(minProperties=2), conditional(minProperties=1)
+    with Clock():
+        assert schema_breaks(old, new) == []
+
+
+def test_a_changed_alternative_beyond_proof_is_refused():
+    new = conditional()
+    new["allOf"][0]["then"] = {"required": ["other"]}
+    with Clock():
+        assert schema_breaks(conditional(), new)
+
+
+def test_recursive_schemas_are_compared():
+    old = {"type": "object", "properties": {"next": {"$ref": "#"}, "name": {"type": "string"}}}
+    wider = {"type": "object", "properties": {"next": {"$ref": "#"}, "name": {"type": ["string", "null"]}}}
+    assert schema_breaks(old, wider) == []
+    assert [each["at"] for each in schema_breaks(wider, old)] == ["/properties/name/type"]
+
+
+def test_members_named_like_annotations_count():
+    old = {"type": "object", "properties": {"title": True}}
+    new = {"type": "object", "properties": {"title": False}}
+    assert schema_breaks(old, new)
+
+
+def test_rename_in_a_recursive_class_breaks_what_is_nested():
+    def node(name: str) -> dict[str, Any]:
+        properties = {name: {"type": "string"}, "child": {"$ref": "#"}}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    rename = MigrationStep.model_validate({"rename": {"at": "/old", "to": "new"}})
+    assert schema_breaks(migrated_schema(node("old"), [rename]), node("new"))
+
+
+def test_too_many_references_are_refused_at_their_place():
+    parts = {"parts": {"target_class": "Part", "cardinality": "many", "path": "/parts"}}
+    under = rules({"type": "object"}, relationships=parts)
+    assert under.findings({"parts": [f"p{number}" for number in range(EDGES_MAX)]}) == []
+    (finding,) = under.findings({"parts": [f"p{number}" for number in range(EDGES_MAX + 1)]})
+    assert finding["at"] == "/parts"
+    assert str(EDGES_MAX) in finding["problem"]
+
+
+@given(object_schemas(), objects)
+@settings(max_examples=200)
+def test_findings_agree_with_the_validator(schema: dict[str, Any], data: dict[str, Any]):
+    under = rules(schema)
+    with Clock():
+        findings = under.findings(data)
+    assert (findings == []) == under._validator.is_valid(data)
+
+
+@given(st.integers(0, 4), object_schemas(), object_schemas(), objects)
+@settings(max_examples=200)
+def test_recursive_comparison_is_never_wrong(depth: int, old: Any, new: Any, leaf: dict[str, Any]):
+    for schema in (old, new):
+        schema["properties"] = {**schema.get("properties", {}), "next": {"$ref": "#"}}
+    data = leaf
+    for _ in range(depth):
+        data = {**leaf, "next": data}
+    if rules(old).findings(data) == [] and schema_breaks(old, new) == []:
+        assert rules(new).findings(data) == []
+
+
+def test_class_from_before_the_budget_refuses_its_data():
+    with Clock():
+        (finding,) = rules(doubling(20, "anyOf")).findings({"x": 1})
+    assert "define the class anew" in finding["problem"]
