@@ -17,7 +17,7 @@ from factline.errors import InputInvalid
 from factline.ports import Document, Documents, Graph
 
 NODES_PER_REQUEST = 500
-NODES_MAX = 10_000  # looked at for one question
+NODES_MAX = 50_000  # looked at for one question: 5 times the ends that one answer may list
 LENGTH_MAX = 8  # of a shortest path
 
 
@@ -142,24 +142,32 @@ class GraphReader:
         return found
 
     async def referring(
-        self, db_name: str, targets: Sequence[AggregateId], way: Way, *, nodes_max: int
-    ) -> list[GraphNode]:
-        """Return those of the declaring class that refer to the targets, ``nodes_max`` at most.
+        self, db_name: str, targets: Sequence[AggregateId], way: Way, *, known: Collection[AggregateId], new_max: int
+    ) -> tuple[list[GraphNode], bool]:
+        """Return nodes of the declaring class that refer to the targets, and whether these are all of them.
 
-        Nodes come in order of their IDs, so those of one class are next to each other.
+        Pages until more than ``new_max`` nodes are found that are not ``known``. A known node costs no room, because
+        this question has looked at it before.
         """
         found: dict[AggregateId, GraphNode] = {}
+        new_count = 0
         for batch in _batches(targets):
             after = f"{db_name}/{way.declared_by}/"
-            while len(found) < nodes_max:
-                size = min(NODES_PER_REQUEST, nodes_max - len(found))
-                page = await self._graph.referring(db_name, batch, way.predicate, after=after, nodes_max=size)
+            while True:
+                page = await self._graph.referring(
+                    db_name, batch, way.predicate, after=after, nodes_max=NODES_PER_REQUEST
+                )
                 of_class = [node for node in page if node.aggregate_id.class_id == way.declared_by]
-                found |= {node.aggregate_id: node for node in of_class}
-                if len(of_class) < size:
+                for node in of_class:
+                    new = node.aggregate_id not in found and node.aggregate_id not in known
+                    if new and new_count == new_max:
+                        return list(found.values()), False
+                    new_count += new
+                    found[node.aggregate_id] = node
+                if len(of_class) < NODES_PER_REQUEST:
                     break
                 after = str(page[-1].aggregate_id)
-        return list(found.values())
+        return list(found.values()), True
 
     async def _planned(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> list[tuple[Hop, list[Way]]]:
         """Return what each hop means, from the classes that the one before it leads to; raises InputInvalid."""
@@ -239,11 +247,14 @@ class _Walking:
         found: Reached = {}
         for way in ways:
             targets = [each for each in reached if each.class_id == way.begins_at]
-            room = self._reader.nodes_max - len(self._nodes) + 1  # one more tells that there is more
-            nodes = await self._reader.referring(self._db_name, targets, way, nodes_max=max(room, 1))
+            known = self._nodes.keys() | found.keys()
+            room = max(self._reader.nodes_max - len(known), 0)
+            nodes, all_of_them = await self._reader.referring(self._db_name, targets, way, known=known, new_max=room)
+            self.cut = self.cut or not all_of_them
             for node in nodes:
-                target = next(each for each in node.edges[way.predicate] if each in reached)
-                found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
+                target = next((each for each in node.edges.get(way.predicate, ()) if each in reached), None)
+                if target is not None:  # else the node has changed since it was found
+                    found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
         return found
 
     async def _known(self, found: Reached) -> Reached:

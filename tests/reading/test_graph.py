@@ -269,6 +269,45 @@ async def test_no_question_looks_at_more_than_it_may_and_says_so(atlas: Atlas):
     assert not (await atlas.reader(nodes_max=33).walk([subdivision("AT-9")], [Hop("located_in", inward=True)])).cut
 
 
+@given(
+    edges=st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=40),
+    hops=st.integers(1, 4),
+    nodes_max=st.integers(1, 12),
+    ends_max=st.integers(1, 12),
+)
+async def test_walk_answers_the_truth_or_says_cut(
+    edges: set[tuple[int, int]], hops: int, nodes_max: int, ends_max: int
+):
+    atlas = Atlas()
+    for number in range(10):
+        await atlas.put(airport(str(number)), near={airport(str(to)) for start, to in edges if start == number})
+    reader = atlas.reader(nodes_max=nodes_max)
+    for inward in (True, False):
+        reached = {0}
+        for _ in range(hops):
+            reached = {b if not inward else a for a, b in edges if (a if not inward else b) in reached}
+        answer = await reader.walk([airport("0")], [Hop("near", inward=inward)] * hops, ends_max=ends_max)
+        ends = {int(path[-1].instance_key) for path in answer.paths}
+        assert ends <= reached
+        assert answer.cut or ends == reached
+
+
+async def test_hub_with_thousands_of_dependants_is_walked_whole(atlas: Atlas):
+    """Dependants of the hub refer to each other, so the second hop finds most of them again."""
+    hub = airport("hub")
+    await atlas.put(hub)
+    names = [airport(f"n{number:04}") for number in range(3_000)]
+    for number, name in enumerate(names):
+        targets = {names[number // 7], names[number // 2]} | ({hub} if number < 2_000 else set())
+        await atlas.put(name, at=(1, 0), near=targets)
+    back = Hop("near", inward=True)
+    dependants = set(range(2_000))
+    expected = {number for number in range(3_000) if {number // 7, number // 2} & dependants}
+    answer = await atlas.reader().walk([hub], [back, back], ends_max=10_000)
+    assert ({int(path[-1].instance_key[1:]) for path in answer.paths}, answer.cut) == (expected, False)
+    assert (await atlas.reader(nodes_max=2_100).walk([hub], [back, back], ends_max=10_000)).cut
+
+
 async def test_shortest_path_follows_edges_or_goes_against_them_if_asked(atlas: Atlas):
     reader = atlas.reader()
     assert (await reader.shortest_path(airport("VIE"), country("AT"))).paths == [
