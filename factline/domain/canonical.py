@@ -7,12 +7,23 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import rfc8785
 
-from factline.domain.limits import DEPTH_MAX, INTEGER_MAX, KEY_BYTES_MAX, TEXT_BYTES_MAX
+from factline.domain.json_pointer import pointer_of
+from factline.domain.limits import (
+    DEPTH_MAX,
+    INDEXED_BYTES_MAX,
+    INTEGER_MAX,
+    KEY_BYTES_MAX,
+    POINTER_CHARACTERS_MAX,
+    PROBLEM_CHARACTERS_MAX,
+    STORED_BYTES_MAX,
+    STORED_DEPTH_MAX,
+    TEXT_BYTES_MAX,
+)
 from factline.errors import InputInvalid
 
 #: What the standard library writes as RFC 8785 does not, or does not refuse as it does: whole floats, exponents, long
@@ -66,12 +77,26 @@ def parse_json(text: str | bytes, *, where: str = "the document") -> Any:
     return value
 
 
+def parse_stored(data: bytes, *, where: str) -> Any:
+    """Parse JSON that we wrote. It wraps what was accepted, so its bounds are wider than those of input.
+
+    Raises InputInvalid that says where and why.
+    """
+    value = _parsed(data, where=where, bytes_max=STORED_BYTES_MAX)
+    check_json(value, where=where, depth_max=STORED_DEPTH_MAX)
+    return value
+
+
 def parse_unchecked(text: str | bytes, *, where: str) -> Any:
-    """Parse JSON as ``parse_json`` does, for whoever checks the values that are kept of it; raises InputInvalid."""
-    if len(text) > 2 * TEXT_BYTES_MAX:
-        raise InputInvalid(f"{where}: expected at most {2 * TEXT_BYTES_MAX} bytes of JSON, found {len(text)}")
+    """Parse JSON as ``parse_json`` does, for a caller that checks the values it keeps; raises InputInvalid."""
+    return _parsed(text, where=where, bytes_max=2 * TEXT_BYTES_MAX)
+
+
+def _parsed(text: str | bytes, *, where: str, bytes_max: int) -> Any:
+    if len(text) > bytes_max:
+        raise InputInvalid(f"{where}: expected at most {bytes_max} bytes of JSON, found {len(text)}")
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_exact_number)
     except InputInvalid as error:
         raise InputInvalid(f"{where}: {error.message}") from error
     except RecursionError as error:
@@ -82,79 +107,151 @@ def parse_unchecked(text: str | bytes, *, where: str) -> Any:
         raise InputInvalid(f"{where}: not JSON: {error}") from error
 
 
-def normalised(value: Any, *, where: str = "value") -> Any:
+def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_MAX) -> Any:
     """Return the value as it reads back from its canonical form (``1.0`` becomes ``1``), checked first.
 
-    So a fold over an event in memory and over the same event read from S3 cannot differ.
+    So a fold over an event in memory and over the same event read from S3 cannot differ. Raises InputInvalid, also
+    for more than ``bytes_max`` bytes of canonical JSON, or more than ``INDEXED_BYTES_MAX`` to be indexed.
     """
     check_json(value, where=where)
     data = canonical_bytes(value)
-    if len(data) > TEXT_BYTES_MAX:
+    if len(data) > bytes_max:
         raise InputInvalid(
-            f"{where}: expected at most {TEXT_BYTES_MAX} bytes of canonical JSON, found {len(data)}; "
+            f"{where}: expected at most {bytes_max} bytes of canonical JSON, found {len(data)}; "
             "store the bulk elsewhere and refer to it"
         )
+    if problem := indexing_problem(value, size_bytes=len(data)):
+        raise InputInvalid(f"{where}: {problem}")
     return json.loads(data)
 
 
-def check_json(value: Any, *, where: str = "value") -> None:
+def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
+    """Return why an index could not take this value, or None; ``size_bytes``: that of its canonical form.
+
+    An index of undefined data holds, for each leaf, the path of all keys that lead to it: few long keys above many
+    leaves come to gigabytes. Time and memory: in proportion to the value's size.
+    """
+    if size_bytes * size_bytes // 2 <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, each below all the others
+        return None
+    total_bytes = 0
+    pending: list[tuple[Any, int]] = [(value, 0)]
+    while pending:
+        item, path_bytes = pending.pop()
+        if isinstance(item, dict):
+            pending.extend((child, path_bytes + len(key.encode()) + 1) for key, child in item.items())
+        elif isinstance(item, list | tuple):
+            pending.extend((child, path_bytes) for child in item)
+        else:
+            total_bytes += path_bytes
+    if total_bytes <= INDEXED_BYTES_MAX:
+        return None
+    return (
+        f"expected at most {INDEXED_BYTES_MAX} bytes of keys, counted for each value below them, found {total_bytes}; "
+        "shorten the keys above large arrays, or store the values elsewhere and refer to them"
+    )
+
+
+#: What leads to a value: the place above it and the key or the position there; None for the root.
+_Place = tuple[Any, str | int] | None
+
+
+def check_json(value: Any, *, where: str = "value", depth_max: int = DEPTH_MAX) -> None:
     """Raise InputInvalid, naming the place as a JSON Pointer, at the first thing canonical JSON cannot hold.
 
-    Walks without recursion, so that hostile nesting costs nothing.
+    Walks without recursion, and makes a pointer for a finding only, so that time and memory are in proportion to the
+    value's size, whatever its nesting.
     """
-    pending: list[tuple[str, Any, int]] = [("", value, 0)]
+    pending: list[tuple[Any, _Place, int]] = [(value, None, 0)]
     while pending:
-        pointer, item, depth = pending.pop()
-        if depth > DEPTH_MAX:
-            raise InputInvalid(f"{where}{pointer[:80]}: nested deeper than {DEPTH_MAX} levels; flatten it")
-        _check_scalar(item, where + pointer)
-        pending.extend((f"{pointer}/{name}", child, depth + 1) for name, child in _children(item, where + pointer))
+        item, place, depth = pending.pop()
+        if depth > depth_max:
+            raise InputInvalid(f"{where}{_pointer(place)[:80]}: nested deeper than {depth_max} levels; flatten it")
+        if isinstance(item, dict):
+            for key in item:
+                if problem := _key_problem(key):
+                    raise InputInvalid(f"{where}{_pointer(place)}: {problem}")
+            pending.extend((child, (place, key), depth + 1) for key, child in item.items())
+        elif isinstance(item, list | tuple):
+            pending.extend((child, (place, index), depth + 1) for index, child in enumerate(item))
+        elif problem := _scalar_problem(item):
+            raise InputInvalid(f"{where}{_pointer(place)}: {problem}")
 
 
-def _children(item: Any, where: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(item, dict):
-        for key, child in item.items():
-            if not isinstance(key, str):
-                raise InputInvalid(f"{where}: object keys are strings, found {key!r}")
-            _check_text(key, where)
-            if "\0" in key or len(key.encode()) > KEY_BYTES_MAX:
-                raise InputInvalid(f"{where}: a key has a NUL or exceeds {KEY_BYTES_MAX} bytes: {key[:40]!r}")
-            yield key.replace("~", "~0").replace("/", "~1"), child
-    elif isinstance(item, list | tuple):
-        for index, child in enumerate(item):
-            yield str(index), child
+def _pointer(place: _Place) -> str:
+    parts: list[str | int] = []
+    while place is not None:
+        place, part = place
+        parts.append(part)
+    return shortened(pointer_of(reversed(parts)), POINTER_CHARACTERS_MAX)
 
 
-def _check_scalar(item: Any, where: str) -> None:
-    if item is None or isinstance(item, bool | dict | list | tuple):
-        return
+def shortened(text: str, characters_max: int = PROBLEM_CHARACTERS_MAX) -> str:
+    """Return the text, or its beginning where it is longer."""
+    return text if len(text) <= characters_max else text[:characters_max] + " …"
+
+
+def _key_problem(key: Any) -> str | None:
+    if not isinstance(key, str):
+        return f"object keys are strings, found {key!r}"
+    if key.isascii() and "\0" not in key and len(key) <= KEY_BYTES_MAX:
+        return None
+    if problem := _text_problem(key):
+        return problem
+    if "\0" in key or len(key.encode()) > KEY_BYTES_MAX:
+        return f"a key has a NUL or exceeds {KEY_BYTES_MAX} bytes: {key[:40]!r}"
+    return None
+
+
+def _scalar_problem(item: Any) -> str | None:
+    if item is None or isinstance(item, bool):
+        return None
+    if isinstance(item, str):
+        return _text_problem(item)
     # JCS writes a whole float below 1e21 with digits only, so it reads back as an integer and is held to its range.
     if isinstance(item, int) or (isinstance(item, float) and item.is_integer() and abs(item) < 1e21):
         if abs(item) > INTEGER_MAX:
-            raise InputInvalid(f"{where}: integer {str(item)[:40]} is beyond ±(2^53-1); send it as a string")
-    elif isinstance(item, float):
-        if not math.isfinite(item):
-            raise InputInvalid(f"{where}: {item} is not JSON; send null or a string")
-    elif isinstance(item, str):
-        _check_text(item, where)
-    else:
-        raise InputInvalid(f"{where}: {type(item).__name__} is not JSON; expected one of {list(type_names.values())}")
+            return f"integer {str(item)[:40]} is beyond ±(2^53-1); send it as a string"
+        return None
+    if isinstance(item, float):
+        return None if math.isfinite(item) else f"{item} is not JSON; send null or a string"
+    return f"{type(item).__name__} is not JSON; expected one of {list(type_names.values())}"
 
 
-def _check_text(text: str, where: str) -> None:
+def _text_problem(text: str) -> str | None:
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputInvalid(f"{where}: a lone surrogate at character {error.start}; send valid Unicode") from error
+        return f"a lone surrogate at character {error.start}; send valid Unicode"
+    return None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise InputInvalid(f"the key {twice[:40]!r} stands twice in one object; keep one")
     return found
+
+
+def _exact_number(text: str) -> float:
+    """Return the number, unless a double, which is what JSON's readers make of it, is not exactly that one.
+
+    Fifteen significant digits always survive; what has more of them, or an exponent, is compared.
+    """
+    value = float(text)
+    if (
+        math.isfinite(value)
+        and (len(text) > 16 or "e" in text or "E" in text)
+        and Decimal(text) != Decimal(repr(value))
+    ):
+        raise InputInvalid(
+            f"the number {text[:40]} is read as {value!r} by most programs (a double has 15 to 17 digits); "
+            "round it, or send it as a string"
+        )
+    return value
 
 
 def _no_constant(name: str) -> Any:

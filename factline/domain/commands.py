@@ -7,16 +7,23 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
-from factline.domain.canonical import canonical_bytes, normalised, sha256_hex
+from factline.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
 from factline.domain.identifiers import (
     AggregateId,
     check_command_id,
+    check_instance_id,
     check_name,
     derive_event_id,
     derive_instance_id,
-    encode_instance_id,
 )
-from factline.domain.limits import SHORT_TEXT_CHARACTERS_MAX, TEXT_BYTES_MAX
+from factline.domain.json_pointer import pointer_of
+from factline.domain.limits import (
+    FINDINGS_MAX,
+    METADATA_BYTES_MAX,
+    POINTER_CHARACTERS_MAX,
+    SHORT_TEXT_CHARACTERS_MAX,
+    TEXT_BYTES_MAX,
+)
 from factline.domain.value import Value
 from factline.errors import InputInvalid
 
@@ -42,9 +49,9 @@ def _as_value_error(value: str, check: Callable[[str], object]) -> str:
     return value
 
 
-def _normalised_object(value: dict[str, Any]) -> dict[str, Any]:
+def _normalised_object(value: dict[str, Any], *, bytes_max: int = TEXT_BYTES_MAX) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = normalised(value, where="")
+        found: dict[str, Any] = normalised(value, where="", bytes_max=bytes_max)
     except InputInvalid as error:
         raise ValueError(error.message) from error
     return found
@@ -53,10 +60,11 @@ def _normalised_object(value: dict[str, Any]) -> dict[str, Any]:
 CommandIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, check_command_id))]
 DbName = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "db_name")))]
 ClassId = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "class_id")))]
-InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, encode_instance_id))]
+InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, check_instance_id))]
 ShortText = Annotated[str, Field(min_length=1, max_length=SHORT_TEXT_CHARACTERS_MAX)]
 Version = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
+Metadata = Annotated[dict[str, Any], AfterValidator(partial(_normalised_object, bytes_max=METADATA_BYTES_MAX))]
 
 
 class Command(Value):
@@ -79,7 +87,7 @@ class Command(Value):
     actor: ShortText | None = None
     correlation_id: ShortText | None = None
     causation_id: ShortText | None = None
-    metadata: JsonObject | None = None
+    metadata: Metadata | None = None
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -142,8 +150,14 @@ def parse_command(value: Any) -> Command:
 def invalid(what: str, error: ValidationError) -> InputInvalid:
     """Return pydantic's findings as one error of ours; ``details["errors"]`` has each with its JSON Pointer."""
     findings = [
-        {"at": "".join(f"/{part}" for part in item["loc"]), "problem": item["msg"].removeprefix("Value error, ")}
+        {
+            "at": shortened(pointer_of(item["loc"]), POINTER_CHARACTERS_MAX),
+            "problem": shortened(item["msg"].removeprefix("Value error, ")),
+        }
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     listed = "; ".join(f"{finding['at'] or what}: {finding['problem']}" for finding in findings[:5])
-    return InputInvalid(f"{what} is not valid: {listed}", errors=findings[:50])
+    more = f" and {len(findings) - 5} more" if len(findings) > 5 else ""
+    return InputInvalid(
+        f"{what} is not valid: {listed}{more}", errors=findings[:FINDINGS_MAX], errors_count=len(findings)
+    )

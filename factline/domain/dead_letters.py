@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.canonical import canonical_bytes, parse_stored
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import REASON_CHARACTERS_MAX
 from factline.domain.value import Value
@@ -74,7 +74,7 @@ class DeadLetter(Value):
 def read_letter(data: bytes, *, where: str) -> DeadLetter:
     """Parse a stored letter; raises LogDamaged."""
     try:
-        return DeadLetter.model_validate(parse_json(data, where=where))
+        return DeadLetter.model_validate(parse_stored(data, where=where))
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not a dead letter: {error}; run factline verify", where=where) from error
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, ValidationError
 
-from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
+from factline.domain.canonical import canonical_bytes, parse_stored, sha256_hex
 from factline.domain.event_schemas import EVENT_SCHEMAS, steps_from
 from factline.domain.identifiers import AggregateId
 from factline.domain.value import Value
@@ -153,7 +153,7 @@ def read_event(data: bytes, *, where: str) -> Event:
     if event is not None:
         return event
     try:
-        fields = parse_json(data, where=where)
+        fields = parse_stored(data, where=where)
         _check_whole(fields, where)
         _check_readable(fields, where)
         return Event.model_validate(fields)

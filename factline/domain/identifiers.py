@@ -125,6 +125,43 @@ def encode_instance_id(value: str) -> str:
     return encoded
 
 
+def check_instance_id(value: str) -> str:
+    """Return the ID of a new command's instance unchanged, or raise InputInvalid.
+
+    Beyond what ``encode_instance_id`` refuses, it has no character that shows nothing: an ID of an earlier release
+    may have one, and stays readable.
+    """
+    encode_instance_id(value)
+    for position, character in enumerate(value):
+        if not character.isascii() and any(ord(character) in ignorable for ignorable in _SHOWS_NOTHING):
+            name = unicodedata.name(character, f"U+{ord(character):04X}")
+            raise InputInvalid(f"instance_id: invisible character {name} at {position}; remove it")
+    return value
+
+
+#: Default_Ignorable_Code_Point of Unicode 15.1 (DerivedCoreProperties.txt), and the blank Braille pattern.
+_SHOWS_NOTHING = (
+    range(0x00AD, 0x00AE),
+    range(0x034F, 0x0350),
+    range(0x061C, 0x061D),
+    range(0x115F, 0x1161),
+    range(0x17B4, 0x17B6),
+    range(0x180B, 0x1810),
+    range(0x200B, 0x2010),
+    range(0x202A, 0x202F),
+    range(0x2060, 0x2070),
+    range(0x2800, 0x2801),
+    range(0x3164, 0x3165),
+    range(0xFE00, 0xFE10),
+    range(0xFEFF, 0xFF00),
+    range(0xFFA0, 0xFFA1),
+    range(0xFFF0, 0xFFF9),
+    range(0x1BCA0, 0x1BCA4),
+    range(0x1D173, 0x1D17B),
+    range(0xE0000, 0xE1000),
+)
+
+
 def command_folder(command_id: str) -> str:
     """Return a command ID as it stands in keys: as it is, but where it would name a folder itself or its parent."""
     return encode_instance_id(command_id) if command_id in (".", "..") else command_id

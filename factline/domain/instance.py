@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict, TypeAdapter
 
-from factline.domain.canonical import canonical_bytes
+from factline.domain.canonical import canonical_bytes, indexing_problem
 from factline.domain.commands import CommandType
 from factline.domain.events import (
     SCHEMA_VERSIONS,
@@ -220,7 +220,10 @@ def _oversize(data: dict[str, Any], state: Instance) -> Rejection | None:
     """Many small patches may add up to more than one document may hold."""
     size_bytes = len(canonical_bytes(data))
     if size_bytes <= TEXT_BYTES_MAX:
-        return None
+        if not (problem := indexing_problem(data, size_bytes=size_bytes)):
+            return None
+        message = f"aggregate {state.aggregate_id}: its data after the patch: {problem}"
+        return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message)
     message = (
         f"aggregate {state.aggregate_id}: expected at most {TEXT_BYTES_MAX} bytes of data, the patch would make "
         f"{size_bytes}; split it"

@@ -9,6 +9,10 @@ two equal. How much is done at once (connections, batches, caches) is no limit o
 INTEGER_MAX = 2**53 - 1  # a number without a fraction: ``canonical``
 DEPTH_MAX = 32  # levels of arrays and objects within data, metadata, an item: ``canonical``
 KEY_BYTES_MAX = 512  # a key of an object: ``canonical``
+METADATA_BYTES_MAX = 64 * 1024  # canonical JSON of a command's metadata: ``commands``
+INDEXED_BYTES_MAX = 16 * 1024 * 1024  # keys above values, counted for each value: ``canonical``
+STORED_BYTES_MAX = 16 * 1024 * 1024  # an object of ours that is read back as JSON: ``canonical``
+STORED_DEPTH_MAX = DEPTH_MAX + 16  # levels of such an object, which wraps what was accepted: ``canonical``
 TEXT_BYTES_MAX = 1024 * 1024  # canonical JSON of data (after a patch, too), metadata, inline items: ``canonical``
 
 # Names and short texts.
@@ -23,6 +27,7 @@ ITEMS_MAX = 1_000_000  # items of a bulk command: ``bulk.command`` and ``bulk.pl
 ITEMS_BYTES_MAX = 8 * 1024**3  # NDJSON of a bulk command: ``bulk.plan``
 LINE_BYTES_MAX = 2 * TEXT_BYTES_MAX  # one line of that NDJSON: ``bulk.plan``
 CHUNK_ITEMS_MAX = 500  # items of a chunk, unless FACTLINE_BULK_CHUNK_ITEMS_MAX says otherwise: ``bulk.plan``
+CHUNKS_MAX = 10_000  # chunks of a plan by their items; larger ones above: ``bulk.plan``
 CHUNK_BYTES_MAX = 4 * 1024 * 1024  # the lines of a chunk that has more than one item: ``bulk.plan``
 ITEMS_INLINE_BYTES_MAX = 64 * 1024  # items that the client sends within the command, not by reference: ``bulks``
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError, model_validator
 
 from factline.domain.bulk.command import Bulk, is_bulk
 from factline.domain.bulk.records import BulkRecord
-from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.canonical import canonical_bytes, parse_stored
 from factline.domain.commands import Command
 from factline.domain.events import DefinitionReference
 from factline.domain.results import Rejection
@@ -80,7 +80,7 @@ AnyRecord = CommandRecord | BulkRecord
 def read_record(data: bytes, *, where: str) -> AnyRecord:
     """Parse a command's stored record, of either kind; raises LogDamaged."""
     try:
-        fields = parse_json(data, where=where)
+        fields = parse_stored(data, where=where)
         if not isinstance(fields, dict) or not is_bulk(fields.get("command")):
             return CommandRecord.model_validate(fields)
         record = BulkRecord.model_validate(fields)

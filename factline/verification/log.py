@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from factline.domain.canonical import canonical_bytes, parse_json, sha256_hex
+from factline.domain.canonical import canonical_bytes, parse_stored, sha256_hex
 from factline.domain.events import Effect, Event, EventType, checksum_of, read_event
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
@@ -175,7 +175,7 @@ def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: 
     if body is None:
         raise Unsound(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
     try:
-        fields = parse_json(body, where=where)
+        fields = parse_stored(body, where=where)
         expected = checksum_of(fields) if isinstance(fields, dict) and "checksum" in fields else None
         if expected and fields["checksum"] != expected:
             found = f"expected checksum {expected}, found {str(fields['checksum'])[:80]}: it was altered"

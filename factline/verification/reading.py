@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from factline.domain.bulk.results import results_key, summary_key
-from factline.domain.canonical import parse_json
+from factline.domain.canonical import parse_stored
 from factline.domain.dead_letters import DeadLetter, skipped_through
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
@@ -194,7 +194,7 @@ class Reading:
         async for found in objects(self._sources.bucket, "names/"):
             match = DATABASE_KEY.fullmatch(found.key)
             try:
-                db_name = parse_json(found.body or b"", where=found.key)["db_name"] if match else None
+                db_name = parse_stored(found.body or b"", where=found.key)["db_name"] if match else None
             except (InputInvalid, KeyError, TypeError):
                 continue
             if isinstance(db_name, str) and self._audit.db_name in (None, db_name):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from factline.domain.canonical import parse_json
+from factline.domain.canonical import parse_stored
 from factline.domain.events import read_event
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from factline.stores.kafka import Message, headers_of
@@ -158,7 +158,7 @@ def waiting_for(log: LogFacts, numbers: range) -> tuple[str, ...]:
 def _named(message: Message) -> tuple[str, int] | None:
     """Return the slot that the message says it is about, or None if it says nothing."""
     try:
-        fields = parse_json(message.value)
+        fields = parse_stored(message.value, where="message")
         aggregate_id, number = fields["aggregate_id"], fields["sequence_number"]
     except (InputInvalid, KeyError, TypeError):
         return None

@@ -128,6 +128,8 @@ RUBBISH: dict[str, list[Any]] = {
     "deep json": [payload(b"json/plain", b"[" * 100_000 + b"]" * 100_000)],
     "an integer too large": [{**VALID, "payload": {"n": 2**53 + 1}}],
     "an infinity": [payload(b"json/plain", b'{"payload": {"n": 1e999}}')],
+    "a key twice": [payload(b"json/plain", b'{"command_id": "a-key-twice", "payload": {"price": 1, "price": 2}}')],
+    "a number that no double holds": [payload(b"json/plain", b'{"payload": {"n": 0.1234567890123456789}}')],
     "an unknown type": [{**VALID, "command_type": "DESTROY_EVERYTHING"}],
     "an unknown field": [{**VALID, "colour": "red"}],
     "a hostile class": [{**VALID, "class_id": "../../x"}],

@@ -13,7 +13,7 @@ from factline.domain.commands import (
     CommandIdText,
     CommandType,
     DbName,
-    JsonObject,
+    Metadata,
     ShortText,
     check_texts,
     invalid,
@@ -100,7 +100,7 @@ class Bulk(Value):
     actor: ShortText | None = None
     correlation_id: ShortText | None = None
     causation_id: ShortText | None = None
-    metadata: JsonObject | None = None
+    metadata: Metadata | None = None
 
     @model_validator(mode="after")
     def _has_sound_texts(self) -> Self:

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.plan import Plan
-from factline.domain.canonical import canonical_bytes, parse_json
+from factline.domain.canonical import canonical_bytes, parse_stored
 from factline.domain.events import DefinitionReference
 from factline.domain.results import Rejection
 from factline.domain.value import Value
@@ -142,6 +142,6 @@ def chunk_record(
 def read_chunk_record(data: bytes, *, where: str) -> ChunkRecord:
     """Parse a stored record of a chunk; raises LogDamaged."""
     try:
-        return ChunkRecord.model_validate(parse_json(data, where=where))
+        return ChunkRecord.model_validate(parse_stored(data, where=where))
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not a chunk's record: {error}; run factline verify", where=where) from error

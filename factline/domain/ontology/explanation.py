@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import jsonschema_rs
 
+from factline.domain.canonical import shortened
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import FINDING_STEPS_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX, PROBLEM_CHARACTERS_MAX
+from factline.domain.limits import FINDING_STEPS_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
 
 Finding = dict[str, str]
 Part = bool | dict[str, Any]
@@ -203,11 +204,6 @@ class Explanation:
             self._steps += 1
             if not unmatched.is_valid({name: None}):
                 yield name
-
-
-def shortened(text: str, characters_max: int = PROBLEM_CHARACTERS_MAX) -> str:
-    """Return the text, or its beginning where it is longer."""
-    return text if len(text) <= characters_max else text[:characters_max] + " …"
 
 
 def _short(value: Any) -> str:

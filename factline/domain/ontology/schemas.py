@@ -11,11 +11,11 @@ from typing import Any
 
 import jsonschema_rs
 
-from factline.domain.canonical import canonical_bytes
+from factline.domain.canonical import canonical_bytes, shortened
 from factline.domain.json_pointer import parse_pointer, pointer_of
 from factline.domain.limits import ALTERNATIVES_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
 from factline.domain.ontology.budget import JudgingCost, structure_problem, subschemas
-from factline.domain.ontology.explanation import Finding, shortened
+from factline.domain.ontology.explanation import Finding
 from factline.errors import InputInvalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -7,7 +7,7 @@ from factline.domain.bulk.command import Bulk, ItemsReference
 from factline.domain.bulk.plan import ItemsScanner, Plan, items_in, lines_of
 from factline.domain.bulk.records import BulkRecord
 from factline.domain.canonical import sha256_hex
-from factline.domain.limits import ITEMS_BYTES_MAX
+from factline.domain.limits import CHUNKS_MAX, ITEMS_BYTES_MAX
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid, LogDamaged
 from factline.ports import LargeObjects
@@ -24,8 +24,11 @@ class BulkItems:
 
     async def plan(self, bulk: Bulk) -> Plan | Rejection:
         """Go through all items once and divide them, or return why the whole command is refused."""
-        scanner = ItemsScanner(chunk_items_max=self._chunk_items_max)
         reference = bulk.payload.reference
+        items_count = reference.items_count if reference else len(bulk.payload.items or ())
+        # A plan of chunks that are too small for a million items would be too large to be read.
+        chunk_items_max = max(self._chunk_items_max, -(-items_count // CHUNKS_MAX))
+        scanner = ItemsScanner(chunk_items_max=chunk_items_max)
         try:
             if reference is not None:
                 await self._scan(reference, scanner)

@@ -1,0 +1,120 @@
+"""The bounds of JSON input: work in proportion to its size, exact numbers, and IDs that can be seen."""
+
+import json
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from factline.domain.canonical import canonical_bytes, check_json, normalised, parse_json, parse_stored
+from factline.domain.commands import parse_command
+from factline.domain.identifiers import AggregateId
+from factline.domain.limits import (
+    CHUNKS_MAX,
+    DEPTH_MAX,
+    FINDINGS_MAX,
+    INDEXED_BYTES_MAX,
+    METADATA_BYTES_MAX,
+    STORED_DEPTH_MAX,
+    TEXT_BYTES_MAX,
+)
+from factline.errors import InputInvalid
+
+MEMORY_BYTES_MAX = 64 * 1024**2
+
+
+def under_long_keys(values: int) -> dict[str, Any]:
+    """Return 28 nested objects of one long key each, around an array of small integers."""
+    data: Any = [number % 10 for number in range(values)]
+    for _ in range(28):
+        data = {"k" * 512: data}
+    found: dict[str, Any] = data
+    return found
+
+
+def nested(levels: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(levels):
+        data = {"n": data}
+    return data
+
+
+def test_long_keys_above_many_values_are_refused():
+    with pytest.raises(InputInvalid, match=f"at most {INDEXED_BYTES_MAX} bytes of keys"):
+        normalised(under_long_keys(50_000))
+    assert normalised(under_long_keys(1_000)) == under_long_keys(1_000)
+
+
+def test_checking_costs_memory_in_proportion_to_the_input():
+    value = under_long_keys(100_000)
+    tracemalloc.start()
+    check_json(value)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < MEMORY_BYTES_MAX
+
+
+def test_largest_flat_data_is_accepted():
+    flat = {f"k{number}": "x" * 90 for number in range(10_000)}
+    assert TEXT_BYTES_MAX * 0.9 < len(canonical_bytes(flat)) < TEXT_BYTES_MAX
+    assert normalised(flat) == flat
+
+
+def test_repeated_key_is_found_in_linear_time():
+    members = ",".join(f'"k{number}":1' for number in range(34_000))
+    began_s = time.thread_time()
+    with pytest.raises(InputInvalid, match="'k33999' stands twice"):
+        parse_json(f'{{{members},"k33999":2}}')
+    assert time.thread_time() - began_s < 2  # quadratic, it took minutes
+
+
+@pytest.mark.parametrize(
+    "text", ["0.1234567890123456789", "1e-400", "-1e-400", "123456789012345678.5", "0.30000000000000001"]
+)
+def test_inexact_number_is_refused(text: str):
+    with pytest.raises(InputInvalid, match="send it as a string"):
+        parse_json(f'{{"n":{text}}}')
+
+
+@pytest.mark.parametrize("text", ["0.1", "1e2", "1.50", "12345678.5", "1e300", "0.30000000000000004", "5e-324", "-0.0"])
+def test_exact_number_is_accepted(text: str):
+    assert parse_json(f'{{"n":{text}}}') == {"n": float(text)}
+
+
+def test_stored_json_may_be_deeper_than_input():
+    data = nested(STORED_DEPTH_MAX - 1)
+    assert parse_stored(canonical_bytes(data), where="object") == data
+    with pytest.raises(InputInvalid, match=f"deeper than {DEPTH_MAX}"):
+        parse_json(canonical_bytes(data))
+
+
+def test_oversized_metadata_is_refused():
+    fields = {"command_id": "c1", "command_type": "DELETE_INSTANCE", "db_name": "shop", "class_id": "Product"}
+    with pytest.raises(InputInvalid, match=f"at most {METADATA_BYTES_MAX} bytes"):
+        parse_command({**fields, "instance_id": "p1", "metadata": {"text": "x" * METADATA_BYTES_MAX}})
+
+
+def test_findings_of_a_command_are_cut_and_counted():
+    fields = {"command_id": "c1", "command_type": "CREATE_INSTANCE", "db_name": "shop", "class_id": "Product"}
+    surplus = {"k" * 500 + str(number): 1 for number in range(5_000)}
+    with pytest.raises(InputInvalid) as caught:
+        parse_command({**fields, **surplus})
+    assert len(caught.value.details["errors"]) == FINDINGS_MAX
+    assert caught.value.details["errors_count"] == 5_000
+    assert len(json.dumps([caught.value.message, caught.value.details])) < 64 * 1024
+
+
+@pytest.mark.parametrize("character", ["\u3164", "\u034f", "\ufe0f", "\u2800", "\u115f", "\uffa0", "\U000e0100"])
+def test_invisible_instance_id_is_refused(character: str):
+    fields = {"command_id": "c1", "command_type": "CREATE_INSTANCE", "db_name": "shop", "class_id": "Product"}
+    with pytest.raises(InputInvalid, match="invisible character"):
+        parse_command({**fields, "instance_id": f"a{character}b"})
+
+
+def test_earlier_invisible_instance_id_stays_readable():
+    assert AggregateId.parse("shop/Product/a%E3%85%A4b").instance_id == "a\u3164b"
+
+
+def test_chunks_of_a_plan_are_bounded():
+    assert -(-1_000_000 // CHUNKS_MAX) <= 100
