@@ -37,6 +37,8 @@ Instance = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such
 
 _COMPARED = re.compile(r"(?P<pointer>/.*?)(?P<operator>>=|<=|[<>=])(?P<value>.*)", re.DOTALL)
 _BOUNDS = {">=": "at_least", ">": "above", "<=": "at_most", "<": "below"}
+#: Filters of a hop are parted by a comma before a pointer; in a value that holds one, JSON's quotes keep it together.
+_FILTER = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^,]|,(?!/))+')
 _HOP = re.compile(r"(?P<inward>\^?)(?P<name>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-z][\w-]*))?(\[(?P<where>.*)\])?")
 DATA_CHARACTERS_MAX = 120
 
@@ -139,7 +141,7 @@ def parse_hop(text: str) -> Hop:
         raise InputInvalid(
             f"hop {text!r}: expected NAME, ^PREDICATE, or with class and filters NAME:CLASS[/path=VALUE,/path>=NUMBER]"
         )
-    where = _filters(match["where"].split(",")) if match["where"] else {}
+    where = _filters(_FILTER.findall(match["where"])) if match["where"] else {}
     return Hop(match["name"], inward=bool(match["inward"]), class_id=match["class_id"], where=where)
 
 

@@ -48,10 +48,12 @@ class Reindexer:
         """
         rules = await self._newest(class_name, at_least=at_least)
         current = await self._indices.current(class_name)
-        if rules is None or current is None or current.pinned or not _differs(current, rules, form_of(rules).digest):
+        if current is None or current.pinned or not _differs(current, rules, form_of(rules).digest):
             return None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
         closed = ", closed for writing" if current.closed else ""
+        if rules is None:
+            return f"documents in {current.name}, of an earlier release, without terms for exact filters{closed}"
         return f"definition {rules.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
 
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:
@@ -60,11 +62,11 @@ class Reindexer:
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
         rules = await self._newest(class_name, at_least=at_least)
-        if rules is None:
-            return "the class is not defined"
         form = form_of(rules)
         while True:
             current = await self._indices.current(class_name)
+            if rules is None and (current is None or current.exact):
+                return "the class is not defined"
             if current is None:
                 await self._indices.create(class_name, form, first=True)
                 continue
@@ -81,7 +83,7 @@ class Reindexer:
         return await self._definitions.newest(instance, at_least=at_least)
 
     async def _fill(
-        self, name: AggregateId, old: DocumentIndex, new: DocumentIndex, rules: Rules, progress: Progress
+        self, name: AggregateId, old: DocumentIndex, new: DocumentIndex, rules: Rules | None, progress: Progress
     ) -> int:
         """Copy what the old index has, in the order in which it changed, until it is closed and nothing is left."""
         position, copied, closed = -1, 0, False
@@ -97,7 +99,9 @@ class Reindexer:
                 return copied
             closed = closed or len(changed.documents) < CLOSE_BELOW
 
-    async def _folded(self, name: AggregateId, wanted: Sequence[tuple[str, int]], rules: Rules) -> Sequence[Document]:
+    async def _folded(
+        self, name: AggregateId, wanted: Sequence[tuple[str, int]], rules: Rules | None
+    ) -> Sequence[Document]:
         """Fold each from the log, as of the version that the old index has of it.
 
         One whose log cannot be folded (it is damaged, or of a newer release) keeps the document it has: a single
@@ -113,17 +117,19 @@ class Reindexer:
                 except (LogDamaged, SchemaUnsupported) as error:
                     log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
                 (found,) = await self._documents.read([aggregate_id])
-                return replace(found, form=rules.reference) if found else None
+                return replace(found, form=rules.reference if rules else None) if found else None
 
         found = await asyncio.gather(*(one(*each) for each in wanted))
         return [document for document in found if document is not None]
 
 
-def _differs(index: DocumentIndex, rules: Rules, digest: str | None) -> bool:
+def _differs(index: DocumentIndex, rules: Rules | None, digest: str | None) -> bool:
     """Return whether documents of these rules would lie otherwise than this index has them.
 
     An index of a later definition is as good; one of an earlier is, if neither mapping nor data changed since.
     """
+    if not index.exact or rules is None:
+        return not index.exact
     known = index.definition.sequence_number if index.definition else 0
     if known >= rules.reference.sequence_number:
         return False

@@ -93,7 +93,8 @@ class DocumentIndex:
     """One index of a class's documents. ``mapping_digest``: that of its form.
 
     As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: somebody wants readers to see this
-    one, whatever the class's definition is by now.
+    one, whatever the class's definition is by now; ``exact``: its documents have the
+    terms that filters need, which those of earlier releases have not.
     """
 
     name: str
@@ -101,6 +102,7 @@ class DocumentIndex:
     mapping_digest: str | None
     closed: bool = field(default=False, compare=False)
     pinned: bool = field(default=False, compare=False)
+    exact: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)

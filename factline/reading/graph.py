@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
 from factline.domain.ontology.ways import Way, Ways
-from factline.domain.queries import Range
+from factline.domain.queries import check_filter, matches
 from factline.errors import InputInvalid
 from factline.ports import Document, Documents, Graph
 
@@ -35,6 +35,10 @@ class Hop:
     inward: bool = False
     class_id: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pointer, value in self.where.items():
+            check_filter(pointer, value)
 
 
 @dataclass(frozen=True)
@@ -274,28 +278,8 @@ class _Walking:
         return {
             each: path
             for each, path in found.items()
-            if each not in self._documents
-            or all(_fits(_at(self._documents[each].body["data"], pointer), value) for pointer, value in where.items())
+            if each not in self._documents or matches(self._documents[each].body["data"], where)
         }
-
-
-def _fits(found: Any, wanted: Any) -> bool:
-    return wanted.holds(found) if isinstance(wanted, Range) else bool(found == wanted)
-
-
-def _at(data: Any, pointer: str) -> Any:
-    """Return the value at a JSON Pointer, or None if there is none."""
-    if not pointer.startswith("/"):
-        raise InputInvalid(f"filter {pointer!r}: expected a JSON Pointer (RFC 6901), such as /name")
-    for part in pointer[1:].split("/"):
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(data, dict):
-            data = data.get(name)
-        elif isinstance(data, list) and name.isdigit() and int(name) < len(data):
-            data = data[int(name)]
-        else:
-            return None
-    return data
 
 
 def _one_database(aggregate_ids: Sequence[AggregateId]) -> str:

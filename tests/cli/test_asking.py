@@ -22,6 +22,8 @@ from factline.reading.graph import Hop
             "x[/a>1.5,/a<=2,/b<3,/c=>4]",
             Hop("x", where={"/a": Range(above=1.5, at_most=2), "/b": Range(below=3), "/c": ">4"}),
         ),
+        ("x[/a=Wien, Graz,/b=1]", Hop("x", where={"/a": "Wien, Graz", "/b": 1})),
+        ('x[/a="1,/b=2",/c=3]', Hop("x", where={"/a": "1,/b=2", "/c": 3})),
         ('in:Airport[/iata="1",/runways=2]', Hop("in", class_id="Airport", where={"/iata": "1", "/runways": 2})),
     ],
 )

@@ -12,7 +12,7 @@ from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document, DocumentIndex, Form, OutOfForm
 from factline.settings import Settings
 from factline.stores.elasticsearch.indices import ElasticsearchIndices
-from factline.stores.elasticsearch.mapping import MAPPINGS, as_unfit, as_written
+from factline.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
 from factline.stores.elasticsearch.server import (
     FIRST_INDEX,
     ElasticsearchServer,
@@ -124,7 +124,7 @@ class ElasticsearchDocuments:
             alias=self.alias_of(document.aggregate_id),
             id=document.aggregate_id.instance_key,
             version=document.sequence_number,
-            body=document.body,
+            body=as_indexed(document.body) if index.exact else document.body,
             what="document",
             aggregate_id=document.aggregate_id,
             index_name=index.name,

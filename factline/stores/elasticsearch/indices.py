@@ -17,7 +17,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
 from factline.ports import Changed, Document, DocumentIndex, Form
 from factline.settings import Settings
-from factline.stores.elasticsearch.mapping import mappings_of
+from factline.stores.elasticsearch.mapping import has_exact_terms, mappings_of
 from factline.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
 
 CHANGES_PER_PAGE = 500
@@ -39,7 +39,10 @@ class ElasticsearchIndices:
         return await self.behind(self._alias(class_name))
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
-        return await self.make(self._alias(class_name), form, first=first)
+        alias = self._alias(class_name)
+        current = None if first else await self.behind(alias)
+        again = current is not None and not current.exact and current.name == alias + _suffix(form)
+        return await self.make(alias, form, first=first, suffix=".exact" if again else "")
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write(index, documents)
@@ -102,9 +105,12 @@ class ElasticsearchIndices:
             _index(name, about["mappings"]), closed=blocks.get("write") == "true", pinned=pinned in about["aliases"]
         )
 
-    async def make(self, alias: str, form: Form, *, first: bool) -> DocumentIndex:
-        """Create an index unless it is there; raises StoreUnavailable."""
-        name = alias + (FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}")
+    async def make(self, alias: str, form: Form, *, first: bool, suffix: str = "") -> DocumentIndex:
+        """Create an index unless it is there; raises StoreUnavailable.
+
+        ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
+        """
+        name = alias + _suffix(form) + suffix
         self._server.requests["create_index"] += 1
         try:
             await self._client.indices.create(
@@ -138,9 +144,13 @@ class ElasticsearchIndices:
         return self._settings.named(f"instances.{class_name.db_name}.{class_name.instance_key}").lower()
 
 
+def _suffix(form: Form) -> str:
+    return FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}"
+
+
 def _index(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
     """Read what an index says of itself; one from before there were definitions says nothing."""
     meta = mappings.get("_meta", {})
     definition = meta.get("definition")
     reference = DefinitionReference.model_validate(definition) if definition else None
-    return DocumentIndex(name, reference, meta.get("mapping_digest"))
+    return DocumentIndex(name, reference, meta.get("mapping_digest"), exact=has_exact_terms(mappings))

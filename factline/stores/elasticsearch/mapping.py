@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from factline.domain.limits import DEPTH_MAX
+from factline.domain.queries import exact_terms
 from factline.ports import Form
 
 #: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at
@@ -24,6 +25,12 @@ _FLATTENED = {
     "ignore_above": SEARCHABLE_CHARACTERS_MAX,
 }
 
+#: The terms of ``exact_terms``, by which filters are answered whatever the class's definition: no document values,
+#: since nothing sorts or groups by them. Only an index of which every document has them knows the second name;
+#: whoever sorts by it is refused by any other index, instead of finding nothing there.
+EXACT = "exact"
+EXACT_READY = "exact_ready"
+
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {
@@ -33,6 +40,8 @@ MAPPINGS: dict[str, Any] = {
         "created_at": _DATE,
         "updated_at": _DATE,
         "data": _FLATTENED,
+        EXACT: {"type": "keyword", "doc_values": False},
+        EXACT_READY: {"type": "alias", "path": "sequence_number"},
     },
 }
 
@@ -56,6 +65,24 @@ def as_unfit(body: Mapping[str, Any]) -> dict[str, Any]:
     return {UNFIT if name == "data" else name: value for name, value in body.items()}
 
 
+def as_indexed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's body with the terms by which filters find it."""
+    return {**body, EXACT: exact_terms(body["data"])}
+
+
 def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the body as it was before ``as_unfit``."""
-    return {"data" if name == UNFIT else name: value for name, value in body.items()} if UNFIT in body else body
+    """Return the body as it was before ``as_unfit`` and ``as_indexed``."""
+    return {"data" if name == UNFIT else name: value for name, value in body.items() if name != EXACT}
+
+
+def as_verified(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body as it was written; with its terms, which no writer writes, if they are not those of its data."""
+    written = as_written(body)
+    data = written.get("data")
+    known = isinstance(data, Mapping) and sorted(body.get(EXACT, ())) == sorted(exact_terms(data))
+    return written if known or EXACT not in body else {**written, EXACT: body[EXACT]}
+
+
+def has_exact_terms(mappings: Mapping[str, Any]) -> bool:
+    """Return whether documents of an index with these mappings have the terms that filters need."""
+    return EXACT_READY in mappings.get("properties", {})

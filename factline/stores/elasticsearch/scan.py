@@ -9,7 +9,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
 from factline.ports import Document
 from factline.settings import Settings
-from factline.stores.elasticsearch.mapping import as_written
+from factline.stores.elasticsearch.mapping import as_verified
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
 HITS_PER_PAGE = 500
@@ -45,7 +45,7 @@ class ElasticsearchScan:
 
     def _document(self, alias: str, hit: Mapping[str, Any]) -> Document:
         """Return the document under the name by which a reader finds it, whatever it says of itself."""
-        body = as_written(hit["_source"])
+        body = as_verified(hit["_source"])
         try:
             claimed = AggregateId.parse(str(body.get("aggregate_id")))
             readers = self._settings.named(f"instances.{claimed.db_name}.{claimed.class_id}").lower()

@@ -10,12 +10,11 @@ from typing import Any
 from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
 
 from factline.domain.identifiers import AggregateId
-from factline.domain.json_pointer import parse_pointer
-from factline.domain.queries import Scalar, Search
-from factline.errors import InputInvalid
+from factline.domain.queries import Scalar, Search, exact_term
+from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document, SearchPage
 from factline.settings import Settings
-from factline.stores.elasticsearch.mapping import UNFIT, as_written
+from factline.stores.elasticsearch.mapping import EXACT, EXACT_READY, UNFIT, as_written
 from factline.stores.elasticsearch.server import ElasticsearchServer
 
 
@@ -34,7 +33,7 @@ class ElasticsearchSearches:
             answer = await self._server.search(
                 self._alias(search.db_name, search.class_id),
                 query=_query(search),
-                sort=[{"_score": "desc"}, {"instance_id": "asc"}],
+                sort=[{"_score": "desc"}, {"instance_id": "asc"}, *([{EXACT_READY: "asc"}] if search.where else [])],
                 search_after=after,
                 size=search.results_max,
                 version=True,
@@ -43,6 +42,13 @@ class ElasticsearchSearches:
         except NotFoundError:
             return SearchPage([], 0, "")
         except BadRequestError as error:
+            if f"No mapping found for [{EXACT_READY}]" in str(error.body):
+                raise StoreUnavailable(
+                    self._server.name,
+                    doing,
+                    "its index is of an earlier release and cannot answer filters exactly; run factline class reindex "
+                    f"{search.db_name}/{search.class_id}",
+                ) from error
             raise InputInvalid(
                 f"{doing}: Elasticsearch cannot make sense of it: {self._server.unavailable(doing, error).message}"
             ) from error
@@ -87,12 +93,8 @@ def _query(search: Search) -> dict[str, Any]:
 
 
 def _clause(pointer: str, value: Scalar) -> dict[str, Any]:
-    """Look where the data lies, typed or not."""
-    names = [".".join([field, *parse_pointer(pointer)]) for field in ("data", UNFIT)]
-    if value is None:
-        return {"bool": {"must_not": [{"exists": {"field": name}} for name in names]}}
-    # On fields of whole values this is equality; lenient, for a text is no number, and then it does not stand there.
-    return {"bool": {"should": [{"match": {name: {"query": value, "lenient": True}}} for name in names]}}
+    term = {"term": {EXACT: exact_term(pointer, value)}}
+    return {"bool": {"must_not": [term]}} if value is None else term
 
 
 def _cursor(sort: Sequence[Any]) -> str:
@@ -106,6 +108,6 @@ def _read_cursor(cursor: str) -> list[Any] | None:
         found = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
         raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged") from error
-    if not isinstance(found, list) or len(found) != 2:
+    if not isinstance(found, list) or len(found) not in (2, 3):
         raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
     return found

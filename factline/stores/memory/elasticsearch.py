@@ -71,6 +71,8 @@ class MemoryDocuments:
             self.generations.setdefault(alias, _Generation(made))
         else:
             seen = self.generations.get(alias)
+            if seen is not None and not seen.index.exact and seen.index.name == made.name:
+                made = replace(made, name=made.name + ".exact")
             if seen is None or seen.index.name != made.name:
                 self.others.setdefault(made.name, _Generation(made))
         return made

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from factline.domain.identifiers import AggregateId
-from factline.domain.json_pointer import parse_pointer
-from factline.domain.queries import Scalar, Search
+from factline.domain.queries import Search, matches
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document, SearchPage
 from factline.stores.memory.elasticsearch import MemoryDocuments
@@ -48,29 +47,11 @@ def _matches(document: Document, search: Search) -> bool:
         return False
     leaves = [_text(leaf) for leaf in _leaves(data)]
     words = search.words.split()
-    return all(any(_finds(word, leaf) for leaf in leaves) for word in words) and all(
-        _stands(data, parse_pointer(pointer), value) for pointer, value in search.where.items()
-    )
+    return all(any(_finds(word, leaf) for leaf in leaves) for word in words) and matches(data, search.where)
 
 
 def _finds(word: str, leaf: str) -> bool:
     return leaf.startswith(word[:-1]) if word.endswith("*") else leaf == word
-
-
-def _stands(data: Any, path: Sequence[str], value: Scalar) -> bool:
-    leaves = [_text(leaf) for leaf in _at(data, path) if not isinstance(leaf, dict) and leaf is not None]
-    return not leaves if value is None else _text(value) in leaves
-
-
-def _at(data: Any, path: Sequence[str]) -> Iterator[Any]:
-    """Yield what stands at the path, through arrays as well, as an index sees it."""
-    if isinstance(data, list):
-        for item in data:
-            yield from _at(item, path)
-    elif not path:
-        yield data
-    elif isinstance(data, dict) and path[0] in data:
-        yield from _at(data[path[0]], path[1:])
 
 
 def _leaves(data: Any) -> Iterator[Any]:

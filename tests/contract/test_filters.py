@@ -1,0 +1,266 @@
+"""One meaning of a filter: the function in the domain, its terms, and searches of every kind of index agree."""
+
+import asyncio
+import math
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from factline.domain.canonical import normalised
+from factline.domain.events import DefinitionReference
+from factline.domain.identifiers import AggregateId
+from factline.domain.json_pointer import pointer_of
+from factline.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
+from factline.domain.results import Outcome
+from factline.errors import InputInvalid, StoreUnavailable
+from factline.ports import Document, Form
+from factline.projections.documents import document_of
+from factline.projections.typed_mapping import typed_mapping
+from factline.settings import Settings
+from factline.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
+from factline.stores.opening import Stores
+from tests.classes import NUMBER, TEXT, schema
+from tests.commands import create
+from tests.contract.chains import chain, state_at
+from tests.contract.conftest import Opened
+from tests.pipeline.world import World
+
+REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
+MOMENTS = ["2026-05-01T00:00:00.123456Z", "2026-05-01T00:00:00.1Z", "2026-05-01T02:00:00.1+02:00", "2026-05"]
+SCALARS: list[Any] = [
+    *(None, True, False, 0, 1, -1, 10, 2**53 - 1, -(2**53) + 1, 12345678.5, 0.0005, 1e21, 1e-7, 5e-324, 0.1),
+    *(
+        "",
+        " ",
+        "1",
+        "10",
+        "true",
+        "null",
+        "red",
+        "Red",
+        "a,b",
+        "a=b",
+        "\u00e9",
+        "e\u0301",
+        "\0",
+        '"',
+        "\\",
+        "x" * 70,
+        "y" * 40_000,
+    ),
+    *MOMENTS,
+]
+NAMES = ["v", "w", "a.b", "a=b", "a/b", "a~b", "a", "b", "0", "", " ", "k" * 80]
+
+scalars = st.sampled_from(SCALARS)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.dictionaries(st.sampled_from(NAMES), values, max_size=4)
+pointers = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(pointer_of)
+
+CASES: list[tuple[dict[str, Any], str, Any, bool]] = [
+    ({"v": 12345678.5}, "/v", 12345678.5, True),
+    ({"v": 0.0005}, "/v", 0.0005, True),
+    ({"v": 10}, "/v", 10.0, True),
+    ({"v": 0}, "/v", -0.0, True),
+    ({"v": 1e21}, "/v", 10**21 * 1.0, True),
+    ({"v": 2**53 - 1}, "/v", 2**53 - 2, False),
+    ({"v": 1}, "/v", True, False),
+    ({"v": True}, "/v", 1, False),
+    ({"v": True}, "/v", "true", False),
+    ({"v": "10"}, "/v", 10, False),
+    ({"v": MOMENTS[0]}, "/v", MOMENTS[1], False),
+    ({"v": MOMENTS[1]}, "/v", MOMENTS[2], False),
+    ({"v": MOMENTS[1]}, "/v", "2026-05", False),
+    ({"v": ["red", "new"]}, "/v", "red", True),
+    ({"v": [{"w": "red"}]}, "/v/w", "red", True),
+    ({"v": {"w": 1}}, "/v", None, False),
+    ({"v": {}}, "/v", None, False),
+    ({"v": [None, []]}, "/v", None, True),
+    ({"v": [None, 1]}, "/v", None, False),
+    ({"v": None}, "/v", None, True),
+    ({}, "/v", None, True),
+    ({"v": ""}, "/v", "", True),
+    ({"v": "y" * 40_000}, "/v", "y" * 40_000, True),
+    ({"v": "y" * 40_000}, "/v", "y" * 40_001, False),
+    ({"a": {"b": 1}}, "/a.b", 1, False),
+    ({"v": 5}, "/v", Range(at_least=5, below=6), True),
+    ({"v": [1, 9]}, "/v", Range(at_least=4, at_most=6), False),
+    ({"v": "5"}, "/v", Range(at_least=5), False),
+]
+
+
+@pytest.mark.parametrize(("data", "pointer", "value", "expected"), CASES)
+def test_filter_means_the_same_for_every_type(data: dict[str, Any], pointer: str, value: Any, expected: bool):
+    check_filter(pointer, value)
+    assert matches(data, {pointer: value}) is expected
+    if not isinstance(value, Range):
+        assert (exact_term(pointer, value) in exact_terms(data)) is (expected if value is not None else not expected)
+
+
+@given(objects, pointers, scalars)
+@settings(max_examples=500)
+def test_terms_agree_with_the_filter_function(drawn: dict[str, Any], pointer: str, value: Scalar):
+    data = normalised(drawn)
+    terms = exact_terms(data)
+    assert (exact_term(pointer, value) in terms) is (matches(data, {pointer: value}) is (value is not None))
+    assert len(terms) == len(set(terms))
+    assert all(len(term) <= 131 for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "reason"),
+    [
+        ("/v", {"a": 1}, "compare its members"),
+        ("/v", [1], "compare its members"),
+        ("/v", math.nan, "a number that data can hold"),
+        ("/v", math.inf, "a number that data can hold"),
+        ("/v", 2**53, "a number that data can hold"),
+        ("/v", "\ud800", "lone surrogate"),
+        ("", 1, "found the root"),
+        ("v", 1, "begins with '/'"),
+    ],
+)
+def test_filter_without_exact_answer_is_refused(pointer: str, value: Any, reason: str):
+    with pytest.raises(InputInvalid, match=reason):
+        check_filter(pointer, value)
+
+
+def test_range_in_a_search_is_refused():
+    with pytest.raises(InputInvalid, match="filter a hop by it"):
+        Search("shop", "Product", where={"/v": Range(at_least=1)})  # type: ignore[dict-item]
+    with pytest.raises(InputInvalid, match="finite numbers"):
+        Range(at_least=math.nan)
+
+
+async def test_search_of_an_undefined_class_answers_as_the_table_says(opened: Opened):
+    documents = [document_of(state_at(chain(1, f"p{number}", **case[0]))) for number, case in enumerate(CASES)]
+    assert set(await opened.ports.documents.write(documents)) == {None}
+    names = [document.aggregate_id for document in documents]
+    async with asyncio.timeout(20):
+        while set(await opened.ports.searches.searchable(names)) != {1}:
+            await asyncio.sleep(0.05)
+    for _, pointer, value, _ in CASES:
+        if isinstance(value, Range):
+            continue
+        page = await opened.ports.searches.find(Search("shop", "Product", where={pointer: value}, results_max=100))
+        assert [document.aggregate_id for document in page.documents] == sorted(
+            name for name, case in zip(names, CASES, strict=True) if matches(case[0], {pointer: value})
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+SCHEMAS: list[dict[str, Any] | None] = [
+    None,  # undefined: one flattened field
+    {"type": "object"},
+    {"type": "object", "properties": {"v": {"type": "object", "additionalProperties": TEXT}, "w": NUMBER}},
+    schema(v=TEXT, w=NUMBER, a={"type": "string", "format": "date-time"}),  # closed: most data is unfit
+    {"type": "object", "properties": {"v": {"type": "integer"}, "a": schema(b=TEXT)}},
+]
+
+
+@pytest.mark.integration
+def test_searches_on_elasticsearch_agree_with_the_filter_function(environment: Any, request: pytest.FixtureRequest):
+    """Drawn data in indices of every kind: flattened, typed, and typed with data that does not fit."""
+    numbers, asked = count(1), count()
+    chosen: Settings = request.getfixturevalue("settings")
+
+    async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
+        async with await Stores.connect(chosen) as stores:
+            await stores.documents.prepare()
+            name = AggregateId.of_class("shop", f"F{next(numbers)}")
+            form = Form(REFERENCE, typed_mapping(root)) if root else Form()
+            index = await stores.ports.indices.create(name, form, first=True)
+            documents = [_document(name, f"p{number:02}", data, form) for number, data in enumerate(drawn)]
+            assert set(await stores.ports.documents.write(documents)) == {None}
+            client = stores.elasticsearch.client
+            await client.indices.refresh(index=index.name)
+            for pointer, value in where:
+                search = Search("shop", name.instance_key, where={pointer: value}, results_max=100)
+                page = await stores.ports.searches.find(search)
+                found = [document.body["data"] for document in page.documents]
+                assert found == [data for data in drawn if matches(data, {pointer: value})], (root, pointer, value)
+                next(asked)
+            await client.indices.delete(index=index.name)
+
+    filters = st.lists(st.tuples(pointers, scalars), min_size=5, max_size=20)
+
+    @given(st.sampled_from(SCHEMAS), st.lists(objects, min_size=5, max_size=20), filters)
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    def hold(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
+        data = [normalised(each) for each in drawn]
+        there = [(pointer_of([key]), value) for each in data for key, value in each.items()]
+        present = [(pointer, value) for pointer, value in there if not isinstance(value, dict | list)]
+        asyncio.run(agree(root, data, where + present))
+
+    hold()
+    assert next(asked) > 100
+
+
+@pytest.mark.integration
+async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: Settings):
+    """Such an index has no terms: an answer by them would leave all of its documents out."""
+    name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", where={"/v": 10})
+    async with await Stores.connect(settings) as stores:
+        (document,) = [_document(name, "p1", {"v": 10}, Form())]
+        alias = stores.documents.alias_of(document.aggregate_id)
+        properties = {key: kind for key, kind in MAPPINGS["properties"].items() if not key.startswith(EXACT)}
+        await stores.elasticsearch.client.indices.create(
+            index=f"{alias}.000001",
+            aliases={alias: {"is_write_index": True}},
+            mappings={**MAPPINGS, "properties": properties},
+        )
+        await stores.documents.prepare()
+        assert await stores.ports.documents.write([document]) == [None]
+        await stores.elasticsearch.client.indices.refresh(index=alias)
+        with pytest.raises(StoreUnavailable, match="factline class reindex shop/Product"):
+            await stores.ports.searches.find(question)
+        assert (await stores.ports.searches.find(Search("shop", "Product"))).total == 1
+        old = await stores.ports.indices.current(name)
+        assert old is not None
+        assert not old.exact
+        new = await stores.ports.indices.create(name, Form(), first=False)
+        assert new.name == f"{alias}.000001.exact"
+        assert await stores.ports.indices.copy(new, [document]) == [None]
+        await stores.ports.indices.changed(old, after=-1, close=True)
+        assert await stores.ports.indices.switch(name, old, new)
+        assert (await stores.ports.searches.find(question)).documents == [document]
+
+
+async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):
+    process, name = world.process(), AggregateId.of_class("shop", "Product")
+    assert (await process.run(create("p1", {"v": 10}))).outcome is Outcome.APPLIED
+    before = world.documents.generations["shop.product"]
+    before.index = replace(before.index, exact=False)
+    assert "earlier release" in str(await process.pipeline.reindexer.left_behind(name))
+    assert (await process.pipeline.reindexer.run(name)).startswith("1 documents copied into shop.product.000001.exact")
+    assert await process.pipeline.reindexer.left_behind(name) is None
+    assert world.documents.generations["shop.product"].documents["p1"].body["data"] == {"v": 10}
+    assert (await process.run(create("p2", {"v": 10}))).outcome is Outcome.APPLIED
+    world.check()
+
+
+@pytest.mark.parametrize("terms", [[], ["/v", "/v=11"]])
+def test_terms_that_are_not_those_of_the_data_are_found_by_a_verification(terms: list[str]):
+    document = _document(AggregateId.of_class("shop", "Product"), "p1", {"v": 10}, Form())
+    stored = as_indexed(document.body)
+    assert as_verified(stored) == document.body
+    assert as_verified({**stored, EXACT: terms}) != document.body
+
+
+def _document(name: AggregateId, key: str, data: dict[str, Any], form: Form) -> Document:
+    document = document_of(state_at(chain(1, key, x=1)))
+    aggregate_id = AggregateId(name.db_name, name.instance_key, key)
+    body = {**document.body, "aggregate_id": str(aggregate_id), "class_id": name.instance_key, "data": data}
+    return replace(document, aggregate_id=aggregate_id, body=body, form=form.definition)
