@@ -5,8 +5,10 @@
     FactlineError
     ├── InputInvalid             what was given cannot be accepted; nothing was written
     │   ├── SettingsInvalid      a setting or an address is missing or malformed
-    │   └── TokenInvalid         a consistency token was altered, or is of another installation or release
+    │   ├── TokenInvalid         a consistency token was altered, or is of another installation or release
+    │   └── ObjectRefused        a store can never take this one object; all others are taken
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
+    │   └── ContainerUnusable    … from one index, topic, bucket or database, which an operator has to mend
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
     ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
@@ -18,10 +20,13 @@
     └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
 
 The code is the class name. It is also the ``ApplicationError`` type in Temporal, the log field, the metric label and
-the heading in ``docs/errors.md``. ``StoreUnavailable`` is the only one worth repeating unchanged.
+the heading in ``docs/errors.md``. ``StoreUnavailable`` and ``ContainerUnusable`` are the only ones worth repeating
+unchanged. Each store's adapter maps every refusal of its server to ``StoreUnavailable``, ``ObjectRefused`` or
+``ContainerUnusable``; docs/refusals.md has the table.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 
@@ -53,6 +58,13 @@ class TokenInvalid(InputInvalid):
     """A consistency token was altered, or is of another installation or release."""
 
 
+class ObjectRefused(InputInvalid):
+    """A store can never take this one object, and takes all others; its aggregate is parked, alone."""
+
+    def __init__(self, store: str, name: str, reason: str, **details: Any) -> None:
+        super().__init__(f"{store} can never take {name}: {reason}", store=store, name=name, reason=reason, **details)
+
+
 class StoreUnavailable(FactlineError):
     """A server gave no usable answer, which says nothing about whether the call took effect."""
 
@@ -77,6 +89,67 @@ class StoreUnavailable(FactlineError):
         stores = " and ".join(str(error.details["store"]) for error in errors)
         doings = dict.fromkeys(str(error.details["doing"]) for error in errors)
         return cls(stores, ", ".join(doings), "; ".join(str(error.details["cause"]) for error in errors))
+
+
+class UnusableReason(StrEnum):
+    """Why a container cannot be used; a metric's label, so there are few."""
+
+    CLOSED = "closed"
+    WRITE_BLOCKED = "write_blocked"
+    DISK_FULL = "disk_full"
+    ALIAS_AMBIGUOUS = "alias_ambiguous"
+    ALIAS_MISSING = "alias_missing"
+    ALIAS_TAKEN = "alias_taken"
+    SHARDS_EXHAUSTED = "shards_exhausted"
+    SHARDS_UNASSIGNED = "shards_unassigned"
+    MAPPING_REFUSED = "mapping_refused"
+    CREATION_REFUSED = "creation_refused"
+    MISSING = "missing"
+    MISCONFIGURED = "misconfigured"
+    FORBIDDEN = "forbidden"
+    CREDENTIALS = "credentials"
+    CLOCK_SKEWED = "clock_skewed"
+    OUT_OF_MEMORY = "out_of_memory"
+    READ_ONLY = "read_only"
+
+
+class ContainerUnusable(StoreUnavailable):
+    """One index, alias, topic, bucket or database cannot be used until an operator mends it.
+
+    Only its aggregates wait, and they go on by themselves. ``shared``: every aggregate needs this container, so that
+    waiting is all that can be done. ``container``: its kind and name, as in ``index instances.shop.product.000001``.
+    ``cause``: the server's words. ``remedy``: an instruction.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        container: str,
+        reason: UnusableReason,
+        *,
+        cause: object,
+        remedy: str,
+        doing: str = "",
+        shared: bool = False,
+    ) -> None:
+        FactlineError.__init__(
+            self,
+            f"{store}: {container} cannot be used ({reason}): {cause}; {remedy}",
+            store=store,
+            container=container,
+            reason=str(reason),
+            cause=str(cause),
+            remedy=remedy,
+            doing=doing or f"using {container}",
+        )
+        self.store = store
+        self.container = container
+        self.reason = reason
+        self.shared = shared
+
+    @property
+    def code(self) -> str:
+        return "ContainerUnusable"
 
 
 class StoreUnsafe(FactlineError):
