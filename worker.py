@@ -24,7 +24,7 @@ from factline.pipeline.assembly import Pipeline, assemble
 from factline.pipeline.sweeping.assembly import assemble_sweeps
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import Ports
-from factline.program import Run, crash_point, run_program
+from factline.program import Run, crash_point, leave, run_program
 from factline.scheduling import keep_check_scheduled
 from factline.settings import Settings
 from factline.stores.opening import Stores
@@ -120,9 +120,10 @@ def _runtime(settings: Settings) -> Runtime | None:
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
-    """Run ``factline-worker``; returns its exit code."""
+    """Run ``factline-worker``; returns its exit code, and ends the process where it is the program itself."""
     logging.getLogger("temporalio.activity").addFilter(BriefFailures())
-    return run_program("factline-worker", str(__doc__), run, arguments)
+    code = run_program("factline-worker", str(__doc__), run, arguments)
+    return leave(code) if arguments is None else code
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from pydantic_core import to_json
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
@@ -11,6 +12,11 @@ from factline.errors import FactlineError
 
 #: What needs a person first (a damaged object, say) is looked at again this often; the command stays pending meanwhile.
 UNTIL_MENDED = timedelta(minutes=1)
+
+
+#: A failure is kept in the workflow's history and shown in the Web UI, which drops one that is too long.
+FAILURE_BYTES_MAX = 4 * 1024
+FAILURE_CHARACTERS_MAX = FAILURE_BYTES_MAX // 4  # in UTF-8, a character has at most four bytes
 
 
 class BriefFailures(logging.Filter):
@@ -21,7 +27,7 @@ class BriefFailures(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ApplicationError) and isinstance(error.__cause__, FactlineError):
+        if isinstance(error, ApplicationError) and isinstance(error.__context__, FactlineError):
             record.msg, record.args = f"{record.getMessage()}: {error}", ()
             record.exc_info = None
         return True
@@ -40,4 +46,10 @@ class _Failures(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         except FactlineError as error:
             delay = None if error.retryable else UNTIL_MENDED
-            raise ApplicationError(error.message, error.details, type=error.code, next_retry_delay=delay) from error
+            details = error.details if len(to_json(error.details, fallback=str)) <= FAILURE_BYTES_MAX else {}
+            # Without the chain of causes: a driver's own error may be as long as what it was given.
+            raise ApplicationError(_cut(error.message), details, type=error.code, next_retry_delay=delay) from None
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= FAILURE_CHARACTERS_MAX else message[:FAILURE_CHARACTERS_MAX] + " …"

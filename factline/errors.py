@@ -25,9 +25,20 @@ unchanged. Each store's adapter maps every refusal of its server to ``StoreUnava
 ``ContainerUnusable``; docs/refusals.md has the table.
 """
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Self
+
+#: User and password of a URL, whatever characters a password that was not encoded may have.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/]*@|(?<=://)[^\s@]*:[^\s@]*@")
+
+
+def redacted(text: str) -> str:
+    """Return the text without the user names and passwords of URLs in it."""
+    while "@" in text and (shorter := _CREDENTIALS.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 class FactlineError(Exception):
@@ -37,9 +48,12 @@ class FactlineError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, **details: Any) -> None:
+        message = redacted(message)  # errors end in logs, in workflow histories and on screens
         super().__init__(message)
         self.message = message
-        self.details: dict[str, Any] = details
+        self.details: dict[str, Any] = {
+            name: redacted(value) if isinstance(value, str) else value for name, value in details.items()
+        }
 
     @property
     def code(self) -> str:

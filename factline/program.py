@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 import structlog
 
@@ -43,6 +45,19 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return EXIT_FINE
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now, with this exit code, once all its output is written.
+
+    A Temporal client has threads of its own that call back into Python. One that does so while the interpreter takes
+    itself apart ends the process with SIGABRT, whatever the command came to, so the interpreter is not taken apart.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def collect_garbage_rarely() -> None:

@@ -4,7 +4,10 @@ Temporal's own variables (``TEMPORAL_ADDRESS`` …) are read by ``temporalio.env
 chain; nothing is added beside them here.
 """
 
+import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -29,6 +32,22 @@ def _check_crash_point(value: str | None) -> str | None:
     return value
 
 
+#: Variables that begin like ours and are read by the stack, the tests and the benchmarks.
+_OTHER_VARIABLES = re.compile(
+    r"FACTLINE_((STACK|TEST|CHAOS|BENCH)\w*|SEARCH_EXAMPLES|CACHE_DIR|TOXIPROXY_URL|POSTGRESQL_URL|TEMPORAL_TEST_SERVER)"
+)
+
+
+def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
+    """Raise SettingsInvalid for a variable with our prefix that nothing reads, which is a misspelled one."""
+    known = [f"FACTLINE_{name.upper()}" for name in settings.model_fields]
+    for name in sorted(environment):
+        if name.startswith("FACTLINE_") and name not in known and not _OTHER_VARIABLES.fullmatch(name):
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "docs/settings.md lists those that are"
+            raise SettingsInvalid(f"{name}: is no setting; {remedy}")
+
+
 class Settings(BaseSettings):
     """One frozen model of the environment variables ``FACTLINE_*``.
 
@@ -42,12 +61,13 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = None  # None: AWS itself
     s3_bucket: str = "factline"
     s3_connections_max: int = Field(default=32, ge=1, le=512)
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold a password
     redis_memory_s: int = Field(default=7 * 24 * 3600, ge=60)  # how long statuses and heads are remembered
     turn_lease_ms: int = Field(default=5_000, ge=100)
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
-    elasticsearch_url: str = "http://127.0.0.1:9200"
-    terminusdb_url: str | None = None  # http://user:password@host:port; None: the graph lies in Elasticsearch
+    elasticsearch_url: str = Field(default="http://127.0.0.1:9200", repr=False)  # it may hold a password
+    #: http://user:password@host:port; None: the graph lies in Elasticsearch
+    terminusdb_url: str | None = Field(default=None, repr=False)
     check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
     check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
     snapshot_interval_events: int = Field(default=100, ge=2)
@@ -64,6 +84,7 @@ class Settings(BaseSettings):
     @classmethod
     def from_environment(cls) -> Self:
         """Read the environment; raises SettingsInvalid naming every variable that does not fit."""
+        _check_known(cls, os.environ)
         try:
             return cls()
         except ValidationError as error:

@@ -32,6 +32,7 @@ from factline.domain.commands import parse_command
 from factline.errors import CommandFailed, InputInvalid
 from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
+from factline.program import leave
 
 CONCURRENCY = 32
 
@@ -266,7 +267,12 @@ def demo(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process with one of the exit codes."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed is for programs
-    app(args=None if arguments is None else list(arguments))
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as end:
+        if arguments is None:  # as a program, not within one
+            leave(int(end.code or 0))
+        raise
     raise AssertionError("typer always exits")
 
 

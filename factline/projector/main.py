@@ -15,7 +15,7 @@ from factline.pipeline.mending import Mender
 from factline.pipeline.read_models import read_model_of
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import EventSubscription
-from factline.program import Run, crash_point, run_program
+from factline.program import Run, crash_point, leave, run_program
 from factline.projections.parking import Parking
 from factline.projector.folding import Folder
 from factline.projector.metrics import ProjectorMetrics
@@ -92,8 +92,9 @@ async def _metrics_served(settings: Settings, metrics: ProjectorMetrics) -> Asyn
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
-    """Run ``factline-projector``; returns its exit code."""
-    return run_program("factline-projector", str(__doc__), run, arguments)
+    """Run ``factline-projector``; returns its exit code, and ends the process where it is the program itself."""
+    code = run_program("factline-projector", str(__doc__), run, arguments)
+    return leave(code) if arguments is None else code
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 from pydantic_core import to_json
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable
+from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable, redacted
 from factline.settings import Settings
 
 REQUEST_TIMEOUT_S = 5.0
@@ -82,7 +82,7 @@ class ElasticsearchServer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.name = f"Elasticsearch at {settings.elasticsearch_url}"
+        self.name = redacted(f"Elasticsearch at {settings.elasticsearch_url}")
         self.requests: Counter[str] = Counter()
         self._preference = f"factline-{uuid.uuid4()}"
         self.client = AsyncElasticsearch(
