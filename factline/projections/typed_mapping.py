@@ -11,8 +11,9 @@ from typing import Any
 from factline.domain.json_pointer import parse_pointer
 from factline.domain.ontology.schemas import Schema, resolved
 
-#: Elasticsearch's own limits are 1,000 fields and 20 levels of an index; the document needs some of both.
-FIELDS_MAX = 900
+#: Elasticsearch's own limits are 1,000 fields and 20 levels of an index. It counts objects and sub-fields as well, and
+#: the document has 14 fields beside those of the data; the rest is left to whoever adds some to an index.
+FIELDS_MAX = 950
 DEPTH_MAX = 16
 #: Lucene takes no term above 32,766 bytes; a character has at most 4.
 KEYWORD_CHARACTERS_MAX = 8_191
@@ -79,8 +80,11 @@ class _Typing:
         if types == {"string"}:
             said = [node for node in nodes if "string" in self._said(node)]
             dates = bool(said) and all(node.get("format") in ("date", "date-time") for node in said)
-            return _DATE if dates else _KEYWORD
-        return _SCALARS.get(types, _KEYWORD)
+            mapping = _DATE if dates else _KEYWORD
+        else:
+            mapping = _SCALARS.get(types, _KEYWORD)
+        self.fields += len(mapping.get("fields", ()))
+        return mapping
 
     def _of_array(
         self, nodes: list[dict[str, Any]], others: frozenset[str], *, depth: int, path: frozenset[str]
@@ -89,6 +93,7 @@ class _Typing:
         arrays = [node for node in nodes if "array" in self._said(node)]
         if others or any("prefixItems" in node for node in arrays):
             return _UNSEARCHED
+        self.fields -= 1  # it has no field beside that of its items
         return self.of([node.get("items", True) for node in arrays], depth=depth, path=path)
 
     def _of_object(self, nodes: list[dict[str, Any]], *, depth: int, path: frozenset[str]) -> Mapping:

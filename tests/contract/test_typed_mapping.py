@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from factline.domain.events import DefinitionReference
 from factline.domain.identifiers import AggregateId
 from factline.domain.ontology.schemas import validator_of
+from factline.domain.queries import Search
 from factline.ports import Document, Form
 from factline.projections.typed_mapping import typed_mapping
 from factline.settings import Settings
@@ -68,6 +69,71 @@ def test_a_schema_of_too_many_or_too_deep_members_is_not_typed():
     for _ in range(20):
         deep = schema(k=deep)
     assert typed_mapping(deep) is None
+
+
+FLAGS = {"type": "boolean"}
+BORDERS: dict[str, list[dict[str, Any]]] = {
+    "texts": [schema(**{f"k{number}": TEXT for number in range(count)}) for count in (474, 475, 500, 2_000)],
+    "numbers": [schema(**{f"k{number}": WHOLE for number in range(count)}) for count in (949, 950, 1_000)],
+    "objects": [schema(**{f"k{number}": schema(a=FLAGS) for number in range(count)}) for count in (474, 475, 500)],
+    "arrays": [schema(**{f"k{n}": {"type": "array", "items": TEXT} for n in range(count)}) for count in (474, 475)],
+    "names": [
+        schema(**{name: TEXT})
+        for name in (
+            "",
+            " ",
+            "\t",
+            "\u3000",
+            "\u00a0",
+            "a.b",
+            ".",
+            " a ",
+            "_id",
+            "_source",
+            "type",
+            "*",
+            '"',
+            "k" * 512,
+        )
+    ],
+}
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    nested: dict[str, Any] = TEXT
+    for _ in range(levels):
+        nested = schema(k=nested)
+    return nested
+
+
+BORDERS["levels"] = [_deep(levels) for levels in (16, 17, 20, 24)]
+
+
+def test_fields_are_counted_with_objects_and_sub_fields():
+    typed = {name: [typed_mapping(root) is not None for root in roots] for name, roots in BORDERS.items()}
+    assert typed["texts"] == [True, False, False, False]
+    assert typed["numbers"] == [True, False, False]
+    assert typed["objects"] == [True, False, False]
+    assert typed["arrays"] == [True, False]
+    assert typed["levels"] == [True, False, False, False]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", BORDERS)
+async def test_index_at_the_border_of_fields_is_created_and_searched(settings: Settings, kind: str):
+    value: Any = 7 if kind == "numbers" else "lamp"
+    async with await Stores.connect(settings) as stores:
+        await stores.documents.prepare()
+        for number, root in enumerate(BORDERS[kind]):
+            name = AggregateId.of_class("shop", f"C{number}")
+            index = await stores.ports.indices.create(name, Form(REFERENCE, typed_mapping(root)), first=True)
+            document = _document(name, "p1", {"k0": value})
+            assert await stores.ports.documents.write([document]) == [None]
+            await stores.elasticsearch.client.indices.refresh(index=index.name)
+            search = Search("shop", name.instance_key, str(value), {"/k0": value})
+            page = await stores.ports.searches.find(search)
+            assert [each.body["data"] for each in page.documents] == [{"k0": value}]
+            await stores.elasticsearch.client.indices.delete(index=index.name)
 
 
 @pytest.mark.integration
