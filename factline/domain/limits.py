@@ -47,6 +47,10 @@ SCHEMA_REFERENCES_DEPTH_MAX = 64  # references and combinations in a row at one 
 APPLICATIONS_MAX = 5_000  # of parts of a schema to one value at one place: ``ontology.budget``
 JUDGEMENTS_MAX = 2_000_000  # of parts of a schema to values, for one instance: ``ontology.budget``
 ALTERNATIVES_MAX = 64  # combinations of alternatives that two schemas are compared by: ``ontology.schemas``
+UNFOLDED_PARTS_MAX = 4_000  # references times parts of a schema that is compared as one: ``ontology.schemas``
+PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled: ``ontology.patterns``
+PATTERNS_BYTES_MAX = 4 * 1024 * 1024  # all patterns of a schema, compiled: ``ontology.patterns``
+MATCHING_STEPS_MAX = 2_000_000  # characters times KiB of the patterns they are held to: ``ontology.patterns``
 EDGES_MAX = 10_000  # references of one node: ``graph``
 
 # Reading.

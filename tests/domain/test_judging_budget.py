@@ -260,3 +260,106 @@ def test_class_from_before_the_budget_refuses_its_data():
     with Clock():
         (finding,) = rules(doubling(20, "anyOf")).findings({"x": 1})
     assert "define the class anew" in finding["problem"]
+
+
+def matched_by(pattern: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"code": {"type": "string", "pattern": pattern}, "text": {"type": "string"}},
+    }
+
+
+@pytest.mark.parametrize("pattern", ["(a{1000}){1000}", r"\p{L}{2000}", "(?=a)b"])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_huge_pattern_is_refused(pattern: str, by_key: bool):
+    schema = {"type": "object", "patternProperties": {pattern: True}} if by_key else matched_by(pattern)
+    with Clock():
+        (finding,) = schema_findings(schema)
+    assert "pattern" in finding["problem"] or "regex" in finding["problem"]
+
+
+def test_many_large_patterns_are_refused():
+    schema = {
+        "type": "object",
+        "properties": {f"p{number}": {"pattern": f"(a|b){{{700 + number}}}"} for number in range(400)},
+    }
+    with Clock():
+        (finding,) = schema_findings(schema)
+    assert "once they are compiled" in finding["problem"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        matched_by("[ab]*a[ab]{800}c"),
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/t"}, "$defs": {"t": {"pattern": "a[ab]{800}c"}}},
+        {"type": "object", "properties": {"code": {"allOf": [{"not": {"pattern": "a[ab]{800}c"}}]}}},
+    ],
+)
+def test_long_text_under_a_large_pattern_is_refused(schema: dict[str, Any]):
+    with Clock():
+        findings = rules(schema).findings({"code": "ab" * 250_000})
+    assert "shorten" in findings[0]["problem"]
+
+
+@pytest.mark.parametrize("keyword", ["patternProperties", "propertyNames"])
+def test_keys_under_a_large_pattern_are_counted(keyword: str):
+    said: Any = {"a[ab]{800}c": True} if keyword == "patternProperties" else {"not": {"pattern": "a[ab]{800}c"}}
+    data = {f"{'ab' * 200}{number}": 1 for number in range(1_000)}
+    with Clock():
+        findings = rules({"type": "object", keyword: said}).findings(data)
+    assert "shorten" in findings[0]["problem"]
+
+
+def test_long_text_beside_a_large_pattern_is_accepted():
+    data = {"code": "ab" * 10, "text": "ab" * 250_000}
+    with Clock():
+        assert rules(matched_by("^[ab]{1,800}$")).findings(data) == []
+
+
+def test_long_text_under_a_small_pattern_is_accepted():
+    with Clock():
+        assert rules(matched_by("^[a-z]+$")).findings({"code": "ab" * 250_000}) == []
+
+
+def densely_connected(count: int, **more: Any) -> dict[str, Any]:
+    links = {
+        f"d{number}": {
+            "type": "object",
+            "properties": {f"x{other}": {"$ref": f"#/$defs/d{other}"} for other in range(count)},
+        }
+        for number in range(count)
+    }
+    links["d0"].update(more)
+    return {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": links}
+
+
+@pytest.mark.parametrize("count", [8, 60])
+def test_densely_connected_definitions_are_compared(count: int):
+    open_links, narrow_links = densely_connected(count), densely_connected(count, maxProperties=3)
+    with Clock():
+        breaks = schema_breaks(open_links, narrow_links)
+    with Clock():
+        assert schema_breaks(narrow_links, open_links) == []
+    assert [finding["at"] for finding in breaks] == ["/properties/x/maxProperties"]
+
+
+@pytest.mark.parametrize("keyword", ["dependentRequired", "dependentSchemas"])
+def test_many_conditions_are_compared_within_the_budget(keyword: str):
+    def schema(least: int) -> dict[str, Any]:
+        said: Any = ["b"] if keyword == "dependentRequired" else {"required": ["b"], "minProperties": least}
+        cases = [{keyword: {f"a{number}": said}, "minProperties": least} for number in range(60)]
+        return {"type": "object", "allOf": cases}
+
+    with Clock():
+        assert schema_breaks(schema(4), schema(5))
+
+
+def test_keyword_beside_a_reference_met_before_breaks():
+    def schema(**beside: Any) -> dict[str, Any]:
+        part = {"type": "object", "properties": {"n": {"$ref": "#"}}}
+        members = {"a": {"$ref": "#/$defs/t"}, "b": {"$ref": "#/$defs/t", **beside}}
+        return {"type": "object", "properties": members, "$defs": {"t": part}}
+
+    assert [finding["at"] for finding in schema_breaks(schema(), schema(maxProperties=1))] == ["/properties/b"]
+    assert schema_breaks(schema(maxProperties=1), schema(title="said")) == []

@@ -13,7 +13,14 @@ from factline.domain.limits import FINDINGS_MAX
 from factline.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
 from factline.domain.ontology.definition import ClassDefinition, Relationship
 from factline.domain.ontology.explanation import Finding
-from factline.domain.ontology.schemas import Schema, covers, refers_to_root, resolved, within
+from factline.domain.ontology.schemas import (
+    Schema,
+    comparable_with_references,
+    covers,
+    refers_to_root,
+    resolved,
+    within,
+)
 
 #: What says nothing about which values are valid, and what is walked through.
 _SILENT = frozenset(
@@ -94,16 +101,21 @@ class _Walk:
         self._met: set[tuple[int, int]] = set()
         self._same_definitions = _same_value("$defs", old, new)
         self._whole = not (refers_to_root(old) or refers_to_root(new))
+        self._small = comparable_with_references(old) and comparable_with_references(new)
 
     def breaks(self, old: Schema, new: Schema, at: tuple[str, ...]) -> Iterator[Finding]:
-        if new is True or old is False or self._covers(new, old):
+        if new is True or old is False:
             return
         before, after = resolved(old, self._old), resolved(new, self._new)
+        met = (id(before), id(after)) in self._met
+        if (met and not _beside_reference(new)) or self._covers(new, old):
+            return
         if not isinstance(before, dict) or not isinstance(after, dict):
             if after is not True:
                 yield {"at": pointer_of(at), "problem": _said(old, new)}
             return
-        if (id(before), id(after)) in self._met:
+        if met:  # what it refers to was compared already, but not what stands beside the reference
+            yield {"at": pointer_of(at), "problem": _said(old, new)}
             return
         self._met.add((id(before), id(after)))
         found = False
@@ -115,6 +127,10 @@ class _Walk:
 
     def _covers(self, new: Schema, old: Schema) -> bool:
         """Return whether it is proven at once; parts of schemas that contain themselves cannot stand alone."""
+        if _stands_alone(new) and _stands_alone(old):
+            return covers(new, old)
+        if not self._small:
+            return False
         if not self._whole:
             return new is self._new and old is self._old and covers(new, old)
         return covers(within(new, self._new), within(old, self._old))
@@ -144,7 +160,7 @@ class _Walk:
         before = {keyword: old[keyword]} if keyword in old else {}
         if _stands_alone(alone) and _stands_alone(before) and covers(alone, before):
             return True
-        return self._whole and covers(within(alone, self._new), within(old, self._old))
+        return self._covers(alone, old)
 
 
 #: Keywords that mean something together only; what is not evaluated depends on everything beside it.
@@ -187,14 +203,18 @@ def _asserting_value(keyword: str, value: Any) -> Any:
     return value
 
 
-def _stands_alone(part: dict[str, Any]) -> bool:
+def _stands_alone(part: Schema) -> bool:
     return '"$ref"' not in canonical_bytes(part).decode()
 
 
 def _divisible(part: Schema, followed: dict[str, Any]) -> bool:
     """Return whether a part says no more than its keywords say one by one, so that proving each proves all."""
-    beside = isinstance(part, dict) and "$ref" in part and bool(set(part) - _SILENT - {"$ref"})
-    return not beside and not {"patternProperties", "prefixItems"} & set(followed)
+    return not _beside_reference(part) and not {"patternProperties", "prefixItems"} & set(followed)
+
+
+def _beside_reference(part: Schema) -> bool:
+    """Return whether a part says more than that to which it refers."""
+    return isinstance(part, dict) and "$ref" in part and bool(set(part) - _SILENT - {"$ref"})
 
 
 _ABSENT: Any = object()

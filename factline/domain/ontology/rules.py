@@ -12,11 +12,12 @@ from factline.domain.events import DefinitionReference, Event, EventType, conten
 from factline.domain.graph import edge_map
 from factline.domain.identifiers import AggregateId
 from factline.domain.json_pointer import parse_pointer, value_at
-from factline.domain.limits import EDGES_MAX, JUDGEMENTS_MAX
+from factline.domain.limits import EDGES_MAX, JUDGEMENTS_MAX, MATCHING_STEPS_MAX
 from factline.domain.ontology.budget import JudgingCost
 from factline.domain.ontology.definition import Cardinality, ClassDefinition, Relationship
 from factline.domain.ontology.explanation import Explanation, Findings
 from factline.domain.ontology.migration import MigrationStep, migrated
+from factline.domain.ontology.patterns import MatchingCost
 from factline.domain.ontology.schemas import validator_of
 from factline.errors import InputInvalid, LogDamaged
 
@@ -42,6 +43,10 @@ class Rules:
         return JudgingCost(self.definition.json_schema)
 
     @cached_property
+    def _matching(self) -> MatchingCost:
+        return MatchingCost(self.definition.json_schema)
+
+    @cached_property
     def _explanation(self) -> Explanation:
         return Explanation(self.definition.json_schema, validator_of)
 
@@ -60,8 +65,14 @@ class Rules:
     def _beyond_budget(self, data: dict[str, Any]) -> str | None:
         try:
             exceeded = self._cost.exceeded_by(data)
+            unmatched = not exceeded and self._matching.exceeded_by(data)
         except InputInvalid as error:  # the class was defined before there was a budget
             return f"its class's schema cannot be judged by, since {error.message}; define the class anew"
+        if unmatched:
+            return (
+                "has texts too long for the patterns of its class's schema: matching them could take more than "
+                f"{MATCHING_STEPS_MAX} steps; shorten them, or define the class with simpler patterns"
+            )
         if not exceeded:
             return None
         return (

@@ -13,9 +13,10 @@ import jsonschema_rs
 
 from factline.domain.canonical import canonical_bytes, shortened
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import ALTERNATIVES_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
+from factline.domain.limits import ALTERNATIVES_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX, UNFOLDED_PARTS_MAX
 from factline.domain.ontology.budget import JudgingCost, structure_problem, subschemas
 from factline.domain.ontology.explanation import Finding
+from factline.domain.ontology.patterns import MatchingCost
 from factline.errors import InputInvalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -56,6 +57,7 @@ def schema_findings(schema: dict[str, Any]) -> list[Finding]:
     if not findings:
         try:
             JudgingCost(schema)
+            MatchingCost(schema)
             validator_of(schema)
         except InputInvalid as error:
             findings = [{"at": "", "problem": error.message}]
@@ -93,8 +95,22 @@ def _alternatives(schema: Schema) -> int:
         if isinstance(node, dict):
             combinations *= max(1, len(node.get("anyOf", ()))) * max(1, len(node.get("oneOf", ())))
             combinations *= 2 if "if" in node or "not" in node else 1
+            conditions = len(node.get("dependentRequired", ())) + len(node.get("dependentSchemas", ()))
+            combinations *= 2 ** min(conditions, ALTERNATIVES_MAX)
             pending += [part for _, part in subschemas(node)]
     return combinations
+
+
+def comparable_with_references(root: dict[str, Any]) -> bool:
+    """Return whether a schema's definitions are few enough to be compared as one: each reference may unfold all."""
+    references, parts, pending = 0, 0, [root]
+    while pending and references * parts <= UNFOLDED_PARTS_MAX:
+        node = pending.pop()
+        if isinstance(node, dict):
+            parts += 1
+            references += "$ref" in node
+            pending += [part for _, part in subschemas(node)]
+    return references * parts <= UNFOLDED_PARTS_MAX
 
 
 def _canonical(schema: Schema) -> jsonschema_rs.CanonicalSchema:
