@@ -49,6 +49,10 @@ class Graph(Protocol):
         """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
+    async def exists(self, db_name: str) -> bool:
+        """Return whether there is a graph of the database at all, be it empty; raises StoreUnavailable."""
+        ...
+
     async def refresh(self, db_name: str) -> None:
         """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
         ...

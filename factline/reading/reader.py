@@ -15,6 +15,7 @@ from factline.projections.documents_model import DocumentsModel
 from factline.projections.graph_model import GraphModel
 from factline.reading.classes import DefinedClasses
 from factline.reading.graph import NODES_MAX, Answer, GraphReader, Hop
+from factline.reading.presence import Presence
 from factline.reading.visibility import Positions, View, Visibility, wanted_of
 
 DEADLINE_S = 10.0
@@ -33,6 +34,7 @@ class Reader:
         self._classes = DefinedClasses(ports.inventory, log_reader)
         self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
+        self._presence = Presence(ports)
 
     async def get(
         self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
@@ -43,7 +45,10 @@ class Reader:
         """
         wanted = {each: number for each, number in self._wanted_of(token).items() if each == aggregate_id}
         if not wanted:
-            return (await self._ports.documents.read([aggregate_id]))[0]
+            (document,) = await self._ports.documents.read([aggregate_id])
+            if document is None:
+                await self._presence.check_documents([(aggregate_id.db_name, aggregate_id.class_id)])
+            return document
         seen: list[Document | None] = []
 
         async def positions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
@@ -67,7 +72,10 @@ class Reader:
         where = f"search of {search.db_name}/{search.class_id}"
         found = View(where, DocumentsModel.name, self._ports.searches.searchable)
         await self._visibility.until_shown(wanted, [found], deadline_s=deadline_s)
-        return await self._ports.searches.find(search)
+        page = await self._ports.searches.find(search)
+        if not page.total:
+            await self._presence.check_documents([asked])
+        return page
 
     async def walk(
         self,
@@ -86,7 +94,7 @@ class Reader:
         wanted = self._wanted_of_graph(token, starts)
         searched = bool(wanted) and await self._graph.goes_back(starts, hops)
         await self._graph_shows(wanted, deadline_s, searched=searched)
-        return await self._graph.walk(starts, hops, ends_max=ends_max, after=after)
+        return await self._whole(await self._graph.walk(starts, hops, ends_max=ends_max, after=after))
 
     async def shortest_path(
         self,
@@ -102,7 +110,7 @@ class Reader:
         wanted = self._wanted_of_graph(token, [start, end])
         ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
         await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
-        return await self._graph.shortest_path(start, end, names=names, both_ways=both_ways)
+        return await self._whole(await self._graph.shortest_path(start, end, names=names, both_ways=both_ways))
 
     async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
         """Return once every question there is sees each instance at its sequence number or beyond.
@@ -156,6 +164,12 @@ class Reader:
         databases = {aggregate_id.db_name for aggregate_id in asked}
         wanted = self._wanted_of(token).items()
         return {each: number for each, number in wanted if each.db_name in databases and each.class_id != CLASSES}
+
+    async def _whole(self, answer: Answer) -> Answer:
+        """Return the answer unless something is missing in it because an index is gone; raises StoreUnavailable."""
+        await self._presence.check_graph(answer.dangling)
+        await self._presence.check_documents((each.db_name, each.class_id) for each in answer.undocumented)
+        return answer
 
     async def _graph_shows(self, wanted: Mapping[AggregateId, int], deadline_s: float, *, searched: bool) -> None:
         """Wait for graph and documents, as answers join the two.

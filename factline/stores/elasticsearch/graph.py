@@ -90,6 +90,13 @@ class ElasticsearchGraph:
             found |= await self._server.searched_numbers(self.alias_of(db_name), sorted(wanted))
         return [found.get(str(aggregate_id), 0) for aggregate_id in aggregate_ids]
 
+    async def exists(self, db_name: str) -> bool:
+        self._server.requests["exists_alias"] += 1
+        try:
+            return bool(await self._server.client.indices.exists(index=self.alias_of(db_name)))
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"looking for the graph of {db_name}", error) from error
+
     async def refresh(self, db_name: str) -> None:
         self._server.requests["refresh"] += 1
         try:

@@ -116,6 +116,11 @@ class TerminusGraph:
         """A commit is seen by every query after it."""
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
+    async def exists(self, db_name: str) -> bool:
+        query = page(triple("$node", "aggregate_id", {"variable": "node_id"}), "node_id", after="", count_max=1)
+        database = self.database_of(db_name)
+        return await self._server.ask(database, query, doing=f"looking for the graph of {db_name}") is not None
+
     async def refresh(self, db_name: str) -> None:
         """A commit is seen by every query after it."""
 
