@@ -180,6 +180,20 @@ class Factline:
         fields: dict[str, Any] = {"payload": definition, "expected_version": expected_version, "actor": actor}
         return await self.submit(class_command(CommandType.DEFINE_CLASS, db_name, class_id, command_id, **fields))
 
+    async def ensure_class(
+        self, db_name: str, class_id: str, definition: dict[str, Any], *, command_id: str | None = None, **fields: Any
+    ) -> CommandResult | None:
+        """Define a class as ``define_class`` does, unless it is defined just so; return None if it is.
+
+        For services that bring their classes at start. The newest definition is read from the log, and compared in
+        canonical form; one of a retired class is no reason to leave it out. Two that start at once may both submit:
+        the later one's result is then REJECTED with SchemaIncompatible, and says that it is the same definition.
+        """
+        rules = await self.class_rules(db_name, class_id)
+        if rules and not rules.retired and rules.definition.says(definition):
+            return None
+        return await self.define_class(db_name, class_id, definition, command_id=command_id, **fields)
+
     async def retire_class(
         self,
         db_name: str,

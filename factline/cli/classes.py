@@ -39,12 +39,17 @@ def define(
     command_id: CommandId = None,
     expected_version: Expected = None,
     actor: Actor = None,
+    if_changed: Annotated[bool, typer.Option("--if-changed", help="Do nothing if it is defined just so.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Define a class, or a next version of it; returns once its documents are found under the new definition."""
     with explained():
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         payload = parse_payload(definition)
+        rules = asyncio.run(_rules(target))[0] if if_changed else None
+        if rules and not rules.retired and rules.definition.says(payload):
+            _show_unchanged(target, rules, as_json=as_json)
+            return
         command = class_command(CommandType.DEFINE_CLASS, *_class(target), command_id, payload=payload, **fields)
         _show_result(asyncio.run(_submit(command)), as_json=as_json)
 
@@ -109,6 +114,14 @@ async def _rules(target: str) -> tuple[Rules | None, list[Way]]:
         rules = await factline.class_rules(db_name, class_id)
         ways = await factline.reader.ways(db_name) if rules else None
         return rules, [way for way in ways.begun_at([class_id]) if way.inward] if ways else []
+
+
+def _show_unchanged(target: str, rules: Rules, *, as_json: bool) -> None:
+    if as_json:
+        show.print_json({"outcome": "UNCHANGED", **_fields(rules)})
+    else:
+        version = rules.definition.version
+        show.output.print(f"{target} is defined just so already, as {version}: nothing was sent", markup=False)
 
 
 def _show_result(result: CommandResult, *, as_json: bool) -> None:

@@ -28,6 +28,10 @@ def test_a_class_is_defined_evolved_shown_and_retired(variables: dict[str, str],
     assert defined.returncode == 0, defined.stderr
     assert answer(defined)["aggregate_id"] == "shop/_class/Product"
 
+    unchanged = define(FIRST, "--if-changed", "--json")
+    assert (unchanged.returncode, answer(unchanged)["outcome"]) == (0, "UNCHANGED")
+    assert answer(run(variables, ["class", "show", "shop/Product", "--json"]))["sequence_number"] == 1
+
     refused = run(variables, ["submit", "create", "shop/Product/p1", "-p", '{"price": 7}'])
     assert (refused.returncode, "PayloadInvalid" in refused.stdout, "/price" in refused.stdout) == (1, True, True)
 

@@ -11,7 +11,7 @@ from factline.domain.deciding import decide
 from factline.domain.events import DefinitionReference, Event, content_of
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, evolve
-from factline.domain.ontology.definition import parse_definition
+from factline.domain.ontology.definition import ClassDefinition, parse_definition
 from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid
@@ -371,3 +371,13 @@ def test_what_cannot_be_a_reference_is_refused(cardinality: str, value: Any, at:
     )
     assert [finding["at"] for finding in found.findings({"to": value})] == [at]
     assert found.findings({"to": None}) == []
+
+
+def test_same_definition_again_is_said_to_be_the_same():
+    state, _ = history(define(FIRST))
+    again = refused(decide(state, define(FIRST, 2), occurred_at=NOW))
+    assert again.code is RejectionCode.SCHEMA_INCOMPATIBLE
+    assert "just so" in again.message
+    definition = ClassDefinition.model_validate(FIRST)
+    assert definition.says(dict(reversed(FIRST.items())))
+    assert not definition.says(WIDER)

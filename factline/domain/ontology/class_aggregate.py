@@ -59,7 +59,13 @@ def _not_to_be_defined(state: Instance, change: Change) -> Rejection | None:
     if state.sequence_number == 0:
         return None
     old = ClassDefinition.model_validate(state.data)
-    problem, breaks = _follows(old, new)
+    problem: str | None
+    breaks: Sequence[Finding]
+    if not state.deleted and old.says(change.payload):
+        same = f"is defined just so since version {state.sequence_number}, as {old.version}; there is nothing to do"
+        problem, breaks = f"{same} (class define --if-changed asks first)", ()
+    else:
+        problem, breaks = _follows(old, new)
     if problem is None:
         return None
     listed = "; ".join(f"{each['at'] or 'schema'}: {each['problem']}" for each in breaks[:3])

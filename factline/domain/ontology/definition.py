@@ -80,6 +80,11 @@ class ClassDefinition(Value):
     def semantic_version(self) -> SemanticVersion:
         return SemanticVersion.parse(self.version)
 
+    def says(self, payload: dict[str, Any]) -> bool:
+        """Return whether a payload of DEFINE_CLASS is this very definition, in canonical form."""
+        own = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return canonical_bytes(own) == canonical_bytes(payload)
+
 
 def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefinition:
     """Validate a payload of DEFINE_CLASS about this class.

@@ -1,0 +1,42 @@
+"""``factline class define --if-changed``, without servers: nothing is sent where a class is defined just so."""
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from factline.cli import classes
+from factline.cli.app import app
+from factline.domain.events import DefinitionReference
+from factline.domain.ontology.definition import ClassDefinition
+from factline.domain.ontology.rules import Rules
+from tests.classes import FIRST, WIDER
+
+
+class SentError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("payload", "retired", "sent"), [(FIRST, False, False), (FIRST, True, True), (WIDER, False, True)]
+)
+def test_definition_is_sent_only_if_changed(
+    monkeypatch: pytest.MonkeyPatch, payload: dict[str, Any], retired: bool, sent: bool
+):
+    reference = DefinitionReference(sequence_number=1, version="1.0.0")
+    rules = Rules(reference, ClassDefinition.model_validate(FIRST), ((1, ()),), retired=retired)
+
+    async def known(_: str) -> Any:
+        return rules, []
+
+    async def submit(_: object) -> Any:
+        raise SentError
+
+    monkeypatch.setattr(classes, "_rules", known)
+    monkeypatch.setattr(classes, "_submit", submit)
+    arguments = ["class", "define", "shop/Product", "-p", json.dumps(payload), "--if-changed", "--json"]
+    found = CliRunner().invoke(app, arguments)
+    assert isinstance(found.exception, SentError) == sent
+    if not sent:
+        assert (found.exit_code, json.loads(found.output)["outcome"]) == (0, "UNCHANGED")
