@@ -144,7 +144,7 @@ async def test_search_of_an_undefined_class_answers_as_the_table_says(opened: Op
     documents = [document_of(state_at(chain(1, f"p{number}", **case[0]))) for number, case in enumerate(CASES)]
     assert set(await opened.ports.documents.write(documents)) == {None}
     names = [document.aggregate_id for document in documents]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while set(await opened.ports.searches.searchable(names)) != {1}:
             await asyncio.sleep(0.05)
     for _, pointer, value, _ in CASES:

@@ -29,12 +29,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_broker_that_just_came_back_is_asked_again():
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         assert await all_topics(Broker([KafkaError("nobody"), KafkaError("nobody"), "topics"])) == "topics"
 
 
 async def test_who_never_knows_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kafka_metadata, "PATIENCE_S", 0.05)
     with pytest.raises(KafkaError, match="nobody"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await all_topics(Broker([KafkaError("nobody")]))

@@ -36,7 +36,7 @@ async def lamps(opened: Opened) -> Opened:
 
 async def _until_searchable(opened: Opened, wanted: dict[str, int]) -> None:
     places = [AggregateId.of("shop", "Product", name) for name in wanted]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while list(await opened.ports.searches.searchable(places)) != list(wanted.values()):
             await asyncio.sleep(0.05)
 

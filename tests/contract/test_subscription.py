@@ -192,7 +192,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(topic: Topic, member
 
 async def test_it_leaves_within_seconds_and_may_leave_twice(topic: Topic, members: Members):
     member = await members.join()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(120):
         await member.stop()
         await member.stop()
 

@@ -20,7 +20,7 @@ def _turns(redis: Redis, lease_ms: int = LONG_MS, patience_ms: int = LONG_MS) ->
 
 async def _granted(turns: Turns, holder: str) -> Turn:
     """Ask until it is granted, as whoever waits does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while isinstance(answer := await _take(turns, holder), Waiting):
             await asyncio.sleep(0.005)
         return answer

@@ -13,7 +13,7 @@ async def drop_topic(settings: Settings) -> None:
     await admin.start()
     try:
         await admin.delete_topics([settings.instance_topic])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while settings.instance_topic in await admin.list_topics():
                 await asyncio.sleep(0.1)
     finally:

@@ -156,7 +156,7 @@ async def test_a_reset_workflow_goes_on_by_itself_and_the_check_leaves_it_alone(
 
 async def _reset(installation: Installation, handle: Handle) -> None:
     """Let the workflow begin anew from the end of its first task, as an operator does."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             events = (await handle.fetch_history()).events
             ended = [

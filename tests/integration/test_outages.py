@@ -48,7 +48,7 @@ async def _give_back(server: Server, how: str) -> None:
 
 async def _pending(handle: Handle) -> set[str]:
     """Wait until a step stands as an activity that people can see, with the reason why it is tried again."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             found = (await handle.describe()).raw_description.pending_activities
             if any(activity.attempt > 1 and activity.last_failure.message for activity in found):

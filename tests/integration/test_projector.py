@@ -560,6 +560,6 @@ async def test_it_outlives_kafka_and_elasticsearch_killed_and_frozen(tmp_path: P
             await projection.all_shown()
             await asyncio.to_thread(kafka.pause)
             projection.processes[0].terminate()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 assert await projection.processes[0].wait() == 0, "it does not hang in stop"
             await asyncio.to_thread(kafka.resume)

@@ -40,7 +40,7 @@ class _Ahead:
         if self.steps.count("bulk_decide") == 2:
             self._decided_twice.set()
         if step == "bulk_record" and self.steps.count(step) == 1:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 await self._decided_twice.wait()
             if self._meanwhile:
                 await self._meanwhile()
@@ -92,7 +92,7 @@ async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_wai
 
     bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
     running = asyncio.create_task(run_bulk(world, bulk, _Ahead(be_faster)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not world.redis.queues.get(name):  # until the command waits for its turn
             await asyncio.sleep(0.001)
         assert held(world) == [name]

@@ -58,13 +58,13 @@ def items(number: int) -> list[dict[str, Any]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 async def until_stage(handle: Handle, stage: BulkStage) -> BulkView:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (view := await handle.query(BulkCommand.progress)).stage is not stage:
             await asyncio.sleep(0.05)
         return view
@@ -134,7 +134,7 @@ async def test_whatever_is_given_as_a_bulk_command_is_answered(bench: Bench, cli
             for argument in arguments
         ]
         handle = await starter.start_workflow("BulkCommand", args=given, id=f"r{number}", task_queue=TASK_QUEUE)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             answer = await bench.client.get_workflow_handle_for(BulkCommand.run, handle.id).result()
         assert answer.rejection is not None, what
         assert answer.rejection.code is RejectionCode.INVALID_COMMAND, what
@@ -179,7 +179,7 @@ async def test_cancelled_it_ends_between_chunks_and_says_what_was_done(bench: Be
 async def test_cancelled_before_it_was_opened_it_does_nothing(bench: Bench):
     bench.world.bucket.available = False
     handle = await start(bench.client, bulk_create(*items(4)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not (await handle.describe()).raw_description.pending_activities:
             await asyncio.sleep(0.05)
     await handle.cancel()
@@ -194,7 +194,7 @@ async def test_a_day_without_a_server_ends_with_every_item_done_once(bench: Benc
     await run(bench.client, bulk_create(*items(9)))
     getattr(bench.world, server).available = False
     handle = await start(bench.client, bulk_update(*items(9)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not (pending := (await handle.describe()).raw_description.pending_activities) or (
             server in ("publisher", "documents") and pending[0].activity_type.name != "deliver_chunks"
         ):

@@ -85,7 +85,7 @@ async def test_a_day_without_documents_ends_with_the_index_in_place(bench: Bench
     await run(bench.client, create(payload={"name": "Lamp"}))
     bench.world.documents.available = False
     handle = await start_class(bench.client, define(WIDER))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while "project_event" not in await pending(handle):
             await asyncio.sleep(0.05)
     await bench.env.sleep(timedelta(days=1))

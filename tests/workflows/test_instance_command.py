@@ -43,7 +43,7 @@ async def current_details(handle: WorkflowHandle[Any, Any]) -> str:
 
 
 async def until_details_say(handle: WorkflowHandle[Any, Any], text: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while text not in await current_details(handle):
             await asyncio.sleep(0.05)
 
@@ -147,7 +147,7 @@ async def test_whatever_is_given_as_a_command_is_answered(bench: Bench, client: 
             for argument in arguments
         ]
         handle = await starter.start_workflow("InstanceCommand", args=given, id=f"r{number}", task_queue=TASK_QUEUE)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             answer = await bench.client.get_workflow_handle_for(InstanceCommand.run, handle.id).result()
         assert answer.rejection is not None, what
         assert answer.rejection.code is RejectionCode.INVALID_COMMAND, what
