@@ -4,7 +4,6 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from pydantic_core import to_json
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
@@ -14,9 +13,14 @@ from factline.errors import FactlineError
 UNTIL_MENDED = timedelta(minutes=1)
 
 
-#: A failure is kept in the workflow's history and shown in the Web UI, which drops one that is too long.
-FAILURE_BYTES_MAX = 4 * 1024
-FAILURE_CHARACTERS_MAX = FAILURE_BYTES_MAX // 4  # in UTF-8, a character has at most four bytes
+#: A failure has to stay below 4 KiB as a whole: Temporal's server replaces a larger one by "exceeds size limit".
+MESSAGE_BYTES_MAX = 1_500
+DETAIL_BYTES_MAX = 150
+DETAILS_MAX = 8
+
+
+class BriefFailure(ApplicationError):
+    """A failure that says by itself what is wrong."""
 
 
 class BriefFailures(logging.Filter):
@@ -27,7 +31,7 @@ class BriefFailures(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ApplicationError) and isinstance(error.__context__, FactlineError):
+        if isinstance(error, BriefFailure):
             record.msg, record.args = f"{record.getMessage()}: {error}", ()
             record.exc_info = None
         return True
@@ -45,11 +49,19 @@ class _Failures(ActivityInboundInterceptor):
         try:
             return await super().execute_activity(input)
         except FactlineError as error:
-            delay = None if error.retryable else UNTIL_MENDED
-            details = error.details if len(to_json(error.details, fallback=str)) <= FAILURE_BYTES_MAX else {}
-            # Without the chain of causes: a driver's own error may be as long as what it was given.
-            raise ApplicationError(_cut(error.message), details, type=error.code, next_retry_delay=delay) from None
+            raise failure_of(error) from None  # the server replaces a failure above 4 KiB by one without a reason
 
 
-def _cut(message: str) -> str:
-    return message if len(message) <= FAILURE_CHARACTERS_MAX else message[:FAILURE_CHARACTERS_MAX] + " …"
+def failure_of(error: FactlineError) -> ApplicationError:
+    """Return the failure of an activity: the error's message and details, cut, without trace and causes."""
+    delay = None if error.retryable else UNTIL_MENDED
+    details = {name: cut(str(value), DETAIL_BYTES_MAX) for name, value in list(error.details.items())[:DETAILS_MAX]}
+    return BriefFailure(cut(error.message, MESSAGE_BYTES_MAX), details, type=error.code, next_retry_delay=delay)
+
+
+def cut(text: str, bytes_max: int) -> str:
+    """Return the text's beginning if its UTF-8 is longer than ``bytes_max``, with a mark at its end."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= bytes_max:
+        return text
+    return encoded[: bytes_max - 3].decode(errors="ignore") + "…"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from factline.domain.events import DefinitionReference
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.ontology.rules import Rules
-from factline.errors import StoreUnavailable
+from factline.errors import ContainerUnusable, StoreUnavailable
 from factline.pipeline.definitions import Definitions
 from factline.ports import Document, DocumentIndices, Documents, Form, OutOfForm
 from factline.projections.documents import formed
@@ -32,7 +32,9 @@ class FormedDocuments:
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         outcomes = await self._attempt(documents)
-        again = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, OutOfForm)]
+        again = [
+            position for position, outcome in enumerate(outcomes) if isinstance(outcome, OutOfForm | ContainerUnusable)
+        ]
         for position in again:
             self._forms.pop(_class_of(documents[position].aggregate_id), None)
         # Another index has followed, or is about to; in the latter case it is too early still.

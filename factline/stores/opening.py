@@ -111,7 +111,7 @@ class Stores:
             elif outcome is not None:
                 raise outcome
         if silent:
-            raise StoreUnavailable.of_all(silent)
+            raise silent[0] if len(silent) == 1 else StoreUnavailable.of_all(silent)
 
     async def close(self) -> None:
         """Close every connection."""

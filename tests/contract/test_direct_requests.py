@@ -13,7 +13,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from factline.errors import SettingsInvalid, StoreUnavailable
+from factline.errors import ContainerUnusable, StoreUnavailable
 from factline.settings import Settings
 from factline.stores.s3 import S3Bucket, connect, connecting, direct
 
@@ -162,7 +162,7 @@ async def test_without_credentials_it_is_the_settings(s3: PlayedS3, monkeypatch:
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    with pytest.raises(SettingsInvalid, match="set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(ContainerUnusable, match="set AWS_ACCESS_KEY_ID"):
         await _put(s3.url, b"1")
 
 

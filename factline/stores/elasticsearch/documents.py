@@ -8,15 +8,15 @@ its version the sequence number.
 from collections.abc import Sequence
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, StoreUnavailable
+from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
 from factline.ports import Document, DocumentIndex, Form, OutOfForm
 from factline.settings import Settings
 from factline.stores.elasticsearch.indices import ElasticsearchIndices
 from factline.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
+from factline.stores.elasticsearch.refusals import write_blocked
 from factline.stores.elasticsearch.server import (
     FIRST_INDEX,
     ElasticsearchServer,
-    IndexClosed,
     IndexMissing,
     VersionedRead,
     VersionedWrite,
@@ -86,6 +86,10 @@ class ElasticsearchDocuments:
             found = await self.indices.behind(alias)
         if found is None:
             raise self._out_of_form(document, "its class has no index")
+        if found.closed:
+            cause = "it takes no writes, and no other index has followed it yet"
+            doing = f"writing document {document.aggregate_id}"
+            raise self._server.unusable(found.name, write_blocked(found.name), cause, doing=doing)
         self._known[alias] = found
         return found
 
@@ -110,8 +114,11 @@ class ElasticsearchDocuments:
         ]
 
     def _told(self, document: Document, outcome: Exception) -> Exception:
-        if isinstance(outcome, IndexMissing | IndexClosed):
+        if isinstance(outcome, ContainerUnusable):  # another index may follow: looked at anew the next time
             self._known.pop(self.alias_of(document.aggregate_id), None)
+            if outcome.reason is UnusableReason.WRITE_BLOCKED:
+                return self._out_of_form(document, outcome.message)
+        if isinstance(outcome, IndexMissing):
             return self._out_of_form(document, outcome.message)
         return outcome
 

@@ -14,6 +14,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
 from factline.ports import FoundNode
 from factline.settings import Settings
+from factline.stores.elasticsearch.refusals import container_refusal
 from factline.stores.elasticsearch.scan import hits_behind
 from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
 
@@ -135,7 +136,10 @@ class ElasticsearchGraph:
     def _found(self, aggregate_id: AggregateId, item: Mapping[str, Any]) -> GraphNode | None:
         error = item.get("error")
         if error and error.get("type") != "index_not_found_exception":
-            raise StoreUnavailable(self._server.name, f"reading node {aggregate_id}", error.get("reason"))
+            doing, alias = f"reading node {aggregate_id}", self.alias_of(aggregate_id.db_name)
+            if refusal := container_refusal(400, error, index=alias):
+                raise self._server.unusable(alias, refusal, error.get("reason"), doing=doing)
+            raise StoreUnavailable(self._server.name, doing, error.get("reason"))
         if not item.get("found"):
             return None
         node = _node(item["_source"])

@@ -18,6 +18,7 @@ from factline.errors import StoreUnavailable
 from factline.ports import Changed, Document, DocumentIndex, Form
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import has_exact_terms, mappings_of
+from factline.stores.elasticsearch.refusals import ambiguous
 from factline.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
 
 CHANGES_PER_PAGE = 500
@@ -97,7 +98,10 @@ class ElasticsearchIndices:
         except NotFoundError:
             return None
         except (ApiError, TransportError) as error:
-            raise self._server.unavailable(f"looking at the index behind {alias}", error) from error
+            raise self._server.unavailable(f"looking at the index behind {alias}", error, index=alias) from error
+        if len(found) > 1:
+            cause = f"it leads to {len(found)} indices, {' and '.join(sorted(found))}"
+            raise self._server.unusable(alias, ambiguous(alias), cause, doing=f"looking at the index behind {alias}")
         ((name, about),) = found.items()
         blocks = about["settings"]["index"].get("blocks", {})
         pinned = self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
@@ -121,9 +125,9 @@ class ElasticsearchIndices:
             )
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
-                raise self._server.unavailable(f"creating index {name}", error) from error
+                raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
         except (ApiError, TransportError) as error:
-            raise self._server.unavailable(f"creating index {name}", error) from error
+            raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
         return DocumentIndex(name, form.definition, form.digest)
 
     async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:

@@ -16,8 +16,15 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 from pydantic_core import to_json
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, SettingsInvalid, StoreUnavailable, redacted
+from factline.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, redacted
 from factline.settings import Settings
+from factline.stores.elasticsearch.refusals import (
+    Refusal,
+    container_refusal,
+    creation_refusal,
+    is_never,
+    reason_in_words,
+)
 
 REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
@@ -33,16 +40,6 @@ TEMPLATE_PRIORITY = 500
 
 #: ``auto_expand_replicas``: none on a single node, one as soon as there is a second.
 INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
-
-#: What Elasticsearch says of a document that it will never take, as against one that it does not take now.
-_REFUSALS = frozenset(
-    {
-        "document_parsing_exception",
-        "mapper_parsing_exception",
-        "strict_dynamic_mapping_exception",
-        "illegal_argument_exception",
-    }
-)
 
 #: Makes the missing index behind an alias; returns why that did not succeed, or None.
 CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
@@ -149,7 +146,10 @@ class ElasticsearchServer:
             return VersionedRead(item["_version"], item["_source"]) if item["found"] else None
         if error.get("type") == "index_not_found_exception":
             return None
-        raise StoreUnavailable(self.name, doing, _reason(error))
+        refusal = container_refusal(400, error, index=str(item.get("_index")))
+        if refusal is not None:
+            raise self.unusable(str(item.get("_index")), refusal, reason_in_words(error), doing=doing)
+        raise StoreUnavailable(self.name, doing, reason_in_words(error))
 
     async def search(self, alias: str, **request: Any) -> Mapping[str, Any]:
         """Search one index, whole or not at all; raises what the client raises.
@@ -194,17 +194,41 @@ class ElasticsearchServer:
             )
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
-                return self.unavailable(f"creating index {alias + FIRST_INDEX}", error)
+                return self.unavailable(
+                    f"creating index {alias + FIRST_INDEX}", error, index=alias + FIRST_INDEX, creating=True
+                )
         except (ApiError, TransportError) as error:
-            return self.unavailable(f"creating index {alias + FIRST_INDEX}", error)
+            return self.unavailable(
+                f"creating index {alias + FIRST_INDEX}", error, index=alias + FIRST_INDEX, creating=True
+            )
         return None
 
-    def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
-        """Return the error for an Elasticsearch that gave no usable answer."""
-        cause = _reason(error.body.get("error")) if isinstance(error, ApiError) and error.body else str(error)
-        unavailable = StoreUnavailable(self.name, doing, cause)
+    def unavailable(self, doing: str, error: Exception, *, index: str = "", creating: bool = False) -> StoreUnavailable:
+        """Return the error for a request that was refused as a whole; ``index``: the index or alias it was about."""
+        body = error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
+        cause = reason_in_words(body) if body else str(error)
+        refusal = None
+        if isinstance(error, ApiError) and body:
+            find = creation_refusal if creating else container_refusal
+            refusal = find(error.status_code, body, index=index or str(_index_in(body)))
+        if refusal is not None:
+            unavailable: StoreUnavailable = self.unusable(index or str(_index_in(body)), refusal, cause, doing=doing)
+        else:
+            unavailable = StoreUnavailable(self.name, doing, cause)
         unavailable.__cause__ = error
         return unavailable
+
+    def unusable(self, index: str, refusal: Refusal, cause: object, *, doing: str) -> ContainerUnusable:
+        """Return the error of an index or alias that cannot be used."""
+        return ContainerUnusable(
+            self.name,
+            "cluster" if refusal.shared else f"index {index}",
+            refusal.reason,
+            cause=cause,
+            remedy=refusal.remedy,
+            doing=doing,
+            shared=refusal.shared,
+        )
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
         outcomes: list[Exception | None] = []
@@ -217,6 +241,8 @@ class ElasticsearchServer:
         try:  # the client sends bytes as they are: its own serializer takes twice as long and more
             answer = await self.client.bulk(operations=body, timeout=SHARD_TIMEOUT, filter_path=BULK_ANSWER)
         except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and is_never(error.status_code):
+                return await self._send_parts(writes, error)
             return [self.unavailable(f"writing {write.name}", error) for write in writes]
         return [self._outcome(write, item["index"]) for write, item in zip(writes, answer["items"], strict=True)]
 
@@ -225,28 +251,30 @@ class ElasticsearchServer:
         if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
             return None
         error = result.get("error", {})
-        reason = _reason(error)
+        reason = reason_in_words(error)
         doing = f"writing {write.name} at {write.version}"
         if error.get("type") == "index_not_found_exception":
             return IndexMissing(self.name, doing, reason)
-        if error.get("type") == "cluster_block_exception":
-            return IndexClosed(self.name, doing, reason)
-        if status == 400 and error.get("type") in _REFUSALS:
-            return InputInvalid(
-                f"{self.name} can never take {write.name} at {write.version}: {reason}",
-                name=write.name,
-                version=write.version,
-                reason=reason,
-            )
+        index = write.index_name or write.alias
+        refusal = container_refusal(status, error, index=index)
+        if refusal is not None:
+            return self.unusable(index, refusal, reason, doing=doing)
+        if is_never(status):
+            return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
+
+    async def _send_parts(self, writes: Sequence[VersionedWrite], error: ApiError) -> list[Exception | None]:
+        """Send in halves what was refused as a whole, until the one document is found that is refused for good."""
+        if len(writes) == 1:
+            (write,) = writes
+            refused = ObjectRefused(self.name, f"{write.name} at {write.version}", str(error), version=write.version)
+            return [refused]
+        middle = len(writes) // 2
+        return [*await self._bulk(writes[:middle]), *await self._bulk(writes[middle:])]
 
 
 class IndexMissing(StoreUnavailable):
     """There is no index behind the alias yet, or not any more."""
-
-
-class IndexClosed(StoreUnavailable):
-    """The index takes no more writes, since another one is about to follow it, or has followed."""
 
 
 def bulk_requests(
@@ -280,6 +308,10 @@ def _action(write: VersionedWrite) -> Mapping[str, Any]:
     }
 
 
+def _index_in(error: Any) -> str:
+    return str(error.get("index", "unknown")) if isinstance(error, Mapping) else "unknown"
+
+
 def _nodes(url: str) -> list[NodeConfig]:
     try:
         return [url_to_node_config(part.strip(), use_default_ports_for_scheme=True) for part in url.split(",")]
@@ -287,12 +319,3 @@ def _nodes(url: str) -> list[NodeConfig]:
         raise SettingsInvalid(
             f"FACTLINE_ELASTICSEARCH_URL: expected something like http://127.0.0.1:9200, found {url!r}: {error}"
         ) from error
-
-
-def _reason(error: Any) -> str:
-    """Return what Elasticsearch says, down to the last cause."""
-    reasons: list[str] = []
-    while isinstance(error, Mapping):
-        reasons.append(f"{error.get('type')}: {error.get('reason')}")
-        error = error.get("caused_by")
-    return "; ".join(reasons) or str(error)

@@ -17,13 +17,12 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     FlexibleChecksumError,
-    NoCredentialsError,
-    PartialCredentialsError,
 )
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from factline.errors import LogDamaged, SettingsInvalid, StoreUnavailable
+from factline.errors import LogDamaged, StoreUnavailable
+from factline.stores.s3.refusals import error_code, refused
 from factline.stores.s3.requests import Boto3Requests, ObjectRequests
 
 if TYPE_CHECKING:
@@ -149,11 +148,12 @@ class S3Bucket:
             yield
         except FlexibleChecksumError:
             raise
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise SettingsInvalid(f"{self.store}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
         except (BotoCoreError, ClientError, ResponseParserError, HTTPError, aiohttp.ClientError, OSError) as error:
-            cause = str(error) or type(error).__name__
-            raise StoreUnavailable(self.store, f"{operation} {at}", cause) from error
+            raise refused(error, self.store, self.name, f"{operation} {at}") from error
+        except RuntimeError as error:  # botocore's word for credentials that are expired still after it fetched them
+            if "credentials" not in str(error).lower():
+                raise
+            raise refused(error, self.store, self.name, f"{operation} {at}") from error
 
     async def _get(self, key: str) -> StoredObject | None:
         with self._asking("GetObject", at=key):
@@ -200,8 +200,3 @@ class S3Bucket:
             for item in response.get("Contents", [])
         ]
         return found, response["IsTruncated"]
-
-
-def error_code(error: ClientError) -> str:
-    """Return S3's own word for the error, or the HTTP status where the answer had no body."""
-    return str(error.response.get("Error", {}).get("Code", ""))

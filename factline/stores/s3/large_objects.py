@@ -12,7 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from factline.errors import LogDamaged, StoreUnavailable
-from factline.stores.s3.bucket import S3Bucket, error_code
+from factline.stores.s3.bucket import S3Bucket
+from factline.stores.s3.refusals import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError
 
 from factline.errors import StoreUnsafe
 from factline.settings import Settings
-from factline.stores.s3.bucket import Bucket, S3Bucket, error_code
+from factline.stores.s3.bucket import Bucket, S3Bucket
 from factline.stores.s3.connecting import connect
+from factline.stores.s3.refusals import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
