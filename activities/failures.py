@@ -13,7 +13,8 @@ from factline.errors import FactlineError
 UNTIL_MENDED = timedelta(minutes=1)
 
 
-#: A failure has to stay below 4 KiB as a whole: Temporal's server replaces a larger one by "exceeds size limit".
+#: A failure has to stay below this as a whole: Temporal's server replaces a larger one by "exceeds size limit".
+FAILURE_BYTES_MAX = 4 * 1024
 MESSAGE_BYTES_MAX = 1_500
 DETAIL_BYTES_MAX = 150
 DETAILS_MAX = 8
