@@ -5,12 +5,18 @@ log's head is read after that and shown, and a letter says that it is done. If t
 letter is missing, which is visible, and whoever comes next finishes it.
 """
 
+from collections.abc import Sequence
+
+import structlog
+
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.identifiers import AggregateId
-from factline.errors import StoreUnavailable
+from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.ports import EventLog, ReadModel, Snapshots
 from factline.projections.parking import Parking
+
+log = structlog.get_logger(__name__)
 
 
 class Mender:
@@ -44,6 +50,30 @@ class Mender:
         """Let the aggregate's projection wait until ``resume``; takes effect within a refresh of the programs."""
         return await self._parking.write(LetterKind.PAUSED, aggregate_id, by=by, reason=reason)
 
+    async def redrive(self, letters: Sequence[DeadLetter], *, by: str) -> int:
+        """Retry what waits for a container, where that can be used again; returns how many are projected.
+
+        One aggregate of each class is projected first: while that fails, no letter is written. Raises StoreUnavailable
+        for a server that every aggregate needs.
+        """
+        done = 0
+        unusable: set[tuple[str, str]] = set()
+        for letter in letters:
+            place = letter.aggregate
+            if (place.db_name, place.class_id) in unusable:
+                continue
+            try:
+                await self._show(place)
+                await self.retry(place, by=by, reason="its container can be used again")
+                done += 1
+            except ContainerUnusable as error:
+                if error.shared:
+                    raise
+                unusable.add((place.db_name, place.class_id))
+            except InputInvalid as error:  # another program was faster, or it is refused for good now: retry tells
+                log.info("redrive_left", aggregate_id=str(place), reason=error.message)
+        return done
+
     async def finish(self, letter: DeadLetter) -> DeadLetter:
         """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""
         aggregate_id = letter.aggregate
@@ -52,8 +82,10 @@ class Mender:
         try:
             if head > given_up or letter.kind is LetterKind.RETRYING:
                 await self._show(aggregate_id)
-        except StoreUnavailable:
-            raise
+        except StoreUnavailable as error:
+            if not isinstance(error, ContainerUnusable) or error.shared:
+                raise
+            return await self._parking.park(aggregate_id, sequence_number=head, error=error)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being shown is why it waits again
             number = getattr(error, "details", {}).get("sequence_number") or head
             parked = await self._parking.park(aggregate_id, sequence_number=number, wanted=head, error=error)

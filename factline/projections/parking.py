@@ -21,6 +21,8 @@ from factline.projections.documents_model import DocumentsModel
 
 _PROGRAM = "factline"
 REFRESH_S = 2.0
+#: The code of letters that are retried without a person, as soon as their container can be used again.
+ASIDE = "ContainerUnusable"
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,10 @@ class Parking:
     def unfinished(self) -> list[DeadLetter]:
         """Return the letters after which somebody was to catch up, as far as this process has heard."""
         return [letter for letter in self._last.values() if letter.unfinished]
+
+    def set_aside(self) -> list[DeadLetter]:
+        """Return the letters of aggregates that wait for a container only, as far as this process has heard."""
+        return [letter for letter in self._last.values() if letter.kind is LetterKind.PARKED and letter.code == ASIDE]
 
     async def refresh(self) -> None:
         """Learn what others did meanwhile: one listing, and one read per aggregate with news.

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from factline.errors import ContainerUnusable
+
 BATCH_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -23,6 +25,12 @@ class ProjectorMetrics:
             ("read_model", "code"),
             registry=self.registry,
         )
+        self._containers = Counter(
+            "factline_container_unusable",
+            "Documents and nodes set aside because their index or database cannot be used.",
+            ("store", "container", "reason"),
+            registry=self.registry,
+        )
         self._lag_ms = Gauge(
             "projection_lag_ms",
             "How long ago the oldest message that is not shown yet was sent; 0 if all are shown.",
@@ -39,6 +47,10 @@ class ProjectorMetrics:
             buckets=BATCH_SECONDS,
             registry=self.registry,
         ).labels(read_model)
+
+    def container_refused(self, error: ContainerUnusable) -> None:
+        """Count a document that waits for its index or database; there are as many names as classes."""
+        self._containers.labels(error.store, error.container, error.reason).inc()
 
     def failed(self, code: str) -> None:
         """Count an aggregate that was parked, or a message of none."""

@@ -215,6 +215,7 @@ class Projector:
                 for letter in self._parking.unfinished():
                     if datetime.now(UTC) - datetime.fromisoformat(letter.at) > UNFINISHED_AFTER:
                         await self._mender.finish(letter)
+                await self._mender.redrive(self._parking.set_aside(), by="factline-projector")
             except FactlineError as error:  # looked at again soon; what it is about keeps waiting meanwhile
                 log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
             self._measure_lag()

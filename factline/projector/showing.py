@@ -11,7 +11,7 @@ import structlog
 from factline.domain.dead_letters import DeadLetter
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
-from factline.errors import StoreUnavailable
+from factline.errors import ContainerUnusable, StoreUnavailable
 from factline.ports import Delivery, FailureStream, ReadModel
 from factline.projections.parking import Parking
 from factline.projector.folding import Folded, Folder, Poison
@@ -24,6 +24,9 @@ FOLDS_BETWEEN_YIELDS = 50
 REMEMBERED_MAX = 100_000
 STRAY_BYTES_MAX = 1_000
 STRAY = "MessageStray"
+#: How often an unusable container is tried before its aggregates are set aside: an index that follows another is
+#: closed for a moment only.
+CONTAINER_TRIES_MAX = 5
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +118,8 @@ class Showing:
         processed = 0
         for aggregate_id, state in prepared.states.items():
             if aggregate_id in refused:
-                await self._step_back(work[aggregate_id], state)
+                if not isinstance(refused[aggregate_id].error, ContainerUnusable):
+                    await self._step_back(work[aggregate_id], state)
                 continue
             self.shown.put(aggregate_id, state.sequence_number)
             if aggregate_id not in prepared.poison:
@@ -149,12 +153,17 @@ class Showing:
         refused: dict[AggregateId, Poison] = {}
         pending = dict(states)
         pause = self._patience.pauses()
+        tries = 0
         while pending:
+            tries += 1
             outcomes = await self._outcomes(list(pending.values()))
             again: dict[AggregateId, Instance] = {}
             reasons: list[str] = []
             for (aggregate_id, state), outcome in zip(pending.items(), outcomes, strict=True):
-                if isinstance(outcome, StoreUnavailable):
+                if isinstance(outcome, ContainerUnusable) and not outcome.shared and tries >= CONTAINER_TRIES_MAX:
+                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                    self._metrics.container_refused(outcome)
+                elif isinstance(outcome, StoreUnavailable):
                     again[aggregate_id] = state
                     reasons.append(outcome.message)
                 elif outcome is not None:

@@ -11,6 +11,9 @@ from factline.errors import UnusableReason
 _UNBLOCK = 'remove the block: PUT {index}/_settings {{"index.blocks.write": null}}'
 _DISK = "free disk space; Elasticsearch then removes the block by itself"
 
+#: Of load, whatever the status: the same document is taken a moment later.
+_PASSING = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception", "timeout_exception"})
+
 
 class Refusal(NamedTuple):
     """Why a container cannot be used, and the remedy. ``shared``: no index of the cluster can."""
@@ -72,9 +75,9 @@ def creation_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
     return None
 
 
-def is_never(status: int) -> bool:
-    """Return whether this one document is refused for good: what is wrong with it stays wrong."""
-    return status in (400, 413)
+def is_never(status: int, error: Any) -> bool:
+    """Return whether the object is refused for good, as a client's fault: what is wrong with it stays wrong."""
+    return status in (400, 413) and not any(each.get("type") in _PASSING for each in _chain(error))
 
 
 def _block(status: int, words: str, index: str) -> Refusal | None:

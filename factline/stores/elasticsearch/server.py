@@ -205,7 +205,7 @@ class ElasticsearchServer:
 
     def unavailable(self, doing: str, error: Exception, *, index: str = "", creating: bool = False) -> StoreUnavailable:
         """Return the error for a request that was refused as a whole; ``index``: the index or alias it was about."""
-        body = error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
+        body = _error_in(error)
         cause = reason_in_words(body) if body else str(error)
         refusal = None
         if isinstance(error, ApiError) and body:
@@ -241,7 +241,7 @@ class ElasticsearchServer:
         try:  # the client sends bytes as they are: its own serializer takes twice as long and more
             answer = await self.client.bulk(operations=body, timeout=SHARD_TIMEOUT, filter_path=BULK_ANSWER)
         except (ApiError, TransportError) as error:
-            if isinstance(error, ApiError) and is_never(error.status_code):
+            if isinstance(error, ApiError) and is_never(error.status_code, _error_in(error)):
                 return await self._send_parts(writes, error)
             return [self.unavailable(f"writing {write.name}", error) for write in writes]
         return [self._outcome(write, item["index"]) for write, item in zip(writes, answer["items"], strict=True)]
@@ -259,7 +259,7 @@ class ElasticsearchServer:
         refusal = container_refusal(status, error, index=index)
         if refusal is not None:
             return self.unusable(index, refusal, reason, doing=doing)
-        if is_never(status):
+        if is_never(status, error):
             return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
 
@@ -306,6 +306,10 @@ def _action(write: VersionedWrite) -> Mapping[str, Any]:
             "require_alias": write.index_name is None,
         },
     }
+
+
+def _error_in(error: Exception) -> Any:
+    return error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
 
 
 def _index_in(error: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, StoreUnavailable
+from factline.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
 from factline.ports import Changed, Document, DocumentIndex, Form, OutOfForm
 from factline.stores.elasticsearch.mapping import MAPPINGS
 from factline.stores.memory.pause import Pause, let_others
@@ -33,6 +33,7 @@ class MemoryDocuments:
         self.generations: dict[str, _Generation] = {}  # what readers see
         self.others: dict[str, _Generation] = {}  # what follows or is kept, by the index's name
         self.available = True
+        self.unusable: set[str] = set()  # classes whose index refuses writes, as ``shop.product``
         self.pause: Pause = let_others
 
     @property
@@ -123,9 +124,19 @@ class MemoryDocuments:
         doing = f"writing {document.aggregate_id} at {document.sequence_number}"
         if not self.available:
             return StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+        if _index_of(document.aggregate_id) in self.unusable:
+            return ContainerUnusable(
+                "Elasticsearch in memory",
+                f"index {_index_of(document.aggregate_id)}",
+                UnusableReason.WRITE_BLOCKED,
+                cause="made unusable",
+                remedy="make it usable",
+            )
         unknown = set(document.body) - set(MAPPINGS["properties"])
         if unknown:
-            return InputInvalid(f"document {document.aggregate_id}: fields that no mapping has: {sorted(unknown)}")
+            return ObjectRefused(
+                "Elasticsearch in memory", f"document {document.aggregate_id}", f"no mapping has {sorted(unknown)}"
+            )
         alias = _index_of(document.aggregate_id)
         generation = self.generations.get(alias)
         if (generation.index.definition if generation else None) != document.form or (generation and generation.closed):

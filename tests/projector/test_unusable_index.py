@@ -1,0 +1,55 @@
+"""An index that refuses writes holds up its own aggregates only, and they go on by themselves."""
+
+import asyncio
+
+import pytest
+
+from factline.domain.events import Event
+from factline.domain.instance import Instance
+from factline.projector import projecting
+from tests.commands import create
+from tests.contract.chains import chain, event_of
+from tests.projector.world import UNTIL_S, Stream
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    monkeypatch.setattr(projecting, "REFRESH_S", 0.02)
+    return Stream()
+
+
+def _orders(count: int) -> list[Event]:
+    commands = [create(f"o{number}", class_id="Order") for number in range(count)]
+    return [event_of(Instance(aggregate_id=str(command.aggregate_id)), command) for command in commands]
+
+
+async def _projected(stream: Stream) -> None:
+    async with asyncio.timeout(UNTIL_S):
+        while (document := stream.document("p1")) is None or document.sequence_number < 3:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_an_unusable_index_holds_up_only_its_own(stream: Stream, crashed: bool):
+    products, others = chain(3, "p1"), [chain(2, f"q{number}") for number in range(5)]
+    stream.documents.unusable.add("shop.product")
+    orders = _orders(5)
+    await stream.told(products)
+    await stream.told(orders)
+    first = stream.start()
+    await stream.caught_up()
+    assert len(stream.documents.indices["shop.order"]) == 5
+    assert stream.document("p1") is None
+    if crashed:
+        await first.crash()
+        first = stream.start()
+    for events in others:
+        await stream.told(events)
+    await stream.caught_up()
+    stream.documents.unusable.clear()
+    await _projected(stream)
+    async with asyncio.timeout(UNTIL_S):
+        while first.parking.set_aside():
+            await asyncio.sleep(0.01)
+    await first.stop()
+    stream.check_all_shown()
