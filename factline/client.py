@@ -36,7 +36,7 @@ from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.results import reused_bulk
 from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId, check_command_id
+from factline.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
 from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.results import CommandResult
 from factline.errors import CommandFailed, FactlineError, StoreUnavailable, StoreUnsafe
@@ -251,7 +251,7 @@ class Factline:
         return await self._inquiry.status(command_id)
 
     async def get(
-        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
+        self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S
     ) -> Document | None:
         """Return an instance's document, tombstones included, or None if there is none.
 
@@ -260,8 +260,9 @@ class Factline:
         """
         return await self.reader.get(aggregate_id, token=token, deadline_s=deadline_s)
 
-    async def history(self, aggregate_id: AggregateId, *, after: int = 0) -> AsyncIterator[Event]:
+    async def history(self, aggregate_id: AggregateId | str, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""
+        aggregate_id = aggregate_id_of(aggregate_id)
         head = await self._stores.ports.event_log.head(aggregate_id, after=after)
         for start in range(after + 1, head + 1, EVENTS_PER_READ):
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))

@@ -17,6 +17,7 @@
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
     │   └── ProjectionParked     … nor will it: the aggregate's projection waits for a person, or was given up
     ├── CommandUnknown           no store and no workflow knows this command ID
+    ├── CommandNotSent           one before it, about the same aggregate, got no definite answer
     └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
 
 The code is the class name. It is also the ``ApplicationError`` type in Temporal, the log field, the metric label and
@@ -196,6 +197,10 @@ class ProjectionParked(NotYetVisible):
 
 class CommandUnknown(FactlineError):
     """No store and no workflow knows this command ID."""
+
+
+class CommandNotSent(FactlineError):
+    """A command was held back: one before it, about the same aggregate, got no definite answer."""
 
 
 class CommandFailed(FactlineError):

@@ -20,10 +20,11 @@ from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo.full import run_full_demo
 from factline.cli.demo.quick import run_demo
-from factline.cli.exits import Exit, errors, explained, fail
+from factline.cli.exits import Exit, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
 from factline.cli.rebuilding import run_rebuild
 from factline.cli.running import Answer, submit_with_progress
+from factline.cli.terminal import errors
 from factline.cli.verifying import exit_of, report_view, run_verify
 from factline.client import Command, Event, Factline, new_command_id
 from factline.domain.bulk.command import is_bulk
@@ -156,7 +157,7 @@ def get(
             was = "does not exist" if document is None else f"was deleted at version {document.sequence_number}"
             if as_json:
                 show.print_json(dict(document.body) if document else None)
-            errors.print(f"{target} {was}", markup=False)
+            errors.print(f"{target} {was}")
             sys.exit(Exit.FINDINGS)
         if as_json:
             show.print_json(dict(document.body))
@@ -179,7 +180,7 @@ def history(
         elif events:
             show.output.print(show.history_view(events))
         if not events:
-            errors.print(f"{target} has no events above version {after}", markup=False)
+            errors.print(f"{target} has no events above version {after}")
             sys.exit(Exit.FINDINGS)
 
 

@@ -1,10 +1,9 @@
 """Questions to the read side: search, the graph, and how things were."""
 
 import asyncio
-import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from factline.cli import show
-from factline.cli.exits import Exit, errors, explained
+from factline.cli.exits import Exit, explained
 from factline.cli.reading import parse_aggregate, parse_target
+from factline.cli.terminal import errors, json_text, text_line
 from factline.client import Factline
 from factline.domain.canonical import parse_json
 from factline.domain.identifiers import AggregateId
@@ -24,7 +24,7 @@ from factline.domain.queries import Range, Scalar, Search
 from factline.domain.tokens import merge_tokens
 from factline.errors import InputInvalid
 from factline.ports import Document, SearchPage
-from factline.reading.graph import Answer, Hop
+from factline.reading.graph import LENGTH_MAX, Answer, Hop
 
 app = typer.Typer()
 
@@ -66,8 +66,7 @@ def search(
         if as_json:
             for document in page.documents:
                 show.print_json(dict(document.body))
-            if page.cursor:
-                errors.print(f"--cursor {page.cursor}", markup=False)
+            show.print_json({"page": _page_fields(page)})
         else:
             show.output.print(_page_view(page))
         sys.exit(Exit.FINE if page.documents else Exit.FINDINGS)
@@ -96,6 +95,10 @@ def graph(
         answer = asyncio.run(
             _walk(parse_aggregate(start), parsed, limit=limit, after=after, token=merged(tokens), deadline_s=deadline_s)
         )
+        if as_json:
+            for fields in _paths_fields(answer):
+                show.print_json(fields)
+            show.print_json({"answer": _remarks_fields(answer)})
         _show_answer(answer, as_json=as_json)
 
 
@@ -115,6 +118,11 @@ def path(
     with explained(as_json=as_json):
         ends = parse_aggregate(start), parse_aggregate(end)
         answer = asyncio.run(_path(ends, via or (), both_ways=both_ways, token=merged(tokens), deadline_s=deadline_s))
+        if as_json:
+            none: dict[str, Any] = {"path": None, "documents": {}}
+            show.print_json(next(_paths_fields(answer), none) | _remarks_fields(answer))
+        elif not answer.paths:
+            errors.print(f"no way from {start} to {end} along at most {LENGTH_MAX} relationships")
         _show_answer(answer, as_json=as_json)
 
 
@@ -212,25 +220,45 @@ def _scalar(text: str, where: str) -> Scalar:
 
 
 def _show_answer(answer: Answer, *, as_json: bool) -> None:
-    if as_json:
-        for steps in answer.paths:
-            documents = {str(each): answer.documents[each].body for each in steps if each in answer.documents}
-            show.print_json({"path": [str(each) for each in steps], "documents": documents})
-    else:
+    if not as_json and answer.paths:
         show.output.print(_paths_view(answer))
     for text in remarks(answer):
-        errors.print(text, markup=False)
+        errors.print(text)
     sys.exit(Exit.FINE if answer.paths else Exit.FINDINGS)
+
+
+def _paths_fields(answer: Answer) -> Iterator[dict[str, Any]]:
+    """Yield each path, with the documents on it, as JSON."""
+    for steps in answer.paths:
+        documents = {str(each): answer.documents[each].body for each in steps if each in answer.documents}
+        yield {"path": [str(each) for each in steps], "documents": documents}
+
+
+def _remarks_fields(answer: Answer) -> dict[str, Any]:
+    """Return as JSON what is missing or uneven, all of it."""
+    return {
+        "cut": answer.cut,
+        "dangling": [str(each) for each in answer.dangling],
+        "undocumented": [str(each) for each in answer.undocumented],
+        "uneven": {
+            str(each): {"graph": node, "document": document} for each, (node, document) in answer.uneven.items()
+        },
+    }
+
+
+def _page_fields(page: SearchPage) -> dict[str, Any]:
+    """Return what is to be known of a page as JSON; ``cursor``: null after the last one."""
+    return {"count": len(page.documents), "total": page.total, "cursor": page.cursor or None}
 
 
 def _page_view(page: SearchPage) -> Group:
     table = Table("instance", "version", "data", box=None, pad_edge=False)
     for document in page.documents:
         table.add_row(
-            Text(document.aggregate_id.instance_id), str(document.sequence_number), Text(_data_line(document))
+            text_line(document.aggregate_id.instance_id), str(document.sequence_number), text_line(_data_line(document))
         )
     rest = f"; the next page: --cursor {page.cursor}" if page.cursor else ""
-    return Group(table, Text(f"\n{len(page.documents)} of {page.total}{rest}", style="dim"))
+    return Group(table, Text(), text_line(f"{len(page.documents)} of {page.total}{rest}", "dim"))
 
 
 def _paths_view(answer: Answer) -> Table:
@@ -239,9 +267,9 @@ def _paths_view(answer: Answer) -> Table:
         *way, end = steps
         document = answer.documents.get(end)
         table.add_row(
-            Text(_short(end)),
-            Text(" → ".join(_short(each) for each in way)),
-            Text(_data_line(document) if document else "no document"),
+            text_line(_short(end)),
+            text_line(" → ".join(_short(each) for each in way)),
+            text_line(_data_line(document) if document else "no document"),
         )
     return table
 
@@ -272,5 +300,5 @@ def _short(aggregate_id: AggregateId) -> str:
 
 def _data_line(document: Document) -> str:
     data: Any = document.body["data"]
-    text = json.dumps(data, ensure_ascii=False)
+    text = json_text(data)
     return text if len(text) <= DATA_CHARACTERS_MAX else text[: DATA_CHARACTERS_MAX - 1] + "…"

@@ -24,9 +24,10 @@ from rich.table import Table
 
 from factline.bulks import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, command_on, parse_type, spooled
 from factline.cli import show
-from factline.cli.exits import Exit, errors, explained
+from factline.cli.exits import Exit, explained
 from factline.cli.reading import STANDARD_INPUT, parse_target
 from factline.cli.running import say_if_nobody_works
+from factline.cli.terminal import errors, print_json_text
 from factline.client import Factline
 from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.results import BulkResult
@@ -67,7 +68,7 @@ def pause(command_id: CommandId) -> None:
     """Let it stop before its next chunk, until it is told to resume."""
     with explained():
         asyncio.run(_told(command_id, "pause"))
-        errors.print(f"stops before its next chunk; let it go on with: factline bulk resume {command_id}", markup=False)
+        errors.print(f"stops before its next chunk; let it go on with: factline bulk resume {command_id}")
 
 
 @bulk_app.command()
@@ -75,7 +76,7 @@ def resume(command_id: CommandId) -> None:
     """Let a paused one go on."""
     with explained():
         asyncio.run(_told(command_id, "resume"))
-        errors.print(f"goes on; wait for it with: factline status {command_id} --wait", markup=False)
+        errors.print(f"goes on; wait for it with: factline status {command_id} --wait")
 
 
 @bulk_app.command()
@@ -83,7 +84,7 @@ def cancel(command_id: CommandId) -> None:
     """Let it end before its next chunk; what was applied stays, and the result says what was not attempted."""
     with explained():
         asyncio.run(_told(command_id, "cancel"))
-        errors.print(f"ends before its next chunk; see what was done with: factline status {command_id}", markup=False)
+        errors.print(f"ends before its next chunk; see what was done with: factline status {command_id}")
 
 
 @bulk_app.command()
@@ -182,9 +183,9 @@ async def _submit(path: Path, fields: Mapping[str, Any], *, size_bytes: int) -> 
             bulk: Bulk = command_on(checked, fields)
             bar.update(task, description="uploading", completed=0)
             await bulks.upload(bulk, checked, progressed=move)
-        errors.print(f"command {bulk.command_id}, {checked.items_count} items", markup=False)
+        errors.print(f"command {bulk.command_id}, {checked.items_count} items")
         hint = f"factline status {bulk.command_id} --wait"
-        errors.print(f"Ctrl-C leaves it running; attach again with: {hint}", markup=False)
+        errors.print(f"Ctrl-C leaves it running; attach again with: {hint}")
         return await followed(factline, bulks.follow(bulk))
 
 
@@ -243,13 +244,12 @@ async def _print_results(command_id: str, only: Ended | None) -> Exit:
     async with Factline.connect() as factline:
         result = await _ended(factline, command_id)
         if result.results_key is None:
-            errors.print(f"command {command_id} was rejected as a whole", markup=False)
+            errors.print(f"command {command_id} was rejected as a whole")
             return Exit.FINDINGS
         wanted = b"" if only is None else f'"outcome":"{only}"'.encode()
         async for line in Bulks(factline).result_lines(result):
             if wanted in line:
-                sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+                print_json_text(line.decode())
         return Exit.FINE
 
 

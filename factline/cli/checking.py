@@ -10,7 +10,8 @@ from activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from factline import connection
 from factline.checks import Checks
 from factline.cli import show
-from factline.cli.exits import Exit, errors
+from factline.cli.exits import Exit
+from factline.cli.terminal import assembled, errors, text_line
 from factline.errors import InputInvalid
 from factline.pipeline.sweeping.tally import Tally
 from factline.settings import Settings
@@ -38,8 +39,8 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
     settings = Settings.from_environment()
     checks = Checks(await connection.connect(), settings)
     check_id = attach or await checks.start(request)
-    errors.print(f"check {check_id}", markup=False)
-    errors.print(f"Ctrl-C leaves it running; attach again with: factline check --attach {check_id}", markup=False)
+    errors.print(f"check {check_id}")
+    errors.print(f"Ctrl-C leaves it running; attach again with: factline check --attach {check_id}")
     report: CheckReport | None = None
     with Status("waiting for a worker", console=errors) as status:
         async for report in checks.follow(check_id):
@@ -67,8 +68,12 @@ def _view(report: CheckReport) -> Group:
     shown = [(name, count) for name, count in counts.items() if count or name in ("commands", "aggregates", "found")]
     table: Table = show.pairs([("outcome", _outcome(report)), *((name, str(count)) for name, count in shown)])
     lines = [
-        Text.assemble((finding.kind, "bold"), f"  {finding.place}\n  ", (finding.what, "dim"))
+        each
         for finding in tally.findings
+        for each in (
+            assembled((finding.kind, "bold"), f"  {finding.place}"),
+            text_line(f"  {finding.what}", "dim"),
+        )
     ]
     return Group(table, *lines, *_hint(report, tally))
 
@@ -80,5 +85,5 @@ def _outcome(report: CheckReport) -> str:
 
 def _hint(report: CheckReport, tally: Tally) -> list[Text]:
     if tally.found and not report.repair:
-        return [Text("nothing was changed; factline check --repair finishes what is half done")]
+        return [text_line("nothing was changed; factline check --repair finishes what is half done")]
     return []

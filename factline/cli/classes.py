@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 from rich.json import JSON
-from rich.text import Text
 
 from factline.cli import show
-from factline.cli.exits import Exit, errors, explained
+from factline.cli.exits import Exit, explained
 from factline.cli.reading import parse_payload, parse_target
+from factline.cli.terminal import errors, text_line
 from factline.client import Command, CommandType, Factline, class_command
 from factline.domain.ontology.rules import Rules
 from factline.domain.ontology.ways import Way
@@ -75,7 +75,7 @@ def show_class(target: Target, as_json: AsJson = False) -> None:
     with explained():
         rules, ways = asyncio.run(_rules(target))
         if rules is None:
-            errors.print(f"{target} is not defined: its instances may hold any JSON object", markup=False)
+            errors.print(f"{target} is not defined: its instances may hold any JSON object")
             sys.exit(Exit.FINDINGS)
         if as_json:
             show.print_json(_fields(rules))
@@ -87,7 +87,7 @@ def show_class(target: Target, as_json: AsJson = False) -> None:
 def reindex(target: Target) -> None:
     """Bring a class's documents into the form of its definition, if its command was terminated before it did."""
     with explained():
-        show.output.print(asyncio.run(_reindex(target)), markup=False)
+        show.output.print(asyncio.run(_reindex(target)))
 
 
 def _class(target: str) -> tuple[str, str]:
@@ -130,7 +130,7 @@ def _show_result(result: CommandResult, *, as_json: bool) -> None:
     else:
         show.output.print(show.pairs(show.result_rows(result)))
         for finding in _findings(result):
-            show.output.print(Text(f"  {finding['at'] or '(all of it)'}: {finding['problem']}"))
+            show.output.print(text_line(f"  {finding['at'] or '(all of it)'}: {finding['problem']}"))
     sys.exit(Exit.FINE if result.outcome is Outcome.APPLIED else Exit.FINDINGS)
 
 
@@ -160,4 +160,4 @@ def _view(rules: Rules, ways_back: list[Way]) -> Group:
         *((way.name, f"back from here to {way.leads_to}: {way.spelled}") for way in ways_back),
     ]
     schema = JSON(json.dumps(definition.json_schema, ensure_ascii=False))
-    return Group(show.pairs(rows), Text("schema", style="dim"), schema)
+    return Group(show.pairs(rows), text_line("schema", "dim"), schema)

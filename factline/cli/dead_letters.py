@@ -10,11 +10,11 @@ from typing import Annotated, Any, Protocol
 import typer
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from factline.cli import show
-from factline.cli.exits import Exit, errors, explained
+from factline.cli.exits import Exit, explained
 from factline.cli.reading import parse_aggregate
+from factline.cli.terminal import assembled, errors, text_line
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
@@ -90,7 +90,7 @@ def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: 
         elif letters:
             show.output.print(Group(*(_view(letter) for letter in letters)))
         else:
-            errors.print(f"{target} was never parked", markup=False)
+            errors.print(f"{target} was never parked")
         raise typer.Exit(Exit.FINE if letters else Exit.FINDINGS)
 
 
@@ -202,18 +202,17 @@ def _fields(letter: DeadLetter) -> dict[str, Any]:
 def _table(letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
     table = Table("aggregate", "read model", "", "version", "shown", "since", "why", box=None, pad_edge=False)
     for letter, version in zip(letters, shown, strict=True):
-        why = Text(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
+        why = text_line(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
         since = letter.at[:19] + "Z"
         about = (letter.read_model, letter.kind, str(letter.sequence_number), str(version), since)
-        table.add_row(Text(letter.aggregate_id), *about, why)
+        table.add_row(text_line(letter.aggregate_id), *about, why)
     return table
 
 
-def _view(letter: DeadLetter) -> Text:
+def _view(letter: DeadLetter) -> Group:
     about = f" version {letter.sequence_number}" if letter.sequence_number else ""
     code = f"{letter.code}: " if letter.code else ""
-    return Text.assemble(
-        (letter.kind, "bold"),
-        f"  {letter.aggregate_id}{about}  {letter.at} by {letter.by}\n  ",
-        (f"{code}{letter.reason}", "dim"),
+    return Group(
+        assembled((letter.kind, "bold"), f"  {letter.aggregate_id}{about}  {letter.at} by {letter.by}"),
+        text_line(f"  {code}{letter.reason}", "dim"),
     )

@@ -1,17 +1,13 @@
 """Exit codes, and which error means which."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import NoReturn
 
-from rich.console import Console
-
+from factline.cli.terminal import assembled, errors, print_json
 from factline.errors import CommandUnknown, FactlineError, InputInvalid, NotYetVisible, StoreUnavailable, StoreUnsafe
-
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 class Exit(IntEnum):
@@ -53,8 +49,6 @@ def fail(error: FactlineError, *, as_json: bool = False) -> NoReturn:
     """Say what is wrong and end."""
     if as_json:
         found = {"code": error.code, "message": error.message, "details": error.details}
-        sys.stdout.write(json.dumps({"error": found}, ensure_ascii=False, default=str) + "\n")
-        sys.stdout.flush()
-    errors.print(f"[bold red]error[/] {error.code}:", end=" ")
-    errors.print(error.message, markup=False)
+        print_json({"error": found})
+    errors.print(assembled(("error", "bold red"), f" {error.code}: {error.message}"))
     sys.exit(exit_for(error))

@@ -6,9 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rich.text import Text
-
-from factline.cli.exits import errors
+from factline.cli.terminal import errors, text_line
 from factline.errors import StoreUnavailable
 
 WORKER_READY_TIMEOUT_S = 60.0
@@ -31,7 +29,7 @@ async def running_worker() -> AsyncIterator[None]:
                     break
             else:
                 raise StoreUnavailable(
-                    "the worker", "starting", "\n".join(lines[-5:]) or f"exit {await process.wait()}"
+                    "the worker", "starting", "; ".join(lines[-5:]) or f"exit {await process.wait()}"
                 )
         reading = asyncio.create_task(_drain(process.stderr))
         try:
@@ -47,4 +45,4 @@ async def running_worker() -> AsyncIterator[None]:
 async def _drain(stream: asyncio.StreamReader) -> None:
     """Pass on what the worker warns of."""
     while line := await stream.readline():
-        errors.print(Text(line.decode(errors="replace").rstrip(), style="dim"))
+        errors.print(text_line(line.decode(errors="replace").rstrip(), "dim"))

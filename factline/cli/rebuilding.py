@@ -5,8 +5,9 @@ import asyncio
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from factline.cli import show
-from factline.cli.exits import Exit, errors
+from factline.cli.exits import Exit
 from factline.cli.reading import parse_target
+from factline.cli.terminal import errors
 from factline.domain.identifiers import CLASSES, check_name
 from factline.errors import InputInvalid
 from factline.pipeline.read_models import ReadModelName, read_model_of

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from factline.cli.exits import errors
+from factline.cli.terminal import errors
 from factline.client import Command, CommandResult, Factline
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
-from factline.errors import FactlineError
+from factline.errors import CommandNotSent, FactlineError
 
 HINT_AFTER_S = 5.0
 
@@ -48,15 +48,21 @@ async def submit_all(
 ) -> list[Answer]:
     """Submit all commands, ``concurrency`` of them at a time, and return their answers in the same order.
 
-    Commands about one aggregate go one after the other, as they were given.
+    Commands about one aggregate go one after the other, as they were given. After one that got no definite answer,
+    later ones about its aggregate are not sent: submitted again, all of them take effect in the order given.
     """
     free = asyncio.Semaphore(concurrency)
     answers: dict[int, Answer] = {}
 
     async def follow(indices: list[int]) -> None:
+        unanswered: Answer | None = None
         for index in indices:
-            async with free:
-                answers[index] = await _answer(factline, commands[index], early=early)
+            if unanswered:
+                answers[index] = _not_sent(commands[index], unanswered)
+            else:
+                async with free:
+                    answers[index] = await _answer(factline, commands[index], early=early)
+                unanswered = answers[index] if answers[index].result is None else None
             answered(answers[index])
 
     by_aggregate: dict[AggregateId, list[int]] = {}
@@ -116,7 +122,17 @@ async def say_if_nobody_works(factline: Factline, answered: Callable[[], bool]) 
         if not answered() and not await factline.worker_seen():
             errors.print("no worker has asked for commands yet: they wait; start one with factline worker")
     except FactlineError as error:
-        errors.print(error.message, markup=False)
+        errors.print(error.message)
+
+
+def _not_sent(command: Command, unanswered: Answer) -> Answer:
+    error = CommandNotSent(
+        f"command {command.command_id} was not sent: command {unanswered.command.command_id} before it, about "
+        f"{command.aggregate_id}, got no definite answer; submit the same commands again, in the same order",
+        command_id=command.command_id,
+        unanswered_command_id=unanswered.command.command_id,
+    )
+    return Answer(command, None, error, duplicate=False, latency_ms=0.0)
 
 
 async def _answer(factline: Factline, command: Command, *, early: bool) -> Answer:

@@ -1,29 +1,24 @@
 """How things look on a terminal, and as JSON."""
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
 from factline.cli.running import Answer
+from factline.cli.terminal import assembled, json_text, output, print_json, printable, text_line
 from factline.domain.bulk.results import BulkResult
 from factline.domain.events import Event
 from factline.domain.results import CommandResult
 from factline.ports import CommandStatus, Document
 
-output = Console(highlight=False)
-
-
-def print_json(value: Any) -> None:
-    """Print one line of JSON, for programs."""
-    output.print(json.dumps(value, ensure_ascii=False), soft_wrap=True, markup=False, highlight=False)
+__all__ = ["output", "print_json"]
 
 
 def result_fields(answer: Answer) -> dict[str, Any]:
@@ -50,7 +45,7 @@ def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
     table.add_column(overflow="fold")
     for name, value in rows:
         if value is not None and value != "":
-            table.add_row(name, Text(value) if isinstance(value, str) else value)
+            table.add_row(text_line(name), text_line(value) if isinstance(value, str) else value)
     return table
 
 
@@ -83,7 +78,7 @@ def _bulk_rows(result: BulkResult) -> list[tuple[str, Any]]:
 
 def status_view(status: CommandStatus) -> Table:
     """Return a status for people."""
-    times = "\n".join(f"{stage:<10} {at}" for stage, at in status.history)
+    times = Text("\n".join(printable(f"{stage:<10} {at}") for stage, at in status.history))
     rows = [
         ("command", status.command_id),
         ("type", status.command_type),
@@ -100,7 +95,7 @@ def document_view(document: Document) -> Group:
     """Return a document for people."""
     body = dict(document.body)
     data = body.pop("data")
-    rows = [(name, json.dumps(value) if not isinstance(value, str) else value) for name, value in body.items()]
+    rows = [(name, json_text(value) if not isinstance(value, str) else value) for name, value in body.items()]
     return Group(pairs(rows), Text("data", style="dim"), JSON.from_data(data, ensure_ascii=False))
 
 
@@ -109,11 +104,9 @@ def history_view(events: Sequence[Event]) -> Group:
     shown: list[Text] = []
     for event in events:
         by = f" by {event.actor}" if event.actor else ""
-        shown.append(
-            Text.assemble(f"{event.sequence_number:>4}  ", (event.event_type, "bold"), f"  {event.occurred_at}")
-        )
-        shown.append(Text(f"      command {event.command_id}{by}", style="dim"))
-        shown.append(Text(f"      {json.dumps(event.data, ensure_ascii=False)}"))
+        shown.append(assembled(f"{event.sequence_number:>4}  ", (event.event_type, "bold"), f"  {event.occurred_at}"))
+        shown.append(text_line(f"      command {event.command_id}{by}", "dim"))
+        shown.append(text_line(f"      {json_text(event.data)}"))
     return Group(*shown)
 
 
@@ -141,7 +134,8 @@ def findings_view(answers: Sequence[Answer], *, rows_max: int = 20) -> Group:
     for answer in findings[:rows_max]:
         rejection = answer.result.rejection if answer.result else None
         reason = rejection.message if rejection else answer.error.message if answer.error else ""
-        shown.append(Text.assemble((answer.outcome, "bold"), f"  {answer.command.command_id}\n  ", (reason, "dim")))
+        shown.append(assembled((answer.outcome, "bold"), f"  {answer.command.command_id}"))
+        shown.append(text_line(f"  {reason}", "dim"))
     if len(findings) > rows_max:
         shown.append(Text(f"… and {len(findings) - rows_max} more; --json has all of them"))
     return Group(*shown)

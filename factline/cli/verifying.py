@@ -8,8 +8,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from factline.cli.exits import Exit, errors
+from factline.cli.exits import Exit
 from factline.cli.show import pairs
+from factline.cli.terminal import errors, text_line
 from factline.client import Factline
 from factline.domain.identifiers import check_name
 from factline.settings import Settings
@@ -82,7 +83,7 @@ def report_view(report: Report) -> Group:
     style = "bold green" if report.verdict is Verdict.SOUND else "bold red"
     read, summary = report.read, report.summary
     rows = [
-        ("verdict", Text(report.verdict, style=style)),
+        ("verdict", text_line(report.verdict, style)),
         ("log", f"{read.events} events of {read.aggregates} aggregates"),
         ("commands", str(read.commands)),
         ("stream", f"{read.messages} messages, {read.duplicates} of them late duplicates"),
@@ -92,7 +93,7 @@ def report_view(report: Report) -> Group:
         ("pending", str(summary.pending)),
     ]
     parts: list[RenderableType] = [pairs(rows)]
-    parts += [Text(_unattended(read_model)) for read_model in report.unattended]
+    parts += [text_line(_unattended(read_model)) for read_model in report.unattended]
     if report.run:
         parts += [Text(), pairs(_run_rows(report.run))]
     for severity in Severity:
@@ -142,6 +143,6 @@ def _findings_view(severity: Severity, found: Sequence[Finding], count: int) -> 
         "code", "where", "found", title=f"{severity} ({count})", box=None, pad_edge=False, title_justify="left"
     )
     for finding in found[:SHOWN_MAX]:
-        table.add_row(Text(finding.code, style="bold"), Text(finding.where), Text(finding.found, style="dim"))
+        table.add_row(text_line(finding.code, style="bold"), text_line(finding.where), text_line(finding.found, "dim"))
     rest = count - min(len(found), SHOWN_MAX)
-    return Group(table, *([Text(f"… and {rest} more; --json has more of them")] if rest else []))
+    return Group(table, *([text_line(f"… and {rest} more; --json has more of them")] if rest else []))

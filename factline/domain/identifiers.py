@@ -78,6 +78,11 @@ class AggregateId(NamedTuple):
         return found
 
 
+def aggregate_id_of(value: AggregateId | str) -> AggregateId:
+    """Return the aggregate ID itself, or the one that a result's or an event's text names; raises InputInvalid."""
+    return AggregateId.parse(value) if isinstance(value, str) else value
+
+
 def check_command_id(value: str) -> str:
     """Return the command ID unchanged, or raise InputInvalid."""
     if not COMMAND_ID.fullmatch(value):

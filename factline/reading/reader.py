@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from factline.domain.events import rfc3339
-from factline.domain.identifiers import CLASSES, AggregateId
+from factline.domain.identifiers import CLASSES, AggregateId, aggregate_id_of
 from factline.domain.ontology.ways import Ways
 from factline.domain.queries import Search
 from factline.errors import InputInvalid
@@ -37,12 +37,13 @@ class Reader:
         self._presence = Presence(ports)
 
     async def get(
-        self, aggregate_id: AggregateId, *, token: str | None = None, deadline_s: float = DEADLINE_S
+        self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S
     ) -> Document | None:
         """Return an instance's document, tombstones included, or None if there is none.
 
         Of a token only this aggregate counts. Raises NotYetVisible, TokenInvalid, StoreUnavailable.
         """
+        aggregate_id = aggregate_id_of(aggregate_id)
         wanted = {each: number for each, number in self._wanted_of(token).items() if each == aggregate_id}
         if not wanted:
             (document,) = await self._ports.documents.read([aggregate_id])
@@ -79,7 +80,7 @@ class Reader:
 
     async def walk(
         self,
-        starts: Sequence[AggregateId],
+        starts: Sequence[AggregateId | str],
         hops: Sequence[Hop],
         *,
         ends_max: int = 100,
@@ -91,15 +92,16 @@ class Reader:
 
         A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
         """
-        wanted = self._wanted_of_graph(token, starts)
-        searched = bool(wanted) and await self._graph.goes_back(starts, hops)
+        begun = [aggregate_id_of(start) for start in starts]
+        wanted = self._wanted_of_graph(token, begun)
+        searched = bool(wanted) and await self._graph.goes_back(begun, hops)
         await self._graph_shows(wanted, deadline_s, searched=searched)
-        return await self._whole(await self._graph.walk(starts, hops, ends_max=ends_max, after=after))
+        return await self._whole(await self._graph.walk(begun, hops, ends_max=ends_max, after=after))
 
     async def shortest_path(
         self,
-        start: AggregateId,
-        end: AggregateId,
+        start: AggregateId | str,
+        end: AggregateId | str,
         *,
         names: Sequence[str] = (),
         both_ways: bool = False,
@@ -107,6 +109,7 @@ class Reader:
         deadline_s: float = DEADLINE_S,
     ) -> Answer:
         """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
+        start, end = aggregate_id_of(start), aggregate_id_of(end)
         wanted = self._wanted_of_graph(token, [start, end])
         ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
         await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
@@ -129,7 +132,7 @@ class Reader:
         return await self._classes.ways(db_name)
 
     async def as_of(
-        self, aggregate_id: AggregateId, *, version: int | None = None, time: datetime | None = None
+        self, aggregate_id: AggregateId | str, *, version: int | None = None, time: datetime | None = None
     ) -> Document | None:
         """Return the document as it was, from the log: after the event ``version``, or the last one of ``time``.
 
@@ -138,6 +141,7 @@ class Reader:
         """
         if (version is None) == (time is None):
             raise InputInvalid("as of: expected either a version or a time")
+        aggregate_id = aggregate_id_of(aggregate_id)
         head = await self._ports.event_log.head(aggregate_id)
         number = await self._last_at(aggregate_id, time, head) if time is not None else version or 0
         if number > head:

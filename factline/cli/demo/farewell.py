@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterable
 
 from rich.rule import Rule
-from rich.text import Text
 
 from factline.cli import show
+from factline.cli.terminal import text_line
 
 
 def print_farewell(rows: Iterable[tuple[str, str]]) -> None:
@@ -15,7 +15,7 @@ def print_farewell(rows: Iterable[tuple[str, str]]) -> None:
     show.output.print(Rule("look further"))
     in_your_shell = ("in your shell", f'eval "$({shell_prefix()}python -m stack env)"')
     for name, text in (in_your_shell, *rows):
-        show.output.print(Text(f"{name:<17} ", style="dim").append(text, style="default"), soft_wrap=True)
+        show.output.print(text_line(f"{name:<17} ", style="dim").append(text, "default"), soft_wrap=True)
 
 
 def shell_prefix() -> str:

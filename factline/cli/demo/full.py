@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.json import JSON
 from rich.rule import Rule
+from rich.text import Text
 
 from factline.bulks import Bulks, BulkType, spooled
 from factline.cli import show
@@ -30,9 +31,10 @@ from factline.cli.demo.data import (
 )
 from factline.cli.demo.farewell import print_farewell, shell_prefix
 from factline.cli.demo.questions import Answered, Asking, Questions
-from factline.cli.exits import Exit, errors
+from factline.cli.exits import Exit
 from factline.cli.own_worker import running_worker
 from factline.cli.running import submit_all
+from factline.cli.terminal import errors
 from factline.client import Factline
 from factline.domain.bulk.results import BulkResult
 from factline.domain.identifiers import AggregateId
@@ -83,7 +85,7 @@ async def run_full_demo(*, own_worker: bool, as_json: bool) -> Exit:
         questions = Questions(WORLD, ("BO", 12_500), compared, ends=("YSSY", "YPPH"), remark=OUTSIDE_REMARK)
         worst = await apply_loads(factline, settings, loads, as_json=as_json)
         if not as_json:
-            show.output.print(f"\nThe airports' subdivisions: {placed_text(placed)}.")
+            show.output.print(Text(f"\nThe airports' subdivisions: {placed_text(placed)}."))
         worst = max(worst, await ask(factline, questions, as_json=as_json))
         if not as_json:
             _print_farewell(loads)
@@ -140,7 +142,7 @@ async def _define(class_ids: Sequence[str], factline: Factline, *, as_json: bool
 
 
 async def _loaded(factline: Factline, load: Load) -> _Loaded:
-    errors.print(f"{load.source}: {len(load.items):,} items of {WORLD}/{load.class_id}", markup=False)
+    errors.print(f"{load.source}: {len(load.items):,} items of {WORLD}/{load.class_id}")
     bulks = Bulks(factline)
     before = await _ended(factline, load.command_id)
     began = time.perf_counter()
@@ -192,12 +194,12 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
     ]
     show.output.print(show.pairs(rows))
     show.output.print(
-        f"\nWhat came of each: {settings.s3_bucket}/{settings.s3_prefix}{result.results_key}", soft_wrap=True
+        Text(f"\nWhat came of each: {settings.s3_bucket}/{settings.s3_prefix}{result.results_key}"), soft_wrap=True
     )
     show.output.print(f"SHA-256 {result.results_sha256}", style="dim", soft_wrap=True)
     for line in loaded.first_lines:
         show.output.print(JSON.from_data(line, indent=None, ensure_ascii=False), soft_wrap=True)
-    show.output.print(f"\nOne of them in Elasticsearch, {load.shown}:")
+    show.output.print(Text(f"\nOne of them in Elasticsearch, {load.shown}:"))
     show.output.print(show.document_view(document) if document else "none")
 
 

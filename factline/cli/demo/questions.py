@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from factline.cli import show
 from factline.cli.asking import remarks
 from factline.cli.demo.classes import AIRPORT, COUNTRY
 from factline.cli.demo.farewell import shell_prefix
+from factline.cli.terminal import text_line
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Range
 from factline.reading.graph import Answer, Hop
@@ -57,17 +57,17 @@ class Answered:
 
     def present(self, *, rows_max: int) -> None:
         """Print it for people."""
-        show.output.print(Text(self.question, style="bold"))
-        show.output.print(Text(f"$ {shell_prefix()}{self.typed}", style="dim"), soft_wrap=True)
+        show.output.print(text_line(self.question, "bold"))
+        show.output.print(text_line(f"$ {shell_prefix()}{self.typed}", "dim"), soft_wrap=True)
         table = Table(*self.header, box=None, pad_edge=False)
         for index, column in enumerate(table.columns):
             column.justify = "right" if any(isinstance(row[index], int) for row in self.rows) else "left"
         for row in self.rows[:rows_max]:
-            table.add_row(*(Text(_cell(value)) for value in row))
+            table.add_row(*(text_line(_cell(value)) for value in row))
         show.output.print(table)
         more = [f"… and {len(self.rows) - rows_max} more"] if len(self.rows) > rows_max else []
         for note in (*more, *self.notes):
-            show.output.print(Text(note, style="dim"))
+            show.output.print(text_line(note, "dim"))
 
     def fields(self) -> dict[str, Any]:
         """Return it as JSON."""

@@ -18,6 +18,7 @@ from rich.json import JSON
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
 from factline.cli import show
 from factline.cli.demo.classes import AIRPORT, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
@@ -186,15 +187,19 @@ def _print_answers(sent: Sent, *, before: int, after: int) -> None:
     show.output.print(Rule("commands"))
     show.output.print(show.answers_view(sent.answers))
     show.output.print(
-        f"\n{count} commands in {sent.took_s:.1f} s, {count / sent.took_s:.0f}/s; "
-        f"{duplicates} duplicates, answered with their first results.\n"
-        f"Events in S3: {before} before, {after} after."
+        Text(
+            f"\n{count} commands in {sent.took_s:.1f} s, {count / sent.took_s:.0f}/s; "
+            f"{duplicates} duplicates, answered with their first results.\n"
+            f"Events in S3: {before} before, {after} after."
+        )
     )
     if sent.failed:
         show.output.print(show.findings_view(sent.failed))
     show.output.print(
-        "\nThree that are refused: a country that exists, a command ID used before with other content, and data that "
-        "does not fit its class's definition."
+        Text(
+            "\nThree that are refused: a country that exists, a command ID used before with other content, and data "
+            "that does not fit its class's definition."
+        )
     )
     show.output.print(show.findings_view(sent.refusals))
 
@@ -211,11 +216,13 @@ def _print_evolution(flow: Flow, kept: Kept) -> None:
         table.add_row(evolution.version, outcome, meanwhile, f"{kept.decided[evolution.version]}")
     show.output.print(table)
     show.output.print(
-        "\nCommands went on while each version was committed. "
-        f"{len(flow.late)} spoke the old form when 2.0.0 was there: refused with the reason, and sent again in the new "
-        "one. Airports: "
-        f"{kept.sent} sent, {kept.decided.total()} in S3, {kept.found} found by search, {kept.in_feet} of them by "
-        "elevation_ft, whichever version they were written under."
+        Text(
+            "\nCommands went on while each version was committed. "
+            f"{len(flow.late)} spoke the old form when 2.0.0 was there: refused with the reason, and sent again in the "
+            "new one. Airports: "
+            f"{kept.sent} sent, {kept.decided.total()} in S3, {kept.found} found by search, {kept.in_feet} of them by "
+            "elevation_ft, whichever version they were written under."
+        )
     )
     show.output.print(f"Their subdivisions: {placed_text(flow.placed)}.")
 
