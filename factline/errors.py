@@ -149,7 +149,7 @@ class ContainerUnusable(StoreUnavailable):
     ) -> None:
         FactlineError.__init__(
             self,
-            f"{store}: {container} cannot be used ({reason}): {cause}; {remedy}",
+            f"{store}: {container} cannot be used ({reason}){f' for {doing}' if doing else ''}: {cause}; {remedy}",
             store=store,
             container=container,
             reason=str(reason),
