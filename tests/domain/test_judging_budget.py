@@ -363,3 +363,8 @@ def test_keyword_beside_a_reference_met_before_breaks():
 
     assert [finding["at"] for finding in schema_breaks(schema(), schema(maxProperties=1))] == ["/properties/b"]
     assert schema_breaks(schema(maxProperties=1), schema(title="said")) == []
+
+
+def test_densely_connected_definitions_are_defined_at_once():
+    with Clock():
+        assert schema_findings(densely_connected(60)) == []

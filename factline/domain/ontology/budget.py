@@ -44,6 +44,7 @@ _TOO_MANY = 10**12
 _OTHERS = None
 
 Node = dict[str, Any]
+Shape = frozenset[tuple[int, int]]
 
 
 def subschemas(schema: Node) -> Iterator[tuple[str, Any]]:
@@ -88,15 +89,18 @@ class JudgingCost:
         self._root = root
         self._applied: dict[int, Counter[int]] = {}
         self._nodes: dict[int, Node] = {}
-        self._groups: dict[int, list[Counter[int]]] = {}
+        self._shapes: dict[int, Shape] = {}
+        groups: dict[Shape, list[Counter[int]]] = {}
         start = id(root)
         self._apply(root)
         for node in self._reachable(root):
-            self._groups[id(node)] = self._meeting(node)
+            if (shape := self._shapes[id(node)]) not in groups:
+                groups[shape] = self._meeting(node)
         level = {key: sum(applied.values()) for key, applied in self._applied.items()}
         self._levels = [level[start]]
         while len(self._levels) <= DEPTH_MAX:
-            above = {key: _worst(groups, level) for key, groups in self._groups.items()}
+            worst = {shape: _worst(meeting, level) for shape, meeting in groups.items()}
+            above = {key: worst[shape] for key, shape in self._shapes.items()}
             self._levels.append(above[start])
             if above == level:  # nothing changes from here on down
                 break
@@ -118,15 +122,26 @@ class JudgingCost:
         return False
 
     def _reachable(self, root: Node) -> Iterator[Node]:
+        """Yield every node that a value can be judged by; nodes of one shape have the same ones below them."""
         pending, seen = [root], {id(root)}
+        entered: set[Shape] = set()
         while pending:
             node = pending.pop()
+            shape = self._shapes[id(node)] = self._shape(node)
             yield node
+            if shape in entered:
+                continue
+            entered.add(shape)
             for below in self._below(node):
                 if id(below) not in seen:
                     seen.add(id(below))
                     self._apply(below)
                     pending.append(below)
+
+    def _shape(self, node: Node) -> Shape:
+        """Return what is applied with a node and goes on into members or items: a thousand references share it."""
+        applied = self._applied[id(node)]
+        return frozenset((key, count) for key, count in applied.items() if _goes_below(self._nodes[key]))
 
     def _below(self, node: Node) -> Iterator[Node]:
         for key in self._applied[id(node)]:
@@ -235,6 +250,10 @@ def _parts_below(node: Node, *, named: bool = True) -> Iterator[Node]:
     maps = _BELOW_MAPS if named else ("patternProperties",)
     candidates += [part for keyword in maps for part in node.get(keyword, {}).values()]
     return (part for part in candidates if isinstance(part, dict))
+
+
+def _goes_below(node: Node) -> bool:
+    return next(_parts_below(node), None) is not None
 
 
 def _children(value: Any) -> Any:
