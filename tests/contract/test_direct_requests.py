@@ -157,7 +157,7 @@ async def test_nobody_there_is_unavailable(s3: PlayedS3, unused_tcp_port: int):
         await _put(f"http://localhost:{unused_tcp_port}", b"1")
 
 
-async def test_without_credentials_it_is_the_settings(s3: PlayedS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+async def test_missing_credentials_name_the_bucket(s3: PlayedS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):

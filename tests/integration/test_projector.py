@@ -314,7 +314,7 @@ async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resum
     async with projection.running():
         await projection.send(bad[:2])
         letter = await projection.parked(PLACE)
-        assert (letter.code, letter.sequence_number) == ("InputInvalid", 2)
+        assert (letter.code, letter.sequence_number) == ("ObjectRefused", 2)
         await projection.send([bad[2], *good])
         await projection.all_shown(but=[PLACE])
         told = await read_topic(projection.settings, projection.settings.failure_topic)
@@ -525,7 +525,7 @@ async def test_a_command_whose_document_is_refused_completes_and_says_so(install
     async with installation.worker():
         result = await installation.client.submit(create(payload={"n": "x"}))
         assert result.outcome is Outcome.APPLIED
-        with pytest.raises(ProjectionParked, match="InputInvalid"):
+        with pytest.raises(ProjectionParked, match="ObjectRefused"):
             await installation.client.get(PLACE, token=result.consistency_token)
         status = await installation.client.status(str(result.command_id))
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
