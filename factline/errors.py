@@ -31,8 +31,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-#: User and password of a URL, whatever characters a password that was not encoded may have.
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/]*@|(?<=://)[^\s@]*:[^\s@]*@")
+#: User and password of a URL, whatever characters a password that was not encoded may have; not our own example.
+_CREDENTIALS = re.compile(r"(?<=://)(?!user:password@)(?:[^\s/]*@|[^\s@]*:[^\s@]*@)")
 
 
 def redacted(text: str) -> str:
