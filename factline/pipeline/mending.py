@@ -14,7 +14,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.ports import EventLog, ReadModel, Snapshots
-from factline.projections.parking import Parking
+from factline.projections.parking import Parking, is_set_aside
 
 log = structlog.get_logger(__name__)
 
@@ -57,22 +57,36 @@ class Mender:
         for a server that every aggregate needs.
         """
         done = 0
-        unusable: set[tuple[str, str]] = set()
+        usable: dict[tuple[str, str], bool] = {}
         for letter in letters:
             place = letter.aggregate
-            if (place.db_name, place.class_id) in unusable:
+            of_class = (place.db_name, place.class_id)
+            if of_class not in usable:
+                usable[of_class] = await self._takes(place)
+            if not usable[of_class]:
                 continue
             try:
-                await self._show(place)
-                await self.retry(place, by=by, reason="its container can be used again")
-                done += 1
-            except ContainerUnusable as error:
-                if error.shared:
-                    raise
-                unusable.add((place.db_name, place.class_id))
-            except InputInvalid as error:  # another program was faster, or it is refused for good now: retry tells
+                ended = await self.retry(place, by=by, reason="its container can be used again")
+            except InputInvalid as error:  # another program was faster
                 log.info("redrive_left", aggregate_id=str(place), reason=error.message)
+                continue
+            done += not ended.waits
+            usable[of_class] = not is_set_aside(ended)
         return done
+
+    async def _takes(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the container of an aggregate can be used; raises StoreUnavailable for its server."""
+        try:
+            await self._show(aggregate_id)
+        except ContainerUnusable as error:
+            if error.shared:
+                raise
+            return False
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - of this one aggregate: its retry parks it, with the reason
+            log.info("redrive_of_a_damaged_one", aggregate_id=str(aggregate_id), reason=str(error))
+        return True
 
     async def finish(self, letter: DeadLetter) -> DeadLetter:
         """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""

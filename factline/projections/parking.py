@@ -15,16 +15,19 @@ import structlog
 from factline.domain.dead_letters import DeadLetter, LetterKind, follows, reason_of
 from factline.domain.events import rfc3339
 from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
+from factline.errors import ContainerUnusable, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
 from factline.ports import DeadLetters, FailureStream
 from factline.projections.documents_model import DocumentsModel
 
 _PROGRAM = "factline"
 REFRESH_S = 2.0
-#: The code of letters that are retried without a person, as soon as their container can be used again.
-ASIDE = "ContainerUnusable"
 
 log = structlog.get_logger(__name__)
+
+
+def is_set_aside(letter: DeadLetter) -> bool:
+    """Return whether an aggregate waits for its container only, and is retried without a person."""
+    return letter.kind is LetterKind.PARKED and letter.code == ContainerUnusable.__name__
 
 
 class Parking:
@@ -48,7 +51,7 @@ class Parking:
 
     def set_aside(self) -> list[DeadLetter]:
         """Return the letters of aggregates that wait for a container only, as far as this process has heard."""
-        return [letter for letter in self._last.values() if letter.kind is LetterKind.PARKED and letter.code == ASIDE]
+        return [letter for letter in self._last.values() if is_set_aside(letter)]
 
     async def refresh(self) -> None:
         """Learn what others did meanwhile: one listing, and one read per aggregate with news.

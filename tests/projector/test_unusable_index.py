@@ -7,6 +7,7 @@ import pytest
 from factline.domain.events import Event
 from factline.domain.instance import Instance
 from factline.projector import projecting
+from factline.stores.s3 import StoredObject
 from tests.commands import create
 from tests.contract.chains import chain, event_of
 from tests.projector.world import UNTIL_S, Stream
@@ -53,3 +54,26 @@ async def test_an_unusable_index_holds_up_only_its_own(stream: Stream, crashed: 
             await asyncio.sleep(0.01)
     await first.stop()
     stream.check_all_shown()
+
+
+async def test_a_damaged_log_holds_up_no_other_that_was_set_aside(stream: Stream):
+    stream.documents.unusable.add("shop.product")
+    damaged, whole = chain(2, "a1"), chain(3, "p1")
+    await stream.told(damaged)
+    await stream.told(whole)
+    running = stream.start()
+    await stream.caught_up()
+    async with asyncio.timeout(UNTIL_S):
+        while len(running.parking.set_aside()) < 2:
+            await asyncio.sleep(0.01)
+    key = f"events/shop/Product/a1/{2:020d}.json"
+    stored = stream.bucket.objects[key]
+    stream.bucket.objects[key] = StoredObject(stored.body.replace(b"INSTANCE", b"INSTANCF", 1), stored.metadata)
+    stream.documents.unusable.clear()
+    await _projected(stream)
+    async with asyncio.timeout(UNTIL_S):
+        while running.parking.set_aside():
+            await asyncio.sleep(0.01)
+    await running.stop()
+    (letter,) = (each for each in running.parking._last.values() if each.waits)
+    assert (str(letter.aggregate), letter.code) == ("shop/Product/a1", "LogDamaged")
