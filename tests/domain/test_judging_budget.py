@@ -368,3 +368,14 @@ def test_keyword_beside_a_reference_met_before_breaks():
 def test_densely_connected_definitions_are_defined_at_once():
     with Clock():
         assert schema_findings(densely_connected(60)) == []
+
+
+def test_circle_of_references_with_a_type_ends():
+    schema = {
+        "type": "object",
+        "properties": {"x": {"$ref": "#/$defs/a"}},
+        "$defs": {"a": {"$ref": "#/$defs/a", "type": "string"}},
+    }
+    assert schema_findings(schema) == []
+    (finding,) = rules(schema).findings({"x": 1})
+    assert finding["at"] == "/x"

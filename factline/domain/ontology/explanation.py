@@ -22,6 +22,7 @@ Compile = Callable[..., jsonschema_rs.Draft202012Validator]
 _ROOT = "json-schema:///definition"
 #: Keywords that say nothing by themselves.
 _SILENT = frozenset({"$defs", "then", "else", "minContains", "maxContains"})
+_UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 _ALTERNATIVES = {
     "anyOf": "fits none of the alternatives in 'anyOf'",
     "oneOf": "does not fit exactly one of the alternatives in 'oneOf'",
@@ -63,11 +64,13 @@ class Explanation:
         self._registry = jsonschema_rs.Registry([(_ROOT, root)], draft=jsonschema_rs.Draft202012)
         self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
         self._steps = 0
+        self._open: set[tuple[str, tuple[str | int, ...]]] = set()
 
     def of(self, data: Any) -> Findings:
         """Return the findings; at least one if the data does not fit."""
         findings = Findings()
         self._steps = 0
+        self._open.clear()
         try:
             self._look(self._root, "", data, (), findings)
         except _BudgetSpentError:
@@ -82,17 +85,26 @@ class Explanation:
         if part is False:
             findings.add(at, "is not admitted by the schema")
             return
+        if (where, at) in self._open:  # a circle of bare references has led back here, and says no more
+            return
+        self._open.add((where, at))
+        total_before = findings.total
         for keyword in part:
-            if keyword in _SILENT:
+            if keyword in _SILENT or keyword in _UNEVALUATED:
                 continue
             follow = getattr(self, f"_of_{keyword.removeprefix('$')}", None)
             if follow:
                 follow(part, where, value, at, findings)
             elif keyword in _ALTERNATIVES:
-                if not self._alone(part, keyword, where, value):
+                if not self._fits_alternatives(part, keyword, where, value):
                     findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
             else:
                 self._leaf({keyword: part[keyword]}, value, at, findings)
+        if findings.total == total_before:  # all its neighbours fit, so what they leave over does not
+            for keyword in _UNEVALUATED:
+                if keyword in part:
+                    findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
+        self._open.discard((where, at))
 
     def _fits(self, where: str, value: Any) -> bool:
         self._steps += 1
@@ -102,14 +114,8 @@ class Explanation:
             self._validators[where] = self._compile({"$ref": f"{_ROOT}#{_fragment(where)}"}, registry=self._registry)
         return self._validators[where].is_valid(value)
 
-    def _alone(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
-        """Return whether the value fits this one keyword; one that needs all its neighbours is held for unfit."""
-        if keyword.startswith("unevaluated"):
-            return all(self._fits_keyword(part, name, where, value) for name in part if name != keyword) is False
-        return self._fits_keyword(part, keyword, where, value)
-
-    def _fits_keyword(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
-        inner: Any
+    def _fits_alternatives(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
+        """Return whether the value fits ``anyOf``, ``oneOf``, ``not`` or ``contains``, each by itself."""
         if keyword in ("anyOf", "oneOf"):
             fitting = 0
             for index, _ in enumerate(part[keyword]):
@@ -119,18 +125,10 @@ class Explanation:
             return fitting == 1 if keyword == "oneOf" else fitting > 0
         if keyword == "not":
             return not self._fits(f"{where}/not", value)
-        if keyword == "contains":
-            if not isinstance(value, list):
-                return True
-            count = sum(self._fits(f"{where}/contains", item) for item in value)
-            return bool(part.get("minContains", 1) <= count <= part.get("maxContains", count))
-        inner = Findings()
-        follow = getattr(self, f"_of_{keyword.removeprefix('$')}", None)
-        if follow:
-            follow(part, where, value, (), inner)
-        elif keyword not in _SILENT and keyword not in _ALTERNATIVES:
-            self._leaf({keyword: part[keyword]}, value, (), inner)
-        return not inner
+        if not isinstance(value, list):
+            return True
+        count = sum(self._fits(f"{where}/contains", item) for item in value)
+        return bool(part.get("minContains", 1) <= count <= part.get("maxContains", count))
 
     def _leaf(self, keyword: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings) -> None:
         self._steps += 1
