@@ -12,7 +12,6 @@ from factline.errors import FactlineError
 #: What needs a person first (a damaged object, say) is looked at again this often; the command stays pending meanwhile.
 UNTIL_MENDED = timedelta(minutes=1)
 
-
 #: A failure has to stay below this as a whole: Temporal's server replaces a larger one by "exceeds size limit".
 FAILURE_BYTES_MAX = 4 * 1024
 MESSAGE_BYTES_MAX = 1_500

@@ -121,7 +121,7 @@ def _show_unchanged(target: str, rules: Rules, *, as_json: bool) -> None:
         show.print_json({"outcome": "UNCHANGED", **_fields(rules)})
     else:
         version = rules.definition.version
-        show.output.print(f"{target} is defined just so already, as {version}: nothing was sent", markup=False)
+        show.output.print(f"{target} is defined just so already, as {version}: nothing was sent")
 
 
 def _show_result(result: CommandResult, *, as_json: bool) -> None:

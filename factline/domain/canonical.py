@@ -151,7 +151,7 @@ def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
     )
 
 
-#: What leads to a value: the place above it and the key or the position there; None for the root.
+#: A value's place: that of the value above it, and the key or the position there; None for the root.
 _Place = tuple[Any, str | int] | None
 
 

@@ -11,7 +11,6 @@ from factline.domain.canonical import canonical_bytes, check_json, normalised, p
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import (
-    CHUNKS_MAX,
     DEPTH_MAX,
     FINDINGS_MAX,
     INDEXED_BYTES_MAX,
@@ -114,7 +113,3 @@ def test_invisible_instance_id_is_refused(character: str):
 
 def test_earlier_invisible_instance_id_stays_readable():
     assert AggregateId.parse("shop/Product/a%E3%85%A4b").instance_id == "a\u3164b"
-
-
-def test_chunks_of_a_plan_are_bounded():
-    assert -(-1_000_000 // CHUNKS_MAX) <= 100

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from factline.domain.bulk.plan import Plan
 from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import Command
 from factline.domain.limits import DEPTH_MAX, METADATA_BYTES_MAX
 from factline.domain.results import CommandResult, Outcome, RejectionCode
+from factline.pipeline.bulk.items import BulkItems
 from factline.settings import Settings
 from tests.bulks import bulk_create, item
 from tests.classes import define
@@ -83,3 +85,11 @@ async def test_bulk_items_of_greatest_depth_are_read_back():
     world.redis.flush()
     assert (await run_bulk(world, bulk)).counts == first.counts
     assert first.counts.applied == 1
+
+
+async def test_a_plan_has_a_bounded_number_of_chunks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("factline.pipeline.bulk.items.CHUNKS_MAX", 10)
+    planned = BulkItems(World().process().ports.large_objects, chunk_items_max=1)
+    plan = await planned.plan(bulk_create(*(item(f"p{number}") for number in range(25))))
+    assert isinstance(plan, Plan)
+    assert [len(plan.items_of(chunk)) for chunk in range(1, len(plan.chunks) + 1)] == [3] * 8 + [1]

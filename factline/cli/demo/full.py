@@ -108,7 +108,6 @@ async def apply_loads(factline: Factline, settings: Settings, loads: Sequence[Lo
             errors.print(
                 f"{load.shown}, or what came of each, is not here. If another installation ran {load.command_id} in "
                 "this namespace of Temporal, its answer is what you see: give each a TEMPORAL_NAMESPACE of its own",
-                markup=False,
             )
     return worst
 

@@ -149,38 +149,38 @@ class JudgingCost:
 
     def _apply(self, node: Node) -> Counter[int]:
         """Return every node that is applied in place with this one, and how often; iterative, each node once."""
-        stack: list[tuple[Node, Iterator[Node], bool]] = []
-        entered: dict[int, bool] = {}
+        stack: list[tuple[Node, Iterator[Node]]] = []
+        entered: set[int] = set()
 
-        def enter(one: Node, *, by_reference: bool) -> None:
+        def enter(one: Node) -> None:
             if len(stack) >= SCHEMA_REFERENCES_DEPTH_MAX:
                 raise InputInvalid(
                     f"its parts refer to each other more than {SCHEMA_REFERENCES_DEPTH_MAX} times in a row; "
                     "let references lead to their ends directly"
                 )
             self._nodes[id(one)] = one
-            entered[id(one)] = by_reference
-            stack.append((one, iter(_parts_in_place(one, self._root)), by_reference))
+            entered.add(id(one))
+            stack.append((one, parts_in_place(one, self._root)))
 
         if id(node) not in self._applied:
-            enter(node, by_reference=True)
+            enter(node)
         while stack:
-            current, children, _ = stack[-1]
+            current, children = stack[-1]
             child = next(children, None)
             if child is None:
                 stack.pop()
-                entered.pop(id(current))
+                entered.remove(id(current))
                 self._applied[id(current)] = self._sum(current)
             elif id(child) in entered:
-                _check_circle(stack, child)
+                _check_circle([one for one, _ in stack], child)
             elif id(child) not in self._applied:
-                enter(child, by_reference=child is _target(current, self._root))
+                enter(child)
         return self._applied[id(node)]
 
     def _sum(self, node: Node) -> Counter[int]:
         times = 2 if any(keyword in node for keyword in _UNEVALUATED) else 1  # they judge their neighbours once more
         applied = Counter({id(node): _own_cost(node)})
-        for child in _parts_in_place(node, self._root):
+        for child in parts_in_place(node, self._root):
             for key, count in self._applied.get(id(child), {}).items():
                 applied[key] += times * count
         if sum(applied.values()) > APPLICATIONS_MAX:
@@ -209,11 +209,10 @@ def _worst(groups: list[Counter[int]], level: Mapping[int, int]) -> int:
     return min(worst, _TOO_MANY)
 
 
-def _check_circle(stack: list[tuple[Node, Iterator[Node], bool]], child: Node) -> None:
+def _check_circle(path: list[Node], child: Node) -> None:
     """Raise InputInvalid unless the circle consists of bare references, which say nothing and cost nothing."""
-    start = next(index for index, (node, _, _) in enumerate(stack) if node is child)
-    circle = stack[start:]
-    if not all(set(node) <= {"$ref", "$defs", "type", "title", "description"} for node, _, _ in circle):
+    start = next(index for index, node in enumerate(path) if node is child)
+    if not all(set(node) <= {"$ref", "$defs", "type", "title", "description"} for node in path[start:]):
         raise InputInvalid(
             "it refers to itself without going into a member or an item, so that judging a value would never end; "
             "leave that reference out"
@@ -230,13 +229,15 @@ def _own_cost(node: Node) -> int:
 
 
 def _target(node: Node, root: Node) -> Any:
+    """Return what a node's ``$ref`` refers to, or None."""
     reference = node.get("$ref")
     if not isinstance(reference, str):
         return None
     return root if reference == "#" else root.get("$defs", {}).get(parse_pointer(reference.removeprefix("#"))[1])
 
 
-def _parts_in_place(node: Node, root: Node) -> Iterator[Node]:
+def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
+    """Yield what is applied to the same value as a node, one step on, what it refers to first."""
     candidates = [_target(node, root), *(node.get(keyword) for keyword in _PLACE_PARTS)]
     candidates += [part for keyword in _PLACE_LISTS for part in node.get(keyword, ())]
     candidates += [part for keyword in _PLACE_MAPS for part in node.get(keyword, {}).values()]

@@ -11,13 +11,12 @@ from typing import Any
 import jsonschema_rs
 
 from factline.domain.canonical import shortened
-from factline.domain.json_pointer import parse_pointer
 from factline.domain.limits import (
     MATCHING_STEPS_MAX,
     PATTERN_BYTES_MAX,
     PATTERNS_BYTES_MAX,
 )
-from factline.domain.ontology.budget import subschemas
+from factline.domain.ontology.budget import Node, parts_in_place, subschemas
 from factline.errors import InputInvalid
 
 #: Up to this size, a pattern's states are looked up and cost next to nothing.
@@ -25,11 +24,9 @@ _SMALL_BYTES = 2048
 #: The price of a small pattern or a format for one character, in parts of that of one KiB.
 _PARTS_PER_KIB = 16
 
-Node = dict[str, Any]
-
 
 class MatchingCost:
-    """What matching texts costs under a schema, at most. Raises InputInvalid for patterns that are too large."""
+    """The price of matching texts under a schema, at most. Raises InputInvalid for patterns that are too large."""
 
     def __init__(self, root: Node) -> None:
         self._root = root
@@ -91,7 +88,7 @@ class MatchingCost:
                 continue
             seen.add(id(node))
             applied.append(node)
-            pending += [part for part in _beside(node, self._root) if isinstance(part, dict)]
+            pending += parts_in_place(node, self._root)
         return applied
 
 
@@ -144,16 +141,6 @@ def _characters(data: Any) -> int:
         elif isinstance(value, list):
             pending += value
     return count
-
-
-def _beside(node: Node, root: Node) -> Iterator[Any]:
-    reference = node.get("$ref")
-    if isinstance(reference, str):
-        yield root if reference == "#" else root.get("$defs", {}).get(parse_pointer(reference.removeprefix("#"))[1])
-    yield from (node.get(keyword) for keyword in ("not", "if", "then", "else"))
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        yield from node.get(keyword, ())
-    yield from node.get("dependentSchemas", {}).values()
 
 
 def _below_name(applied: list[Node], name: str) -> Iterator[Node]:
