@@ -106,7 +106,9 @@ async def test_a_definition_makes_edges_and_types_of_what_is_there_and_what_come
         await write("CREATE_INSTANCE", "City", "Linz", {"name": "Linz", "country": "AT", "people": 210_000})
         assert await ends(_place("Country", "AT"), Hop("cities")) == ["Graz", "Linz"]
         code, typed = await installation.factline("graph", "geo/Country/AT", "cities", "--token", geography.token)
-        assert (code, [line["path"][-1] for line in typed]) == (0, ["geo/City/Graz", "geo/City/Linz"])
+        *paths, last = typed
+        assert (code, [line["path"][-1] for line in paths]) == (0, ["geo/City/Graz", "geo/City/Linz"])
+        assert last == {"answer": {"cut": False, "dangling": [], "undocumented": [], "uneven": {}}}
         code, typed = await installation.factline("graph", "geo/Country/AT", "cites")
         assert (code, typed[0]["error"]["details"]["expected"]) == (2, ["cities"])
         big = Hop("cities", where={"/people": Range(above=200_000)})
