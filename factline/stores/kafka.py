@@ -12,19 +12,28 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, NoError, ProducerClosed, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    NoError,
+    ProducerClosed,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.events import Event
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import StoreUnavailable
+from factline.errors import ContainerUnusable, FactlineError, ObjectRefused
 from factline.settings import Settings
+from factline.stores.kafka_refusals import refused
 
 REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
 SEND_TIMEOUT_S = 5.0  # one event, connecting included
 SILENCE_S = 1.0  # after a failure, until somebody should try again
+ALONE_S = 60.0  # after a batch was too large for its topic, until messages go in batches again
 STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
 TOPIC_REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
@@ -71,6 +80,10 @@ class Outgoing:
     headers: list[tuple[str, bytes]]
     doing: str
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.key) + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
+
 
 def event_topic(settings: Settings, aggregate_id: AggregateId) -> str:
     """Return the topic of an aggregate's events: those of classes have one of their own."""
@@ -102,17 +115,18 @@ class KafkaPublisher:
     One idempotent producer serves all callers: what different aggregates send at the same time goes out together,
     while each caller waits for the acknowledgement of one event before it sends the next. A producer that has failed
     once is never trusted again (its numbering may be out of step with the broker's, or it may be stuck): it is
-    discarded, whoever still waited for it hears of that, and the next call builds a new one.
+    discarded, and the next call builds a new one. After an outage the calls that waited for it fail, too. After a
+    refusal of one message they are sent anew: the topic refuses that message, and takes the others.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._servers = settings.kafka_bootstrap_servers
         self._settings = settings
+        self._alone_until_s = 0.0  # messages go each in a batch of its own
         self._topics = (settings.instance_topic, settings.ontology_topic, settings.failure_topic)
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._stopped = False
-        self._unacknowledged: set[asyncio.Future[object]] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._in_doubt = False
         self._silent_until_s = 0.0
@@ -131,7 +145,8 @@ class KafkaPublisher:
             async with asyncio.timeout(TOPIC_TIMEOUT_S):
                 await _create_topics(self._servers, self._topics)
         except (KafkaError, TimeoutError) as error:
-            raise self._unavailable(f"creating topics {', '.join(self._topics)}", error) from error
+            topics = ", ".join(self._topics)
+            raise self._error(error, doing=f"creating topics {topics}", topic=topics) from error
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""
@@ -140,12 +155,12 @@ class KafkaPublisher:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._connected()
         except (KafkaError, TimeoutError) as error:
-            raise self._unavailable("connecting", error) from error
+            raise self._error(error, doing="connecting") from error
 
     async def stop(self) -> None:
         """Disconnect within seconds, whatever Kafka does; what is not acknowledged yet raises StoreUnavailable."""
         self._stopped = True
-        self._discard(self._producer)
+        self._discard(self._producer, ProducerClosed("the publisher was stopped"))
         if self._retiring:
             await asyncio.wait(self._retiring)
 
@@ -166,31 +181,50 @@ class KafkaPublisher:
             await self.send(_event_message(self._settings, event))
 
     async def send(self, message: "Outgoing") -> None:
-        """Send one message, acknowledged, within ``SEND_TIMEOUT_S``; raises StoreUnavailable: it may have been sent."""
+        """Send one message, acknowledged, within ``SEND_TIMEOUT_S``.
+
+        Raises StoreUnavailable (the message may have been sent), ContainerUnusable and ObjectRefused (it was not).
+        """
         if self._in_doubt:
             self._silent_until_s = time.monotonic() + SEND_TIMEOUT_S  # we find out, the others need not
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                producer = await self._connected()
-                await self._acknowledged(producer, message)
+                taken = False
+                while not taken:
+                    producer = await self._connected()
+                    taken = await self._taken(producer, message)
         except (KafkaError, TimeoutError) as error:
-            self._discard(producer)
-            self._in_doubt, self._silent_until_s = True, time.monotonic() + SILENCE_S
-            raise self._unavailable(message.doing, error) from error
+            failure = self._error(error, doing=message.doing, topic=message.topic, message_bytes=message.size_bytes)
+            refused_only = isinstance(failure, ContainerUnusable | ObjectRefused)
+            self._discard(
+                producer, _SendAgain() if refused_only else ProducerClosed("its producer failed another event")
+            )
+            self._in_doubt = not refused_only
+            self._silent_until_s = 0.0 if refused_only else time.monotonic() + SILENCE_S
+            raise failure from error
         self._in_doubt, self._silent_until_s = False, 0.0
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, message: "Outgoing") -> None:
-        acknowledgement = await producer.send(
-            message.topic, key=message.key, value=message.value, headers=message.headers
-        )
-        self._unacknowledged.add(acknowledgement)
+    async def _taken(self, producer: AIOKafkaProducer, message: "Outgoing") -> bool:
+        """Send one message, acknowledged; False if it has to be sent again by another producer. Raises KafkaError."""
+        alone = self._alone_until_s > 0
         try:
-            await acknowledgement
-        finally:
-            self._unacknowledged.discard(acknowledgement)
+            sending = await producer.send(message.topic, key=message.key, value=message.value, headers=message.headers)
+            await sending
+        except _SendAgain:
+            return False
+        except MessageSizeTooLargeError:
+            if alone:
+                raise
+            self._alone_until_s = time.monotonic() + ALONE_S  # the broker judges the batch: one by one from here on
+            self._discard(producer, _SendAgain())
+            return False
+        return True
 
     async def _connected(self) -> AIOKafkaProducer:
+        if 0 < self._alone_until_s < time.monotonic():
+            self._alone_until_s = 0.0
+            self._discard(self._producer, _SendAgain())
         if self._producer is not None:
             return self._producer
         async with self._connecting:
@@ -206,7 +240,7 @@ class KafkaPublisher:
             enable_idempotence=True,
             acks="all",
             linger_ms=0,
-            max_batch_size=BATCH_BYTES_MAX,
+            max_batch_size=1 if self._alone_until_s else BATCH_BYTES_MAX,  # the first message always fits
             max_request_size=MESSAGE_BYTES_MAX,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
@@ -221,14 +255,11 @@ class KafkaPublisher:
             raise
         return producer
 
-    def _discard(self, producer: AIOKafkaProducer | None) -> None:
+    def _discard(self, producer: AIOKafkaProducer | None, reason: KafkaError) -> None:
         if producer is None or producer is not self._producer:
             return
-        self._producer = None
-        abandoned, self._unacknowledged = self._unacknowledged, set()
-        for acknowledgement in abandoned:
-            if not acknowledgement.done():
-                acknowledgement.set_exception(ProducerClosed("its producer failed another event and was discarded"))
+        producer, self._producer = self._producer, None
+        producer._message_accumulator.fail_all(reason)  # those too that found its batches full (aiokafka 0.14)
         self._retire(producer)
 
     def _retire(self, producer: AIOKafkaProducer) -> None:
@@ -236,9 +267,12 @@ class KafkaPublisher:
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
 
-    def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
-        cause = str(error) or type(error).__name__
-        return StoreUnavailable(f"Kafka at {self._servers}", doing, cause)
+    def _error(self, error: Exception, *, doing: str, topic: str = "", message_bytes: int = 0) -> FactlineError:
+        return refused(error, servers=self._servers, doing=doing, topic=topic, message_bytes=message_bytes)
+
+
+class _SendAgain(KafkaError):  # type: ignore[misc]
+    """The producer was discarded because a topic refused another message, or the whole batch."""
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
@@ -312,8 +346,7 @@ async def read_topic(
             finally:
                 await consumer.stop()
     except (KafkaError, TimeoutError) as error:
-        cause = str(error) or type(error).__name__
-        raise StoreUnavailable(f"Kafka at {servers}", f"reading messages of {topic}", cause) from error
+        raise refused(error, servers=servers, doing=f"reading messages of {topic}", topic=topic) from error
 
 
 async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes | None, messages_max: int) -> list[Message]:

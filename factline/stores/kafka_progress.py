@@ -6,9 +6,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from factline.errors import StoreUnavailable
 from factline.settings import Settings
 from factline.stores.kafka_metadata import all_topics
+from factline.stores.kafka_refusals import refused
 from factline.stores.kafka_subscription import projector_group
 from factline.stores.kafka_topic_ids import topic_id_of
 
@@ -38,8 +38,8 @@ class KafkaProgress:
             topic_id = await _topic_id(admin, topic)
             committed = await admin.list_consumer_group_offsets(group)
         except (KafkaError, TimeoutError) as error:
-            cause = str(error) or type(error).__name__
-            raise StoreUnavailable(f"Kafka at {servers}", f"reading the offsets of group {group}", cause) from error
+            doing = f"reading the offsets of group {group}"
+            raise refused(error, servers=servers, doing=doing, topic=topic, group=group) from error
         finally:
             await admin.close()
         reached = dict.fromkeys(numbers, 0)

@@ -6,10 +6,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import StoreUnavailable
 from factline.settings import Settings
 from factline.stores.kafka import Message
 from factline.stores.kafka_metadata import all_topics
+from factline.stores.kafka_refusals import refused
 
 CONNECT_TIMEOUT_MS = 10_000
 PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
@@ -49,10 +49,8 @@ class KafkaStream:
                 async for message in self._of(consumer, partition, start, ends[partition]):
                     yield message
         except (KafkaError, TimeoutError) as error:
-            cause = str(error) or type(error).__name__
-            raise StoreUnavailable(
-                f"Kafka at {self._servers}", f"reading topics {', '.join(self._topics)}", cause
-            ) from error
+            topics = ", ".join(self._topics)
+            raise refused(error, servers=self._servers, doing=f"reading topics {topics}", topic=topics) from error
         finally:
             await consumer.stop()
 

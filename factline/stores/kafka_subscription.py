@@ -11,10 +11,11 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import StoreUnavailable
+from factline.errors import FactlineError
 from factline.ports import Delivery
 from factline.settings import Settings
 from factline.stores.kafka import REQUEST_TIMEOUT_MS, STOP_TIMEOUT_S
+from factline.stores.kafka_refusals import refused
 from factline.stores.kafka_topic_ids import topic_id_of
 
 SESSION_TIMEOUT_MS = 10_000  # after which the partitions of one that died go to others
@@ -179,8 +180,8 @@ class KafkaSubscription:
             log.info("topic_id_unknown", topic=self._topic, reason=str(error) or type(error).__name__)
             return None
 
-    def _unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
-        return StoreUnavailable(f"Kafka at {self._servers}", doing, str(error) or type(error).__name__)
+    def _unavailable(self, doing: str, error: Exception) -> FactlineError:
+        return refused(error, servers=self._servers, doing=doing, topic=self._topic, group=self._group)
 
 
 class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]

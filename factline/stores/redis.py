@@ -21,9 +21,10 @@ from redis.exceptions import RedisError, ResponseError
 from factline.domain.bulk.results import read_result
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import CACHED_STATE_BYTES_MAX
-from factline.errors import LogDamaged, SettingsInvalid, StoreUnavailable
+from factline.errors import LogDamaged, SettingsInvalid
 from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
 from factline.settings import Settings
+from factline.stores.redis_refusals import refused
 from factline.stores.sealed_state import open_state, seal_state
 
 CONNECT_TIMEOUT_S = 2
@@ -132,7 +133,7 @@ class RedisServer:
             return await pipeline.execute(raise_on_error=False)
 
     async def _answer(self, doing: str, keys: Sequence[str], call: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the answer; whatever is none becomes StoreUnavailable."""
+        """Return the answer; whatever is none becomes StoreUnavailable or ContainerUnusable."""
         self.calls[doing] += 1
         at = f"{doing} {keys[0]}" if keys else doing
         try:
@@ -141,9 +142,9 @@ class RedisServer:
             if str(error).startswith("WRONGTYPE"):  # somebody wrote over our keys: nothing under them is known any more
                 _log.warning("redis_key_of_wrong_type", keys=list(keys), doing=doing)
                 await self.delete(*keys)
-            raise StoreUnavailable(self.store, at, error) from error
+            raise refused(error, self.store, at) from error
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(self.store, at, str(error) or type(error).__name__) from error
+            raise refused(error, self.store, at) from error
 
 
 async def _raise(error: Exception) -> None:

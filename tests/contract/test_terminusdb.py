@@ -1,12 +1,15 @@
 """What is TerminusDB's own: that it cannot be reached, refuses us, or is named wrongly."""
 
+import json
 import os
+from collections.abc import Callable
 
+import httpx
 import pytest
 
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
-from factline.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
+from factline.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, UnusableReason
 from factline.settings import Settings
 from factline.stores.terminusdb import TerminusGraph, TerminusServer
 from tests.contract.test_graph import TERMINUSDB_VARIABLE
@@ -38,6 +41,57 @@ async def test_a_wrong_password_is_told_apart_from_an_outage():
         pytest.skip(f"no TerminusDB: set {TERMINUSDB_VARIABLE} to run on yours")
     where = os.environ[TERMINUSDB_VARIABLE].partition("@")[2]
     server = TerminusServer(f"http://admin:wrong@{where}")
-    with pytest.raises(StoreUnsafe, match="give FACTLINE_TERMINUSDB_URL a user and password"):
+    with pytest.raises(ContainerUnusable, match="mend the user and password of FACTLINE_TERMINUSDB_URL"):
         await server.ping()
     await server.close()
+
+
+def _answering(answer: Callable[[httpx.Request], httpx.Response]) -> TerminusGraph:
+    """Return a graph whose server is played by a function."""
+    server = TerminusServer("http://admin:root@127.0.0.1:1")
+    server._client = httpx.AsyncClient(base_url="http://terminusdb/api", transport=httpx.MockTransport(answer))
+    return TerminusGraph(server, Settings(namespace="t-nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason"),
+    [
+        (401, "Incorrect authentication information", UnusableReason.CREDENTIALS),
+        (403, "InsufficientPermissions", UnusableReason.FORBIDDEN),
+        (400, "TransactionRetry", None),
+        (400, "WOQLSyntaxError", None),
+        (429, "", None),
+        (500, "", None),
+    ],
+)
+async def test_terminusdb_answers_are_told_apart(status: int, text: str, reason: UnusableReason | None):
+    graph = _answering(lambda _: httpx.Response(status, text=text))
+    (outcome,) = await graph.write([GraphNode(PLACE, 1)])
+    assert isinstance(outcome, StoreUnavailable)
+    assert (outcome.reason if isinstance(outcome, ContainerUnusable) else None) == reason
+    if status == 403:
+        assert outcome.message.splitlines()[0].startswith("TerminusDB at http://127.0.0.1:1: database t-nowhere-geo ")
+
+
+async def test_a_database_that_cannot_be_created_is_named():
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "/woql/" in request.url.path:
+            return httpx.Response(404, text="UnresolvableAbsoluteDescriptor")
+        return httpx.Response(400, json={"api:message": "that name is not allowed"})
+
+    (outcome,) = await _answering(answer).write([GraphNode(PLACE, 1)])
+    assert isinstance(outcome, ContainerUnusable)
+    assert outcome.reason is UnusableReason.CREATION_REFUSED
+    assert "that name is not allowed" in outcome.message
+
+
+async def test_one_refused_node_harms_no_other():
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "bad" in json.dumps(json.loads(request.content)["query"]):
+            return httpx.Response(400, json={"api:message": "SchemaCheckFailure"})
+        return httpx.Response(200, json={"bindings": []})
+
+    places = [AggregateId.of("geo", "City", name) for name in ("a", "b", "bad", "c", "d")]
+    outcomes = await _answering(answer).write([GraphNode(place, 1) for place in places])
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [ObjectRefused] + [type(None)] * 2
+    assert "node geo/City/bad at" in str(outcomes[2])

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from factline.domain.graph import GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, InputInvalid, LogDamaged
+from factline.errors import FactlineError, InputInvalid, LogDamaged, ObjectRefused
 from factline.ports import FoundNode
 from factline.settings import Settings
 from factline.stores.terminusdb.server import TerminusServer
@@ -144,7 +144,10 @@ class TerminusGraph:
             after = names[-1]
 
     async def _commit(self, db_name: str, batch: Sequence[GraphNode]) -> dict[AggregateId, FactlineError]:
-        """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none."""
+        """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none.
+
+        A commit that holds a node which is refused for good is made in halves, down to that node.
+        """
         present = {node.aggregate_id for node in batch}
         awaited = {target for node in batch for target in node.targets} - present
         documents = [*map(_awaited, sorted(awaited, key=str)), *map(_document, batch)]
@@ -155,6 +158,13 @@ class TerminusGraph:
         try:
             async with self._writing[db_name]:
                 await self._server.change(self.database_of(db_name), query, schema=SCHEMA, doing=doing)
+        except ObjectRefused as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                return await self._commit(db_name, batch[:middle]) | await self._commit(db_name, batch[middle:])
+            (node,) = batch
+            name, reason = f"node {node.aggregate_id} at {node.version}", error.details["reason"]
+            return {node.aggregate_id: ObjectRefused(self._server.name, name, reason, version=node.version)}
         except FactlineError as error:
             return dict.fromkeys(present, error)
         return {}

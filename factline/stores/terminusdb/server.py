@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from factline.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
+from factline.errors import ObjectRefused, SettingsInvalid, StoreUnavailable
+from factline.stores.terminusdb.refusals import is_never, refused
 from factline.stores.terminusdb.woql import Query
 
 REQUEST_TIMEOUT_S = 15.0  # a commit of a full batch takes about one
@@ -49,7 +50,7 @@ class TerminusServer:
         await self._client.aclose()
 
     async def ping(self) -> None:
-        """See that it answers to our user; raises StoreUnavailable, StoreUnsafe."""
+        """See that it answers to our user; raises StoreUnavailable."""
         await self._send("info", "GET", "/info", doing="connecting")
 
     async def ask(self, database: str, query: Query, *, doing: str) -> Sequence[Mapping[str, Any]] | None:
@@ -57,7 +58,10 @@ class TerminusServer:
         return await self._query(database, {"query": query}, doing=doing)
 
     async def change(self, database: str, query: Query, *, schema: Sequence[Mapping[str, Any]], doing: str) -> None:
-        """Run a query that writes; the database is made if there is none. Raises StoreUnavailable."""
+        """Run a query that writes; the database is made if there is none.
+
+        Raises StoreUnavailable, and ObjectRefused where something in the query can never be taken.
+        """
         body = {"query": query, "commit_info": {"author": AUTHOR, "message": doing[:200]}}
         if await self._query(database, body, doing=doing) is None:
             await self._create(database, schema)
@@ -67,12 +71,16 @@ class TerminusServer:
     async def drop(self, database: str) -> None:
         """Delete a database and all that is in it; that there is none is fine. Raises StoreUnavailable."""
         path = f"/db/{TEAM}/{database}"
-        await self._send("drop", "DELETE", path, doing=f"dropping database {database}", accepted=(404,))
+        await self._send(
+            "drop", "DELETE", path, doing=f"dropping database {database}", database=database, accepted=(404,)
+        )
 
     async def _query(self, database: str, body: Mapping[str, Any], *, doing: str) -> Sequence[Mapping[str, Any]] | None:
         path = f"/woql/{TEAM}/{database}"
         for _ in range(CONFLICTS_MAX):
-            answer = await self._send("woql", "POST", path, doing=doing, json=body, accepted=(400, 404, 409))
+            answer = await self._send(
+                "woql", "POST", path, doing=doing, database=database, json=body, accepted=(400, 404, 409, 413)
+            )
             if answer.is_success:
                 bindings: Sequence[Mapping[str, Any]] = answer.json()["bindings"]
                 return bindings
@@ -81,34 +89,46 @@ class TerminusServer:
             if not any(word in answer.text for word in _CONFLICTS):
                 break
             await asyncio.sleep(CONFLICT_PAUSE_S)
+        if is_never(answer.status_code, answer.text):
+            raise ObjectRefused(self.name, f"what was sent for {doing}", _reason(answer))
         raise StoreUnavailable(self.name, doing, _reason(answer))
 
     async def _create(self, database: str, schema: Sequence[Mapping[str, Any]]) -> None:
         doing = f"creating database {database}"
         wanted = {"label": database, "comment": "Made by Factline from its log; it can be rebuilt.", "schema": True}
-        made = await self._send("create", "POST", f"/db/{TEAM}/{database}", doing=doing, json=wanted, accepted=(400,))
+        place: dict[str, Any] = {"doing": doing, "database": database, "creating": True}
+        made = await self._send("create", "POST", f"/db/{TEAM}/{database}", json=wanted, accepted=(400,), **place)
         if made.status_code == 400 and "DatabaseAlreadyExists" not in made.text:
-            raise StoreUnavailable(self.name, doing, _reason(made))
+            raise self._refused(made, **place)
         options = {"graph_type": "schema", "author": AUTHOR, "message": "schema", "create": "true"}
         options["full_replace"] = "true"
-        await self._send("schema", "PUT", f"/document/{TEAM}/{database}", doing=doing, params=options, json=schema)
+        await self._send("schema", "PUT", f"/document/{TEAM}/{database}", params=options, json=schema, **place)
 
     async def _send(
-        self, kind: str, method: str, path: str, *, doing: str, accepted: Sequence[int] = (), **request: Any
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        database: str = "",
+        creating: bool = False,
+        accepted: Sequence[int] = (),
+        **request: Any,
     ) -> httpx.Response:
         self.requests[kind] += 1
         try:
             answer = await self._client.request(method, path, **request)
         except httpx.HTTPError as error:
             raise StoreUnavailable(self.name, doing, str(error) or type(error).__name__) from error
-        if answer.status_code in (401, 403):
-            raise StoreUnsafe(
-                f"{self.name}: {_reason(answer)}; give FACTLINE_TERMINUSDB_URL a user and password that may create "
-                "databases: http://user:password@host:port"
-            )
         if not answer.is_success and answer.status_code not in accepted:
-            raise StoreUnavailable(self.name, doing, _reason(answer))
+            raise self._refused(answer, doing=doing, database=database, creating=creating)
         return answer
+
+    def _refused(self, answer: httpx.Response, *, doing: str, database: str, creating: bool) -> StoreUnavailable:
+        return refused(
+            answer.status_code, _reason(answer), store=self.name, database=database, doing=doing, creating=creating
+        )
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -1,0 +1,158 @@
+"""A topic that refuses a message holds up that message's aggregate only."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import errors
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from factline.domain.limits import MESSAGE_BYTES_MAX
+from factline.errors import ContainerUnusable, FactlineError, ObjectRefused, StoreUnavailable, UnusableReason
+from factline.settings import Settings
+from factline.stores import kafka
+from factline.stores.kafka import KafkaPublisher, read_messages
+from factline.stores.kafka_refusals import refused
+from tests.contract.chains import chain
+
+SMALL_BYTES = 3_000
+
+
+def _refused(error: Exception, **given: Any) -> FactlineError:
+    return refused(error, servers="x:9092", doing="publishing", topic="t.instances", group="g", **given)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "container"),
+    [
+        (errors.MessageSizeTooLargeError(), UnusableReason.MISCONFIGURED, "topic t.instances"),
+        (errors.RecordListTooLargeError(), UnusableReason.MISCONFIGURED, "topic t.instances"),
+        (errors.TopicAuthorizationFailedError(), UnusableReason.FORBIDDEN, "topic t.instances"),
+        (errors.PolicyViolationError(), UnusableReason.CREATION_REFUSED, "topic t.instances"),
+        (errors.InvalidConfigurationError(), UnusableReason.CREATION_REFUSED, "topic t.instances"),
+        (errors.GroupAuthorizationFailedError(), UnusableReason.FORBIDDEN, "group g"),
+        (errors.ClusterAuthorizationFailedError(), UnusableReason.FORBIDDEN, "cluster"),
+        (errors.UnknownTopicOrPartitionError(), None, ""),
+        (errors.NotEnoughReplicasError(), None, ""),
+        (errors.OutOfOrderSequenceNumber(), None, ""),
+        (TimeoutError(), None, ""),
+    ],
+)
+def test_kafka_answers_are_told_apart(error: Exception, reason: UnusableReason | None, container: str):
+    found = _refused(error)
+    assert isinstance(found, StoreUnavailable)
+    assert (found.reason if isinstance(found, ContainerUnusable) else None) == reason
+    if isinstance(found, ContainerUnusable):
+        assert found.message.startswith(f"Kafka at x:9092: {container} cannot be used ({reason})")
+
+
+def test_a_message_above_our_own_limit_is_refused():
+    assert isinstance(_refused(errors.MessageSizeTooLargeError(), message_bytes=MESSAGE_BYTES_MAX), ObjectRefused)
+
+
+class _Producer:
+    """A producer whose broker refuses a batch with a large message; it sends what was given at one moment together."""
+
+    def __init__(self, *, batch_bytes: int) -> None:
+        self._batch_bytes = batch_bytes
+        self._batch: list[tuple[int, asyncio.Future[None]]] = []
+        self._sender = SimpleNamespace(sender_task=None)
+        self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
+        self.client = SimpleNamespace(close=self._nothing)
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    def _fail_all(self, reason: Exception) -> None:
+        for _, acknowledged in self._batch:
+            acknowledged.set_exception(reason)
+
+    async def _nothing(self) -> None:
+        await asyncio.sleep(0)
+
+    async def send(self, _topic: str, *, key: bytes, value: bytes, headers: object) -> asyncio.Future[None]:
+        acknowledged = asyncio.get_running_loop().create_future()
+        if self._batch_bytes == 1:
+            self._end([(len(value), acknowledged)])
+        else:
+            if not self._batch:
+                asyncio.get_running_loop().call_later(0.01, self._flush)
+            self._batch.append((len(value), acknowledged))
+        return acknowledged
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        self._end(batch)
+
+    def _end(self, batch: list[tuple[int, "asyncio.Future[None]"]]) -> None:
+        too_large = sum(size for size, _ in batch) > SMALL_BYTES
+        for _, acknowledged in batch:
+            if not acknowledged.done():
+                if too_large:
+                    acknowledged.set_exception(errors.MessageSizeTooLargeError())
+                else:
+                    acknowledged.set_result(None)
+
+
+@pytest.fixture
+def forged(monkeypatch: pytest.MonkeyPatch) -> KafkaPublisher:
+    def made(*, max_batch_size: int, **_: Any) -> _Producer:
+        return _Producer(batch_bytes=max_batch_size)
+
+    monkeypatch.setattr(kafka, "AIOKafkaProducer", made)
+    return KafkaPublisher(Settings(namespace="t-nowhere"))
+
+
+async def test_a_batch_that_is_too_large_goes_one_by_one(forged: KafkaPublisher):
+    await _only_the_large_one_waits(forged, lambda: forged.answers)
+
+
+async def _only_the_large_one_waits(publisher: KafkaPublisher, answers: Callable[[], bool]) -> None:
+    large = chain(1, "large", text="ä" * SMALL_BYTES)
+    small = [chain(2, f"p{number}") for number in range(8)]
+    refusal, *outcomes = await asyncio.gather(
+        *(publisher.publish(events) for events in (large, *small)), return_exceptions=True
+    )
+    assert outcomes == [None] * 8
+    assert isinstance(refusal, ContainerUnusable)
+    assert refusal.reason is UnusableReason.MISCONFIGURED
+    assert f"max.message.bytes to {MESSAGE_BYTES_MAX}" in refusal.message
+    assert answers()
+    await publisher.publish(chain(1, "later"))
+    await publisher.stop()
+
+
+@pytest.fixture
+async def narrow(settings: Settings) -> KafkaPublisher:
+    """A publisher whose topic takes small messages only from now on."""
+    publisher = KafkaPublisher(settings)
+    await publisher.prepare()
+    await publisher.start()
+    await set_message_bytes(settings, SMALL_BYTES)
+    return publisher
+
+
+async def set_message_bytes(settings: Settings, bytes_max: int) -> None:
+    """Set the largest message that the topic of events takes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        wanted = {"max.message.bytes": str(bytes_max)}
+        resource = ConfigResource(ConfigResourceType.TOPIC, settings.instance_topic, configs=wanted)
+        await admin.alter_configs([resource])
+    finally:
+        await admin.close()
+
+
+@pytest.mark.integration
+async def test_a_narrow_topic_holds_up_large_messages_only(settings: Settings, narrow: KafkaPublisher):
+    await _only_the_large_one_waits(narrow, lambda: narrow.answers)
+    await set_message_bytes(settings, MESSAGE_BYTES_MAX)
+    (event,) = chain(1, "large", text="ä" * SMALL_BYTES)
+    again = KafkaPublisher(settings)
+    await again.publish([event])
+    assert [message.value for message in await read_messages(settings, event.aggregate)] == [event.canonical]
+    await again.stop()
