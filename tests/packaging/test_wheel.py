@@ -1,5 +1,6 @@
 """The wheel holds all of it and nothing else, and works in an environment that has never seen the checkout."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(argv: Sequence[str | Path], folder: Path) -> str:
-    done = subprocess.run([str(part) for part in argv], cwd=folder, capture_output=True, text=True, check=False)
+    fresh = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    argv = [str(part) for part in argv]
+    done = subprocess.run(argv, cwd=folder, env=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
