@@ -4,8 +4,10 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import signal
 import sys
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -21,6 +23,12 @@ GARBAGE_THRESHOLDS = (50_000, 20, 20)
 
 EXIT_FINE, EXIT_USAGE, EXIT_UNREACHABLE = 0, 2, 3
 
+#: Control, format (zero-width, directional), surrogate and unassigned characters; separators of lines and paragraphs.
+_UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"})
+#: Everything that may need an escape; printable ASCII, most of all text, is passed over at once.
+_CANDIDATE = re.compile(r"[^\x20-\x7e]")
+_NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 #: Works until the event is set; fault tests have one that does the same on stores they have meddled with.
 Run = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -31,10 +39,7 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
     if given:
         print(f"usage: {name}\n\n{about}\nSettings come from the environment: docs/settings.md.")  # noqa: T201
         return EXIT_FINE if given in (["--help"], ["-h"]) else EXIT_USAGE
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_standard_error(logging.INFO)
     collect_garbage_rarely()
     try:
         asyncio.run(_until_told(Settings.from_environment(), run))
@@ -45,6 +50,40 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return EXIT_FINE
+
+
+def printable(text: str) -> str:
+    """Return the text in one line, with a JSON escape in place of every character that has no glyph of its own."""
+    return _CANDIDATE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    if unicodedata.category(character) not in _UNPRINTABLE_CATEGORIES:
+        return character
+    if character in _NAMES:
+        return _NAMES[character]
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def log_to_standard_error(level: int = logging.NOTSET) -> None:
+    """Let structlog write to standard error, one line per entry; text that is not plain is shown as a repr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def keep_standard_output() -> None:
+    """Keep standard output for ``sys.stdout`` alone: what a library writes to descriptor 1 goes to standard error.
+
+    The Temporal SDK's core writes its warnings there, past Python, such as that of a large payload.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def leave(code: int) -> NoReturn:

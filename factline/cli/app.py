@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import structlog
 import typer
 
 from activities.check_models import GRACE_S
@@ -33,7 +32,7 @@ from factline.domain.commands import parse_command
 from factline.errors import CommandFailed, InputInvalid
 from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
-from factline.program import leave
+from factline.program import keep_standard_output, leave, log_to_standard_error
 
 CONCURRENCY = 32
 
@@ -267,11 +266,13 @@ def demo(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; ends the process with one of the exit codes."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed is for programs
+    log_to_standard_error()
+    if arguments is None:  # as a program, not within one
+        keep_standard_output()
     try:
         app(args=None if arguments is None else list(arguments))
     except SystemExit as end:
-        if arguments is None:  # as a program, not within one
+        if arguments is None:
             leave(int(end.code or 0))
         raise
     raise AssertionError("typer always exits")

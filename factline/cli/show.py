@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from factline.cli.running import Answer
-from factline.cli.terminal import assembled, json_text, output, print_json, printable, text_line
+from factline.cli.terminal import assembled, json_text, output, print_json, text_line
 from factline.domain.bulk.results import BulkResult
 from factline.domain.events import Event
 from factline.domain.results import CommandResult
 from factline.ports import CommandStatus, Document
+from factline.program import printable
 
 __all__ = ["output", "print_json"]
 

@@ -5,9 +5,7 @@ emoji codes, no escape sequences, no forged lines, no reversed direction.
 """
 
 import json
-import re
 import sys
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,16 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-#: Control, format (zero-width, directional), surrogate and unassigned characters; separators of lines and paragraphs.
-_UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"})
-#: Everything that may need an escape; printable ASCII, most of all text, is passed over at once.
-_CANDIDATE = re.compile(r"[^\x20-\x7e]")
-_NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def printable(text: str) -> str:
-    """Return the text in one line, with a JSON escape in place of every character that has no glyph of its own."""
-    return _CANDIDATE.sub(_escaped, text)
+from factline.program import printable
 
 
 def text_line(text: str, style: str = "") -> Text:
@@ -83,16 +72,6 @@ class Terminal(Console):
 
 def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    if unicodedata.category(character) not in _UNPRINTABLE_CATEGORIES:
-        return character
-    if character in _NAMES:
-        return _NAMES[character]
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 #: For people: tables on standard output, progress and errors on standard error.

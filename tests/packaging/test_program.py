@@ -1,0 +1,37 @@
+"""A program's standard output is its own, and its log has one line per entry."""
+
+import subprocess
+import sys
+
+NATIVE = """
+import os
+from factline.program import keep_standard_output, leave
+keep_standard_output()
+os.write(1, b"native warning\\n")
+print('{"a": 1}')
+leave(0)
+"""
+
+LOG = """
+import structlog
+from factline.program import log_to_standard_error
+log_to_standard_error()
+structlog.get_logger().warning("event_parked", actor="x\\nforged \\x1b[2J", number=3)
+"""
+
+
+def _run(text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=120, check=True)
+
+
+def test_native_output_goes_to_standard_error():
+    ended = _run(NATIVE)
+    assert (ended.stdout, ended.stderr) == ('{"a": 1}\n', "native warning\n")
+
+
+def test_a_log_entry_is_one_line():
+    ended = _run(LOG)
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert "\x1b" not in ended.stderr
+    assert "forged" in ended.stderr
