@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     projection: Literal["inline", "stream"] = "inline"  # who shows instances: each command, or projectors
+    strict: bool = False  # a client refuses to create in a class never defined, where its database defines others
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
     projector_read_model: Literal["documents", "graph"] = "documents"  # what a projector keeps up to date
     projector_metrics_address: str | None = None  # host:port of the projector's

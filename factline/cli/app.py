@@ -19,20 +19,21 @@ from factline.cli.checking import check_request, run_check
 from factline.cli.classes import class_app
 from factline.cli.demo.full import run_full_demo
 from factline.cli.demo.quick import run_demo
-from factline.cli.exits import Exit, explained, fail
+from factline.cli.exits import Exit, exit_for, explained, fail
 from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
 from factline.cli.rebuilding import run_rebuild
 from factline.cli.running import Answer, submit_with_progress
 from factline.cli.terminal import errors
 from factline.cli.verifying import exit_of, report_view, run_verify
-from factline.client import Command, Event, Factline, new_command_id
+from factline.client import Command, CommandType, Event, Factline, new_command_id
 from factline.domain.bulk.command import is_bulk
 from factline.domain.bulk.results import BulkResult
 from factline.domain.commands import parse_command
-from factline.errors import CommandFailed, InputInvalid
+from factline.errors import CommandFailed, FactlineError, InputInvalid
 from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
 from factline.program import keep_standard_output, leave, log_to_standard_error
+from factline.settings import Settings
 
 CONCURRENCY = 32
 
@@ -52,6 +53,10 @@ app.add_typer(asking.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
+
+
+#: By database and class.
+Hints = dict[tuple[str, str], str]
 
 
 class Action(StrEnum):
@@ -79,16 +84,21 @@ def submit(
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Who asks for it.")] = None,
     early: Annotated[bool, typer.Option("--early", help="Return once persisted, before it is projected.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Create nothing in a class never defined, where its database defines some.")
+    ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
     """Submit one command, many from a file, or one on many items (--bulk); safe to repeat with the same IDs."""
-    with explained():
+    with explained(as_json=as_json):
         if file is not None and (action or target or payload or command_id or expected_version is not None or actor):
             raise InputInvalid("submit: expected either --file or one command from arguments, found both")
         if bulk is not None:
             if file or payload or expected_version is not None or early:
                 raise InputInvalid("submit --bulk: each item has its own payload and expected_version, found one here")
+            if strict:
+                raise InputInvalid("submit --bulk: expected FACTLINE_STRICT=true instead of --strict")
             fields = bulk_fields(action, target, command_id=command_id or new_command_id(), actor=actor)
             sys.exit(submit_bulk(bulk, fields, as_json=as_json))
         if file is not None:
@@ -110,8 +120,8 @@ def submit(
                 "actor": actor,
             }
             commands = [parse_command({name: value for name, value in fields.items() if value is not None})]
-        answers = asyncio.run(_submit(commands, concurrency=concurrency, early=early))
-        _show_answers(answers, as_json=as_json)
+        answers, hints = asyncio.run(_submit(commands, concurrency=concurrency, early=early, strict=strict))
+        _show_answers(answers, hints, as_json=as_json)
         sys.exit(_exit_of(answers))
 
 
@@ -198,7 +208,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Hold every promise against all that lies in S3, the stream and the read models; exit code 1 on a violation."""
-    with explained():
+    with explained(as_json=as_json):
         verifying_all = run_verify(
             histories=histories or [], db_name=db, drained=drained, stream_may_begin_late=stream_begins_late
         )
@@ -220,7 +230,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Find what ended workflows left half done (records, stream, documents); `factline verify` proves all promises."""
-    with explained():
+    with explained(as_json=as_json):
         if attach is not None and (repair or db_name or class_id):
             raise InputInvalid("check: expected either --attach or what to check, found both")
         request = check_request(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s)
@@ -240,7 +250,7 @@ def rebuild(
     as_json: AsJson = False,
 ) -> None:
     """Show a class's instances anew from the log, such as after its index was lost; exit code 1 if some cannot be."""
-    with explained():
+    with explained(as_json=as_json):
         sys.exit(run_rebuild(target, read_model=read_model, as_json=as_json))
 
 
@@ -258,7 +268,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Send real input, evolve a definition meanwhile, show what came out, and ask the graph; safe to repeat."""
-    with explained():
+    with explained(as_json=as_json):
         if full:
             sys.exit(asyncio.run(run_full_demo(own_worker=own_worker, as_json=as_json)))
         sys.exit(asyncio.run(run_demo(concurrency=concurrency, own_worker=own_worker, as_json=as_json)))
@@ -278,9 +288,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     raise AssertionError("typer always exits")
 
 
-async def _submit(commands: Sequence[Command], *, concurrency: int, early: bool) -> list[Answer]:
-    async with Factline.connect() as factline:
-        return await submit_with_progress(factline, commands, concurrency=concurrency, early=early)
+async def _submit(
+    commands: Sequence[Command], *, concurrency: int, early: bool, strict: bool
+) -> tuple[list[Answer], Hints]:
+    settings = Settings.from_environment()
+    async with Factline.connect(settings.model_copy(update={"strict": strict or settings.strict})) as factline:
+        answers = await submit_with_progress(factline, commands, concurrency=concurrency, early=early)
+        return answers, await _hints(factline, answers)
+
+
+async def _hints(factline: Factline, answers: Sequence[Answer]) -> Hints:
+    """Return a hint for each class in which something was created, and which was never defined."""
+    created = {
+        (answer.command.db_name, answer.command.class_id)
+        for answer in answers
+        if answer.applied and answer.command.command_type is CommandType.CREATE_INSTANCE
+    }
+    with suppress(FactlineError):  # a hint is no reason to fail what was applied
+        found = {place: await factline.class_hint(*place) for place in sorted(created)}
+        return {place: hint for place, hint in found.items() if hint}
+    return {}
 
 
 async def _status(command_id: str, *, wait: bool) -> CommandStatus:
@@ -316,10 +343,13 @@ async def _history(target: str, *, after: int) -> list[Event]:
         return [event async for event in factline.history(parse_aggregate(target), after=after)]
 
 
-def _show_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
+def _show_answers(answers: Sequence[Answer], hints: Hints, *, as_json: bool) -> None:
+    for hint in hints.values():
+        errors.print(f"hint: {hint}")
     if as_json:
         for answer in answers:
-            show.print_json(show.result_fields(answer))
+            found = hints.get((answer.command.db_name, answer.command.class_id))
+            show.print_json(show.result_fields(answer) | ({"hint": found} if found else {}))
     elif len(answers) > 1:
         show.output.print(show.answers_view(answers))
         if not all(answer.applied for answer in answers):
@@ -334,5 +364,5 @@ def _show_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
 def _exit_of(answers: Sequence[Answer]) -> Exit:
     failed = [answer.error for answer in answers if answer.error]
     if failed:
-        return Exit.UNREACHABLE if len(failed) == len(answers) else Exit.PARTLY
+        return exit_for(failed[0]) if len(failed) == len(answers) else Exit.PARTLY
     return Exit.FINE if all(answer.applied for answer in answers) else Exit.FINDINGS

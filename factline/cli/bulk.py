@@ -54,7 +54,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, 
 @bulk_app.command()
 def status(command_id: CommandId, as_json: AsJson = False) -> None:
     """Show how far a bulk command is; factline status ID --wait waits for its end."""
-    with explained():
+    with explained(as_json=as_json):
         view = asyncio.run(_progress(command_id))
         if as_json:
             show.print_json(view.model_dump(mode="json"))

@@ -43,7 +43,7 @@ def define(
     as_json: AsJson = False,
 ) -> None:
     """Define a class, or a next version of it; returns once its documents are found under the new definition."""
-    with explained():
+    with explained(as_json=as_json):
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         payload = parse_payload(definition)
         rules = asyncio.run(_rules(target))[0] if if_changed else None
@@ -63,7 +63,7 @@ def retire(
     as_json: AsJson = False,
 ) -> None:
     """Retire a class: its instances stay, and can be deleted, but not changed, and no new one is created."""
-    with explained():
+    with explained(as_json=as_json):
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         command = class_command(CommandType.RETIRE_CLASS, *_class(target), command_id, **fields)
         _show_result(asyncio.run(_submit(command)), as_json=as_json)
@@ -72,9 +72,11 @@ def retire(
 @class_app.command("show")
 def show_class(target: Target, as_json: AsJson = False) -> None:
     """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
-    with explained():
+    with explained(as_json=as_json):
         rules, ways = asyncio.run(_rules(target))
         if rules is None:
+            if as_json:
+                show.print_json(None)
             errors.print(f"{target} is not defined: its instances may hold any JSON object")
             sys.exit(Exit.FINDINGS)
         if as_json:

@@ -67,7 +67,7 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False, as_json: AsJson = False
 ) -> None:
     """Show what waits, or was left half mended; exit code 1 if there is anything."""
-    with explained():
+    with explained(as_json=as_json):
         letters, shown = asyncio.run(_list(every=every))
         if as_json:
             for letter, version in zip(letters, shown, strict=True):
@@ -82,7 +82,7 @@ def list_(
 @app.command("show")
 def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: AsJson = False) -> None:
     """Show everything that was ever said about one aggregate, the oldest first."""
-    with explained():
+    with explained(as_json=as_json):
         letters = asyncio.run(_history(parse_aggregate(target), read_model))
         if as_json:
             for letter in letters:
@@ -104,7 +104,7 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
-    with explained():
+    with explained(as_json=as_json):
         if every == bool(targets):
             raise InputInvalid("retry: expected either aggregates or --all")
         wanted = [parse_aggregate(target) for target in targets or ()]
@@ -128,7 +128,7 @@ def _offer(name: str, about: str, decision: Callable[[Mender], Decision], *, rea
         read_model: Model = ReadModelName.DOCUMENTS,
         as_json: AsJson = False,
     ) -> None:
-        with explained():
+        with explained(as_json=as_json):
             place, who = parse_aggregate(target), _named(by)
             letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
             _end([letter], as_json=as_json)

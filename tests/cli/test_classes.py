@@ -51,6 +51,34 @@ def test_a_class_is_defined_evolved_shown_and_retired(variables: dict[str, str],
     assert answer(run(variables, ["class", "show", "shop/Product", "--json"]))["retired"] is True
 
 
+@pytest.mark.usefixtures("worker")
+def test_a_misspelled_class_is_hinted_at_and_refused_if_strict(variables: dict[str, str]):
+    assert run(variables, ["class", "define", "geo/City", "-p", json.dumps(FIRST)]).returncode == 0
+    refused = run(variables, ["submit", "create", "geo/Citty/x1", "--strict", "--json"])
+    assert (refused.returncode, "did you mean City?" in str(answer(refused)["error"])) == (2, True), refused.stderr
+    assert run(variables, ["history", "geo/Citty/x1"]).returncode == 1
+    created = run(variables, ["submit", "create", "geo/Citty/x1", "--json"])
+    assert (created.returncode, "did you mean City?" in str(answer(created)["hint"])) == (0, True), created.stderr
+    assert "hint: class geo/Citty was never defined" in created.stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_path_that_is_not_there_is_null_in_json(variables: dict[str, str]):
+    for name in ("a", "b"):
+        assert run(variables, ["submit", "create", f"road/Town/{name}"]).returncode == 0
+    found = run(variables, ["path", "road/Town/a", "road/Town/b", "--json"])
+    assert (found.returncode, answer(found)["path"], answer(found)["cut"]) == (1, None, False), found.stderr
+    assert "no way from road/Town/a to road/Town/b" in run(variables, ["path", "road/Town/a", "road/Town/b"]).stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_large_payload_leaves_json_alone_on_output(variables: dict[str, str], tmp_path: Path):
+    file = tmp_path / "large.json"
+    file.write_text(json.dumps({"texts": ["x" * 1000] * 600}))
+    created = run(variables, ["submit", "create", "large/Thing/a", "-p", f"@{file}", "--json"])
+    assert (created.returncode, answer(created)["outcome"]) == (0, "APPLIED"), created.stderr
+
+
 def test_what_names_no_class_is_refused_before_anything_is_asked(variables: dict[str, str]):
     for target in ("shop", "shop/Product/p1", "shop/_class"):
         found = run(variables, ["class", "retire", target])
