@@ -43,8 +43,9 @@ def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -
     known = [f"FACTLINE_{name.upper()}" for name in settings.model_fields]
     for name in sorted(environment):
         if name.startswith("FACTLINE_") and name not in known and not _OTHER_VARIABLES.fullmatch(name):
-            near = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/settings.md lists those that are"
+            names = [each.removeprefix("FACTLINE_") for each in known]
+            near = get_close_matches(name.removeprefix("FACTLINE_"), names, n=1)
+            remedy = f"did you mean FACTLINE_{near[0]}?" if near else "docs/settings.md lists those that are"
             raise SettingsInvalid(f"{name}: is no setting; {remedy}")
 
 
