@@ -33,14 +33,14 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from factline import connection
-from factline.domain.bulk.command import Bulk, BulkType
+from factline.domain.bulk.command import Bulk
 from factline.domain.bulk.results import reused_bulk
 from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
 from factline.domain.ontology.rules import Rules, rules_of
 from factline.domain.results import CommandResult
-from factline.errors import CommandFailed, FactlineError, InputInvalid, StoreUnavailable, StoreUnsafe
+from factline.errors import CommandFailed, FactlineError, StoreUnavailable, StoreUnsafe
 from factline.inquiry import Inquiry, handle_of
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
@@ -57,7 +57,6 @@ from workflows.command import ClassCommand, InstanceCommand
 ACCEPTED_UPDATE_ID = "accepted"
 EVENTS_PER_READ = 64
 DESCRIBED_AT_A_TIME = 16
-_CREATING = frozenset({CommandType.CREATE_INSTANCE, BulkType.BULK_CREATE_INSTANCES})
 RPC_TIMEOUT = timedelta(seconds=10)
 
 __all__ = [
@@ -148,10 +147,6 @@ class Factline:
 
     async def submission(self, command: Command | Bulk, *, early: bool = False) -> Submission:
         """Do as ``submit`` does, and say besides whether the command had come to its end before."""
-        if self._settings.strict and command.command_type in _CREATING:
-            hint = await self.class_hint(command.db_name, command.class_id)
-            if hint:
-                raise InputInvalid(f"command {command.command_id}: {hint}; define it first, or submit without strict")
         duplicate = False
         try:
             early = early and isinstance(command, Command)  # a bulk command has no one event to wait for
@@ -170,16 +165,16 @@ class Factline:
         return Submission(await self._own_or_refused(command, result), duplicate)
 
     async def class_hint(self, db_name: str, class_id: str) -> str | None:
-        """Return what to look at where a class was never defined and its database defines others, else None.
+        """Return a hint where the class is not defined and its database defines others, else None.
 
-        Raises LogDamaged, StoreUnavailable.
+        The hint names the nearest defined class. Raises StoreUnavailable.
         """
         defined = await self.reader.defined_classes(db_name)
         if not defined or class_id in defined:
             return None
         near = get_close_matches(class_id, defined, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"defined are {', '.join(defined[:5])}"
-        return f"class {db_name}/{class_id} was never defined, though its database defines {len(defined)}: {remedy}"
+        return f"class {db_name}/{class_id} is not defined, and database {db_name} defines {len(defined)}: {remedy}"
 
     async def define_class(
         self,

@@ -80,10 +80,12 @@ def keep_standard_output() -> None:
 
     The Temporal SDK's core writes its warnings there, past Python, such as that of a large payload.
     """
+    if sys.stdout is None or sys.stderr is None:  # closed by the caller: there is nothing to keep, or nowhere to send
+        return
     sys.stdout.flush()
     own = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def leave(code: int) -> NoReturn:
@@ -94,7 +96,7 @@ def leave(code: int) -> NoReturn:
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError, AttributeError):  # its reader is gone, or the caller had closed it
             stream.flush()
     os._exit(code)
 

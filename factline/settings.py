@@ -13,9 +13,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from factline.domain.identifiers import NAME
 from factline.domain.tokens import installation_mark
 from factline.errors import SettingsInvalid
 
+ALL_DATABASES = "*"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _CRASH_POINT = re.compile(r"[a-z_]+(:[1-9][0-9]*)?")
 
@@ -29,6 +31,13 @@ def _check_namespace(value: str) -> str:
 def _check_crash_point(value: str | None) -> str | None:
     if value is not None and not _CRASH_POINT.fullmatch(value):
         raise ValueError("expected a step's name, or step:N for the N-th time that it is done")
+    return value
+
+
+def _check_databases(value: str) -> str:
+    for name in value.split(",") if value else ():
+        if name != ALL_DATABASES and not NAME.fullmatch(name):
+            raise ValueError(f"expected names of databases with commas between them, or {ALL_DATABASES} for all")
     return value
 
 
@@ -75,7 +84,8 @@ class Settings(BaseSettings):
     bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on
     cached_aggregates_max: int = Field(default=10_000, ge=1)
     projection: Literal["inline", "stream"] = "inline"  # who shows instances: each command, or projectors
-    strict: bool = False  # a client refuses to create in a class never defined, where its database defines others
+    #: Databases in which instances are created in defined classes only; * for all of them.
+    strict_databases: Annotated[str, AfterValidator(_check_databases)] = ""
     metrics_address: str | None = None  # host:port of the worker's Prometheus endpoint
     projector_read_model: Literal["documents", "graph"] = "documents"  # what a projector keeps up to date
     projector_metrics_address: str | None = None  # host:port of the projector's
@@ -99,6 +109,10 @@ class Settings(BaseSettings):
     def named(self, name: str, separator: str = ".") -> str:
         """Return a name of ours (a topic, an index, a task queue) inside this installation's namespace."""
         return f"{self.namespace}{separator}{name}" if self.namespace else name
+
+    def is_strict(self, db_name: str) -> bool:
+        """Return whether instances of the database are created in defined classes only."""
+        return not {db_name, ALL_DATABASES}.isdisjoint(self.strict_databases.split(","))
 
     @property
     def installation(self) -> str:

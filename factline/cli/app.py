@@ -33,7 +33,6 @@ from factline.errors import CommandFailed, FactlineError, InputInvalid
 from factline.pipeline.read_models import ReadModelName
 from factline.ports import CommandStatus, Document, Stage
 from factline.program import keep_standard_output, leave, log_to_standard_error
-from factline.settings import Settings
 
 CONCURRENCY = 32
 
@@ -55,7 +54,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, 
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
 
 
-#: By database and class.
+#: Hints by database and class.
 Hints = dict[tuple[str, str], str]
 
 
@@ -84,9 +83,6 @@ def submit(
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Who asks for it.")] = None,
     early: Annotated[bool, typer.Option("--early", help="Return once persisted, before it is projected.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Create nothing in a class never defined, where its database defines some.")
-    ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
@@ -97,8 +93,6 @@ def submit(
         if bulk is not None:
             if file or payload or expected_version is not None or early:
                 raise InputInvalid("submit --bulk: each item has its own payload and expected_version, found one here")
-            if strict:
-                raise InputInvalid("submit --bulk: expected FACTLINE_STRICT=true instead of --strict")
             fields = bulk_fields(action, target, command_id=command_id or new_command_id(), actor=actor)
             sys.exit(submit_bulk(bulk, fields, as_json=as_json))
         if file is not None:
@@ -120,7 +114,7 @@ def submit(
                 "actor": actor,
             }
             commands = [parse_command({name: value for name, value in fields.items() if value is not None})]
-        answers, hints = asyncio.run(_submit(commands, concurrency=concurrency, early=early, strict=strict))
+        answers, hints = asyncio.run(_submit(commands, concurrency=concurrency, early=early))
         _show_answers(answers, hints, as_json=as_json)
         sys.exit(_exit_of(answers))
 
@@ -288,24 +282,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     raise AssertionError("typer always exits")
 
 
-async def _submit(
-    commands: Sequence[Command], *, concurrency: int, early: bool, strict: bool
-) -> tuple[list[Answer], Hints]:
-    settings = Settings.from_environment()
-    async with Factline.connect(settings.model_copy(update={"strict": strict or settings.strict})) as factline:
+async def _submit(commands: Sequence[Command], *, concurrency: int, early: bool) -> tuple[list[Answer], Hints]:
+    async with Factline.connect() as factline:
         answers = await submit_with_progress(factline, commands, concurrency=concurrency, early=early)
         return answers, await _hints(factline, answers)
 
 
 async def _hints(factline: Factline, answers: Sequence[Answer]) -> Hints:
-    """Return a hint for each class in which something was created, and which was never defined."""
-    created = {
+    """Return a hint for each class that is not defined, in which an instance was created or refused for that."""
+    classes = {
         (answer.command.db_name, answer.command.class_id)
         for answer in answers
-        if answer.applied and answer.command.command_type is CommandType.CREATE_INSTANCE
+        if answer.result and answer.command.command_type is CommandType.CREATE_INSTANCE
     }
-    with suppress(FactlineError):  # a hint is no reason to fail what was applied
-        found = {place: await factline.class_hint(*place) for place in sorted(created)}
+    with suppress(FactlineError):  # a hint is no reason to fail an answer
+        found = {place: await factline.class_hint(*place) for place in sorted(classes)}
         return {place: hint for place, hint in found.items() if hint}
     return {}
 

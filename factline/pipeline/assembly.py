@@ -14,6 +14,7 @@ from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.regraphing import Regrapher
 from factline.pipeline.reindexing import Reindexer
+from factline.pipeline.strictness import Strictness
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import Ports, ReadModel
 from factline.projections.documents_model import DocumentsModel
@@ -48,6 +49,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
     positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache)
     definitions = Definitions(event_log=ports.event_log, reader=reader, turns=ports.turns)
+    strictness = Strictness(definitions, settings.is_strict)
     queue = TurnQueue(ports.turns)
     publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     formed = FormedDocuments(ports.documents, ports.indices, definitions)
@@ -58,6 +60,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         publication=publication,
         positions=positions,
         definitions=definitions,
+        strictness=strictness,
         queue=queue,
         reader=reader,
         cache=cache,
@@ -79,6 +82,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         deliverer=deliverer,
         reader=reader,
         definitions=definitions,
+        strictness=strictness,
         cache=cache,
     )
     return Pipeline(

@@ -25,6 +25,7 @@ from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts, rejected, reused
 from factline.pipeline.spelling import misspelling
+from factline.pipeline.strictness import Strictness
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent
@@ -53,6 +54,7 @@ class Committer:
         publication: Publication,
         positions: Positions,
         definitions: Definitions,
+        strictness: Strictness,
         queue: TurnQueue,
         reader: LogReader,
         cache: StateCache,
@@ -70,6 +72,7 @@ class Committer:
         self._cache = cache
         self._positions = positions
         self._definitions = definitions
+        self._strictness = strictness
         self._queue = queue
         self._snapshot_interval_events = snapshot_interval_events
 
@@ -140,12 +143,10 @@ class Committer:
         self, command: Command, number: int, *, occurred_at: str, position: Position
     ) -> tuple[AnyRecord, Position]:
         """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
-        rules = await self._rules(position.state)
-        decision = decide(position.state, command, occurred_at=occurred_at, rules=rules)
+        rules, decision = await self._decide(command, position, occurred_at=occurred_at)
         if isinstance(decision, Rejection):
             position = await self._positions.proven(command.aggregate_id, position)
-            rules = await self._rules(position.state)
-            decision = decide(position.state, command, occurred_at=occurred_at, rules=rules)
+            rules, decision = await self._decide(command, position, occurred_at=occurred_at)
         record = record_of(
             command,
             number=number,
@@ -155,10 +156,17 @@ class Committer:
         )
         return await self._records.write(record), position
 
-    async def _rules(self, state: Instance) -> Rules | None:
-        """Return the newest rules of the instance's class, at least those of its last event."""
+    async def _decide(
+        self, command: Command, position: Position, *, occurred_at: str
+    ) -> tuple[Rules | None, Event | Rejection]:
+        """Decide under the newest rules of the instance's class, at least those of its last event."""
+        undefined = await self._strictness.refusal(command)
+        if undefined:
+            return None, undefined
+        state = position.state
         known = state.definition.sequence_number if state.definition else 0
-        return await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
+        rules = await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
+        return rules, decide(state, command, occurred_at=occurred_at, rules=rules)
 
     async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
         """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""

@@ -81,6 +81,14 @@ class Definitions:
             self._known.move_to_end(name)
         return known.newest
 
+    async def is_defined(self, db_name: str, class_id: str) -> bool:
+        """Return whether the class was ever defined; S3 itself is asked before the answer is no. Raises LogDamaged."""
+        name = AggregateId.of_class(db_name, class_id)
+        known = self._known.get(name)
+        if known is None or known.newest is None:
+            known = await self._read(name)
+        return known.newest is not None
+
     async def at(self, aggregate_id: AggregateId, reference: DefinitionReference | None) -> Rules | None:
         """Return the rules of one definition of the aggregate's class; raises LogDamaged if the log has no such one."""
         if reference is None:

@@ -26,16 +26,24 @@ class DefinedClasses:
         rules = await self.newest(db_name)
         return Ways(db_name, {class_id: each.definition for class_id, each in rules.items()})
 
+    async def names(self, db_name: str) -> list[str]:
+        """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
+        return sorted(name.instance_key for name in await self._heads(db_name))
+
     async def newest(self, db_name: str) -> Mapping[str, Rules]:
         """Return each defined class's newest rules, those of retired ones as well; raises as ``ways`` does."""
+        heads = await self._heads(db_name)
+        found = await asyncio.gather(*(self._read(name, head) for name, head in heads.items()))
+        return {name.instance_key: rules for name, rules in zip(heads, found, strict=True) if rules is not None}
+
+    async def _heads(self, db_name: str) -> dict[AggregateId, int]:
         heads: dict[AggregateId, int] = {}
         position: str | None = ""
         while position is not None:
             page = await self._inventory.extents(after=position, db_name=db_name, class_id=CLASSES)
             heads |= {extent.aggregate_id: extent.head for extent in page.items}
             position = page.position
-        found = await asyncio.gather(*(self._read(name, head) for name, head in heads.items()))
-        return {name.instance_key: rules for name, rules in zip(heads, found, strict=True) if rules is not None}
+        return heads
 
     async def _read(self, name: AggregateId, head: int) -> Rules | None:
         known, rules = self._known.get(name, (0, None))

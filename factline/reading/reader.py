@@ -128,8 +128,8 @@ class Reader:
         await self._visibility.until_shown(wanted, views, deadline_s=deadline_s)
 
     async def defined_classes(self, db_name: str) -> list[str]:
-        """Return the names of a database's classes that are defined, retired or not, sorted; raises as ``ways``."""
-        return sorted(await self._classes.newest(db_name))
+        """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
+        return await self._classes.names(db_name)
 
     async def ways(self, db_name: str) -> Ways:
         """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 NATIVE = """
 import os
 from factline.program import keep_standard_output, leave
@@ -35,3 +37,11 @@ def test_a_log_entry_is_one_line():
     assert ended.stderr.count("\n") == 1
     assert "\x1b" not in ended.stderr
     assert "forged" in ended.stderr
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_closed_descriptors_do_not_end_a_program(closed: int):
+    program = "from factline.cli import main; main()"
+    script = f"exec {closed}>&-; exec {sys.executable} -c '{program}' --help"
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr

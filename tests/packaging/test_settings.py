@@ -24,6 +24,12 @@ def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str,
     assert caught.value.message == f"{name}: is no setting; {remedy}"
 
 
+def test_strict_databases_are_names(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FACTLINE_STRICT_DATABASES", "shop, geo")
+    with pytest.raises(SettingsInvalid, match=r"FACTLINE_STRICT_DATABASES.*expected names of databases with commas"):
+        Settings.from_environment()
+
+
 @pytest.mark.parametrize("name", ["FACTLINE_STACK_REDIS_PORT", "FACTLINE_CACHE_DIR", "FACTLINE_TEST_STACK"])
 def test_variables_of_the_stack_are_passed_over(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv(name, "7")

@@ -4,12 +4,16 @@ import asyncio
 
 import pytest
 
+from factline.domain.bulk.results import BulkResult
 from factline.domain.events import DefinitionReference, Effect, content_of
 from factline.domain.records import CommandRecord
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.pipeline import definitions
+from factline.settings import Settings
+from tests.bulks import bulk_create
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
+from tests.pipeline.bulks import Attempt
 from tests.pipeline.world import Process, World
 
 
@@ -198,3 +202,39 @@ async def test_definitions_and_instances_at_once_are_each_decided_under_one_defi
         rules = await processes[0].pipeline.definitions.at(event.aggregate, reference)
         assert rules is not None
         assert rules.findings(event.data) == []
+
+
+@pytest.mark.parametrize("databases", ["shop", "other,shop", "*"])
+async def test_strict_database_refuses_undefined_classes(databases: str):
+    world = World(settings=Settings(strict_databases=databases))
+    here, elsewhere = world.process(), world.process()
+    for _ in range(2):
+        refused = await here.run(create("p1", command_id="c1"))
+        assert code(refused) is RejectionCode.INVALID_COMMAND
+        assert refused.rejection is not None
+        assert refused.rejection.details == {"undefined_class": "shop/Product"}
+        bulk_refused = await Attempt(elsewhere).run(bulk_create({"instance_id": "p2", "payload": {}}))
+        assert isinstance(bulk_refused, BulkResult)
+        assert bulk_refused.rejection == refused.rejection
+        world.redis.flush()
+    assert world.logs() == {}
+    await here.run(define(FIRST))
+    world.redis.flush()  # elsewhere hears of no definition, and looks before it refuses
+    assert (await elsewhere.run(create("p1", {"name": "Lamp"}))).outcome is Outcome.APPLIED
+    assert code(await elsewhere.run(create("p1", command_id="c1"))) is RejectionCode.INVALID_COMMAND
+    world.check()
+
+
+async def test_strict_database_changes_existing_instances():
+    world = World()
+    await world.process().run(create("p1"))
+    world.settings = Settings(strict_databases="shop")
+    strict = world.process()
+    assert code(await strict.run(create("p2"))) is RejectionCode.INVALID_COMMAND
+    assert (await strict.run(update("p1"))).outcome is Outcome.APPLIED
+    assert (await strict.run(delete("p1"))).outcome is Outcome.APPLIED
+
+
+async def test_other_databases_are_not_strict():
+    world = World(settings=Settings(strict_databases="other"))
+    assert (await world.process().run(create("p1"))).outcome is Outcome.APPLIED

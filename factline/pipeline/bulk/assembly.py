@@ -16,6 +16,7 @@ from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts
+from factline.pipeline.strictness import Strictness
 from factline.pipeline.turn_queue import TurnQueue
 from factline.ports import Ports
 from factline.settings import Settings
@@ -39,6 +40,7 @@ def assemble_bulk(
     publication: Publication,
     deliverer: Deliverer,
     definitions: Definitions,
+    strictness: Strictness,
     reader: LogReader,
     cache: StateCache,
 ) -> BulkPipeline:
@@ -55,7 +57,7 @@ def assemble_bulk(
         snapshot_interval_events=settings.snapshot_interval_events,
     )
     return BulkPipeline(
-        opener=BulkOpener(ports, receipts=Receipts(ports), items=items),
+        opener=BulkOpener(ports, receipts=Receipts(ports), items=items, strictness=strictness),
         runner=BulkRunner(proposer=proposer, committer=committer, delivery=delivery, records=ports.chunk_records),
         reporter=BulkReporter(ports),
     )

@@ -10,6 +10,7 @@ from factline.errors import LogDamaged
 from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.receipts import Receipts
 from factline.pipeline.spelling import misspelling
+from factline.pipeline.strictness import Strictness
 from factline.pipeline.trace import Trace
 from factline.ports import CommandStatus, Ports, Stage
 
@@ -25,12 +26,13 @@ class Opened:
 class BulkOpener:
     """Opens bulk commands. Any number of attempts may do so at once; all come to the same record."""
 
-    def __init__(self, ports: Ports, *, receipts: Receipts, items: BulkItems) -> None:
+    def __init__(self, ports: Ports, *, receipts: Receipts, items: BulkItems, strictness: Strictness) -> None:
         self._statuses = ports.statuses
         self._records = ports.records
         self._names = ports.names
         self._receipts = receipts
         self._items = items
+        self._strictness = strictness
 
     async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> Opened:
         """Claim the command ID, look at all items once, and write the record; or find what stands already.
@@ -46,7 +48,8 @@ class BulkOpener:
             refusal = await misspelling(self._names, bulk.db_name, bulk.class_id)
             if refusal:
                 return Opened(None, rejected_bulk(bulk, refusal))
-            end = await trace.step("bulk_scan", self._items.plan(bulk))
+            undefined = await self._strictness.refusal(bulk)
+            end = undefined if undefined else await trace.step("bulk_scan", self._items.plan(bulk))
             written = self._records.write(bulk_record(bulk, occurred_at=occurred_at, end=end))
             record = await trace.step("bulk_open", written)
         if record.command_hash != bulk.hash:
