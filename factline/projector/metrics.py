@@ -27,7 +27,7 @@ class ProjectorMetrics:
         )
         self._containers = Counter(
             "factline_container_unusable",
-            "Documents and nodes set aside because their index or database cannot be used.",
+            "Attempts that failed, and documents and nodes set aside, because a container cannot be used.",
             ("store", "container", "reason"),
             registry=self.registry,
         )
@@ -49,7 +49,7 @@ class ProjectorMetrics:
         ).labels(read_model)
 
     def container_refused(self, error: ContainerUnusable) -> None:
-        """Count a document that waits for its index or database; there are as many names as classes."""
+        """Count what waits for a container; of indices there are as many as classes."""
         self._containers.labels(error.store, error.container, error.reason).inc()
 
     def failed(self, code: str) -> None:

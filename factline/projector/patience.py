@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from factline.errors import StoreUnavailable
+from factline.errors import ContainerUnusable, StoreUnavailable
 
 FIRST_S = 0.1
 LONGEST_S = 10.0
@@ -21,10 +21,14 @@ class Abandoned(Exception):
 
 
 class Patience:
-    """Repeats what a server gave no answer to. ``stopping``: when it is set, failing work is abandoned at once."""
+    """Repeats what a server gave no answer to.
 
-    def __init__(self, stopping: asyncio.Event) -> None:
+    ``stopping``: when it is set, failing work is abandoned at once; ``refused``: is told of each unusable container.
+    """
+
+    def __init__(self, stopping: asyncio.Event, *, refused: Callable[[ContainerUnusable], None]) -> None:
         self._stopping = stopping
+        self._refused = refused
 
     async def until_done(self, doing: Callable[[], Awaitable[T]]) -> T:
         """Return what comes of it in the end; raises Abandoned, and whatever else it raises but StoreUnavailable."""
@@ -33,6 +37,8 @@ class Patience:
             try:
                 return await doing()
             except StoreUnavailable as error:
+                if isinstance(error, ContainerUnusable):
+                    self._refused(error)
                 await pauses(error.message)
 
     def pauses(self) -> Callable[[str], Awaitable[None]]:

@@ -89,7 +89,7 @@ class Projector:
         self._after_step = after_step
         self._batch_messages_max = batch_messages_max
         self._stopping = asyncio.Event()
-        self._patience = Patience(self._stopping)
+        self._patience = Patience(self._stopping, refused=metrics.container_refused)
         self._showing = Showing(
             read_model=read_model,
             folder=folder,

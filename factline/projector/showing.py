@@ -80,6 +80,7 @@ class Showing:
         patience: Patience,
     ) -> None:
         self.shown = Shown()
+        self._unusable: set[tuple[str, str]] = set()  # classes whose container could not be used when last tried
         self._read_model = read_model
         self._folder = folder
         self._parking = parking
@@ -160,18 +161,28 @@ class Showing:
             again: dict[AggregateId, Instance] = {}
             reasons: list[str] = []
             for (aggregate_id, state), outcome in zip(pending.items(), outcomes, strict=True):
-                if isinstance(outcome, ContainerUnusable) and not outcome.shared and tries >= CONTAINER_TRIES_MAX:
-                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                if isinstance(outcome, ContainerUnusable):
                     self._metrics.container_refused(outcome)
+                if isinstance(outcome, ContainerUnusable) and self._is_given_up(aggregate_id, outcome, tries):
+                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
                 elif isinstance(outcome, StoreUnavailable):
                     again[aggregate_id] = state
                     reasons.append(outcome.message)
                 elif outcome is not None:
                     refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                else:
+                    self._unusable.discard(_class_of(aggregate_id))
             if again:
                 await pause(f"{len(again)} of {len(pending)} not written: {reasons[0]}")
             pending = again
         return refused
+
+    def _is_given_up(self, aggregate_id: AggregateId, error: ContainerUnusable, tries: int) -> bool:
+        """Return whether the aggregate is set aside now: after some tries, or at once where its class is already."""
+        if error.shared or not (tries >= CONTAINER_TRIES_MAX or _class_of(aggregate_id) in self._unusable):
+            return False
+        self._unusable.add(_class_of(aggregate_id))
+        return True
 
     async def _outcomes(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Apply all at once; where a defect lets that fail as a whole, one by one, so that it hits its own only."""
@@ -220,6 +231,10 @@ class Showing:
         log.error("message_of_no_aggregate", **body)
         await self._patience.until_done(partial(self._failures.announce, "", body))
         self._metrics.failed(STRAY)
+
+
+def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
+    return aggregate_id.db_name, aggregate_id.class_id
 
 
 async def _some_at_once(doings: Iterable[Callable[[], Awaitable[None]]]) -> None:

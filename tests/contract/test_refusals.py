@@ -2,20 +2,32 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 from temporalio.api.failure.v1 import Failure
+from temporalio.common import MetricMeter
 from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import ActivityInboundInterceptor
 
-from activities.failures import failure_of
+from activities.failures import FailureInterceptor, failure_of
+from factline.domain.graph import GraphNode
 from factline.domain.identifiers import AggregateId
-from factline.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
-from factline.ports import Document
+from factline.domain.queries import Search
+from factline.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
+from factline.ports import Document, Form
 from factline.projections.documents import document_of
 from factline.settings import Settings
+from factline.stores.elasticsearch import ElasticsearchGraph, server
+from factline.stores.elasticsearch.mapping import mappings_of
 from factline.stores.elasticsearch.refusals import container_refusal, creation_refusal
+from factline.stores.elasticsearch.server import INDEX_SETTINGS
+from factline.stores.memory.elasticsearch import UNREADABLE, MemoryDocuments
+from factline.stores.memory.searches import MemorySearches
 from factline.stores.opening import Stores
 from factline.stores.s3.refusals import refused
 from tests.contract.chains import chain, state_at
@@ -42,6 +54,17 @@ def _block(words: str) -> dict[str, str]:
             {"type": "illegal_argument_exception", "reason": "no write index is defined for alias [a]"},
             UnusableReason.ALIAS_AMBIGUOUS,
         ),
+        (
+            503,
+            {"type": "unavailable_shards_exception", "reason": "primary shard is not active Timeout: [4s]"},
+            UnusableReason.SHARDS_UNASSIGNED,
+        ),
+        (
+            503,
+            {"type": "search_phase_execution_exception", "reason": "Search rejected due to missing shards [[a][0]]."},
+            UnusableReason.SHARDS_UNASSIGNED,
+        ),
+        (503, {"type": "process_cluster_event_timeout_exception", "reason": "failed to process"}, None),
         (400, {"type": "document_parsing_exception", "reason": "failed to parse"}, None),
         (429, {"type": "es_rejected_execution_exception", "reason": "queue full"}, None),
         (429, {"type": "circuit_breaking_exception", "reason": "[parent] Data too large"}, None),
@@ -58,6 +81,13 @@ def test_exhausted_shards_refuse_a_new_index():
     assert refusal is not None
     assert refusal.reason is UnusableReason.SHARDS_EXHAUSTED
     assert "max_shards_per_node" in refusal.remedy
+
+
+def test_a_busy_master_holds_up_the_index_to_be_made_only():
+    busy = {"type": "process_cluster_event_timeout_exception", "reason": "failed to process (create-index) within 30s"}
+    refusal = creation_refusal(503, busy, index=INDEX)
+    assert refusal is not None
+    assert refusal.reason is UnusableReason.CREATION_REFUSED
 
 
 @pytest.mark.parametrize(
@@ -145,6 +175,105 @@ async def test_a_refused_index_holds_up_its_own_only(stores: Stores, how: str):
     else:
         await client.indices.open(index=index, wait_for_active_shards=1)
     assert await _outcomes(stores) == (None, None)
+
+
+@pytest.mark.integration
+async def test_a_red_index_holds_up_its_own_only(stores: Stores, monkeypatch: pytest.MonkeyPatch):
+    client, alias = stores.elasticsearch.client, stores.documents.alias_of(_document().aggregate_id)
+    index, nowhere = alias + ".000001", "index.routing.allocation.require._name"
+    await client.indices.create(
+        index=index,
+        aliases={alias: {"is_write_index": True}},
+        settings={**INDEX_SETTINGS, nowhere: "nowhere"},
+        mappings=mappings_of(Form()),
+        wait_for_active_shards="0",
+    )
+    damaged, innocent = await _outcomes(stores)
+    assert innocent is None
+    assert isinstance(damaged, ContainerUnusable)
+    assert damaged.reason is UnusableReason.SHARDS_UNASSIGNED
+    sent = stores.elasticsearch.requests["bulk"]
+    assert isinstance((await stores.ports.documents.write([_document()]))[0], ContainerUnusable)
+    assert stores.elasticsearch.requests["bulk"] == sent  # it would have waited for the shard, and others with it
+    with pytest.raises(ContainerUnusable, match=r"shards_unassigned"):
+        await stores.ports.documents.read([_document().aggregate_id])
+    with pytest.raises(ContainerUnusable, match=r"shards_unassigned"):
+        await stores.ports.searches.find(Search("shop", "Product", ""))
+    await client.indices.put_settings(index=index, settings={nowhere: None})
+    await client.cluster.health(index=index, wait_for_status="yellow", timeout="60s")
+    monkeypatch.setattr(server, "HELD_S", 0)
+    stores.elasticsearch._held.clear()
+    assert await _outcomes(stores) == (None, None)
+
+
+@pytest.mark.integration
+async def test_searches_refuse_an_ambiguous_alias(stores: Stores):
+    document = _document()
+    await stores.ports.documents.write([document])
+    alias = stores.documents.alias_of(document.aggregate_id)
+    other = alias + ".other"
+    await stores.elasticsearch.client.indices.create(index=other, aliases={alias: {}}, settings=INDEX_SETTINGS)
+    with pytest.raises(StoreUnsafe, match=rf"alias {alias} leads to 2 indices, {alias}.000001 and {other}"):
+        await stores.ports.searches.find(Search("shop", "Product", ""))
+    with pytest.raises(StoreUnsafe, match=other):
+        await stores.ports.searches.searchable([document.aggregate_id])
+    await stores.elasticsearch.client.indices.delete(index=other)
+    await stores.elasticsearch.client.indices.refresh(index=alias)
+    assert (await stores.ports.searches.find(Search("shop", "Product", ""))).total == 1
+
+
+@pytest.mark.integration
+async def test_graph_walks_refuse_an_ambiguous_alias(stores: Stores):
+    graph, places = stores.ports.graph, [AggregateId.of("shop", "Product", name) for name in ("a", "b")]
+    await graph.write([GraphNode(places[0], 1, edges={"near": (places[1],)})])
+    assert isinstance(stores.graph, ElasticsearchGraph)
+    alias = stores.graph.alias_of("shop")
+    await stores.elasticsearch.client.indices.create(
+        index=alias + ".other", aliases={alias: {}}, settings=INDEX_SETTINGS
+    )
+    with pytest.raises(StoreUnsafe, match=f"{alias}.other"):
+        await graph.referring("shop", [places[1]], "near", nodes_max=10)
+    with pytest.raises(ContainerUnusable, match=alias):
+        await graph.read(places)
+
+
+@pytest.mark.parametrize("reason", UNREADABLE)
+async def test_the_twin_refuses_as_its_server_does(reason: UnusableReason):
+    documents = MemoryDocuments()
+    assert await documents.write([_document()]) == [None]
+    documents.unusable["shop.product"] = reason
+    for wanted in ([_document(length=2)], [_document("new")]):
+        (outcome,) = await documents.write(wanted)
+        assert isinstance(outcome, ContainerUnusable)
+    with pytest.raises(ContainerUnusable):
+        await documents.read([_document().aggregate_id])
+    refusal = StoreUnsafe if reason is UnusableReason.ALIAS_AMBIGUOUS else ContainerUnusable
+    with pytest.raises(refusal):
+        await MemorySearches(documents).find(Search("shop", "Product", ""))
+    documents.unusable.clear()
+    assert await documents.write([_document(length=2)]) == [None]
+
+
+async def test_an_attempt_that_waits_for_a_container_is_counted():
+    counted: list[tuple[str, Any]] = []
+
+    class Meter(type(MetricMeter.noop)):  # type: ignore[misc]
+        def create_counter(self, name: str, description: str | None = None, unit: str | None = None) -> Any:
+            return SimpleNamespace(add=lambda _, labels: counted.append((name, labels)))
+
+    class Refused(ActivityInboundInterceptor):
+        async def execute_activity(self, input: Any) -> Any:  # noqa: A002 - the SDK's name
+            raise ContainerUnusable(
+                "Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights"
+            )
+
+    environment = ActivityEnvironment()
+    environment.metric_meter = Meter()
+    interceptor = FailureInterceptor().intercept_activity(Refused(None))  # type: ignore[arg-type]
+    with pytest.raises(ApplicationError):
+        await environment.run(interceptor.execute_activity, None)
+    labels = {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"}
+    assert counted == [("factline_container_unusable", labels)]
 
 
 @pytest.mark.integration

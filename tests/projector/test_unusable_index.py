@@ -6,6 +6,7 @@ import pytest
 
 from factline.domain.events import Event
 from factline.domain.instance import Instance
+from factline.errors import UnusableReason
 from factline.projector import projecting
 from factline.stores.s3 import StoredObject
 from tests.commands import create
@@ -33,7 +34,7 @@ async def _projected(stream: Stream) -> None:
 @pytest.mark.parametrize("crashed", [False, True])
 async def test_an_unusable_index_holds_up_only_its_own(stream: Stream, crashed: bool):
     products, others = chain(3, "p1"), [chain(2, f"q{number}") for number in range(5)]
-    stream.documents.unusable.add("shop.product")
+    stream.documents.unusable["shop.product"] = UnusableReason.WRITE_BLOCKED
     orders = _orders(5)
     await stream.told(products)
     await stream.told(orders)
@@ -57,7 +58,7 @@ async def test_an_unusable_index_holds_up_only_its_own(stream: Stream, crashed: 
 
 
 async def test_a_damaged_log_holds_up_no_other_that_was_set_aside(stream: Stream):
-    stream.documents.unusable.add("shop.product")
+    stream.documents.unusable["shop.product"] = UnusableReason.WRITE_BLOCKED
     damaged, whole = chain(2, "a1"), chain(3, "p1")
     await stream.told(damaged)
     await stream.told(whole)
@@ -77,3 +78,22 @@ async def test_a_damaged_log_holds_up_no_other_that_was_set_aside(stream: Stream
     await running.stop()
     (letter,) = (each for each in running.parking._last.values() if each.waits)
     assert (str(letter.aggregate), letter.code) == ("shop/Product/a1", "LogDamaged")
+
+
+async def test_a_class_set_aside_costs_its_batches_one_try(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(projecting, "REFRESH_S", 1_000)  # nothing is tried again meanwhile
+    stream.documents.unusable["shop.product"] = UnusableReason.SHARDS_UNASSIGNED
+    async with stream.projector() as running:
+        await stream.told(chain(1, "first"))
+        await stream.caught_up()
+        labels = {"store": "Elasticsearch in memory", "container": "index shop.product", "reason": "shards_unassigned"}
+
+        def refusals() -> float:
+            return running.metrics.registry.get_sample_value("factline_container_unusable_total", labels) or 0.0
+
+        first = refusals()
+        assert first > 1
+        for number in range(5):
+            await stream.told(chain(1, f"later{number}"))
+            await stream.caught_up()
+        assert refusals() == first + 5

@@ -10,6 +10,13 @@ from factline.errors import UnusableReason
 
 _UNBLOCK = 'remove the block: PUT {index}/_settings {{"index.blocks.write": null}}'
 _DISK = "free disk space; Elasticsearch then removes the block by itself"
+_UNASSIGNED = (
+    "bring its node back (GET _cluster/allocation/explain), or delete {index}: factline check --repair makes it anew"
+)
+
+#: Of one index with a shard on no node; its reads answer with the second, its searches only in words.
+_RED = frozenset({"unavailable_shards_exception", "no_shard_available_action_exception"})
+_RED_WORDS = "rejected due to missing shards"
 
 #: Of load, whatever the status: the same document is taken a moment later.
 _PASSING = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception", "timeout_exception"})
@@ -43,6 +50,8 @@ def container_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
         return Refusal(UnusableReason.CLOSED, f"open it: POST {index}/_open")
     if "cluster_block_exception" in types:
         return _block(status, words, index)
+    if types & _RED or _RED_WORDS in words:
+        return Refusal(UnusableReason.SHARDS_UNASSIGNED, _UNASSIGNED.format(index=index))
     if "alias" in words and ("no write index" in words or "more than one ind" in words):
         return ambiguous(index)
     if "maximum normal shards open" in words or "maximum frozen shards open" in words:
@@ -68,6 +77,8 @@ def creation_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
     if refusal is not None:
         return refusal
     types = {str(each.get("type")) for each in _chain(error)}
+    if "process_cluster_event_timeout_exception" in types:
+        return Refusal(UnusableReason.CREATION_REFUSED, "the master is busy: it is tried again until it is not")
     if types & {"mapper_parsing_exception", "illegal_argument_exception"}:
         return Refusal(UnusableReason.MAPPING_REFUSED, "define the class with fewer or other members")
     if status == 400:

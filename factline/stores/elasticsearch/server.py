@@ -4,6 +4,7 @@ Whatever lies here has an external version (``version_type=external``), which El
 higher one is taken, whatever the order of arrival.
 """
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,19 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoun
 from pydantic_core import to_json
 
 from factline.domain.identifiers import AggregateId
-from factline.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, redacted
+from factline.errors import (
+    ContainerUnusable,
+    ObjectRefused,
+    SettingsInvalid,
+    StoreUnavailable,
+    StoreUnsafe,
+    UnusableReason,
+    redacted,
+)
 from factline.settings import Settings
 from factline.stores.elasticsearch.refusals import (
     Refusal,
+    ambiguous,
     container_refusal,
     creation_refusal,
     is_never,
@@ -32,6 +42,7 @@ INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
 CONNECTIONS_MAX = 10
 BULK_WRITES_MAX = 500  # in one request, as Elasticsearch's own helper has it
 BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
+HELD_S = 10.0  # nothing is written to an index with a shard on no node: each request would wait ``SHARD_TIMEOUT``
 FIRST_INDEX = ".000001"
 BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
 
@@ -81,6 +92,7 @@ class ElasticsearchServer:
     def __init__(self, settings: Settings) -> None:
         self.name = redacted(f"Elasticsearch at {settings.elasticsearch_url}")
         self.requests: Counter[str] = Counter()
+        self._held: dict[str, tuple[float, Refusal, str]] = {}  # by index: until when, and why
         self._preference = f"factline-{uuid.uuid4()}"
         self.client = AsyncElasticsearch(
             _nodes(settings.elasticsearch_url),
@@ -155,13 +167,25 @@ class ElasticsearchServer:
         """Search one index, whole or not at all; raises what the client raises.
 
         All searches of a process prefer the same copies of a shard: what one has seen, the next one sees, too.
+        Raises StoreUnsafe for an alias that leads to several indices: each would answer in part.
         """
         self.requests["search"] += 1
         answer = await self.client.search(
             index=alias, preference=self._preference, allow_partial_search_results=False, **request
         )
+        if answer["_shards"]["total"] > 1:  # ours have one each
+            await self._demand_one_index(alias)
         body: Mapping[str, Any] = answer.body
         return body
+
+    async def _demand_one_index(self, alias: str) -> None:
+        found = sorted(await self.client.indices.get_alias(index=alias))
+        if len(found) > 1:
+            refusal = ambiguous(alias)
+            raise StoreUnsafe(
+                f"{self.name}: alias {alias} leads to {len(found)} indices, {' and '.join(found)}: a search would mix "
+                f"them; {refusal.remedy}"
+            )
 
     async def searched_numbers(self, alias: str, aggregate_ids: Sequence[str]) -> dict[str, int]:
         """Return the sequence number of each that a search finds; what it does not find is left out.
@@ -231,10 +255,25 @@ class ElasticsearchServer:
         )
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
-        outcomes: list[Exception | None] = []
-        for some, body in bulk_requests(writes):
-            outcomes += await self._send(some, body)
+        outcomes: list[Exception | None] = [self._still_held(write) for write in writes]
+        going = [position for position, held in enumerate(outcomes) if held is None]
+        sent: list[Exception | None] = []
+        for some, body in bulk_requests([writes[position] for position in going]):
+            sent += await self._send(some, body)
+        for position, outcome in zip(going, sent, strict=True):
+            outcomes[position] = outcome
         return outcomes
+
+    def _still_held(self, write: VersionedWrite) -> ContainerUnusable | None:
+        """Return why nothing is written to the index now; after ``HELD_S`` it is tried again."""
+        target = _target(write)
+        until_s, refusal, cause = self._held.get(target, (0.0, None, ""))
+        if refusal is None:
+            return None
+        if time.monotonic() > until_s:
+            del self._held[target]
+            return None
+        return self.unusable(target, refusal, cause, doing=f"writing {write.name} at {write.version}")
 
     async def _send(self, writes: Sequence[VersionedWrite], body: Any) -> list[Exception | None]:
         self.requests["bulk"] += 1
@@ -255,10 +294,11 @@ class ElasticsearchServer:
         doing = f"writing {write.name} at {write.version}"
         if error.get("type") == "index_not_found_exception":
             return IndexMissing(self.name, doing, reason)
-        index = write.index_name or write.alias
-        refusal = container_refusal(status, error, index=index)
+        refusal = container_refusal(status, error, index=_target(write))
         if refusal is not None:
-            return self.unusable(index, refusal, reason, doing=doing)
+            if refusal.reason is UnusableReason.SHARDS_UNASSIGNED:
+                self._held[_target(write)] = (time.monotonic() + HELD_S, refusal, reason)
+            return self.unusable(_target(write), refusal, reason, doing=doing)
         if is_never(status, error):
             return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
@@ -296,10 +336,14 @@ def bulk_requests(
         yield some, b"".join(lines)
 
 
+def _target(write: VersionedWrite) -> str:
+    return write.index_name or write.alias
+
+
 def _action(write: VersionedWrite) -> Mapping[str, Any]:
     return {
         "index": {
-            "_index": write.index_name or write.alias,
+            "_index": _target(write),
             "_id": write.id,
             "version": write.version,
             "version_type": "external",

@@ -11,6 +11,9 @@ from factline.stores.memory.pause import Pause, let_others
 
 CHANGES_PER_PAGE = 5
 
+#: For which reads fail as well.
+UNREADABLE = (UnusableReason.CLOSED, UnusableReason.SHARDS_UNASSIGNED, UnusableReason.ALIAS_AMBIGUOUS)
+
 
 @dataclass
 class _Generation:
@@ -33,7 +36,7 @@ class MemoryDocuments:
         self.generations: dict[str, _Generation] = {}  # what readers see
         self.others: dict[str, _Generation] = {}  # what follows or is kept, by the index's name
         self.available = True
-        self.unusable: set[str] = set()  # classes whose index refuses writes, as ``shop.product``
+        self.unusable: dict[str, UnusableReason] = {}  # by class, as ``shop.product``
         self.pause: Pause = let_others
 
     @property
@@ -55,11 +58,16 @@ class MemoryDocuments:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         await self.pause()
         self._demand(f"reading {len(aggregate_ids)}")
+        for refusal in map(self.unreadable, aggregate_ids):
+            if refusal:
+                raise refusal
         return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
 
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
         await self.pause()
         self._demand(f"looking at {class_name}")
+        if self.unusable.get(_class_index(class_name)) is UnusableReason.ALIAS_AMBIGUOUS:
+            raise _unusable(_class_index(class_name), UnusableReason.ALIAS_AMBIGUOUS)
         found = self.generations.get(_class_index(class_name))
         return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
@@ -124,14 +132,8 @@ class MemoryDocuments:
         doing = f"writing {document.aggregate_id} at {document.sequence_number}"
         if not self.available:
             return StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
-        if _index_of(document.aggregate_id) in self.unusable:
-            return ContainerUnusable(
-                "Elasticsearch in memory",
-                f"index {_index_of(document.aggregate_id)}",
-                UnusableReason.WRITE_BLOCKED,
-                cause="made unusable",
-                remedy="make it usable",
-            )
+        if reason := self.unusable.get(_index_of(document.aggregate_id)):
+            return _unusable(_index_of(document.aggregate_id), reason)
         unknown = set(document.body) - set(MAPPINGS["properties"])
         if unknown:
             return ObjectRefused(
@@ -146,9 +148,20 @@ class MemoryDocuments:
         _keep(generation, document)
         return None
 
+    def unreadable(self, aggregate_id: AggregateId) -> ContainerUnusable | None:
+        """Return why the aggregate's index cannot be read, or None."""
+        reason = self.unusable.get(_index_of(aggregate_id))
+        return _unusable(_index_of(aggregate_id), reason) if reason in UNREADABLE else None
+
     def _demand(self, doing: str) -> None:
         if not self.available:
             raise StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+
+
+def _unusable(index: str, reason: UnusableReason) -> ContainerUnusable:
+    return ContainerUnusable(
+        "Elasticsearch in memory", f"index {index}", reason, cause="made unusable", remedy="make it usable"
+    )
 
 
 def _keep(generation: _Generation, document: Document) -> None:

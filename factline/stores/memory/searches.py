@@ -5,7 +5,7 @@ from typing import Any
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Search, matches
-from factline.errors import InputInvalid, StoreUnavailable
+from factline.errors import InputInvalid, StoreUnavailable, StoreUnsafe, UnusableReason
 from factline.ports import Document, SearchPage
 from factline.stores.memory.elasticsearch import MemoryDocuments
 
@@ -19,6 +19,11 @@ class MemorySearches:
     async def find(self, search: Search) -> SearchPage:
         await self._documents.pause()
         self._demand(f"searching {search.db_name}/{search.class_id}")
+        refusal = self._documents.unreadable(AggregateId(search.db_name, search.class_id, ""))
+        if refusal and refusal.reason is UnusableReason.ALIAS_AMBIGUOUS:
+            raise StoreUnsafe(refusal.message)
+        if refusal:
+            raise refusal
         if search.cursor and not search.cursor.startswith("after "):
             raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
         index = self._documents.indices.get(f"{search.db_name}.{search.class_id}".lower(), {})
