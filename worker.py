@@ -32,6 +32,8 @@ from factline.stores.opening import Stores
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
 COMMANDS_AT_ONCE_MAX = 200
+#: A workflow task lasts as long as its local activity, so there are more of these: other tasks find one that is free.
+WORKFLOW_TASKS_AT_ONCE_MAX = 2 * COMMANDS_AT_ONCE_MAX
 #: How soon a long step hears that it is to stop.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 WORKFLOWS_CACHED_MAX = 2_000
@@ -57,6 +59,7 @@ def new_worker(
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
+        max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE_MAX,
         max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
         max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,

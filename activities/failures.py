@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from factline.errors import ContainerUnusable, FactlineError
+from factline.errors import AggregateBusy, ContainerUnusable, FactlineError
 
 #: What needs a person first (a damaged object, say) is looked at again this often; the command stays pending meanwhile.
 UNTIL_MENDED = timedelta(minutes=1)
@@ -67,8 +67,12 @@ def _count(error: ContainerUnusable) -> None:
 def failure_of(error: FactlineError) -> ApplicationError:
     """Return the failure of an activity: the error's message and details, cut, without trace and causes."""
     delay = None if error.retryable else UNTIL_MENDED
+    category = ApplicationErrorCategory.UNSPECIFIED
+    if isinstance(error, AggregateBusy):  # waiting in line is no failure: nothing for logs and metrics
+        delay, category = timedelta(seconds=error.retry_after_s), ApplicationErrorCategory.BENIGN
     details = {name: cut(str(value), DETAIL_BYTES_MAX) for name, value in list(error.details.items())[:DETAILS_MAX]}
-    return BriefFailure(cut(error.message, MESSAGE_BYTES_MAX), details, type=error.code, next_retry_delay=delay)
+    message = cut(error.message, MESSAGE_BYTES_MAX)
+    return BriefFailure(message, details, type=error.code, next_retry_delay=delay, category=category)
 
 
 def cut(text: str, bytes_max: int) -> str:

@@ -1,6 +1,7 @@
 """What an application imports: submit commands, ask what became of them, read instances and their history."""
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -24,6 +25,7 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
+    Priority,
     SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
@@ -88,6 +90,7 @@ class _StartOptions(TypedDict):
     id_conflict_policy: WorkflowIDConflictPolicy
     search_attributes: TypedSearchAttributes
     static_summary: str
+    priority: Priority
 
 
 @dataclass(frozen=True)
@@ -351,6 +354,7 @@ class Factline:
             "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
             "search_attributes": search_attributes(command),
             "static_summary": summary(command),
+            "priority": fairness(command),
         }
 
     async def _persisted(self, command: Command | Bulk) -> CommandResult:
@@ -424,6 +428,12 @@ def summary(command: Command | Bulk) -> str:
     """Return what the Web UI shows of a command in its list: distinct words first."""
     about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
     return f"{command.command_type} {about}"
+
+
+def fairness(command: Command | Bulk) -> Priority:
+    """Return the priority by which Temporal takes aggregates in turn, however many commands of one of them wait."""
+    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else str(command.aggregate_id)
+    return Priority(fairness_key=hashlib.sha256(about.encode()).hexdigest())
 
 
 def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:

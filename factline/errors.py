@@ -9,6 +9,7 @@
     │   └── ObjectRefused        a store can never take this one object; all others are taken
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
     │   └── ContainerUnusable    … from one index, topic, bucket or database, which an operator has to mend
+    ├── AggregateBusy            enough commands of one aggregate are under way; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
     ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
@@ -21,9 +22,9 @@
     └── CommandFailed            a command's workflow was terminated, or ended by a defect, without a result
 
 The code is the class name. It is also the ``ApplicationError`` type in Temporal, the log field, the metric label and
-the heading in ``docs/errors.md``. ``StoreUnavailable`` and ``ContainerUnusable`` are the only ones worth repeating
-unchanged. Each store's adapter maps every refusal of its server to ``StoreUnavailable``, ``ObjectRefused`` or
-``ContainerUnusable``; docs/refusals.md has the table.
+the heading in ``docs/errors.md``. ``StoreUnavailable``, ``ContainerUnusable`` and ``AggregateBusy`` are the only ones
+worth repeating unchanged. Each store's adapter maps every refusal of its server to ``StoreUnavailable``,
+``ObjectRefused`` or ``ContainerUnusable``; docs/refusals.md has the table.
 """
 
 import re
@@ -165,6 +166,26 @@ class ContainerUnusable(StoreUnavailable):
     @property
     def code(self) -> str:
         return "ContainerUnusable"
+
+
+class AggregateBusy(FactlineError):
+    """As many commands of one aggregate are under way in this process as may be; nothing was begun.
+
+    ``retry_after_s``: seconds until a place is likely to be free, jittered.
+    """
+
+    retryable = True
+
+    def __init__(self, aggregate_id: str, *, places: int, waiting: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"aggregate {aggregate_id}: {places} commands are under way and {waiting} wait; this one is tried again in "
+            f"about {retry_after_s:.1f} s, no action is needed",
+            aggregate_id=aggregate_id,
+            places=places,
+            waiting=waiting,
+            retry_after_s=retry_after_s,
+        )
+        self.retry_after_s = retry_after_s
 
 
 class StoreUnsafe(FactlineError):

@@ -5,7 +5,7 @@ R2 a command is bound by a record before its first PUT, to a slot and to a defin
 goes from the watermark on; R5 turns are for speed. ``tests/model`` holds the executable model of these rules.
 """
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -76,20 +76,27 @@ class Committer:
         self._queue = queue
         self._snapshot_interval_events = snapshot_interval_events
 
-    async def commit(self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True) -> Committed:
+    async def commit(
+        self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True, bounded: bool = True
+    ) -> Committed:
         """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
+
 
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
         ``publish``: whether to publish while holding the turn, if Kafka answers.
+        ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate
+        are under way in this process. A caller that has few commands under way by itself waits for its turn instead.
         """
         standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
         if standing and standing.result and standing.command_hash == command.hash:
             return Committed(standing.result)
-        record = await self._receipts.last_record(command.command_id) if standing else None
-        result = await self._result_of(command, record) or await self._misspelling(command)
-        if result:
-            return Committed(result)
-        return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
+        place = self._queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
+        with place if bounded else nullcontext():
+            record = await self._receipts.last_record(command.command_id) if standing else None
+            result = await self._result_of(command, record) or await self._misspelling(command)
+            if result:
+                return Committed(result)
+            return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
 
     async def _commit_in_turn(
         self, command: Command, record: AnyRecord | None, *, occurred_at: str, trace: Trace, publish: bool

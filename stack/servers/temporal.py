@@ -1,7 +1,8 @@
 """Temporal: the development server with its Web UI, its data on disk, set to be quick.
 
 The pragmas and the first two settings halve a workflow's latency and double the throughput against the defaults, which
-poll their queues some 20 times a second; one partition suits one node; eager execution saves a round trip.
+poll their queues some 20 times a second; one partition suits one node; eager execution saves a round trip. Fairness
+takes aggregates in turn, so that a command does not wait behind a thousand of another aggregate.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ DYNAMIC_SETTINGS = {
     "history.timerProcessorMaxPollRPS": "2000",
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
+    "matching.useNewMatcher": "true",
+    "matching.enableFairness": "true",
     "system.enableActivityEagerExecution": "true",
 }
 

@@ -1,10 +1,12 @@
 """Servers in memory, any number of worker processes on them, and what must hold of what they leave behind."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from factline.domain.commands import Command
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import CommandResult, Outcome
+from factline.errors import AggregateBusy
 from factline.pipeline.assembly import Pipeline, assemble
 from factline.pipeline.completion import final_status
 from factline.pipeline.trace import AfterStep, Trace, nothing_after
@@ -127,8 +129,13 @@ class Process:
         return committed.result
 
     async def run(self, command: Command) -> CommandResult:
-        """Commit and deliver."""
-        result = await self.commit(command)
+        """Commit, again and again while its aggregate is busy, and deliver."""
+        while True:
+            try:
+                result = await self.commit(command)
+                break
+            except AggregateBusy:
+                await asyncio.sleep(0)
         if result.outcome is Outcome.APPLIED:
             assert result.aggregate_id is not None
             assert result.sequence_number is not None
