@@ -48,6 +48,8 @@ class Reindexer:
         """
         rules = await self._newest(class_name, at_least=at_least)
         current = await self._indices.current(class_name)
+        if current is None and rules is not None:
+            return f"definition {rules.reference.sequence_number}, no index behind its alias"
         if current is None or current.pinned or not _differs(current, rules, form_of(rules).digest):
             return None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"

@@ -124,7 +124,10 @@ class DocumentIndices(Protocol):
         ...
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
-        """Make an index of this form unless it is there; the first one is what readers see."""
+        """Make an index of this form unless it is there; the first one is what readers see.
+
+        Where readers see none and an index that they saw is still there, they see that one again, whatever its form.
+        """
         ...
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:

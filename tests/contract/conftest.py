@@ -24,7 +24,8 @@ BOTH = [IN_MEMORY, pytest.param("on its server", marks=pytest.mark.integration)]
 
 @dataclass(frozen=True)
 class Opened:
-    """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents.
+    """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents or
+    its alias.
 
     ``inventory`` makes one of as many keys to the page.
     """
@@ -33,6 +34,7 @@ class Opened:
     put_object: Callable[[str, bytes], Awaitable[None]]
     messages: Callable[[AggregateId], Awaitable[list[Message]]]
     drop_documents: Callable[[AggregateId], Awaitable[None]]
+    drop_alias: Callable[[AggregateId], Awaitable[None]]
     inventory: Callable[[int], Inventory]
     failures: Callable[[], Awaitable[list[tuple[str, Mapping[str, Any]]]]]
 
@@ -57,6 +59,10 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             index = stores.documents.alias_of(aggregate_id) + ".000001"
             await stores.elasticsearch.client.indices.delete(index=index)
 
+        async def drop_alias(aggregate_id: AggregateId) -> None:
+            alias = stores.documents.alias_of(aggregate_id)
+            await stores.elasticsearch.client.indices.delete_alias(index=f"{alias}.*", name=alias)
+
         def inventory(keys_per_list_max: int) -> Inventory:
             return S3Inventory(bucket, stores.ports.event_log, keys_per_list_max=keys_per_list_max)
 
@@ -64,7 +70,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             told = await read_topic(settings, settings.failure_topic)
             return [(message.key.decode(), json.loads(message.value)) for message in told]
 
-        yield Opened(stores.ports, put_object, messages, drop_documents, inventory, failures)
+        yield Opened(stores.ports, put_object, messages, drop_documents, drop_alias, inventory, failures)
 
 
 def _in_memory() -> Opened:
@@ -79,6 +85,9 @@ def _in_memory() -> Opened:
     async def drop_documents(aggregate_id: AggregateId) -> None:
         world.documents.clear()
 
+    async def drop_alias(aggregate_id: AggregateId) -> None:
+        world.documents.lose_alias(f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower())
+
     ports = world.process().ports
 
     def inventory(keys_per_list_max: int) -> Inventory:
@@ -87,7 +96,7 @@ def _in_memory() -> Opened:
     async def failures() -> list[tuple[str, Mapping[str, Any]]]:
         return world.failures.announced
 
-    return Opened(ports, put_object, messages, drop_documents, inventory, failures)
+    return Opened(ports, put_object, messages, drop_documents, drop_alias, inventory, failures)
 
 
 @dataclass(frozen=True)

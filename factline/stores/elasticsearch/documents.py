@@ -70,8 +70,12 @@ class ElasticsearchDocuments:
         return outcomes
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
-        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
-        found = await self._server.read([(self.alias_of(one), one.instance_key) for one in aggregate_ids])
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable.
+
+        Where no index is behind an alias, the next write looks for its index anew: it knows that by its own name.
+        """
+        wanted = [(self.alias_of(one), one.instance_key) for one in aggregate_ids]
+        found = await self._server.read(wanted, index_missing=lambda alias: self._known.pop(alias, None))
         return [_document(*pair) for pair in zip(aggregate_ids, found, strict=True)]
 
     async def _find_index(self, document: Document) -> DocumentIndex:

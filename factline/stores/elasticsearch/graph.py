@@ -14,9 +14,10 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
 from factline.ports import FoundNode
 from factline.settings import Settings
+from factline.stores.elasticsearch.aliases import ensure_alias
 from factline.stores.elasticsearch.refusals import container_refusal
 from factline.stores.elasticsearch.scan import hits_behind
-from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
+from factline.stores.elasticsearch.server import FIRST_INDEX, ElasticsearchServer, VersionedWrite
 
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
@@ -146,7 +147,11 @@ class ElasticsearchGraph:
         return node if node.aggregate_id == aggregate_id else None  # else of a database spelled in other letters
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
-        return await self._server.create_index(alias, MAPPINGS)
+        try:
+            await ensure_alias(self._server, alias, index=alias + FIRST_INDEX, mappings=MAPPINGS)
+        except StoreUnavailable as error:
+            return error
+        return None
 
 
 def _id(aggregate_id: AggregateId) -> str:

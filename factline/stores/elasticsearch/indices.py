@@ -17,6 +17,7 @@ from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
 from factline.ports import Changed, Document, DocumentIndex, Form
 from factline.settings import Settings
+from factline.stores.elasticsearch.aliases import ensure_alias, is_write_blocked
 from factline.stores.elasticsearch.mapping import has_exact_terms, mappings_of
 from factline.stores.elasticsearch.refusals import ambiguous
 from factline.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
@@ -103,23 +104,27 @@ class ElasticsearchIndices:
             cause = f"it leads to {len(found)} indices, {' and '.join(sorted(found))}"
             raise self._server.unusable(alias, ambiguous(alias), cause, doing=f"looking at the index behind {alias}")
         ((name, about),) = found.items()
-        blocks = about["settings"]["index"].get("blocks", {})
-        pinned = self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
-        return replace(
-            _index(name, about["mappings"]), closed=blocks.get("write") == "true", pinned=pinned in about["aliases"]
-        )
+        pinned = self._pinned(alias) in about["aliases"]
+        return replace(_index(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
 
     async def make(self, alias: str, form: Form, *, first: bool, suffix: str = "") -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
-        ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
+        ``first``: the one behind the alias, which may have another form: that which readers saw before the alias was
+        lost. ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
         """
         name = alias + _suffix(form) + suffix
+        if first:
+            pinned = self._pinned(alias)
+            await ensure_alias(self._server, alias, index=name, mappings=mappings_of(form), pinned=pinned)
+            seen = await self.behind(alias)
+            if seen is None:
+                raise StoreUnavailable(self._server.name, f"creating index {name}", f"no index is behind {alias}")
+            return seen
         self._server.requests["create_index"] += 1
         try:
             await self._client.indices.create(
                 index=name,
-                aliases={alias: {"is_write_index": True}} if first else {},
                 mappings=mappings_of(form),
                 settings=INDEX_SETTINGS,
             )
@@ -143,6 +148,10 @@ class ElasticsearchIndices:
                 await self._client.indices.delete(index=gone, ignore_unavailable=True)
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"dropping what was kept of {alias}", error) from error
+
+    def _pinned(self, alias: str) -> str:
+        """Return the alias by which an operator says that readers are to see an index, whatever follows it."""
+        return self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
 
     def _alias(self, class_name: AggregateId) -> str:
         return self._settings.named(f"instances.{class_name.db_name}.{class_name.instance_key}").lower()

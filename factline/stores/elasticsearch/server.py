@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from elastic_transport import NodeConfig
 from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, NotFoundError, TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 from pydantic_core import to_json
 
 from factline.domain.identifiers import AggregateId
@@ -137,10 +137,12 @@ class ElasticsearchServer:
                 outcomes[index] = failures[writes[index].alias] or outcome
         return outcomes
 
-    async def read(self, wanted: Sequence[tuple[str, str]]) -> list[VersionedRead | None]:
+    async def read(
+        self, wanted: Sequence[tuple[str, str]], *, index_missing: Callable[[str], object] = lambda _: None
+    ) -> list[VersionedRead | None]:
         """Return what stands now (not subject to refresh) under each alias and ``_id``, or None.
 
-        No index behind an alias is nothing to be found. Raises StoreUnavailable.
+        No index behind an alias is nothing to be found: ``index_missing`` is told the alias. Raises StoreUnavailable.
         """
         if not wanted:
             return []
@@ -150,13 +152,16 @@ class ElasticsearchServer:
             answer = await self.client.mget(docs=[{"_index": alias, "_id": key} for alias, key in wanted])
         except (ApiError, TransportError) as error:
             raise self.unavailable(doing, error) from error
-        return [self._found(doing, item) for item in answer["docs"]]
+        return [self._found(doing, item, index_missing) for item in answer["docs"]]
 
-    def _found(self, doing: str, item: Mapping[str, Any]) -> VersionedRead | None:
+    def _found(
+        self, doing: str, item: Mapping[str, Any], index_missing: Callable[[str], object]
+    ) -> VersionedRead | None:
         error = item.get("error")
         if error is None:
             return VersionedRead(item["_version"], item["_source"]) if item["found"] else None
         if error.get("type") == "index_not_found_exception":
+            index_missing(str(item["_index"]))
             return None
         refusal = container_refusal(400, error, index=str(item.get("_index")))
         if refusal is not None:
@@ -205,27 +210,6 @@ class ElasticsearchServer:
             raise self.unavailable(f"looking for {len(aggregate_ids)} in {alias}", error) from error
         sources = [hit["_source"] for hit in answer["hits"]["hits"]]
         return {source["aggregate_id"]: source["sequence_number"] for source in sources}
-
-    async def create_index(self, alias: str, mappings: Mapping[str, Any]) -> StoreUnavailable | None:
-        """Create the first index behind an alias; that somebody else just did so is fine."""
-        self.requests["create_index"] += 1
-        try:
-            await self.client.options(request_timeout=INDEX_TIMEOUT_S).indices.create(
-                index=alias + FIRST_INDEX,
-                aliases={alias: {"is_write_index": True}},
-                mappings=mappings,
-                settings=INDEX_SETTINGS,
-            )
-        except BadRequestError as error:
-            if error.error != "resource_already_exists_exception":
-                return self.unavailable(
-                    f"creating index {alias + FIRST_INDEX}", error, index=alias + FIRST_INDEX, creating=True
-                )
-        except (ApiError, TransportError) as error:
-            return self.unavailable(
-                f"creating index {alias + FIRST_INDEX}", error, index=alias + FIRST_INDEX, creating=True
-            )
-        return None
 
     def unavailable(self, doing: str, error: Exception, *, index: str = "", creating: bool = False) -> StoreUnavailable:
         """Return the error for a request that was refused as a whole; ``index``: the index or alias it was about."""

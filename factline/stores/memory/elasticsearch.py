@@ -44,6 +44,11 @@ class MemoryDocuments:
         """What readers see, by name of the class."""
         return {name: generation.documents for name, generation in self.generations.items()}
 
+    def lose_alias(self, name: str) -> None:
+        """Let readers of a class, as ``shop.product``, see no index; all that there are stay."""
+        seen = self.generations.pop(name)
+        self.others[seen.index.name] = seen
+
     def clear(self) -> None:
         """Lose every index."""
         self.generations.clear()
@@ -77,13 +82,12 @@ class MemoryDocuments:
         alias = _class_index(class_name)
         made = DocumentIndex(_generation_name(alias, form), form.definition, form.digest)
         if first:
-            self.generations.setdefault(alias, _Generation(made))
-        else:
-            seen = self.generations.get(alias)
-            if seen is not None and not seen.index.exact and seen.index.name == made.name:
-                made = replace(made, name=made.name + ".exact")
-            if seen is None or seen.index.name != made.name:
-                self.others.setdefault(made.name, _Generation(made))
+            return self._ensure(alias, made).index
+        seen = self.generations.get(alias)
+        if seen is not None and not seen.index.exact and seen.index.name == made.name:
+            made = replace(made, name=made.name + ".exact")
+        if seen is None or seen.index.name != made.name:
+            self.others.setdefault(made.name, _Generation(made))
         return made
 
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
@@ -118,6 +122,17 @@ class MemoryDocuments:
         self.others = {**others, old.name: present}
         return True
 
+    def _ensure(self, alias: str, made: DocumentIndex) -> _Generation:
+        """Let readers see an index: the one that they saw before, else a new one."""
+        if alias in self.generations:
+            return self.generations[alias]
+        lying = {name: one for name, one in self.others.items() if name.startswith(f"{alias}.")}
+        pinned = [name for name, one in lying.items() if one.pinned]
+        writable = [(len(one.documents), name) for name, one in lying.items() if not one.closed]
+        seen = pinned[0] if pinned else max(writable)[1] if writable else made.name
+        self.generations[alias] = self.others.pop(seen) if seen in self.others else _Generation(made)
+        return self.generations[alias]
+
     def _generation(self, index: DocumentIndex) -> _Generation:
         everything = {one.index.name: one for one in (*self.generations.values(), *self.others.values())}
         if index.name not in everything:
@@ -141,10 +156,10 @@ class MemoryDocuments:
             )
         alias = _index_of(document.aggregate_id)
         generation = self.generations.get(alias)
-        if (generation.index.definition if generation else None) != document.form or (generation and generation.closed):
+        if generation is None and document.form is None:
+            generation = self._ensure(alias, DocumentIndex(f"{alias}.000001", None, None))
+        if generation is None or generation.index.definition != document.form or generation.closed:
             return OutOfForm("Elasticsearch in memory", doing, "its index has another form, or is closed")
-        if generation is None:
-            generation = self.generations.setdefault(alias, _Generation(DocumentIndex(f"{alias}.000001", None, None)))
         _keep(generation, document)
         return None
 
