@@ -49,6 +49,9 @@ def _block(words: str) -> dict[str, str]:
         (503, _block("SERVICE_UNAVAILABLE/2/no master"), None),
         (400, {"type": "index_closed_exception", "reason": "closed"}, UnusableReason.CLOSED),
         (403, {"type": "security_exception", "reason": "action is unauthorized"}, UnusableReason.FORBIDDEN),
+        (401, {"type": "security_exception", "reason": "unable to authenticate"}, UnusableReason.CREDENTIALS),
+        (401, None, UnusableReason.CREDENTIALS),  # from a proxy before it
+        (403, None, None),
         (
             400,
             {"type": "illegal_argument_exception", "reason": "no write index is defined for alias [a]"},
@@ -70,7 +73,7 @@ def _block(words: str) -> dict[str, str]:
         (429, {"type": "circuit_breaking_exception", "reason": "[parent] Data too large"}, None),
     ],
 )
-def test_elasticsearch_answers_are_told_apart(status: int, error: dict[str, str], reason: UnusableReason | None):
+def test_elasticsearch_answers_are_told_apart(status: int, error: dict[str, str] | None, reason: UnusableReason | None):
     refusal = container_refusal(status, error, index=INDEX)
     assert (refusal.reason if refusal else None) == reason
 

@@ -40,12 +40,12 @@ def container_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
     """Return why the index or alias cannot be used, or None where the answer says nothing about it as a whole."""
     types = {str(each.get("type")) for each in _chain(error)}
     words = reason_in_words(error)
-    if status in (401, 403) and "security_exception" in types:
+    if status == 401:
         return Refusal(
-            UnusableReason.FORBIDDEN,
-            f"grant the user of FACTLINE_ELASTICSEARCH_URL the rights on {index}, or mend its password",
-            shared=status == 401,
+            UnusableReason.CREDENTIALS, "mend the user and password of FACTLINE_ELASTICSEARCH_URL", shared=True
         )
+    if status == 403 and "security_exception" in types:
+        return Refusal(UnusableReason.FORBIDDEN, f"grant the user of FACTLINE_ELASTICSEARCH_URL the rights on {index}")
     if "index_closed_exception" in types:
         return Refusal(UnusableReason.CLOSED, f"open it: POST {index}/_open")
     if "cluster_block_exception" in types:

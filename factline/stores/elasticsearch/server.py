@@ -216,7 +216,7 @@ class ElasticsearchServer:
         body = _error_in(error)
         cause = reason_in_words(body) if body else str(error)
         refusal = None
-        if isinstance(error, ApiError) and body:
+        if isinstance(error, ApiError):
             find = creation_refusal if creating else container_refusal
             refusal = find(error.status_code, body, index=index or str(_index_in(body)))
         if refusal is not None:
