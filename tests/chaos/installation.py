@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from factline.settings import Settings
 from factline.stores.kafka import Message
@@ -25,6 +26,13 @@ DISKS_MIB = {"temporal": 3072, "redis": 512, "kafka": 1024, "elasticsearch": 102
 """More than a run needs; memory is taken only as far as they are full."""
 
 
+class Sender(Protocol):
+    """A client of the run, for a fault that is a load."""
+
+    async def flood(self, number: int, *, commands: int) -> int:
+        """Send so many commands of one aggregate at once, and return how many of them were answered."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """What a fault can be done to. ``settings`` and ``variables`` lead through the proxies, ``direct`` past them."""
@@ -39,6 +47,8 @@ class Installation:
     has_disks: bool
     dropped: list[list[Message]] = field(default_factory=list)
     """What topics held before they were dropped, for whoever judges."""
+    senders: list[Sender] = field(default_factory=list)
+    """The clients of the run."""
 
     def server(self, name: str) -> Server:
         return self.stack.server(name)

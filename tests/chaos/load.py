@@ -191,6 +191,12 @@ class Client:
             self._seen[place] = max(self._seen.get(place, 0), result.sequence_number)
         return result
 
+    async def flood(self, number: int, *, commands: int) -> int:
+        """Send so many updates of one hot aggregate at once, and return how many of them were answered."""
+        updates = [self._new(CommandType.UPDATE_INSTANCE, _place(number), value=value) for value in range(commands)]
+        results = await asyncio.gather(*(self.submit(update) for update in updates))
+        return sum(result is not None for result in results)
+
     async def read(self, place: AggregateId, token: str) -> None:
         """Read with a token: what it names must be seen, or said not to be."""
         operation = self._history.invoke_read(self._number, place, token=token)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos import floods  # noqa: F401 - enters its kinds
 from tests.chaos.faults import KINDS, Draws
 
 #: Between the healing of a fault and the next one, in seconds.

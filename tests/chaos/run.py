@@ -80,6 +80,7 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
             )
             for number in range(size.clients)
         ]
+        installation.senders.extend(clients)
         nemesis = Nemesis(installation, history, tally)
         loaded_s = time.monotonic()
         await _load_and_break(clients, nemesis, plan, size)
