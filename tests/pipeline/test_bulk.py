@@ -11,7 +11,8 @@ from factline.domain.bulk.results import BulkResult
 from factline.domain.canonical import sha256_hex
 from factline.domain.results import CommandResult, Outcome, RejectionCode
 from factline.errors import LogDamaged, StoreUnavailable
-from factline.pipeline.bulk.running import Progress
+from factline.pipeline.bulk.running import Conduct, Progress
+from factline.pipeline.trace import nothing_after
 from factline.settings import Settings
 from factline.stores.s3 import StoredObject
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, reference
@@ -230,6 +231,26 @@ async def test_writing_goes_on_while_stream_or_documents_are_away(world: World, 
     result = await Attempt(world.process()).run(bulk, attempt.heard)
     assert isinstance(result, BulkResult)
     check_results(world, result)
+
+
+async def test_stopped_delivery_returns_the_chunks_left(world: World):
+    bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
+    world.publisher.available = False
+    attempt = Attempt(world.process())
+    with pytest.raises(StoreUnavailable):
+        await attempt.run(bulk)
+    assert attempt.heard is not None
+    assert attempt.heard.undelivered == (1, 2, 3)
+    world.publisher.available = True
+    runner, heard = attempt.process.pipeline.bulk.runner, [attempt.heard]
+    record = await attempt.process.pipeline.bulk.opener.record(bulk.command_id)
+    stop_after_one = Conduct(lambda: len(heard) > 1, heard.append, nothing_after)
+    left = await runner.deliver(record, [1, 2, 3], stop_after_one)
+    assert left == [2, 3]
+    assert heard[-1].undelivered == (2, 3)
+    assert len(world.publisher.messages) == 4
+    assert await runner.deliver(record, left, Conduct(lambda: False, heard.append, nothing_after)) == []
+    check(world, finished=False)
 
 
 async def test_a_run_that_came_further_ends_in_good_order_when_writing_is_not_possible(world: World):

@@ -7,6 +7,7 @@ import pytest
 from factline.domain.canonical import canonical_bytes
 from factline.domain.events import SCHEMA_VERSIONS, EventType, read_event
 from factline.domain.results import Outcome, RejectionCode
+from factline.domain.tokens import read_token
 from factline.errors import EventFromFuture, LogDamaged, StoreUnavailable
 from factline.stores.s3.bucket import StoredObject
 from tests import promises
@@ -29,6 +30,21 @@ async def test_an_instance_lives_dies_and_is_made_anew(world: World):
     (events,) = world.check().values()
     assert [event.command_id for event in events] == [command.command_id for command in commands]
     world.check_document(commands[0].aggregate_id)
+
+
+async def test_token_names_the_event_of_its_command(world: World):
+    process = world.process()
+    commands = [create(), update(), update(), delete()]
+    for number, command in enumerate(commands, start=1):
+        token = (await process.run(command)).consistency_token
+        assert token is not None
+        assert read_token(token) == {str(command.aggregate_id): number}
+    for forgetful in (False, True):
+        if forgetful:
+            world.redis.flush()
+        again = (await world.process().commit(commands[2])).consistency_token
+        assert again is not None
+        assert read_token(again) == {str(commands[2].aggregate_id): 3}
 
 
 async def test_a_repeated_command_gives_its_first_result_and_writes_nothing(world: World):

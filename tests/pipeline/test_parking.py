@@ -126,6 +126,29 @@ async def test_nothing_is_folded_past_a_damaged_event_by_skipping_it(world: Worl
     assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
 
 
+async def test_refresh_learns_each_later_letter(world: World):
+    await world.process().run(create())
+    one, other = mender_of(world), parking_of(world)
+    heard: list[bool] = []
+    for number in range(2):
+        await one.pause(PLACE, by="ann", reason=f"pause {number}")
+        await other.refresh()
+        heard.append(other.suspects(PLACE))
+        await one.resume(PLACE, by="ann")
+        await other.refresh()
+        heard.append(other.suspects(PLACE))
+    assert heard == [True, False, True, False]
+
+
+async def test_refresh_reads_nothing_without_news(world: World):
+    await park(world)
+    parking = parking_of(world)
+    await parking.refresh()
+    world.bucket.requests.clear()
+    await parking.refresh()
+    assert world.bucket.requests == {"ListObjectsV2": 1}
+
+
 @pytest.mark.parametrize("what", ["retry", "resume", "skip"])
 async def test_what_was_never_parked_cannot_be_mended(world: World, what: str):
     with pytest.raises(InputInvalid, match="never parked"):

@@ -105,7 +105,9 @@ async def test_temporal_knows_the_search_attributes(full_stack: Stack) -> None:
 async def test_the_test_server_skips_time(full_stack: Stack) -> None:
     path = str(full_stack.test_server_path)
     async with (
-        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=path) as environment,
+        await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=path, test_server_startup_timeout=timedelta(minutes=3)
+        ) as environment,
         Worker(environment.client, task_queue="q", workflows=[Sleeper], workflow_runner=UnsandboxedWorkflowRunner()),
     ):
         assert await environment.client.execute_workflow(Sleeper.run, id="sleeper", task_queue="q") == "slept"

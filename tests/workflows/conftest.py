@@ -25,6 +25,8 @@ from workflows.attributes import SEARCH_ATTRIBUTES
 from workflows.plugin import factline_plugin
 
 TASK_QUEUE = "factline"
+#: A start takes less than a second; a busy machine may take minutes.
+START_TIMEOUT = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ async def bench(environment: Mapping[str, str], world: World) -> AsyncIterator[B
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # days of an outage are thousands of warnings
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=environment["FACTLINE_TEMPORAL_TEST_SERVER"],
+        test_server_startup_timeout=START_TIMEOUT,
         plugins=[factline_plugin],
     ) as env:
         kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}

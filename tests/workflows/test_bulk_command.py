@@ -208,6 +208,31 @@ async def test_a_day_without_a_server_ends_with_every_item_done_once(bench: Benc
     check_results(bench.world, result)
 
 
+async def test_delivery_cut_short_goes_on_with_the_rest(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(activities.bulk, "SEGMENT_S", 0.05)
+    delivered = 0
+
+    async def take_a_while() -> None:
+        nonlocal delivered
+        delivered += 1
+        await asyncio.sleep(0.1)
+
+    bench.world.publisher.available = False
+    bulk = bulk_create(*items(9))
+    async with running_worker(bench.client, bench.world, task_queue="patched", sandboxed=False):
+        handle = await bench.client.start_workflow(BulkCommand.run, bulk, id=bulk.command_id, task_queue="patched")
+        await until(lambda: len(bench.world.logs()) == 9)
+        bench.world.publisher.pause, bench.world.publisher.available = take_a_while, True
+        result = await handle.result()
+    assert delivered
+    check_results(bench.world, result)
+    names = [
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        async for event in handle.fetch_history_events()
+    ]
+    assert names.count("deliver_chunks") > 1
+
+
 async def test_a_long_one_goes_on_in_a_new_run(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(activities.bulk, "SEGMENT_CHUNKS_MAX", 2)
     monkeypatch.setattr(policies, "BULK_SEGMENTS_PER_RUN", 2)
