@@ -34,6 +34,7 @@ class CheckActivities:
         self._sweeps = sweeps
         self._inventory = ports.inventory
         self._marks = ports.marks
+        self._publisher = ports.publisher
 
     @property
     def all(self) -> list[Callable[..., Any]]:
@@ -43,13 +44,15 @@ class CheckActivities:
     @activity.defn
     async def begin_check(self, request: CheckRequest) -> CheckProgress:
         """Ask S3's clock for the time, and how far the log is known to be whole."""
+        generations = await self._publisher.generations()
         now = await self._marks.now()
         terms = Terms(
             repair=request.repair,
             before=now - timedelta(seconds=request.grace_s),
-            settled_through=await self._marks.settled_through(),
+            settled_through=await self._marks.settled_through(generations),
             db_name=request.db_name,
             class_id=request.class_id,
+            generations=generations,
         )
         return CheckProgress(terms=terms, started_at=now)
 
@@ -91,7 +94,7 @@ class CheckActivities:
         if tally.oldest_left is not None:
             through = min(through, tally.oldest_left - timedelta(seconds=1))
         if not terms.are_settled(through):
-            await self._marks.settle(through)
+            await self._marks.settle(through, terms.generations)
 
 
 async def _through_pages(

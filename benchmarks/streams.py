@@ -14,6 +14,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, decide, evolve
 from factline.pipeline.assembly import assemble
 from factline.pipeline.trace import Trace, utc_now
+from factline.ports import Watermark
 from factline.settings import Settings
 from factline.stores.opening import Stores
 
@@ -110,7 +111,10 @@ async def _make(settings: Settings, aggregate_id: AggregateId, length: int) -> N
         for start in range(0, length, WRITES_AT_ONCE):
             part = events[start : start + WRITES_AT_ONCE]
             await asyncio.gather(
-                *(stores.ports.event_log.append(event, published_through=event.sequence_number - 1) for event in part)
+                *(
+                    stores.ports.event_log.append(event, published_through=Watermark(1, event.sequence_number - 1))
+                    for event in part
+                )
             )
         if snapshot:
             await stores.ports.snapshots.save(snapshot)

@@ -47,11 +47,11 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
     """Build the command path on these ports."""
     cache = StateCache(aggregates_max=settings.cached_aggregates_max)
     reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
-    positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache)
+    publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
+    positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache, publication=publication)
     definitions = Definitions(event_log=ports.event_log, reader=reader, turns=ports.turns)
     strictness = Strictness(definitions, settings.is_strict)
     queue = TurnQueue(ports.turns)
-    publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
     formed = FormedDocuments(ports.documents, ports.indices, definitions)
     graph = GraphModel(ports.graph, definitions.newest)
     models = [_inline(DocumentsModel(formed), ports), _inline(graph, ports, instances_only=True)]

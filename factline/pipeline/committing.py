@@ -28,7 +28,7 @@ from factline.pipeline.spelling import misspelling
 from factline.pipeline.strictness import Strictness
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
-from factline.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent
+from factline.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent, Watermark
 
 #: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
 IN_TURN_EVENTS_MAX = 20
@@ -193,7 +193,7 @@ class Committer:
                 f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
                 command_id=command.command_id,
             )
-        return await self._log.append(event, published_through=min(position.published, slot - 1))
+        return await self._log.append(event, published_through=position.published.at_most(slot - 1))
 
     async def _refuse(self, command: Command, refused: CommandResult, position: Position) -> Committed:
         known = position.state if position.seen_as_head and position.state.sequence_number else None
@@ -211,21 +211,20 @@ class Committer:
         )
         self._cache.put(aggregate_id, state)
         published = position.published
-        if publish and published < slot and slot - published <= IN_TURN_EVENTS_MAX and self._publication.answers:
+        if publish and 0 < slot - published.through <= IN_TURN_EVENTS_MAX and self._publication.answers:
             published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
         await self._turns.settle([Settlement(aggregate_id, state, published, release=True)], command.command_id)
-        return Committed(self._receipts.applied(event), published=published >= slot)
+        return Committed(self._receipts.applied(event), published=published.through >= slot)
 
-    async def _publish(self, event: Event, *, watermark: int) -> int:
+    async def _publish(self, event: Event, *, watermark: Watermark) -> Watermark:
         """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
         try:
-            await self._publication.send(event.aggregate, [event], watermark=watermark)
+            return await self._publication.send(event.aggregate, [event], watermark=watermark)
         except StoreUnavailable as error:
             log.warning("published_later", aggregate_id=event.aggregate_id, reason=error.message)
             return watermark
-        return event.sequence_number
 
     async def _save_snapshot(self, state: Instance) -> None:
         try:
@@ -266,5 +265,5 @@ def _persist_note(stored: StoredEvent) -> str:
     return f"{stored.event.event_type} {stored.event.sequence_number}"
 
 
-def _publish_note(watermark: int) -> str:
-    return f"published through {watermark}"
+def _publish_note(watermark: Watermark) -> str:
+    return f"published through {watermark.through}"

@@ -7,7 +7,7 @@ from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, evolve
 from factline.errors import LogDamaged
-from factline.ports import EventLog, Snapshots, StoredEvent
+from factline.ports import UNPUBLISHED, EventLog, Snapshots, StoredEvent, Watermark
 
 READS_IN_FLIGHT_MAX = 16
 
@@ -51,12 +51,12 @@ class LogReader:
         self._snapshots = snapshots
         self._cache = cache
 
-    async def latest(self, aggregate_id: AggregateId) -> tuple[Instance, int]:
+    async def latest(self, aggregate_id: AggregateId) -> tuple[Instance, Watermark]:
         """Return state and watermark at the head as S3 has them, whatever anyone else believes."""
         known = self._cache.get(aggregate_id) or await self._snapshot(aggregate_id)
         head = await self._log.head(aggregate_id, after=known.sequence_number)
         if head == 0:
-            return known, 0
+            return known, UNPUBLISHED
         state = await self.at(aggregate_id, head, start=known)
         stored = await self.required(aggregate_id, head)
         if stored.event.checksum != state.checksum:  # only a snapshot or a cache can say so: what is folded is linked
@@ -66,7 +66,7 @@ class LogReader:
                 aggregate_id=str(aggregate_id),
                 sequence_number=head,
             )
-        return state, min(stored.published_through, head)
+        return state, stored.published_through.at_most(head)
 
     async def at(self, aggregate_id: AggregateId, sequence_number: int, *, start: Instance | None = None) -> Instance:
         """Return the state at a sequence number that is known to be taken.

@@ -7,28 +7,35 @@ import structlog
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.pipeline.log_reader import LogReader, StateCache
-from factline.ports import EventLog, Settlement, Turn, Turns
+from factline.pipeline.publication import Publication
+from factline.ports import EventLog, Settlement, Turn, Turns, Watermark
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Position:
-    """The state that the next event goes on from. ``seen_as_head``: S3 itself said so during this attempt."""
+    """The state that the next event goes on from. ``seen_as_head``: S3 itself said so during this attempt.
+
+    ``published``: the watermark, of the generation that the topic had when it was read.
+    """
 
     state: Instance
-    published: int
+    published: Watermark
     seen_as_head: bool
 
 
 class Positions:
     """Finds positions. Each rests on a predecessor that this process itself has read or written."""
 
-    def __init__(self, *, log: EventLog, reader: LogReader, turns: Turns, cache: StateCache) -> None:
+    def __init__(
+        self, *, log: EventLog, reader: LogReader, turns: Turns, cache: StateCache, publication: Publication
+    ) -> None:
         self._log = log
         self._reader = reader
         self._turns = turns
         self._cache = cache
+        self._publication = publication
 
     async def of(self, aggregate_id: AggregateId, turn: Turn, *, creating: bool) -> Position:
         """Turn what Redis proposes into a position.
@@ -39,10 +46,10 @@ class Positions:
         if not turn.known:
             if creating and not cached:
                 # Slot 1 has no predecessor to read, and the PUT itself finds out if it is taken.
-                return Position(Instance(aggregate_id=str(aggregate_id)), 0, seen_as_head=False)
+                return Position(Instance(aggregate_id=str(aggregate_id)), turn.published, seen_as_head=False)
             return await self.recovered(aggregate_id)
         if cached and cached.sequence_number >= turn.head:
-            return Position(cached, min(turn.published, cached.sequence_number), seen_as_head=False)
+            return Position(cached, turn.published.at_most(cached.sequence_number), seen_as_head=False)
         stored = await self._log.read(aggregate_id, turn.head)
         if stored is None:
             log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=turn.head)
@@ -52,7 +59,7 @@ class Positions:
             self._cache.put(aggregate_id, state)
         else:
             state = await self._reader.at(aggregate_id, turn.head)
-        return Position(state, min(turn.published, turn.head), seen_as_head=False)
+        return Position(state, turn.published.at_most(turn.head), seen_as_head=False)
 
     async def recovered(self, aggregate_id: AggregateId) -> Position:
         """Learn head and watermark from S3, and make Redis forget what it said of them."""
@@ -65,7 +72,8 @@ class Positions:
 
     async def latest(self, aggregate_id: AggregateId) -> Position:
         """Learn head and watermark from S3, and leave Redis as it is: somebody else is changing both."""
-        state, published = await self._reader.latest(aggregate_id)
+        state, watermark = await self._reader.latest(aggregate_id)
+        published = await self._publication.current(aggregate_id, watermark)
         if state.sequence_number:
             self._cache.put(aggregate_id, state)
         return Position(state, published, seen_as_head=True)

@@ -30,11 +30,22 @@ from factline.ports.log import (
     LargeObjects,
     Snapshots,
     StoredEvent,
+    TopicRecords,
 )
 from factline.ports.read_models import ReadModel, Standing
-from factline.ports.stream import Delivery, EventPublisher, EventSubscription, FailureStream
+from factline.ports.stream import (
+    UNPUBLISHED,
+    Delivery,
+    EventPublisher,
+    EventSubscription,
+    FailureStream,
+    Generations,
+    TopicRecord,
+    Watermark,
+)
 
 __all__ = [
+    "UNPUBLISHED",
     "Changed",
     "ChunkRecords",
     "ClassNames",
@@ -54,6 +65,7 @@ __all__ = [
     "FailureStream",
     "Form",
     "FoundNode",
+    "Generations",
     "Graph",
     "Inventory",
     "KnownCommand",
@@ -71,9 +83,12 @@ __all__ = [
     "Standing",
     "StoredEvent",
     "SweepMarks",
+    "TopicRecord",
+    "TopicRecords",
     "Turn",
     "Turns",
     "Waiting",
+    "Watermark",
 ]
 
 

@@ -9,18 +9,20 @@ from factline.domain.bulk.results import BulkResult
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.results import CommandResult
+from factline.ports.stream import Watermark
 
 
 @dataclass(frozen=True)
 class Turn:
     """A turn on an aggregate, granted. Head and watermark are proposals, S3 decides.
 
-    ``known`` is False where Redis remembers nothing of the aggregate: ``head`` and ``published`` are then 0.
-    ``state`` is the cached state at ``head``, if it is small enough to be kept.
+    ``known`` is False where Redis remembers nothing of the aggregate: ``head`` is then 0 and ``published`` at 0.
+    ``published`` is the watermark of the topic's current generation. ``state`` is the cached state at ``head``, if it
+    is small enough to be kept.
     """
 
     head: int
-    published: int
+    published: Watermark
     known: bool
     state: Instance | None
 
@@ -36,12 +38,13 @@ class Waiting:
 class Settlement:
     """What is known of an aggregate now: its ``state`` at the head (None leaves the head), and its watermark.
 
-    ``release`` gives up the turn and the place in the queue, if its holder has them.
+    A watermark is raised within its own generation only. ``release`` gives up the turn and the place in the queue, if
+    its holder has them.
     """
 
     aggregate_id: AggregateId
     state: Instance | None = None
-    published: int = 0
+    published: Watermark | None = None
     release: bool = False
 
 
@@ -65,8 +68,8 @@ class Turns(Protocol):
         """Raise what is known of each aggregate, never lower it, and give up the turns that are to be released."""
         ...
 
-    async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int | None]:
-        """Return each watermark, the last sequence number known to be published, or None where it is not known."""
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
+        """Return each watermark of its topic's current generation, or None where none is known."""
         ...
 
     async def heads(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int | None]:

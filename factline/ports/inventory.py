@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from factline.domain.identifiers import AggregateId
+from factline.ports.stream import Generations
 
 Item = TypeVar("Item")
 
@@ -65,12 +66,15 @@ class SweepMarks(Protocol):
         """Return what S3's clock says."""
         ...
 
-    async def settled_through(self) -> datetime | None:
-        """Return the mark: all that was written until then was seen whole. None if there is none that is readable."""
+    async def settled_through(self, generations: Generations) -> datetime | None:
+        """Return the mark: all that was written until then was seen whole, published in these generations.
+
+        None if there is none that is readable, or if it is of other generations.
+        """
         ...
 
-    async def settle(self, through: datetime) -> None:
-        """Keep the mark."""
+    async def settle(self, through: datetime, generations: Generations) -> None:
+        """Keep the mark, with the generations that were current when the check began."""
         ...
 
 

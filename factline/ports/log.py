@@ -10,6 +10,7 @@ from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.records import AnyRecord
+from factline.ports.stream import TopicRecord, Watermark
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,13 @@ class StoredEvent:
     """An event as its slot holds it. ``published_through``: the watermark known when it was written (rule R3)."""
 
     event: Event
-    published_through: int
+    published_through: Watermark
 
 
 class EventLog(Protocol):
     """The truth: one immutable event per slot. A slot never changes once it is written."""
 
-    async def append(self, event: Event, *, published_through: int) -> StoredEvent:
+    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
         """Write the event into its slot if that is free and return what now stands there, be it another's event.
 
         Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if what stands
@@ -100,6 +101,21 @@ class ClassNames(Protocol):
 
     async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
         """Return the spelling ``(db_name, class_id)`` that stands; the first to ask sets it."""
+        ...
+
+
+class TopicRecords(Protocol):
+    """The generations of topics: written once each, never changed, by the first program that opens one."""
+
+    async def write(self, topic: str, record: TopicRecord) -> TopicRecord:
+        """Write the record unless its generation is taken, and return the record of that generation.
+
+        Raises LogDamaged.
+        """
+        ...
+
+    async def history(self, topic: str) -> Sequence[TopicRecord]:
+        """Return a topic's records, the first generation first; none before it was ever opened. Raises LogDamaged."""
         ...
 
 

@@ -11,24 +11,17 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import (
-    KafkaError,
-    MessageSizeTooLargeError,
-    NoError,
-    ProducerClosed,
-    TopicAlreadyExistsError,
-    for_code,
-)
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, UnknownTopicOrPartitionError
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.events import Event
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import ContainerUnusable, FactlineError, ObjectRefused
+from factline.errors import ContainerUnusable, FactlineError, ObjectRefused, StoreUnsafe, UnusableReason
+from factline.ports import Generations, TopicRecords
 from factline.settings import Settings
 from factline.stores.kafka_refusals import refused
+from factline.stores.kafka_topics import KafkaTopics
 
 REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
 SEND_TIMEOUT_S = 5.0  # one event, connecting included
@@ -36,11 +29,9 @@ SILENCE_S = 1.0  # after a failure, until somebody should try again
 ALONE_S = 60.0  # after a batch was too large for its topic, until messages go in batches again
 STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
-TOPIC_REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
+TOPIC_CHECK_S = 2.0  # how soon a topic that was made anew is noticed
 READ_TIMEOUT_S = 30.0
 
-PARTITIONS = 6
-REPLICAS_MAX = 3
 BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
 
 
@@ -119,11 +110,13 @@ class KafkaPublisher:
     refusal of one message they are sent anew: the topic refuses that message, and takes the others.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, records: TopicRecords) -> None:
         self._servers = settings.kafka_bootstrap_servers
         self._settings = settings
         self._alone_until_s = 0.0  # messages go each in a batch of its own
-        self._topics = (settings.instance_topic, settings.ontology_topic, settings.failure_topic)
+        self._topics = KafkaTopics(settings, records)
+        self._last_offsets: dict[tuple[str, int], int] = {}
+        self._looking = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._stopped = False
@@ -140,13 +133,54 @@ class KafkaPublisher:
         return time.monotonic() >= self._silent_until_s
 
     async def prepare(self) -> None:
-        """Create the topics unless they are there; raises StoreUnavailable."""
+        """Create the topics that are missing; raises StoreUnavailable."""
         try:
             async with asyncio.timeout(TOPIC_TIMEOUT_S):
-                await _create_topics(self._servers, self._topics)
+                await self._topics.prepare()
         except (KafkaError, TimeoutError) as error:
-            topics = ", ".join(self._topics)
+            topics = ", ".join(self._topics.names)
             raise self._error(error, doing=f"creating topics {topics}", topic=topics) from error
+
+    async def open(self) -> None:
+        """Learn the generation of each topic of events, and record those that are new.
+
+        Raises StoreUnavailable, LogDamaged, and StoreUnsafe where a topic has fewer partitions than its record.
+        """
+        try:
+            await self.generations()
+        except ContainerUnusable as error:
+            if error.reason is UnusableReason.MISCONFIGURED:
+                raise StoreUnsafe(error.message, **error.details) from error
+            raise
+
+    async def generations(self) -> Generations:
+        """Return the current generation of each topic, as of ``TOPIC_CHECK_S`` ago at most while Kafka answers.
+
+        Raises StoreUnavailable where none is known yet, or a topic cannot be used.
+        """
+        known, checked_s = self._topics.generations, self._topics.opened_s
+        if known and (self._in_doubt or self._looking.locked() or time.monotonic() - checked_s < TOPIC_CHECK_S):
+            return known  # after a failure, the next producer looks at the topics before it sends anything
+        async with self._looking:
+            if self._topics.opened_s == checked_s:
+                await self._look()
+        current = self._topics.generations
+        assert current is not None  # it was looked at, or an error was raised
+        return current
+
+    async def _look(self) -> None:
+        """Look at the topics once more; where Kafka does not answer, what is known stands until it does."""
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                producer = await self._connected()
+                if time.monotonic() - self._topics.opened_s >= TOPIC_CHECK_S:
+                    await self._topics.open(producer.client)
+        except (KafkaError, TimeoutError) as error:
+            topics = ", ".join(self._topics.names)
+            failure = self._failed(producer, error, doing=f"opening topics {topics}", topic=topics)
+            if self._topics.generations is None:
+                raise failure from error
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""
@@ -195,22 +229,26 @@ class KafkaPublisher:
                     producer = await self._connected()
                     taken = await self._taken(producer, message)
         except (KafkaError, TimeoutError) as error:
-            failure = self._error(error, doing=message.doing, topic=message.topic, message_bytes=message.size_bytes)
-            refused_only = isinstance(failure, ContainerUnusable | ObjectRefused)
-            self._discard(
-                producer, _SendAgain() if refused_only else ProducerClosed("its producer failed another event")
-            )
-            self._in_doubt = not refused_only
-            self._silent_until_s = 0.0 if refused_only else time.monotonic() + SILENCE_S
-            raise failure from error
+            sent_bytes = message.size_bytes
+            raise self._failed(
+                producer, error, doing=message.doing, topic=message.topic, message_bytes=sent_bytes
+            ) from error
         self._in_doubt, self._silent_until_s = False, 0.0
+
+    def _failed(self, producer: AIOKafkaProducer | None, error: Exception, **asked: Any) -> FactlineError:
+        """Discard the producer, and return the error for what was asked of it; see ``refused``."""
+        failure = refused(error, servers=self._servers, **asked)
+        refused_only = isinstance(failure, ContainerUnusable | ObjectRefused)
+        self._discard(producer, _SendAgain() if refused_only else ProducerClosed("its producer failed another event"))
+        self._in_doubt = not refused_only
+        self._silent_until_s = 0.0 if refused_only else time.monotonic() + SILENCE_S
+        return failure
 
     async def _taken(self, producer: AIOKafkaProducer, message: "Outgoing") -> bool:
         """Send one message, acknowledged; False if it has to be sent again by another producer. Raises KafkaError."""
         alone = self._alone_until_s > 0
         try:
-            sending = await producer.send(message.topic, key=message.key, value=message.value, headers=message.headers)
-            await sending
+            await self._acknowledged(producer, message)
         except _SendAgain:
             return False
         except MessageSizeTooLargeError:
@@ -220,6 +258,18 @@ class KafkaPublisher:
             self._discard(producer, _SendAgain())
             return False
         return True
+
+    async def _acknowledged(self, producer: AIOKafkaProducer, message: "Outgoing") -> None:
+        partition = self._topics.partition(message.topic, message.key)
+        if partition is not None and partition not in await producer.partitions_for(message.topic):
+            raise UnknownTopicOrPartitionError(f"partition {partition} of {message.topic}")
+        sending = await producer.send(
+            message.topic, key=message.key, value=message.value, headers=message.headers, partition=partition
+        )
+        sent = await sending
+        if sent.offset <= self._last_offsets.get((sent.topic, sent.partition), -1):
+            self._topics.opened_s = float("-inf")  # offsets began anew: perhaps another topic of the name
+        self._last_offsets[sent.topic, sent.partition] = sent.offset
 
     async def _connected(self) -> AIOKafkaProducer:
         if 0 < self._alone_until_s < time.monotonic():
@@ -246,10 +296,7 @@ class KafkaPublisher:
         )
         try:
             await producer.start()
-            if self._in_doubt:  # perhaps it failed because a topic is gone
-                known = (await producer.client.fetch_all_metadata()).topics()
-                if missing := [topic for topic in self._topics if topic not in known]:
-                    await _create_topics(self._servers, missing)
+            await self._topics.open(producer.client)  # perhaps the one before failed because a topic is gone
         except BaseException:
             self._retire(producer)
             raise
@@ -293,33 +340,10 @@ async def _end(producer: AIOKafkaProducer) -> None:
     closing.cancel()
 
 
-async def _create_topics(servers: str, topics: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=TOPIC_REQUEST_TIMEOUT_MS)
-    try:
-        await admin.start()
-        brokers = (await admin.describe_cluster())["brokers"]
-        replicas = min(REPLICAS_MAX, len(brokers))
-        configs = {
-            "cleanup.policy": "delete",
-            "retention.ms": "-1",
-            "retention.bytes": "-1",
-            "max.message.bytes": str(MESSAGE_BYTES_MAX),
-            "min.insync.replicas": str(max(1, replicas - 1)),
-        }
-        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configs) for topic in topics]
-        response = await admin.create_topics(wanted)
-        for name, code, *message in response.topic_errors:
-            error = for_code(code)
-            if error not in (NoError, TopicAlreadyExistsError):
-                raise error(f"topic {name}: {' '.join(filter(None, message))}")
-    finally:
-        await admin.close()
-
-
 async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messages_max: int = 1_000) -> list[Message]:
     """Return an aggregate's messages from the oldest on, as far as they are there now, duplicates included.
 
-    Reads the whole partition that holds them, so it is for people and tests. Raises StoreUnavailable.
+    Reads the whole topic, so it is for people and tests. Raises StoreUnavailable.
     """
     key = str(aggregate_id).encode()
     return await read_topic(settings, event_topic(settings, aggregate_id), key=key, messages_max=messages_max)
@@ -350,14 +374,10 @@ async def read_topic(
 
 
 async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes | None, messages_max: int) -> list[Message]:
-    partitions = sorted(consumer.partitions_for_topic(topic) or ())
-    if not partitions:
-        return []
-    numbers = partitions if key is None else [DefaultPartitioner()(key, partitions, partitions)]
-    chosen = [TopicPartition(topic, number) for number in numbers]
-    consumer.pause(*(other for other in consumer.assignment() if other not in chosen))
+    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
     found: list[Message] = []
-    for partition, end in (await consumer.end_offsets(chosen)).items():
+    ends = await consumer.end_offsets(partitions) if partitions else {}
+    for partition, end in ends.items():
         while len(found) < messages_max and await consumer.position(partition) < end:
             batch = await consumer.getmany(partition, timeout_ms=REQUEST_TIMEOUT_MS)
             found.extend(

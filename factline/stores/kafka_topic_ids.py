@@ -1,16 +1,18 @@
-"""The ID of a Kafka topic, which tells one that was made anew from the one before it of the same name.
+"""The IDs of Kafka's topics, which tell a topic that was made anew from the one before it of the same name.
 
 Offsets say nothing of that: those of the old topic may well lie within the new one. aiokafka 0.14 does not speak the
 version of the metadata request that has it, so its fields are written down here
 (https://kafka.apache.org/protocol#The_Messages_Metadata, version 10; KIP-516).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import for_code
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -95,11 +97,36 @@ class _Question(RequestStruct):  # type: ignore[misc]
 class _TopicIdRequest(Request[_Question]):  # type: ignore[misc]
     API_KEY = 3
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = topics
 
     def build(self, request_struct_class: Any) -> _Question:
-        return _Question([(NO_ID, self._topic, {})], False, False, False, {})
+        return _Question([(NO_ID, topic, {}) for topic in self._topics], False, False, False, {})
+
+
+@dataclass(frozen=True)
+class ExistingTopic:
+    """A topic as the brokers tell of it now. ``topic_id``: ``NO_ID`` where they tell none."""
+
+    topic_id: UUID
+    partitions: int
+
+
+async def existing_topics(client: AIOKafkaClient, topics: Sequence[str]) -> dict[str, ExistingTopic]:
+    """Ask a broker for these topics, and return those that exist.
+
+    Raises KafkaError, and NotImplementedError from a broker older than Kafka 2.8.
+    """
+    answer = await client.send(client.get_random_node(), _TopicIdRequest(topics))
+    existing: dict[str, ExistingTopic] = {}
+    for error_code, topic, topic_id, _, partitions, *_ in answer.topics:
+        error = for_code(error_code)
+        if error is UnknownTopicOrPartitionError:
+            continue
+        if error_code:
+            raise error(topic)
+        existing[topic] = ExistingTopic(topic_id, len(partitions))
+    return existing
 
 
 async def topic_id_of(client: AIOKafkaClient, topic: str) -> UUID:
@@ -108,10 +135,7 @@ async def topic_id_of(client: AIOKafkaClient, topic: str) -> UUID:
     Raises KafkaError: UnknownTopicOrPartitionError where there is none, and NotImplementedError from a broker older
     than Kafka 2.8.
     """
-    answer = await client.send(client.get_random_node(), _TopicIdRequest(topic))
-    error_code, _, found, *_ = answer.topics[0]
-    error = for_code(error_code)
-    if error_code:
-        raise error(topic)
-    assert isinstance(found, UUID)
-    return found
+    existing = await existing_topics(client, [topic])
+    if topic not in existing:
+        raise UnknownTopicOrPartitionError(topic)
+    return existing[topic].topic_id

@@ -27,6 +27,7 @@ from factline.stores.s3 import (
     S3LargeObjects,
     S3Snapshots,
     S3SweepMarks,
+    S3TopicRecords,
     connect,
     prepare_bucket,
 )
@@ -54,7 +55,7 @@ class Stores:
         """
         redis = RedisServer.connect(settings)
         bucket = await asyncio.to_thread(connect, settings)
-        kafka, elasticsearch = KafkaPublisher(settings), ElasticsearchServer(settings)
+        kafka, elasticsearch = KafkaPublisher(settings, S3TopicRecords(bucket)), ElasticsearchServer(settings)
         documents = ElasticsearchDocuments(elasticsearch, settings)
         terminusdb = TerminusServer(settings.terminusdb_url) if settings.terminusdb_url else None
         graph = TerminusGraph(terminusdb, settings) if terminusdb else ElasticsearchGraph(elasticsearch, settings)
@@ -69,7 +70,7 @@ class Stores:
             large_objects=S3LargeObjects(bucket),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
-            turns=RedisTurns(redis, lease_ms=settings.turn_lease_ms),
+            turns=RedisTurns(redis, generations=kafka.generations, lease_ms=settings.turn_lease_ms),
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
             documents=documents,
@@ -112,6 +113,7 @@ class Stores:
                 raise outcome
         if silent:
             raise silent[0] if len(silent) == 1 else StoreUnavailable.of_all(silent)
+        await self.kafka.open()  # with the bucket, where generations are recorded
 
     async def close(self) -> None:
         """Close every connection."""

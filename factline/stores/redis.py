@@ -22,7 +22,8 @@ from factline.domain.bulk.results import read_result
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import CACHED_STATE_BYTES_MAX
 from factline.errors import LogDamaged, SettingsInvalid
-from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
+from factline.ports import CommandStatus, Generations, Settlement, Stage, Turn, Waiting, Watermark
+from factline.ports.stream import FIRST_GENERATION
 from factline.settings import Settings
 from factline.stores.redis_refusals import refused
 from factline.stores.sealed_state import open_state, seal_state
@@ -91,12 +92,12 @@ class RedisServer:
     async def ping(self) -> None:
         await self._answer("ping", (), self._client.ping)
 
-    async def field_each(self, keys: Sequence[str], name: str) -> list[bytes | None]:
-        """Return one field of each of many hashes."""
-        if len(keys) == 1:
-            return [await self._answer("hget", keys, lambda: self._client.hget(keys[0], name))]
+    async def field_each(self, fields: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """Return one field of each of many hashes, each given as key and name."""
+        if len(fields) == 1:
+            return [await self._answer("hget", fields[0][:1], lambda: self._client.hget(*fields[0]))]
         return await self._in_batches(
-            "hget", keys, lambda pipeline, key: pipeline.hget(key, name), keys_of=lambda key: (key,)
+            "hget", fields, lambda pipeline, field: pipeline.hget(*field), keys_of=lambda field: field[:1]
         )
 
     async def fields(self, key: str) -> dict[bytes, bytes]:
@@ -163,51 +164,76 @@ async def open_redis(settings: Settings) -> RedisServer:
 
 
 class RedisTurns:
-    """``Turns`` in Redis. ``lease_ms``: how long a turn lasts that nobody gives up or takes again."""
+    """``Turns`` in Redis. ``lease_ms``: how long a turn lasts that nobody gives up or takes again.
 
-    def __init__(self, server: RedisServer, *, lease_ms: int, patience_ms: int = PATIENCE_MS) -> None:
+    ``generations`` gives the current generations of the topics. Each generation's watermark is a field of its own.
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        *,
+        generations: Callable[[], Awaitable[Generations]],
+        lease_ms: int,
+        patience_ms: int = PATIENCE_MS,
+    ) -> None:
         self._server = server
+        self._generations = generations
         self._lease_ms = lease_ms
         self._patience_ms = patience_ms
 
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Turn | Waiting]:
+        generations = await self._generations()
         arguments = (holder, self._lease_ms, self._patience_ms, int(queueing))
-        answers = await self._server.run_each("take_turn", [(self._keys(name), arguments) for name in aggregate_ids])
+        calls = [(self._keys(name), (*arguments, _watermark_field(generations.of(name)))) for name in aggregate_ids]
+        answers = await self._server.run_each("take_turn", calls)
         return [
-            _turn(aggregate_id, *found) if granted else Waiting(position=found[0])
+            _turn(aggregate_id, generations.of(aggregate_id), *found) if granted else Waiting(position=found[0])
             for aggregate_id, (granted, *found) in zip(aggregate_ids, answers, strict=True)
         ]
 
     async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
-        calls = [(self._keys(one.aggregate_id), self._arguments(one, holder)) for one in settlements]
+        generations = await self._generations()
+        calls = [
+            (self._keys(one.aggregate_id), self._arguments(one, holder, generations.of(one.aggregate_id)))
+            for one in settlements
+        ]
         await self._server.run_each("settle_turn", calls)
 
-    def _arguments(self, settlement: Settlement, holder: str) -> tuple[Any, ...]:
-        state = settlement.state
+    def _arguments(self, settlement: Settlement, holder: str, generation: int) -> tuple[Any, ...]:
+        state, published = settlement.state, settlement.published or Watermark(generation, 0)
         sealed = b"" if state is None else seal_state(state)
         return (
             holder,
             "" if state is None else state.sequence_number,
             sealed if len(sealed) <= CACHED_STATE_BYTES_MAX else b"",
-            settlement.published,
+            published.through,
             int(settlement.release),
             self._server.memory_s,
+            _watermark_field(published.generation),
         )
 
-    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
-        return await self._numbers(aggregate_ids, "published")
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[Watermark | None]:
+        generations = await self._generations()
+        fields = [(self._key(name, "head"), _watermark_field(generations.of(name))) for name in aggregate_ids]
+        numbers = await self._numbers(fields, aggregate_ids)
+        return [
+            None if number is None else Watermark(generations.of(aggregate_id), number)
+            for aggregate_id, number in zip(aggregate_ids, numbers, strict=True)
+        ]
 
     async def heads(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
-        return await self._numbers(aggregate_ids, "head")
+        return await self._numbers([(self._key(name, "head"), "head") for name in aggregate_ids], aggregate_ids)
 
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._server.delete(self._key(aggregate_id, "head"))
 
-    async def _numbers(self, aggregate_ids: Sequence[AggregateId], name: str) -> list[int | None]:
-        keys = [self._key(aggregate_id, "head") for aggregate_id in aggregate_ids]
-        answers = await self._server.field_each(keys, name)
+    async def _numbers(
+        self, fields: Sequence[tuple[str, str]], aggregate_ids: Sequence[AggregateId]
+    ) -> list[int | None]:
+        answers = await self._server.field_each(fields)
         return [_number(*pair) for pair in zip(answers, aggregate_ids, strict=True)]
 
     def _keys(self, aggregate_id: AggregateId) -> list[str]:
@@ -217,11 +243,18 @@ class RedisTurns:
         return f"{self._server.prefix}{{{aggregate_id}}}:{name}"
 
 
-def _turn(aggregate_id: AggregateId, head: bytes | None, published: bytes | None, state: bytes | None) -> Turn:
+def _watermark_field(generation: int) -> str:
+    """Return the field of a generation's watermark; that of the first is older than generations."""
+    return "published" if generation == FIRST_GENERATION else f"published.{generation}"
+
+
+def _turn(
+    aggregate_id: AggregateId, generation: int, head: bytes | None, published: bytes | None, state: bytes | None
+) -> Turn:
     """Return what is known; what cannot be read is not known, and never guessed."""
     head_number, published_number = _number(head, aggregate_id), _number(published, aggregate_id)
     if head_number is None or published_number is None:
-        return Turn(head=0, published=0, known=False, state=None)
+        return Turn(head=0, published=Watermark(generation, 0), known=False, state=None)
     found = None
     if state is not None:
         try:
@@ -231,7 +264,7 @@ def _turn(aggregate_id: AggregateId, head: bytes | None, published: bytes | None
     if found is not None and found.sequence_number != head_number:
         _log.warning("cached_state_not_of_head", aggregate_id=str(aggregate_id), head=head_number)
         found = None
-    return Turn(head=head_number, published=published_number, known=True, state=found)
+    return Turn(head=head_number, published=Watermark(generation, published_number), known=True, state=found)
 
 
 def _number(text: bytes | None, aggregate_id: AggregateId) -> int | None:

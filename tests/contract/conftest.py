@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from factline.domain.identifiers import AggregateId
-from factline.ports import CommandStatuses, Inventory, Ports, Turns
+from factline.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
 from factline.stores.kafka import Message, read_messages, read_topic
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from factline.stores.memory.s3 import MemoryInventory
+from factline.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
 from factline.stores.opening import Stores
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
-from factline.stores.s3 import S3Inventory, StoredObject
+from factline.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
 from tests.pipeline.world import World
 
 IN_MEMORY = "in memory"
@@ -37,6 +37,7 @@ class Opened:
     drop_alias: Callable[[AggregateId], Awaitable[None]]
     inventory: Callable[[int], Inventory]
     failures: Callable[[], Awaitable[list[tuple[str, Mapping[str, Any]]]]]
+    topic_records: TopicRecords
 
 
 @pytest.fixture(params=BOTH)
@@ -70,7 +71,8 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             told = await read_topic(settings, settings.failure_topic)
             return [(message.key.decode(), json.loads(message.value)) for message in told]
 
-        yield Opened(stores.ports, put_object, messages, drop_documents, drop_alias, inventory, failures)
+        records = S3TopicRecords(bucket)
+        yield Opened(stores.ports, put_object, messages, drop_documents, drop_alias, inventory, failures, records)
 
 
 def _in_memory() -> Opened:
@@ -96,7 +98,8 @@ def _in_memory() -> Opened:
     async def failures() -> list[tuple[str, Mapping[str, Any]]]:
         return world.failures.announced
 
-    return Opened(ports, put_object, messages, drop_documents, drop_alias, inventory, failures)
+    records = MemoryTopicRecords(world.bucket)
+    return Opened(ports, put_object, messages, drop_documents, drop_alias, inventory, failures, records)
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Redis:
 async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     if request.param == IN_MEMORY:
         memory = MemoryRedis()
-        yield Redis(lambda **times: MemoryTurns(memory, **times), MemoryCommandStatuses(memory))
+        yield Redis(lambda **options: MemoryTurns(memory, **options), MemoryCommandStatuses(memory))
         return
     server = RedisServer.connect(request.getfixturevalue("settings"))
-    yield Redis(lambda **times: RedisTurns(server, **times), RedisCommandStatuses(server))
+    yield Redis(lambda **options: RedisTurns(server, **options), RedisCommandStatuses(server))
     await server.close()

@@ -7,7 +7,7 @@ import pytest
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.errors import LogDamaged
-from factline.ports import StoredEvent
+from factline.ports import UNPUBLISHED, StoredEvent, Watermark
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, event_of
 from tests.contract.conftest import Opened
@@ -18,10 +18,10 @@ SLOT_1 = f"events/{PLACE}/{1:020d}.json"
 async def test_a_free_slot_takes_the_event_and_keeps_what_it_was_told(opened: Opened):
     log = opened.ports.event_log
     first, second = chain(2)
-    assert await log.append(first, published_through=0) == StoredEvent(first, 0)
-    assert await log.append(second, published_through=1) == StoredEvent(second, 1)
-    assert await log.read(PLACE, 1) == StoredEvent(first, 0)
-    assert await log.read(PLACE, 2) == StoredEvent(second, 1)
+    assert await log.append(first, published_through=UNPUBLISHED) == StoredEvent(first, UNPUBLISHED)
+    assert await log.append(second, published_through=Watermark(1, 1)) == StoredEvent(second, Watermark(1, 1))
+    assert await log.read(PLACE, 1) == StoredEvent(first, UNPUBLISHED)
+    assert await log.read(PLACE, 2) == StoredEvent(second, Watermark(1, 1))
 
 
 async def test_a_free_slot_reads_as_none(opened: Opened):
@@ -32,15 +32,17 @@ async def test_a_free_slot_reads_as_none(opened: Opened):
 async def test_a_taken_slot_never_changes(opened: Opened):
     log = opened.ports.event_log
     ours, others = (event_of(Instance(aggregate_id=str(PLACE)), create()) for _ in range(2))
-    await log.append(ours, published_through=0)
-    assert await log.append(others, published_through=0) == StoredEvent(ours, 0)
-    assert await log.append(ours, published_through=0) == StoredEvent(ours, 0)
-    assert await log.read(PLACE, 1) == StoredEvent(ours, 0)
+    await log.append(ours, published_through=UNPUBLISHED)
+    assert await log.append(others, published_through=UNPUBLISHED) == StoredEvent(ours, UNPUBLISHED)
+    assert await log.append(ours, published_through=UNPUBLISHED) == StoredEvent(ours, UNPUBLISHED)
+    assert await log.read(PLACE, 1) == StoredEvent(ours, UNPUBLISHED)
 
 
 async def test_of_many_writers_at_once_one_wins_and_all_are_told(opened: Opened):
     events = [event_of(Instance(aggregate_id=str(PLACE)), create()) for _ in range(12)]
-    told = await asyncio.gather(*(opened.ports.event_log.append(event, published_through=0) for event in events))
+    told = await asyncio.gather(
+        *(opened.ports.event_log.append(event, published_through=UNPUBLISHED) for event in events)
+    )
     (standing,) = {stored.event.event_id for stored in told}
     assert standing in {event.event_id for event in events}
 
@@ -49,7 +51,7 @@ async def test_the_head_is_that_of_its_own_log(opened: Opened):
     log = opened.ports.event_log
     for events in (chain(3), chain(5, "p10"), chain(1, "p/1"), chain(2, "p")):
         for event in events:
-            await log.append(event, published_through=0)
+            await log.append(event, published_through=UNPUBLISHED)
     assert await log.head(PLACE) == 3
     assert await log.head(PLACE, after=2) == 3
     assert await log.head(PLACE, after=3) == 3
@@ -61,8 +63,8 @@ async def test_the_head_is_that_of_its_own_log(opened: Opened):
 @pytest.mark.parametrize("instance_id", ["ö", "a b", "..", "%2F", "x" * 200, "日本"])
 async def test_every_name_has_slots_of_its_own(opened: Opened, instance_id: str):
     (event,) = chain(1, instance_id)
-    await opened.ports.event_log.append(event, published_through=0)
-    assert await opened.ports.event_log.read(event.aggregate, 1) == StoredEvent(event, 0)
+    await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
+    assert await opened.ports.event_log.read(event.aggregate, 1) == StoredEvent(event, UNPUBLISHED)
     assert await opened.ports.event_log.head(event.aggregate) == 1
 
 
@@ -83,7 +85,7 @@ async def test_damage_is_named_and_never_returned(opened: Opened, change):
     with pytest.raises(LogDamaged, match="shop/Product/p1 1"):
         await opened.ports.event_log.read(PLACE, 1)
     with pytest.raises(LogDamaged, match="shop/Product/p1 1"):
-        await opened.ports.event_log.append(event, published_through=0)
+        await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
 
 
 async def test_an_event_in_a_slot_that_is_not_its_own_is_damage(opened: Opened):
@@ -96,4 +98,4 @@ async def test_an_event_in_a_slot_that_is_not_its_own_is_damage(opened: Opened):
 async def test_a_lost_watermark_counts_as_none_published(opened: Opened):
     (event,) = chain(1)
     await opened.put_object(SLOT_1, event.canonical)
-    assert await opened.ports.event_log.read(PLACE, 1) == StoredEvent(event, 0)
+    assert await opened.ports.event_log.read(PLACE, 1) == StoredEvent(event, UNPUBLISHED)

@@ -11,7 +11,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from factline.domain.instance import Instance
 from factline.errors import LogDamaged, StoreUnavailable, StoreUnsafe
-from factline.ports import StoredEvent
+from factline.ports import UNPUBLISHED, StoredEvent
 from factline.settings import Settings
 from factline.stores.s3 import S3Bucket, S3EventLog, connect, prepare_bucket, probe_conditional_put
 from tests.commands import create
@@ -66,23 +66,23 @@ async def test_a_success_without_etag_is_none(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
     _forge_sending(bucket, "PutObject", _answer(200))
     with pytest.raises(StoreUnavailable, match="without ETag, yet nothing stands there"):
-        await log.append(event, published_through=0)
+        await log.append(event, published_through=UNPUBLISHED)
     assert await log.read(PLACE, 1) is None
-    assert await log.append(event, published_through=0) == StoredEvent(event, 0)
+    assert await log.append(event, published_through=UNPUBLISHED) == StoredEvent(event, UNPUBLISHED)
 
 
 async def test_a_success_with_another_checksum_is_read_back(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
     _forge_answer(bucket, "PutObject", lambda parsed: parsed.update(ChecksumSHA256="x"))
     before = bucket.requests["GetObject"]
-    assert await log.append(event, published_through=0) == StoredEvent(event, 0)
+    assert await log.append(event, published_through=UNPUBLISHED) == StoredEvent(event, UNPUBLISHED)
     assert bucket.requests["GetObject"] == before + 1
 
 
 async def test_an_acknowledged_write_is_not_read_back(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
     before = dict(bucket.requests)
-    await log.append(event, published_through=0)
+    await log.append(event, published_through=UNPUBLISHED)
     assert bucket.requests == before | {"PutObject": before["PutObject"] + 1}
 
 
@@ -91,8 +91,8 @@ async def test_a_refusal_while_the_slot_is_free_is_no_answer(bucket: S3Bucket, s
     log, (event,) = S3EventLog(bucket), chain(1)
     _forge_sending(bucket, "PutObject", _answer(status))
     with pytest.raises(StoreUnavailable, match="yet nothing stands there"):
-        await log.append(event, published_through=0)
-    assert await log.append(event, published_through=0) == StoredEvent(event, 0)
+        await log.append(event, published_through=UNPUBLISHED)
+    assert await log.append(event, published_through=UNPUBLISHED) == StoredEvent(event, UNPUBLISHED)
 
 
 async def test_the_own_unanswered_write_is_found_again(bucket: S3Bucket):
@@ -104,9 +104,9 @@ async def test_the_own_unanswered_write_is_found_again(bucket: S3Bucket):
     _forge_answer(bucket, "PutObject", lost)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="Read timeout"):
-            await log.append(event, published_through=0)
+            await log.append(event, published_through=UNPUBLISHED)
     bucket.client.meta.events.unregister("after-call.s3.PutObject")
-    assert await log.read(PLACE, 1) == StoredEvent(event, 0)
+    assert await log.read(PLACE, 1) == StoredEvent(event, UNPUBLISHED)
 
 
 @pytest.mark.parametrize("status", [400, 403, 500, 503])
@@ -114,22 +114,22 @@ async def test_an_error_of_any_kind_is_told_with_what_was_asked(bucket: S3Bucket
     log, (event,) = S3EventLog(bucket), chain(1)
     _forge_sending(bucket, "PutObject", _answer(status))
     with pytest.raises(StoreUnavailable, match=r"PutObject events/shop/Product/p1/0*1\.json"):
-        await log.append(event, published_through=0)
+        await log.append(event, published_through=UNPUBLISHED)
 
 
 async def test_a_body_cut_off_is_not_an_event(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
-    await log.append(event, published_through=0)
+    await log.append(event, published_through=UNPUBLISHED)
     cut = _answer(200, {"etag": '"x"', "content-length": str(len(event.canonical))}, event.canonical[:-10])
     _forge_sending(bucket, "GetObject", cut)
     with pytest.raises(StoreUnavailable):
         await log.read(PLACE, 1)
-    assert await log.read(PLACE, 1) == StoredEvent(event, 0)
+    assert await log.read(PLACE, 1) == StoredEvent(event, UNPUBLISHED)
 
 
 async def test_a_truncation_that_hides_its_length_is_not_an_event(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
-    await log.append(event, published_through=0)
+    await log.append(event, published_through=UNPUBLISHED)
     _forge_answer(bucket, "GetObject", lambda parsed: parsed.pop("ContentLength"))
     with pytest.raises(StoreUnavailable, match="without Content-Length"):
         await log.read(PLACE, 1)
@@ -137,10 +137,10 @@ async def test_a_truncation_that_hides_its_length_is_not_an_event(bucket: S3Buck
 
 async def test_bits_that_flip_on_the_way_once_are_read_again(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
-    await log.append(event, published_through=0)
+    await log.append(event, published_through=UNPUBLISHED)
     headers = {"etag": '"x"', "x-amz-checksum-sha256": "0" * 43 + "="}
     _forge_sending(bucket, "GetObject", _answer(200, headers, event.canonical))
-    assert await log.read(PLACE, 1) == StoredEvent(event, 0)
+    assert await log.read(PLACE, 1) == StoredEvent(event, UNPUBLISHED)
     _forge_sending(bucket, "GetObject", _answer(200, headers, event.canonical), times=2)
     with pytest.raises(LogDamaged, match="not those that were written"):
         await log.read(PLACE, 1)
@@ -155,7 +155,7 @@ async def test_a_missing_bucket_is_not_a_free_slot(bucket: S3Bucket):
 
 async def test_an_event_that_was_deleted_is_damage_and_no_free_slot(bucket: S3Bucket):
     log, (event,) = S3EventLog(bucket), chain(1)
-    await log.append(event, published_through=0)
+    await log.append(event, published_through=UNPUBLISHED)
     key = f"{bucket.prefix}events/{PLACE}/{1:020d}.json"
     await asyncio.to_thread(bucket.client.delete_object, Bucket=bucket.name, Key=key)
     with pytest.raises(LogDamaged, match="was deleted"):
@@ -177,14 +177,14 @@ async def test_an_s3_that_ignores_conditions_is_refused(bucket: S3Bucket):
     with pytest.raises(StoreUnsafe, match="does not honour If-None-Match"):
         await probe_conditional_put(bucket)
     events = [event_of(Instance(aggregate_id=str(PLACE)), create()) for _ in range(2)]
-    told = [await S3EventLog(bucket).append(event, published_through=0) for event in events]
+    told = [await S3EventLog(bucket).append(event, published_through=UNPUBLISHED) for event in events]
     assert told[0] != told[1]  # what the probe protects from
 
 
 async def test_the_head_of_a_long_log_costs_few_requests(bucket: S3Bucket):
     log = S3EventLog(bucket, keys_per_list_max=4)
     events = chain(60)
-    await asyncio.gather(*(log.append(event, published_through=0) for event in events))
+    await asyncio.gather(*(log.append(event, published_through=UNPUBLISHED) for event in events))
     before = bucket.requests["ListObjectsV2"]
     assert await log.head(PLACE) == 60
     assert bucket.requests["ListObjectsV2"] - before <= 9

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from factline.domain.records import record_of
-from factline.ports import Extent, Inventory, KnownCommand
+from factline.ports import UNPUBLISHED, Extent, Inventory, KnownCommand
 from tests.commands import create
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened
@@ -44,7 +44,7 @@ async def _classes(inventory: Inventory, **scope: str) -> list[Extent]:
 async def _append(opened: Opened, length: int, instance_id: str = "p1", *, without: int = 0) -> None:
     for event in chain(length, instance_id):
         if event.sequence_number != without:
-            await opened.ports.event_log.append(event, published_through=0)
+            await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
 
 
 @pytest.mark.parametrize("keys_per_page", PAGES)

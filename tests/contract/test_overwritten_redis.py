@@ -7,10 +7,11 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from factline.errors import StoreUnavailable
-from factline.ports import Settlement, Turn, Turns, Waiting
+from factline.ports import Settlement, Turn, Turns, Waiting, Watermark
 from factline.settings import Settings
 from factline.stores.redis import RedisServer, RedisTurns
 from tests.contract.chains import PLACE, chain, state_at
+from tests.contract.topics import first_generations
 
 pytestmark = pytest.mark.integration
 
@@ -40,9 +41,9 @@ async def _overwrite(settings: Settings, endings: Collection[str]) -> None:
 @pytest.mark.parametrize("endings", [("turn",), ("head",), ("turn", "head")], ids=" and ".join)
 async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings, endings: tuple[str, ...]):
     server = RedisServer.connect(settings)
-    turns = RedisTurns(server, lease_ms=200)
+    turns = RedisTurns(server, generations=first_generations, lease_ms=200)
     await _granted(turns, "a")
-    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=1)], "a")
+    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
     assert isinstance((await turns.take([PLACE], "b", queueing=False))[0], Waiting)
     await _overwrite(settings, endings)
     assert isinstance(await _granted(turns, "b"), Turn)

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis as Client
 
-from factline.ports import CommandStatus, Settlement, Stage, Turns
+from factline.ports import CommandStatus, Settlement, Stage, Turns, Watermark
 from factline.settings import Settings
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
 from tests.contract.chains import PLACE, chain, state_at
+from tests.contract.topics import first_generations
 
 LEASE_MS = 30_000
 MEMORY_S = 600
@@ -32,11 +33,11 @@ async def _hold_and_wait(turns: Turns, _: object) -> None:
 
 
 async def _save_head(turns: Turns, _: object) -> None:
-    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=1)], "")
+    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
 
 
 async def _save_watermark(turns: Turns, _: object) -> None:
-    await turns.settle([Settlement(PLACE, published=1)], "")
+    await turns.settle([Settlement(PLACE, published=Watermark(1, 1))], "")
 
 
 WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
@@ -56,7 +57,7 @@ WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
 async def test_every_key_expires(settings: Settings, name: str):
     write, lifetimes = WRITES[name]
     server = RedisServer.connect(settings.model_copy(update={"redis_memory_s": MEMORY_S}))
-    await write(RedisTurns(server, lease_ms=LEASE_MS), RedisCommandStatuses(server))
+    await write(RedisTurns(server, generations=first_generations, lease_ms=LEASE_MS), RedisCommandStatuses(server))
     await server.close()
     async with Client.from_url(settings.redis_url) as client:
         keys = [key.decode() async for key in client.scan_iter(f"{settings.redis_prefix}*")]
@@ -69,7 +70,10 @@ async def test_every_key_expires(settings: Settings, name: str):
 async def test_heads_and_statuses_are_forgotten_in_memory():
     now_s = 0.0
     memory = MemoryRedis(memory_s=MEMORY_S, clock=lambda: now_s)
-    turns, statuses = MemoryTurns(memory, lease_ms=LEASE_MS), MemoryCommandStatuses(memory)
+    turns, statuses = (
+        MemoryTurns(memory, generations=first_generations, lease_ms=LEASE_MS),
+        MemoryCommandStatuses(memory),
+    )
     for write in (_claim, _save_head):
         await write(turns, statuses)
     assert (await turns.heads([PLACE]), await statuses.read("c1")) == ([1], ACCEPTED)

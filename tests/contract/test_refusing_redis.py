@@ -12,6 +12,7 @@ from factline.settings import Settings
 from factline.stores.redis import RedisServer, RedisTurns
 from factline.stores.redis_refusals import refused
 from tests.contract.chains import PLACE
+from tests.contract.topics import first_generations
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ async def test_a_lost_password_waits_until_it_is_back(settings: Settings, admin:
     await admin.execute_command("ACL", "SETUSER", user, *rules, ">right")
     url = settings.redis_url.replace(scheme, f"{scheme}{user}:right@")
     server = RedisServer.connect(settings.model_copy(update={"redis_url": url}))
-    turns = RedisTurns(server, lease_ms=200)
+    turns = RedisTurns(server, generations=first_generations, lease_ms=200)
     await turns.take([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">other")
     await admin.execute_command("CLIENT", "KILL", "USER", user)

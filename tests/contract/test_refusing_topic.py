@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ from factline.settings import Settings
 from factline.stores import kafka
 from factline.stores.kafka import KafkaPublisher, read_messages
 from factline.stores.kafka_refusals import refused
+from factline.stores.kafka_topics import KafkaTopics
 from tests.contract.chains import chain
+from tests.contract.topics import records_in_memory
 
 SMALL_BYTES = 3_000
 
@@ -58,7 +61,8 @@ class _Producer:
 
     def __init__(self, *, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
-        self._batch: list[tuple[int, asyncio.Future[None]]] = []
+        self._batch: list[tuple[int, asyncio.Future[Any]]] = []
+        self._offsets = count()
         self._sender = SimpleNamespace(sender_task=None)
         self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
         self.client = SimpleNamespace(close=self._nothing)
@@ -73,7 +77,9 @@ class _Producer:
     async def _nothing(self) -> None:
         await asyncio.sleep(0)
 
-    async def send(self, _topic: str, *, key: bytes, value: bytes, headers: object) -> asyncio.Future[None]:
+    async def send(
+        self, _topic: str, *, key: bytes, value: bytes, headers: object, partition: int | None
+    ) -> asyncio.Future[Any]:
         acknowledged = asyncio.get_running_loop().create_future()
         if self._batch_bytes == 1:
             self._end([(len(value), acknowledged)])
@@ -87,14 +93,14 @@ class _Producer:
         batch, self._batch = self._batch, []
         self._end(batch)
 
-    def _end(self, batch: list[tuple[int, "asyncio.Future[None]"]]) -> None:
+    def _end(self, batch: list[tuple[int, "asyncio.Future[Any]"]]) -> None:
         too_large = sum(size for size, _ in batch) > SMALL_BYTES
         for _, acknowledged in batch:
             if not acknowledged.done():
                 if too_large:
                     acknowledged.set_exception(errors.MessageSizeTooLargeError())
                 else:
-                    acknowledged.set_result(None)
+                    acknowledged.set_result(SimpleNamespace(topic="t", partition=0, offset=next(self._offsets)))
 
 
 @pytest.fixture
@@ -102,8 +108,12 @@ def forged(monkeypatch: pytest.MonkeyPatch) -> KafkaPublisher:
     def made(*, max_batch_size: int, **_: Any) -> _Producer:
         return _Producer(batch_bytes=max_batch_size)
 
+    async def opened(_topics: KafkaTopics, _client: object) -> None:
+        """Its topics are there."""
+
     monkeypatch.setattr(kafka, "AIOKafkaProducer", made)
-    return KafkaPublisher(Settings(namespace="t-nowhere"))
+    monkeypatch.setattr(KafkaTopics, "open", opened)
+    return KafkaPublisher(Settings(namespace="t-nowhere"), records_in_memory())
 
 
 async def test_a_batch_that_is_too_large_goes_one_by_one(forged: KafkaPublisher):
@@ -128,7 +138,7 @@ async def _only_the_large_one_waits(publisher: KafkaPublisher, answers: Callable
 @pytest.fixture
 async def narrow(settings: Settings) -> KafkaPublisher:
     """A publisher whose topic takes small messages only from now on."""
-    publisher = KafkaPublisher(settings)
+    publisher = KafkaPublisher(settings, records_in_memory())
     await publisher.prepare()
     await publisher.start()
     await set_message_bytes(settings, SMALL_BYTES)
@@ -152,7 +162,7 @@ async def test_a_narrow_topic_holds_up_large_messages_only(settings: Settings, n
     await _only_the_large_one_waits(narrow, lambda: narrow.answers)
     await set_message_bytes(settings, MESSAGE_BYTES_MAX)
     (event,) = chain(1, "large", text="ä" * SMALL_BYTES)
-    again = KafkaPublisher(settings)
+    again = KafkaPublisher(settings, records_in_memory())
     await again.publish([event])
     assert [message.value for message in await read_messages(settings, event.aggregate)] == [event.canonical]
     await again.stop()

@@ -8,6 +8,7 @@ import pytest
 
 from factline.settings import Settings
 from factline.stores.kafka import REQUEST_TIMEOUT_MS, KafkaPublisher
+from tests.contract.topics import records_in_memory
 
 pytestmark = pytest.mark.integration
 
@@ -47,9 +48,9 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 async def test_topics_are_made_on_a_slow_broker(settings: Settings):
     async with slow_proxy(settings.kafka_bootstrap_servers) as proxy:
-        publisher = KafkaPublisher(settings.model_copy(update={"kafka_bootstrap_servers": proxy}))
+        publisher = KafkaPublisher(settings.model_copy(update={"kafka_bootstrap_servers": proxy}), records_in_memory())
         await publisher.prepare()
-    known = KafkaPublisher(settings)
+    known = KafkaPublisher(settings, records_in_memory())
     await known.prepare()  # they are there: nothing to make, and no error
     await known.stop()
     await publisher.stop()

@@ -17,7 +17,7 @@ from factline.stores.memory.kafka import MemoryGroup, MemoryProgress, MemoryPubl
 from factline.verification.reading import Projectors
 from tests.contract.chains import chain
 from tests.contract.conftest import BOTH, IN_MEMORY
-from tests.contract.topics import drop_topic
+from tests.contract.topics import drop_topic, records_in_memory
 
 UNTIL_S = 60.0
 READ_MODEL = "documents"
@@ -46,7 +46,7 @@ async def topic(request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
         yield Topic(publisher.publish, make_anew, lambda: MemorySubscription(group), progress)
         return
     settings = request.getfixturevalue("settings")
-    kafka = KafkaPublisher(settings)
+    kafka = KafkaPublisher(settings, records_in_memory())
     await kafka.prepare()
 
     async def make_topic_anew() -> None:

@@ -15,7 +15,7 @@ from factline.stores.kafka_subscription import TOPIC_CHECK_S, KafkaSubscription
 from factline.stores.kafka_topic_ids import NO_ID, topic_id_of
 from tests.contract.chains import chain
 from tests.contract.test_subscription import nothing, offsets_of, take
-from tests.contract.topics import drop_topic
+from tests.contract.topics import drop_topic, records_in_memory
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,7 @@ GROUP = "test"
 
 
 async def _filled(settings: Settings) -> None:
-    async with KafkaPublisher(settings) as kafka:
+    async with KafkaPublisher(settings, records_in_memory()) as kafka:
         await kafka.prepare()
         await asyncio.gather(*(kafka.publish(chain(3, f"p{number}")) for number in range(10)))
 

@@ -5,17 +5,18 @@ from typing import Any
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import CACHED_STATE_BYTES_MAX
-from factline.ports import Settlement, Turn, Turns, Waiting
+from factline.ports import UNPUBLISHED, Settlement, Turn, Turns, Waiting, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Redis
+from tests.contract.topics import first_generations
 
-UNKNOWN = Turn(head=0, published=0, known=False, state=None)
+UNKNOWN = Turn(head=0, published=UNPUBLISHED, known=False, state=None)
 LONG_MS = 60_000
 SHORT_MS = 50
 
 
 def _turns(redis: Redis, lease_ms: int = LONG_MS, patience_ms: int = LONG_MS) -> Turns:
-    return redis.turns(lease_ms=lease_ms, patience_ms=patience_ms)
+    return redis.turns(generations=first_generations, lease_ms=lease_ms, patience_ms=patience_ms)
 
 
 async def _granted(turns: Turns, holder: str) -> Turn:
@@ -39,7 +40,7 @@ async def _release(turns: Turns, holder: str) -> None:
     await _settle(turns, holder, release=True)
 
 
-async def _published(turns: Turns) -> int | None:
+async def _published(turns: Turns) -> Watermark | None:
     (found,) = await turns.published([PLACE])
     return found
 
@@ -90,13 +91,15 @@ async def test_many_aggregates_take_one_round_trip_each_with_its_own_answer(redi
     places = [AggregateId.parse(f"shop/Product/m{number}") for number in range(250)]
     events = chain(2)
     await turns.take(places[:3], "a")
-    await turns.settle([Settlement(PLACE, state=state_at(events), published=1)], "")
+    await turns.settle([Settlement(PLACE, state=state_at(events), published=Watermark(1, 1))], "")
     answers = await turns.take([*places, PLACE], "b", queueing=False)
     assert answers[:3] == [Waiting(position=1)] * 3
     assert answers[3:-1] == [UNKNOWN] * 247
-    assert answers[-1] == Turn(head=2, published=1, known=True, state=state_at(events))
-    await turns.settle([Settlement(place, published=number, release=True) for number, place in enumerate(places)], "b")
-    assert list(await turns.published(places)) == [None, *range(1, 250)]
+    assert answers[-1] == Turn(head=2, published=Watermark(1, 1), known=True, state=state_at(events))
+    await turns.settle(
+        [Settlement(place, published=Watermark(1, number), release=True) for number, place in enumerate(places)], "b"
+    )
+    assert list(await turns.published(places)) == [None, *(Watermark(1, number) for number in range(1, 250))]
     assert list(await turns.heads([PLACE, *places[1:3]])) == [2, None, None]
     assert [await turns.take([place], "c") for place in places[2:5]] == [[Waiting(position=1)], [UNKNOWN], [UNKNOWN]]
 
@@ -133,23 +136,23 @@ async def test_the_next_one_knows_what_was_settled(redis: Redis):
     turns = _turns(redis)
     state = state_at(chain(3))
     await _take(turns, "a")
-    await _settle(turns, "a", state=state, published=2, release=True)
-    assert await _take(turns, "b") == Turn(head=3, published=2, known=True, state=state)
-    assert await _published(turns) == 2
+    await _settle(turns, "a", state=state, published=Watermark(1, 2), release=True)
+    assert await _take(turns, "b") == Turn(head=3, published=Watermark(1, 2), known=True, state=state)
+    assert await _published(turns) == Watermark(1, 2)
 
 
 async def test_what_is_known_is_never_lowered(redis: Redis):
     turns = _turns(redis)
     events = chain(3)
-    await _settle(turns, "a", state=state_at(events), published=3, release=False)
-    await _settle(turns, "b", state=state_at(events[:1]), published=1, release=False)
-    assert await _take(turns, "c") == Turn(head=3, published=3, known=True, state=state_at(events))
+    await _settle(turns, "a", state=state_at(events), published=Watermark(1, 3), release=False)
+    await _settle(turns, "b", state=state_at(events[:1]), published=Watermark(1, 1), release=False)
+    assert await _take(turns, "c") == Turn(head=3, published=Watermark(1, 3), known=True, state=state_at(events))
 
 
 async def test_a_watermark_alone_makes_no_head(redis: Redis):
     turns = _turns(redis)
-    await _settle(turns, "", state=None, published=2, release=False)
-    assert await _published(turns) == 2
+    await _settle(turns, "", state=None, published=Watermark(1, 2), release=False)
+    assert await _published(turns) == Watermark(1, 2)
     assert await _take(turns, "a") == UNKNOWN
 
 
@@ -160,7 +163,7 @@ async def test_what_was_never_settled_is_not_known(redis: Redis):
 async def test_forgetting_leaves_the_turn(redis: Redis):
     turns = _turns(redis)
     await _take(turns, "a")
-    await _settle(turns, "a", state=state_at(chain(1)), published=1, release=False)
+    await _settle(turns, "a", state=state_at(chain(1)), published=Watermark(1, 1), release=False)
     await turns.forget(PLACE)
     assert await _published(turns) is None
     assert await _take(turns, "b") == Waiting(position=1)
@@ -170,9 +173,9 @@ async def test_forgetting_leaves_the_turn(redis: Redis):
 async def test_a_large_state_is_left_to_the_log(redis: Redis):
     turns = _turns(redis)
     small, large = chain(1), chain(2, text="x" * CACHED_STATE_BYTES_MAX)
-    await _settle(turns, "a", state=state_at(small), published=0, release=False)
-    await _settle(turns, "a", state=state_at(large), published=0, release=False)
-    assert await _take(turns, "a") == Turn(head=2, published=0, known=True, state=None)
+    await _settle(turns, "a", state=state_at(small), published=UNPUBLISHED, release=False)
+    await _settle(turns, "a", state=state_at(large), published=UNPUBLISHED, release=False)
+    assert await _take(turns, "a") == Turn(head=2, published=UNPUBLISHED, known=True, state=None)
 
 
 async def test_of_many_at_once_one_holds_it_at_a_time(redis: Redis):

@@ -26,6 +26,7 @@ from factline.domain.instance import Instance, evolve
 from factline.domain.results import Outcome
 from factline.errors import ProjectionParked, StoreUnavailable
 from factline.pipeline.trace import AfterStep, nothing_after
+from factline.ports import Watermark
 from factline.projector import projecting
 from factline.projector.main import new_projector
 from factline.projector.metrics import ProjectorMetrics
@@ -64,7 +65,7 @@ class Projection:
         """Put an aggregate's events into the log only."""
         self.chains[events[0].aggregate] = events
         for event in events:
-            await self.stores.ports.event_log.append(event, published_through=event.sequence_number - 1)
+            await self.stores.ports.event_log.append(event, published_through=Watermark(1, event.sequence_number - 1))
 
     async def send(self, events: Sequence[Event]) -> None:
         """Put events into the stream only, in this order."""

@@ -242,6 +242,13 @@ class CommandPath(RuleBasedStateMachine):
         self.world.publisher.available = not self.world.publisher.available
         self._go_on(then)
 
+    @precondition(lambda self: self.world.publisher.incarnation == 0)
+    @rule(then=_then)
+    def make_the_topic_anew(self, then: Then) -> None:
+        """The topic is lost with all that is in it, and made anew."""
+        self.world.publisher.make_anew()
+        self._go_on(then)
+
     @invariant()
     def nothing_is_broken(self) -> None:
         self._look()
@@ -283,9 +290,19 @@ class CommandPath(RuleBasedStateMachine):
                 self.loop.finish(self.stories.of(self._host().process, work.command))
             if work.terminated:
                 assert self._written() == swept, f"{work.command.command_id} was left without an end"
+        if self.world.publisher.incarnation:
+            self._sweep_once_all_have_ended()
         abandoned = {work.command.command_id for work in self.works if not (self._bound(work) or not work.terminated)}
         self.observer.check_all_done(abandoned)
         self.abandoned = abandoned
+
+    def _sweep_once_all_have_ended(self) -> None:
+        """A workflow that had ended before the topic was lost sends nothing again: that is for the check to do."""
+        running = set(self.world.workflows.running)
+        self.world.workflows.running.clear()
+        tally = self.loop.finish(sweep(self.world))
+        assert (tally.damaged, tally.unfinished) == (0, 0), tally
+        self.world.workflows.running.update(running)
 
     def _living(self) -> list[Work]:
         return [work for work in self.works if not work.terminated]
@@ -338,9 +355,10 @@ class CommandPath(RuleBasedStateMachine):
         known = redis.known.get(key)
         if wrong == "emptied":
             redis.known.drop(key)
-        elif wrong and known is not None and known.head is not None and known.published is not None:
+        elif wrong and known is not None and known.head is not None and known.published:
             head = max(1, known.head + (1 if wrong == "ahead" else -1))
-            changed = replace(known, head=head, published=min(known.published, head), state=None)
+            published = {generation: min(through, head) for generation, through in known.published.items()}
+            changed = replace(known, head=head, published=published, state=None)
             redis.known.put(key, changed, ttl_s=redis.memory_s)
 
     def _given(self, command: Command | Bulk) -> Work:

@@ -28,7 +28,7 @@ from factline.pipeline.sweeping.aggregates import AggregateSweep
 from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.sweeping.tally import Tally
-from factline.ports import Settlement
+from factline.ports import Settlement, Watermark
 from factline.stores.memory.elasticsearch import MemoryDocuments
 from factline.stores.memory.s3 import MemoryBucket
 from factline.stores.s3.bucket import StoredObject
@@ -138,20 +138,20 @@ def a_rejection_is_recorded_on_the_word_of_redis(patch: pytest.MonkeyPatch) -> N
 
 @found_late
 def only_the_own_event_is_published(patch: pytest.MonkeyPatch) -> None:
-    async def send(self: Publication, _aggregate_id: Any, events: list[Event], *, watermark: int) -> None:
+    async def send(self: Publication, _aggregate_id: Any, events: list[Event], *, watermark: Watermark) -> Watermark:
         await self._publisher.publish(events)
+        return Watermark(watermark.generation, events[-1].sequence_number)
 
     patch.setattr(Publication, "send", send)
 
 
 @found_late
 def the_watermark_is_raised_although_kafka_is_silent(patch: pytest.MonkeyPatch) -> None:
-    async def publish(self: Committer, event: Event, *, watermark: int) -> int:
+    async def publish(self: Committer, event: Event, *, watermark: Watermark) -> Watermark:
         try:
-            await self._publication.send(event.aggregate, [event], watermark=watermark)
+            return await self._publication.send(event.aggregate, [event], watermark=watermark)
         except StoreUnavailable:
-            return event.sequence_number
-        return event.sequence_number
+            return Watermark(watermark.generation, event.sequence_number)
 
     patch.setattr(Committer, "_publish", publish)
 
@@ -162,8 +162,9 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
 
     async def ensure(self: Publication, aggregate_id: Any, sequence_number: int) -> str:
         (published,) = await self._turns.published([aggregate_id])
-        if published is not None and published < sequence_number:
-            await self._turns.settle([Settlement(aggregate_id, published=sequence_number)], "")
+        if published is not None and published.through < sequence_number:
+            raised = Watermark(published.generation, sequence_number)
+            await self._turns.settle([Settlement(aggregate_id, published=raised)], "")
         return await real(self, aggregate_id, sequence_number)
 
     patch.setattr(Publication, "ensure", ensure)
@@ -173,10 +174,16 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
 def an_events_metadata_overstates_what_is_published(patch: pytest.MonkeyPatch) -> None:
     real = S3EventLog.append
 
-    async def append(self: S3EventLog, event: Event, *, published_through: int) -> Any:
-        return await real(self, event, published_through=event.sequence_number - 1)
+    async def append(self: S3EventLog, event: Event, *, published_through: Watermark) -> Any:
+        overstated = Watermark(published_through.generation, event.sequence_number - 1)
+        return await real(self, event, published_through=overstated)
 
     patch.setattr(S3EventLog, "append", append)
+
+
+@found_soon
+def watermarks_of_a_lost_topic_are_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Watermark, "through_in", lambda watermark, _generation: watermark.through)
 
 
 @found_soon

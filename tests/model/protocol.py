@@ -3,7 +3,7 @@
 One aggregate, some commands, and for each several attempts alive at once, as retries beside zombies are. Every
 ``yield`` of a step is one request to a server and so atomic; between any two of them anything else may happen: another
 attempt's step, an attempt's death and new start, Redis emptied, rolled back or overstated, a lease that runs out, a
-silent Kafka.
+silent Kafka, a topic lost and made anew.
 
 ``Rule`` names what the protocol rests on. Without one of the rules of safety the search finds a violation, and
 without a turn (``Rule.TURN``), which is for speed only, it finds none.
@@ -27,6 +27,7 @@ class Rule(StrEnum):
     RANGE = "R3: what is not published yet before the own event is published first"
     ACKNOWLEDGED = "R3: the watermark is raised after the acknowledgement, never before"
     METADATA = "R3: a lost watermark is taken from the head of the log, and not guessed"
+    GENERATION = "R3: a watermark counts only in the generation of the topic that it was raised in"
     SEEN = "a rejection is recorded only on a state that S3 itself showed to be the head"
     TURN = "R5: one holds the turn"
 
@@ -38,19 +39,24 @@ class Kind(StrEnum):
 
 
 class Redis(NamedTuple):
-    """What Redis knows. ``head`` and ``published`` count slots, None where it knows nothing of the log."""
+    """What Redis knows. ``head`` and ``published`` count slots, None where it knows nothing of the log.
+
+    ``lost``: the watermark of the topic that was lost, where one was.
+    """
 
     head: int | None = None
     published: int | None = None
     holder: int | None = None
+    lost: int | None = None
 
 
 class Slot(NamedTuple):
-    """An event in S3: whose it is, of which kind, and the watermark that its metadata carries."""
+    """An event in S3: whose it is, of which kind, and the watermark that its metadata carries, of which topic."""
 
     command: int
     kind: Kind
     published_through: int
+    topic: int = 1
 
 
 REJECTED = 0
@@ -64,6 +70,7 @@ class Attempt(NamedTuple):
     head: int = 0  # of the state it decides on
     seen: bool = False  # whether S3 showed it to be the head
     published: int = 0
+    topic: int = 1  # the generation that ``published`` is of: the newest that its process has noticed
     records: int = 0  # read or written so far
     slot: int | None = None  # what its last record names
     bound: bool = False  # whether that slot was not yet seen to hold another's event
@@ -74,7 +81,8 @@ class State(NamedTuple):
 
     slots: tuple[Slot, ...]
     records: tuple[tuple[int, ...], ...]  # per command, in order: slots, or REJECTED
-    stream: tuple[int, ...]  # sequence numbers by first delivery
+    stream: tuple[int, ...]  # sequence numbers by first delivery, in the topic as it is
+    topic: int  # its generation
     redis: Redis
     attempts: tuple[tuple[Attempt, ...], ...]
     answers: tuple[int | None, ...]  # per command: what its first attempt to end has answered
@@ -83,6 +91,7 @@ class State(NamedTuple):
     expiries: int
     overstatements: int
     silences: int
+    remakes: int
 
 
 _IN_TURN = frozenset({"read", "recover", "bind", "persist", "send", "settle"})
@@ -96,8 +105,8 @@ class Model:
     """What is searched.
 
     ``born``: slots taken and published before. The others bound how often Redis loses what it knows, an attempt dies
-    and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, and Kafka
-    does not answer within a turn.
+    and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, Kafka does not
+    answer within a turn, and the topic is lost and made anew (once at most).
     """
 
     kinds: tuple[Kind, ...]
@@ -108,6 +117,7 @@ class Model:
     expiries: int = 0
     overstatements: int = 0
     silences: int = 0
+    remakes: int = 0
     without: frozenset[Rule] = frozenset()
 
     def start(self) -> State:
@@ -118,6 +128,7 @@ class Model:
             ),
             records=((),) * commands,
             stream=tuple(range(1, self.born + 1)),
+            topic=1,
             redis=Redis(self.born, self.born) if self.born else Redis(),
             attempts=tuple((Attempt(),) * number for number in self.attempts),
             answers=(None,) * commands,
@@ -126,6 +137,7 @@ class Model:
             expiries=self.expiries,
             overstatements=self.overstatements,
             silences=self.silences,
+            remakes=self.remakes,
         )
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
@@ -145,6 +157,8 @@ class Model:
 
     def check(self, state: State) -> None:
         _check(state)
+        if Rule.GENERATION not in self.without:
+            _check_watermarks(state)
 
     def check_end(self, state: State) -> None:
         _check_end(state)
@@ -157,6 +171,10 @@ class Model:
             if redis.head is not None and redis.published is not None and redis.head > 1:
                 older = Redis(redis.head - 1, min(redis.published, redis.head - 1))
                 yield "Redis is rolled back", fewer._replace(redis=older)
+        if state.remakes and Rule.GENERATION in self.without:
+            yield "the topic is made anew", _made_anew(state)
+        elif state.remakes:
+            yield "the topic is made anew", _made_anew(state._replace(redis=_lost(redis)))
         if state.overstatements and redis.head is not None:
             fewer = state._replace(overstatements=state.overstatements - 1)
             yield "Redis overstates the head", fewer._replace(redis=redis._replace(head=len(state.slots) + 1))
@@ -166,6 +184,16 @@ class Model:
                 yield "the lease of a dead holder runs out", free
             elif state.expiries:
                 yield "the lease runs out", free._replace(expiries=state.expiries - 1)
+        if all(attempt.at == "done" for attempts in state.attempts for attempt in attempts):
+            yield from self._checked(state)
+
+    def _checked(self, state: State) -> Iterator[tuple[str, State]]:
+        """The consistency check: of a topic that was lost, what nobody is at work on is published once more."""
+        published = self._watermark(state, state.topic) if state.redis.published is None else state.redis.published
+        if state.topic > 1 and published < len(state.slots):
+            sent = _published(state, published + 1, state.topic)
+            raised = sent.redis._replace(published=published + 1)
+            yield f"the check publishes {published + 1}", sent._replace(redis=raised)
 
     def _claim(self, state: State, command: int, attempt: Attempt) -> Step:
         """``Committer.commit``: who finds the ID claimed reads its last record; Redis may have forgotten the claim."""
@@ -188,14 +216,17 @@ class Model:
         if redis.holder not in (None, command) and Rule.TURN not in self.without:
             return
         held = state._replace(redis=redis._replace(holder=command))
-        if redis.head is not None and redis.published is not None:
-            known = attempt._replace(head=redis.head, published=min(redis.published, redis.head))
-            following = "bind" if Rule.PREDECESSOR in self.without else "read"
-            yield f"takes the turn at {redis.head}", known._replace(at=following), held
-        elif self.kinds[command] is Kind.CREATE:
-            yield "takes the turn and hopes to be new", attempt._replace(at="bind"), held
-        else:
-            yield "takes the turn, nothing is known", attempt._replace(at="recover"), held
+        for topic in self._noticed(state, attempt):
+            attempt = attempt._replace(topic=topic)
+            published = self._known_watermark(state, topic)
+            if redis.head is not None and published is not None:
+                known = attempt._replace(head=redis.head, published=min(published, redis.head))
+                following = "bind" if Rule.PREDECESSOR in self.without else "read"
+                yield f"takes the turn at {redis.head}{_of(topic)}", known._replace(at=following), held
+            elif self.kinds[command] is Kind.CREATE:
+                yield f"takes the turn and hopes to be new{_of(topic)}", attempt._replace(at="bind"), held
+            else:
+                yield f"takes the turn, nothing is known{_of(topic)}", attempt._replace(at="recover"), held
 
     def _read(self, state: State, command: int, attempt: Attempt) -> Step:
         """Read the predecessor that Redis named; slots never change, so once is enough."""
@@ -206,10 +237,14 @@ class Model:
 
     def _recover(self, state: State, command: int, attempt: Attempt) -> Step:
         """``Committer._recovered``: head and watermark as S3 has them, whatever Redis said."""
-        head, published = len(state.slots), self._watermark(state)
-        found = attempt._replace(at="bind", head=head, published=published, seen=True)
-        redis = Redis(head, published, state.redis.holder) if head else Redis(holder=state.redis.holder)
-        yield f"recovers head {head}, published {published} from S3", found, state._replace(redis=redis)
+        for topic in self._noticed(state, attempt):
+            head, published = len(state.slots), self._watermark(state, topic)
+            found = attempt._replace(at="bind", head=head, published=published, topic=topic, seen=True)
+            known = Redis(holder=state.redis.holder)
+            if head:
+                known = self._raised(known._replace(head=head), state.topic, topic, published)
+            words = f"recovers head {head}, published {published}{_of(topic)} from S3"
+            yield words, found, state._replace(redis=known)
 
     def _bind(self, state: State, command: int, attempt: Attempt) -> Step:
         """``Committer._bind``: decide, and write the next record; what then stands binds."""
@@ -248,7 +283,7 @@ class Model:
         """The conditional PUT, and what is read back where the slot is taken."""
         slots, slot = state.slots, attempt.slot
         assert slot is not None
-        event = Slot(command, self.kinds[command], min(attempt.published, slot - 1))
+        event = Slot(command, self.kinds[command], min(attempt.published, slot - 1), attempt.topic)
         if slot == len(slots) + 1:
             yield f"writes slot {slot}", attempt._replace(at="send"), state._replace(slots=(*slots, event))
         elif slot > len(slots) + 1:
@@ -279,14 +314,16 @@ class Model:
             yield f"raises the watermark to {attempt.slot} first", attempt, state._replace(redis=early)
         else:
             number = self._next(attempt)
-            yield f"publishes {number}", attempt._replace(published=number), _published(state, number)
+            sent = _published(state, number, attempt.topic)
+            yield f"publishes {number}{_of(attempt.topic)}", attempt._replace(published=number), sent
 
     def _settle(self, state: State, command: int, attempt: Attempt) -> Step:
         """Raise what Redis knows, never lower it, and give up the turn."""
         assert attempt.slot is not None
         head = max(state.redis.head or 0, attempt.slot)
-        published = max(state.redis.published or 0, min(attempt.published, attempt.slot))
-        settled = _released(state._replace(redis=Redis(head, published, state.redis.holder)), command)
+        published = min(attempt.published, attempt.slot)
+        known = self._raised(state.redis._replace(head=head), state.topic, attempt.topic, published)
+        settled = _released(state._replace(redis=known), command)
         all_done = attempt.published >= attempt.slot
         following = attempt._replace(at="ensure")
         answered = _answered(settled, command, attempt.slot)
@@ -294,8 +331,11 @@ class Model:
 
     def _ensure(self, state: State, command: int, attempt: Attempt) -> Step:
         """``Publication.ensure``: publish up to the own slot whatever is not published yet, without any turn."""
-        published = self._watermark(state) if state.redis.published is None else state.redis.published
-        yield f"finds {published} published", attempt._replace(at="resend", published=published), state
+        for topic in self._noticed(state, attempt):
+            known = self._known_watermark(state, topic)
+            published = self._watermark(state, topic) if known is None else known
+            found = attempt._replace(at="resend", published=published, topic=topic)
+            yield f"finds {published} published{_of(topic)}", found, state
 
     def _resend(self, state: State, command: int, attempt: Attempt) -> Step:
         assert attempt.slot is not None
@@ -306,12 +346,31 @@ class Model:
             yield f"raises the watermark to {attempt.slot} first", attempt, state._replace(redis=early)
         else:
             number = self._next(attempt)
-            yield f"publishes {number}", attempt._replace(at="raise", published=number), _published(state, number)
+            sent = _published(state, number, attempt.topic)
+            yield f"publishes {number}{_of(attempt.topic)}", attempt._replace(at="raise", published=number), sent
 
     def _raise(self, state: State, command: int, attempt: Attempt) -> Step:
-        published = max(state.redis.published or 0, attempt.published)
-        raised = state._replace(redis=state.redis._replace(published=published))
+        """Raise the watermark of the topic that it was sent to, as far as its process knows; or notice another one."""
+        known = self._raised(state.redis, state.topic, attempt.topic, attempt.published)
+        raised = state._replace(redis=known)
         yield f"raises the watermark to {attempt.published}", attempt._replace(at="resend"), raised
+        if attempt.topic < state.topic:
+            yield "notices that the topic was made anew", attempt._replace(at="ensure"), state
+
+    def _noticed(self, state: State, attempt: Attempt) -> list[int]:
+        """The generations that its process may take the topic for now: it looks at it now and then only."""
+        return sorted({attempt.topic, state.topic})
+
+    def _known_watermark(self, state: State, topic: int) -> int | None:
+        """What Redis says of a generation."""
+        same = topic == state.topic or Rule.GENERATION in self.without
+        return state.redis.published if same else state.redis.lost
+
+    def _raised(self, redis: Redis, current: int, topic: int, published: int) -> Redis:
+        """Raise what Redis says of a generation, never lower it."""
+        if topic == current or Rule.GENERATION in self.without:
+            return redis._replace(published=max(redis.published or 0, published))
+        return redis._replace(lost=max(redis.lost or 0, published))
 
     def _raises_early(self, state: State, attempt: Attempt) -> bool:
         known = state.redis.published
@@ -321,10 +380,14 @@ class Model:
         assert attempt.slot is not None
         return attempt.slot if Rule.RANGE in self.without else attempt.published + 1
 
-    def _watermark(self, state: State) -> int:
+    def _watermark(self, state: State, topic: int) -> int:
+        """What the head of the log says of a generation."""
         if not state.slots:
             return 0
-        return len(state.slots) if Rule.METADATA in self.without else state.slots[-1].published_through
+        if Rule.METADATA in self.without:
+            return len(state.slots)
+        head = state.slots[-1]
+        return head.published_through if head.topic == topic or Rule.GENERATION in self.without else 0
 
 
 def _replaced(state: State, command: int, attempt: Attempt, after: Attempt) -> State:
@@ -339,8 +402,22 @@ def _released(state: State, command: int) -> State:
     return state._replace(redis=state.redis._replace(holder=None)) if state.redis.holder == command else state
 
 
-def _published(state: State, number: int) -> State:
-    return state if number in state.stream else state._replace(stream=(*state.stream, number))
+def _published(state: State, number: int, topic: int) -> State:
+    """Deliver it. Consumers drop what they have had, and what is ahead: it was meant for a topic that is lost."""
+    ahead = topic < state.topic and number > len(state.stream) + 1
+    return state if ahead or number in state.stream else state._replace(stream=(*state.stream, number))
+
+
+def _made_anew(state: State) -> State:
+    return state._replace(remakes=state.remakes - 1, topic=state.topic + 1, stream=())
+
+
+def _lost(redis: Redis) -> Redis:
+    return redis._replace(published=None, lost=redis.published)
+
+
+def _of(topic: int) -> str:
+    return "" if topic == 1 else f" of topic {topic}"
 
 
 def _answered(state: State, command: int, answer: int) -> State:
@@ -360,11 +437,15 @@ def _check(state: State) -> None:
         raise Violation("one command has two events")
     if list(state.stream) != sorted(state.stream) or (state.stream and state.stream[-1] != len(state.stream)):
         raise Violation(f"first deliveries are out of order: {state.stream}")
-    if (state.redis.published or 0) > len(state.stream):
-        raise Violation("the watermark overstates what is published")
     for command, records in enumerate(state.records):
         if REJECTED in records and command in commands:
             raise Violation(f"command {command} is rejected and has an event")
+
+
+def _check_watermarks(state: State) -> None:
+    marks = [slot.published_through for slot in state.slots if slot.topic == state.topic]
+    if max((state.redis.published or 0, *marks)) > len(state.stream):
+        raise Violation("the watermark overstates what is published")
 
 
 def _check_end(state: State) -> None:

@@ -24,6 +24,11 @@ MODELS = {
     "a deletion and a new creation while Kafka is silent": Model(
         (DELETE, CREATE), (1, 1), born=1, silences=1, deaths=1, losses=1
     ),
+    "a new instance and its first change, the topic made anew": Model((CREATE, UPDATE), (2, 1), remakes=1),
+    "two changes, the topic made anew, Redis emptied": Model((UPDATE, UPDATE), (1, 1), born=2, losses=1, remakes=1),
+    "a change tried twice while Kafka is silent, the topic made anew": Model(
+        (UPDATE,), (2,), born=2, silences=1, losses=1, remakes=1
+    ),
     "three at once": Model((DELETE, CREATE, UPDATE), (1, 1, 1), born=1, losses=1),
 }
 
@@ -43,6 +48,7 @@ NEEDED = {
     Rule.RANGE: "out of order",
     Rule.ACKNOWLEDGED: "overstates",
     Rule.METADATA: "overstates",
+    Rule.GENERATION: "out of order",
     Rule.SEEN: "never was the head",
 }
 
@@ -51,6 +57,8 @@ NEEDED = {
 def test_without_a_rule_there_is_a_violation(rule: Rule):
     kinds = (DELETE, CREATE) if rule is Rule.SEEN else (UPDATE, UPDATE)
     model = Model(kinds, (2, 1), born=2, losses=1, expiries=1, silences=1, overstatements=1, without=frozenset({rule}))
+    if rule is Rule.GENERATION:
+        model = Model((UPDATE,), (1,), born=2, losses=1, remakes=1, without=frozenset({rule}))
     assert NEEDED[rule] in search(model).violation
 
 

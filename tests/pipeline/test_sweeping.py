@@ -15,7 +15,7 @@ from factline.domain.results import Outcome
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.pipeline.forming import form_of
 from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
-from factline.ports import DocumentIndex, Settlement, Stage
+from factline.ports import DocumentIndex, Settlement, Stage, Watermark
 from factline.stores.s3.bucket import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
@@ -280,7 +280,7 @@ async def test_what_one_read_model_can_never_show_is_parked_there_alone(world: W
 
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
-    await world.process().ports.turns.settle([Settlement(PLACE, published=7)], "")
+    await world.process().ports.turns.settle([Settlement(PLACE, published=Watermark(1, 7))], "")
     assert (await sweep(world)).found >= 1
     await nothing_half_done(world)
 

@@ -63,7 +63,7 @@ class World:
             large_objects=MemoryLargeObjects(self.bucket),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
-            turns=MemoryTurns(self.redis, lease_ms=self.settings.turn_lease_ms),
+            turns=MemoryTurns(self.redis, generations=self.publisher.generations, lease_ms=self.settings.turn_lease_ms),
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
             documents=self.documents,

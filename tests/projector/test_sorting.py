@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factline.domain.identifiers import AggregateId
-from factline.ports import Delivery
+from factline.ports import UNPUBLISHED, Delivery
 from factline.projector.folding import Folder
 from factline.projector.sorting import sort_out
 from factline.stores.kafka import headers_of
@@ -46,7 +46,7 @@ def test_every_message_is_accounted_for_and_nothing_new_is_lost(drawn, shown: in
 async def test_folding_a_batch_gives_the_logs_state_at_its_newest_event(drawn):
     log = MemoryEventLog(MemoryBucket())
     for event in EVENTS:
-        await log.append(event, published_through=0)
+        await log.append(event, published_through=UNPUBLISHED)
     folder = Folder(log=log, snapshots=MemorySnapshots(MemoryBucket()), aggregates_max=2)
     half = len(drawn) // 2
     for part in (drawn[:half], drawn[half:]):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from factline.domain.events import Event
 from factline.pipeline.mending import Mender
 from factline.pipeline.trace import AfterStep, nothing_after
-from factline.ports import Document, ReadModel
+from factline.ports import Document, ReadModel, Watermark
 from factline.projections.documents_model import DocumentsModel
 from factline.projections.parking import Parking
 from factline.projector.folding import Folder
@@ -60,7 +60,7 @@ class Stream(World):
     async def write(self, events: Sequence[Event]) -> None:
         """Put events into the log only."""
         for event in events:
-            await self.log.append(event, published_through=event.sequence_number - 1)
+            await self.log.append(event, published_through=Watermark(1, event.sequence_number - 1))
 
     async def send(self, events: Sequence[Event]) -> None:
         """Put events into the stream only, in the order given."""

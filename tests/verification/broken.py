@@ -27,7 +27,7 @@ from factline.pipeline.committing import Committer
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import rejected
-from factline.ports import StoredEvent, Turn
+from factline.ports import StoredEvent, Turn, Watermark
 from factline.reading import visibility
 from factline.stores.memory.elasticsearch import MemoryDocuments
 from factline.stores.memory.kafka import MemoryPublisher
@@ -159,7 +159,7 @@ def with_unconditional_put(patch: Patch) -> None:
 def with_412_taken_for_success(patch: Patch) -> None:
     append = S3EventLog.append
 
-    async def blind(self: S3EventLog, event: Any, *, published_through: int) -> StoredEvent:
+    async def blind(self: S3EventLog, event: Any, *, published_through: Watermark) -> StoredEvent:
         await append(self, event, published_through=published_through)
         return StoredEvent(event, published_through)
 
@@ -167,8 +167,9 @@ def with_412_taken_for_success(patch: Patch) -> None:
 
 
 def with_publishing_without_range(patch: Patch) -> None:
-    async def send(self: Publication, aggregate_id: Any, events: Any, *, watermark: int) -> None:
+    async def send(self: Publication, aggregate_id: Any, events: Any, *, watermark: Watermark) -> Watermark:
         await self._publisher.publish(events)
+        return Watermark(watermark.generation, events[-1].sequence_number)
 
     async def ensure(self: Publication, aggregate_id: Any, sequence_number: int) -> str:
         await self._publisher.publish(
@@ -183,9 +184,9 @@ def with_publishing_without_range(patch: Patch) -> None:
 def with_watermark_overstated(patch: Patch) -> None:
     publish = Committer._publish
 
-    async def hopeful(self: Committer, event: Any, *, watermark: int) -> int:
+    async def hopeful(self: Committer, event: Any, *, watermark: Watermark) -> Watermark:
         await publish(self, event, watermark=watermark)
-        return int(event.sequence_number)
+        return Watermark(watermark.generation, event.sequence_number)
 
     patch.setattr(Committer, "_publish", hopeful)
 
@@ -262,10 +263,10 @@ def with_tokens_ignored(patch: Patch) -> None:
 def without_exclusive_turns(patch: Patch) -> None:
     take = MemoryTurns._take
 
-    def always(self: MemoryTurns, key: str, holder: str, **more: Any) -> Any:
+    def always(self: MemoryTurns, key: str, generation: int, holder: str, **more: Any) -> Any:
         self._redis.turns.drop(key)
         self._redis.queues.pop(key, None)
-        return take(self, key, holder, **more)
+        return take(self, key, generation, holder, **more)
 
     patch.setattr(MemoryTurns, "_take", always)
 

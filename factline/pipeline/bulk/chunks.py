@@ -23,7 +23,7 @@ from factline.pipeline.concurrently import concurrently
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.trace import Trace
-from factline.ports import Ports, Settlement, StoredEvent
+from factline.ports import UNPUBLISHED, Ports, Settlement, StoredEvent, Watermark
 
 BeforeWaiting = Callable[[], Awaitable[None]]
 
@@ -35,7 +35,7 @@ class Written:
     aggregate_id: AggregateId
     events: list[Event] = field(default_factory=list)
     state: Instance | None = None
-    published: int = 0
+    published: Watermark = UNPUBLISHED
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ class ChunkCommitter:
 
     async def _learn_watermarks(self, names: list[str], at_hand: Round, written: dict[str, Written]) -> None:
         unknown = [name for name in names if name not in at_hand.positions]
-        found: Mapping[str, int | None] = {}
+        found: Mapping[str, Watermark | None] = {}
         if unknown:  # an earlier attempt bound them
             asked = await self._turns.published([AggregateId.parse(name) for name in unknown])
             found = dict(zip(unknown, asked, strict=True))
         for name in names:
             known = written.setdefault(name, Written(AggregateId.parse(name)))
             position = at_hand.positions.get(name)
-            known.published = max(known.published, position.published if position else found[name] or 0)
+            known.published = max(known.published, position.published if position else found[name] or UNPUBLISHED)
 
     async def _write(self, record: BulkRecord, bindings: list[Binding], at_hand: Round, written: Written) -> None:
         """Write one aggregate's events up to the first slot that another command's event stands in (R1)."""
@@ -157,7 +157,7 @@ class ChunkCommitter:
         record: BulkRecord,
         at_hand: Round,
         state: Instance | None,
-        published: int,
+        published: Watermark,
     ) -> tuple[StoredEvent, Instance | None]:
         """Return what stands in the slot, once it is certain, and the state before it as far as it is known."""
         if state is None or state.sequence_number != slot - 1:  # bound by another attempt: others may have gone on
@@ -178,7 +178,7 @@ class ChunkCommitter:
                 "that accepted it",
                 command_id=record.command_id,
             )
-        stored = await self._log.append(event, published_through=min(published, slot - 1))
+        stored = await self._log.append(event, published_through=published.at_most(slot - 1))
         return stored, state
 
     async def _give_up(self, record: BulkRecord, at_hand: Round, written: Mapping[str, Written]) -> None:

@@ -83,10 +83,11 @@ class ChunkDelivery:
 
     async def _publish_one(self, written: Written) -> str | None:
         try:
-            await self._publication.send(written.aggregate_id, written.events, watermark=written.published)
+            written.published = await self._publication.send(
+                written.aggregate_id, written.events, watermark=written.published
+            )
         except StoreUnavailable as error:
             return error.message
-        written.published = max(written.published, written.events[-1].sequence_number)
         return None
 
     async def _settle(self, record: BulkRecord, end: ChunkEnd) -> None:

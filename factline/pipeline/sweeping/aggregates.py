@@ -4,7 +4,7 @@ definition than their class has now, or not at all.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from factline.domain.dead_letters import DeadLetter, skipped_through
@@ -16,7 +16,7 @@ from factline.pipeline.sweeping.definers import Definers
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
 from factline.pipeline.sweeping.terms import Terms, each, half_done
 from factline.pipeline.trace import Trace
-from factline.ports import DeadLetters, EventLog, Extent, RunningWorkflows, Standing, Turns
+from factline.ports import DeadLetters, EventLog, EventPublisher, Extent, RunningWorkflows, Standing, Turns
 
 AGGREGATES_PER_READ = 100
 
@@ -56,6 +56,7 @@ class AggregateSweep:
         reader: LogReader,
         deliverer: Deliverer,
         turns: Turns,
+        publisher: EventPublisher,
         models: Sequence[InlineModel],
         letters: DeadLetters,
         running: RunningWorkflows,
@@ -65,6 +66,7 @@ class AggregateSweep:
         self._reader = reader
         self._deliverer = deliverer
         self._turns = turns
+        self._publisher = publisher
         self._models = models
         self._letters = letters
         self._running = running
@@ -72,6 +74,8 @@ class AggregateSweep:
 
     async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
         """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
+        if await self._publisher.generations() != terms.generations:
+            terms = replace(terms, settled_through=None)  # it was whole in a topic that is lost
         tally = Tally()
         for start in range(0, len(extents), AGGREGATES_PER_READ):
             some = extents[start : start + AGGREGATES_PER_READ]
@@ -97,8 +101,10 @@ class AggregateSweep:
         in_hand = {class_name for class_name in outdated if await self._definers.are_at_work(class_name)}
         return {
             aggregate_id: unreadable.get(aggregate_id)
-            or _Reached(published, shown[aggregate_id], _class_of(aggregate_id) in in_hand)
-            for aggregate_id, published in zip(aggregate_ids, watermarks, strict=True)
+            or _Reached(
+                watermark.through if watermark else None, shown[aggregate_id], _class_of(aggregate_id) in in_hand
+            )
+            for aggregate_id, watermark in zip(aggregate_ids, watermarks, strict=True)
         }
 
     async def _aggregate(

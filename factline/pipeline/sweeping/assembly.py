@@ -44,6 +44,7 @@ def assemble_sweeps(
         reader=pipeline.reader,
         deliverer=pipeline.deliverer,
         turns=ports.turns,
+        publisher=ports.publisher,
         models=pipeline.models,
         letters=ports.dead_letters,
         running=running,

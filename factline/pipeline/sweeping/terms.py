@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import structlog
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import FactlineError, StoreUnavailable
 from factline.pipeline.sweeping.tally import Finding, FindingKind, Tally
+from factline.ports import Generations
 
 AT_ONCE_MAX = 16
 
@@ -22,7 +23,8 @@ class Terms:
     """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
 
     ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
-    known to have been whole, for a sweep saw it so and a fact once settled stays it.
+    known to have been whole, for a sweep saw it so and a fact once settled stays it. ``generations``: those of the
+    topics when the check began; what was published in others counts as not published.
     """
 
     repair: bool
@@ -30,6 +32,7 @@ class Terms:
     settled_through: datetime | None = None
     db_name: str | None = None
     class_id: str | None = None
+    generations: Generations = field(default_factory=Generations)
 
     def cover(self, db_name: str, class_id: str) -> bool:
         """Return whether the class is within the scope."""

@@ -3,7 +3,7 @@
 -- KEYS  1 turn: who holds it, with its lease as TTL   2 waiting: holder -> ticket   3 seen: holder -> last asked, ms
 --       4 head: what is known of the log
 -- ARGV  1 holder   2 lease_ms   3 patience_ms: one who has not asked for so long has left the queue
---       4 '1' to stand in the queue
+--       4 '1' to stand in the queue   5 watermark: the field that has it
 -- gives {1, head, published, state} (each false if not known), or {0, how many come before us}
 
 local turn, waiting, seen, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -27,7 +27,7 @@ if current == holder or (not current and (not first or first == holder)) then
   redis.call('SET', turn, holder, 'PX', lease_ms)
   redis.call('ZREM', waiting, holder)
   redis.call('ZREM', seen, holder)
-  local known = redis.call('HMGET', head, 'head', 'published', 'state')
+  local known = redis.call('HMGET', head, 'head', ARGV[5], 'state')
   return {1, known[1], known[2], known[3]}
 end
 

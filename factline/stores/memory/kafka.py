@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from factline.domain.events import Event
 from factline.errors import StoreUnavailable
-from factline.ports import Delivery
+from factline.ports import Delivery, Generations
 from factline.stores.kafka import Message, headers_of
+from factline.stores.kafka_topics import partition_of
 from factline.stores.memory.pause import Pause, let_others
 
 POLL_S = 0.002
@@ -19,12 +19,13 @@ POLL_S = 0.002
 class MemoryPublisher:
     """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage.
 
-    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a topic made anew has another.
+    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a topic made anew has another. Partitions
+    that are added later hold nothing.
     """
 
     def __init__(self, *, partitions: int = 1) -> None:
         self.messages: list[Message] = []
-        self.partitions = partitions
+        self.partitions = self._first_partitions = partitions
         self.incarnation = 0
         self.available = True
         self.pause: Pause = let_others
@@ -33,6 +34,10 @@ class MemoryPublisher:
     def answers(self) -> bool:
         """Whether a call is worth waiting for."""
         return self.available
+
+    async def generations(self) -> Generations:
+        """Return the number of the topic as it is; no failure happens here."""
+        return Generations(self.incarnation + 1, self.incarnation + 1)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Append the events one by one, letting others in between; raises StoreUnavailable."""
@@ -45,7 +50,7 @@ class MemoryPublisher:
 
     def append(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Append any message, as whoever may write to the topic can."""
-        partition = zlib.crc32(key) % self.partitions
+        partition = partition_of(key, self._first_partitions)
         self.messages.append(Message(partition, len(self.of(partition)), key, tuple(headers), value))
 
     def of(self, partition: int) -> list[Message]:

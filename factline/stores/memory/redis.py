@@ -2,15 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance
 from factline.domain.limits import CACHED_STATE_BYTES_MAX
 from factline.errors import StoreUnavailable
-from factline.ports import CommandStatus, Settlement, Stage, Turn, Waiting
+from factline.ports import CommandStatus, Generations, Settlement, Stage, Turn, Waiting, Watermark
 from factline.stores.memory.pause import Pause, let_others
 from factline.stores.redis import PATIENCE_MS
 from factline.stores.sealed_state import seal_state
@@ -41,11 +41,15 @@ class _Expiring(Generic[Value]):
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a log; ``head`` None where only its watermark is."""
+    """What is known of a log; ``head`` None where only its watermarks are. ``published``: one by generation."""
 
     head: int | None = None
-    published: int | None = None
+    published: Mapping[int, int] = field(default_factory=dict)
     state: Instance | None = None
+
+    def watermark(self, generation: int) -> Watermark | None:
+        through = self.published.get(generation)
+        return None if through is None else Watermark(generation, through)
 
 
 class MemoryRedis:
@@ -91,31 +95,49 @@ def _none(_step: str) -> None:
 
 
 class MemoryTurns:
-    """``Turns`` in memory."""
+    """``Turns`` in memory. ``generations`` gives the current generations of the topics."""
 
-    def __init__(self, redis: MemoryRedis, *, lease_ms: int, patience_ms: int = PATIENCE_MS) -> None:
+    def __init__(
+        self,
+        redis: MemoryRedis,
+        *,
+        generations: Callable[[], Awaitable[Generations]],
+        lease_ms: int,
+        patience_ms: int = PATIENCE_MS,
+    ) -> None:
         self._redis = redis
+        self._generations = generations
         self._lease_s = lease_ms / 1000
         self._patience_s = patience_ms / 1000
 
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Turn | Waiting]:
-        keys = [str(aggregate_id) for aggregate_id in aggregate_ids]
-        return await self._redis.run("take_turn", lambda: [self._take(key, holder, queueing=queueing) for key in keys])
+        generations = await self._generations()
+        wanted = [(str(aggregate_id), generations.of(aggregate_id)) for aggregate_id in aggregate_ids]
+        return await self._redis.run(
+            "take_turn", lambda: [self._take(key, generation, holder, queueing=queueing) for key, generation in wanted]
+        )
 
     async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+        generations = await self._generations()
+
         def effect() -> None:
             for settlement in settlements:
                 key = str(settlement.aggregate_id)
-                self._raise(key, settlement.state, settlement.published)
+                published = settlement.published or Watermark(generations.of(settlement.aggregate_id), 0)
+                self._raise(key, settlement.state, published)
                 if settlement.release:
                     self._release(key, holder)
 
         await self._redis.run("settle_turn", effect)
 
-    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
-        return [None if known is None else known.published for known in await self._known(aggregate_ids)]
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> list[Watermark | None]:
+        generations = await self._generations()
+        return [
+            None if known is None else known.watermark(generations.of(aggregate_id))
+            for aggregate_id, known in zip(aggregate_ids, await self._known(aggregate_ids), strict=True)
+        ]
 
     async def heads(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
         return [None if known is None else known.head for known in await self._known(aggregate_ids)]
@@ -126,7 +148,7 @@ class MemoryTurns:
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._redis.run("delete", lambda: self._redis.known.drop(str(aggregate_id)))
 
-    def _take(self, key: str, holder: str, *, queueing: bool) -> Turn | Waiting:
+    def _take(self, key: str, generation: int, holder: str, *, queueing: bool) -> Turn | Waiting:
         redis, now_s = self._redis, self._redis.clock()
         queue = {
             name: seen_s for name, seen_s in redis.queues.get(key, {}).items() if seen_s > now_s - self._patience_s
@@ -136,19 +158,20 @@ class MemoryTurns:
         if current == holder or (current is None and next(iter(queue), holder) == holder):
             redis.turns.put(key, holder, ttl_s=self._lease_s)
             queue.pop(holder, None)
-            return _turn(redis.known.get(key))
+            return _turn(redis.known.get(key), generation)
         if not queueing:
             return Waiting(position=len(queue) + (current is not None))
         queue[holder] = now_s  # one who is there already keeps its place
         return Waiting(position=list(queue).index(holder) + (current is not None))
 
-    def _raise(self, key: str, state: Instance | None, published: int) -> None:
+    def _raise(self, key: str, state: Instance | None, published: Watermark) -> None:
         known = self._redis.known.get(key) or _Known()
         if state is not None and state.sequence_number >= (known.head or 0):
             kept = state if len(seal_state(state)) <= CACHED_STATE_BYTES_MAX else None
             known = replace(known, head=state.sequence_number, state=kept)
-        if (state is not None or published) and published >= (known.published or 0):
-            known = replace(known, published=published)
+        generation, through = published
+        if (state is not None or through) and through >= known.published.get(generation, 0):
+            known = replace(known, published={**known.published, generation: through})
         if known != _Known():
             self._redis.known.put(key, known, ttl_s=self._redis.memory_s)
 
@@ -158,10 +181,11 @@ class MemoryTurns:
         self._redis.queues.get(key, {}).pop(holder, None)
 
 
-def _turn(known: _Known | None) -> Turn:
-    if known is None or known.head is None or known.published is None:
-        return Turn(head=0, published=0, known=False, state=None)
-    return Turn(head=known.head, published=known.published, known=True, state=known.state)
+def _turn(known: _Known | None, generation: int) -> Turn:
+    watermark = known.watermark(generation) if known else None
+    if known is None or known.head is None or watermark is None:
+        return Turn(head=0, published=Watermark(generation, 0), known=False, state=None)
+    return Turn(head=known.head, published=watermark, known=True, state=known.state)
 
 
 class MemoryCommandStatuses:

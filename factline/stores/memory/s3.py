@@ -16,6 +16,7 @@ from factline.stores.s3.inventory import S3Inventory
 from factline.stores.s3.large_objects import checked
 from factline.stores.s3.snapshots import S3Snapshots
 from factline.stores.s3.sweep_marks import S3SweepMarks
+from factline.stores.s3.topic_records import S3TopicRecords
 
 #: Called with the operation and its key; what it raises is what the caller sees.
 Interruption = Callable[[str, str], None]
@@ -107,6 +108,10 @@ class MemoryCommandRecords(S3CommandRecords):
 
 class MemorySweepMarks(S3SweepMarks):
     """Sweeps' marks on a bucket in memory."""
+
+
+class MemoryTopicRecords(S3TopicRecords):
+    """Records of topics on a bucket in memory."""
 
 
 class MemoryDeadLetters(S3DeadLetters):

@@ -16,6 +16,7 @@ from factline.stores.s3.large_objects import S3LargeObjects
 from factline.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from factline.stores.s3.snapshots import S3Snapshots
 from factline.stores.s3.sweep_marks import S3SweepMarks
+from factline.stores.s3.topic_records import S3TopicRecords
 
 __all__ = [
     "Bucket",
@@ -30,6 +31,7 @@ __all__ = [
     "S3LargeObjects",
     "S3Snapshots",
     "S3SweepMarks",
+    "S3TopicRecords",
     "StoredObject",
     "connect",
     "open_bucket",

@@ -7,10 +7,11 @@ import structlog
 from factline.domain.events import Event, read_event
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
-from factline.ports import StoredEvent
+from factline.ports import UNPUBLISHED, StoredEvent, Watermark
 from factline.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
 
 PUBLISHED_THROUGH = "published-through"
+PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; without it, the first
 
 _SLOT = re.compile(r"([0-9]{20})\.json")
 _log = structlog.get_logger()
@@ -23,9 +24,11 @@ class S3EventLog:
         self._bucket = bucket
         self._keys_per_list_max = keys_per_list_max
 
-    async def append(self, event: Event, *, published_through: int) -> StoredEvent:
+    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
         key = _slot_key(event.aggregate, event.sequence_number)
-        metadata = {PUBLISHED_THROUGH: str(published_through)}
+        metadata = {PUBLISHED_THROUGH: str(published_through.through)}
+        if published_through.generation != UNPUBLISHED.generation:
+            metadata[PUBLISHED_TOPIC] = str(published_through.generation)
         standing = await self._bucket.put_if_absent(key, event.canonical, metadata=metadata)
         if standing is None:
             return StoredEvent(event, published_through)
@@ -84,10 +87,11 @@ def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: i
     return StoredEvent(event, _published_through(found, where))
 
 
-def _published_through(found: StoredObject, where: str) -> int:
-    """Return the watermark, 0 where it is lost: that publishes more than is needed, and never too little (rule R3)."""
-    text = found.metadata.get(PUBLISHED_THROUGH, "")
-    if text.isascii() and text.isdigit():
-        return int(text)
-    _log.warning("watermark_unreadable", where=where, found=text)
-    return 0
+def _published_through(found: StoredObject, where: str) -> Watermark:
+    """Return the watermark, at 0 where it is lost: that publishes too much, and never too little (rule R3)."""
+    through = found.metadata.get(PUBLISHED_THROUGH, "")
+    generation = found.metadata.get(PUBLISHED_TOPIC, str(UNPUBLISHED.generation))
+    if all(text.isascii() and text.isdigit() for text in (through, generation)):
+        return Watermark(int(generation), int(through))
+    _log.warning("watermark_unreadable", where=where, found=through, generation=generation)
+    return UNPUBLISHED

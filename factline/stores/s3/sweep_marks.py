@@ -6,6 +6,7 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from factline.errors import LogDamaged, StoreUnavailable
+from factline.ports import Generations
 from factline.stores.s3.bucket import Bucket
 
 FOLDER = "reports/sweep/"
@@ -19,6 +20,7 @@ class _Mark(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     settled_through: AwareDatetime
+    generations: Generations = Generations()
 
 
 class S3SweepMarks:
@@ -34,13 +36,17 @@ class S3SweepMarks:
             raise StoreUnavailable("S3", f"ListObjectsV2 {CLOCK}", "what was just written is not listed")
         return listed[0].written_at
 
-    async def settled_through(self) -> datetime | None:
+    async def settled_through(self, generations: Generations) -> datetime | None:
         try:
             found = await self._bucket.get(MARK)
-            return None if found is None else _Mark.model_validate_json(found.body).settled_through
+            mark = None if found is None else _Mark.model_validate_json(found.body)
         except (LogDamaged, ValidationError) as error:  # derived: without it, a sweep reads more
             _log.warning("sweep_mark_unreadable", reason=str(error))
             return None
+        if mark is None or mark.generations != generations:
+            return None  # what was whole then was published in a topic that is lost
+        return mark.settled_through
 
-    async def settle(self, through: datetime) -> None:
-        await self._bucket.put(MARK, _Mark(settled_through=through).model_dump_json().encode())
+    async def settle(self, through: datetime, generations: Generations) -> None:
+        mark = _Mark(settled_through=through, generations=generations)
+        await self._bucket.put(MARK, mark.model_dump_json(exclude_defaults=True).encode())

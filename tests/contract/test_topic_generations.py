@@ -1,0 +1,168 @@
+"""Topics that are grown, lost and made anew on a real Kafka, and brokers that say of it what they should not."""
+
+import asyncio
+from collections import defaultdict
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+
+from factline.domain.events import read_event
+from factline.errors import ContainerUnusable, StoreUnavailable, StoreUnsafe
+from factline.ports import Generations, TopicRecord
+from factline.settings import Settings
+from factline.stores import kafka_topics
+from factline.stores.kafka import KafkaPublisher, read_topic
+from factline.stores.kafka_topic_ids import NO_ID, ExistingTopic
+from factline.stores.kafka_topics import PARTITIONS, KafkaTopics, partition_of
+from factline.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
+from tests.contract.chains import chain
+from tests.contract.topics import drop_topic, grow_topic, records_in_memory
+
+UNTIL_S = 120.0
+CHAINS = [chain(3, f"p{number}") for number in range(30)]
+
+
+@pytest.mark.parametrize("partitions", [1, 6, 12, 50])
+def test_partition_is_that_of_kafkas_own_clients(partitions: int):
+    numbers = list(range(partitions))
+    for key in (b"", b"shop/Product/p1", "shop/Product/ö".encode()):
+        assert partition_of(key, partitions) == DefaultPartitioner()(key, numbers, numbers)
+
+
+@pytest.mark.integration
+async def test_grown_topic_keeps_every_aggregate_in_place(settings: Settings):
+    records = records_in_memory()
+    async with KafkaPublisher(settings, records) as kafka:
+        await asyncio.gather(*(kafka.publish(events[:1]) for events in CHAINS))
+        await grow_topic(settings, 2 * PARTITIONS)
+        await asyncio.gather(*(kafka.publish(events[1:2]) for events in CHAINS))
+        async with KafkaPublisher(settings, records) as another:
+            await asyncio.gather(*(another.publish(events[2:]) for events in CHAINS))
+    places, numbers = defaultdict(set), defaultdict(list)
+    for message in await read_topic(settings, settings.instance_topic):
+        places[message.key].add(message.partition)
+        numbers[message.key].append(read_event(message.value, where="message").sequence_number)
+    assert {len(found) for found in places.values()} == {1}
+    assert list(numbers.values()) == [[1, 2, 3]] * len(CHAINS)
+    (record,) = await records.history(settings.instance_topic)
+    assert record.partitions == PARTITIONS
+
+
+@pytest.mark.integration
+async def test_topic_made_anew_is_the_next_generation(settings: Settings):
+    records = records_in_memory()
+    (event,) = chain(1)
+    async with KafkaPublisher(settings, records) as kafka:
+        await kafka.publish([event])
+        assert await kafka.generations() == Generations()
+        await drop_topic(settings)
+        async with KafkaPublisher(settings, records) as another:  # makes the topic anew
+            assert await another.generations() == Generations(instances=2)
+        async with asyncio.timeout(UNTIL_S):
+            while await kafka.generations() != Generations(instances=2):  # noticed without anything sent
+                await asyncio.sleep(0.05)
+        await kafka.publish([event])
+    first, second = await records.history(settings.instance_topic)
+    assert first.topic_id != second.topic_id
+    assert len(await records.history(settings.ontology_topic)) == 1
+    assert len(await read_topic(settings, settings.instance_topic)) == 1
+
+
+@pytest.mark.integration
+async def test_offsets_that_begin_anew_are_noticed_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("factline.stores.kafka.TOPIC_CHECK_S", 1e9)
+    records = records_in_memory()
+    async with KafkaPublisher(settings, records) as kafka:
+        await kafka.publish(chain(1))
+        await drop_topic(settings)
+        await KafkaPublisher(settings, records).prepare()
+        async with asyncio.timeout(UNTIL_S):
+            while not await read_topic(settings, settings.instance_topic):
+                try:
+                    await kafka.publish(chain(1))
+                except StoreUnavailable:
+                    await asyncio.sleep(0.05)  # its producer still looks for the topic that is lost
+        assert await kafka.generations() == Generations(instances=2)
+
+
+@pytest.mark.integration
+async def test_fewer_partitions_than_recorded_are_refused(settings: Settings):
+    async with KafkaPublisher(settings, records_in_memory()) as kafka:
+        await kafka.prepare()
+        known = kafka._topics._known[settings.instance_topic]
+    records = records_in_memory()
+    await records.write(settings.instance_topic, TopicRecord(1, known.topic_id, PARTITIONS + 1))
+    another = KafkaPublisher(settings, records)
+    try:
+        with pytest.raises(
+            StoreUnsafe, match=f"the 7 partitions .* found 6.*--delete --topic {settings.instance_topic}"
+        ):
+            await another.open()
+    finally:
+        await another.stop()
+
+
+class Brokers:
+    """What brokers tell of the topics, one after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = Settings()
+        self.records = MemoryTopicRecords(MemoryBucket())
+        self.topic_id, self.partitions = uuid4(), 6
+        monkeypatch.setattr(kafka_topics, "existing_topics", self._existing)
+
+    async def _existing(self, _client: object, topics: list[str]) -> dict[str, ExistingTopic]:
+        return {topic: ExistingTopic(self.topic_id, self.partitions) for topic in topics}
+
+    async def opened(self) -> KafkaTopics:
+        topics = KafkaTopics(self.settings, self.records)
+        await topics.open(None)
+        return topics
+
+
+@pytest.fixture
+def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
+    return Brokers(monkeypatch)
+
+
+async def test_broker_that_is_behind_makes_no_generation(brokers: Brokers):
+    lost = brokers.topic_id
+    await brokers.opened()
+    brokers.topic_id = uuid4()
+    topics = await brokers.opened()
+    assert topics.generations == Generations(2, 2)
+    brokers.topic_id = lost
+    with pytest.raises(KafkaError, match="still tells of one that was lost"):
+        await topics.open(None)
+    assert topics.generations == Generations(2, 2)
+    with pytest.raises(KafkaError, match="still tells of one that was lost"):
+        await brokers.opened()
+    assert len(await brokers.records.history(brokers.settings.instance_topic)) == 2
+
+
+async def test_topic_that_shrinks_while_running_waits(brokers: Brokers):
+    topics = await brokers.opened()
+    brokers.partitions = 5
+    with pytest.raises(ContainerUnusable, match="topic instance_events cannot be used"):
+        await topics.open(None)
+
+
+async def test_brokers_without_topic_ids_have_one_generation(brokers: Brokers):
+    brokers.topic_id = NO_ID
+    for _ in range(2):
+        assert (await brokers.opened()).generations == Generations()
+    assert await brokers.records.history(brokers.settings.instance_topic) == [TopicRecord(1, "", 6)]
+    brokers.topic_id = UUID(int=7)  # upgraded: nobody can tell whether it is the same topic
+    topics = await brokers.opened()
+    assert topics.generations == Generations(2, 2)
+    brokers.topic_id = NO_ID  # an answer without an ID takes nothing back
+    await topics.open(None)
+    assert topics.generations == (await brokers.opened()).generations == Generations(2, 2)
+
+
+async def test_topics_of_two_programs_get_one_generation(brokers: Brokers):
+    found = await asyncio.gather(*(brokers.opened() for _ in range(8)))
+    assert {topics.generations for topics in found} == {Generations()}
+    assert len(await brokers.records.history(brokers.settings.instance_topic)) == 1

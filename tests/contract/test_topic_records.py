@@ -1,0 +1,97 @@
+"""``TopicRecords``, and watermarks that count in their own generation of a topic only."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from factline.domain.identifiers import AggregateId
+from factline.errors import LogDamaged
+from factline.ports import Generations, Settlement, TopicRecord, Turn, Watermark
+from tests.contract.chains import PLACE, chain, state_at
+from tests.contract.conftest import Opened, Redis
+
+TOPIC = "instance_events"
+CLASS = AggregateId.of_class("shop", "Product")
+
+
+async def test_first_record_of_a_generation_binds(opened: Opened):
+    records = opened.topic_records
+    assert list(await records.history("elsewhere")) == []
+    first, other = TopicRecord(1, "id-a", 6), TopicRecord(1, "id-b", 12)
+    assert await records.write("elsewhere", first) == first
+    assert await records.write("elsewhere", other) == first
+    second = TopicRecord(2, "", 3)
+    assert await records.write("elsewhere", second) == second
+    assert list(await records.history("elsewhere")) == [first, second]
+
+
+async def test_programs_that_open_a_topic_at_once_agree(opened: Opened):
+    records = opened.topic_records
+    told = await asyncio.gather(*(records.write("raced", TopicRecord(1, f"id-{n}", n)) for n in range(1, 9)))
+    assert len(set(told)) == 1
+    assert list(await records.history("raced")) == [told[0]]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"topic_id":"a","partitions":0}', b'{"topic_id":"a","partitions":"6"}'])
+async def test_damaged_topic_record_is_named(opened: Opened, body: bytes):
+    await opened.put_object("topics/broken/000001.json", body)
+    with pytest.raises(LogDamaged, match=r"topics/broken/000001\.json"):
+        await opened.topic_records.history("broken")
+
+
+async def test_watermark_keeps_its_generation_in_s3(opened: Opened):
+    log = opened.ports.event_log
+    for event, mark in zip(chain(3), (Watermark(1, 0), Watermark(2, 1), Watermark(12, 0)), strict=True):
+        assert (await log.append(event, published_through=mark)).published_through == mark
+        stored = await log.read(PLACE, event.sequence_number)
+        assert stored is not None
+        assert stored.published_through == mark
+
+
+async def test_watermark_of_another_generation_is_not_known(redis: Redis):
+    current = Generations()
+
+    async def generations() -> Generations:
+        return current
+
+    turns = redis.turns(generations=generations, lease_ms=60_000)
+    state = state_at(chain(3))
+    await turns.settle([Settlement(PLACE, state, Watermark(1, 3)), Settlement(CLASS, published=Watermark(1, 2))], "")
+    current = Generations(instances=2)
+    assert list(await turns.published([PLACE, CLASS])) == [None, Watermark(1, 2)]
+    assert list(await turns.heads([PLACE])) == [3]
+    (turn,) = await turns.take([PLACE], "a")
+    assert turn == Turn(head=0, published=Watermark(2, 0), known=False, state=None)
+
+
+async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
+    current = Generations(instances=2)
+
+    async def generations() -> Generations:
+        return current
+
+    turns = redis.turns(generations=generations, lease_ms=60_000)
+    await turns.settle([Settlement(PLACE, state_at(chain(3)), Watermark(2, 1), release=True)], "")
+    await turns.settle([Settlement(PLACE, published=Watermark(1, 3))], "")  # from a process that has not noticed
+    assert list(await turns.published([PLACE])) == [Watermark(2, 1)]
+    (turn,) = await turns.take([PLACE], "a")
+    assert isinstance(turn, Turn)
+    assert (turn.known, turn.head, turn.published) == (True, 3, Watermark(2, 1))
+    current = replace(current, instances=1)
+    assert list(await turns.published([PLACE])) == [Watermark(1, 3)]
+
+
+async def test_end_mark_of_another_generation_is_none(opened: Opened):
+    marks, through = opened.ports.marks, datetime(2026, 1, 1, tzinfo=UTC)
+    await marks.settle(through, Generations(instances=2))
+    assert await marks.settled_through(Generations(instances=2)) == through
+    assert await marks.settled_through(Generations()) is None
+    assert await marks.settled_through(Generations(instances=2, classes=2)) is None
+
+
+async def test_end_mark_without_generations_is_of_the_first(opened: Opened):
+    await opened.put_object("reports/sweep/settled.json", b'{"settled_through": "2026-01-01T00:00:00Z"}')
+    assert await opened.ports.marks.settled_through(Generations()) == datetime(2026, 1, 1, tzinfo=UTC)
+    assert await opened.ports.marks.settled_through(Generations(classes=2)) is None

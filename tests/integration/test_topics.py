@@ -1,0 +1,29 @@
+"""Topics of a running installation: grown by an operator, and lost with all that was in them."""
+
+import pytest
+
+from tests.commands import create, update
+from tests.contract.topics import grow_topic
+from tests.integration.installation import Installation
+
+pytestmark = pytest.mark.integration
+
+INSTANCES = [f"p{number}" for number in range(30)]
+
+
+async def _submit_all(installation: Installation, *, new: bool = False) -> None:
+    for instance_id in INSTANCES:
+        await installation.client.submit(create(instance_id) if new else update(instance_id))
+
+
+async def test_topic_grown_while_running_verifies_sound(installation: Installation):
+    async with installation.worker():
+        await _submit_all(installation, new=True)
+        await grow_topic(installation.settings, 12)
+        await _submit_all(installation)
+    async with installation.worker():  # a process that never saw six partitions
+        await _submit_all(installation)
+    logs = await installation.check()
+    assert [len(events) for events in logs.values()] == [3] * len(INSTANCES)
+    code, printed = await installation.factline("verify")
+    assert (code, printed[-1]["verdict"]) == (0, "sound")
