@@ -133,7 +133,10 @@ class KafkaPublisher:
         return time.monotonic() >= self._silent_until_s
 
     async def prepare(self) -> None:
-        """Create the topics that are missing; raises StoreUnavailable."""
+        """Create the topics that are missing, and hold the others against what the stream of events rests on.
+
+        Raises StoreUnavailable, and StoreUnsafe with what to change.
+        """
         try:
             async with asyncio.timeout(TOPIC_TIMEOUT_S):
                 await self._topics.prepare()

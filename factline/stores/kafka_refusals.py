@@ -22,7 +22,10 @@ _FRAME_BYTES_MAX = 1_024
 _TOPIC: dict[type[Exception], tuple[UnusableReason, str]] = {
     MessageSizeTooLargeError: (UnusableReason.MISCONFIGURED, f"set its max.message.bytes to {MESSAGE_BYTES_MAX}"),
     RecordListTooLargeError: (UnusableReason.MISCONFIGURED, f"set its segment.bytes above {MESSAGE_BYTES_MAX}"),
-    TopicAuthorizationFailedError: (UnusableReason.FORBIDDEN, "grant this user READ, WRITE and DESCRIBE on it"),
+    TopicAuthorizationFailedError: (
+        UnusableReason.FORBIDDEN,
+        "grant this user READ, WRITE and DESCRIBE on it, and CREATE unless it exists",
+    ),
     InvalidTopicError: (UnusableReason.MISCONFIGURED, "mend FACTLINE_NAMESPACE, which its name begins with"),
     InvalidConfigurationError: (UnusableReason.CREATION_REFUSED, "create it by hand"),
     InvalidPartitionsError: (UnusableReason.CREATION_REFUSED, "create it by hand"),

@@ -15,18 +15,17 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.partitioner import murmur2
 
-from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import ContainerUnusable, UnusableReason
 from factline.ports import Generations, TopicRecord, TopicRecords
 from factline.settings import Settings
 from factline.stores.kafka_metadata import all_topics
+from factline.stores.kafka_topic_configs import REPLICAS_MAX, check_configurations, configuration_for
 from factline.stores.kafka_topic_ids import NO_ID, ExistingTopic, existing_topics
 
 REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
 POLL_S = 0.1
 
 PARTITIONS = 6
-REPLICAS_MAX = 3
 
 log = structlog.get_logger(__name__)
 
@@ -61,11 +60,15 @@ class KafkaTopics:
         return partition_of(key, record.partitions) if record else None
 
     async def prepare(self) -> None:
-        """Make the topics that are missing; raises KafkaError."""
+        """Make the topics that are missing, and hold those of events against what the stream rests on.
+
+        Raises KafkaError, StoreUnsafe.
+        """
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await admin.start()
             await self._make_missing(admin._client)
+            await check_configurations(admin, self._servers, (self._instances, self._classes))
         finally:
             await admin.close()
 
@@ -148,14 +151,7 @@ async def _create_topics(servers: str, topics: Sequence[str]) -> None:
         await admin.start()
         brokers = (await admin.describe_cluster())["brokers"]
         replicas = min(REPLICAS_MAX, len(brokers))
-        configs = {
-            "cleanup.policy": "delete",
-            "retention.ms": "-1",
-            "retention.bytes": "-1",
-            "max.message.bytes": str(MESSAGE_BYTES_MAX),
-            "min.insync.replicas": str(max(1, replicas - 1)),
-        }
-        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configs) for topic in topics]
+        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configuration_for(replicas)) for topic in topics]
         response = await admin.create_topics(wanted)
         for name, code, *message in response.topic_errors:
             error = for_code(code)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.commands import create, update
+from tests.contract.test_refusing_topic import set_message_bytes
 from tests.contract.topics import grow_topic
 from tests.integration.installation import Installation
 
@@ -27,3 +28,13 @@ async def test_topic_grown_while_running_verifies_sound(installation: Installati
     assert [len(events) for events in logs.values()] == [3] * len(INSTANCES)
     code, printed = await installation.factline("verify")
     assert (code, printed[-1]["verdict"]) == (0, "sound")
+
+
+async def test_programs_refuse_a_narrow_topic(installation: Installation):
+    await set_message_bytes(installation.settings, 1_000)
+    for process in (await installation.worker_process(), await installation.projector_process("documents")):
+        assert await process.ended() != 0
+        assert f"topic {installation.settings.instance_topic}: expected" in process.output()
+        assert "max.message.bytes at least" in process.output()
+        assert "kafka-configs --bootstrap-server" in process.output()
+        assert "Traceback" not in process.output()

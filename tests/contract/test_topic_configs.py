@@ -1,0 +1,149 @@
+"""Topics that were made before us with other settings: refused when a program starts, with what mends them."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from structlog.testing import capture_logs
+
+from factline.domain.limits import MESSAGE_BYTES_MAX
+from factline.errors import StoreUnsafe
+from factline.settings import Settings
+from factline.stores.kafka import KafkaPublisher
+from factline.stores.kafka_topic_configs import check_configurations, configuration_for
+from tests.contract.chains import chain
+from tests.contract.topics import records_in_memory
+
+TOPIC = "instance_events"
+UNTIL_S = 60.0
+
+
+class Brokers:
+    """What brokers tell of one topic."""
+
+    def __init__(self, configuration: Mapping[str, str | None], *, replicas: int = 1, error_code: int = 0) -> None:
+        self._answer = (error_code, "no right", 2, TOPIC, [(*entry, False) for entry in configuration.items()])
+        self._replicas = replicas
+
+    async def describe_configs(self, resources: Sequence[ConfigResource]) -> list[Any]:
+        return [SimpleNamespace(resources=[self._answer])]
+
+    async def describe_topics(self, topics: Sequence[str]) -> list[dict[str, Any]]:
+        partition = {"replicas": list(range(self._replicas))}
+        return [{"error_code": 0, "topic": topic, "partitions": [partition]} for topic in topics]
+
+
+async def check(brokers: Brokers) -> None:
+    await check_configurations(brokers, "k:9092", [TOPIC])
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
+async def test_topic_as_we_make_it_passes(replicas: int):
+    await check(Brokers(configuration_for(replicas), replicas=replicas))
+
+
+@pytest.mark.parametrize(
+    ("change", "replicas"),
+    [
+        ({"max.message.bytes": str(2 * MESSAGE_BYTES_MAX)}, 1),
+        ({"min.insync.replicas": "2"}, 2),
+        ({"min.insync.replicas": "5"}, 5),
+        ({"min.insync.replicas": None, "retention.bytes": None}, 3),
+    ],
+)
+async def test_topic_that_is_safer_passes(change: dict[str, str | None], replicas: int):
+    await check(Brokers({**configuration_for(replicas), **change}, replicas=replicas))
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "replicas", "expected", "wanted"),
+    [
+        ("cleanup.policy", "compact", 1, "delete", "delete"),
+        ("cleanup.policy", "compact,delete", 1, "delete", "delete"),
+        ("retention.ms", "604800000", 1, "-1", "-1"),
+        ("retention.bytes", "1000000", 1, "-1", "-1"),
+        ("max.message.bytes", "1000", 1, f"at least {MESSAGE_BYTES_MAX}", str(MESSAGE_BYTES_MAX)),
+        ("min.insync.replicas", "2", 1, "1 to 1, for it has 1 replicas", "1"),
+        ("min.insync.replicas", "1", 3, "2 to 3, for it has 3 replicas", "2"),
+        ("min.insync.replicas", "4", 3, "2 to 3, for it has 3 replicas", "2"),
+    ],
+)
+async def test_unsafe_topic_is_named_with_its_remedy(name: str, found: str, replicas: int, expected: str, wanted: str):
+    with pytest.raises(StoreUnsafe) as refusal:
+        await check(Brokers({**configuration_for(replicas), name: found}, replicas=replicas))
+    assert refusal.value.message == (
+        f"Kafka at k:9092: topic {TOPIC}: expected {name} {expected}, found {found}; run kafka-configs "
+        f"--bootstrap-server k:9092 --alter --entity-type topics --entity-name {TOPIC} --add-config {name}={wanted}; "
+        "then start again"
+    )
+
+
+async def test_without_the_right_to_look_it_starts():
+    code = TopicAuthorizationFailedError.errno
+    with capture_logs() as logs:
+        await check(Brokers({"cleanup.policy": "compact"}, error_code=code))
+    assert [entry["event"] for entry in logs] == ["topic_configuration_unknown"]
+    assert logs[0]["log_level"] == "warning"
+
+
+async def test_other_failures_to_look_are_no_excuse():
+    with pytest.raises(KafkaError):
+        await check(Brokers({}, error_code=7))  # timed out
+
+
+async def _made(settings: Settings, configuration: Mapping[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(settings.instance_topic, 6, 1, topic_configs=dict(configuration))])
+    finally:
+        await admin.close()
+
+
+async def _follow(settings: Settings, remedy: str, before: Mapping[str, str]) -> None:
+    """Do as the command of a refusal says: it adds to what was set before, where this client replaces it."""
+    found = re.search(r"--entity-name (\S+) --add-config ([^;\s]+)", remedy)
+    assert found is not None
+    configs = {**before, **dict(pair.split("=", 1) for pair in found[2].split(","))}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, found[1], configs=configs)])
+    finally:
+        await admin.close()
+
+
+async def _passes(kafka: KafkaPublisher) -> None:
+    """Wait until it is prepared, for a broker hears of a change a moment later."""
+    async with asyncio.timeout(UNTIL_S):
+        while True:
+            try:
+                return await kafka.prepare()
+            except StoreUnsafe:
+                await asyncio.sleep(0.1)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"max.message.bytes": "1000"}, {"cleanup.policy": "compact"}, {"min.insync.replicas": "2"}],
+    ids=["as the broker makes it", "narrow", "compacted", "never in sync"],
+)
+async def test_topic_made_before_us_is_refused_until_mended(settings: Settings, change: dict[str, str]):
+    await _made(settings, change)
+    kafka = KafkaPublisher(settings, records_in_memory())
+    try:
+        with pytest.raises(StoreUnsafe) as refusal:
+            await kafka.prepare()
+        assert all(f"{name}=" in refusal.value.message for name in change)
+        await _follow(settings, refusal.value.message, change)
+        await _passes(kafka)
+        await kafka.publish(chain(1, text="ä" * 10_000))
+    finally:
+        await kafka.stop()
