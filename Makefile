@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 # What `make chaos` does: so much for each of the seeds.
 CHAOS_SEEDS      ?= 1 2 3 4 5
 CHAOS_COMMANDS   ?= 2200
-CHAOS_FAULTS     ?= 60
+CHAOS_FAULTS     ?= 70
 CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 
@@ -52,7 +52,7 @@ test: check ## everything, on real servers that the tests start themselves
 search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
 	$(BIN)/pytest -q -m deep tests
 
-chaos: setup ## everything broken while it works, again and again, and what became of the facts (some 40 minutes)
+chaos: setup ## everything broken while it works, again and again, and what became of the facts (some 50 minutes)
 	$(BIN)/python -m tests.chaos --seed $(CHAOS_SEEDS) --commands $(CHAOS_COMMANDS) --faults $(CHAOS_FAULTS) \
 		--clients $(CHAOS_CLIENTS) --aggregates $(CHAOS_AGGREGATES)
 

@@ -1,26 +1,18 @@
-"""Every kind of fault, named once: how it is drawn, done and undone.
-
-A kind is an async context manager over an installation: entering does the fault, leaving undoes it. What it yields,
-a note of what was done, stands in the history. What it is done with (which worker, which link …) was drawn before the
-run, from the seed, so that the same seed does the same.
-"""
+"""Kinds of faults that stop, damage or lie. Servers that refuse stand in ``refusals``."""
 
 import asyncio
-import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from elasticsearch import AsyncElasticsearch
-from redis.asyncio import Redis
 
 from factline.stores.kafka_stream import KafkaStream
 from tests.chaos import clocks, disks, forgeries, tampering
 from tests.chaos.installation import PROJECTORS, SERVERS, Installation
+from tests.chaos.kinds import OFTEN, SELDOM, Draws, Note, elasticsearch_of, kind, redis_of
 from tests.chaos.proxies import Toxic
 from tests.chaos.workers import PROJECTOR, READ_MODELS
 
@@ -31,51 +23,6 @@ GUEST_PATIENCE_S = 20.0
 FORGED_PATIENCE_S = 10.0
 AT_LAST_S = 2.0
 """How long a guest goes on when its clock is right again."""
-
-Draws = Mapping[str, Any]
-Note = dict[str, Any]
-Fault = Callable[[Installation, Draws], AbstractAsyncContextManager[Note]]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of fault.
-
-    ``part``: what it is done to; ``hold_s``: for how long, from and to; ``weight``: how often, against the others;
-    ``choices``: what is drawn for it, by name; ``needs``: what the machine must offer.
-    """
-
-    fault: Fault
-    part: str
-    hold_s: tuple[float, float]
-    weight: int
-    choices: Mapping[str, tuple[Any, ...]]
-    needs: str = ""
-
-    def draw(self, rng: random.Random) -> Draws:
-        return {name: rng.choice(options) for name, options in self.choices.items()}
-
-
-KINDS: dict[str, Kind] = {}
-OFTEN, SELDOM = 5, 2
-
-
-def kind(
-    part: str,
-    hold_s: tuple[float, float] = (1.5, 4.0),
-    weight: int = OFTEN,
-    needs: str = "",
-    **choices: tuple[Any, ...],
-) -> Callable[[Callable[[Installation, Draws], AsyncIterator[Note]]], Fault]:
-    """Enter a function into the table of kinds, under its own name."""
-
-    def enter(function: Callable[[Installation, Draws], AsyncIterator[Note]]) -> Fault:
-        fault = asynccontextmanager(function)
-        KINDS[function.__name__] = Kind(fault, part, hold_s, weight, choices, needs)
-        return fault
-
-    return enter
-
 
 # Workers
 
@@ -157,15 +104,9 @@ async def projector_crash_point(ground: Installation, draws: Draws) -> AsyncIter
 # Redis
 
 
-@asynccontextmanager
-async def _redis(ground: Installation) -> AsyncIterator[Redis]:
-    async with Redis.from_url(ground.direct.redis_url) as redis:
-        yield redis
-
-
 @kind("redis")
 async def redis_flushed(ground: Installation, _: Draws) -> AsyncIterator[Note]:
-    async with _redis(ground) as redis:
+    async with redis_of(ground) as redis:
         keys = await redis.dbsize()
         await redis.flushall()
     yield {"keys": keys}
@@ -187,7 +128,7 @@ async def redis_rolled_back(ground: Installation, _: Draws) -> AsyncIterator[Not
 @kind("redis", how=("readonly", "oom"))
 async def redis_refused_writes(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """READONLY, as after a failover; or OOM, since ours must never evict."""
-    async with _redis(ground) as redis:
+    async with redis_of(ground) as redis:
         if draws["how"] == "readonly":
             await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
         else:
@@ -200,7 +141,7 @@ async def redis_refused_writes(ground: Installation, draws: Draws) -> AsyncItera
 @kind("redis", (0.5, 1.0), SELDOM)
 async def redis_overwritten(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """Somebody writes plain strings over our keys: the wrong type for every script."""
-    async with _redis(ground) as redis:
+    async with redis_of(ground) as redis:
         keys = [key async for key in redis.scan_iter("factline:*", count=1000)]
         for key in keys:
             await redis.set(key, "?")
@@ -270,22 +211,13 @@ async def kafka_topic_dropped(ground: Installation, _: Draws) -> AsyncIterator[N
     yield {"messages": len(ground.dropped[-1])}
 
 
-@asynccontextmanager
-async def _elasticsearch(ground: Installation) -> AsyncIterator[AsyncElasticsearch]:
-    client = AsyncElasticsearch(ground.direct.elasticsearch_url, request_timeout=20)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
 #: The indices of documents and those of the graph.
 _READ_MODELS = "instances.*,graph.*"
 
 
 @kind("elasticsearch", (0.5, 2.0))
 async def elasticsearch_index_deleted(ground: Installation, _: Draws) -> AsyncIterator[Note]:
-    async with _elasticsearch(ground) as client:
+    async with elasticsearch_of(ground) as client:
         found = sorted(await client.indices.get(index=_READ_MODELS))
         if found:
             await client.indices.delete(index=found)
@@ -295,7 +227,7 @@ async def elasticsearch_index_deleted(ground: Installation, _: Draws) -> AsyncIt
 @kind("elasticsearch", weight=SELDOM)
 async def elasticsearch_refused_writes(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """A write block, as Elasticsearch sets it itself when a disk is nearly full."""
-    async with _elasticsearch(ground) as client:
+    async with elasticsearch_of(ground) as client:
         await client.indices.put_settings(index=_READ_MODELS, settings={"index.blocks.write": True})
         yield {}
         await client.indices.put_settings(index=_READ_MODELS, settings={"index.blocks.write": None})

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from tests.chaos.faults import SELDOM, Draws, Note, kind
+from tests.chaos.kinds import SELDOM, Draws, Note, kind
 from tests.chaos.installation import Installation
 
 

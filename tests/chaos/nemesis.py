@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from factline.verification.history import HistoryWriter, Lost
-from tests.chaos.faults import KINDS, Note
 from tests.chaos.installation import Installation, say
+from tests.chaos.kinds import KINDS, Note
 from tests.chaos.load import Tally
 from tests.chaos.plan import PlannedFault, as_json
 from tests.chaos.tampering import Unnoticed

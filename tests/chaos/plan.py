@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos import floods  # noqa: F401 - enters its kinds
-from tests.chaos.faults import KINDS, Draws
+from tests.chaos import faults, floods, refusals
+from tests.chaos.kinds import KINDS, Draws
+
+#: The files of kinds: importing them fills the table.
+FILES = (faults, floods, refusals)
 
 #: Between the healing of a fault and the next one, in seconds.
 PAUSE_S = (0.3, 1.5)

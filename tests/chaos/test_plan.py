@@ -9,13 +9,13 @@ import pytest
 
 from factline.verification.history import read_history
 from tests.chaos import plan
-from tests.chaos.faults import KINDS
 from tests.chaos.forgeries import FORGERIES, Order
+from tests.chaos.kinds import KINDS
 from tests.chaos.plan import kind_names, plan_calls, plan_faults
 from tests.chaos.report import recoveries_s
 
 #: What one campaign is made of, see the Makefile.
-SEEDS, FAULTS = (1, 2, 3, 4, 5), 60
+SEEDS, FAULTS = (1, 2, 3, 4, 5), 70
 
 
 def test_the_same_seed_plans_the_same_and_another_seed_something_else():

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from aiokafka import errors
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import ContainerUnusable, FactlineError, ObjectRefused, StoreUnavailable, UnusableReason
@@ -19,7 +17,7 @@ from factline.stores.kafka import KafkaPublisher, read_messages
 from factline.stores.kafka_refusals import refused
 from factline.stores.kafka_topics import KafkaTopics
 from tests.contract.chains import chain
-from tests.contract.topics import records_in_memory
+from tests.contract.topics import records_in_memory, set_topic_setting
 
 SMALL_BYTES = 3_000
 
@@ -141,26 +139,14 @@ async def narrow(settings: Settings) -> KafkaPublisher:
     publisher = KafkaPublisher(settings, records_in_memory())
     await publisher.prepare()
     await publisher.start()
-    await set_message_bytes(settings, SMALL_BYTES)
+    await set_topic_setting(settings, "max.message.bytes", str(SMALL_BYTES))
     return publisher
-
-
-async def set_message_bytes(settings: Settings, bytes_max: int) -> None:
-    """Set the largest message that the topic of events takes."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-    await admin.start()
-    try:
-        wanted = {"max.message.bytes": str(bytes_max)}
-        resource = ConfigResource(ConfigResourceType.TOPIC, settings.instance_topic, configs=wanted)
-        await admin.alter_configs([resource])
-    finally:
-        await admin.close()
 
 
 @pytest.mark.integration
 async def test_a_narrow_topic_holds_up_large_messages_only(settings: Settings, narrow: KafkaPublisher):
     await _only_the_large_one_waits(narrow, lambda: narrow.answers)
-    await set_message_bytes(settings, MESSAGE_BYTES_MAX)
+    await set_topic_setting(settings, "max.message.bytes", str(MESSAGE_BYTES_MAX))
     (event,) = chain(1, "large", text="ä" * SMALL_BYTES)
     again = KafkaPublisher(settings, records_in_memory())
     await again.publish([event])
