@@ -106,6 +106,22 @@ class DocumentIndex:
 
 
 @dataclass(frozen=True)
+class IndexFacts:
+    """One index of a read model as its server shows it, for a verification.
+
+    ``alias``: without the namespace, the alias that its name belongs to, such as ``instances.shop.product``;
+    ``is_behind``: whether that alias leads to it; ``is_assigned``: whether its shard is on a node.
+    """
+
+    name: str
+    alias: str
+    is_behind: bool
+    is_open: bool = True
+    takes_writes: bool = True
+    is_assigned: bool = True
+
+
+@dataclass(frozen=True)
 class Changed:
     """Documents of an index in the order in which they were last changed. ``position``: what to go on after."""
 

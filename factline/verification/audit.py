@@ -1,15 +1,17 @@
 """All checks of what lies in the servers, together; pure, fed by whoever has read it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
-from factline.ports import Document, FoundNode
+from factline.ports import Document, FoundNode, IndexFacts
 from factline.stores.kafka import Message
 from factline.verification.bulk import BulkAudit
 from factline.verification.commands import CommandAudit
+from factline.verification.containers import ContainerAudit
 from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Severity
 from factline.verification.graph import NodeAudit
@@ -37,8 +39,9 @@ class Audit:
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name)
         self.stream = StreamAudit(self.logs, may_begin_late=self.stream_may_begin_late, db_name=self.db_name)
-        self.documents = DocumentAudit(self.logs)
-        self.nodes = NodeAudit(self.logs)
+        self.containers = ContainerAudit()
+        self.documents = DocumentAudit(self.logs, partial(self.containers.is_unread, DocumentAudit.read_model))
+        self.nodes = NodeAudit(self.logs, partial(self.containers.is_unread, NodeAudit.read_model))
 
     def add_object(self, key: str, body: bytes | None, *, damage: str = "") -> None:
         """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``."""
@@ -62,6 +65,10 @@ class Audit:
     def add_message(self, message: Message) -> None:
         """Look at a message; each partition's in their order."""
         self.stream.add(message)
+
+    def add_indices(self, indices: Sequence[IndexFacts]) -> None:
+        """Look at the indices of the read models, once before documents and nodes are read, and once after."""
+        self.containers.add(indices)
 
     def add_document(self, document: Document) -> None:
         """Look at a document."""
@@ -107,6 +114,7 @@ class Audit:
         for found in self._results.values():
             yield from found
         yield from self.stream.judge()
+        yield from self.containers.judge()
         yield from self.documents.judge()
         yield from self.nodes.judge()
 

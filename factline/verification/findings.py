@@ -49,6 +49,12 @@ class Code(StrEnum):
     MESSAGE_ALTERED = "MessageAltered"
     MESSAGE_FOREIGN = "MessageForeign"
     STREAM_SPLIT = "StreamSplit"
+    # The indices and aliases of documents and of the graph
+    INDEX_CLOSED = "IndexClosed"
+    INDEX_BLOCKED = "IndexBlocked"
+    INDEX_UNASSIGNED = "IndexUnassigned"
+    ALIAS_LOST = "AliasLost"
+    ALIAS_AMBIGUOUS = "AliasAmbiguous"
     # Documents
     DOCUMENT_MISSING = "DocumentMissing"
     DOCUMENT_STALE = "DocumentStale"

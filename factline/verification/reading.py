@@ -5,7 +5,7 @@ others to write meanwhile.
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -16,7 +16,7 @@ from factline.domain.dead_letters import DeadLetter, skipped_through
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
-from factline.ports import Document, Documents, FoundNode, Graph
+from factline.ports import Document, Documents, FoundNode, Graph, IndexFacts
 from factline.stores.kafka import Message
 from factline.stores.s3 import Bucket, S3DeadLetters
 from factline.verification.audit import Audit
@@ -56,8 +56,12 @@ class Projectors(Protocol):
 class Scan(Protocol):
     """All documents, tombstones included."""
 
-    def documents(self, *, db_name: str | None = None) -> AsyncIterator[Document]:
-        """Yield every document under the name by which a reader finds it."""
+    def documents(self, *, db_name: str | None = None, but: Collection[str] = ()) -> AsyncIterator[Document]:
+        """Yield every document under the name by which a reader finds it, those behind the aliases ``but`` left out."""
+        ...
+
+    async def indices(self, *, db_name: str | None = None) -> Sequence[IndexFacts]:
+        """Return the indices of documents and of the graph, those without an alias too. Raises StoreUnavailable."""
         ...
 
 
@@ -105,8 +109,10 @@ class Reading:
         await self._add_objects("commands", "commands/")
         await self.read_results()
         await self.read_messages()
+        await self.read_indices()
         await self.read_documents()
         await self.read_nodes()
+        await self.read_indices()
 
     async def read_results(self) -> None:
         """Read the results of the bulk commands that have come to their end."""
@@ -122,15 +128,20 @@ class Reading:
             self._offsets[message.partition] = message.offset
             self._progress("messages", self._audit.stream.messages)
 
+    async def read_indices(self) -> None:
+        """Look at the indices of the read models."""
+        self._audit.add_indices(await answered(partial(self._sources.scan.indices, db_name=self._audit.db_name)))
+
     async def read_documents(self) -> None:
-        """Read all documents."""
-        async for document in self._sources.scan.documents(db_name=self._audit.db_name):
+        """Read all documents that can be read."""
+        unreadable = self._audit.containers.unreadable
+        async for document in self._sources.scan.documents(db_name=self._audit.db_name, but=unreadable):
             self._audit.add_document(document)
             self._progress("documents", self._audit.documents.count)
 
     async def read_documents_again(self, aggregate_ids: Iterable[str]) -> None:
         """Read the documents of some aggregates as they are now."""
-        wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
+        wanted = [AggregateId.parse(each) for each in aggregate_ids if not self._audit.documents.is_unread(each)]
         for start in range(0, len(wanted), SHOWN_PER_READ):
             some = wanted[start : start + SHOWN_PER_READ]
             for document in await self._sources.documents.read(some):
@@ -139,14 +150,15 @@ class Reading:
 
     async def read_nodes(self) -> None:
         """Read the graph of every database that the log names."""
-        for db_name in sorted({AggregateId.parse(aggregate_id).db_name for aggregate_id in self._audit.logs}):
+        readable = (each for each in self._audit.logs if not self._audit.nodes.is_unread(each))
+        for db_name in sorted({AggregateId.parse(aggregate_id).db_name for aggregate_id in readable}):
             async for found in self._sources.graph.scan(db_name):
                 self._audit.add_node(found)
                 self._progress("nodes", self._audit.nodes.count)
 
     async def read_nodes_again(self, aggregate_ids: Iterable[str]) -> None:
         """Read the nodes of some aggregates as they are now."""
-        wanted = [AggregateId.parse(aggregate_id) for aggregate_id in aggregate_ids]
+        wanted = [AggregateId.parse(each) for each in aggregate_ids if not self._audit.nodes.is_unread(each)]
         for start in range(0, len(wanted), SHOWN_PER_READ):
             for node in await self._nodes(wanted[start : start + SHOWN_PER_READ]):
                 if node is not None:

@@ -1,7 +1,7 @@
 """A read model against the log: each aggregate shown right at its own version, none missing or foreign."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -35,7 +35,8 @@ AnySeen = TypeVar("AnySeen", bound=Seen)
 class ShownAudit(ABC, Generic[AnySeen]):
     """Takes what is shown in any order, after the logs were read; what is added again replaces the first.
 
-    ``read_model``: its name; ``each``: what one of it is called.
+    ``read_model``: its name; ``each``: what one of it is called; ``is_unread``: whether the index of an aggregate could
+    not be read, so that nothing is missing there.
     """
 
     read_model: ClassVar[str]
@@ -43,6 +44,7 @@ class ShownAudit(ABC, Generic[AnySeen]):
     codes: ClassVar[Codes]
 
     logs: Mapping[str, LogFacts]
+    is_unread: Callable[[str], bool] = lambda _aggregate_id: False
     findings: list[Finding] = field(default_factory=list)
     _seen: dict[str, AnySeen] = field(default_factory=dict)
 
@@ -67,7 +69,7 @@ class ShownAudit(ABC, Generic[AnySeen]):
             if finding:
                 yield finding
         for aggregate_id, log in self.logs.items():
-            if self._has(aggregate_id):
+            if self._has(aggregate_id) and not self.is_unread(aggregate_id):
                 yield from self._behind(aggregate_id, log)
 
     def _has(self, _aggregate_id: str) -> bool:

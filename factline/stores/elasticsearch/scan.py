@@ -1,13 +1,13 @@
 """Everything that lies behind an alias, tombstones included, for a verification."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from elasticsearch import ApiError, NotFoundError, TransportError
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid
-from factline.ports import Document
+from factline.ports import Document, IndexFacts
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import as_verified
 from factline.stores.elasticsearch.server import ElasticsearchServer
@@ -24,14 +24,48 @@ class ElasticsearchScan:
         self._server = server
         self._settings = settings
 
-    async def documents(self, *, db_name: str | None = None) -> AsyncIterator[Document]:
-        """Yield every document, refreshed before, of one database or of all; raises StoreUnavailable."""
+    async def documents(self, *, db_name: str | None = None, but: Collection[str] = ()) -> AsyncIterator[Document]:
+        """Yield every document, refreshed before, of one database or of all; raises StoreUnavailable.
+
+        ``but``: aliases without the namespace that are not read.
+        """
+        left_out = {self._settings.named(alias) for alias in but}
         try:
-            for alias in await self._aliases(db_name):
+            for alias in sorted(set(await self._aliases(db_name)) - left_out):
                 async for hit in hits_behind(self._server, alias):
                     yield self._document(alias, hit)
         except (ApiError, TransportError) as error:
             raise self._server.unavailable("reading all documents", error) from error
+
+    async def indices(self, *, db_name: str | None = None) -> Sequence[IndexFacts]:
+        """Return the indices of documents and of the graph, of one database or of all; raises StoreUnavailable."""
+        client = self._server.client.options(request_timeout=PAGE_TIMEOUT_S)
+        database = db_name.lower() if db_name else "*"
+        patterns = [self._settings.named(f"instances.{database}.*"), self._settings.named(f"graph.{database}.*")]
+        self._server.requests["get_index"] += 1
+        try:
+            found = await client.indices.get(index=patterns, expand_wildcards="all")
+            health = await client.cat.indices(
+                index=patterns, expand_wildcards="all", format="json", h=["index", "status", "health"]
+            )
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable("looking at the indices", error) from error
+        shown: dict[str, Any] = {str(row["index"]): row for row in health.body}  # type: ignore[index]
+        return [self._facts(name, about, shown.get(name, {})) for name, about in found.items()]
+
+    def _facts(self, name: str, about: Mapping[str, Any], shown: Mapping[str, Any]) -> IndexFacts:
+        prefix = self._settings.named("")
+        parts = name.removeprefix(prefix).split(".")
+        alias = ".".join(parts[: 2 if parts[0] == "graph" else 3])
+        blocks = about["settings"]["index"].get("blocks", {})
+        return IndexFacts(
+            name=name,
+            alias=alias,
+            is_behind=prefix + alias in about["aliases"],
+            is_open=shown.get("status") != "close",
+            takes_writes="true" not in blocks.values(),
+            is_assigned=shown.get("health") != "red",
+        )
 
     async def _aliases(self, db_name: str | None) -> list[str]:
         """Return the aliases, not the indices: one that was replaced by a rebuild is kept for a while."""

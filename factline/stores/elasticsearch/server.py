@@ -4,7 +4,6 @@ Whatever lies here has an external version (``version_type=external``), which El
 higher one is taken, whatever the order of arrival.
 """
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -42,7 +41,7 @@ INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
 CONNECTIONS_MAX = 10
 BULK_WRITES_MAX = 500  # in one request, as Elasticsearch's own helper has it
 BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
-HELD_S = 10.0  # nothing is written to an index with a shard on no node: each request would wait ``SHARD_TIMEOUT``
+NO_TIMEOUT = "1ms"  # for an index whose shard is known to be on no node
 FIRST_INDEX = ".000001"
 BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
 
@@ -92,7 +91,7 @@ class ElasticsearchServer:
     def __init__(self, settings: Settings) -> None:
         self.name = redacted(f"Elasticsearch at {settings.elasticsearch_url}")
         self.requests: Counter[str] = Counter()
-        self._held: dict[str, tuple[float, Refusal, str]] = {}  # by index: until when, and why
+        self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
         self._preference = f"factline-{uuid.uuid4()}"
         self.client = AsyncElasticsearch(
             _nodes(settings.elasticsearch_url),
@@ -239,30 +238,22 @@ class ElasticsearchServer:
         )
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
-        outcomes: list[Exception | None] = [self._still_held(write) for write in writes]
-        going = [position for position, held in enumerate(outcomes) if held is None]
-        sent: list[Exception | None] = []
-        for some, body in bulk_requests([writes[position] for position in going]):
-            sent += await self._send(some, body)
-        for position, outcome in zip(going, sent, strict=True):
-            outcomes[position] = outcome
+        """Send all; those for an index whose shard is on no node by themselves, so that nobody else waits for it."""
+        outcomes: list[Exception | None] = [None] * len(writes)
+        apart = [_target(write) in self._unassigned for write in writes]
+        for is_apart, shard_timeout in ((False, SHARD_TIMEOUT), (True, NO_TIMEOUT)):
+            chosen = [position for position, found in enumerate(apart) if found is is_apart]
+            sent: list[Exception | None] = []
+            for some, body in bulk_requests([writes[position] for position in chosen]):
+                sent += await self._send(some, body, shard_timeout=shard_timeout)
+            for position, outcome in zip(chosen, sent, strict=True):
+                outcomes[position] = outcome
         return outcomes
 
-    def _still_held(self, write: VersionedWrite) -> ContainerUnusable | None:
-        """Return why nothing is written to the index now; after ``HELD_S`` it is tried again."""
-        target = _target(write)
-        until_s, refusal, cause = self._held.get(target, (0.0, None, ""))
-        if refusal is None:
-            return None
-        if time.monotonic() > until_s:
-            del self._held[target]
-            return None
-        return self.unusable(target, refusal, cause, doing=f"writing {write.name} at {write.version}")
-
-    async def _send(self, writes: Sequence[VersionedWrite], body: Any) -> list[Exception | None]:
+    async def _send(self, writes: Sequence[VersionedWrite], body: Any, *, shard_timeout: str) -> list[Exception | None]:
         self.requests["bulk"] += 1
         try:  # the client sends bytes as they are: its own serializer takes twice as long and more
-            answer = await self.client.bulk(operations=body, timeout=SHARD_TIMEOUT, filter_path=BULK_ANSWER)
+            answer = await self.client.bulk(operations=body, timeout=shard_timeout, filter_path=BULK_ANSWER)
         except (ApiError, TransportError) as error:
             if isinstance(error, ApiError) and is_never(error.status_code, _error_in(error)):
                 return await self._send_parts(writes, error)
@@ -272,6 +263,7 @@ class ElasticsearchServer:
     def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
         status = result["status"]
         if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
+            self._unassigned.discard(_target(write))
             return None
         error = result.get("error", {})
         reason = reason_in_words(error)
@@ -281,7 +273,7 @@ class ElasticsearchServer:
         refusal = container_refusal(status, error, index=_target(write))
         if refusal is not None:
             if refusal.reason is UnusableReason.SHARDS_UNASSIGNED:
-                self._held[_target(write)] = (time.monotonic() + HELD_S, refusal, reason)
+                self._unassigned.add(_target(write))
             return self.unusable(_target(write), refusal, reason, doing=doing)
         if is_never(status, error):
             return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
