@@ -8,6 +8,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
+from factline.errors import LogDamaged
 from factline.verification.audit import Audit, weighed
 from factline.verification.clients import ClientAudit
 from factline.verification.documents import DocumentAudit
@@ -148,9 +149,15 @@ async def _reached(projectors: Projectors, unsettled: Iterable[Finding]) -> Reac
 
 
 async def _parked(reading: Reading, finding: Finding) -> Finding | None:
-    """Return a read model's being behind as what it is if it waits for a person, else None."""
+    """Return a read model's being behind as what it is if it waits for a person, else None.
+
+    A dead letter that cannot be read excuses nothing, and is named.
+    """
     read_model, code = BEHIND[finding.code]
-    letter = await reading.parked(read_model, finding.aggregate_ids[0])
+    try:
+        letter = await reading.parked(read_model, finding.aggregate_ids[0])
+    except LogDamaged as error:
+        return replace(finding, found=f"{finding.found.partition(';')[0]}; its dead letter: {error.message}")
     if letter is None:
         return None
     found = f"{finding.found.partition(';')[0]}: {letter.kind} by {letter.by}: {letter.reason}; see the dead letters"

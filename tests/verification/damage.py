@@ -9,6 +9,7 @@ from factline.domain.canonical import canonical_bytes
 from factline.domain.commands import Command
 from factline.domain.events import Event, checksum_of, read_event
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import STORED_BYTES_MAX
 from factline.domain.records import record_of
 from factline.domain.results import CommandResult, Rejection, RejectionCode
 from factline.ports import Document
@@ -170,6 +171,22 @@ def forged_message(world: World) -> None:
     change_message(world, LAMP, 4, value=event.canonical, headers=tuple(headers_of(event)))
 
 
+def go_on_elsewhere(world: World) -> None:
+    """Let the later half of an aggregate lie in another partition, as after partitions were added."""
+    for number in range(4, VERSIONS + 1):
+        change_message(world, LAMP, number, partition=99)
+
+
+def nested(levels: int) -> bytes:
+    return b'{"data":' * levels + b"1" + b"}" * levels
+
+
+def replace_in(world: World, key: str, old: bytes, new: bytes) -> None:
+    body = world.bucket.objects[key].body
+    assert old in body
+    world.bucket.objects[key] = StoredObject(body.replace(old, new, 1))
+
+
 def index_of(world: World) -> dict[str, Document]:
     return world.documents.indices["shop.product"]
 
@@ -284,6 +301,35 @@ PLANTED = [
     Damage("a message is of an event that never was", add_foreign_message, Code.MESSAGE_FOREIGN),
     Damage("a message is no event", lambda w: change_message(w, LAMP, 5, value=b"hello"), Code.MESSAGE_FOREIGN),
     Damage("a message is in another partition", lambda w: change_message(w, LAMP, 5, partition=99), Code.STREAM_SPLIT),
+    Damage("an aggregate goes on in a second partition", go_on_elsewhere, Code.STREAM_SPLIT),
+    Damage(
+        "an event is nested too deep to be read", lambda w: put(w, LAMP, 3, nested(100_000)), Code.OBJECT_UNREADABLE
+    ),
+    Damage(
+        "an event is too large to be read",
+        lambda w: put(w, LAMP, 3, b'{"data":"' + b"x" * STORED_BYTES_MAX + b'"}'),
+        Code.OBJECT_UNREADABLE,
+    ),
+    Damage(
+        "an event holds a number that no double holds",
+        lambda w: replace_in(w, key_of(LAMP, 4), b'"price":4', b'"price":12345678901234567891'),
+        Code.OBJECT_UNREADABLE,
+    ),
+    Damage(
+        "an event says a key twice",
+        lambda w: replace_in(w, key_of(LAMP, 4), b'"price":4', b'"price":4,"price":5'),
+        Code.OBJECT_UNREADABLE,
+    ),
+    Damage(
+        "an event is no UTF-8",
+        lambda w: replace_in(w, key_of(LAMP, 4), b'"price"', b'"pric\xff"'),
+        Code.OBJECT_UNREADABLE,
+    ),
+    Damage(
+        "a record is nested too deep to be read",
+        lambda w: w.bucket.objects.update({"commands/lamp-5/000001.json": StoredObject(nested(100_000))}),
+        Code.RECORD_UNREADABLE,
+    ),
     Damage("a document is missing", lambda w: index_of(w).pop("lamp"), Code.DOCUMENT_MISSING),
     Damage("a document is stale", make_stale, Code.DOCUMENT_STALE),
     Damage("a document says something else", lambda w: change_document(w, "lamp", data={}), Code.DOCUMENT_WRONG),

@@ -4,11 +4,12 @@ import pytest
 
 from factline.errors import UnusableReason
 from factline.ports import IndexFacts
+from factline.stores.s3 import StoredObject
 from factline.verification.containers import ContainerAudit
-from factline.verification.findings import Code
+from factline.verification.findings import Code, Severity
 from factline.verification.verifying import Verdict, nothing_in_flight, verify
 from tests.verification.container_damage import PLANTED, PRODUCTS, healthy
-from tests.verification.damage import LAMP, VERSIONS, Damage, drop_message
+from tests.verification.damage import LAMP, VERSIONS, Damage, drop_message, make_stale, nested
 
 
 @pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
@@ -52,3 +53,14 @@ def test_a_kept_index_without_alias_is_no_finding():
         kept = IndexFacts(f"{alias}.000001", alias, is_behind=False, takes_writes=False)
         audit.add([kept, IndexFacts(f"{alias}.d000001", alias, is_behind=True)])
     assert list(audit.judge()) == []
+
+
+async def test_an_unreadable_dead_letter_excuses_nothing():
+    world = await healthy()
+    make_stale(world)
+    key = f"dead-letters/documents/{LAMP}/000001.json"
+    world.bucket.objects[key] = StoredObject(nested(1_000))
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    (finding,) = report.findings
+    assert (finding.code, finding.severity) == (Code.DOCUMENT_STALE, Severity.VIOLATION)
+    assert key in finding.found
