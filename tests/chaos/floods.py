@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from tests.chaos.kinds import SELDOM, Draws, Note, kind
 from tests.chaos.installation import Installation
+from tests.chaos.kinds import SELDOM, Draws, Note, kind
 
 
 @kind("load", (1.0, 3.0), SELDOM, client=tuple(range(8)), aggregate=(0, 1, 7), commands=(100, 200, 400))
