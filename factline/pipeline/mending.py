@@ -5,16 +5,23 @@ log's head is read after that and shown, and a letter says that it is done. If t
 letter is missing, which is visible, and whoever comes next finishes it.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
 from factline.domain.dead_letters import DeadLetter, LetterKind
 from factline.domain.identifiers import AggregateId
 from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable
+from factline.pipeline.concurrently import concurrently
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.ports import EventLog, ReadModel, Snapshots
 from factline.projections.parking import Parking, is_set_aside
+
+#: Of a class whose container can be used again.
+RETRIES_AT_ONCE_MAX = 16
 
 log = structlog.get_logger(__name__)
 
@@ -56,23 +63,28 @@ class Mender:
         One aggregate of each class is projected first: while that fails, no letter is written. Raises StoreUnavailable
         for a server that every aggregate needs.
         """
-        done = 0
-        usable: dict[tuple[str, str], bool] = {}
+        by_class: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
         for letter in letters:
-            place = letter.aggregate
-            of_class = (place.db_name, place.class_id)
-            if of_class not in usable:
-                usable[of_class] = await self._takes(place)
-            if not usable[of_class]:
+            by_class[letter.aggregate.db_name, letter.aggregate.class_id].append(letter)
+        done = 0
+        retry, free = partial(self._retry_alone, by=by), asyncio.Semaphore(RETRIES_AT_ONCE_MAX)
+        for some in by_class.values():
+            if not await self._takes(some[0].aggregate):
                 continue
-            try:
-                ended = await self.retry(place, by=by, reason="its container can be used again")
-            except InputInvalid as error:  # another program was faster
-                log.info("redrive_left", aggregate_id=str(place), reason=error.message)
-                continue
-            done += not ended.waits
-            usable[of_class] = not is_set_aside(ended)
+            for start in range(0, len(some), RETRIES_AT_ONCE_MAX):
+                ended = await concurrently(free, retry, some[start : start + RETRIES_AT_ONCE_MAX])
+                done += sum(letter is not None and not letter.waits for letter in ended)
+                if any(letter is not None and is_set_aside(letter) for letter in ended):
+                    break  # its container cannot be used after all
         return done
+
+    async def _retry_alone(self, letter: DeadLetter, *, by: str) -> DeadLetter | None:
+        """Retry an aggregate unless another program was faster; raises StoreUnavailable."""
+        try:
+            return await self.retry(letter.aggregate, by=by, reason="its container can be used again")
+        except InputInvalid as error:
+            log.info("redrive_left", aggregate_id=letter.aggregate_id, reason=error.message)
+            return None
 
     async def _takes(self, aggregate_id: AggregateId) -> bool:
         """Return whether the container of an aggregate can be used; raises StoreUnavailable for its server."""

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from factline.domain.bulk.records import ChunkRecord
 from factline.domain.dead_letters import DeadLetter
@@ -119,6 +120,14 @@ class TopicRecords(Protocol):
         ...
 
 
+class ListedLetter(NamedTuple):
+    """A dead letter as a listing shows it: its aggregate, its number, and when it was written, by S3's clock."""
+
+    aggregate_id: AggregateId
+    number: int
+    written_at: datetime
+
+
 class DeadLetters(Protocol):
     """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
 
@@ -128,6 +137,14 @@ class DeadLetters(Protocol):
 
     async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
         """Return the last letter, or None if there never was one. Raises LogDamaged."""
+        ...
+
+    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+        """Return a letter that was listed. Raises LogDamaged."""
+        ...
+
+    def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
+        """Yield the last letter of every aggregate that ever had one, in bounded memory."""
         ...
 
     async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:

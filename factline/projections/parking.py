@@ -1,14 +1,16 @@
 """Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
 
 The truth of what waits lies in ``DeadLetters`` (S3). What a process remembers of it is only a suspicion: it says of
-which aggregates to ask, and asking is what counts before an event is left alone. An event that was left alone is in
-the log already, and whoever ends the waiting says so first and reads the log's head after that: so none is forgotten.
+which aggregates to ask, and asking is what counts before an event is left alone. Where more than ``LETTERS_MAX`` wait,
+only the class of the others is remembered, and all of its aggregates are asked about. An event that was left alone is
+in the log already, and the program that ends the waiting says so first and reads the log's head after that: so none is
+forgotten.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -16,11 +18,15 @@ from factline.domain.dead_letters import DeadLetter, LetterKind, follows, reason
 from factline.domain.events import rfc3339
 from factline.domain.identifiers import AggregateId
 from factline.errors import ContainerUnusable, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
-from factline.ports import DeadLetters, FailureStream
+from factline.ports import DeadLetters, FailureStream, ListedLetter
 from factline.projections.documents_model import DocumentsModel
 
 _PROGRAM = "factline"
 REFRESH_S = 2.0
+LETTERS_MAX = 10_000  # some 40 MB, with the longest reasons
+ASKED_AT_ONCE_MAX = 16
+#: Letters are looked for by the time at which S3 wrote them. One may be seen later than its time says.
+SEEN_WITHIN = timedelta(seconds=60)
 
 log = structlog.get_logger(__name__)
 
@@ -38,12 +44,15 @@ class Parking:
         self._letters = letters
         self._failures = failures
         self._by = by
-        self._last: dict[AggregateId, DeadLetter] = {}
+        self._last: dict[AggregateId, DeadLetter] = {}  # of those that wait, or that somebody is to catch up
+        self._crowded: set[tuple[str, str]] = set()  # classes of which more wait than are remembered
+        self._seen: dict[AggregateId, int] = {}  # numbers of letters within the time that is looked at again
+        self._seen_until: datetime | None = None
 
     def suspects(self, aggregate_id: AggregateId) -> bool:
-        """Return whether the aggregate waited when this process last heard of it; costs nothing."""
+        """Return whether the aggregate waited when this process last heard of it, or may wait; costs nothing."""
         letter = self._last.get(aggregate_id)
-        return letter is not None and letter.waits
+        return letter.waits if letter is not None else _class_of(aggregate_id) in self._crowded
 
     def unfinished(self) -> list[DeadLetter]:
         """Return the letters after which somebody was to catch up, as far as this process has heard."""
@@ -54,14 +63,54 @@ class Parking:
         return [letter for letter in self._last.values() if is_set_aside(letter)]
 
     async def refresh(self) -> None:
-        """Learn what others did meanwhile: one listing, and one read per aggregate with news.
+        """Learn what others did meanwhile: one listing, and one read per letter written since the last time.
 
-        Raises StoreUnavailable, LogDamaged.
+        All letters are read the first time, and again once there is room for those that were not remembered. A letter
+        that cannot be read is logged. Raises StoreUnavailable.
         """
-        for aggregate_id, number in (await self._letters.numbers(self.read_model)).items():
-            known = self._last.get(aggregate_id)
-            if known is None or known.number < number:
-                await self.standing(aggregate_id)
+        has_room = bool(self._crowded) and len(self._last) < LETTERS_MAX // 2
+        since = None if has_room or self._seen_until is None else self._seen_until - SEEN_WITHIN
+        until, seen = self._seen_until, dict[AggregateId, int]()
+        before, crowded = set(self._crowded), set[tuple[str, str]]()
+        async for listed in self._letters.last_ones(self.read_model):
+            until = listed.written_at if until is None else max(until, listed.written_at)
+            if since is not None:
+                if listed.written_at < since:
+                    continue
+                seen[listed.aggregate_id] = listed.number
+                if self._seen.get(listed.aggregate_id) == listed.number:
+                    continue
+            if not await self._hear(listed):
+                crowded.add(_class_of(listed.aggregate_id))
+        kept = before if since is not None else self._crowded - before  # those of a full look, and of its time
+        self._crowded, self._seen, self._seen_until = crowded | kept, seen, until
+
+    async def _hear(self, listed: ListedLetter) -> bool:
+        """Read a letter unless it is known; False if it waits and there is no room to remember it."""
+        known = self._last.get(listed.aggregate_id)
+        if known is not None and known.number >= listed.number:
+            return True
+        try:
+            return self._remember(await self._letters.read(self.read_model, listed))
+        except LogDamaged as error:  # of this one aggregate: the others are heard of
+            log.warning("dead_letter_unreadable", aggregate_id=str(listed.aggregate_id), reason=error.message)
+            return True
+
+    def _remember(self, letter: DeadLetter) -> bool:
+        """Remember the letter if anything follows from it; False if there is no room."""
+        aggregate_id = letter.aggregate
+        if not (letter.waits or letter.unfinished):
+            self._last.pop(aggregate_id, None)
+        elif aggregate_id in self._last or len(self._last) < LETTERS_MAX:
+            self._last[aggregate_id] = letter
+        else:
+            return False
+        return True
+
+    def _keep(self, letter: DeadLetter) -> None:
+        """Remember the letter, or at least that its class has more than are remembered."""
+        if not self._remember(letter):
+            self._crowded.add(_class_of(letter.aggregate))
 
     @asynccontextmanager
     async def kept_informed(self) -> AsyncIterator[None]:
@@ -71,7 +120,7 @@ class Parking:
             while True:
                 try:
                     await self.refresh()
-                except (StoreUnavailable, LogDamaged) as error:  # what is not heard of costs an attempt in vain
+                except StoreUnavailable as error:  # what is not heard of costs an attempt in vain
                     log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
                 await asyncio.sleep(REFRESH_S)
 
@@ -86,12 +135,19 @@ class Parking:
         """Return the aggregate's last letter as it stands now."""
         letter = await self._letters.latest(self.read_model, aggregate_id)
         if letter is not None:
-            self._last[aggregate_id] = letter
+            self._keep(letter)
         return letter
 
     async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
         """Return which of these wait, and since which letter; asks only about those suspected of it."""
-        letters = [await self.standing(each) for each in aggregate_ids if self.suspects(each)]
+        suspected = [each for each in aggregate_ids if self.suspects(each)]
+        free = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
+
+        async def ask(aggregate_id: AggregateId) -> DeadLetter | None:
+            async with free:
+                return await self.standing(aggregate_id)
+
+        letters = await asyncio.gather(*map(ask, suspected))
         return {letter.aggregate: letter for letter in letters if letter and letter.waits}
 
     async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:
@@ -124,7 +180,7 @@ class Parking:
                 reason=reason,
             )
             letter = await self._letters.append(parked)  # another one's, if somebody was faster: looked at again
-        self._last[aggregate_id] = letter
+        self._keep(letter)
         await self.tell(letter)
         return letter
 
@@ -158,7 +214,7 @@ class Parking:
             reason=reason,
         )
         standing = await self._letters.append(letter)
-        self._last[aggregate_id] = standing
+        self._keep(standing)
         if standing != letter:
             raise InputInvalid(
                 f"{aggregate_id} in {self.read_model}: {standing.by} was faster: {standing.kind} at {standing.at}; "
@@ -187,6 +243,10 @@ def parked_error(letter: DeadLetter) -> ProjectionParked:
         reason=letter.reason,
         remedy=remedy,
     )
+
+
+def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
+    return aggregate_id.db_name, aggregate_id.class_id
 
 
 def _now() -> str:

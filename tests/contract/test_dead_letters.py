@@ -53,6 +53,10 @@ async def test_read_models_and_aggregates_are_told_apart(opened: Opened):
         await letters.append(each)
     assert await letters.numbers("documents") == {PLACE: 2, HOSTILE: 1}
     assert await letters.numbers("graph") == {PLACE: 1}
+    last = {each.aggregate_id: each async for each in letters.last_ones("documents")}
+    assert {name: each.number for name, each in last.items()} == {PLACE: 2, HOSTILE: 1}
+    assert await letters.read("documents", last[PLACE]) == letter(2)
+    assert last[PLACE].written_at.tzinfo is not None
     assert await letters.latest("documents", AggregateId.parse("shop/Product/p")) is None
 
 

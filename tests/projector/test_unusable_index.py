@@ -7,10 +7,11 @@ import pytest
 from factline.domain.events import Event
 from factline.domain.instance import Instance
 from factline.errors import UnusableReason
+from factline.projections import parking
 from factline.projector import projecting
 from factline.stores.s3 import StoredObject
-from tests.commands import create
-from tests.contract.chains import chain, event_of
+from tests.commands import create, update
+from tests.contract.chains import chain, event_of, state_at
 from tests.projector.world import UNTIL_S, Stream
 
 
@@ -97,3 +98,42 @@ async def test_a_class_set_aside_costs_its_batches_one_try(stream: Stream, monke
             await stream.told(chain(1, f"later{number}"))
             await stream.caught_up()
         assert refusals() == first + 5
+
+
+async def test_memory_of_waiting_aggregates_is_bounded(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parking, "LETTERS_MAX", 4)
+    stream.documents.unusable["shop.product"] = UnusableReason.WRITE_BLOCKED
+    products, orders = [chain(2, f"p{number}") for number in range(20)], _orders(5)
+    for events in products:
+        await stream.told(events)
+    running = stream.start()
+    await stream.caught_up()
+    assert len(running.parking._last) == 4
+    assert running.parking.suspects(products[-1][0].aggregate)
+    await running.crash()
+    running = stream.start()  # one that learns of all of them from S3
+    await stream.told([event_of(state_at(products[3]), update("p3"))])
+    await stream.told(orders)
+    await stream.caught_up()
+    assert len(stream.documents.indices["shop.order"]) == 5
+    assert len(running.parking._last) == 4
+    stream.documents.unusable.clear()
+    async with asyncio.timeout(UNTIL_S):
+        while len(stream.documents.indices.get("shop.product", {})) < 20 or running.parking._crowded:
+            await asyncio.sleep(0.01)
+    await running.stop()
+    stream.check_all_shown()
+    assert len(running.parking._last) <= 4
+
+
+async def test_an_unreadable_letter_hides_no_other(stream: Stream):
+    stream.documents.unusable["shop.product"] = UnusableReason.WRITE_BLOCKED
+    await stream.told(chain(1, "p1"))
+    stream.bucket.objects["dead-letters/documents/shop/Order/a/000001.json"] = StoredObject(b"{")
+    running = stream.start()
+    await stream.caught_up()
+    stream.documents.unusable.clear()
+    async with asyncio.timeout(UNTIL_S):
+        while stream.document("p1") is None:
+            await asyncio.sleep(0.01)
+    await running.stop()

@@ -1,12 +1,13 @@
 """Dead letters: the truth of what waits in which read model, beside the log that it can always be caught up from."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from factline.domain.dead_letters import DeadLetter, read_letter
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
-from factline.stores.s3.bucket import Bucket, StoredObject
+from factline.ports import ListedLetter
+from factline.stores.s3.bucket import Bucket, ListedObject, StoredObject
 
 _LETTER = re.compile(r"(?P<aggregate_id>[^/]+/[^/]+/[^/]+)/(?P<number>[0-9]{6})\.json")
 
@@ -29,22 +30,36 @@ class S3DeadLetters:
     async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
         return [await self._read(key) for key in await self._keys(f"{_folder(read_model)}{aggregate_id}/")]
 
-    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+        return await self._read(f"{_folder(read_model)}{listed.aggregate_id}/{listed.number:06d}.json")
+
+    async def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
         folder = _folder(read_model)
-        found: dict[AggregateId, int] = {}
-        for key in await self._keys(folder):
-            match = _LETTER.fullmatch(key.removeprefix(folder))
-            if match:  # what is not ours is not looked at
-                found[AggregateId.parse(match["aggregate_id"])] = int(match["number"])
-        return found
+        last: ListedLetter | None = None
+        async for found in self._listed(folder):
+            match = _LETTER.fullmatch(found.key.removeprefix(folder))
+            if match is None:
+                continue  # what is not ours is not looked at
+            letter = ListedLetter(AggregateId.parse(match["aggregate_id"]), int(match["number"]), found.written_at)
+            if last is not None and last.aggregate_id != letter.aggregate_id:
+                yield last
+            last = letter
+        if last is not None:
+            yield last
+
+    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+        return {letter.aggregate_id: letter.number async for letter in self.last_ones(read_model)}
 
     async def _keys(self, prefix: str) -> list[str]:
-        keys: list[str] = []
-        more = True
+        return [found.key async for found in self._listed(prefix)]
+
+    async def _listed(self, prefix: str) -> AsyncIterator[ListedObject]:
+        after, more = "", True
         while more:
-            found, more = await self._bucket.list_after(prefix, keys[-1] if keys else "")
-            keys += [each.key for each in found]
-        return keys
+            found, more = await self._bucket.list_after(prefix, after)
+            for each in found:
+                yield each
+            after = found[-1].key if found else after
 
     async def _read(self, key: str) -> DeadLetter:
         found = await self._bucket.get(key)
