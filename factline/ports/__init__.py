@@ -42,6 +42,7 @@ from factline.ports.stream import (
     EventSubscription,
     FailureStream,
     Generations,
+    TopicFacts,
     TopicRecord,
     Watermark,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "Standing",
     "StoredEvent",
     "SweepMarks",
+    "TopicFacts",
     "TopicRecord",
     "TopicRecords",
     "Turn",

@@ -57,6 +57,15 @@ class TopicRecord:
     partitions: int
 
 
+@dataclass(frozen=True)
+class TopicFacts:
+    """A topic of events as its brokers tell of it. ``topic_id``: empty where they tell none."""
+
+    topic: str
+    topic_id: str
+    of_classes: bool = False
+
+
 class EventPublisher(Protocol):
     """The stream of events, per aggregate in order."""
 

@@ -1,15 +1,18 @@
 """Kafka, read from the beginning: every message of every partition, for a verification."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from factline.domain.limits import MESSAGE_BYTES_MAX
+from factline.ports import TopicFacts
 from factline.settings import Settings
 from factline.stores.kafka import Message
 from factline.stores.kafka_metadata import all_topics
 from factline.stores.kafka_refusals import refused
+from factline.stores.kafka_topic_ids import NO_ID, existing_topics
 
 CONNECT_TIMEOUT_MS = 10_000
 PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
@@ -53,6 +56,25 @@ class KafkaStream:
             raise refused(error, servers=self._servers, doing=f"reading topics {topics}", topic=topics) from error
         finally:
             await consumer.stop()
+
+    async def topics(self) -> Sequence[TopicFacts]:
+        """Return the topics of events that there are; raises StoreUnavailable."""
+        client = AIOKafkaClient(bootstrap_servers=self._servers, request_timeout_ms=CONNECT_TIMEOUT_MS)
+        try:
+            await client.bootstrap()
+            existing = await existing_topics(client, self._topics)
+        except NotImplementedError:
+            return []  # Kafka before 2.8 has no topic IDs
+        except (KafkaError, TimeoutError) as error:
+            topics = ", ".join(self._topics)
+            raise refused(error, servers=self._servers, doing=f"looking at topics {topics}", topic=topics) from error
+        finally:
+            await client.close()
+        of_classes = self._topics[1]
+        return [
+            TopicFacts(name, "" if found.topic_id == NO_ID else str(found.topic_id), of_classes=name == of_classes)
+            for name, found in existing.items()
+        ]
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         cluster = await all_topics(consumer._client)

@@ -7,7 +7,7 @@ from functools import partial
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.ontology.rules import Rules
 from factline.errors import InputInvalid
-from factline.ports import Document, FoundNode, IndexFacts
+from factline.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
 from factline.stores.kafka import Message
 from factline.verification.bulk import BulkAudit
 from factline.verification.commands import CommandAudit
@@ -43,8 +43,11 @@ class Audit:
         self.documents = DocumentAudit(self.logs, partial(self.containers.is_unread, DocumentAudit.read_model))
         self.nodes = NodeAudit(self.logs, partial(self.containers.is_unread, NodeAudit.read_model))
 
-    def add_object(self, key: str, body: bytes | None, *, damage: str = "") -> None:
-        """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``."""
+    def add_object(self, key: str, body: bytes | None, *, damage: str = "", watermark: Watermark = UNPUBLISHED) -> None:
+        """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``.
+
+        ``watermark``: the one that an event was written with.
+        """
         if key.startswith("commands/"):
             self.commands.add(key, body, damage=damage)
             return
@@ -56,11 +59,15 @@ class Audit:
         if self._open is None or self._open.facts.aggregate_id != match[1]:
             self._open = self._log_audit(match[1])
             self.logs[match[1]] = self._open.facts
-        self._open.add(int(match[2]), body, damage=damage)
+        self._open.add(int(match[2]), body, damage=damage, watermark=watermark)
 
     def add_results(self, bulk: BulkAudit, summary: bytes | None, results: bytes | None) -> None:
         """Look at a bulk command's results, as last read; None: they could not be."""
         self._results[bulk.command_id] = list(bulk.judge_results(summary, results))
+
+    def add_topic(self, topic: TopicFacts, records: Sequence[TopicRecord]) -> None:
+        """Look at a topic of events as it is, and at the records of its generations."""
+        self.stream.add_topic(topic, records)
 
     def add_message(self, message: Message) -> None:
         """Look at a message; each partition's in their order."""
@@ -86,6 +93,7 @@ class Audit:
             again.add(number, body, damage=damage)
         again.facts.head = known.head if known else 0
         again.facts.findings = known.findings if known else []
+        again.facts.watermark = known.watermark if known else UNPUBLISHED
         self.logs[aggregate_id] = again.facts
 
     def _log_audit(self, aggregate_id: str) -> LogAudit:

@@ -49,6 +49,8 @@ class Code(StrEnum):
     MESSAGE_ALTERED = "MessageAltered"
     MESSAGE_FOREIGN = "MessageForeign"
     STREAM_SPLIT = "StreamSplit"
+    TOPIC_REPLACED = "TopicReplaced"
+    WATERMARK_AHEAD = "WatermarkAhead"
     # The indices and aliases of documents and of the graph
     INDEX_CLOSED = "IndexClosed"
     INDEX_BLOCKED = "IndexBlocked"

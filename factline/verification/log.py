@@ -11,6 +11,7 @@ from factline.domain.identifiers import CLASSES, AggregateId
 from factline.domain.instance import Instance, evolve
 from factline.domain.ontology.rules import Rules, rules_after
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from factline.ports import UNPUBLISHED, Watermark
 from factline.projections.documents import document_of, formed
 from factline.projections.graph_model import node_of
 from factline.verification.findings import Code, Finding, Unsound
@@ -48,13 +49,15 @@ class LogFacts:
     """What one aggregate's log holds. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
 
     ``head``: the highest slot taken when the log was first read; later looks may find events beyond it, which say what
-    a message or a document is about but are not themselves judged.
+    a message or a document is about but are not themselves judged. ``watermark``: the highest that an event was written
+    with.
     """
 
     aggregate_id: str
     head: int = 0
     events: dict[int, EventFacts] = field(default_factory=dict)
     taken: set[int] = field(default_factory=set)
+    watermark: Watermark = UNPUBLISHED
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -72,10 +75,13 @@ class LogAudit:
         self._last: Event | None = None  # the event in the slot just before, if that is sound
         self._state: Instance | None = Instance(aggregate_id=aggregate_id)
 
-    def add(self, sequence_number: int, body: bytes | None, *, damage: str = "") -> None:
+    def add(
+        self, sequence_number: int, body: bytes | None, *, damage: str = "", watermark: Watermark = UNPUBLISHED
+    ) -> None:
         """Look at the object of a slot. ``body`` None: it could not be read for the reason in ``damage``."""
         self._missing_before(sequence_number)
         facts = self.facts
+        facts.watermark = max(facts.watermark, watermark)
         facts.head = sequence_number
         facts.taken.add(sequence_number)
         where = f"slot {facts.aggregate_id} {sequence_number}"

@@ -16,10 +16,12 @@ from factline.domain.dead_letters import DeadLetter, skipped_through
 from factline.domain.graph import GraphNode
 from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, StoreUnavailable
-from factline.ports import Document, Documents, FoundNode, Graph, IndexFacts
+from factline.ports import UNPUBLISHED, Document, Documents, FoundNode, Graph, IndexFacts, TopicFacts, Watermark
 from factline.stores.kafka import Message
-from factline.stores.s3 import Bucket, S3DeadLetters
+from factline.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
+from factline.stores.s3.event_log import watermark_of
 from factline.verification.audit import Audit
+from factline.verification.findings import Code, Finding
 from factline.verification.log import SLOT_KEY
 
 READS_IN_FLIGHT_MAX = 32
@@ -39,6 +41,10 @@ class Stream(Protocol):
 
     def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
         """Yield what is there now, each partition's in order; ``after``: the last offset seen, by partition."""
+        ...
+
+    async def topics(self) -> Sequence[TopicFacts]:
+        """Return the topics of events that there are. Raises StoreUnavailable."""
         ...
 
 
@@ -78,11 +84,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class ReadObject:
-    """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``."""
+    """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``.
+
+    ``watermark``: the one that an event was written with.
+    """
 
     key: str
     body: bytes | None
     damage: str = ""
+    watermark: Watermark = UNPUBLISHED
 
 
 class Reading:
@@ -108,6 +118,7 @@ class Reading:
         await self._add_objects("events", of_database, but=classes)
         await self._add_objects("commands", "commands/")
         await self.read_results()
+        await self.read_topics()
         await self.read_messages()
         await self.read_indices()
         await self.read_documents()
@@ -120,6 +131,16 @@ class Reading:
             summary = await _read(self._sources.bucket, summary_key(bulk.command_id))
             results = await _read(self._sources.bucket, results_key(bulk.command_id))
             self._audit.add_results(bulk, summary.body, results.body)
+
+    async def read_topics(self) -> None:
+        """Look at the topics of events, and at the records of their generations."""
+        records = S3TopicRecords(self._sources.bucket)
+        for topic in await answered(self._sources.stream.topics):
+            try:
+                self._audit.add_topic(topic, await answered(partial(records.history, topic.topic)))
+            except LogDamaged as error:
+                finding = Finding(Code.OBJECT_UNREADABLE, f"records of topic {topic.topic}", error.message)
+                self._audit.stream.findings.append(finding)
 
     async def read_messages(self) -> None:
         """Read the messages that came since the last time."""
@@ -217,7 +238,7 @@ class Reading:
         async for found in objects(self._sources.bucket, prefix):
             if found.key.startswith(but):
                 continue
-            self._audit.add_object(found.key, found.body, damage=found.damage)
+            self._audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark)
             count += 1
             self._progress(what, count)
 
@@ -251,6 +272,8 @@ async def _read(bucket: Bucket, key: str) -> ReadObject:
         found = await answered(partial(bucket.get, key))
     except LogDamaged as error:
         return ReadObject(key, None, error.message)
+    if found and SLOT_KEY.fullmatch(key):
+        return ReadObject(key, found.body, watermark=watermark_of(found, key))
     return ReadObject(key, found.body) if found else ReadObject(key, None, "nothing, though it was listed just before")
 
 

@@ -1,11 +1,14 @@
 """The stream against the log: first deliveries are 1..n with the bytes of S3, nothing is missing, nothing foreign."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from factline.domain.canonical import parse_stored
 from factline.domain.events import read_event
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from factline.ports import TopicFacts, TopicRecord
+from factline.ports.stream import FIRST_GENERATION
 from factline.stores.kafka import Message, headers_of
 from factline.verification.findings import Code, Finding
 from factline.verification.log import LogFacts, digest
@@ -46,8 +49,22 @@ class StreamAudit:
     messages: int = 0
     duplicates: int = 0
     findings: list[Finding] = field(default_factory=list)
+    _generations: dict[bool, int] = field(default_factory=dict)  # of the topic of classes, and of that of instances
     _delivered: dict[str, _Delivered] = field(default_factory=dict)
     _ahead: list[_Ahead] = field(default_factory=list)
+
+    def add_topic(self, topic: TopicFacts, records: Sequence[TopicRecord]) -> None:
+        """Look at a topic as it is, and at the records of its generations, the first one first."""
+        if not records:
+            return  # nobody has opened it yet
+        newest = records[-1]
+        self._generations[topic.of_classes] = newest.generation
+        if topic.topic_id and newest.topic_id and topic.topic_id != newest.topic_id:
+            found = (
+                f"expected the topic of generation {newest.generation} ({newest.topic_id}), found {topic.topic_id}: it "
+                "was made anew; let a worker run, which opens it, then factline check --repair"
+            )
+            self._find(Code.TOPIC_REPLACED, f"topic {topic.topic}", found)
 
     def add(self, message: Message) -> None:
         """Look at one message."""
@@ -105,6 +122,14 @@ class StreamAudit:
         through = delivered.through if delivered else 0
         if delivered is None and self.may_begin_late:
             return
+        generation = self._generations.get(AggregateId.parse(aggregate_id).class_id == CLASSES, FIRST_GENERATION)
+        claimed = min(log.watermark.through_in(generation), log.head)
+        if through < claimed:
+            found = (
+                f"expected events through {claimed}, as the log says that they were published, found them through "
+                f"{through}: nothing publishes them; delete the topic, and run factline check --repair"
+            )
+            yield Finding(Code.WATERMARK_AHEAD, f"stream of {aggregate_id}", found)
         if any(through < number <= log.head for number in log.events):
             numbers = range(through + 1, log.head + 1)
             which = f"event {log.head}" if len(numbers) == 1 else f"events {numbers[0]} to {log.head}"

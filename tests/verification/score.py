@@ -13,7 +13,7 @@ from rich.table import Table
 
 from factline.verification.findings import Severity
 from factline.verification.verifying import nothing_in_flight, verify
-from tests.verification import bulk_damage, container_damage, damage, graph_damage, seen
+from tests.verification import bulk_damage, container_damage, damage, graph_damage, seen, topic_damage
 from tests.verification.broken import VERSIONS, Hunt, hunt
 
 BROKEN_SCHEDULES_MAX = 1_000
@@ -30,7 +30,12 @@ async def planted() -> list[tuple[str, str, bool]]:
         kind.plant(world)
         found = await verify(world.sources, in_flight=nothing_in_flight)
         rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
-    plantings = {"bulk commands": bulk_damage, "a class and its graph": graph_damage, "indices": container_damage}
+    plantings = {
+        "bulk commands": bulk_damage,
+        "a class and its graph": graph_damage,
+        "indices": container_damage,
+        "topics": topic_damage,
+    }
     for what, planting in plantings.items():
         sound = await verify((await planting.healthy()).sources, in_flight=nothing_in_flight)
         rows.append((f"nothing, with {what}", "nothing", not sound.findings))

@@ -8,12 +8,13 @@ from typing import Any
 
 from factline.domain.events import Event
 from factline.errors import StoreUnavailable
-from factline.ports import Delivery, Generations
+from factline.ports import Delivery, Generations, TopicFacts
 from factline.stores.kafka import Message, headers_of
 from factline.stores.kafka_topics import partition_of
 from factline.stores.memory.pause import Pause, let_others
 
 POLL_S = 0.002
+MEMORY_TOPIC = "events"
 
 
 class MemoryPublisher:
@@ -185,6 +186,10 @@ class MemoryStream:
 
     def __init__(self, publisher: MemoryPublisher) -> None:
         self._publisher = publisher
+
+    async def topics(self) -> Sequence[TopicFacts]:
+        """Return the one topic, whose ID is the number of times that it was made anew."""
+        return [TopicFacts(MEMORY_TOPIC, str(self._publisher.incarnation))]
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
         """Yield what is there now, but what was seen before."""

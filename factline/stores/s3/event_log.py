@@ -84,11 +84,14 @@ def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: i
             "an object was moved, run factline verify",
             where=where,
         )
-    return StoredEvent(event, _published_through(found, where))
+    return StoredEvent(event, watermark_of(found, where))
 
 
-def _published_through(found: StoredObject, where: str) -> Watermark:
-    """Return the watermark, at 0 where it is lost: that publishes too much, and never too little (rule R3)."""
+def watermark_of(found: StoredObject, where: str) -> Watermark:
+    """Return the watermark that an event was written with, at 0 where it is lost.
+
+    That publishes too much, and never too little (rule R3).
+    """
     through = found.metadata.get(PUBLISHED_THROUGH, "")
     generation = found.metadata.get(PUBLISHED_TOPIC, str(UNPUBLISHED.generation))
     if all(text.isascii() and text.isdigit() for text in (through, generation)):
