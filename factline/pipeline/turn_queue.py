@@ -30,7 +30,7 @@ RETRY_S_MAX = 120.0
 #: A command that has not come back for so long after it was due is gone: committed elsewhere, or terminated.
 GRACE_S = 10.0
 #: The pace until it is measured, and its bounds: seconds from one command's end to the next one's.
-PACE_S, PACE_S_MIN, PACE_S_MAX = 0.03, 0.002, 1.0
+PACE_S, PACE_S_MIN, PACE_S_MAX = 0.03, 0.002, 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -49,15 +49,14 @@ class _Crowd:
     pace_s: float = PACE_S
     full_since_s: float | None = None
 
-    def left(self, now_s: float) -> None:
-        """Give back a place, and learn the pace: measured while all are taken, else commands come too slowly."""
+    def ended(self, now_s: float) -> None:
+        """Learn the pace from a command's end: measured while all places are taken, else commands come too slowly."""
         full = self.inside == PLACES_MAX
         if full and self.full_since_s is not None:
             self.pace_s += (min(now_s - self.full_since_s, PACE_S_MAX) - self.pace_s) / PLACES_MAX
         elif not full:
             self.pace_s = max(self.pace_s * 0.9, PACE_S_MIN)
         self.full_since_s = now_s if full else None
-        self.inside -= 1
 
     def forget(self, command: tuple[str, str]) -> None:
         """Count a command as waiting no longer."""
@@ -98,8 +97,9 @@ class TurnQueue:
         crowd.inside += 1
         try:
             yield
-        finally:
-            crowd.left(self._clock_s())
+            crowd.ended(self._clock_s())
+        finally:  # a failure says nothing of the pace: after an outage nobody is to wait for longer than it lasted
+            crowd.inside -= 1
             self._drop(aggregate_id, crowd)
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
@@ -144,10 +144,10 @@ def queue_of(**options: float) -> TurnQueue:
 
 
 @asynccontextmanager
-async def full(queue: TurnQueue) -> AsyncIterator[None]:
-    with ExitStack() as places:
-        for number in range(PLACES_MAX):
-            places.enter_context(queue.place(HOT, f"inside{number}", accepted_at=NOON))
+async def full(queue: TurnQueue, *, places: int = PLACES_MAX) -> AsyncIterator[None]:
+    with ExitStack() as taken:
+        for number in range(places):
+            taken.enter_context(queue.place(HOT, f"inside{number}", accepted_at=NOON))
         yield
 
 
@@ -164,6 +164,21 @@ async def test_delay_follows_the_order_of_acceptance():
         again = sent_away(queue, 0).retry_after_s
     assert many[50] < many[200] < many[500] < many[999]
     assert again <= RETRY_S_MIN * (1 + JITTER)
+
+
+@pytest.mark.parametrize(("failing", "follows"), [(False, True), (True, False)])
+async def test_delay_follows_the_pace_of_ends(*, failing: bool, follows: bool):
+    now_s = 0.0
+    queue = queue_of(clock_s=lambda: now_s)
+    async with full(queue, places=PLACES_MAX - 1):
+        for _ in range(100):  # one command at a time takes the last place, for a tenth of a second
+            with suppress(StoreUnavailable), queue.place(HOT, "last", accepted_at=NOON):
+                now_s += 0.1
+                if failing:
+                    raise StoreUnavailable("S3", "nothing", "a test")
+        async with full(queue, places=1):
+            delays = [sent_away(queue, number).retry_after_s for number in range(100)]
+    assert (delays[-1] > 100 * 0.1 * (1 - 2 * JITTER)) is follows
 
 
 async def test_delay_is_bounded():
