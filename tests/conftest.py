@@ -58,7 +58,7 @@ def settings(environment: Mapping[str, str]) -> Iterator[Settings]:
 
 def _drop_indices(settings: Settings) -> None:
     """Leave no index on servers that stay up: a node of Elasticsearch holds a thousand shards and no more."""
-    with Elasticsearch(settings.elasticsearch_url, request_timeout=30) as client:
+    with Elasticsearch(settings.elasticsearch_url, request_timeout=120) as client:
         left = list(client.indices.get(index=f"{settings.namespace}.*"))
         if left:
             client.indices.delete(index=left, ignore_unavailable=True)

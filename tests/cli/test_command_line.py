@@ -34,7 +34,7 @@ def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
         yield process
     finally:
         process.terminate()
-        assert process.wait(timeout=40) == 0, log.read_text()
+        assert process.wait(timeout=180) == 0, log.read_text()
 
 
 def run(

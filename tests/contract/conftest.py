@@ -13,9 +13,9 @@ from factline.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turn
 from factline.stores.kafka import Message, read_messages, read_topic
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
-from factline.stores.opening import Stores
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from factline.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
+from tests.clients import patient, patient_stores
 from tests.pipeline.world import World
 
 IN_MEMORY = "in memory"
@@ -46,8 +46,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
         yield _in_memory()
         return
     settings = request.getfixturevalue("settings")
-    async with await Stores.connect(settings) as stores:
-        await stores.prepare()
+    async with patient_stores(settings) as stores:
         bucket = stores.bucket
 
         async def put_object(key: str, body: bytes) -> None:
@@ -116,6 +115,7 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
         memory = MemoryRedis()
         yield Redis(lambda **options: MemoryTurns(memory, **options), MemoryCommandStatuses(memory))
         return
-    server = RedisServer.connect(request.getfixturevalue("settings"))
+    with patient():
+        server = RedisServer.connect(request.getfixturevalue("settings"))
     yield Redis(lambda **options: RedisTurns(server, **options), RedisCommandStatuses(server))
     await server.close()

@@ -22,8 +22,8 @@ from factline.projections.documents import document_of
 from factline.projections.typed_mapping import typed_mapping
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
-from factline.stores.opening import Stores
 from tests.classes import NUMBER, TEXT, schema
+from tests.clients import patient_stores
 from tests.commands import create
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
@@ -177,7 +177,7 @@ def test_searches_on_elasticsearch_agree_with_the_filter_function(environment: A
     chosen: Settings = request.getfixturevalue("settings")
 
     async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
-        async with await Stores.connect(chosen) as stores:
+        async with patient_stores(chosen, prepared=False) as stores:
             await stores.documents.prepare()
             name = AggregateId.of_class("shop", f"F{next(numbers)}")
             form = Form(REFERENCE, typed_mapping(root)) if root else Form()
@@ -212,7 +212,7 @@ def test_searches_on_elasticsearch_agree_with_the_filter_function(environment: A
 async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: Settings):
     """Such an index has no terms: an answer by them would leave all of its documents out."""
     name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", where={"/v": 10})
-    async with await Stores.connect(settings) as stores:
+    async with patient_stores(settings, prepared=False) as stores:
         (document,) = [_document(name, "p1", {"v": 10}, Form())]
         alias = stores.documents.alias_of(document.aggregate_id)
         properties = {key: kind for key, kind in MAPPINGS["properties"].items() if not key.startswith(EXACT)}

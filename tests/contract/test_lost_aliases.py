@@ -11,6 +11,7 @@ from factline.ports import Form, OutOfForm
 from factline.settings import Settings
 from factline.stores.elasticsearch import ElasticsearchGraph
 from factline.stores.opening import Stores
+from tests.clients import patient_stores
 from tests.contract.conftest import Opened
 from tests.contract.test_document_indices import NAME, NEXT, TYPED, document, everything, read
 
@@ -71,8 +72,7 @@ async def test_alias_lost_after_a_switch_leads_to_the_new(opened: Opened):
 
 @pytest.fixture
 async def stores(settings: Settings) -> AsyncIterator[Stores]:
-    async with await Stores.connect(settings) as stores:
-        await stores.prepare()
+    async with patient_stores(settings) as stores:
         yield stores
 
 

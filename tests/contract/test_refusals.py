@@ -30,6 +30,7 @@ from factline.stores.memory.elasticsearch import UNREADABLE, MemoryDocuments
 from factline.stores.memory.searches import MemorySearches
 from factline.stores.opening import Stores
 from factline.stores.s3.refusals import refused
+from tests.clients import patient_stores
 from tests.contract.chains import chain, state_at
 
 INDEX = "instances.shop.product.000001"
@@ -129,8 +130,7 @@ def test_a_failure_stays_below_the_servers_bound():
 
 @pytest.fixture
 async def stores(settings: Settings) -> AsyncIterator[Stores]:
-    async with await Stores.connect(settings) as opened:
-        await opened.prepare()
+    async with patient_stores(settings) as opened:
         yield opened
 
 

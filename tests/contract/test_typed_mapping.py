@@ -15,8 +15,8 @@ from factline.domain.queries import Search
 from factline.ports import Document, Form
 from factline.projections.typed_mapping import typed_mapping
 from factline.settings import Settings
-from factline.stores.opening import Stores
 from tests.classes import NUMBER, TEXT, WHOLE, schema
+from tests.clients import patient_stores
 from tests.domain.schema_strategies import object_schemas, objects
 
 REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
@@ -122,7 +122,7 @@ def test_fields_are_counted_with_objects_and_sub_fields():
 @pytest.mark.parametrize("kind", BORDERS)
 async def test_index_at_the_border_of_fields_is_created_and_searched(settings: Settings, kind: str):
     value: Any = 7 if kind == "numbers" else "lamp"
-    async with await Stores.connect(settings) as stores:
+    async with patient_stores(settings, prepared=False) as stores:
         await stores.documents.prepare()
         for number, root in enumerate(BORDERS[kind]):
             name = AggregateId.of_class("shop", f"C{number}")
@@ -143,7 +143,7 @@ def test_whatever_a_schema_admits_is_taken_by_its_fields(environment: Any, reque
     chosen: Settings = request.getfixturevalue("settings")
 
     async def written(root: dict[str, Any], values: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        async with await Stores.connect(chosen) as stores:
+        async with patient_stores(chosen, prepared=False) as stores:
             await stores.documents.prepare()
             name = AggregateId.of_class("shop", f"C{next(numbers)}")
             await stores.ports.indices.create(name, Form(REFERENCE, typed_mapping(root)), first=True)

@@ -28,6 +28,7 @@ from factline.settings import Settings
 from factline.stores.opening import Stores
 from factline.verification.verifying import nothing_in_flight, verify
 from tests import promises
+from tests.clients import prepare
 from worker import new_worker
 
 START_TIMEOUT_S = 180  # a start takes seconds; a busy machine may take minutes
@@ -84,7 +85,7 @@ class Installation:
         """Prepare the servers as a worker does, and end every process started here when the block ends."""
         temporal = await new_temporal()
         async with await Stores.connect(settings) as stores:
-            await stores.prepare()
+            await prepare(stores)
             given = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
             client = Factline(stores, settings, temporal=temporal)
             installation = cls(settings, given, folder, stores, temporal, client)

@@ -65,7 +65,7 @@ async def check_results(installation: Installation, result: CommandResult) -> li
 
 
 async def until(condition: Callable[[BulkView], bool], installation: Installation, command_id: str) -> BulkView:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(180):
         while not condition(view := await Bulks(installation.client).progress(command_id)):
             await asyncio.sleep(0.02)
         return view

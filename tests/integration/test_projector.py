@@ -38,6 +38,7 @@ from factline.verification.findings import Code, Severity
 from factline.verification.verifying import Verdict, verify
 from stack import Stack
 from tests import promises
+from tests.clients import prepare
 from tests.commands import create, update
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.topics import drop_topic
@@ -171,7 +172,7 @@ class Projection:
 
 async def _opened(settings: Settings, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Projection]:
     async with await Stores.connect(settings) as stores:
-        await stores.prepare()
+        await prepare(stores)
         variables = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
         projection = Projection(settings, variables, folder, stores)
         try:
@@ -447,7 +448,7 @@ async def test_its_metrics_are_served_where_the_setting_says(projection: Project
     await projection.all_shown()
 
     def served() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     async with asyncio.timeout(UNTIL_S):

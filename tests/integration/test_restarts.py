@@ -39,7 +39,7 @@ async def test_a_worker_killed_after_any_step_leaves_nothing_undone(installation
     commands = [create(f"p{number}") for number in range(3)]
     handles = [await _start(installation, command) for command in commands]
     assert await worker.ended() == -9
-    async with installation.worker(), asyncio.timeout(40):
+    async with installation.worker(), asyncio.timeout(180):
         results = [await handle.result() for handle in handles]
     assert [result.outcome for result in results] == [Outcome.APPLIED] * 3
     logs = await installation.check()
@@ -53,7 +53,7 @@ async def test_a_worker_killed_in_mid_work_has_done_what_came_before(installatio
     results = [await (await _start(installation, create(f"p{number}"))).result() for number in range(2)]
     last = await _start(installation, create("p2"))
     assert await worker.ended() == -9
-    async with installation.worker(), asyncio.timeout(40):
+    async with installation.worker(), asyncio.timeout(180):
         results.append(await last.result())
     assert [result.outcome for result in results] == [Outcome.APPLIED] * 3
     assert len(await installation.check()) == 3
@@ -67,7 +67,7 @@ async def test_redis_emptied_after_any_step_changes_nothing(installation: Instal
         if name == step:
             emptied.append(await installation.empty_redis())
 
-    async with installation.worker(after_step=after_step), asyncio.timeout(40):
+    async with installation.worker(after_step=after_step), asyncio.timeout(180):
         results = [await installation.client.submit(create(payload={}))]
         commands = [update(payload={f"k{number}": number}) for number in range(8)]
         results += await asyncio.gather(*map(installation.client.submit, commands))
@@ -90,7 +90,7 @@ async def test_a_worker_told_to_stop_ends_what_it_began(installation: Installati
     assert "worker_draining" in worker.output()
     assert "worker_stopped" in worker.output()
     assert "Traceback" not in worker.output()
-    async with installation.worker(), asyncio.timeout(40):
+    async with installation.worker(), asyncio.timeout(180):
         results = [await handle.result() for handle in handles]
     assert {result.outcome for result in results} == {Outcome.APPLIED}
     assert len(await installation.check()) == 40

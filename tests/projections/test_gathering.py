@@ -54,7 +54,7 @@ async def test_one_state_leaves_at_once():
 async def test_what_comes_the_moment_a_flight_ends_finds_another():
     store = Recording()
     gathered = Gathered(store, flights_max=1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for version in (1, 2, 3):
             await gathered.show(state(version=version))
     assert store.batches == [[state(version=1)], [state(version=2)], [state(version=3)]]

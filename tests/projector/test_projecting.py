@@ -476,7 +476,7 @@ async def test_it_stops_although_no_server_answers(stream: Stream):
             async with asyncio.timeout(UNTIL_S):
                 while not any(entry["event"] == "projector_waits" for entry in said):
                     await asyncio.sleep(0)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await running.stop()
         getattr(stream, server).available = True
 

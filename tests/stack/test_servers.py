@@ -262,7 +262,7 @@ def test_data_that_elasticsearchs_account_cannot_reach_is_refused_with_the_folde
 def put(url: str, document: dict[str, object]) -> int:
     """PUT a JSON document; returns the HTTP status."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     try:
         connection.request("PUT", parts.path, json.dumps(document), {"Content-Type": "application/json"})
         return connection.getresponse().status

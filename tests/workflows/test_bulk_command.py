@@ -244,7 +244,7 @@ async def test_a_long_one_goes_on_in_a_new_run(bench: Bench, monkeypatch: pytest
         await until_details_say(bench.client.get_workflow_handle(handle.id), "DELIVERING")
         bench.world.documents.available = True
         latest = bench.client.get_workflow_handle_for(BulkCommand.run, handle.id)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(180):
             result = await latest.result()
     assert result.counts.applied == 19
     check_results(bench.world, result)

@@ -1,0 +1,151 @@
+"""Hand-made mutations of the Lua scripts, each of which the contract suite on a real Redis must notice.
+
+``python -m tests.mutation.lua`` starts a Redis of its own, applies one after the other and runs the suite; exit code 1
+if a mutation survives.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from stack import Stack
+from tests.mutation.planted import VARIABLE
+
+SCRIPTS = Path(str(files("factline.stores"))) / "lua"
+SUITE = ("test_turns.py", "test_statuses.py", "test_redis_expiry.py", "test_overwritten_redis.py")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change of a script: ``before`` occurs in it once; ``effect``: the fault that it plants."""
+
+    script: str
+    effect: str
+    before: str
+    after: str = ""
+
+    def applied(self) -> str:
+        """Return the mutated script; raises ValueError if it has changed since."""
+        text = (SCRIPTS / f"{self.script}.lua").read_text()
+        if text.count(self.before) != 1:
+            raise ValueError(f"{self.script}.lua, {self.effect}: expected its text once; adapt the mutation")
+        return text.replace(self.before, self.after)
+
+
+_GRANT = """  redis.call('SET', turn, holder, 'PX', lease_ms)
+  redis.call('ZREM', waiting, holder)
+  redis.call('ZREM', seen, holder)
+"""
+_LEAVE = """  redis.call('ZREM', waiting, holder)
+  redis.call('ZREM', seen, holder)
+end"""
+
+MUTATIONS = (
+    Mutation("take_turn", "a place is kept for ever", "'-inf', now_ms - patience_ms", "'-inf', '-inf'"),
+    Mutation("take_turn", "a place of a holder gone is kept", "  redis.call('ZREM', waiting, name)\n"),
+    Mutation("take_turn", "a holder gone is looked at for ever", "  redis.call('ZREM', seen, name)\n"),
+    Mutation("take_turn", "milliseconds are seconds", "time[1] * 1000 + math.floor(time[2] / 1000)", "time[1]"),
+    Mutation("take_turn", "a turn has no lease", ", 'PX', lease_ms)", ")"),
+    Mutation("take_turn", "a turn without a lease is believed", "  current = false --", "  --"),
+    Mutation("take_turn", "the holder may not ask again", "current == holder or ", ""),
+    Mutation("take_turn", "everybody holds the turn", "if current == holder or", "if true or"),
+    Mutation("take_turn", "the queue is passed", "(not first or first == holder)", "true"),
+    Mutation("take_turn", "the first in the queue is not served", "(not first or first == holder)", "not first"),
+    Mutation("take_turn", "the holder stays in the queue", _GRANT, _GRANT.replace(", waiting", ", head .. '?'")),
+    Mutation("take_turn", "the holder stays among those seen", _GRANT, _GRANT.replace(", seen", ", head .. '?'")),
+    Mutation(
+        "take_turn", "head and watermark are swapped", "known[1], known[2], known[3]", "known[2], known[1], known[3]"
+    ),
+    Mutation("take_turn", "the state is forgotten", "known[2], known[3]", "known[2], false"),
+    Mutation("take_turn", "who does not queue stands in the queue", "if ARGV[4] ~= '1' then", "if false then"),
+    Mutation("take_turn", "all have the same ticket", "(last[2] or 0) + 1", "1"),
+    Mutation("take_turn", "the last one is served first", "(last[2] or 0) + 1", "(last[2] or 0) - 1"),
+    Mutation(
+        "take_turn", "a new ticket each time", "if not redis.call('ZSCORE', waiting, holder) then", "if true then"
+    ),
+    Mutation(
+        "take_turn",
+        "asking again keeps no place",
+        "redis.call('ZADD', seen, now_ms",
+        "redis.call('ZADD', seen, 'NX', now_ms",
+    ),
+    Mutation("take_turn", "the queue never expires", "redis.call('PEXPIRE', waiting, patience_ms)\n"),
+    Mutation("take_turn", "those seen never expire", "redis.call('PEXPIRE', seen, patience_ms)\n"),
+    Mutation(
+        "take_turn",
+        "the holder does not count",
+        "redis.call('ZRANK', waiting, holder) + (current and 1 or 0)",
+        "redis.call('ZRANK', waiting, holder)",
+    ),
+    Mutation("settle_turn", "a head is lowered", "tonumber(sequence) >= (known_head or 0)", "true"),
+    Mutation("settle_turn", "a head is saved once", "tonumber(sequence) >= (known_head or 0)", "not known_head"),
+    Mutation("settle_turn", "a state outlives its head", "redis.call('HDEL', head, 'state')", ""),
+    Mutation("settle_turn", "a watermark is lowered", "tonumber(published) >= (known_published or 0)", "true"),
+    Mutation("settle_turn", "a watermark of nothing is saved", "(sequence ~= '' or published ~= '0')", "true"),
+    Mutation("settle_turn", "a watermark alone is not saved", "(sequence ~= '' or published ~= '0')", "sequence ~= ''"),
+    Mutation("settle_turn", "a head never expires", "redis.call('EXPIRE', head, memory_s)\n"),
+    Mutation("settle_turn", "every settlement releases", "if release == '1' then", "if true then"),
+    Mutation("settle_turn", "no settlement releases", "if release == '1' then", "if false then"),
+    Mutation("settle_turn", "anybody's turn is released", "if redis.call('GET', turn) == holder then", "if true then"),
+    Mutation("settle_turn", "who leaves stays in the queue", _LEAVE, _LEAVE.replace(", waiting", ", head .. '?'")),
+    Mutation("settle_turn", "who leaves stays among those seen", _LEAVE, _LEAVE.replace(", seen", ", head .. '?'")),
+    Mutation("claim_command", "a claim is taken over", "if redis.call('EXISTS', KEYS[1]) == 1 then", "if false then"),
+    Mutation("claim_command", "a claim never expires", "redis.call('EXPIRE', KEYS[1], ARGV[1])\n"),
+    Mutation(
+        "claim_command", "a duplicate is taken for the first", "return redis.call('HGETALL', KEYS[1])", "return false"
+    ),
+    Mutation("complete_command", "two contents are mixed", "  redis.call('DEL', KEYS[1])\n"),
+    Mutation(
+        "complete_command", "what stands is dropped", "if standing and standing ~= ARGV[2] then", "if standing then"
+    ),
+    Mutation(
+        "complete_command", "a stage loses its first time", "redis.call('HSETNX', KEYS[1]", "redis.call('HSET', KEYS[1]"
+    ),
+    Mutation("complete_command", "a result is not kept", "unpack(ARGV, 4, stages_at - 1)", "unpack(ARGV, 4, 5)"),
+    Mutation("complete_command", "a status never expires", "redis.call('EXPIRE', KEYS[1], ARGV[1])\n"),
+)
+
+
+def noticed(mutation: Mutation | None, environment: dict[str, str]) -> bool:
+    """Return whether the suite fails under the mutation, or without any."""
+    folder = Path(__file__).parents[1] / "contract"
+    with tempfile.TemporaryDirectory() as scratch:
+        if mutation:
+            (Path(scratch) / f"{mutation.script}.lua").write_text(mutation.applied())
+        argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.mutation.planted"]
+        ended = subprocess.run(
+            [*argv, "-m", "integration", *(str(folder / name) for name in SUITE)],
+            cwd=folder.parents[1],
+            env={**os.environ, **environment, "FACTLINE_TEST_STACK": "existing", VARIABLE: scratch},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if ended.returncode not in (0, 1):
+        raise RuntimeError(f"pytest ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
+    return ended.returncode == 1
+
+
+def main() -> int:
+    """Run all mutations, print those that survive and the score, and return the exit code."""
+    with Stack.scratch() as stack:
+        stack.up(["redis"])
+        environment = dict(stack.environment())
+        if noticed(None, environment):
+            print("The suite fails without a mutation: mend that first.")
+            return 2
+        survivors = 0
+        for mutation in MUTATIONS:
+            found = noticed(mutation, environment)
+            survivors += not found
+            print(f"{'noticed ' if found else 'SURVIVED'}  {mutation.script}.lua: {mutation.effect}", flush=True)
+    print(f"Lua: {len(MUTATIONS) - survivors} of {len(MUTATIONS)} mutations noticed")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
