@@ -13,8 +13,12 @@ CHAOS_FAULTS     ?= 70
 CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 
+# Which of some 6,000 mutants `make mutate` runs.
+MUTANTS     ?= 120
+MUTANT_SEED ?= 11
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check test chaos search score bench clean
+.PHONY: help setup demo demo-full stop check test chaos search score mutate bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,10 +63,15 @@ chaos: setup ## everything broken while it works, again and again, and what beca
 score: setup ## what the checker catches: planted damage, and broken versions of the system (about a minute)
 	$(BIN)/python -m tests.verification.score
 
+mutate: setup ## the code changed on purpose, which tests must notice: all of Lua, a sample of Python (an hour and more)
+	$(BIN)/pip install --quiet --editable '.[mutation]'
+	$(BIN)/python -m tests.mutation.lua
+	$(BIN)/python -m tests.mutation.sample --count $(MUTANTS) --seed $(MUTANT_SEED)
+
 bench: setup ## what a command costs, against the floor and against DBOS on PostgreSQL (some ten minutes)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.projection
 
 clean: ## the virtual environment and what tools left behind
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants

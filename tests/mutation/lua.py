@@ -16,7 +16,13 @@ from stack import Stack
 from tests.mutation.planted import VARIABLE
 
 SCRIPTS = Path(str(files("factline.stores"))) / "lua"
-SUITE = ("test_turns.py", "test_statuses.py", "test_redis_expiry.py", "test_overwritten_redis.py")
+SUITE = (
+    "test_turns.py",
+    "test_statuses.py",
+    "test_queue_in_redis.py",
+    "test_redis_expiry.py",
+    "test_overwritten_redis.py",
+)
 
 
 @dataclass(frozen=True)

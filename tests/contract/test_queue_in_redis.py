@@ -1,0 +1,98 @@
+"""The queue of an aggregate as it lies in Redis: nothing stays of those who have left it, however they left."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis as Client
+
+from factline.ports import Settlement, Turn
+from factline.settings import Settings
+from factline.stores.redis import RedisServer, RedisTurns
+from tests.clients import patient
+from tests.contract.chains import PLACE
+
+pytestmark = pytest.mark.integration
+
+LEASE_MS = 60_000
+PATIENCE_MS = 400
+
+
+class Queue:
+    """The turns of one aggregate, and the names that its queue in Redis has."""
+
+    def __init__(self, settings: Settings, turns: RedisTurns, client: Client) -> None:
+        self.turns = turns
+        self._client = client
+        self._prefix = f"{settings.redis_prefix}{{{PLACE}}}:"
+
+    async def take(self, holder: str) -> bool:
+        (answer,) = await self.turns.take([PLACE], holder)
+        return isinstance(answer, Turn)
+
+    async def release(self, holder: str) -> None:
+        await self.turns.settle([Settlement(PLACE, release=True)], holder)
+
+    async def names(self) -> tuple[list[str], list[str]]:
+        """Return who waits, in order, and who was seen."""
+        waiting, seen = [await self._client.zrange(self._prefix + name, 0, -1) for name in ("waiting", "seen")]
+        return [name.decode() for name in waiting], sorted(name.decode() for name in seen)
+
+    async def last_asked_ms(self, holder: str) -> float:
+        return float(await self._client.zscore(self._prefix + "seen", holder) or 0)
+
+    async def asked_until(self, holder: str, names: list[str]) -> None:
+        """Ask on and on, so that the queue as a whole never expires, until these alone are in it."""
+        async with asyncio.timeout(120):
+            while await self.names() != (names, sorted(names)):
+                assert not await self.take(holder)
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def queue(settings: Settings) -> AsyncIterator[Queue]:
+    with patient():
+        server = RedisServer.connect(settings)
+    async with Client.from_url(settings.redis_url) as client:
+        yield Queue(settings, RedisTurns(server, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS), client)
+    await server.close()
+
+
+async def test_queue_forgets_who_stops_asking_while_others_ask(queue: Queue):
+    assert await queue.take("a")
+    for name in "bcd":
+        await queue.take(name)
+    await queue.asked_until("d", ["d"])
+    await queue.release("a")
+    assert await queue.take("d")
+
+
+async def test_queue_forgets_who_gets_the_turn(queue: Queue):
+    assert await queue.take("a")
+    for name in "bc":
+        assert not await queue.take(name)
+    await queue.release("a")
+    async with asyncio.timeout(120):
+        while not await queue.take("b"):  # its place may have run out on a busy machine
+            await asyncio.sleep(0.01)
+    waiting, seen = await queue.names()
+    assert "b" not in waiting + seen
+
+
+async def test_queue_forgets_who_leaves(queue: Queue):
+    assert await queue.take("a")
+    for name in "bc":
+        assert not await queue.take(name)
+    await queue.release("b")
+    waiting, seen = await queue.names()
+    assert "b" not in waiting + seen
+
+
+async def test_place_is_kept_by_asking_again(queue: Queue):
+    assert await queue.take("a")
+    asked_ms = []
+    for _ in range(2):
+        assert not await queue.take("b")
+        asked_ms.append(await queue.last_asked_ms("b"))
+        await asyncio.sleep(0.005)
+    assert asked_ms[0] < asked_ms[1]
