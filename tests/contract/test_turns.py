@@ -160,6 +160,13 @@ async def test_what_was_never_settled_is_not_known(redis: Redis):
     assert await _published(_turns(redis)) is None
 
 
+async def test_release_alone_is_no_watermark(redis: Redis):
+    turns = _turns(redis)
+    await _take(turns, "a")
+    await _release(turns, "a")
+    assert await _published(turns) is None  # 0 would have the whole log published again
+
+
 async def test_forgetting_leaves_the_turn(redis: Redis):
     turns = _turns(redis)
     await _take(turns, "a")

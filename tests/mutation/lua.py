@@ -1,13 +1,14 @@
 """Hand-made mutations of the Lua scripts, each of which the contract suite on a real Redis must notice.
 
-``python -m tests.mutation.lua`` starts a Redis of its own, applies one after the other and runs the suite; exit code 1
-if a mutation survives.
+``python -m tests.mutation.lua [SCRIPT …]`` starts a Redis of its own, applies one after the other (or those of some
+scripts) and runs the suite; exit code 1 if a mutation survives.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -136,8 +137,9 @@ def noticed(mutation: Mutation | None, environment: dict[str, str]) -> bool:
     return ended.returncode == 1
 
 
-def main() -> int:
-    """Run all mutations, print those that survive and the score, and return the exit code."""
+def main(scripts: Sequence[str]) -> int:
+    """Run the mutations, print how each ended and the score, and return the exit code."""
+    mutations = [mutation for mutation in MUTATIONS if not scripts or mutation.script in scripts]
     with Stack.scratch() as stack:
         stack.up(["redis"])
         environment = dict(stack.environment())
@@ -145,13 +147,13 @@ def main() -> int:
             print("The suite fails without a mutation: mend that first.")
             return 2
         survivors = 0
-        for mutation in MUTATIONS:
+        for mutation in mutations:
             found = noticed(mutation, environment)
             survivors += not found
             print(f"{'noticed ' if found else 'SURVIVED'}  {mutation.script}.lua: {mutation.effect}", flush=True)
-    print(f"Lua: {len(MUTATIONS) - survivors} of {len(MUTATIONS)} mutations noticed")
+    print(f"Lua: {len(mutations) - survivors} of {len(mutations)} mutations noticed")
     return 1 if survivors else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
