@@ -18,7 +18,8 @@ FOLDER = ROOT / "mutants"
 #: Few mutants, so that making all of them ends soon.
 FIRST = "factline.projections.documents_model.*"
 #: What mutmut's exit codes of a mutant mean; any other one is that of a test that failed.
-VERDICTS = {0: "survived", 33: "reached by no test", 36: "timed out", 24: "timed out"}
+VERDICTS = {0: "survived", 5: "reached by no test", 33: "reached by no test", None: "not run"}
+VERDICTS |= dict.fromkeys((36, 24, -24, 152, 255), "timed out")
 
 
 def run(names: list[str]) -> None:
@@ -46,9 +47,9 @@ def main() -> int:
     sample = random.Random(f"mutants {chosen.seed}").sample(names, min(chosen.count, len(names)))
     run(sample)
     ended = exit_codes()
-    verdicts = {name: VERDICTS.get(ended[name] or 0, "noticed") for name in sample}
+    verdicts = {name: VERDICTS.get(ended[name], "noticed") for name in sample}
     for name, verdict in sorted(verdicts.items()):
-        if verdict in ("survived", "reached by no test"):
+        if verdict in ("survived", "reached by no test", "not run"):
             print(f"{verdict}: {name}   (mutmut show {name})")
     print(f"seed {chosen.seed}, {len(sample)} of {len(names)} mutants: {dict(Counter(verdicts.values()))}")
     return 0
