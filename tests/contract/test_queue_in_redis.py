@@ -11,6 +11,7 @@ from factline.settings import Settings
 from factline.stores.redis import RedisServer, RedisTurns
 from tests.clients import patient
 from tests.contract.chains import PLACE
+from tests.contract.topics import first_generations
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +55,8 @@ async def queue(settings: Settings) -> AsyncIterator[Queue]:
     with patient():
         server = RedisServer.connect(settings)
     async with Client.from_url(settings.redis_url) as client:
-        yield Queue(settings, RedisTurns(server, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS), client)
+        turns = RedisTurns(server, generations=first_generations, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS)
+        yield Queue(settings, turns, client)
     await server.close()
 
 

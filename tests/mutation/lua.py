@@ -94,6 +94,12 @@ MUTATIONS = (
     Mutation("settle_turn", "a watermark is lowered", "tonumber(published) >= (known_published or 0)", "true"),
     Mutation("settle_turn", "a watermark of nothing is saved", "(sequence ~= '' or published ~= '0')", "true"),
     Mutation("settle_turn", "a watermark alone is not saved", "(sequence ~= '' or published ~= '0')", "sequence ~= ''"),
+    Mutation(
+        "settle_turn",
+        "generations share a watermark",
+        "redis.call('HSET', head, watermark, published)",
+        "redis.call('HSET', head, 'published', published)",
+    ),
     Mutation("settle_turn", "a head never expires", "redis.call('EXPIRE', head, memory_s)\n"),
     Mutation("settle_turn", "every settlement releases", "if release == '1' then", "if true then"),
     Mutation("settle_turn", "no settlement releases", "if release == '1' then", "if false then"),

@@ -17,6 +17,7 @@ from factline.ports import Stage
 from factline.stores.memory.redis import MemoryRedis, MemoryTurns
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
+from tests.contract.topics import first_generations
 from tests.pipeline.bulks import Attempt
 from tests.pipeline.sweeper import sweep
 from tests.pipeline.world import NOON, Process, World
@@ -140,7 +141,7 @@ async def test_places_are_given_back_however_commands_end(world: World, how: str
 
 
 def queue_of(**options: float) -> TurnQueue:
-    return TurnQueue(MemoryTurns(MemoryRedis(), lease_ms=10_000), **options)
+    return TurnQueue(MemoryTurns(MemoryRedis(), generations=first_generations, lease_ms=10_000), **options)
 
 
 @asynccontextmanager
