@@ -53,7 +53,7 @@ class BulkActivities:
     @activity.defn
     async def open_bulk(self, request: BulkOpenRequest) -> BulkOpened:
         """Claim the command ID, go through all items once, and write the record that binds from then on."""
-        bulk = parse_bulk(request.command)
+        bulk = parse_bulk(request.command, stored=True)  # its workflow has judged it
         async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
             opened = await self._bulk.opener.open(bulk, occurred_at=request.occurred_at, trace=Trace(self._after_step))
             if opened.result is not None:

@@ -54,7 +54,7 @@ class CommandActivities:
     async def commit_command(self, request: CommitRequest) -> CommitReport:
         """Claim, allocate, record, persist, and publish if Kafka answers: the command comes to its one end."""
         trace = Trace(self._after_step)
-        command = parse_command(request.command)
+        command = parse_command(request.command, stored=True)  # its workflow has judged it
         committed = await self._committer.commit(
             command, occurred_at=request.occurred_at, trace=trace, publish=request.publish
         )

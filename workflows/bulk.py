@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from factline.errors import InputInvalid
     from factline.pipeline.bulk.running import Progress
     from workflows import policies
-    from workflows.arguments import check_own_id, decoded, invalid_command
+    from workflows.arguments import check_own_id, decoded, invalid_command, judged
     from workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE, DB_NAME, lacking
     from workflows.details import bulk_sheet
 
@@ -265,7 +265,7 @@ def _accepted(argument: Any) -> Bulk | BulkContinuation:
             return BulkContinuation.model_validate(given)
         except ValidationError as error:
             raise InputInvalid(f"command: expected what the run before hands over: {error}") from error
-    bulk = parse_bulk(given)
+    bulk = judged(parse_bulk, given)
     check_own_id(bulk.command_id)
     return bulk
 

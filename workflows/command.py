@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from factline.errors import InputInvalid
     from factline.pipeline.trace import StepReport
     from workflows import policies
-    from workflows.arguments import check_own_id, decoded, invalid_command
+    from workflows.arguments import check_own_id, decoded, invalid_command, judged
     from workflows.attributes import (
         AGGREGATE_ID,
         CLASS_ID,
@@ -212,7 +212,7 @@ _TAKEN_OVER = {
 
 def _accepted(argument: Any, kinds: frozenset[CommandType]) -> Command:
     """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
-    command = parse_command(decoded(argument, what="command"))
+    command = judged(parse_command, decoded(argument, what="command"))
     if command.command_type not in kinds:
         raise InputInvalid(
             f"command {command.command_id}: expected one of {', '.join(sorted(kinds))} for the workflow "

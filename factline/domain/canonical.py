@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from factline.domain.limits import (
     INDEXED_BYTES_MAX,
     INTEGER_MAX,
     KEY_BYTES_MAX,
+    LEAF_BYTES,
     POINTER_CHARACTERS_MAX,
     PROBLEM_CHARACTERS_MAX,
     STORED_BYTES_MAX,
@@ -78,13 +80,27 @@ def parse_json(text: str | bytes, *, where: str = "the document") -> Any:
 
 
 def parse_stored(data: bytes, *, where: str) -> Any:
-    """Parse JSON that we wrote. It wraps what was accepted, so its bounds are wider than those of input.
+    """Parse JSON that we wrote. It wraps accepted input, so its bounds are wider than those of input.
+
+    No rule for input that may become narrower counts here: a record stays readable. Raises InputInvalid that says
+    where and why.
+    """
+    value = _parsed(data, where=where, bytes_max=STORED_BYTES_MAX)
+    check_json(value, where=where, depth_max=STORED_DEPTH_MAX, key_bytes_max=STORED_BYTES_MAX)
+    return value
+
+
+def parse_accepted(data: bytes, *, where: str) -> Any:
+    """Parse JSON that was accepted as input before, by the rules of its day, to what its canonical form says.
 
     Raises InputInvalid that says where and why.
     """
-    value = _parsed(data, where=where, bytes_max=STORED_BYTES_MAX)
-    check_json(value, where=where, depth_max=STORED_DEPTH_MAX)
-    return value
+    if len(data) > STORED_BYTES_MAX:
+        raise InputInvalid(f"{where}: expected at most {STORED_BYTES_MAX} bytes of JSON, found {len(data)}")
+    try:
+        return json.loads(canonical_bytes(json.loads(data)))
+    except (ValueError, RecursionError) as error:
+        raise InputInvalid(f"{where}: not JSON: {error}") from error
 
 
 def parse_unchecked(text: str | bytes, *, where: str) -> Any:
@@ -107,11 +123,11 @@ def _parsed(text: str | bytes, *, where: str, bytes_max: int) -> Any:
         raise InputInvalid(f"{where}: not JSON: {error}") from error
 
 
-def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_MAX) -> Any:
+def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_MAX, indexed: bool = True) -> Any:
     """Return the value as it reads back from its canonical form (``1.0`` becomes ``1``), checked first.
 
     So a fold over an event in memory and over the same event read from S3 cannot differ. Raises InputInvalid, also
-    for more than ``bytes_max`` bytes of canonical JSON, or more than ``INDEXED_BYTES_MAX`` to be indexed.
+    for more than ``bytes_max`` bytes of canonical JSON, or, where it is ``indexed``, ``INDEXED_BYTES_MAX``.
     """
     check_json(value, where=where)
     data = canonical_bytes(value)
@@ -120,7 +136,7 @@ def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_
             f"{where}: expected at most {bytes_max} bytes of canonical JSON, found {len(data)}; "
             "store the bulk elsewhere and refer to it"
         )
-    if problem := indexing_problem(value, size_bytes=len(data)):
+    if indexed and (problem := indexing_problem(value, size_bytes=len(data))):
         raise InputInvalid(f"{where}: {problem}")
     return json.loads(data)
 
@@ -129,10 +145,22 @@ def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
     """Return why an index could not take this value, or None; ``size_bytes``: that of its canonical form.
 
     An index of undefined data holds, for each leaf, the path of all keys that lead to it: few long keys above many
-    leaves come to gigabytes. Time and memory: in proportion to the value's size.
+    leaves come to gigabytes. A leaf itself costs ``LEAF_BYTES``, so that their number is bounded as well. Time and
+    memory: in proportion to the value's size.
     """
-    if size_bytes * size_bytes // 2 <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, each below all the others
+    if size_bytes * (size_bytes // 2 + LEAF_BYTES) <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, at most
         return None
+    total_bytes = indexed_bytes(value)
+    if total_bytes <= INDEXED_BYTES_MAX:
+        return None
+    return (
+        f"expected at most {INDEXED_BYTES_MAX} bytes to index (for each value {LEAF_BYTES} and the keys above it), "
+        f"found {total_bytes}; shorten the keys above large arrays, or store the values elsewhere and refer to them"
+    )
+
+
+def indexed_bytes(value: Any) -> int:
+    """Return what a value costs an index: for each leaf ``LEAF_BYTES`` and the bytes of all keys above it."""
     total_bytes = 0
     pending: list[tuple[Any, int]] = [(value, 0)]
     while pending:
@@ -140,22 +168,39 @@ def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
         if isinstance(item, dict):
             pending.extend((child, path_bytes + len(key.encode()) + 1) for key, child in item.items())
         elif isinstance(item, list | tuple):
-            pending.extend((child, path_bytes) for child in item)
+            nested = [child for child in item if isinstance(child, dict | list | tuple)]
+            total_bytes += (len(item) - len(nested)) * (path_bytes + LEAF_BYTES)
+            pending.extend((child, path_bytes) for child in nested)
         else:
-            total_bytes += path_bytes
-    if total_bytes <= INDEXED_BYTES_MAX:
-        return None
-    return (
-        f"expected at most {INDEXED_BYTES_MAX} bytes of keys, counted for each value below them, found {total_bytes}; "
-        "shorten the keys above large arrays, or store the values elsewhere and refer to them"
-    )
+            total_bytes += path_bytes + LEAF_BYTES
+    return total_bytes
+
+
+def weighs_more(value: Any, *, than_bytes: int) -> bool:
+    """Return whether a JSON value, or its text, takes more than about so many bytes; looks at no more than that."""
+    left = than_bytes
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        left -= 4 + (len(item) if isinstance(item, str | bytes) else 0)
+        if isinstance(item, dict):
+            left -= 8 * len(item)
+            pending += item.values() if left >= 0 else ()
+        elif isinstance(item, list | tuple):
+            left -= 2 * len(item)
+            pending += item if left >= 0 else ()
+        if left < 0:
+            return True
+    return False
 
 
 #: A value's place: that of the value above it, and the key or the position there; None for the root.
 _Place = tuple[Any, str | int] | None
 
 
-def check_json(value: Any, *, where: str = "value", depth_max: int = DEPTH_MAX) -> None:
+def check_json(
+    value: Any, *, where: str = "value", depth_max: int = DEPTH_MAX, key_bytes_max: int = KEY_BYTES_MAX
+) -> None:
     """Raise InputInvalid, naming the place as a JSON Pointer, at the first thing canonical JSON cannot hold.
 
     Walks without recursion, and makes a pointer for a finding only, so that time and memory are in proportion to the
@@ -164,17 +209,32 @@ def check_json(value: Any, *, where: str = "value", depth_max: int = DEPTH_MAX) 
     pending: list[tuple[Any, _Place, int]] = [(value, None, 0)]
     while pending:
         item, place, depth = pending.pop()
-        if depth > depth_max:
-            raise InputInvalid(f"{where}{_pointer(place)[:80]}: nested deeper than {depth_max} levels; flatten it")
+        members: Iterable[tuple[str | int, Any]]
         if isinstance(item, dict):
             for key in item:
-                if problem := _key_problem(key):
+                if problem := _key_problem(key, key_bytes_max):
                     raise InputInvalid(f"{where}{_pointer(place)}: {problem}")
-            pending.extend((child, (place, key), depth + 1) for key, child in item.items())
+            members = item.items()
         elif isinstance(item, list | tuple):
-            pending.extend((child, (place, index), depth + 1) for index, child in enumerate(item))
+            members = enumerate(item)
         elif problem := _scalar_problem(item):
             raise InputInvalid(f"{where}{_pointer(place)}: {problem}")
+        else:
+            continue
+        if item and depth == depth_max:
+            place = (place, next(iter(members))[0])
+            raise InputInvalid(f"{where}{_pointer(place)[:80]}: nested deeper than {depth_max} levels; flatten it")
+        pending.extend((child, (place, key), depth + 1) for key, child in members if not _is_plain(child))
+
+
+def _is_plain(item: Any) -> bool:
+    """Return whether a value is one of those that canonical JSON always holds, as most are."""
+    kind = type(item)
+    if kind is str:
+        return item.isascii()  # type: ignore[no-any-return]
+    if kind is int:
+        return -INTEGER_MAX <= item <= INTEGER_MAX  # type: ignore[no-any-return]
+    return item is None or kind is bool
 
 
 def _pointer(place: _Place) -> str:
@@ -190,15 +250,15 @@ def shortened(text: str, characters_max: int = PROBLEM_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters_max else text[:characters_max] + " …"
 
 
-def _key_problem(key: Any) -> str | None:
+def _key_problem(key: Any, bytes_max: int) -> str | None:
     if not isinstance(key, str):
         return f"object keys are strings, found {key!r}"
-    if key.isascii() and "\0" not in key and len(key) <= KEY_BYTES_MAX:
+    if key.isascii() and "\0" not in key and len(key) <= bytes_max:
         return None
     if problem := _text_problem(key):
         return problem
-    if "\0" in key or len(key.encode()) > KEY_BYTES_MAX:
-        return f"a key has a NUL or exceeds {KEY_BYTES_MAX} bytes: {key[:40]!r}"
+    if "\0" in key or len(key.encode()) > bytes_max:
+        return f"a key has a NUL or exceeds {bytes_max} bytes: {key[:40]!r}"
     return None
 
 
@@ -237,21 +297,23 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _exact_number(text: str) -> float:
-    """Return the number, unless a double, which is what JSON's readers make of it, is not exactly that one.
+    """Return the double that JSON's readers make of a number; raises InputInvalid where that is another number.
 
-    Fifteen significant digits always survive; what has more of them, or an exponent, is compared.
+    It is the same one if the double, rounded to as many significant digits as were given, reads the same. Fifteen
+    digits always survive, and no double has more than seventeen; C's ``%.17g`` of 0.1 is 0.10000000000000001.
     """
     value = float(text)
-    if (
-        math.isfinite(value)
-        and (len(text) > 16 or "e" in text or "E" in text)
-        and Decimal(text) != Decimal(repr(value))
-    ):
+    if math.isfinite(value) and (len(text) > 16 or "e" in text or "E" in text) and not _is_same(value, Decimal(text)):
         raise InputInvalid(
             f"the number {text[:40]} is read as {value!r} by most programs (a double has 15 to 17 digits); "
             "round it, or send it as a string"
         )
     return value
+
+
+def _is_same(value: float, given: Decimal) -> bool:
+    digits = len(given.as_tuple().digits)
+    return given == Decimal(repr(value)) or (digits <= 17 and given == Decimal(f"{value:.{digits - 1}e}"))
 
 
 def _no_constant(name: str) -> Any:

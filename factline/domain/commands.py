@@ -5,7 +5,7 @@ from enum import StrEnum
 from functools import cached_property, partial
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from factline.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
 from factline.domain.identifiers import (
@@ -24,7 +24,7 @@ from factline.domain.limits import (
     SHORT_TEXT_CHARACTERS_MAX,
     TEXT_BYTES_MAX,
 )
-from factline.domain.value import Value
+from factline.domain.value import STORED, Value, is_stored
 from factline.errors import InputInvalid
 
 
@@ -41,7 +41,7 @@ CLASS_COMMANDS = frozenset({CommandType.DEFINE_CLASS, CommandType.RETIRE_CLASS})
 
 
 def _as_value_error(value: str, check: Callable[[str], object]) -> str:
-    """Run one of the domain's checks where pydantic wants a ValueError."""
+    """Return the value if the domain's check takes it; raises ValueError, as pydantic wants it."""
     try:
         check(value)
     except InputInvalid as error:
@@ -49,7 +49,24 @@ def _as_value_error(value: str, check: Callable[[str], object]) -> str:
     return value
 
 
-def _normalised_object(value: dict[str, Any], *, bytes_max: int = TEXT_BYTES_MAX) -> dict[str, Any]:
+def _input(check: Callable[[str], object]) -> AfterValidator:
+    """Return the validator of a text that is held to a rule for input, and was held to it if it is read back."""
+    return AfterValidator(lambda value, info: value if is_stored(info) else _as_value_error(value, check))
+
+
+def _longest(characters_max: int) -> Callable[[str], object]:
+    def check(value: str) -> None:
+        if len(value) > characters_max:
+            raise InputInvalid(f"expected at most {characters_max} characters, found {len(value)}")
+
+    return check
+
+
+def _normalised_object(
+    value: dict[str, Any], info: ValidationInfo, *, bytes_max: int = TEXT_BYTES_MAX
+) -> dict[str, Any]:
+    if is_stored(info):
+        return value
     try:
         found: dict[str, Any] = normalised(value, where="", bytes_max=bytes_max)
     except InputInvalid as error:
@@ -57,11 +74,11 @@ def _normalised_object(value: dict[str, Any], *, bytes_max: int = TEXT_BYTES_MAX
     return found
 
 
-CommandIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, check_command_id))]
-DbName = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "db_name")))]
-ClassId = Annotated[str, AfterValidator(lambda value: _as_value_error(value, lambda v: check_name(v, "class_id")))]
-InstanceIdText = Annotated[str, AfterValidator(lambda value: _as_value_error(value, check_instance_id))]
-ShortText = Annotated[str, Field(min_length=1, max_length=SHORT_TEXT_CHARACTERS_MAX)]
+CommandIdText = Annotated[str, _input(check_command_id)]
+DbName = Annotated[str, _input(partial(check_name, what="db_name"))]
+ClassId = Annotated[str, _input(partial(check_name, what="class_id"))]
+InstanceIdText = Annotated[str, _input(check_instance_id)]
+ShortText = Annotated[str, Field(min_length=1), _input(_longest(SHORT_TEXT_CHARACTERS_MAX))]
 Version = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_normalised_object)]
 Metadata = Annotated[dict[str, Any], AfterValidator(partial(_normalised_object, bytes_max=METADATA_BYTES_MAX))]
@@ -74,8 +91,6 @@ class Command(Value):
     for DEFINE_CLASS, empty for DELETE_INSTANCE and RETIRE_CLASS. ``expected_version``: the sequence number the caller
     last saw, 0 for "must never have existed".
     """
-
-    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
 
     command_id: CommandIdText
     command_type: CommandType
@@ -90,7 +105,9 @@ class Command(Value):
     metadata: Metadata | None = None
 
     @model_validator(mode="after")
-    def _fits_its_type(self) -> Self:
+    def _fits_its_type(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
         check_fits(self.command_type, instance_id=self.instance_id, payload=self.payload)
         check_texts(actor=self.actor, correlation_id=self.correlation_id, causation_id=self.causation_id)
         return self
@@ -132,8 +149,8 @@ def check_texts(**texts: str | None) -> None:
             _as_value_error(text, partial(normalised, where=name))
 
 
-def parse_command(value: Any) -> Command:
-    """Validate anything at all as a command.
+def parse_command(value: Any, *, stored: bool = False) -> Command:
+    """Validate anything at all as a command; ``stored``: one that was accepted before, by the rules of its day.
 
     Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
@@ -142,7 +159,7 @@ def parse_command(value: Any) -> Command:
     if not isinstance(value, dict):
         raise InputInvalid(f"command: expected a JSON object, found {type(value).__name__}", errors=[])
     try:
-        return Command.model_validate(value)
+        return Command.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         raise invalid("command", error) from error
 

@@ -20,7 +20,7 @@ from factline.domain.events import (
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import TEXT_BYTES_MAX
 from factline.domain.merge_patch import merge_patch
-from factline.domain.ontology.rules import Rules
+from factline.domain.ontology.rules import Rules, check_haste
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import LogDamaged
 
@@ -132,13 +132,22 @@ def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
 
 
 def decide(
-    state: Instance, change: Change, *, occurred_at: str, rules: Rules | None = None, accepted: bool = False
+    state: Instance,
+    change: Change,
+    *,
+    occurred_at: str,
+    rules: Rules | None = None,
+    accepted: bool = False,
+    hurried: bool = False,
 ) -> Event | Rejection:
     """Return the event that the change makes of this state, or why it makes none.
 
     ``rules``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
-    accepted on this very state under these very rules, so what it makes is not validated again.
+    accepted on this very state under these very rules, so what it makes is not validated again. ``hurried``: raise
+    TakesLongError where deciding may take more than some milliseconds.
     """
+    if hurried:
+        check_haste(state.data, change.payload)
     refusal = version_conflict(state, change) or _misfit(state, change)
     if refusal:
         return refusal
@@ -149,11 +158,11 @@ def decide(
         if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
             # A merge patch cannot say what the migration changed, so the event has all of it.
             effect, data = Effect.REPLACE, merged
-        refusal = _oversize(merged, state)
     else:
         merged = data
     if not accepted and effect is not Effect.REMOVE:
-        refusal = refusal or _against(rules, merged, state)
+        patched = change.command_type is CommandType.UPDATE_INSTANCE
+        refusal = (_oversize(merged, state) if patched else None) or _against(rules, merged, state, hurried=hurried)
     return refusal or made_event(
         state,
         change,
@@ -193,7 +202,7 @@ def _misfit(state: Instance, change: Change) -> Rejection | None:
     return None
 
 
-def _against(rules: Rules | None, data: dict[str, Any], state: Instance) -> Rejection | None:
+def _against(rules: Rules | None, data: dict[str, Any], state: Instance, *, hurried: bool) -> Rejection | None:
     """Return why the rules refuse this data; all of what is wrong with it, not the first."""
     if rules is None:
         return None
@@ -201,7 +210,7 @@ def _against(rules: Rules | None, data: dict[str, Any], state: Instance) -> Reje
     if rules.retired:
         message = f"aggregate {state.aggregate_id}: its class is retired; its instances can be deleted, nothing else"
         return Rejection(code=RejectionCode.CLASS_RETIRED, message=message, details=about)
-    findings = rules.findings(data)
+    findings = rules.findings(data, hurried=hurried)
     if not findings:
         return None
     listed = "; ".join(f"{finding['at'] or 'data'}: {finding['problem']}" for finding in findings[:3])

@@ -10,7 +10,8 @@ INTEGER_MAX = 2**53 - 1  # a number without a fraction: ``canonical``
 DEPTH_MAX = 32  # levels of arrays and objects within data, metadata, an item: ``canonical``
 KEY_BYTES_MAX = 512  # a key of an object: ``canonical``
 METADATA_BYTES_MAX = 64 * 1024  # canonical JSON of a command's metadata: ``commands``
-INDEXED_BYTES_MAX = 16 * 1024 * 1024  # keys above values, counted for each value: ``canonical``
+INDEXED_BYTES_MAX = 4 * 1024 * 1024  # keys above values, counted for each value; of a bulk request, too: ``canonical``
+LEAF_BYTES = 64  # each value itself, counted in the same sum: ``canonical``
 STORED_BYTES_MAX = 16 * 1024 * 1024  # an object of ours that is read back as JSON: ``canonical``
 STORED_DEPTH_MAX = DEPTH_MAX + 16  # levels of such an object, which wraps what was accepted: ``canonical``
 TEXT_BYTES_MAX = 1024 * 1024  # canonical JSON of data (after a patch, too), metadata, inline items: ``canonical``
@@ -42,11 +43,14 @@ REASON_CHARACTERS_MAX = 4_000  # why an aggregate is parked: ``dead_letters``
 
 # Classes and the graph.
 DEFINITION_BYTES_MAX = 256 * 1024  # a class definition, canonical: ``ontology.definition``
+MIGRATION_STEPS_MAX = 1_000  # steps from one version of a class to the next: ``ontology.definition``
 SCHEMA_PARTS_MAX = 20_000  # schemas within a class's schema: ``ontology.budget``
 SCHEMA_REFERENCES_DEPTH_MAX = 64  # references and combinations in a row at one place: ``ontology.budget``
 APPLICATIONS_MAX = 5_000  # of parts of a schema to one value at one place: ``ontology.budget``
 JUDGEMENTS_MAX = 2_000_000  # of parts of a schema to values, for one instance: ``ontology.budget``
 ALTERNATIVES_MAX = 64  # combinations of alternatives that two schemas are compared by: ``ontology.schemas``
+COMPARED_VALUES_MAX = 256  # JSON values of two schemas that are compared in one step: ``ontology.schemas``
+COMPARING_STEPS_MAX = 100_000_000  # those to the third power, for two definitions: ``ontology.schemas``
 UNFOLDED_PARTS_MAX = 4_000  # references times parts of a schema that is compared as one: ``ontology.schemas``
 PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled: ``ontology.patterns``
 PATTERNS_BYTES_MAX = 4 * 1024 * 1024  # all patterns of a schema, compiled: ``ontology.patterns``

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
-from factline.domain.bulk.command import Bulk, is_bulk
+from factline.domain.bulk.command import is_bulk
 from factline.domain.bulk.records import BulkRecord
 from factline.domain.canonical import canonical_bytes, parse_stored
 from factline.domain.commands import Command
@@ -84,7 +84,7 @@ def read_record(data: bytes, *, where: str) -> AnyRecord:
         if not isinstance(fields, dict) or not is_bulk(fields.get("command")):
             return CommandRecord.model_validate(fields)
         record = BulkRecord.model_validate(fields)
-        Bulk.model_validate(record.command)
+        record.bulk  # noqa: B018 - it has to be one
         return record
     except (InputInvalid, ValidationError) as error:
         raise LogDamaged(f"{where}: not a command record: {error}; run factline verify", where=where) from error

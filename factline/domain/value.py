@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo
+
+#: The validation context of an object that is read back: the rules for input counted when it was accepted.
+STORED = {"stored": True}
+
+
+def is_stored(info: ValidationInfo) -> bool:
+    """Return whether the validated object is read back, so that only its form counts."""
+    return info.context == STORED
 
 
 class Value(BaseModel):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import structlog
 
 from factline.domain.commands import Command, CommandType
-from factline.domain.deciding import decide
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.domain.instance import Instance, evolve
@@ -20,6 +19,7 @@ from factline.domain.records import AnyRecord, CommandRecord, record_of
 from factline.domain.results import CommandResult, Rejection
 from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.definitions import Definitions
+from factline.pipeline.judge import Judge, computed
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
@@ -74,6 +74,7 @@ class Committer:
         self._definitions = definitions
         self._strictness = strictness
         self._queue = queue
+        self._judge = Judge()
         self._snapshot_interval_events = snapshot_interval_events
 
     async def commit(
@@ -87,6 +88,7 @@ class Committer:
         ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate
         are under way in this process. A caller that has few commands under way by itself waits for its turn instead.
         """
+        await computed(command, "hash", of=command.payload)
         standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
         if standing and standing.result and standing.command_hash == command.hash:
             return Committed(standing.result)
@@ -161,6 +163,7 @@ class Committer:
             end=decision if isinstance(decision, Rejection) else decision.sequence_number,
             definition=rules.reference if rules else None,
         )
+        await computed(record, "canonical", of=command.payload)
         return await self._records.write(record), position
 
     async def _decide(
@@ -173,7 +176,7 @@ class Committer:
         state = position.state
         known = state.definition.sequence_number if state.definition else 0
         rules = await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
-        return rules, decide(state, command, occurred_at=occurred_at, rules=rules)
+        return rules, await self._judge.decide(state, command, occurred_at=occurred_at, rules=rules)
 
     async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
         """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
@@ -186,7 +189,7 @@ class Committer:
             state = await self._reader.at(command.aggregate_id, slot - 1)
         definition = record.definition if isinstance(record, CommandRecord) else None
         rules = await self._definitions.at(command.aggregate_id, definition)
-        event = decide(state, command, occurred_at=record.occurred_at, rules=rules, accepted=True)
+        event = await self._judge.decide(state, command, occurred_at=record.occurred_at, rules=rules, accepted=True)
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "

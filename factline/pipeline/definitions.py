@@ -118,6 +118,8 @@ class Definitions:
                 known.state, known.newest = state, rules
                 if rules is not None and rules.reference.sequence_number == event.sequence_number:
                     known.by_sequence[event.sequence_number] = rules
+            if known.newest is not None and known.newest.is_large:
+                await asyncio.to_thread(known.newest.prepare)
             known.checked_s = began_s
             if len(self._known) > CLASSES_MAX:
                 self._known.popitem(last=False)

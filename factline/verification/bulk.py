@@ -275,7 +275,7 @@ def _data_of(bulk: Bulk, index: int) -> object:
     """Return an inline item's data; that of uploaded items is not at hand."""
     if bulk.payload.items is None:
         return None
-    change = change_of(bulk, index, bulk.payload.items[index])
+    change = change_of(bulk, index, bulk.payload.items[index], stored=True)
     return None if isinstance(change, Rejection) else change.payload
 
 

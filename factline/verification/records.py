@@ -70,7 +70,7 @@ def check_own(record: AnyRecord, command_hash: str, where: str) -> str:
         found = f"expected the command of the records before, hash {command_hash}, found {record.command_hash}"
         raise Unsound(Code.RECORD_FORGED, where, found)
     try:
-        command = parse_command(record.command) if isinstance(record, CommandRecord) else record.bulk
+        command = parse_command(record.command, stored=True) if isinstance(record, CommandRecord) else record.bulk
     except InputInvalid as error:
         raise Unsound(Code.RECORD_UNREADABLE, where, f"expected a command: {error.message}") from error
     about = str(command.aggregate_id) if isinstance(command, Command) else None
@@ -83,7 +83,7 @@ def check_own(record: AnyRecord, command_hash: str, where: str) -> str:
 
 def facts_of(record: CommandRecord) -> RecordFacts:
     """Return what the checks need of a record that was found to be its own."""
-    command = parse_command(record.command)
+    command = parse_command(record.command, stored=True)
     return RecordFacts(
         number=record.number,
         aggregate_id=record.aggregate_id,

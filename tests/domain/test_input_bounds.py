@@ -1,19 +1,30 @@
 """The bounds of JSON input: work in proportion to its size, exact numbers, and IDs that can be seen."""
 
 import json
+import math
 import time
 import tracemalloc
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from factline.domain.canonical import canonical_bytes, check_json, normalised, parse_json, parse_stored
+from factline.domain.canonical import (
+    canonical_bytes,
+    check_json,
+    normalised,
+    parse_json,
+    parse_stored,
+    parse_unchecked,
+)
 from factline.domain.commands import parse_command
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import (
     DEPTH_MAX,
     FINDINGS_MAX,
     INDEXED_BYTES_MAX,
+    LEAF_BYTES,
     METADATA_BYTES_MAX,
     STORED_DEPTH_MAX,
     TEXT_BYTES_MAX,
@@ -40,9 +51,16 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_long_keys_above_many_values_are_refused():
-    with pytest.raises(InputInvalid, match=f"at most {INDEXED_BYTES_MAX} bytes of keys"):
+    with pytest.raises(InputInvalid, match=f"at most {INDEXED_BYTES_MAX} bytes to index"):
         normalised(under_long_keys(50_000))
-    assert normalised(under_long_keys(1_000)) == under_long_keys(1_000)
+    assert normalised(under_long_keys(250)) == under_long_keys(250)
+
+
+def test_number_of_tiny_values_is_bounded():
+    most = INDEXED_BYTES_MAX // (LEAF_BYTES + 2)
+    assert normalised({"a": [1] * most}) == {"a": [1] * most}
+    with pytest.raises(InputInvalid, match=f"for each value {LEAF_BYTES}"):
+        normalised({"a": [1] * (most + 1)})
 
 
 def test_checking_costs_memory_in_proportion_to_the_input():
@@ -69,16 +87,45 @@ def test_repeated_key_is_found_in_linear_time():
 
 
 @pytest.mark.parametrize(
-    "text", ["0.1234567890123456789", "1e-400", "-1e-400", "123456789012345678.5", "0.30000000000000001"]
+    "text",
+    [
+        "0.1234567890123456789",
+        "1e-400",
+        "-1e-400",
+        "123456789012345678.5",
+        "0.30000000000000001",
+        "0.100000000000000010",
+    ],
 )
 def test_inexact_number_is_refused(text: str):
     with pytest.raises(InputInvalid, match="send it as a string"):
         parse_json(f'{{"n":{text}}}')
 
 
-@pytest.mark.parametrize("text", ["0.1", "1e2", "1.50", "12345678.5", "1e300", "0.30000000000000004", "5e-324", "-0.0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.1",
+        "1e2",
+        "1.50",
+        "12345678.5",
+        "1e300",
+        "0.30000000000000004",
+        "5e-324",
+        "-0.0",
+        "0.10000000000000001",
+        "12345678.50000000000000000",
+    ],
+)
 def test_exact_number_is_accepted(text: str):
     assert parse_json(f'{{"n":{text}}}') == {"n": float(text)}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 16))
+def test_a_double_in_any_print_of_c_is_accepted(number: float, fraction_digits: int):
+    text = f"{number:.{fraction_digits}e}"
+    assume(math.isfinite(float(text)))  # the largest ones are rounded beyond all doubles
+    assert parse_unchecked(text, where="number") == float(text)
 
 
 def test_stored_json_may_be_deeper_than_input():

@@ -379,3 +379,43 @@ def test_circle_of_references_with_a_type_ends():
     assert schema_findings(schema) == []
     (finding,) = rules(schema).findings({"x": 1})
     assert finding["at"] == "/x"
+
+
+@pytest.mark.parametrize("name", ["const", "enum", "default", "examples", "$id", "$ref", "$anchor"])
+def test_members_may_be_named_like_keywords(name: str):
+    named = {"type": "object", "properties": {name: {"type": "string"}}}
+    assert schema_findings(named) == []
+    hidden = {"type": "object", "properties": {name: {"$ref": "https://example.org/other"}}}
+    (finding,) = schema_findings(hidden)
+    assert finding["at"] == f"/properties/{name}/$ref"
+
+
+def test_data_that_looks_like_a_reference_is_data():
+    schema = {"type": "object", "default": {"$ref": "https://example.org/"}, "properties": {"a": {"const": {"$id": 1}}}}
+    assert schema_findings(schema) == []
+
+
+def test_values_within_enumerated_arrays_are_counted():
+    values = [[0] * 1_000 + [number] for number in range(30)]
+    judged = rules({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
+    found = judged.findings({"a": [[0] * 1_001] * 600})
+    assert "more than 2000000 steps" in found[0]["problem"]
+    assert judged.findings({"a": [values[1]] * 20}) == []
+
+
+def narrowed(count: int, longest: int) -> dict[str, Any]:
+    properties = {f"p{number}": {"type": "string", "maxLength": longest} for number in range(count)}
+    return {"type": "object", "properties": properties}
+
+
+@pytest.mark.parametrize("count", [250, 2_000, 5_000])
+def test_narrowed_properties_are_compared_one_by_one(count: int):
+    with Clock():
+        breaks = schema_breaks(narrowed(count, 10), narrowed(count, 9))
+    assert breaks[0]["at"] == "/properties/p0/maxLength"
+    assert len(breaks) == FINDINGS_MAX
+
+
+def test_keyword_of_an_older_draft_is_refused():
+    (finding,) = schema_findings({"type": "object", "properties": {"a": {"dependencies": {"b": {"$ref": "#"}}}}})
+    assert finding["at"] == "/properties/a/dependencies"

@@ -32,12 +32,20 @@ class Fate(StrEnum):
 
 
 def decide_each(
-    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None = None
+    state: Instance,
+    changes: Sequence[ItemChange],
+    *,
+    occurred_at: str,
+    rules: Rules | None = None,
+    hurried: bool = False,
 ) -> list[Event | Rejection]:
-    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state."""
+    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state.
+
+    ``hurried``: raise TakesLongError where one of them may take more than some milliseconds.
+    """
     decisions: list[Event | Rejection] = []
     for change in changes:
-        decision = decide(state, change, occurred_at=occurred_at, rules=rules)
+        decision = decide(state, change, occurred_at=occurred_at, rules=rules, hurried=hurried)
         decisions.append(decision)
         if isinstance(decision, Event):
             state = evolve(state, decision)

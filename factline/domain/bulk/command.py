@@ -5,7 +5,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from factline.domain.canonical import canonical_bytes, normalised, sha256_hex
 from factline.domain.commands import (
@@ -18,8 +18,8 @@ from factline.domain.commands import (
     check_texts,
     invalid,
 )
-from factline.domain.limits import ITEMS_MAX, TEXT_BYTES_MAX
-from factline.domain.value import Value
+from factline.domain.limits import ITEMS_MAX
+from factline.domain.value import STORED, Value, is_stored
 from factline.errors import InputInvalid
 
 ITEMS_KEY = re.compile(r"payloads/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -48,15 +48,24 @@ class ItemsReference(NamedTuple):
     items_count: int
 
 
-def _items_key(value: str) -> str:
-    if not ITEMS_KEY.fullmatch(value):
+def _items_key(value: str, info: ValidationInfo) -> str:
+    if not is_stored(info) and not ITEMS_KEY.fullmatch(value):
         raise ValueError(f"expected payloads/NAME, up to five names of A-Z a-z 0-9 . _ -, found {value[:140]!r}")
     return value
 
 
-def _normalised_items(value: list[Any]) -> list[Any]:
+def _countable(value: int, info: ValidationInfo) -> int:
+    if not is_stored(info) and value > ITEMS_MAX:
+        raise ValueError(f"expected at most {ITEMS_MAX} items, found {value}; divide them")
+    return value
+
+
+def _normalised_items(value: list[Any], info: ValidationInfo) -> list[Any]:
+    if is_stored(info):
+        return value
+    _countable(len(value), info)
     try:
-        found: list[Any] = normalised(value, where="")
+        found: list[Any] = normalised(value, where="", indexed=False)  # each item's payload is, by itself
     except InputInvalid as error:
         raise ValueError(f"{error.message}; or upload the items and refer to them") from error
     return found
@@ -65,12 +74,10 @@ def _normalised_items(value: list[Any]) -> list[Any]:
 class BulkPayload(Value):
     """The items themselves, or where they lie: ``items_key`` (NDJSON, one item a line), its digest and its count."""
 
-    items: Annotated[list[Any], Field(min_length=1, max_length=ITEMS_MAX), AfterValidator(_normalised_items)] | None = (
-        None
-    )
+    items: Annotated[list[Any], Field(min_length=1), AfterValidator(_normalised_items)] | None = None
     items_key: Annotated[str, AfterValidator(_items_key)] | None = None
     items_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    items_count: Annotated[int, Field(strict=True, ge=1, le=ITEMS_MAX)] | None = None
+    items_count: Annotated[int, Field(strict=True, ge=1), AfterValidator(_countable)] | None = None
 
     @model_validator(mode="after")
     def _is_one_or_the_other(self) -> Self:
@@ -90,8 +97,6 @@ class BulkPayload(Value):
 class Bulk(Value):
     """One request to change many instances of one class: the argument of the workflow ``BulkCommand``."""
 
-    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
-
     command_id: CommandIdText
     command_type: BulkType
     db_name: DbName
@@ -103,7 +108,9 @@ class Bulk(Value):
     metadata: Metadata | None = None
 
     @model_validator(mode="after")
-    def _has_sound_texts(self) -> Self:
+    def _has_sound_texts(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
         check_texts(actor=self.actor, correlation_id=self.correlation_id, causation_id=self.causation_id)
         return self
 
@@ -126,8 +133,8 @@ def is_bulk(fields: Any) -> bool:
     return isinstance(fields, dict) and fields.get("command_type") in list(BulkType)
 
 
-def parse_bulk(value: Any) -> Bulk:
-    """Validate anything at all as a bulk command.
+def parse_bulk(value: Any, *, stored: bool = False) -> Bulk:
+    """Validate anything at all as a bulk command; ``stored``: one that was accepted before, by the rules of its day.
 
     Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
@@ -136,6 +143,6 @@ def parse_bulk(value: Any) -> Bulk:
     if not isinstance(value, dict):
         raise InputInvalid(f"command: expected a JSON object, found {type(value).__name__}", errors=[])
     try:
-        return Bulk.model_validate(value)
+        return Bulk.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         raise invalid("command", error) from error

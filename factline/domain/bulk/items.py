@@ -3,22 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from factline.domain.bulk.command import Bulk
-from factline.domain.canonical import canonical_bytes, parse_unchecked
+from factline.domain.canonical import canonical_bytes, parse_accepted, parse_unchecked
 from factline.domain.commands import CommandType, InstanceIdText, JsonObject, Version, check_fits, invalid
 from factline.domain.identifiers import AggregateId, derive_event_id, derive_instance_id
-from factline.domain.limits import ITEM_DETAILS_BYTES_MAX, ITEM_MESSAGE_CHARACTERS_MAX, TEXT_BYTES_MAX
+from factline.domain.limits import ITEM_DETAILS_BYTES_MAX, ITEM_MESSAGE_CHARACTERS_MAX
 from factline.domain.results import Rejection, RejectionCode
-from factline.domain.value import Value
+from factline.domain.value import STORED, Value
 from factline.errors import InputInvalid
 
 
 class Item(Value):
     """One line of the items; what its fields mean is what they mean in a command on one instance."""
-
-    model_config = ConfigDict(str_max_length=TEXT_BYTES_MAX)
 
     instance_id: InstanceIdText | None = None
     payload: JsonObject = Field(default_factory=dict)
@@ -42,15 +40,19 @@ class ItemChange:
     causation_id: str | None
 
 
-def parse_item(value: Any, *, index: int, command_type: CommandType) -> Item:
-    """Validate anything at all as item ``index``, a line of NDJSON (bytes) or its value; raises InputInvalid."""
+def parse_item(value: Any, *, index: int, command_type: CommandType, stored: bool = False) -> Item:
+    """Validate anything at all as item ``index``, a line of NDJSON (bytes) or its value; raises InputInvalid.
+
+    ``stored``: the item was accepted before, by the rules of its day.
+    """
     where = f"item {index}"
     if isinstance(value, bytes):
-        value = parse_unchecked(value, where=where)  # what an item keeps of it is checked with the item
+        # What an item keeps of its line is checked with the item.
+        value = parse_accepted(value, where=where) if stored else parse_unchecked(value, where=where)
     if not isinstance(value, dict):
         raise InputInvalid(f"{where}: expected a JSON object, found {type(value).__name__}", errors=[])
     try:
-        item = Item.model_validate(value)
+        item = Item.model_validate(value, context=STORED if stored else None)
         check_fits(command_type, instance_id=item.instance_id, payload=item.payload)
     except ValidationError as error:
         raise invalid(where, error) from error
@@ -59,11 +61,14 @@ def parse_item(value: Any, *, index: int, command_type: CommandType) -> Item:
     return item
 
 
-def change_of(bulk: Bulk, index: int, value: Any) -> ItemChange | Rejection:
-    """Return what the item asks for, or the rejection of one that is not valid."""
+def change_of(bulk: Bulk, index: int, value: Any, *, stored: bool = False) -> ItemChange | Rejection:
+    """Return the change that the item asks for, or the rejection of one that is not valid.
+
+    ``stored``: a record says that the item was accepted, by the rules of its day.
+    """
     command_type = bulk.command_type.of_each
     try:
-        item = parse_item(value, index=index, command_type=command_type)
+        item = parse_item(value, index=index, command_type=command_type, stored=stored)
     except InputInvalid as error:
         return shortened(
             Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=dict(error.details))

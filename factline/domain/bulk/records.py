@@ -12,7 +12,7 @@ from factline.domain.bulk.plan import Plan
 from factline.domain.canonical import canonical_bytes, parse_stored
 from factline.domain.events import DefinitionReference
 from factline.domain.results import Rejection
-from factline.domain.value import Value
+from factline.domain.value import STORED, Value
 from factline.errors import InputInvalid, LogDamaged
 
 RECORD_VERSION = "1.0.0"
@@ -45,7 +45,7 @@ class BulkRecord(Value):
     @cached_property
     def bulk(self) -> Bulk:
         """The command; raises ValidationError where the record holds none, which reading it back rules out."""
-        return Bulk.model_validate(self.command)
+        return Bulk.model_validate(self.command, context=STORED)
 
 
 class Closed(StrEnum):

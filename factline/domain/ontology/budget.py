@@ -110,12 +110,12 @@ class JudgingCost:
         """Return how often one value at this level of nesting can be judged."""
         return self._levels[min(level, len(self._levels) - 1)]
 
-    def exceeded_by(self, data: Any) -> bool:
-        """Return whether judging the data may take more than ``JUDGEMENTS_MAX`` applications; linear in its size."""
+    def exceeded_by(self, data: Any, *, judgements_max: int = JUDGEMENTS_MAX) -> bool:
+        """Return whether judging the data may take more than so many applications; linear in its size."""
         spent, values, level = 0, [data], 0
         while values:
             spent += len(values) * self.at(level)
-            if spent > JUDGEMENTS_MAX:
+            if spent > judgements_max:
                 return True
             values = [child for value in values for child in _children(value)]
             level += 1
@@ -220,12 +220,19 @@ def _check_circle(path: list[Node], child: Node) -> None:
 
 
 def _own_cost(node: Node) -> int:
-    """Return what a node costs besides its parts: a value is compared with each object or array of an ``enum``."""
+    """Return what a node costs besides its parts: a value is compared with those of ``enum`` and ``const``, which
+    takes time for each object or array, and for all that is within.
+    """
     values = node.get("enum")
-    if not isinstance(values, list):
-        return 1
-    large = sum(1 for value in values if isinstance(value, dict | list))
-    return 1 + large + (len(values) - large) // 16
+    values = [*(values if isinstance(values, list) else ()), node.get("const")]
+    large = [value for value in values if isinstance(value, dict | list)]
+    within = 0
+    pending = list(large)
+    while pending:
+        children = _children(pending.pop())
+        within += len(children)
+        pending += [child for child in children if isinstance(child, dict | list)]
+    return 1 + len(large) + within // 8 + (len(values) - len(large)) // 16
 
 
 def _target(node: Node, root: Node) -> Any:
@@ -240,7 +247,8 @@ def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
     """Yield what is applied to the same value as a node, one step on, what it refers to first."""
     candidates = [_target(node, root), *(node.get(keyword) for keyword in _PLACE_PARTS)]
     candidates += [part for keyword in _PLACE_LISTS for part in node.get(keyword, ())]
-    candidates += [part for keyword in _PLACE_MAPS for part in node.get(keyword, {}).values()]
+    # The validator applies ``dependencies``, too, which new definitions cannot have.
+    candidates += [part for keyword in (*_PLACE_MAPS, "dependencies") for part in node.get(keyword, {}).values()]
     return (part for part in candidates if isinstance(part, dict))
 
 

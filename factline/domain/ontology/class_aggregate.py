@@ -7,6 +7,7 @@ are, may still be deleted, and a later definition must follow from it.
 
 from collections.abc import Sequence
 
+from factline.domain.canonical import canonical_bytes
 from factline.domain.commands import CommandType
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
@@ -15,15 +16,23 @@ from factline.domain.ontology.compatibility import relationship_breaks, schema_b
 from factline.domain.ontology.definition import ClassDefinition, parse_definition
 from factline.domain.ontology.explanation import Finding
 from factline.domain.ontology.migration import migrated_schema
+from factline.domain.ontology.rules import TakesLongError, check_haste
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid
 
+#: Definitions up to this size are looked at and compared at once.
+HURRIED_BYTES = 1024
 
-def decide(state: Instance, change: Change, *, occurred_at: str, accepted: bool = False) -> Event | Rejection:
+
+def decide(
+    state: Instance, change: Change, *, occurred_at: str, accepted: bool = False, hurried: bool = False
+) -> Event | Rejection:
     """Return the event that the change makes of this class, or why it makes none.
 
     ``accepted``: a record says that it was accepted on this very state, so what is defined is not judged again.
     """
+    if hurried:
+        _check_haste(state, change)
     refusal = version_conflict(state, change)
     if not refusal and change.command_type is CommandType.RETIRE_CLASS:
         refusal = _not_to_be_retired(state)
@@ -37,6 +46,14 @@ def decide(state: Instance, change: Change, *, occurred_at: str, accepted: bool 
         definition=None,
         occurred_at=occurred_at,
     )
+
+
+def _check_haste(state: Instance, change: Change) -> None:
+    """Raise TakesLongError unless two definitions are small, and have no patterns that would have to be compiled."""
+    definitions = [state.data, change.payload]
+    check_haste(*definitions, bytes_max=HURRIED_BYTES)
+    if b'"pattern' in canonical_bytes(definitions):
+        raise TakesLongError
 
 
 def _not_to_be_retired(state: Instance) -> Rejection | None:

@@ -1,24 +1,26 @@
 """What breaks from one schema to the next: data that was valid and would no longer be.
 
-Whether anything breaks is proven by ``covers``; where it is not proven, the walk here finds out where, for people.
+Whether anything breaks is proven by ``Comparison``; where it is not proven, the walk here finds out where, for people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from factline.domain.canonical import canonical_bytes
 from factline.domain.json_pointer import parse_pointer, pointer_of
 from factline.domain.limits import FINDINGS_MAX
-from factline.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
+from factline.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS, JudgingCost
 from factline.domain.ontology.definition import ClassDefinition, Relationship
 from factline.domain.ontology.explanation import Finding
+from factline.domain.ontology.patterns import MatchingCost
 from factline.domain.ontology.schemas import (
+    Comparison,
     Schema,
     comparable_with_references,
-    covers,
     refers_to_root,
     resolved,
+    validator_of,
     within,
 )
 
@@ -43,7 +45,7 @@ _WALKED = frozenset({"properties", "required", "additionalProperties", "items", 
 
 def schema_breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Finding]:
     """Return where the new schema refuses what the old one admits; nothing, if it is proven that it never does."""
-    if _same(old, new):
+    if _same(old, new) or _admits_only_value(old, new):
         return []
     return list(islice(_Walk(old, new).breaks(old, new, ()), FINDINGS_MAX))
 
@@ -61,7 +63,7 @@ def _relationship_break(definition: ClassDefinition, old: Relationship | None, n
     if new is None:
         return "was removed"
     if old is None:
-        known = covers(False, _at_path(definition.json_schema, new.path))
+        known = Comparison().covers(False, _at_path(definition.json_schema, new.path))
         return None if known else f"is new, at {new.path}, where data may stand already that refers to nothing"
     for name in ("target_class", "path", "inverse"):
         before, after = getattr(old, name), getattr(new, name)
@@ -99,6 +101,7 @@ class _Walk:
         self._old = old
         self._new = new
         self._met: set[tuple[int, int]] = set()
+        self._comparison = Comparison()
         self._same_definitions = _same_value("$defs", old, new)
         self._whole = not (refers_to_root(old) or refers_to_root(new))
         self._small = comparable_with_references(old) and comparable_with_references(new)
@@ -128,12 +131,12 @@ class _Walk:
     def _covers(self, new: Schema, old: Schema) -> bool:
         """Return whether it is proven at once; parts of schemas that contain themselves cannot stand alone."""
         if _stands_alone(new) and _stands_alone(old):
-            return covers(new, old)
+            return self._comparison.covers(new, old)
         if not self._small:
             return False
         if not self._whole:
-            return new is self._new and old is self._old and covers(new, old)
-        return covers(within(new, self._new), within(old, self._old))
+            return new is self._new and old is self._old and self._comparison.covers(new, old)
+        return self._comparison.covers(within(new, self._new), within(old, self._old))
 
     def _within(self, old: dict[str, Any], new: dict[str, Any], at: tuple[str, ...]) -> Iterator[Finding]:
         for name in sorted({*old.get("properties", {}), *new.get("properties", {})}):
@@ -149,29 +152,70 @@ class _Walk:
 
     def _keyword_holds(self, keyword: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
         """Return whether every value that the old part admits is proven to pass this keyword of the new one."""
-        company = next((group for group in _COMPANIES if keyword in group), frozenset({keyword}))
+        company = _COMPANIES.get(keyword, frozenset({keyword}))
         if all(_same_value(name, old, new) for name in company):
             said = canonical_bytes([new.get(name) for name in company]).decode()
             if self._same_definitions or '"$ref"' not in said:
                 return True
         if len(company) > 1:
             return False
+        if keyword == "anyOf" and self._alternatives_hold(old.get("anyOf", ()), new["anyOf"]):
+            return True
         alone = {keyword: new[keyword]}
         before = {keyword: old[keyword]} if keyword in old else {}
-        if _stands_alone(alone) and _stands_alone(before) and covers(alone, before):
+        if _stands_alone(alone) and _stands_alone(before) and self._comparison.covers(alone, before):
             return True
         return self._covers(alone, old)
 
+    def _alternatives_hold(self, old: Sequence[Schema], new: Sequence[Schema]) -> bool:
+        """Return whether each of the old alternatives is proven to be within one of the new ones."""
+        means_same = [part for part in new if self._same_definitions or _stands_alone(part)]
+        said = {canonical_bytes([_asserting(part)]) for part in means_same}
+        return bool(old) and all(
+            canonical_bytes([_asserting(part)]) in said or any(self._covers(wide, part) for wide in new) for part in old
+        )
 
-#: Keywords that mean something together only; what is not evaluated depends on everything beside it.
-_COMPANIES = (
-    frozenset({"if", "then", "else"}),
-    frozenset({"contains", "minContains", "maxContains"}),
-    frozenset(
-        {"unevaluatedProperties", *_WALKED, "allOf", "anyOf", "oneOf", "patternProperties", "if", "then", "else"}
+
+_CONDITION = frozenset({"if", "then", "else"})
+_COUNTED = frozenset({"contains", "minContains", "maxContains"})
+#: Keywords that mean something only together with others; what is not evaluated depends on everything beside it.
+_COMPANIES = {
+    **dict.fromkeys(_CONDITION, _CONDITION),
+    **dict.fromkeys(_COUNTED, _COUNTED),
+    "unevaluatedProperties": frozenset(
+        {"unevaluatedProperties", *_WALKED, "allOf", "anyOf", "oneOf", "patternProperties", "dependentSchemas", "not"}
+        | _CONDITION
     ),
-    frozenset({"unevaluatedItems", "items", "prefixItems", "contains", "allOf", "anyOf", "oneOf", "$ref"}),
-)
+    "unevaluatedItems": frozenset(
+        {"unevaluatedItems", "items", "prefixItems", "contains", "allOf", "anyOf", "oneOf", "dependentSchemas", "not"}
+        | {"$ref"}
+        | _CONDITION
+    ),
+}
+
+
+def _admits_only_value(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Return whether the old schema admits one value, as after a migration that leaves no other, and the new one it."""
+    value = _only_value(old)
+    if value is _ABSENT or JudgingCost(new).exceeded_by(value) or MatchingCost(new).exceeded_by(value):
+        return False
+    return bool(validator_of(new).is_valid(value))
+
+
+def _only_value(schema: Schema) -> Any:
+    """Return the only value that a schema admits, or ``_ABSENT`` if it may admit others."""
+    if not isinstance(schema, dict):
+        return _ABSENT
+    if "const" in schema:
+        return schema["const"] if set(schema) <= {"const", *_ANNOTATIONS} else _ABSENT
+    properties = schema.get("properties", {})
+    closed = schema.get("type") == "object" and schema.get("additionalProperties") is False
+    if not closed or set(schema) - _WALKED - _SILENT - {"type"} or "$ref" in schema:
+        return _ABSENT
+    values = {name: _only_value(part) for name, part in properties.items()}
+    if set(schema.get("required", ())) != set(values) or any(value is _ABSENT for value in values.values()):
+        return _ABSENT
+    return values
 
 
 def _same(old: Any, new: Any) -> bool:

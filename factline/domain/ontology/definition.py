@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from factline.domain.canonical import canonical_bytes
 from factline.domain.identifiers import check_name
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX
+from factline.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX, MIGRATION_STEPS_MAX
 from factline.domain.ontology.explanation import Finding
 from factline.domain.ontology.migration import MigrationStep
 from factline.domain.ontology.schemas import schema_findings
@@ -106,6 +106,9 @@ def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefiniti
         ]
     if isinstance(schema := payload.get("schema"), dict):
         findings += [{**finding, "at": "/schema" + finding["at"]} for finding in schema_findings(schema)]
+    if definition is not None and len(definition.migration) > MIGRATION_STEPS_MAX:
+        problem = f"expected at most {MIGRATION_STEPS_MAX} steps, found {len(definition.migration)}; use keep"
+        findings.append({"at": "/migration", "problem": problem})
     if definition is not None:
         findings += [*_shared_paths(definition), *_shared_inverses(definition), *_own_inverses(definition, class_id)]
     if findings or definition is None:

@@ -46,9 +46,9 @@ class MatchingCost:
             total_price += self._own_price(node)
         self._price_max = total_price
 
-    def exceeded_by(self, data: Any) -> bool:
-        """Return whether matching the data may take more than ``MATCHING_STEPS_MAX``: its own texts and keys count."""
-        room = MATCHING_STEPS_MAX * _PARTS_PER_KIB
+    def exceeded_by(self, data: Any, *, steps_max: int = MATCHING_STEPS_MAX) -> bool:
+        """Return whether matching the data's own texts and keys may take more than so many steps."""
+        room = steps_max * _PARTS_PER_KIB
         if self._price_max == 0 or _characters(data) * self._price_max <= room:
             return False
         spent = 0

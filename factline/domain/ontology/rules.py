@@ -1,13 +1,15 @@
 """What instances of a class are decided under: its definition, and how data of earlier ones gets into its form."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
 from pydantic import ValidationError
 
+from factline.domain.canonical import weighs_more
 from factline.domain.events import DefinitionReference, Event, EventType, content_of
 from factline.domain.graph import edge_map
 from factline.domain.identifiers import AggregateId
@@ -21,6 +23,22 @@ from factline.domain.ontology.patterns import MatchingCost
 from factline.domain.ontology.schemas import validator_of
 from factline.errors import InputInvalid, LogDamaged
 
+#: Data and a definition up to this size are judged at once, by a hundredth of what is permitted at most.
+LONG_BYTES = 16 * 1024
+HURRIED_SHARE = 100
+#: Data and a definition up to this size are explained at once, too.
+EXPLAINED_BYTES = 2 * 1024
+
+
+class TakesLongError(Exception):
+    """A decision may take more than some milliseconds; its caller was in a hurry and takes it elsewhere."""
+
+
+def check_haste(*values: Any, bytes_max: int = LONG_BYTES) -> None:
+    """Raise TakesLongError if any of these values is large."""
+    if any(weighs_more(value, than_bytes=bytes_max) for value in values):
+        raise TakesLongError
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -33,6 +51,21 @@ class Rules:
     definition: ClassDefinition
     lineage: tuple[tuple[int, tuple[MigrationStep, ...]], ...]
     retired: bool = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled: another process compiles it itself."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def prepare(self) -> None:
+        """Compile what judging needs; may take long for a large definition."""
+        with contextlib.suppress(InputInvalid):  # found again by each judgement
+            _ = self._cost, self._matching
+        _ = self._validator
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether its definition takes long to compile."""
+        return weighs_more(self.definition.json_schema, than_bytes=EXPLAINED_BYTES)
 
     @cached_property
     def _validator(self) -> jsonschema_rs.Draft202012Validator:
@@ -50,22 +83,31 @@ class Rules:
     def _explanation(self) -> Explanation:
         return Explanation(self.definition.json_schema, validator_of)
 
-    def findings(self, data: dict[str, Any]) -> Findings:
-        """Return what is wrong with an instance's data, each with a JSON Pointer to its place; empty if it fits."""
+    def findings(self, data: dict[str, Any], *, hurried: bool = False) -> Findings:
+        """Return what is wrong with an instance's data, each with a JSON Pointer to its place; empty if it fits.
+
+        ``hurried``: raise TakesLongError where that may take more than some milliseconds.
+        """
         found = Findings()
-        if problem := self._beyond_budget(data):
+        if problem := self._beyond_budget(data, share=HURRIED_SHARE if hurried else 1):
+            if hurried:
+                raise TakesLongError
             found.add((), problem)
             return found
         if not self._validator.is_valid(data):
+            if hurried and self.is_large:
+                raise TakesLongError
+            if hurried:
+                check_haste(data, bytes_max=EXPLAINED_BYTES)
             found = self._explanation.of(data)
         for at, problem in self._reference_findings(data):
             found.add(at, problem)
         return found
 
-    def _beyond_budget(self, data: dict[str, Any]) -> str | None:
+    def _beyond_budget(self, data: dict[str, Any], *, share: int) -> str | None:
         try:
-            exceeded = self._cost.exceeded_by(data)
-            unmatched = not exceeded and self._matching.exceeded_by(data)
+            exceeded = self._cost.exceeded_by(data, judgements_max=JUDGEMENTS_MAX // share)
+            unmatched = not exceeded and self._matching.exceeded_by(data, steps_max=MATCHING_STEPS_MAX // share)
         except InputInvalid as error:  # the class was defined before there was a budget
             return f"its class's schema cannot be judged by, since {error.message}; define the class anew"
         if unmatched:

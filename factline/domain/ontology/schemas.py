@@ -13,7 +13,14 @@ import jsonschema_rs
 
 from factline.domain.canonical import canonical_bytes, shortened
 from factline.domain.json_pointer import parse_pointer, pointer_of
-from factline.domain.limits import ALTERNATIVES_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX, UNFOLDED_PARTS_MAX
+from factline.domain.limits import (
+    ALTERNATIVES_MAX,
+    COMPARED_VALUES_MAX,
+    COMPARING_STEPS_MAX,
+    FINDINGS_MAX,
+    POINTER_CHARACTERS_MAX,
+    UNFOLDED_PARTS_MAX,
+)
 from factline.domain.ontology.budget import JudgingCost, structure_problem, subschemas
 from factline.domain.ontology.explanation import Finding
 from factline.domain.ontology.patterns import MatchingCost
@@ -26,8 +33,6 @@ Schema = bool | dict[str, Any]
 
 #: Keywords that make a reference mean something else elsewhere.
 _MOVING = frozenset({"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"})
-#: Keywords whose values are data, in which nothing is a keyword.
-_VALUES = frozenset({"const", "enum", "default", "examples"})
 _OWN_REFERENCE = re.compile(r"#(/\$defs/[^/]+)?")
 
 _META = jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, validate_formats=True)
@@ -51,7 +56,7 @@ def schema_findings(schema: dict[str, Any]) -> list[Finding]:
         return [{"at": "/$schema", "problem": f"expected {DIALECT} or none, found {_cut(repr(schema['$schema']))}"}]
     if problem := structure_problem(schema):
         return [{"at": shortened(problem[0], POINTER_CHARACTERS_MAX), "problem": problem[1]}]
-    findings = list(islice(_meta_findings(schema), FINDINGS_MAX)) or list(islice(_foreign(schema, ""), FINDINGS_MAX))
+    findings = list(islice(_meta_findings(schema), FINDINGS_MAX)) or list(islice(_foreign(schema), FINDINGS_MAX))
     if not findings and schema.get("type") != "object":
         findings = [{"at": "/type", "problem": "expected 'object', for an instance's data is one"}]
     if not findings:
@@ -71,20 +76,47 @@ def _meta_findings(schema: dict[str, Any]) -> Iterator[Finding]:
         yield {"at": shortened(pointer_of(error.instance_path), POINTER_CHARACTERS_MAX), "problem": _cut(error.message)}
 
 
-def covers(wide: Schema, narrow: Schema) -> bool:
-    """Return whether it is proven that every value the narrow schema admits is admitted by the wide one.
+class Comparison:
+    """Proves that schemas contain each other, within a budget for all of them.
 
-    False where that is not so, and where nobody can tell.
+    The library looks for a counterexample in time that grows with the third power of their sizes. So large parts are
+    compared piece by piece by the caller, and their sizes to the third power are summed up.
     """
-    if wide == narrow and canonical_bytes(wide) == canonical_bytes(narrow):  # 1 == True in Python, not in JSON
-        return True
-    if _alternatives(wide) * _alternatives(narrow) > ALTERNATIVES_MAX:  # canonical forms grow with their product
-        return False
-    try:
-        contained = _canonical(wide).covers(_canonical(narrow))
-    except ValueError:  # what its set operations do not support
-        return False
-    return bool(contained == jsonschema_rs.canonical.Containment.YES)
+
+    def __init__(self) -> None:
+        self._left = COMPARING_STEPS_MAX
+
+    def covers(self, wide: Schema, narrow: Schema) -> bool:
+        """Return whether it is proven that every value the narrow schema admits is admitted by the wide one.
+
+        False where that is not so, and where it cannot be told, or not within the budget.
+        """
+        if wide is True or narrow is False:
+            return True
+        if wide == narrow and canonical_bytes(wide) == canonical_bytes(narrow):  # 1 == True in Python, not in JSON
+            return True
+        if _alternatives(wide) * _alternatives(narrow) > ALTERNATIVES_MAX:  # canonical forms grow with their product
+            return False
+        size = _size(wide) + _size(narrow)
+        if size > COMPARED_VALUES_MAX or size**3 > self._left:
+            return False
+        self._left -= size**3
+        try:
+            contained = _canonical(wide).covers(_canonical(narrow))
+        except ValueError:  # what its set operations do not support
+            return False
+        return bool(contained == jsonschema_rs.canonical.Containment.YES)
+
+
+def _size(schema: Schema) -> int:
+    """Return how many JSON values a schema is made of, or a number above ``COMPARED_VALUES_MAX``."""
+    count, pending = 0, [schema]
+    while pending and count <= COMPARED_VALUES_MAX:
+        value = pending.pop()
+        count += 1
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        pending += children
+    return count
 
 
 def _alternatives(schema: Schema) -> int:
@@ -153,21 +185,22 @@ def resolved(schema: Schema, root: dict[str, Any]) -> Schema:
     return schema
 
 
-def _foreign(schema: Any, at: str) -> Iterator[Finding]:
+def _foreign(schema: dict[str, Any]) -> Iterator[Finding]:
     """Yield every reference that is not to a definition of this very schema, or to all of it."""
-    if isinstance(schema, list):
-        for index, item in enumerate(schema):
-            yield from _foreign(item, f"{at}/{index}")
-    if not isinstance(schema, dict):
-        return
-    for name, value in schema.items():
-        place = at + pointer_of([name])
-        if name in _MOVING:
-            yield {"at": place, "problem": "expected references by $ref only; write it without this keyword"}
-        elif name == "$ref" and isinstance(value, str) and not _OWN_REFERENCE.fullmatch(value):
-            yield {"at": place, "problem": f"expected '#' or '#/$defs/NAME', found {_cut(repr(value))}; copy it in"}
-        elif name not in _VALUES:
-            yield from _foreign(value, place)
+    pending: list[tuple[str, Any]] = [("", schema)]
+    while pending:
+        at, node = pending.pop()
+        if not isinstance(node, dict):
+            continue
+        for name in sorted(_MOVING & set(node)):
+            yield {"at": f"{at}/{name}", "problem": "expected references by $ref only; write it without this keyword"}
+        if "dependencies" in node:
+            yield {"at": f"{at}/dependencies", "problem": "expected dependentRequired or dependentSchemas in its place"}
+        reference = node.get("$ref")
+        if isinstance(reference, str) and not _OWN_REFERENCE.fullmatch(reference):
+            problem = f"expected '#' or '#/$defs/NAME', found {_cut(repr(reference))}; copy it in"
+            yield {"at": f"{at}/$ref", "problem": problem}
+        pending += [(at + below, part) for below, part in subschemas(node)]
 
 
 _cut = shortened

@@ -15,12 +15,13 @@ from factline.domain.bulk.items import ItemChange
 from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, decide, evolve
+from factline.domain.instance import Instance, evolve
 from factline.domain.results import Rejection
 from factline.errors import LogDamaged
 from factline.pipeline.bulk.proposing import ChunkProposer, Round
 from factline.pipeline.concurrently import concurrently
 from factline.pipeline.definitions import Definitions
+from factline.pipeline.judge import Judge
 from factline.pipeline.log_reader import LogReader, StateCache
 from factline.pipeline.trace import Trace
 from factline.ports import UNPUBLISHED, Ports, Settlement, StoredEvent, Watermark
@@ -68,6 +69,7 @@ class ChunkCommitter:
         self._reader = reader
         self._cache = cache
         self._free = free
+        self._judge = Judge()
 
     async def commit(
         self, record: BulkRecord, first: Round, *, trace: Trace, before_waiting: BeforeWaiting
@@ -88,6 +90,7 @@ class ChunkCommitter:
                     await self._proposer.abandon(record, at_hand)
                     return bound.closed
                 _check_binds(bound, left)
+                await self._proposer.accepted(record, at_hand, _refused_today(bound, at_hand))
                 await trace.step("bulk_persist", self._persist(record, bound, at_hand, written))
             records.append(bound)
             left = bound_anew(fates(bound, at_hand.event_in))
@@ -170,7 +173,9 @@ class ChunkCommitter:
         if made is not None and made.previous_checksum == state.checksum:
             event = made
         if event is None:
-            event = decide(state, change, occurred_at=record.occurred_at, rules=at_hand.rules, accepted=True)
+            event = await self._judge.decide(
+                state, change, occurred_at=record.occurred_at, rules=at_hand.rules, accepted=True
+            )
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {record.command_id}, item {change.index}: bound to slot {slot} of {change.aggregate_id}, but "
@@ -189,6 +194,12 @@ class ChunkCommitter:
             settlements.append(Settlement(aggregate_id, known.state, known.published, release=True))
         if settlements:
             await self._turns.settle(settlements, record.command_id)
+
+
+def _refused_today(bound: ChunkRecord, at_hand: Round) -> list[int]:
+    """Return the items that are bound to slots, but refused by the rules for input of this release."""
+    slots = [binding.index for binding in bound.bindings if binding.slot is not None]
+    return [index for index in slots if isinstance(at_hand.changes[index], Rejection)]
 
 
 def _check_binds(bound: ChunkRecord, wanted: list[int]) -> None:

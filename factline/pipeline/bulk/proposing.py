@@ -9,24 +9,26 @@ that two bulk commands never wait for each other.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from factline.domain.bulk.binding import bindings_of, decide_each, refuses_first
+from factline.domain.bulk.binding import bindings_of, refuses_first
 from factline.domain.bulk.items import ItemChange, change_of
 from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_record
+from factline.domain.canonical import weighs_more
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
-from factline.domain.ontology.rules import Rules
+from factline.domain.ontology.rules import LONG_BYTES, Rules
 from factline.domain.results import Rejection
 from factline.errors import StoreUnavailable
 from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.concurrently import concurrently
 from factline.pipeline.definitions import Definitions
+from factline.pipeline.judge import Judge
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
@@ -94,6 +96,7 @@ class ChunkProposer:
         self._definitions = definitions
         self._queue = queue
         self._free = free
+        self._judge = Judge()
 
     async def prepare(self, record: BulkRecord, chunk: int, *, after: Round | None, trace: Trace) -> Round:
         """Read and validate a chunk's items, and propose its first record, unless it must wait for that of ``after``.
@@ -114,6 +117,14 @@ class ChunkProposer:
             at_hand.proposed = await trace.step("bulk_decide", self._bind(record, at_hand))
         return at_hand.proposed
 
+    async def accepted(self, record: BulkRecord, at_hand: Round, indices: Sequence[int]) -> None:
+        """Take items that a record binds to slots for accepted, though today's rules for input would refuse them."""
+        if not indices:
+            return
+        values = await self._items.of_chunk(record, at_hand.chunk)
+        changes = {index: change_of(record.bulk, index, values[index], stored=True) for index in indices}
+        at_hand.changes = {**at_hand.changes, **changes}
+
     async def abandon(self, record: BulkRecord, at_hand: Round) -> None:
         """Give up the turns of a chunk that is not gone on with here; what Redis does not hear of, leases end."""
         settlements = [Settlement(aggregate_id, release=True) for aggregate_id in at_hand.aggregate_ids]
@@ -127,7 +138,10 @@ class ChunkProposer:
     async def _changes(self, record: BulkRecord, chunk: int) -> Changes:
         bulk, changes = record.bulk, {}
         for index, value in (await self._items.of_chunk(record, chunk)).items():
-            changes[index] = change_of(bulk, index, value)
+            if weighs_more(value, than_bytes=LONG_BYTES):
+                changes[index] = await asyncio.to_thread(change_of, bulk, index, value)
+            else:
+                changes[index] = change_of(bulk, index, value)
             if index % ITEMS_AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
         return changes
@@ -189,12 +203,12 @@ class ChunkProposer:
         self, name: str, changes: list[ItemChange], occurred_at: str, at_hand: Round
     ) -> list[Binding]:
         position, rules = at_hand.positions[name], at_hand.rules
-        decisions = decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+        decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
         bindings = bindings_of(name, changes, decisions)
         if refuses_first(bindings) and not position.seen_as_head:
             position = await self._positions.proven(AggregateId.parse(name), position)
             at_hand.positions[name] = position
-            decisions = decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+            decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
             bindings = bindings_of(name, changes, decisions)
         for change, decision in zip(changes, decisions, strict=True):
             if isinstance(decision, Event):

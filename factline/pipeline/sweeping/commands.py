@@ -100,7 +100,7 @@ class CommandSweep:
 
     async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:
         """Commit and deliver: the same command, time and slot, by any attempt."""
-        command = parse_command(record.command)
+        command = parse_command(record.command, stored=True)
         committed = await self._committer.commit(command, occurred_at=record.occurred_at, trace=trace, bounded=False)
         result = committed.result
         if result.aggregate_id is not None and result.sequence_number is not None:

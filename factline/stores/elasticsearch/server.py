@@ -15,7 +15,9 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 from pydantic_core import to_json
 
+from factline.domain.canonical import indexed_bytes
 from factline.domain.identifiers import AggregateId
+from factline.domain.limits import INDEXED_BYTES_MAX
 from factline.errors import (
     ContainerUnusable,
     ObjectRefused,
@@ -296,18 +298,25 @@ class IndexMissing(StoreUnavailable):
 def bulk_requests(
     writes: Sequence[VersionedWrite], *, writes_max: int = BULK_WRITES_MAX, bytes_max: int = BULK_BYTES_MAX
 ) -> Iterator[tuple[list[VersionedWrite], bytes]]:
-    """Yield what goes together in a request, and its body: two lines of JSON for each write."""
+    """Yield what goes together in a request, and its body: two lines of JSON for each write.
+
+    What the server makes of a request in its memory is bounded, too: few long keys above many values come to far more
+    than their bytes.
+    """
     some: list[VersionedWrite] = []
     lines: list[bytes] = []
-    size_bytes = 0
+    size_bytes = indexed = 0
     for write in writes:
+        cost = indexed_bytes(write.body)
         line = b"%b\n%b\n" % (to_json(_action(write)), to_json(write.body))
-        if some and (len(some) == writes_max or size_bytes + len(line) > bytes_max):
+        full = len(some) == writes_max or size_bytes + len(line) > bytes_max or indexed + cost > INDEXED_BYTES_MAX
+        if some and full:
             yield some, b"".join(lines)
-            some, lines, size_bytes = [], [], 0
+            some, lines, size_bytes, indexed = [], [], 0, 0
         some.append(write)
         lines.append(line)
         size_bytes += len(line)
+        indexed += cost
     if some:
         yield some, b"".join(lines)
 
