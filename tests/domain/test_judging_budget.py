@@ -419,3 +419,10 @@ def test_narrowed_properties_are_compared_one_by_one(count: int):
 def test_keyword_of_an_older_draft_is_refused():
     (finding,) = schema_findings({"type": "object", "properties": {"a": {"dependencies": {"b": {"$ref": "#"}}}}})
     assert finding["at"] == "/properties/a/dependencies"
+
+
+def test_large_keywords_are_compiled_once():
+    values = [[0] * 100 + [number] for number in range(300)]
+    judged = rules({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
+    with Clock():
+        assert judged.findings({"a": [1] * 300}).total == 300

@@ -63,6 +63,7 @@ class Explanation:
         self._compile = compile_schema
         self._registry = jsonschema_rs.Registry([(_ROOT, root)], draft=jsonschema_rs.Draft202012)
         self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
+        self._leaves: dict[str, jsonschema_rs.Draft202012Validator] = {}
         self._steps = 0
         self._open: set[tuple[str, tuple[str | int, ...]]] = set()
 
@@ -99,7 +100,7 @@ class Explanation:
                 if not self._fits_alternatives(part, keyword, where, value):
                     findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
             else:
-                self._leaf({keyword: part[keyword]}, value, at, findings)
+                self._leaf(f"{where}#{keyword}", {keyword: part[keyword]}, value, at, findings)
         if findings.total == total_before:  # all its neighbours fit, so what they leave over does not
             for keyword in _UNEVALUATED:
                 if keyword in part:
@@ -130,9 +131,14 @@ class Explanation:
         count = sum(self._fits(f"{where}/contains", item) for item in value)
         return bool(part.get("minContains", 1) <= count <= part.get("maxContains", count))
 
-    def _leaf(self, keyword: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings) -> None:
+    def _leaf(
+        self, name: str, keywords: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings
+    ) -> None:
+        """Find what is wrong by keywords that are compiled once under a name."""
         self._steps += 1
-        for error in self._compile(keyword).iter_errors(value):
+        if name not in self._leaves:
+            self._leaves[name] = self._compile(keywords)
+        for error in self._leaves[name].iter_errors(value):
             findings.add((*at, *error.instance_path), error.message)
 
     def _of_ref(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
@@ -171,7 +177,8 @@ class Explanation:
         if each is False:
             known = {"properties": dict.fromkeys(part.get("properties", ()), True)}
             patterns = {"patternProperties": dict.fromkeys(part.get("patternProperties", ()), True)}
-            self._leaf({"additionalProperties": False, **known, **patterns}, value, at, findings)
+            closed = {"additionalProperties": False, **known, **patterns}
+            self._leaf(f"{where}#additionalProperties", closed, value, at, findings)
         elif isinstance(value, dict):
             named = {*part.get("properties", ()), *self._matching(part.get("patternProperties", ()), value)}
             for name in (name for name in value if name not in named):
