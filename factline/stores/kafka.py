@@ -7,6 +7,7 @@ the event's canonical JSON, as it lies in S3, and the headers say what it is abo
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -309,7 +310,7 @@ class KafkaPublisher:
         if producer is None or producer is not self._producer:
             return
         producer, self._producer = self._producer, None
-        producer._message_accumulator.fail_all(reason)  # those too that found its batches full (aiokafka 0.14)
+        _fail_waiting(producer, reason)
         self._retire(producer)
 
     def _retire(self, producer: AIOKafkaProducer) -> None:
@@ -323,6 +324,24 @@ class KafkaPublisher:
 
 class _SendAgain(KafkaError):  # type: ignore[misc]
     """The producer was discarded because a topic refused another message, or the whole batch."""
+
+
+def _fail_waiting(producer: AIOKafkaProducer, reason: KafkaError) -> None:
+    """Let all calls that wait for a producer fail, those too that found its batches full (aiokafka 0.14).
+
+    Its own ``fail_all`` fails futures that nobody asks for, and breaks the sender, which may be about to take a batch.
+    """
+    if (sending := producer._sender.sender_task) is not None:
+        sending.cancel()
+    accumulator = producer._message_accumulator
+    accumulator._exception = reason  # what a call meets that looks for a batch from now on
+    queued = (batch for batches in accumulator._batches.values() for batch in batches)
+    for batch in (*accumulator._pending_batches, *queued):
+        for acknowledgement, _ in batch._msg_futures:
+            if not acknowledgement.done():
+                acknowledgement.set_exception(copy(reason))
+        if not batch._drain_waiter.done():
+            batch._drain_waiter.set_result(None)
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
