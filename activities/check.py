@@ -1,10 +1,11 @@
-"""The steps of a consistency check: to begin, to sweep some pages of commands, of classes or of aggregates, to keep how
-far it saw.
+"""The steps of a consistency check: to begin, to count, to sweep some pages of commands, of classes or of aggregates,
+to keep how far it saw.
 
 Each may be repeated; a sweep that is taken over goes on after the last page that the one before told of. What that one
 had finished of a page it did not tell of is then found whole, and counted as nothing to do.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -20,7 +21,7 @@ from factline.pipeline.sweeping.terms import Terms
 from factline.ports import Page, Ports
 
 #: How long a sweep goes on before it hands back what it has, so that people see it come along.
-SWEEP_S = 20.0
+SWEEP_S = 5.0
 HEARTBEAT_S = 5.0
 
 #: Nothing younger is marked as settled, whatever the grace period: of an object's time, S3's clocks may differ.
@@ -39,7 +40,14 @@ class CheckActivities:
     @property
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.begin_check, self.sweep_commands, self.sweep_classes, self.sweep_aggregates, self.end_check]
+        return [
+            self.begin_check,
+            self.count_aggregates,
+            self.sweep_commands,
+            self.sweep_classes,
+            self.sweep_aggregates,
+            self.end_check,
+        ]
 
     @activity.defn
     async def begin_check(self, request: CheckRequest) -> CheckProgress:
@@ -55,6 +63,19 @@ class CheckActivities:
             generations=generations,
         )
         return CheckProgress(terms=terms, started_at=now)
+
+    @activity.defn
+    async def count_aggregates(self, request: SweepRequest) -> SweepReport:
+        """Count what ``sweep_aggregates`` will look at, by listing all of it once more."""
+        scope = {"db_name": request.terms.db_name, "class_id": request.terms.class_id}
+
+        async def listed(after: str) -> Page[Any]:
+            return await self._inventory.extents(after=after, **scope)
+
+        async def counted(extents: Sequence[Any], _terms: Terms) -> Tally:
+            return Tally(aggregates=len(extents))
+
+        return await _through_pages(request, listed, counted, for_s=math.inf)
 
     @activity.defn
     async def sweep_commands(self, request: SweepRequest) -> SweepReport:
@@ -101,9 +122,11 @@ async def _through_pages(
     request: SweepRequest,
     listed: Callable[[str], Awaitable[Page[Any]]],
     sweep: Callable[[Sequence[Any], Terms], Awaitable[Tally]],
+    *,
+    for_s: float | None = None,
 ) -> SweepReport:
     so_far = _resumed() or SweepReport(tally=Tally(), position=request.position)
-    until = time.monotonic() + SWEEP_S
+    until = time.monotonic() + (SWEEP_S if for_s is None else for_s)
     async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
         while so_far.position is not None:
             page = await listed(so_far.position)

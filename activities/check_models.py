@@ -33,7 +33,10 @@ class CheckOutcome(StrEnum):
 
 
 class CheckProgress(BaseModel):
-    """How far a check has come. ``position``: where it goes on, as the inventory has it."""
+    """How far a check has come. ``position``: where it goes on, as the inventory has it.
+
+    ``aggregates_total``: how many it will look at, as far as they were counted.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,13 +45,15 @@ class CheckProgress(BaseModel):
     phase: CheckPhase = CheckPhase.COMMANDS
     position: str = ""
     tally: Tally = Tally()
+    aggregates_total: int | None = None
 
 
 class CheckRequest(BaseModel):
     """A check of everything, or of one database or class.
 
     ``repair``: finish what is found, else it is only told. ``grace_s``: what was written less than so many seconds ago
-    is left alone. ``so_far``: for the check itself, which goes on in a run of its own when its history grows long.
+    is left alone. ``count``: count the aggregates meanwhile, so that progress has a total; the log is listed once more.
+    ``so_far``: for the check itself, which goes on in a run of its own when its history grows long.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +62,7 @@ class CheckRequest(BaseModel):
     class_id: ClassId | None = None
     repair: bool = False
     grace_s: Annotated[float, Field(ge=0, le=10 * 365 * 86_400)] = GRACE_S
+    count: bool = False
     so_far: CheckProgress | None = None
 
     @model_validator(mode="after")
@@ -72,7 +78,10 @@ class CheckRequest(BaseModel):
 
 
 class CheckReport(BaseModel):
-    """What a check has found and done; final once ``phase`` is ``DONE``. Times are of S3's clock."""
+    """What a check has found and done; final once ``phase`` is ``DONE``. Times are of S3's clock.
+
+    ``aggregates_total``: how many there are to look at, None where they are not counted (yet).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -83,6 +92,7 @@ class CheckReport(BaseModel):
     class_id: str | None
     started_at: datetime | None
     tally: Tally
+    aggregates_total: int | None = None
 
 
 class SweepRequest(BaseModel):

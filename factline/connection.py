@@ -1,6 +1,7 @@
 """Temporal: the connection that client and worker share, and what must be there before either can use it."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -17,6 +18,10 @@ from workflows.plugin import factline_plugin
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 CONNECT_TIMEOUT_S = 10.0
 RPC_TIMEOUT = timedelta(seconds=10)
+
+#: So many workflows are asked for one by one, of which the answer is as of now; more are looked for in the list.
+DESCRIBED_MAX = 16
+LISTED_MAX = 200  # names in one question
 
 
 async def connect(*, runtime: Runtime | None = None) -> Client:
@@ -62,6 +67,24 @@ class TemporalWorkflows:
             address = self._client.service_client.config.target_host
             raise unavailable(address, f"asking for workflow {command_id}", error) from error
         return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
+        """Return those whose latest run is open, as the list of workflows has them; raises StoreUnavailable."""
+        asked = sorted(set(command_ids))
+        if len(asked) <= DESCRIBED_MAX:
+            running = await asyncio.gather(*(self.is_running(command_id) for command_id in asked))
+            return {command_id for command_id, is_running in zip(asked, running, strict=True) if is_running}
+        found: set[str] = set()
+        try:
+            for start in range(0, len(asked), LISTED_MAX):
+                names = ", ".join(f"'{command_id}'" for command_id in asked[start : start + LISTED_MAX])
+                query = f"ExecutionStatus = 'Running' AND WorkflowId IN ({names})"
+                async for execution in self._client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+                    found.add(execution.id)
+        except RPCError as error:
+            address = self._client.service_client.config.target_host
+            raise unavailable(address, f"asking for {len(asked)} workflows", error) from error
+        return found
 
 
 async def prepare(client: Client) -> None:

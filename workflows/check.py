@@ -1,5 +1,6 @@
 """The story of a consistency check: what terminated workflows left half done is found, and finished if so asked."""
 
+import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -51,16 +52,20 @@ class ConsistencyCheck:
     def __init__(self) -> None:
         self._request = CheckRequest()
         self._progress: CheckProgress | None = None
+        self._aggregates_total: int | None = None
 
     @workflow.run
     async def run(self, request: CheckArgument = None) -> CheckReport:
         self._request = _accepted(request)
         workflow.upsert_search_attributes(_scope(self._request))
         self._progress = self._request.so_far or await self._begin()
+        self._aggregates_total = self._progress.aggregates_total
+        counting = asyncio.create_task(self._count(self._progress)) if self._is_to_count() else None
         while self._progress.phase is not CheckPhase.DONE:
             self._show()
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(self._request.model_copy(update={"so_far": self._progress}))
+                so_far = self._progress.model_copy(update={"aggregates_total": self._aggregates_total})
+                workflow.continue_as_new(self._request.model_copy(update={"so_far": so_far}))
             self._progress = await self._sweep(self._progress)
         await workflow.execute_activity_method(
             CheckActivities.end_check,
@@ -69,6 +74,8 @@ class ConsistencyCheck:
             retry_policy=policies.UNTIL_DONE,
             summary="keep how far the log is whole",
         )
+        if counting is not None:
+            counting.cancel()  # what it would count was looked at
         self._show()
         return self.progress()
 
@@ -84,7 +91,23 @@ class ConsistencyCheck:
             class_id=self._request.class_id,
             started_at=self._progress.started_at if self._progress else None,
             tally=tally,
+            aggregates_total=self._aggregates_total,
         )
+
+    def _is_to_count(self) -> bool:
+        return self._request.count and self._aggregates_total is None
+
+    async def _count(self, progress: CheckProgress) -> None:
+        """Learn how many aggregates there are, beside the sweeps."""
+        report = await workflow.execute_activity_method(
+            CheckActivities.count_aggregates,
+            SweepRequest(terms=progress.terms, position=""),
+            start_to_close_timeout=policies.COUNT_TIMEOUT,
+            heartbeat_timeout=policies.SWEEP_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary="count the aggregates",
+        )
+        self._aggregates_total = report.tally.aggregates
 
     async def _begin(self) -> CheckProgress:
         return await workflow.execute_activity_method(

@@ -37,7 +37,8 @@ def check_sheet(scope: str, report: CheckReport) -> str:
     found = [f"- **{finding.kind}** {finding.place}: {finding.what}" for finding in tally.findings[:FINDINGS_SHOWN]]
     more = len(tally.findings) - len(found)
     rest = [f"- … and {more} more in the result"] if more > 0 else []
-    title = f"### {report.phase}: {report.outcome}, {scope}, {mode}"
+    of_all = "" if report.aggregates_total is None else f" of {report.aggregates_total}"
+    title = f"### {report.phase}: {tally.aggregates}{of_all} aggregates, {report.outcome}, {scope}, {mode}"
     return "\n".join([title, "", "| | |", "| --- | ---: |", *rows, "", *found, *rest])
 
 

@@ -1,12 +1,15 @@
 """``factline check``: start a consistency check, show how it comes along, and what it came to."""
 
+import time
+from collections.abc import Callable
+
 from pydantic import ValidationError
 from rich.console import Group
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from activities.check_models import CheckOutcome, CheckReport, CheckRequest
+from activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
 from factline import connection
 from factline.checks import Checks
 from factline.cli import show
@@ -15,6 +18,8 @@ from factline.cli.terminal import assembled, errors, text_line
 from factline.errors import InputInvalid
 from factline.pipeline.sweeping.tally import Tally
 from factline.settings import Settings
+
+LINE_EVERY_S = 10.0
 
 _EXITS = {
     CheckOutcome.CLEAN: Exit.FINE,
@@ -28,7 +33,7 @@ _EXITS = {
 def check_request(*, db_name: str | None, class_id: str | None, repair: bool, grace_s: float) -> CheckRequest:
     """Return what was asked for; raises InputInvalid."""
     try:
-        return CheckRequest(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s)
+        return CheckRequest(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s, count=True)
     except ValidationError as error:
         found = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors(include_url=False))
         raise InputInvalid(f"check: {found}") from error
@@ -42,9 +47,13 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
     errors.print(f"check {check_id}")
     errors.print(f"Ctrl-C leaves it running; attach again with: factline check --attach {check_id}")
     report: CheckReport | None = None
+    progress = CheckView()
     with Status("waiting for a worker", console=errors) as status:
         async for report in checks.follow(check_id):
-            status.update(_progress(report))
+            line = progress.line(report)
+            status.update(line)
+            if not errors.is_terminal and progress.is_due():
+                errors.print(line)
     assert report is not None  # the last one is the result
     if as_json:
         show.print_json({"check_id": check_id, **report.model_dump(mode="json")})
@@ -53,12 +62,36 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
     return _EXITS[report.outcome]
 
 
-def _progress(report: CheckReport) -> str:
-    tally = report.tally
-    return (
-        f"{report.phase.lower()}: {tally.commands} commands and {tally.aggregates} aggregates looked at, "
-        f"{tally.found} half done, {tally.damaged} damaged"
-    )
+class CheckView:
+    """How a check comes along, in one line: how many were looked at, of how many, and how fast."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._phase: CheckPhase | None = None
+        self._since_s, self._count = 0.0, 0
+        self._printed_s = float("-inf")
+
+    def line(self, report: CheckReport) -> str:
+        """Return the line for a report; the rate is that of the phase it is in, since it was first seen there."""
+        tally, now_s = report.tally, self._clock_s()
+        is_aggregates = report.phase is CheckPhase.AGGREGATES
+        count = tally.aggregates if is_aggregates else tally.commands
+        if report.phase is not self._phase:
+            self._phase, self._since_s, self._count = report.phase, now_s, count
+        elapsed_s = now_s - self._since_s
+        rate = f" ({(count - self._count) / elapsed_s:,.0f}/s)" if count > self._count and elapsed_s else ""
+        of_all = f" of {report.aggregates_total:,}" if report.aggregates_total is not None else ""
+        commands = f"{tally.commands:,} commands{'' if is_aggregates else rate}"
+        aggregates = f"{tally.aggregates:,}{of_all} aggregates{rate if is_aggregates else ''}"
+        findings = f"{tally.found:,} half done, {tally.unfinished:,} unfinished, {tally.damaged:,} damaged"
+        return f"{report.phase.lower()}: {commands} and {aggregates} looked at, {findings}"
+
+    def is_due(self) -> bool:
+        """Return whether a line is to be printed where none can be drawn over: every ``LINE_EVERY_S``."""
+        if self._clock_s() - self._printed_s < LINE_EVERY_S:
+            return False
+        self._printed_s = self._clock_s()
+        return True
 
 
 def _view(report: CheckReport) -> Group:

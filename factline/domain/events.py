@@ -179,7 +179,10 @@ def _as_sealed(data: bytes) -> Event | None:
         steps_from(event.event_type, event.schema_version)
     except (ValidationError, InputInvalid, SchemaUnsupported):
         return None
-    return event if event.checksum == digest else None
+    if event.checksum != digest:
+        return None
+    event.__dict__["canonical"] = data
+    return event
 
 
 def _check_whole(fields: Any, where: str) -> None:

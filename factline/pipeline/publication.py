@@ -1,20 +1,33 @@
 """Publishing in order without a lock (design: rule R3)."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from factline.domain.events import Event
 from factline.domain.identifiers import AggregateId
 from factline.errors import StoreUnavailable
 from factline.pipeline.log_reader import LogReader
-from factline.ports import EventPublisher, Settlement, Turns, Watermark
+from factline.ports import EventPublisher, Settlement, Watermark
 
 BATCH_EVENTS_MAX = 100
+
+
+class Watermarks(Protocol):
+    """How far aggregates are known to be published: ``Turns`` is one."""
+
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
+        """Return each watermark, or None where it is not known."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+        """Raise each watermark, never lower it."""
+        ...
 
 
 class Publication:
     """Sends contiguous ranges from the watermark, and raises the watermark only after the acknowledgement."""
 
-    def __init__(self, *, reader: LogReader, publisher: EventPublisher, turns: Turns) -> None:
+    def __init__(self, *, reader: LogReader, publisher: EventPublisher, turns: Watermarks) -> None:
         self._reader = reader
         self._publisher = publisher
         self._turns = turns

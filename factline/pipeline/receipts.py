@@ -33,6 +33,11 @@ class Receipts:
             last = record
         return last
 
+    async def has_ended(self, command_id: str, record_number: int) -> bool:
+        """Return whether a record tells the command's end, be it the last one or not: a command has only one end."""
+        record = await self._records.read(command_id, record_number)
+        return record is not None and await self.result(record) is not None
+
     async def result(self, record: AnyRecord) -> BulkResult | CommandResult | None:
         """Return what the command came to as its last record tells, or None if it has not come to its end."""
         if isinstance(record, BulkRecord):

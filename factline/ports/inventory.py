@@ -1,6 +1,6 @@
 """What a sweep asks: what there is, how far it is known to be whole, and who is at work on it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -21,10 +21,14 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True)
 class KnownCommand:
-    """A command that has a record. ``written_at``: when the newest was written that was listed, by S3's clock."""
+    """A command that has a record. ``written_at``: when the newest was written that was listed, by S3's clock.
+
+    ``last_record``: the number of the last record that was listed; there may be later ones.
+    """
 
     command_id: str
     written_at: datetime
+    last_record: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,4 +87,11 @@ class RunningWorkflows(Protocol):
 
     async def is_running(self, command_id: str) -> bool:
         """Return whether the command's workflow is open; False where Temporal knows nothing of it (any more)."""
+        ...
+
+    async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
+        """Return those of the commands whose workflow is open, by a single question where they are many.
+
+        A workflow that was started or has ended within the last seconds may be told wrongly.
+        """
         ...

@@ -61,6 +61,9 @@ async def test_every_command_with_a_record_is_listed_once(opened: Opened, keys_p
     assert sorted(command.command_id for command in found) == sorted(command_ids)
     now = datetime.now(UTC)
     assert all(abs(now - one.written_at) < timedelta(minutes=1) for one in found if one.command_id != "c")
+    last_records = {command.command_id: command.last_record for command in found}
+    assert last_records.pop("c") == min(keys_per_page, 3), "of those on the page"
+    assert set(last_records.values()) == {1}
 
 
 @pytest.mark.parametrize("keys_per_page", PAGES)

@@ -1,11 +1,12 @@
 """``RunningWorkflows``: who is at work, as far as can be told."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
-from factline.connection import TemporalWorkflows
+from factline.connection import DESCRIBED_MAX, LISTED_MAX, TemporalWorkflows
 from factline.ports import RunningWorkflows
 from factline.stores.memory.workflows import MemoryWorkflows
 from tests.commands import create
@@ -65,3 +66,20 @@ async def test_one_that_is_started_anew_runs_again(workflows: Workflows):
 
 async def test_one_that_nobody_knows_does_not_run(workflows: Workflows):
     assert not await workflows.port.is_running("never-started")
+
+
+@pytest.mark.parametrize("count", [1, DESCRIBED_MAX + 1, LISTED_MAX + 2])
+async def test_running_workflows_are_found_among_many(workflows: Workflows, count: int):
+    names = [f"c{number}" for number in range(count)]
+    await workflows.start("c0")
+    await workflows.start("another")
+    if count > 1:
+        await workflows.start(names[-1])
+    async with asyncio.timeout(120):  # the list of workflows follows a moment later
+        while set(await workflows.port.running_among(names)) != {"c0", names[-1]}:
+            await asyncio.sleep(0.05)
+    await workflows.terminate("c0")
+    async with asyncio.timeout(120):
+        while "c0" in await workflows.port.running_among(names):
+            await asyncio.sleep(0.05)
+    assert not await workflows.port.running_among([])

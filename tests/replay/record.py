@@ -121,6 +121,12 @@ async def _checked(client: Client, world: World) -> AnyHandle:
     return await _start_check(client, CheckRequest(repair=True, grace_s=0, db_name="shop"))
 
 
+async def _checked_and_counted(client: Client, world: World) -> AnyHandle:
+    """A check as the command line starts it, which counts what there is to look at."""
+    await _orphan(world)
+    return await _start_check(client, CheckRequest(repair=True, grace_s=0, count=True))
+
+
 async def _checked_through_an_outage(client: Client, world: World) -> AnyHandle:
     await _orphan(world)
     world.redis.available = False
@@ -281,6 +287,7 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "without_kafka": _without_kafka,
     "without_elasticsearch": _without_elasticsearch,
     "checked": _checked,
+    "checked_and_counted": _checked_and_counted,
     "checked_through_an_outage": _checked_through_an_outage,
     "checked_with_classes": _checked_with_classes,
     "no_check": _no_check,

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 from factline.pipeline.assembly import Pipeline
+from factline.pipeline.delivering import Deliverer
+from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts
-from factline.pipeline.sweeping.aggregates import AggregateSweep
+from factline.pipeline.sweeping.aggregates import AGGREGATES_PER_GROUP, AggregateSweep
 from factline.pipeline.sweeping.bulks import BulkSweep
 from factline.pipeline.sweeping.classes import ClassSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.sweeping.definers import Definers
+from factline.pipeline.sweeping.slots import RememberedSlots
+from factline.pipeline.sweeping.watermarks import GroupWatermarks
 from factline.pipeline.trace import AfterStep, nothing_after
 from factline.ports import Ports, RunningWorkflows
 
@@ -39,10 +44,16 @@ def assemble_sweeps(
         after_step=after_step,
     )
     definers = Definers(definitions=pipeline.definitions, reader=pipeline.reader, running=running)
+    slots = RememberedSlots(ports.event_log)
+    cache = StateCache(aggregates_max=AGGREGATES_PER_GROUP)  # of its own: it drives out none that commands need
+    reader = LogReader(log=slots, snapshots=ports.snapshots, cache=cache)
+    watermarks = GroupWatermarks(ports.turns)
+    publication = Publication(reader=reader, publisher=ports.publisher, turns=watermarks)
     aggregates = AggregateSweep(
-        log=ports.event_log,
-        reader=pipeline.reader,
-        deliverer=pipeline.deliverer,
+        slots=slots,
+        watermarks=watermarks,
+        reader=reader,
+        deliverer=Deliverer(publication=publication, models=pipeline.models, reader=reader, cache=cache),
         turns=ports.turns,
         publisher=ports.publisher,
         models=pipeline.models,

@@ -56,12 +56,12 @@ class CommandSweep:
         seen = Tally(commands=1)
         if terms.are_recent(command.written_at):
             return seen + Tally(recent=1)
-        left = await self._left_behind(command.command_id)
+        left = await self._left_behind(command)
         if left is None or not _covers(terms, left):
             return seen
         if await self._running.is_running(command.command_id):
             return seen + Tally(running=1, oldest_left=command.written_at)
-        left = await self._left_behind(command.command_id)  # it may have ended just before it was asked for
+        left = await self._left_behind(command)  # it may have ended just before it was asked for
         if left is None:
             return seen
         known = await self._receipts.result(left)
@@ -73,16 +73,18 @@ class CommandSweep:
         cut_short = isinstance(result, BulkResult) and result.closed is not None
         return seen + found + (Tally(closed=1) if known or cut_short else Tally(finished=1))
 
-    async def _left_behind(self, command_id: str) -> AnyRecord | None:
+    async def _left_behind(self, command: KnownCommand) -> AnyRecord | None:
         """Return the last record of a command that is half done, or None.
 
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
-        command that has ended, since its records tell the same.
+        command that has ended, since its records tell the same: the last one that was listed, mostly.
         """
-        status = await self._statuses.read(command_id)
+        status = await self._statuses.read(command.command_id)
         if status is not None and status.result is not None:
             return None
-        record = await self._receipts.last_record(command_id)
+        if status is None and await self._receipts.has_ended(command.command_id, command.last_record):
+            return None
+        record = await self._receipts.last_record(command.command_id)
         if record is None or (status is None and await self._receipts.result(record) is not None):
             return None
         return record

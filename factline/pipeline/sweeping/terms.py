@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
@@ -60,6 +60,7 @@ class Listed(Protocol):
 
 
 Item = TypeVar("Item", bound=Listed)
+Found = TypeVar("Found")
 
 
 def half_done(place: str, what: str) -> Tally:
@@ -68,30 +69,57 @@ def half_done(place: str, what: str) -> Tally:
     return Tally(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
 
 
+class Steps(Generic[Item]):
+    """Takes items through steps, some of them at once: an item that fails is reported, and holds up no other.
+
+    ``failed``: the items that did, to be left out of the steps that follow, with what is reported of each.
+    """
+
+    def __init__(self, *, place: Callable[[Item], str]) -> None:
+        self.failed: dict[Item, list[Tally]] = {}
+        self._place = place
+        self._items: set[Item] = set()
+        self._silent: dict[Item, StoreUnavailable] = {}
+
+    async def take(
+        self, items: Sequence[Item], step: Callable[[Item], Awaitable[Found]], *, at_once_max: int = AT_ONCE_MAX
+    ) -> list[tuple[Item, Found]]:
+        """Take each item through a step; return those that came through, in order, with what came of each."""
+        self._items.update(items)
+        free = asyncio.Semaphore(at_once_max)
+        found: dict[int, Found] = {}
+
+        async def one(number: int, item: Item) -> None:
+            async with free:
+                try:
+                    found[number] = await step(item)
+                except StoreUnavailable as error:
+                    self._silent[item] = error
+                    self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
+                except FactlineError as error:
+                    where = str(error.details.get("where", self._place(item)))
+                    self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
+
+        await asyncio.gather(*(one(number, item) for number, item in enumerate(items)))
+        return [(items[number], found[number]) for number in sorted(found)]
+
+    def demand_any(self) -> None:
+        """Raise StoreUnavailable if every item failed for want of a server: then it is worth waiting for it."""
+        if self._silent and len(self._silent) == len(self._items):
+            raise next(iter(self._silent.values()))
+
+
 async def each(
     items: Sequence[Item], sweep: Callable[[Item], Awaitable[Tally]], *, place: Callable[[Item], str]
 ) -> Tally:
-    """Sweep all items, some at once, and return what came of it: a bad one is told and holds up nobody.
+    """Sweep all items, some at once, and return what came of it.
 
-    Raises StoreUnavailable if no item at all could be swept for want of a server: then it is worth waiting for it.
+    Raises StoreUnavailable if no item at all could be swept for want of a server.
     """
-    free = asyncio.Semaphore(AT_ONCE_MAX)
-    silent: list[StoreUnavailable] = []
-
-    async def one(item: Item) -> Tally:
-        async with free:
-            try:
-                return await sweep(item)
-            except StoreUnavailable as error:
-                silent.append(error)
-                return _left(FindingKind.UNFINISHED, place(item), error, item)
-            except FactlineError as error:
-                return _left(FindingKind.DAMAGE, str(error.details.get("where", place(item))), error, item)
-
-    tallies = await asyncio.gather(*(one(item) for item in items))
-    if silent and len(silent) == len(items):
-        raise silent[0]
-    return Tally.sum(tallies)
+    steps = Steps(place=place)
+    swept = dict(await steps.take(items, sweep))
+    steps.demand_any()
+    return Tally.sum(swept[item] if item in swept else steps.failed[item][0] for item in items)
 
 
 def _left(kind: FindingKind, place: str, error: FactlineError, item: Listed) -> Tally:

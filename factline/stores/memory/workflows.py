@@ -1,5 +1,7 @@
 """Temporal's twin, as far as a sweep asks: a set of the commands that somebody is at work on."""
 
+from collections.abc import Collection
+
 from factline.errors import StoreUnavailable
 from factline.stores.memory.pause import Pause, let_others
 
@@ -17,3 +19,9 @@ class MemoryWorkflows:
         if not self.available:
             raise StoreUnavailable("Temporal in memory", f"asking for {command_id}", "made unavailable")
         return command_id in self.running
+
+    async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
+        await self.pause()
+        if not self.available:
+            raise StoreUnavailable("Temporal in memory", f"asking for {len(command_ids)} commands", "made unavailable")
+        return self.running & set(command_ids)

@@ -14,6 +14,7 @@ COMMANDS = "commands/"
 EVENTS = "events/"
 
 _SLOT = re.compile(r"([0-9]{20})\.json")
+_RECORD = re.compile(r"commands/[^/]+/([0-9]{6})\.json")
 _PAST_ALL = "~"  # sorts above every character that a record's or a slot's name begins with
 _PAST_FOLDER = "0"  # the character after "/": sorts above all that lies in a folder
 
@@ -34,7 +35,7 @@ class S3Inventory:
     async def commands(self, *, after: str = "") -> Page[KnownCommand]:
         groups, position, _ = await self._page(COMMANDS, after, parts=1)
         found = [
-            KnownCommand(command_id, max(item.written_at for item in group))
+            KnownCommand(command_id, max(item.written_at for item in group), _last_record(group))
             for folder, group in groups
             if (command_id := _command_id(folder)) is not None
         ]
@@ -103,6 +104,11 @@ def _command_id(folder: str) -> str | None:
         return check_command_id(unquote(folder.removeprefix(COMMANDS)))
     except InputInvalid:
         return None
+
+
+def _last_record(group: Sequence[ListedObject]) -> int:
+    """Return the number of the last record, 1 where only a bulk command's chunks are on the page."""
+    return max((int(match[1]) for item in group if (match := _RECORD.fullmatch(item.key))), default=1)
 
 
 def _extent(folder: str, group: Sequence[ListedObject]) -> Extent | None:
