@@ -196,16 +196,11 @@ def verify(
     drained: Annotated[
         bool, typer.Option("--drained", help="Nothing is under way: count what is not finished as a violation.")
     ] = False,
-    stream_begins_late: Annotated[
-        bool, typer.Option("--stream-begins-late", help="The topic was lost once: do not ask for what it held.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Hold every promise against all that lies in S3, the stream and the read models; exit code 1 on a violation."""
     with explained(as_json=as_json):
-        verifying_all = run_verify(
-            histories=histories or [], db_name=db, drained=drained, stream_may_begin_late=stream_begins_late
-        )
+        verifying_all = run_verify(histories=histories or [], db_name=db, drained=drained)
         report = asyncio.run(verifying_all)
         if as_json:
             show.print_json(report.model_dump(mode="json"))

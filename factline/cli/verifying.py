@@ -43,9 +43,7 @@ def projectors_of(settings: Settings) -> KafkaProgress | None:
     return KafkaProgress(settings) if settings.projection == "stream" else None
 
 
-async def run_verify(
-    *, histories: Sequence[Path], db_name: str | None, drained: bool, stream_may_begin_late: bool
-) -> Report:
+async def run_verify(*, histories: Sequence[Path], db_name: str | None, drained: bool) -> Report:
     """Verify the installation that the environment leads to; ``drained``: nothing is under way, so ask nobody."""
     if db_name is not None:
         check_name(db_name, "--db")
@@ -68,7 +66,6 @@ async def run_verify(
                 projectors=None if drained else projectors_of(settings),
                 db_name=db_name,
                 history=history,
-                stream_may_begin_late=stream_may_begin_late,
                 progress=progress,
             )
 

@@ -29,7 +29,6 @@ class Audit:
     """
 
     db_name: str | None = None
-    stream_may_begin_late: bool = False
     logs: dict[str, LogFacts] = field(default_factory=dict)
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
@@ -38,7 +37,7 @@ class Audit:
 
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name)
-        self.stream = StreamAudit(self.logs, may_begin_late=self.stream_may_begin_late, db_name=self.db_name)
+        self.stream = StreamAudit(self.logs, db_name=self.db_name)
         self.containers = ContainerAudit()
         self.documents = DocumentAudit(self.logs, partial(self.containers.is_unread, DocumentAudit.read_model))
         self.nodes = NodeAudit(self.logs, partial(self.containers.is_unread, NodeAudit.read_model))

@@ -49,9 +49,9 @@ class Kind(StrEnum):
 
 
 class Lost(StrEnum):
-    """What a fault takes away for good, so that the checker does not look for it."""
+    """What a fault takes away, for readers of a report: all of it has to come back."""
 
-    STREAM = "stream"  # messages before it are gone: the stream need not begin with event 1
+    STREAM = "stream"  # messages before it are gone, until the log was published once more
 
 
 class ReadAsked(Value):

@@ -40,11 +40,12 @@ class _Ahead:
 class StreamAudit:
     """Goes through the messages of each partition in their order, after the logs were read.
 
-    ``may_begin_late``: the topic was lost once, so what was sent before is gone and is not asked for.
+    ``generation``: of topics without a record. In one that was made anew an event may come before those before it, from
+    a worker that had not noticed yet: consumers drop it, and it comes again (docs/stream.md).
     """
 
     logs: Mapping[str, LogFacts]
-    may_begin_late: bool = False
+    generation: int = FIRST_GENERATION
     db_name: str | None = None
     messages: int = 0
     duplicates: int = 0
@@ -120,10 +121,7 @@ class StreamAudit:
     def _missing(self, aggregate_id: str, log: LogFacts) -> Iterator[Finding]:
         delivered = self._delivered.get(aggregate_id)
         through = delivered.through if delivered else 0
-        if delivered is None and self.may_begin_late:
-            return
-        generation = self._generations.get(AggregateId.parse(aggregate_id).class_id == CLASSES, FIRST_GENERATION)
-        claimed = min(log.watermark.through_in(generation), log.head)
+        claimed = min(log.watermark.through_in(self._generation_of(AggregateId.parse(aggregate_id))), log.head)
         if through < claimed:
             found = (
                 f"expected events through {claimed}, as the log says that they were published, found them through "
@@ -144,8 +142,7 @@ class StreamAudit:
     def _check_order(self, message: Message, aggregate_id: str, number: int, where: str) -> None:
         delivered = self._delivered.get(aggregate_id)
         if delivered is None:
-            late = number if self.may_begin_late else 1
-            delivered = self._delivered[aggregate_id] = _Delivered(message.partition, late - 1)
+            delivered = self._delivered[aggregate_id] = _Delivered(message.partition)
         if message.partition != delivered.partition:
             found = f"expected partition {delivered.partition} as before; two partitions have no order between them"
             self._find(Code.STREAM_SPLIT, where, found)
@@ -153,9 +150,20 @@ class StreamAudit:
             self.duplicates += 1
             return
         if number > delivered.through + 1:
+            if self._is_made_anew(aggregate_id):
+                return
             found = f"expected event {delivered.through + 1} first, found {number}"
             self._find(Code.MESSAGE_OUT_OF_ORDER, where, found)
         delivered.through, delivered.offset = number, message.offset
+
+    def _is_made_anew(self, aggregate_id: str) -> bool:
+        try:
+            return self._generation_of(AggregateId.parse(aggregate_id)) > FIRST_GENERATION
+        except InputInvalid:
+            return False  # the message is foreign
+
+    def _generation_of(self, aggregate_id: AggregateId) -> int:
+        return self._generations.get(aggregate_id.class_id == CLASSES, self.generation)
 
     def _check_headers(self, message: Message, where: str) -> None:
         try:

@@ -14,7 +14,7 @@ from factline.verification.clients import ClientAudit
 from factline.verification.documents import DocumentAudit
 from factline.verification.findings import Code, Finding, Findings, Severity
 from factline.verification.graph import NodeAudit
-from factline.verification.history import History, Lost
+from factline.verification.history import History
 from factline.verification.reading import Progress, Projectors, Reading, Sources, answered
 from factline.verification.run import RunReport, judge_run, report_run
 
@@ -101,7 +101,6 @@ async def verify(
     projectors: Projectors | None = None,
     db_name: str | None = None,
     history: History | None = None,
-    stream_may_begin_late: bool = False,
     progress: Progress = _unwatched,
 ) -> Report:
     """Hold all promises against what lies in the servers, and against what clients saw.
@@ -110,8 +109,7 @@ async def verify(
     work, and ``projectors``, where commands leave it to them to show instances, how far they have come; so it is
     pending only while somebody is yet to come to it. Raises StoreUnavailable.
     """
-    late = stream_may_begin_late or _lost_stream(history)
-    audit = Audit(db_name=db_name, stream_may_begin_late=late)
+    audit = Audit(db_name=db_name)
     reading = Reading(sources, audit, progress)
     await reading.read_all()
     found = list(audit.judge())
@@ -190,10 +188,6 @@ async def _look_again(reading: Reading, audit: Audit, unsettled: Iterable[Findin
     await reading.read_nodes_again(about)
     logs = audit.aggregates_ahead | {name for finding in unfinished for name in finding.aggregate_ids}
     await reading.look_again(logs, [command_id for finding in unfinished for command_id in finding.waits_for])
-
-
-def _lost_stream(history: History | None) -> bool:
-    return history is not None and any(Lost.STREAM in fault.note.loses for fault in history.faults)
 
 
 def _report(audit: Audit, findings: Findings, run: RunReport | None, *, unattended: list[str]) -> Report:

@@ -29,7 +29,7 @@ async def judge_dropped(stores: Stores, settings: Settings, dropped: Sequence[Se
     return [
         finding
         for number, messages in enumerate(dropped)
-        for finding in _judge_stream(StreamAudit(audit.logs, may_begin_late=number > 0), messages)
+        for finding in _judge_stream(StreamAudit(audit.logs, generation=number + 1), messages)
     ]
 
 
