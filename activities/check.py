@@ -54,10 +54,12 @@ class CheckActivities:
         """Ask S3's clock for the time, and how far the log is known to be whole."""
         generations = await self._publisher.generations()
         now = await self._marks.now()
+        mark = await self._marks.settled()
         terms = Terms(
             repair=request.repair,
             before=now - timedelta(seconds=request.grace_s),
-            settled_through=await self._marks.settled_through(generations),
+            settled_through=mark.through if mark else None,
+            published_through=mark.published_in(generations) if mark else None,
             db_name=request.db_name,
             class_id=request.class_id,
             generations=generations,
@@ -114,7 +116,7 @@ class CheckActivities:
         through = min(terms.before, progress.started_at - SETTLED_AFTER)
         if tally.oldest_left is not None:
             through = min(through, tally.oldest_left - timedelta(seconds=1))
-        if not terms.are_settled(through):
+        if not (terms.are_settled(through) and terms.are_published(through)):
             await self._marks.settle(through, terms.generations)
 
 

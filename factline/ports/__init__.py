@@ -21,7 +21,7 @@ from factline.ports.documents import (
     SearchPage,
 )
 from factline.ports.graph import FoundNode, Graph
-from factline.ports.inventory import Extent, Inventory, KnownCommand, Page, RunningWorkflows, SweepMarks
+from factline.ports.inventory import Extent, Inventory, KnownCommand, Page, RunningWorkflows, Settled, SweepMarks
 from factline.ports.log import (
     ChunkRecords,
     ClassNames,
@@ -82,6 +82,7 @@ __all__ = [
     "RunningWorkflows",
     "SearchPage",
     "Searches",
+    "Settled",
     "Settlement",
     "Snapshots",
     "Stage",

@@ -63,6 +63,18 @@ class Inventory(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A mark: all that was written until ``through`` was seen whole, published in topics of these generations."""
+
+    through: datetime
+    generations: Generations
+
+    def published_in(self, generations: Generations) -> datetime | None:
+        """Return until when all is published in these generations, None if the mark is of others."""
+        return self.through if self.generations == generations else None
+
+
 class SweepMarks(Protocol):
     """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
 
@@ -70,11 +82,8 @@ class SweepMarks(Protocol):
         """Return what S3's clock says."""
         ...
 
-    async def settled_through(self, generations: Generations) -> datetime | None:
-        """Return the mark: all that was written until then was seen whole, published in these generations.
-
-        None if there is none that is readable, or if it is of other generations.
-        """
+    async def settled(self) -> Settled | None:
+        """Return the mark, or None if there is none that is readable."""
         ...
 
     async def settle(self, through: datetime, generations: Generations) -> None:

@@ -4,23 +4,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factline.ports import UNPUBLISHED, Generations
+from factline.ports import UNPUBLISHED, Generations, Settled
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened
 
 
 async def test_the_latest_mark_is_kept(opened: Opened):
     marks = opened.ports.marks
-    assert await marks.settled_through(Generations()) is None
+    assert await marks.settled() is None
     for day in (2, 3, 1):
         await marks.settle(datetime(2026, 1, day, 12, 30, 15, 250_000, tzinfo=UTC), Generations())
-        assert await marks.settled_through(Generations()) == datetime(2026, 1, day, 12, 30, 15, 250_000, tzinfo=UTC)
+        assert await marks.settled() == Settled(datetime(2026, 1, day, 12, 30, 15, 250_000, tzinfo=UTC), Generations())
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"settled_through": "2026-01-01T00:00:00"}', b"\xff"])
 async def test_a_mark_that_cannot_be_read_counts_as_none(opened: Opened, body: bytes):
     await opened.put_object("reports/sweep/settled.json", body)
-    assert await opened.ports.marks.settled_through(Generations()) is None
+    assert await opened.ports.marks.settled() is None
 
 
 async def test_the_clock_is_that_of_the_objects(opened: Opened):

@@ -8,7 +8,7 @@ import pytest
 
 from factline.domain.identifiers import AggregateId
 from factline.errors import LogDamaged
-from factline.ports import Generations, Settlement, TopicRecord, Turn, Watermark
+from factline.ports import Generations, Settled, Settlement, TopicRecord, Turn, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened, Redis
 
@@ -86,12 +86,13 @@ async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
 async def test_end_mark_of_another_generation_is_none(opened: Opened):
     marks, through = opened.ports.marks, datetime(2026, 1, 1, tzinfo=UTC)
     await marks.settle(through, Generations(instances=2))
-    assert await marks.settled_through(Generations(instances=2)) == through
-    assert await marks.settled_through(Generations()) is None
-    assert await marks.settled_through(Generations(instances=2, classes=2)) is None
+    mark = await marks.settled()
+    assert mark is not None
+    assert mark.through == mark.published_in(Generations(instances=2)) == through
+    assert mark.published_in(Generations()) is None
+    assert mark.published_in(Generations(instances=2, classes=2)) is None
 
 
 async def test_end_mark_without_generations_is_of_the_first(opened: Opened):
     await opened.put_object("reports/sweep/settled.json", b'{"settled_through": "2026-01-01T00:00:00Z"}')
-    assert await opened.ports.marks.settled_through(Generations()) == datetime(2026, 1, 1, tzinfo=UTC)
-    assert await opened.ports.marks.settled_through(Generations(classes=2)) is None
+    assert await opened.ports.marks.settled() == Settled(datetime(2026, 1, 1, tzinfo=UTC), Generations())

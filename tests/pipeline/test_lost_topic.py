@@ -124,7 +124,7 @@ async def test_check_publishes_the_log_once_more(world: World):
         for command in (create(instance), update(instance)):
             await process.complete(command)
     world.publisher.make_anew()
-    settled = replace(ANY_AGE, settled_through=datetime.now(UTC))
+    settled = replace(ANY_AGE, published_through=datetime.now(UTC))
     assert (await sweep(world, replace(settled, repair=False))).found == 2
     assert (await sweep(world, settled)).published == 2
     assert numbers_of(world) == numbers_of(world, AggregateId.parse("shop/Product/p2")) == [1, 2]
@@ -137,7 +137,7 @@ async def test_end_mark_of_the_present_topic_saves_work(world: World):
     world.publisher.make_anew()
     await sweep(world)
     world.redis.flush()
-    settled = replace(ANY_AGE, settled_through=datetime.now(UTC))
+    settled = replace(ANY_AGE, published_through=datetime.now(UTC))
     assert (await sweep(world, replace(settled, generations=Generations(2, 2)))).published == 0
     assert (await sweep(world, settled)).published == 1
 

@@ -137,7 +137,9 @@ async def test_what_has_ended_and_was_forgotten_is_whole(world: World):
     for command in (create(), update(), create()):
         await world.process().complete(command)
     world.redis.flush()
-    tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
+    tally = await sweep(
+        world, replace(LOOK_ONLY, settled_through=datetime.now(UTC), published_through=datetime.now(UTC))
+    )
     assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
 
 
@@ -306,7 +308,9 @@ async def test_what_is_settled_is_not_read_again(world: World):
     await die(world, create("p2"), "record")
     world.redis.flush()
     world.bucket.requests.clear()
-    tally = await sweep(world, replace(LOOK_ONLY, settled_through=datetime.now(UTC)))
+    tally = await sweep(
+        world, replace(LOOK_ONLY, settled_through=datetime.now(UTC), published_through=datetime.now(UTC))
+    )
     assert sweep_counts(tally) == {"commands": 3, "aggregates": 1}
     looked = {"commands": 1, "databases": 2, "classes": 1, "aggregates": 1, "definition": 1}
     assert world.bucket.requests == {"ListObjectsV2": sum(looked.values())}

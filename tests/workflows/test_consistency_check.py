@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 import activities.check
 from activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
-from factline.ports import Generations
+from factline.ports import Generations, Settled
 from factline.stores.s3.bucket import StoredObject
 from tests.commands import create, update
 from tests.pipeline.sweeper import LOOK_ONLY, sweep
@@ -144,9 +144,9 @@ async def test_how_far_the_log_is_whole_is_kept_and_saves_reading(bench: Bench):
     now += timedelta(hours=2)
     await check(bench.client, CheckRequest(db_name="shop", repair=True, grace_s=0), "scoped")
     await check(bench.client, CheckRequest(grace_s=0), "looked")
-    assert await marks.settled_through(Generations()) is None
+    assert await marks.settled() is None
     await check(bench.client, check_id="whole")
-    assert await marks.settled_through(Generations()) == now - timedelta(hours=1)
+    assert await marks.settled() == Settled(now - timedelta(hours=1), Generations())
     bench.world.redis.flush()
     bench.world.bucket.requests.clear()
     report = await check(bench.client, check_id="later")
@@ -162,7 +162,7 @@ async def test_what_is_left_holds_the_mark_back(bench: Bench):
     bench.world.workflows.running.add(command.command_id)
     now += timedelta(days=1)
     await check(bench.client)
-    mark = await bench.world.process().ports.marks.settled_through(Generations())
-    assert mark == datetime(2026, 6, 1, 11, 59, 59, tzinfo=UTC)
+    mark = await bench.world.process().ports.marks.settled()
+    assert mark == Settled(datetime(2026, 6, 1, 11, 59, 59, tzinfo=UTC), Generations())
     bench.world.workflows.running.clear()
     assert (await check(bench.client, check_id="again")).tally.finished == 1

@@ -101,7 +101,7 @@ class AggregateSweep:
     async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
         """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         if await self._publisher.generations() != terms.generations:
-            terms = replace(terms, settled_through=None)  # it was whole in a topic that is lost
+            terms = replace(terms, published_through=None)  # it was so in a topic that is lost
         self._slots.clear()
         letters = _Letters(self._letters)
         tally = Tally()
@@ -180,7 +180,9 @@ class AggregateSweep:
         through = published.through if published else 0
         if max(through, *(shown.sequence_number for shown in now.shown.values())) > extent.head:
             published = await self._checked(extent, now, terms)
-        unpublished = not terms.are_settled(extent.written_at) if published is None else published.through < extent.head
+        unpublished = (
+            not terms.are_published(extent.written_at) if published is None else published.through < extent.head
+        )
         behind = now.behind(extent.head)
         if not unpublished and not behind:
             return Tally(running=int(now.left_to_others))

@@ -23,13 +23,14 @@ class Terms:
     """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
 
     ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
-    known to have been whole, for a sweep saw it so and a fact once settled stays it. ``generations``: those of the
-    topics when the check began; what was published in others counts as not published.
+    known to have been whole, for a sweep saw it so and a fact once settled stays it. ``published_through``: the same of
+    the stream, which can be lost: in topics of these ``generations``, those when the check began.
     """
 
     repair: bool
     before: datetime
     settled_through: datetime | None = None
+    published_through: datetime | None = None
     db_name: str | None = None
     class_id: str | None = None
     generations: Generations = field(default_factory=Generations)
@@ -50,6 +51,10 @@ class Terms:
     def are_settled(self, written_at: datetime) -> bool:
         """Return whether what was written then is known to have been whole."""
         return self.settled_through is not None and written_at <= self.settled_through
+
+    def are_published(self, written_at: datetime) -> bool:
+        """Return whether what was written then is known to be on the stream."""
+        return self.published_through is not None and written_at <= self.published_through
 
 
 class Listed(Protocol):

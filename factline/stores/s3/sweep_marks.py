@@ -6,7 +6,7 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from factline.errors import LogDamaged, StoreUnavailable
-from factline.ports import Generations
+from factline.ports import Generations, Settled
 from factline.stores.s3.bucket import Bucket
 
 FOLDER = "reports/sweep/"
@@ -36,16 +36,14 @@ class S3SweepMarks:
             raise StoreUnavailable("S3", f"ListObjectsV2 {CLOCK}", "what was just written is not listed")
         return listed[0].written_at
 
-    async def settled_through(self, generations: Generations) -> datetime | None:
+    async def settled(self) -> Settled | None:
         try:
             found = await self._bucket.get(MARK)
             mark = None if found is None else _Mark.model_validate_json(found.body)
         except (LogDamaged, ValidationError) as error:  # derived: without it, a sweep reads more
             _log.warning("sweep_mark_unreadable", reason=str(error))
             return None
-        if mark is None or mark.generations != generations:
-            return None  # what was whole then was published in a topic that is lost
-        return mark.settled_through
+        return None if mark is None else Settled(mark.settled_through, mark.generations)
 
     async def settle(self, through: datetime, generations: Generations) -> None:
         mark = _Mark(settled_through=through, generations=generations)
