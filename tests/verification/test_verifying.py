@@ -11,8 +11,10 @@ from rich.console import Console
 from factline.cli.verifying import report_view
 from factline.domain.identifiers import AggregateId
 from factline.errors import InputInvalid, StoreUnavailable
+from factline.ports import TopicRecord
 from factline.projections.parking import Parking
-from factline.stores.memory.s3 import MemoryDeadLetters
+from factline.stores.memory.kafka import MEMORY_TOPIC
+from factline.stores.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
 from factline.stores.s3 import StoredObject
 from factline.verification import reading
 from factline.verification.findings import Code, Severity
@@ -282,9 +284,17 @@ async def test_one_database_is_looked_at_alone():
     assert set(codes(both)) == {Code.DOCUMENT_MISSING}
 
 
+async def lose_topic(world: World) -> None:
+    """Lose the topic and make it anew, as workers record it."""
+    world.publisher.make_anew()
+    records = MemoryTopicRecords(world.bucket)
+    for generation in (1, 2):
+        await records.write(MEMORY_TOPIC, TopicRecord(generation, str(generation - 1), partitions=6))
+
+
 async def test_lost_topic_has_to_hold_the_whole_log_again():
     world = await healthy()
-    world.publisher.make_anew()
+    await lose_topic(world)
     await world.process().run(update("lamp", {"on": True}))
     before = await verify(world.sources, in_flight=nothing_in_flight)
     assert set(codes(before)) == {Code.MESSAGE_MISSING}, "only a command's own aggregate is whole again"
@@ -299,7 +309,7 @@ async def test_early_event_in_a_topic_made_anew_comes_again():
     for number in (1, 2):
         await process.run(update("lamp", {"n": number}))
     early = world.publisher.messages[-1]
-    world.publisher.make_anew()
+    await lose_topic(world)
     world.publisher.messages.append(replace(early, offset=0))
     alone = await verify(world.sources, in_flight=nothing_in_flight)
     assert set(codes(alone)) == {Code.MESSAGE_MISSING}
