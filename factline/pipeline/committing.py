@@ -1,7 +1,8 @@
 """The slot protocol: from a command to the one event or the one rejection it comes to (design: section 4).
 
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
-R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class; R3 publication
+R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and claims the
+class's name once it is bound; R3 publication
 goes from the watermark on; R5 turns are for speed. ``tests/model`` holds the executable model of these rules.
 """
 
@@ -21,10 +22,10 @@ from factline.errors import LogDamaged, StoreUnavailable
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.judge import Judge, computed
 from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.name_collision import claim_name, find_collision
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.publication import Publication
 from factline.pipeline.receipts import Receipts, rejected, reused
-from factline.pipeline.spelling import misspelling
 from factline.pipeline.strictness import Strictness
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
@@ -95,7 +96,7 @@ class Committer:
         place = self._queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
         with place if bounded else nullcontext():
             record = await self._receipts.last_record(command.command_id) if standing else None
-            result = await self._result_of(command, record) or await self._misspelling(command)
+            result = await self._result_of(command, record) if record else await self._collision(command)
             if result:
                 return Committed(result)
             return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
@@ -111,6 +112,10 @@ class Committer:
             else:
                 bound = record
             while (refused := _refusal(command, bound)) is None:
+                collision = await claim_name(self._names, command.db_name, command.class_id)
+                if collision:  # no attempt was granted the name, so that none can ever write an event
+                    bound = await self._records.write(_next_record(command, bound, collision))
+                    continue
                 stored = await trace.step("persist", self._persist(command, bound, position), note=_persist_note)
                 if stored.event.command_id == command.command_id:
                     return await self._finish(command, stored.event, position, trace=trace, publish=publish)
@@ -138,15 +143,13 @@ class Committer:
             )
         )
 
-    async def _result_of(self, command: Command, record: AnyRecord | None) -> CommandResult | None:
+    async def _result_of(self, command: Command, record: AnyRecord) -> CommandResult | None:
         """Return what the command came to already, as far as its last record and the slot it names tell."""
-        if record is None:
-            return None
         return _refusal(command, record) or await self._receipts.result(record)
 
-    async def _misspelling(self, command: Command) -> CommandResult | None:
-        refusal = await misspelling(self._names, command.db_name, command.class_id)
-        return rejected(command, refusal) if refusal else None
+    async def _collision(self, command: Command) -> CommandResult | None:
+        rejection = await find_collision(self._names, command.db_name, command.class_id)
+        return rejected(command, rejection) if rejection else None
 
     async def _bind(
         self, command: Command, number: int, *, occurred_at: str, position: Position
@@ -234,6 +237,14 @@ class Committer:
             await self._snapshots.save(state)
         except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
             log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
+
+
+def _next_record(command: Command, bound: AnyRecord, rejection: Rejection) -> CommandRecord:
+    """Return the record after ``bound``, which rejects the command."""
+    definition = bound.definition if isinstance(bound, CommandRecord) else None
+    return record_of(
+        command, number=bound.number + 1, occurred_at=bound.occurred_at, end=rejection, definition=definition
+    )
 
 
 def _slot(record: AnyRecord) -> int:

@@ -98,10 +98,14 @@ class Snapshots(Protocol):
 
 
 class ClassNames(Protocol):
-    """Which spelling of a class name is taken, since the read side folds case."""
+    """Which spelling of a class name is claimed, since the read side folds case. A claim never changes."""
+
+    async def read(self, db_name: str, class_id: str) -> tuple[str, str] | None:
+        """Return the claimed spelling ``(db_name, class_id)``, None if there is none. Raises LogDamaged."""
+        ...
 
     async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
-        """Return the spelling ``(db_name, class_id)`` that stands; the first to ask sets it."""
+        """Return the claimed spelling ``(db_name, class_id)``; the first caller's becomes it. Raises LogDamaged."""
         ...
 
 

@@ -12,6 +12,7 @@ from factline.domain.bulk.items import change_of
 from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed, read_chunk_record
 from factline.domain.bulk.results import BulkResult, result_line, results_key, untouched_line
 from factline.domain.canonical import canonical_bytes, sha256_hex
+from factline.domain.identifiers import CLASSES
 from factline.domain.instance import EVENTS
 from factline.domain.results import Rejection, RejectionCode
 from factline.errors import InputInvalid, LogDamaged
@@ -162,7 +163,8 @@ class BulkAudit:
                 found = f"expected to bind {_named(expected)}, found {_named([b.index for b in record.bindings])}"
                 self._find(Code.RECORD_UNFOUNDED, where, found)
                 return
-            became = fates(record, self._event_in)
+            event_in = self._event_or_refused if self._is_refused_next(record) else self._event_in
+            became = fates(record, event_in)
             if Fate.OPEN in became.values():
                 expected = []
                 break
@@ -228,6 +230,16 @@ class BulkAudit:
     def _event_in(self, aggregate_id: str, slot: int) -> str | None:
         return self._standing(aggregate_id, slot)
 
+    def _event_or_refused(self, aggregate_id: str, slot: int) -> str | None:
+        """Return the event in a slot, and an ID of no event where it is free: its items were refused their name."""
+        return self._standing(aggregate_id, slot) or ""
+
+    def _is_refused_next(self, record: ChunkRecord) -> bool:
+        """Return whether the next record rejects the items for a name collision that can be."""
+        following = self._chain.get(record.number + 1)
+        rejections = [(b.aggregate_id, b.rejection) for b in following.bindings] if following else []
+        return any(name and rejection and collides(rejection, name, self.logs) for name, rejection in rejections)
+
     def _standing(self, aggregate_id: str | None, slot: int | None) -> str | None:
         """Return the ID of the event in a slot, None if that is free, ``DAMAGED`` if it cannot be read."""
         log = self.logs.get(aggregate_id or "")
@@ -269,6 +281,25 @@ def unfounded(rejection: Rejection, log: LogFacts | None, expected_version: int 
         RejectionCode.VERSION_CONFLICT: expected_version != version,
     }.get(rejection.code, True)
     return None if holds else f"version {version} is no reason for that"
+
+
+def collides(rejection: Rejection, aggregate_id: str, logs: Mapping[str, LogFacts]) -> bool:
+    """Return whether the rejection is for a name collision, and no event lies under the name that was refused.
+
+    A command that is bound to a slot is refused its name only where another spelling was claimed before.
+    """
+    existing = rejection.details.get("existing")
+    db_name, class_id = class_of(aggregate_id)
+    refused = f"{db_name}/{class_id}"
+    if not isinstance(existing, str) or existing == refused or existing.lower() != refused.lower():
+        return False
+    return not any(log.events and class_of(name) == (db_name, class_id) for name, log in logs.items())
+
+
+def class_of(aggregate_id: str) -> tuple[str, str]:
+    """Return the database and the class that an aggregate belongs to; a class belongs to itself."""
+    db_name, class_id, instance_key = aggregate_id.split("/", 2)
+    return db_name, instance_key if class_id == CLASSES else class_id
 
 
 def _data_of(bulk: Bulk, index: int) -> object:

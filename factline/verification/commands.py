@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from factline.domain.identifiers import derive_event_id
 from factline.domain.records import CommandRecord
-from factline.verification.bulk import BulkAudit, unfounded
+from factline.verification.bulk import BulkAudit, collides, unfounded
 from factline.verification.findings import Code, Finding, Unsound
 from factline.verification.log import EventFacts, LogFacts
 from factline.verification.records import CommandFacts, RecordFacts, check_own, facts_of, own_record
@@ -130,7 +130,7 @@ class CommandAudit:
                 yield Finding(
                     Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", "a rejection is the last record"
                 )
-            elif self._is_own_or_free(record, command.command_id):
+            elif self._is_own_or_free(record, command.command_id) and not self._is_refused(record, command.last):
                 found = f"expected another command's event in slot {record.slot} before this record, found none"
                 yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found)
         if last.rejection is not None:
@@ -161,6 +161,12 @@ class CommandAudit:
         log = self.logs.get(record.aggregate_id)
         event = log.events.get(record.slot or 0) if log else None
         return not self._is_damaged(record) and (event is None or event.command_id == command_id)
+
+    def _is_refused(self, record: RecordFacts, last: RecordFacts) -> bool:
+        """Return whether the next record rejects the command for a name collision that can be."""
+        if last.number != record.number + 1 or last.rejection is None:
+            return False
+        return collides(last.rejection, record.aggregate_id, self.logs)
 
     def _is_damaged(self, record: RecordFacts) -> bool:
         """Return whether the slot that a record names is taken by something that cannot be read."""

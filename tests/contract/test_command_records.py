@@ -121,12 +121,16 @@ async def test_a_snapshot_of_something_else_counts_as_none(opened: Opened):
 
 async def test_the_first_spelling_of_a_name_stands(opened: Opened):
     names = opened.ports.names
+    assert await names.read("Shop", "Product") is None
     assert await names.claim("Shop", "Product") == ("Shop", "Product")
     assert await names.claim("Shop", "Product") == ("Shop", "Product")
     assert await names.claim("Shop", "PRODUCT") == ("Shop", "Product")
     assert (await names.claim("shop", "Order"))[0] == "Shop"
     assert await names.claim("Shop", "Order") == ("Shop", "Order")
     assert await names.claim("Shop2", "product") == ("Shop2", "product")
+    assert await names.read("shop", "PRODUCT") == ("Shop", "Product")
+    assert (await names.read("shop", "New") or ("",))[0] == "Shop"
+    assert await names.read("Shop", "New") is None
 
 
 async def test_of_many_spellings_at_once_one_stands(opened: Opened):

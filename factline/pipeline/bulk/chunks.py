@@ -23,8 +23,12 @@ from factline.pipeline.concurrently import concurrently
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.judge import Judge
 from factline.pipeline.log_reader import LogReader, StateCache
+from factline.pipeline.name_collision import claim_name
 from factline.pipeline.trace import Trace
 from factline.ports import UNPUBLISHED, Ports, Settlement, StoredEvent, Watermark
+
+#: Stands for the event in a slot that this command can never take.
+NO_EVENT = ""
 
 BeforeWaiting = Callable[[], Awaitable[None]]
 
@@ -64,6 +68,7 @@ class ChunkCommitter:
         self._log = ports.event_log
         self._records = ports.chunk_records
         self._turns = ports.turns
+        self._names = ports.names
         self._proposer = proposer
         self._definitions = definitions
         self._reader = reader
@@ -107,6 +112,11 @@ class ChunkCommitter:
         """Write each aggregate's events into the slots that the record names, in order, aggregates side by side."""
         groups = by_aggregate(bound.bindings)
         if not groups:
+            return
+        slots = [(str(each.aggregate_id), each.slot) for each in bound.bindings if each.slot is not None]
+        if slots and await claim_name(self._names, record.bulk.db_name, record.bulk.class_id):
+            # No attempt was granted the name: none ever writes into these slots, and the next record rejects the items.
+            at_hand.standing.update(dict.fromkeys(slots, NO_EVENT))
             return
         if bound.definition != (at_hand.rules.reference if at_hand.rules else None):  # another attempt bound them
             at_hand.rules = await self._definitions.at(at_hand.aggregate_ids[0], bound.definition)

@@ -8,8 +8,8 @@ from factline.domain.bulk.results import BulkResult, rejected_bulk, reused_bulk
 from factline.domain.records import AnyRecord
 from factline.errors import LogDamaged
 from factline.pipeline.bulk.items import BulkItems
+from factline.pipeline.name_collision import find_collision
 from factline.pipeline.receipts import Receipts
-from factline.pipeline.spelling import misspelling
 from factline.pipeline.strictness import Strictness
 from factline.pipeline.trace import Trace
 from factline.ports import CommandStatus, Ports, Stage
@@ -45,7 +45,7 @@ class BulkOpener:
             return Opened(None, known)
         record = await self._records.read(bulk.command_id, 1)
         if record is None:
-            refusal = await misspelling(self._names, bulk.db_name, bulk.class_id)
+            refusal = await find_collision(self._names, bulk.db_name, bulk.class_id)
             if refusal:
                 return Opened(None, rejected_bulk(bulk, refusal))
             undefined = await self._strictness.refusal(bulk)

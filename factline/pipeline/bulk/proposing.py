@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from factline.domain.bulk.binding import bindings_of, refuses_first
-from factline.domain.bulk.items import ItemChange, change_of
+from factline.domain.bulk.items import ItemChange, change_of, shortened
 from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_record
 from factline.domain.canonical import weighs_more
 from factline.domain.events import Event
@@ -29,6 +29,7 @@ from factline.pipeline.bulk.items import BulkItems
 from factline.pipeline.concurrently import concurrently
 from factline.pipeline.definitions import Definitions
 from factline.pipeline.judge import Judge
+from factline.pipeline.name_collision import find_collision
 from factline.pipeline.positions import Position, Positions
 from factline.pipeline.trace import Trace
 from factline.pipeline.turn_queue import TurnQueue
@@ -91,6 +92,7 @@ class ChunkProposer:
     ) -> None:
         self._records = ports.chunk_records
         self._turns = ports.turns
+        self._names = ports.names
         self._items = items
         self._positions = positions
         self._definitions = definitions
@@ -169,11 +171,15 @@ class ChunkProposer:
 
     async def _bind(self, record: BulkRecord, at_hand: Round) -> ChunkRecord:
         """Decide on every item, and return the record to be written."""
+        collision = await find_collision(self._names, record.bulk.db_name, record.bulk.class_id)
         groups: dict[str, list[ItemChange]] = {}
         refused: list[Binding] = []
         for index, change in at_hand.changes.items():
             if isinstance(change, Rejection):
                 refused.append(Binding(index=index, rejection=change))
+            elif collision:
+                name = str(change.aggregate_id)
+                refused.append(Binding(index=index, aggregate_id=name, rejection=shortened(collision)))
             else:
                 groups.setdefault(str(change.aggregate_id), []).append(change)
 
