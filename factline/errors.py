@@ -6,6 +6,7 @@
     ├── InputInvalid             what was given cannot be accepted; nothing was written
     │   ├── SettingsInvalid      a setting or an address is missing or malformed
     │   ├── TokenInvalid         a consistency token was altered, or is of another installation or release
+    │   ├── CursorExpired        a search's pages are kept no more
     │   └── ObjectRefused        a store can never take this one object; all others are taken
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
     │   └── ContainerUnusable    … from one index, topic, bucket or database, which an operator has to mend
@@ -72,6 +73,10 @@ class SettingsInvalid(InputInvalid):
 
 class TokenInvalid(InputInvalid):
     """A consistency token was altered, or is of another installation or release."""
+
+
+class CursorExpired(InputInvalid):
+    """The pages of a search are kept no more: too long ago, or its index was replaced."""
 
 
 class ObjectRefused(InputInvalid):

@@ -52,8 +52,8 @@ class Search:
 
     ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
     texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
-    an array there holds; null for what is absent (``matches``). ``cursor``: where a page before ended.
-    ``results_max``: of one page.
+    an array there holds; null for what is absent (``matches``). ``cursor``: where a page before ended; it goes with
+    the same words and filters only. ``results_max``: of one page.
     """
 
     db_name: str
@@ -62,6 +62,12 @@ class Search:
     where: Mapping[str, Scalar] = field(default_factory=dict)
     cursor: str = ""
     results_max: int = 50
+
+    @property
+    def digest(self) -> str:
+        """What searches for the same have in common, whatever page they ask for."""
+        asked: Any = [self.db_name, self.class_id, self.words, dict(self.where)]
+        return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()[:16]
 
     def __post_init__(self) -> None:
         check_name(self.db_name, "db_name")

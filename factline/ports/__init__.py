@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from factline.ports.coordination import CommandStatus, CommandStatuses, Settlement, Stage, Turn, Turns, Waiting
 from factline.ports.documents import (
+    CURSOR_KEPT_S,
     Changed,
     Document,
     DocumentIndex,
@@ -48,6 +49,7 @@ from factline.ports.stream import (
 )
 
 __all__ = [
+    "CURSOR_KEPT_S",
     "UNPUBLISHED",
     "Changed",
     "ChunkRecords",

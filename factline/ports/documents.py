@@ -41,11 +41,15 @@ class Documents(Protocol):
         ...
 
 
+#: How long the pages of a search are kept after one of them was read.
+CURSOR_KEPT_S = 300
+
+
 @dataclass(frozen=True)
 class SearchPage:
     """Some of what a search finds, deleted instances left out. ``total``: how many there are in all, at least.
 
-    ``cursor``: where to go on from, empty after the last page.
+    ``cursor``: where to go on from, empty after the last page. All pages are of one moment, that of the first.
     """
 
     documents: Sequence[Document]
@@ -59,7 +63,8 @@ class Searches(Protocol):
     async def find(self, search: Search) -> SearchPage:
         """Return a page, the best matches first, equal ones in order of their IDs.
 
-        Raises InputInvalid for a question that makes no sense, StoreUnavailable.
+        Pages are kept for ``CURSOR_KEPT_S`` after each of them. Raises InputInvalid for a question that makes no
+        sense, CursorExpired, StoreUnavailable.
         """
         ...
 

@@ -1,6 +1,8 @@
 """``Searches``: finds documents by what they hold, a moment after they were written."""
 
 import asyncio
+import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +11,11 @@ import pytest
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import RESULTS_MAX
 from factline.domain.queries import Scalar, Search
-from factline.errors import InputInvalid
+from factline.errors import CursorExpired, InputInvalid
 from factline.ports import Document, SearchPage
 from factline.projections.documents import document_of
+from factline.stores.elasticsearch import ElasticsearchSearches
+from factline.stores.memory.searches import MemorySearches
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
 
@@ -43,6 +47,16 @@ async def _until_searchable(opened: Opened, wanted: dict[str, int]) -> None:
 
 async def _find(opened: Opened, words: str = "", **more: Any) -> SearchPage:
     return await opened.ports.searches.find(Search("shop", "Product", words, **more))
+
+
+async def _expire(opened: Opened, cursor: str) -> None:
+    """Let a cursor expire, as time does."""
+    searches = opened.ports.searches
+    if isinstance(searches, MemorySearches):
+        searches.forget_cursors()
+        return
+    assert isinstance(searches, ElasticsearchSearches)
+    await searches._server.client.close_point_in_time(id=json.loads(base64.urlsafe_b64decode(cursor))[1])
 
 
 def _names(page: SearchPage) -> list[str]:
@@ -92,9 +106,53 @@ async def test_pages_follow_each_other_without_gap_or_repetition(lamps: Opened):
     assert (_names(first), first.total) == (["p1", "p2"], 3)
     second = await _find(lamps, results_max=2, cursor=first.cursor)
     assert (_names(second), second.cursor) == (["p3"], "")
-    for cursor in ("p1", "W10="):
+    for cursor in ("p1", "W10=", "WzEsMl0=", "x y z"):
         with pytest.raises(InputInvalid, match="cursor is not one of ours"):
             await _find(lamps, cursor=cursor)
+    for other in ({"words": "Lamp"}, {"where": {"/price": 10}}):
+        with pytest.raises(InputInvalid, match="cursor is of another search"):
+            await _find(lamps, cursor=first.cursor, **other)
+
+
+async def test_last_page_has_no_cursor(lamps: Opened):
+    page = await _find(lamps, results_max=3)
+    assert (_names(page), page.cursor) == (["p1", "p2", "p3"], "")
+
+
+@pytest.mark.parametrize("words", ["", "La*"])
+async def test_pages_are_of_one_moment(lamps: Opened, words: str):
+    first = await _find(lamps, words, results_max=1)
+    found = _names(first)
+    changed = document_of(replace(state_at(chain(1, "p3", **LAMPS["p3"])), data={"name": "x"}, sequence_number=2))
+    await lamps.ports.documents.write([*_documents("p0", name="Lamp"), *_documents("p25", name="Lamp"), changed])
+    await _until_searchable(lamps, {"p0": 1, "p25": 1, "p3": 2})
+    cursor = first.cursor
+    while cursor:
+        page = await _find(lamps, words, results_max=1, cursor=cursor)
+        assert page.total == first.total
+        found += _names(page)
+        cursor = page.cursor
+    assert sorted(found) == ["p1", "p2", "p3"]
+    assert page.documents[0].sequence_number == 1
+
+
+async def test_expired_cursor_says_so(lamps: Opened):
+    page = await _find(lamps, results_max=1)
+    await _expire(lamps, page.cursor)
+    with pytest.raises(CursorExpired, match=r"the cursor has expired.*search again from the first page"):
+        await _find(lamps, results_max=1, cursor=page.cursor)
+
+
+async def test_forged_cursor_is_refused(lamps: Opened):
+    page = await _find(lamps, results_max=1)
+    try:
+        fields = json.loads(base64.urlsafe_b64decode(page.cursor))
+    except ValueError:
+        return  # in memory a cursor is plain text
+    for forged in ("", "x", "AAAA"):
+        cursor = base64.urlsafe_b64encode(json.dumps([fields[0], forged, *fields[2:]]).encode()).decode()
+        with pytest.raises(InputInvalid, match="cursor"):
+            await _find(lamps, results_max=1, cursor=cursor)
 
 
 async def test_what_was_deleted_or_is_of_another_class_is_not_found(lamps: Opened):

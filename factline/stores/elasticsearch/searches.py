@@ -4,15 +4,16 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Scalar, Search, exact_term
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.ports import Document, SearchPage
+from factline.errors import CursorExpired, FactlineError, InputInvalid, StoreUnavailable
+from factline.ports import CURSOR_KEPT_S, Document, SearchPage
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import EXACT, EXACT_READY, UNFIT, as_written
 from factline.stores.elasticsearch.server import ElasticsearchServer
@@ -26,41 +27,59 @@ class ElasticsearchSearches:
         self._settings = settings
 
     async def find(self, search: Search) -> SearchPage:
-        """Return a page of what is found; raises InputInvalid, StoreUnavailable."""
+        """Return a page of what is found; raises InputInvalid, CursorExpired, StoreUnavailable.
+
+        A search with more than one page is pinned to the moment of its first one. A first page is asked for twice
+        then, since most searches have one page, and a pinned moment costs the server room.
+        """
+        cursor = _read_cursor(search)
         doing = f"searching {search.db_name}/{search.class_id}"
-        after = _read_cursor(search.cursor)
         try:
-            answer = await self._server.search(
-                self._alias(search.db_name, search.class_id),
-                query=_query(search),
-                sort=[{"_score": "desc"}, {"instance_id": "asc"}, *([{EXACT_READY: "asc"}] if search.where else [])],
-                search_after=after,
-                size=search.results_max,
-                version=True,
-                track_total_hits=True,
-            )
-        except NotFoundError:
-            return SearchPage([], 0, "")
-        except BadRequestError as error:
-            if f"No mapping found for [{EXACT_READY}]" in str(error.body):
-                raise StoreUnavailable(
-                    self._server.name,
-                    doing,
-                    "its index is of an earlier release and cannot answer filters exactly; run factline class reindex "
-                    f"{search.db_name}/{search.class_id}",
-                ) from error
-            raise InputInvalid(
-                f"{doing}: Elasticsearch cannot make sense of it: {self._server.unavailable(doing, error).message}"
+            if cursor is not None:
+                return await self._pinned(search, cursor)
+            alias = self._alias(search.db_name, search.class_id)
+            answer = await self._server.search(alias, **_request(search))
+            if answer["hits"]["total"]["value"] <= search.results_max:
+                return SearchPage(_documents(answer), answer["hits"]["total"]["value"], "")
+            return await self._pinned(search, _Cursor(await self._server.pin(alias, kept_s=CURSOR_KEPT_S)))
+        except NotFoundError as error:
+            if cursor is None:
+                return SearchPage([], 0, "")
+            raise CursorExpired(
+                f"{doing}: the cursor has expired; the next page must be read within {CURSOR_KEPT_S} s, and before "
+                "the class is defined anew; search again from the first page"
             ) from error
+        except BadRequestError as error:
+            raise self._refusal(search, doing, error) from error
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(doing, error) from error
-        hits = answer["hits"]["hits"]
-        documents = [
-            Document(AggregateId.parse(hit["_source"]["aggregate_id"]), hit["_version"], as_written(hit["_source"]))
-            for hit in hits
-        ]
-        more = len(hits) == search.results_max
-        return SearchPage(documents, answer["hits"]["total"]["value"], _cursor(hits[-1]["sort"]) if more else "")
+
+    async def _pinned(self, search: Search, cursor: "_Cursor") -> SearchPage:
+        """Return the page after the cursor, as of the moment that it names."""
+        answer = await self._server.search_pinned(
+            cursor.pinned, kept_s=CURSOR_KEPT_S, search_after=cursor.after, **_request(search)
+        )
+        hits, total = answer["hits"]["hits"], answer["hits"]["total"]["value"]
+        count = cursor.count + len(hits)
+        if not hits or count >= total:
+            await self._server.unpin(answer["pit_id"])
+            return SearchPage(_documents(answer), total, "")
+        following = _Cursor(answer["pit_id"], hits[-1]["sort"], count)
+        return SearchPage(_documents(answer), total, following.text(search))
+
+    def _refusal(self, search: Search, doing: str, error: BadRequestError) -> FactlineError:
+        if f"No mapping found for [{EXACT_READY}]" in str(error.body):
+            return StoreUnavailable(
+                self._server.name,
+                doing,
+                "its index is of an earlier release and cannot answer filters exactly; run factline class reindex "
+                f"{search.db_name}/{search.class_id}",
+            )
+        if search.cursor:
+            return _foreign_cursor()
+        return InputInvalid(
+            f"{doing}: Elasticsearch cannot make sense of it: {self._server.unavailable(doing, error).message}"
+        )
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number as of which each one's document is found; raises StoreUnavailable."""
@@ -97,17 +116,51 @@ def _clause(pointer: str, value: Scalar) -> dict[str, Any]:
     return {"bool": {"must_not": [term]}} if value is None else term
 
 
-def _cursor(sort: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(sort).encode()).decode()
+@dataclass(frozen=True)
+class _Cursor:
+    """Where a page ended. ``pinned``: the moment; ``after``: the last hit's sort values; ``count``: hits so far."""
+
+    pinned: str
+    after: Sequence[Any] | None = None
+    count: int = 0
+
+    def text(self, search: Search) -> str:
+        fields = [search.digest, self.pinned, self.after, self.count]
+        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
 
-def _read_cursor(cursor: str) -> list[Any] | None:
-    if not cursor:
+def _read_cursor(search: Search) -> _Cursor | None:
+    """Return where to go on, None for the first page; raises InputInvalid."""
+    if not search.cursor:
         return None
     try:
-        found = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged") from error
-    if not isinstance(found, list) or len(found) not in (2, 3):
-        raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
-    return found
+        fields = json.loads(base64.b64decode(search.cursor, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise _foreign_cursor() from error
+    match fields:
+        case [str(digest), str(pinned), [*after], int(count)]:
+            if digest != search.digest:
+                raise InputInvalid("search: the cursor is of another search; repeat its words and filters with it")
+            return _Cursor(pinned, after, count)
+    raise _foreign_cursor()
+
+
+def _foreign_cursor() -> InputInvalid:
+    return InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
+
+
+def _request(search: Search) -> dict[str, Any]:
+    return {
+        "query": _query(search),
+        "sort": [{"_score": "desc"}, {"instance_id": "asc"}, *([{EXACT_READY: "asc"}] if search.where else [])],
+        "size": search.results_max,
+        "version": True,
+        "track_total_hits": True,
+    }
+
+
+def _documents(answer: Mapping[str, Any]) -> list[Document]:
+    return [
+        Document(AggregateId.parse(hit["_source"]["aggregate_id"]), hit["_version"], as_written(hit["_source"]))
+        for hit in answer["hits"]["hits"]
+    ]

@@ -7,6 +7,7 @@ higher one is taken, whatever the order of arrival.
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -192,6 +193,27 @@ class ElasticsearchServer:
                 f"{self.name}: alias {alias} leads to {len(found)} indices, {' and '.join(found)}: a search would mix "
                 f"them; {refusal.remedy}"
             )
+
+    async def pin(self, alias: str, *, kept_s: int) -> str:
+        """Return the ID of the index as it is searched now, kept for so long; raises what the client raises."""
+        self.requests["open_point_in_time"] += 1
+        pinned = await self.client.open_point_in_time(index=alias, keep_alive=f"{kept_s}s", preference=self._preference)
+        return str(pinned["id"])
+
+    async def search_pinned(self, pinned: str, *, kept_s: int, **request: Any) -> Mapping[str, Any]:
+        """Search as of that moment, whole or not at all, and keep it for so long; raises what the client raises."""
+        self.requests["search"] += 1
+        answer = await self.client.search(
+            pit={"id": pinned, "keep_alive": f"{kept_s}s"}, allow_partial_search_results=False, **request
+        )
+        body: Mapping[str, Any] = answer.body
+        return body
+
+    async def unpin(self, pinned: str) -> None:
+        """Keep that moment no longer; where that fails, it ends by itself."""
+        self.requests["close_point_in_time"] += 1
+        with suppress(ApiError, TransportError):
+            await self.client.close_point_in_time(id=pinned)
 
     async def searched_numbers(self, alias: str, aggregate_ids: Sequence[str]) -> dict[str, int]:
         """Return the sequence number of each that a search finds; what it does not find is left out.

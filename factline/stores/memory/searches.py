@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Search, matches
-from factline.errors import InputInvalid, StoreUnavailable, StoreUnsafe, UnusableReason
+from factline.errors import CursorExpired, InputInvalid, StoreUnavailable, StoreUnsafe, UnusableReason
 from factline.ports import Document, SearchPage
 from factline.stores.memory.elasticsearch import MemoryDocuments
 
@@ -15,6 +16,11 @@ class MemorySearches:
 
     def __init__(self, documents: MemoryDocuments) -> None:
         self._documents = documents
+        self._pinned: dict[str, Sequence[Document]] = {}
+
+    def forget_cursors(self) -> None:
+        """Let all cursors expire."""
+        self._pinned.clear()
 
     async def find(self, search: Search) -> SearchPage:
         await self._documents.pause()
@@ -24,18 +30,31 @@ class MemorySearches:
             raise StoreUnsafe(refusal.message)
         if refusal:
             raise refusal
-        if search.cursor and not search.cursor.startswith("after "):
-            raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
+        found, start = self._continued(search) if search.cursor else (self._first(search), 0)
+        stop = start + search.results_max
+        cursor = ""
+        if stop < len(found):
+            pinned = search.cursor.split()[0] if search.cursor else str(uuid4())
+            self._pinned[pinned] = found
+            cursor = f"{pinned} {stop} {search.digest}"
+        return SearchPage(found[start:stop], len(found), cursor)
+
+    def _first(self, search: Search) -> Sequence[Document]:
         index = self._documents.indices.get(f"{search.db_name}.{search.class_id}".lower(), {})
-        found = sorted(
+        return sorted(
             (document for document in index.values() if _matches(document, search)),
             key=lambda document: document.aggregate_id.instance_id,
         )
-        after = search.cursor.removeprefix("after ")
-        rest = [document for document in found if not after or document.aggregate_id.instance_id > after]
-        page = rest[: search.results_max]
-        more = len(page) == search.results_max
-        return SearchPage(page, len(found), f"after {page[-1].aggregate_id.instance_id}" if more else "")
+
+    def _continued(self, search: Search) -> tuple[Sequence[Document], int]:
+        match search.cursor.split():
+            case [pinned, start, digest] if start.isdecimal():
+                if digest != search.digest:
+                    raise InputInvalid("search: the cursor is of another search; repeat its words and filters with it")
+                if pinned not in self._pinned:
+                    raise CursorExpired("search: the cursor has expired; search again from the first page")
+                return self._pinned[pinned], int(start)
+        raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         found = await self._documents.read(aggregate_ids)
