@@ -1,6 +1,10 @@
 """Temporal: the connection that client and worker share, and what must be there before either can use it."""
 
 import asyncio
+import atexit
+import sys
+import threading
+import time
 from collections.abc import Collection
 from datetime import timedelta
 
@@ -18,6 +22,27 @@ from workflows.plugin import factline_plugin
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 CONNECT_TIMEOUT_S = 10.0
 RPC_TIMEOUT = timedelta(seconds=10)
+NATIVE_THREADS_TIMEOUT_S = 5.0
+NATIVE_THREADS_QUIET_MAX = 10  # looks in a row, so that a call that was just cancelled has ended, too
+
+
+def _await_native_threads() -> None:
+    """Wait until no native thread is in Python or on its way into it, ``NATIVE_THREADS_TIMEOUT_S`` at most.
+
+    A thread of the Temporal SDK hands each answer to the event loop. The loop may have it, and the program may end,
+    before that thread has left Python. CPython ends a thread that asks for the interpreter while it is taken apart,
+    the SDK's Rust code does not stand that, and the process dies of SIGABRT or SIGSEGV. See decision 24.
+    """
+    ends_s = time.monotonic() + NATIVE_THREADS_TIMEOUT_S
+    quiet = 0
+    while quiet < NATIVE_THREADS_QUIET_MAX and time.monotonic() < ends_s:
+        time.sleep(0.001)  # lets other threads have the interpreter
+        started = {thread.ident for thread in threading.enumerate() if not thread.name.startswith("Dummy-")}
+        # Names every thread that has or wants the interpreter; there is no other way to see native ones.
+        quiet = quiet + 1 if sys._current_exceptions().keys() <= started else 0
+
+
+atexit.register(_await_native_threads)
 
 #: So many workflows are asked for one by one, of which the answer is as of now; more are looked for in the list.
 DESCRIBED_MAX = 16

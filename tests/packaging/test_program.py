@@ -45,3 +45,22 @@ def test_closed_descriptors_do_not_end_a_program(closed: int):
     script = f"exec {closed}>&-; exec {sys.executable} -c '{program}' --help"
     ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+NATIVE_THREAD = """
+import _thread, os, time
+from factline import connection
+connection.NATIVE_THREADS_TIMEOUT_S = {limit_s}
+def native():  # the threading module knows nothing of it, as of the SDK's threads
+    time.sleep({works_s})
+    os.write(1, b"left Python")
+_thread.start_new_thread(native, ())
+"""
+
+
+def test_exit_awaits_native_threads():
+    assert _run(NATIVE_THREAD.format(works_s=0.5, limit_s=60)).stdout == "left Python"
+
+
+def test_exit_gives_up_on_a_native_thread():
+    assert _run(NATIVE_THREAD.format(works_s=3600, limit_s=0.1)).stdout == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
 
+from factline.domain.canonical import sha256_hex
 from factline.domain.identifiers import AggregateId
 from factline.domain.queries import Scalar, Search, exact_term
 from factline.errors import CursorExpired, FactlineError, InputInvalid, StoreUnavailable
@@ -126,7 +127,7 @@ class _Cursor:
 
     def text(self, search: Search) -> str:
         fields = [search.digest, self.pinned, self.after, self.count]
-        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        return base64.urlsafe_b64encode(json.dumps([*fields, _checksum(fields)]).encode()).decode()
 
 
 def _read_cursor(search: Search) -> _Cursor | None:
@@ -138,11 +139,16 @@ def _read_cursor(search: Search) -> _Cursor | None:
     except (binascii.Error, ValueError, RecursionError) as error:
         raise _foreign_cursor() from error
     match fields:
-        case [str(digest), str(pinned), [*after], int(count)]:
+        case [str(digest), str(pinned), [*after], int(count), str(checksum)] if checksum == _checksum(fields[:4]):
             if digest != search.digest:
                 raise InputInvalid("search: the cursor is of another search; repeat its words and filters with it")
             return _Cursor(pinned, after, count)
     raise _foreign_cursor()
+
+
+def _checksum(fields: list[Any]) -> str:
+    """Return what tells a cursor that was cut or changed from one of ours."""
+    return sha256_hex(json.dumps(fields).encode())[:16]
 
 
 def _foreign_cursor() -> InputInvalid:
