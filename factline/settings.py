@@ -135,6 +135,14 @@ class Settings(BaseSettings):
     def failure_topic(self) -> str:
         return self.named("projection_failures_dlq")
 
+    def instances_alias(self, db_name: str, class_id: str) -> str:
+        """Return the Elasticsearch alias under which a class's documents are found."""
+        return self.named(f"instances.{db_name}.{class_id}").lower()
+
+    def graph_alias(self, db_name: str) -> str:
+        """Return the Elasticsearch alias under which a database's graph is found."""
+        return self.named(f"graph.{db_name}").lower()
+
     @property
     def s3_prefix(self) -> str:
         return f"{self.namespace}/" if self.namespace else ""

@@ -140,6 +140,10 @@ class DocumentIndices(Protocol):
     A class is named by its own aggregate ID.
     """
 
+    def alias_of(self, class_name: AggregateId) -> str:
+        """Return the name under which readers find the class's documents."""
+        ...
+
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
         """Return the index that readers see, or None if there is none yet."""
         ...

@@ -49,6 +49,10 @@ class Graph(Protocol):
         """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
+    def place_of(self, db_name: str) -> str:
+        """Return what an operator calls the place where the graph of the database lies."""
+        ...
+
     async def exists(self, db_name: str) -> bool:
         """Return whether there is a graph of the database at all, be it empty; raises StoreUnavailable."""
         ...

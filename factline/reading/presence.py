@@ -20,16 +20,17 @@ class Presence:
     async def check_documents(self, classes: Iterable[tuple[str, str]]) -> None:
         """Raise StoreUnavailable for a class (``db_name``, ``class_id``) without an index, though it has instances."""
         for db_name, class_id in sorted(set(classes)):
-            if await self._ports.indices.current(AggregateId.of_class(db_name, class_id)) is not None:
+            class_name = AggregateId.of_class(db_name, class_id)
+            if await self._ports.indices.current(class_name) is not None:
                 continue
             example = await self._example(db_name, class_id)
             if example is not None:
-                place = f"{db_name}/{class_id}"
+                alias = self._ports.indices.alias_of(class_name)
                 raise StoreUnavailable(
                     "Elasticsearch",
-                    f"reading {place}",
-                    f"no index is behind the alias instances.{place.lower().replace('/', '.')}, but the log has "
-                    f"{example}; run factline check --repair --db {db_name} --class {class_id}",
+                    f"reading {db_name}/{class_id}",
+                    f"no index is behind the alias {alias}, but the log has {example}; run factline check --repair "
+                    f"--db {db_name} --class {class_id}",
                 )
 
     async def check_graph(self, aggregate_ids: Iterable[AggregateId]) -> None:
@@ -45,8 +46,8 @@ class Presence:
                 raise StoreUnavailable(
                     "the graph",
                     f"reading {db_name}",
-                    f"there is none behind graph.{db_name.lower()}, but the log has {example}; run factline check "
-                    f"--repair --db {db_name}",
+                    f"there is none at {self._ports.graph.place_of(db_name)}, but the log has {example}; run factline "
+                    f"check --repair --db {db_name}",
                 )
 
     async def _example(self, db_name: str, class_id: str) -> AggregateId | None:

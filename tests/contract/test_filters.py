@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 
 from factline.domain.canonical import normalised
 from factline.domain.events import DefinitionReference
+from factline.domain.graph import GraphNode, edge_map
 from factline.domain.identifiers import AggregateId
 from factline.domain.json_pointer import pointer_of
+from factline.domain.ontology.definition import ClassDefinition, Relationship
+from factline.domain.ontology.ways import Ways
 from factline.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
 from factline.domain.results import Outcome
 from factline.errors import InputInvalid, StoreUnavailable
 from factline.ports import Document, Form
 from factline.projections.documents import document_of
 from factline.projections.typed_mapping import typed_mapping
+from factline.reading.graph import GraphReader, Hop, WaysOf
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
 from tests.classes import NUMBER, TEXT, schema
@@ -161,6 +165,8 @@ def world() -> World:
     return World()
 
 
+#: Ranges are for hops only.
+RANGES = [("/v", Range(at_least=0, below=10)), ("/w", Range(above=0.0005)), ("/v/w", Range(at_most=-1))]
 SCHEMAS: list[dict[str, Any] | None] = [
     None,  # undefined: one flattened field
     {"type": "object"},
@@ -171,19 +177,24 @@ SCHEMAS: list[dict[str, Any] | None] = [
 
 
 @pytest.mark.integration
-def test_searches_on_elasticsearch_agree_with_the_filter_function(environment: Any, request: pytest.FixtureRequest):
-    """Drawn data in indices of every kind: flattened, typed, and typed with data that does not fit."""
+def test_searches_and_hops_agree_with_the_filter_function(environment: Any, request: pytest.FixtureRequest):
+    """Searches and hops on drawn data in indices of every kind: flattened, typed, typed with data that does not fit."""
     numbers, asked = count(1), count()
     chosen: Settings = request.getfixturevalue("settings")
 
     async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
-        async with patient_stores(chosen, prepared=False) as stores:
-            await stores.documents.prepare()
+        async with patient_stores(chosen) as stores:
             name = AggregateId.of_class("shop", f"F{next(numbers)}")
             form = Form(REFERENCE, typed_mapping(root)) if root else Form()
             index = await stores.ports.indices.create(name, form, first=True)
             documents = [_document(name, f"p{number:02}", data, form) for number, data in enumerate(drawn)]
             assert set(await stores.ports.documents.write(documents)) == {None}
+            hub = AggregateId.of("shop", "Hub", name.instance_key)
+            held = {document.aggregate_id for document in documents}
+            nodes = [GraphNode(hub, 1, 1, deleted=False, edges=edge_map({"holds": held}))]
+            nodes += [GraphNode(each, 1, 1, deleted=False) for each in sorted(held, key=str)]
+            assert set(await stores.ports.graph.write(nodes)) == {None}
+            hops = GraphReader(stores.ports.graph, stores.ports.documents, _ways_to(name.instance_key))
             client = stores.elasticsearch.client
             await client.indices.refresh(index=index.name)
             for pointer, value in where:
@@ -192,6 +203,11 @@ def test_searches_on_elasticsearch_agree_with_the_filter_function(environment: A
                 found = [document.body["data"] for document in page.documents]
                 assert found == [data for data in drawn if matches(data, {pointer: value})], (root, pointer, value)
                 next(asked)
+            for pointer, value in [*where, *RANGES]:
+                answer = await hops.walk([hub], [Hop("holds", where={pointer: value})], ends_max=100)
+                found = [answer.documents[path[-1]].body["data"] for path in answer.paths]
+                assert found == [data for data in drawn if matches(data, {pointer: value})], (root, pointer, value)
+                assert not answer.cut
             await client.indices.delete(index=index.name)
 
     filters = st.lists(st.tuples(pointers, scalars), min_size=5, max_size=20)
@@ -257,6 +273,17 @@ def test_terms_that_are_not_those_of_the_data_are_found_by_a_verification(terms:
     stored = as_indexed(document.body)
     assert as_verified(stored) == document.body
     assert as_verified({**stored, EXACT: terms}) != document.body
+
+
+def _ways_to(class_id: str) -> WaysOf:
+    """Return what is walked by name where a hub holds instances of the class."""
+    holds = Relationship(target_class=class_id, cardinality="many", path="/holds")
+    hub = ClassDefinition(version="1.0.0", json_schema={"type": "object"}, relationships={"holds": holds})
+
+    async def ways(db_name: str) -> Ways:
+        return Ways(db_name, {"Hub": hub})
+
+    return ways
 
 
 def _document(name: AggregateId, key: str, data: dict[str, Any], form: Form) -> Document:

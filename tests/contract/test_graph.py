@@ -200,3 +200,20 @@ def test_a_node_with_too_many_references_is_refused():
     targets = tuple(AggregateId.of("geo", "City", f"c{number}") for number in range(EDGES_MAX + 1))
     with pytest.raises(InputInvalid, match="at most 10000 references, found 10001"):
         GraphNode(AggregateId.of("geo", "Country", "AT"), 1, 1, False, {"has": targets})
+
+
+async def test_graph_exists_once_a_node_was_written(graph: Graph):
+    assert not await graph.exists("geo")
+    await _written(graph, _node("x"))
+    assert await graph.exists("geo")
+    assert not await graph.exists("other")
+
+
+async def test_graph_of_tombstones_exists(graph: Graph):
+    await _written(graph, _node("x", deleted=True))
+    assert await graph.exists("geo")
+
+
+async def test_graph_place_is_named_for_operators(graph: Graph):
+    assert "geo" in graph.place_of("geo")
+    assert graph.place_of("geo") != graph.place_of("other")

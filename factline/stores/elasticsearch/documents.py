@@ -42,7 +42,7 @@ class ElasticsearchDocuments:
         """Return the alias that the aggregate's class is found under."""
         db_name, class_id, _ = aggregate_id
         if (db_name, class_id) not in self._aliases:
-            self._aliases[db_name, class_id] = self._settings.named(f"instances.{db_name}.{class_id}").lower()
+            self._aliases[db_name, class_id] = self._settings.instances_alias(db_name, class_id)
         return self._aliases[db_name, class_id]
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:

@@ -45,7 +45,10 @@ class ElasticsearchGraph:
 
     def alias_of(self, db_name: str) -> str:
         """Return the alias that the database's graph is found under."""
-        return self._settings.named(f"graph.{db_name}").lower()
+        return self._settings.graph_alias(db_name)
+
+    def place_of(self, db_name: str) -> str:
+        return f"alias {self.alias_of(db_name)}"
 
     async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
         return await self._server.write([self._versioned(node) for node in nodes], self._create_index)

@@ -38,10 +38,10 @@ class ElasticsearchIndices:
         self._client = server.client.options(request_timeout=INDEX_TIMEOUT_S)
 
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
-        return await self.behind(self._alias(class_name))
+        return await self.behind(self.alias_of(class_name))
 
     async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
-        alias = self._alias(class_name)
+        alias = self.alias_of(class_name)
         current = None if first else await self.behind(alias)
         again = current is not None and not current.exact and current.name == alias + _suffix(form)
         return await self.make(alias, form, first=first, suffix=".exact" if again else "")
@@ -71,7 +71,7 @@ class ElasticsearchIndices:
         return Changed([(hit["_id"], hit["_version"]) for hit in hits], hits[-1]["sort"][0] if hits else after)
 
     async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
-        alias, doing = self._alias(class_name), f"switching from {old.name} to {new.name}"
+        alias, doing = self.alias_of(class_name), f"switching from {old.name} to {new.name}"
         self._server.requests["switch"] += 1
         try:
             await self._client.indices.refresh(index=[old.name, new.name])
@@ -153,8 +153,8 @@ class ElasticsearchIndices:
         """Return the alias by which an operator says that readers are to see an index, whatever follows it."""
         return self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
 
-    def _alias(self, class_name: AggregateId) -> str:
-        return self._settings.named(f"instances.{class_name.db_name}.{class_name.instance_key}").lower()
+    def alias_of(self, class_name: AggregateId) -> str:
+        return self._settings.instances_alias(class_name.db_name, class_name.instance_key)
 
 
 def _suffix(form: Form) -> str:

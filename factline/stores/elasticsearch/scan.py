@@ -82,7 +82,7 @@ class ElasticsearchScan:
         body = as_verified(hit["_source"])
         try:
             claimed = AggregateId.parse(str(body.get("aggregate_id")))
-            readers = self._settings.named(f"instances.{claimed.db_name}.{claimed.class_id}").lower()
+            readers = self._settings.instances_alias(claimed.db_name, claimed.class_id)
             if (readers, claimed.instance_key) == (alias, hit["_id"]):
                 return Document(claimed, hit["_version"], body)
         except InputInvalid:

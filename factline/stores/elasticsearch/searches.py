@@ -93,7 +93,7 @@ class ElasticsearchSearches:
         return [found.get(str(aggregate_id), 0) for aggregate_id in aggregate_ids]
 
     def _alias(self, db_name: str, class_id: str) -> str:
-        return self._settings.named(f"instances.{db_name}.{class_id}").lower()
+        return self._settings.instances_alias(db_name, class_id)
 
 
 def _query(search: Search) -> dict[str, Any]:

@@ -68,6 +68,9 @@ class MemoryDocuments:
                 raise refusal
         return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
 
+    def alias_of(self, class_name: AggregateId) -> str:
+        return f"instances.{_class_index(class_name)}"
+
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
         await self.pause()
         self._demand(f"looking at {class_name}")

@@ -47,6 +47,9 @@ class MemoryGraph:
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
+    def place_of(self, db_name: str) -> str:
+        return f"graph.{db_name} in memory"
+
     async def exists(self, db_name: str) -> bool:
         self._demand(f"looking for the graph of {db_name}")
         return any(aggregate_id.db_name == db_name for aggregate_id in self.nodes)

@@ -116,6 +116,9 @@ class TerminusGraph:
         """A commit is seen by every query after it."""
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
+    def place_of(self, db_name: str) -> str:
+        return f"database {self.database_of(db_name)}"
+
     async def exists(self, db_name: str) -> bool:
         query = page(triple("$node", "aggregate_id", {"variable": "node_id"}), "node_id", after="", count_max=1)
         database = self.database_of(db_name)
