@@ -105,7 +105,7 @@ class CheckActivities:
         async def listed(after: str) -> Page[Any]:
             return await self._inventory.extents(after=after, **scope)
 
-        return await _through_pages(request, listed, self._sweeps.aggregates.page)
+        return await _through_pages(request, listed, self._sweeps.instances)
 
     @activity.defn
     async def end_check(self, progress: CheckProgress) -> None:

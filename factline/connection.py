@@ -22,6 +22,9 @@ from workflows.plugin import factline_plugin
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 CONNECT_TIMEOUT_S = 10.0
 RPC_TIMEOUT = timedelta(seconds=10)
+#: So many workflows are asked for one by one, of which the answer is as of now; more are looked for in the list.
+DESCRIBED_MAX = 16
+LISTED_MAX = 200  # names in one question
 NATIVE_THREADS_TIMEOUT_S = 5.0
 NATIVE_THREADS_QUIET_MAX = 10  # looks in a row, so that a call that was just cancelled has ended, too
 
@@ -43,11 +46,6 @@ def _await_native_threads() -> None:
 
 
 atexit.register(_await_native_threads)
-
-#: So many workflows are asked for one by one, of which the answer is as of now; more are looked for in the list.
-DESCRIBED_MAX = 16
-LISTED_MAX = 200  # names in one question
-
 
 async def connect(*, runtime: Runtime | None = None) -> Client:
     """Connect as the standard Temporal environment and profile say (``TEMPORAL_ADDRESS`` …).

@@ -46,8 +46,8 @@ class Presence:
                 raise StoreUnavailable(
                     "the graph",
                     f"reading {db_name}",
-                    f"there is none at {self._ports.graph.place_of(db_name)}, but the log has {example}; run factline "
-                    f"check --repair --db {db_name}",
+                    f"there is none behind {self._ports.graph.place_of(db_name)}, but the log has {example}; run "
+                    f"factline check --repair --db {db_name}",
                 )
 
     async def _example(self, db_name: str, class_id: str) -> AggregateId | None:

@@ -26,11 +26,12 @@ from factline.projections.typed_mapping import typed_mapping
 from factline.reading.graph import GraphReader, Hop, WaysOf
 from factline.settings import Settings
 from factline.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
-from tests.classes import NUMBER, TEXT, schema
+from tests.classes import FIRST, NUMBER, TEXT, define, schema
 from tests.clients import patient_stores
 from tests.commands import create
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
+from tests.pipeline.sweeper import LOOK_ONLY, sweep
 from tests.pipeline.world import World
 
 REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
@@ -265,6 +266,24 @@ async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):
     assert world.documents.generations["shop.product"].documents["p1"].body["data"] == {"v": 10}
     assert (await process.run(create("p2", {"v": 10}))).outcome is Outcome.APPLIED
     world.check()
+
+
+@pytest.mark.parametrize("definition", [None, FIRST])
+async def test_check_renews_indices_of_an_earlier_release(world: World, definition: dict[str, Any] | None):
+    process = world.process()
+    if definition:
+        assert (await process.run(define(definition))).outcome is Outcome.APPLIED
+        await process.pipeline.reindexer.run(AggregateId.of_class("shop", "Product"))
+    assert (await process.run(create("p1", {"name": "10"}))).outcome is Outcome.APPLIED
+    before = world.documents.generations["shop.product"]
+    before.index = replace(before.index, exact=False)
+    looked = await sweep(world, LOOK_ONLY)
+    assert any("earlier release" in finding.what or "definition" in finding.what for finding in looked.findings)
+    assert not world.documents.generations["shop.product"].index.exact
+    assert (await sweep(world)).reindexed == 1
+    assert world.documents.generations["shop.product"].index.exact
+    assert (await sweep(world)).reindexed == 0
+    world.check_shown()
 
 
 @pytest.mark.parametrize("terms", [[], ["/v", "/v=11"]])

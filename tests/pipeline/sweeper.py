@@ -31,4 +31,4 @@ async def sweep(
         classes = await process.ports.inventory.classes(after=classes.position, db_name=terms.db_name)
     tally += await sweeps.classes.page(classes.items, terms)
     extents = await process.ports.inventory.extents(db_name=terms.db_name, class_id=terms.class_id)
-    return tally + await sweeps.aggregates.page(extents.items, terms)
+    return tally + await sweeps.instances(extents.items, terms)

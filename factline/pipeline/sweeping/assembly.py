@@ -1,5 +1,6 @@
 """The sweeps put together on one process's command path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from factline.pipeline.assembly import Pipeline
@@ -13,9 +14,11 @@ from factline.pipeline.sweeping.classes import ClassSweep
 from factline.pipeline.sweeping.commands import CommandSweep
 from factline.pipeline.sweeping.definers import Definers
 from factline.pipeline.sweeping.slots import RememberedSlots
+from factline.pipeline.sweeping.tally import Tally
+from factline.pipeline.sweeping.terms import Terms
 from factline.pipeline.sweeping.watermarks import GroupWatermarks
 from factline.pipeline.trace import AfterStep, nothing_after
-from factline.ports import Ports, RunningWorkflows
+from factline.ports import Extent, Ports, RunningWorkflows
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Sweeps:
     commands: CommandSweep
     classes: ClassSweep
     aggregates: AggregateSweep
+
+    async def instances(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+        """Sweep aggregates, after the indices of their classes; raises as both sweeps do."""
+        return await self.classes.of_instances(extents, terms) + await self.aggregates.page(extents, terms)
 
 
 def assemble_sweeps(

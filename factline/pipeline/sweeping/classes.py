@@ -1,8 +1,12 @@
-"""Classes whose documents do not lie as their newest definition says, because nobody is at work on it any more."""
+"""Classes whose documents do not lie as their newest definition says, or as this release has them, because nobody is at
+work on it any more.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
+from factline.domain.identifiers import CLASSES, AggregateId
 from factline.pipeline.reindexing import Reindexer
 from factline.pipeline.sweeping.definers import Definers
 from factline.pipeline.sweeping.tally import Tally
@@ -25,6 +29,19 @@ class ClassSweep:
         """Sweep these classes; raises StoreUnavailable if a server kept it from every one of them."""
         within = [extent for extent in classes if terms.covers(extent.aggregate_id)]
         return await each(within, partial(self._class, terms), place=_place)
+
+    async def of_instances(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+        """Sweep the classes of these instances, of which those that are not defined have no events of their own.
+
+        An index of an earlier release cannot answer filters. Raises as ``page`` does.
+        """
+        classes: dict[AggregateId, Extent] = {}
+        for extent in extents:
+            of = extent.aggregate_id
+            if of.class_id != CLASSES:
+                name = AggregateId.of_class(of.db_name, of.class_id)
+                classes.setdefault(name, replace(extent, aggregate_id=name, head=0, missing=None))
+        return await each(list(classes.values()), partial(self._class, terms), place=_place)
 
     async def _class(self, terms: Terms, extent: Extent) -> Tally:
         found = await self._reindexer.left_behind(extent.aggregate_id, at_least=extent.head)

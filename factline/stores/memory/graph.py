@@ -48,7 +48,7 @@ class MemoryGraph:
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
     def place_of(self, db_name: str) -> str:
-        return f"graph.{db_name} in memory"
+        return f"graph.{db_name}"
 
     async def exists(self, db_name: str) -> bool:
         self._demand(f"looking for the graph of {db_name}")
