@@ -47,6 +47,7 @@ def _await_native_threads() -> None:
 
 atexit.register(_await_native_threads)
 
+
 async def connect(*, runtime: Runtime | None = None) -> Client:
     """Connect as the standard Temporal environment and profile say (``TEMPORAL_ADDRESS`` …).
 

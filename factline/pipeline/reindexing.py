@@ -41,6 +41,11 @@ class Reindexer:
         self._definitions = definitions
         self._reader = reader
 
+    async def answers_filters(self, class_name: AggregateId) -> bool:
+        """Return whether the class has no index of an earlier release, whose documents lack the terms for filters."""
+        current = await self._indices.current(class_name)
+        return current is None or current.exact
+
     async def left_behind(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
         """Return in words how documents lie otherwise than the newest definition says, or None.
 

@@ -41,7 +41,12 @@ class ClassSweep:
             if of.class_id != CLASSES:
                 name = AggregateId.of_class(of.db_name, of.class_id)
                 classes.setdefault(name, replace(extent, aggregate_id=name, head=0, missing=None))
-        return await each(list(classes.values()), partial(self._class, terms), place=_place)
+        return await each(list(classes.values()), partial(self._of_instances, terms), place=_place)
+
+    async def _of_instances(self, terms: Terms, extent: Extent) -> Tally:
+        if await self._reindexer.answers_filters(extent.aggregate_id):
+            return Tally()
+        return await self._class(terms, extent)
 
     async def _class(self, terms: Terms, extent: Extent) -> Tally:
         found = await self._reindexer.left_behind(extent.aggregate_id, at_least=extent.head)
