@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from factline.errors import LogDamaged, StoreUnavailable
+from factline.errors import ContainerUnusable, LogDamaged, StoreUnavailable, UnusableReason
 from factline.stores.s3.refusals import error_code, refused
 from factline.stores.s3.requests import Boto3Requests, ObjectRequests
 
@@ -76,6 +76,7 @@ class S3Bucket:
     """One bucket. Objects go through ``objects``, all else through boto3, which blocks and is called in threads.
 
     ``requests`` counts what was sent, by operation. Nothing is tried twice here: the caller's policy does that.
+    ``renew_credentials`` is called in a thread after S3 has refused those it has.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class S3Bucket:
         prefix: str = "",
         threads: ThreadPoolExecutor,
         objects: ObjectRequests | None = None,
+        renew_credentials: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
         self.name = name
@@ -94,6 +96,7 @@ class S3Bucket:
         self.requests: Counter[str] = Counter()
         self._threads = threads
         self._objects = objects or Boto3Requests(client, bucket=name, threads=threads)
+        self._renew_credentials = renew_credentials
 
     async def get(self, key: str) -> StoredObject | None:
         try:
@@ -149,11 +152,19 @@ class S3Bucket:
         except FlexibleChecksumError:
             raise
         except (BotoCoreError, ClientError, ResponseParserError, HTTPError, aiohttp.ClientError, OSError) as error:
-            raise refused(error, self.store, self.name, f"{operation} {at}") from error
+            raise self._refused(error, f"{operation} {at}") from error
         except RuntimeError as error:  # botocore's word for credentials that are expired still after it fetched them
             if "credentials" not in str(error).lower():
                 raise
-            raise refused(error, self.store, self.name, f"{operation} {at}") from error
+            raise self._refused(error, f"{operation} {at}") from error
+
+    def _refused(self, error: Exception, doing: str) -> StoreUnavailable:
+        """Return the error for what is no answer; refused credentials are read anew, for the next attempt."""
+        refusal = refused(error, self.store, self.name, doing)
+        if isinstance(refusal, ContainerUnusable) and refusal.reason is UnusableReason.CREDENTIALS:
+            with suppress(RuntimeError):  # closed meanwhile
+                self._threads.submit(self._renew_credentials)
+        return refusal
 
     async def _get(self, key: str) -> StoredObject | None:
         with self._asking("GetObject", at=key):

@@ -2,12 +2,14 @@
 
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.handlers import convert_body_to_file_like_object
 from botocore.httpsession import get_cert_path
@@ -52,8 +54,16 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
     client.meta.events.unregister("before-parameter-build.s3.PutObject", convert_body_to_file_like_object)
     name, threads = settings.s3_bucket, ThreadPoolExecutor(settings.s3_connections_max, thread_name_prefix="s3")
     through_boto3 = Boto3Requests(client, bucket=name, threads=threads)
+    renew = partial(_renew_credentials, session)
     if not direct:
-        return S3Bucket(client, name=name, prefix=settings.s3_prefix, threads=threads, objects=through_boto3)
+        return S3Bucket(
+            client,
+            name=name,
+            prefix=settings.s3_prefix,
+            threads=threads,
+            objects=through_boto3,
+            renew_credentials=renew,
+        )
     objects = DirectRequests(
         client,
         bucket=name,
@@ -64,7 +74,19 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         read_timeout_s=READ_TIMEOUT_S,
         otherwise=through_boto3,
     )
-    return S3Bucket(client, name=name, prefix=settings.s3_prefix, threads=threads, objects=objects)
+    return S3Bucket(
+        client, name=name, prefix=settings.s3_prefix, threads=threads, objects=objects, renew_credentials=renew
+    )
+
+
+def _renew_credentials(session: botocore.session.Session) -> None:
+    """Read fixed credentials anew, from a file that was changed, say; those that expire are renewed by botocore."""
+    known = session.get_credentials()
+    if type(known) is not Credentials:
+        return
+    found = session.get_component("credential_provider").load_credentials()
+    if type(found) is Credentials:  # the very object that every client signs with
+        known.access_key, known.secret_key, known.token = found.access_key, found.secret_key, found.token
 
 
 def _certificates(session: botocore.session.Session) -> ssl.SSLContext:
