@@ -114,7 +114,9 @@ class Committer:
             while (refused := _refusal(command, bound)) is None:
                 collision = await claim_name(self._names, command.db_name, command.class_id)
                 if collision:  # no attempt was granted the name, so that none can ever write an event
-                    bound = await self._records.write(_next_record(command, bound, collision))
+                    record = _next_record(command, bound, collision)
+                    await computed(record, "canonical", of=command.payload)
+                    bound = await self._records.write(record)
                     continue
                 stored = await trace.step("persist", self._persist(command, bound, position), note=_persist_note)
                 if stored.event.command_id == command.command_id:
