@@ -11,7 +11,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, UnknownTopicOrPartitionError
 
 from factline.domain.canonical import canonical_bytes
@@ -31,7 +31,6 @@ ALONE_S = 60.0  # after a batch was too large for its topic, until messages go i
 STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
 TOPIC_CHECK_S = 2.0  # how soon a topic that was made anew is noticed
-READ_TIMEOUT_S = 30.0
 
 BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
 
@@ -118,6 +117,7 @@ class KafkaPublisher:
         self._topics = KafkaTopics(settings, records)
         self._last_offsets: dict[tuple[str, int], int] = {}
         self._looking = asyncio.Lock()
+        self._look_at_s = 0.0
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._stopped = False
@@ -162,11 +162,12 @@ class KafkaPublisher:
 
         Raises StoreUnavailable where none is known yet, or a topic cannot be used.
         """
-        known, checked_s = self._topics.generations, self._topics.opened_s
-        if known and (self._in_doubt or self._looking.locked() or time.monotonic() - checked_s < TOPIC_CHECK_S):
+        known = self._topics.generations
+        if known and (self._in_doubt or self._looking.locked() or time.monotonic() < self._look_at_s):
             return known  # after a failure, the next producer looks at the topics before it sends anything
         async with self._looking:
-            if self._topics.opened_s == checked_s:
+            if self._topics.generations is None or time.monotonic() >= self._look_at_s:
+                self._look_at_s = time.monotonic() + TOPIC_CHECK_S
                 await self._look()
         current = self._topics.generations
         assert current is not None  # it was looked at, or an error was raised
@@ -178,8 +179,7 @@ class KafkaPublisher:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 producer = await self._connected()
-                if time.monotonic() - self._topics.opened_s >= TOPIC_CHECK_S:
-                    await self._topics.open(producer.client)
+                await self._topics.open(producer.client)
         except (KafkaError, TimeoutError) as error:
             topics = ", ".join(self._topics.names)
             failure = self._failed(producer, error, doing=f"opening topics {topics}", topic=topics)
@@ -272,7 +272,7 @@ class KafkaPublisher:
         )
         sent = await sending
         if sent.offset <= self._last_offsets.get((sent.topic, sent.partition), -1):
-            self._topics.opened_s = float("-inf")  # offsets began anew: perhaps another topic of the name
+            self._look_at_s = 0.0  # offsets began anew: perhaps another topic of the name
         self._last_offsets[sent.topic, sent.partition] = sent.offset
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -360,51 +360,3 @@ async def _end(producer: AIOKafkaProducer) -> None:
     closing = asyncio.create_task(producer.client.close())
     await asyncio.wait({closing}, timeout=STOP_TIMEOUT_S)  # a frozen broker lets a full socket wait
     closing.cancel()
-
-
-async def read_messages(settings: Settings, aggregate_id: AggregateId, *, messages_max: int = 1_000) -> list[Message]:
-    """Return an aggregate's messages from the oldest on, as far as they are there now, duplicates included.
-
-    Reads the whole topic, so it is for people and tests. Raises StoreUnavailable.
-    """
-    key = str(aggregate_id).encode()
-    return await read_topic(settings, event_topic(settings, aggregate_id), key=key, messages_max=messages_max)
-
-
-async def read_topic(
-    settings: Settings, topic: str, *, key: bytes | None = None, messages_max: int = 1_000
-) -> list[Message]:
-    """Return a topic's messages, or those of one key, each partition from its oldest on; raises StoreUnavailable."""
-    servers = settings.kafka_bootstrap_servers
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=servers,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        request_timeout_ms=10 * REQUEST_TIMEOUT_MS,
-        max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
-    )
-    try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            try:
-                await consumer.start()
-                return await _read(consumer, topic, key=key, messages_max=messages_max)
-            finally:
-                await consumer.stop()
-    except (KafkaError, TimeoutError) as error:
-        raise refused(error, servers=servers, doing=f"reading messages of {topic}", topic=topic) from error
-
-
-async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes | None, messages_max: int) -> list[Message]:
-    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    found: list[Message] = []
-    ends = await consumer.end_offsets(partitions) if partitions else {}
-    for partition, end in ends.items():
-        while len(found) < messages_max and await consumer.position(partition) < end:
-            batch = await consumer.getmany(partition, timeout_ms=REQUEST_TIMEOUT_MS)
-            found.extend(
-                Message(record.partition, record.offset, record.key, tuple(record.headers), record.value)
-                for record in batch.get(partition, [])
-                if key is None or record.key == key
-            )
-    return found[:messages_max]

@@ -45,7 +45,6 @@ class KafkaTopics:
         self._known: dict[str, TopicRecord] = {}
         self._opening = asyncio.Lock()
         self.names = (self._instances, self._classes, settings.failure_topic)
-        self.opened_s = float("-inf")
 
     @property
     def generations(self) -> Generations | None:
@@ -81,7 +80,6 @@ class KafkaTopics:
             existing = await self._make_missing(client)
             for topic in (self._instances, self._classes):
                 await self._open(topic, existing[topic])
-            self.opened_s = time.monotonic()
 
     async def _make_missing(self, client: AIOKafkaClient) -> Mapping[str, ExistingTopic]:
         existing = await _existing(client, self.names)

@@ -10,7 +10,8 @@ import pytest
 
 from factline.domain.identifiers import AggregateId
 from factline.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
-from factline.stores.kafka import Message, read_messages, read_topic
+from factline.stores.kafka import Message
+from factline.stores.kafka_messages import read_messages, read_topic
 from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from factline.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
 from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from factline.errors import ContainerUnusable, UnusableReason
 from factline.settings import Settings
-from factline.stores.kafka import KafkaPublisher, read_topic
+from factline.stores.kafka import KafkaPublisher
+from factline.stores.kafka_messages import read_topic
 from stack import Stack
 from stack.servers.definition import Place
 from stack.servers.kafka import Kafka

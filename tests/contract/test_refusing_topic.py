@@ -16,7 +16,8 @@ from factline.domain.limits import MESSAGE_BYTES_MAX
 from factline.errors import ContainerUnusable, FactlineError, ObjectRefused, StoreUnavailable, UnusableReason
 from factline.settings import Settings
 from factline.stores import kafka
-from factline.stores.kafka import KafkaPublisher, read_messages
+from factline.stores.kafka import KafkaPublisher
+from factline.stores.kafka_messages import read_messages
 from factline.stores.kafka_refusals import refused
 from factline.stores.kafka_topics import KafkaTopics
 from tests.contract.chains import chain

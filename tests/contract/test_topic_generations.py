@@ -5,7 +5,7 @@ from collections import defaultdict
 from uuid import UUID, uuid4
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.partitioner import DefaultPartitioner
 
 from factline.domain.events import read_event
@@ -13,7 +13,8 @@ from factline.errors import ContainerUnusable, StoreUnavailable, StoreUnsafe
 from factline.ports import Generations, TopicRecord
 from factline.settings import Settings
 from factline.stores import kafka_topics
-from factline.stores.kafka import KafkaPublisher, read_topic
+from factline.stores.kafka import KafkaPublisher
+from factline.stores.kafka_messages import read_topic
 from factline.stores.kafka_topic_ids import NO_ID, ExistingTopic
 from factline.stores.kafka_topics import PARTITIONS, KafkaTopics, partition_of
 from factline.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
@@ -166,3 +167,22 @@ async def test_topics_of_two_programs_get_one_generation(brokers: Brokers):
     found = await asyncio.gather(*(brokers.opened() for _ in range(8)))
     assert {topics.generations for topics in found} == {Generations()}
     assert len(await brokers.records.history(brokers.settings.instance_topic)) == 1
+
+
+@pytest.mark.parametrize("error", [KafkaConnectionError, TopicAuthorizationFailedError])
+async def test_known_generations_stand_while_kafka_is_away(error: type[KafkaError], monkeypatch: pytest.MonkeyPatch):
+    publisher, settings, looks = KafkaPublisher(Settings(), records_in_memory()), Settings(), 0
+
+    async def away() -> None:
+        nonlocal looks
+        looks += 1
+        raise error
+
+    monkeypatch.setattr(publisher, "_connected", away)
+    with pytest.raises(StoreUnavailable):
+        await publisher.generations()
+    topics = (settings.instance_topic, settings.ontology_topic)
+    publisher._topics._known = {topic: TopicRecord(3, "id", 6) for topic in topics}
+    publisher._in_doubt, publisher._look_at_s = False, 0.0
+    assert [await publisher.generations() for _ in range(5)] == [Generations(3, 3)] * 5
+    assert looks == 2, "one look tells for some seconds"

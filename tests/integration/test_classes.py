@@ -10,7 +10,7 @@ from factline.domain.identifiers import AggregateId
 from factline.domain.ontology.rules import Rules
 from factline.domain.queries import Search
 from factline.domain.results import Outcome, RejectionCode
-from factline.stores.kafka import read_messages
+from factline.stores.kafka_messages import read_messages
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation

@@ -32,7 +32,7 @@ from factline.projector.main import new_projector
 from factline.projector.metrics import ProjectorMetrics
 from factline.projector.projecting import Projector
 from factline.settings import Settings
-from factline.stores.kafka import read_topic
+from factline.stores.kafka_messages import read_topic
 from factline.stores.opening import Stores
 from factline.verification.findings import Code, Severity
 from factline.verification.verifying import Verdict, verify

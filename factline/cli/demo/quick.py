@@ -45,7 +45,8 @@ from factline.client import Command, Factline
 from factline.domain.canonical import parse_json
 from factline.domain.identifiers import AggregateId
 from factline.settings import Settings
-from factline.stores.kafka import Message, read_messages
+from factline.stores.kafka import Message
+from factline.stores.kafka_messages import read_messages
 from factline.stores.opening import Stores
 
 ROWS_SHOWN = 20
