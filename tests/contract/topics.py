@@ -1,17 +1,26 @@
 """Topics: lost, as by an operator's mistake, with other settings, and the generations of those that were not."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from factline.errors import StoreUnavailable
 from factline.ports import Generations, TopicRecords
 from factline.settings import Settings
+from factline.stores.kafka import KafkaPublisher
 from factline.stores.kafka_topic_ids import existing_topics
 from factline.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
 
 #: Where a setting comes from, in Kafka's protocol: from the topic itself.
 SET_FOR_TOPIC = 1
+
+UNTIL_S = 120.0
+
+Answer = TypeVar("Answer")
 
 
 async def drop_topic(settings: Settings) -> None:
@@ -20,7 +29,7 @@ async def drop_topic(settings: Settings) -> None:
     await admin.start()
     try:
         await admin.delete_topics([settings.instance_topic])
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(UNTIL_S):
             while settings.instance_topic in await admin.list_topics():
                 await asyncio.sleep(0.1)
     finally:
@@ -33,7 +42,7 @@ async def grow_topic(settings: Settings, partitions: int) -> None:
     await admin.start()
     try:
         await admin.create_partitions({settings.instance_topic: NewPartitions(partitions)})
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(UNTIL_S):
             while (await existing_topics(admin._client, [settings.instance_topic]))[
                 settings.instance_topic
             ].partitions < partitions:
@@ -65,3 +74,25 @@ async def set_topic_setting(settings: Settings, name: str, value: str) -> None:
         await admin.alter_configs([resource])
     finally:
         await admin.close()
+
+
+async def until_answered(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Try again as clients do: a busy machine may not answer at once."""
+    async with asyncio.timeout(UNTIL_S):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def publishing(settings: Settings, records: TopicRecords) -> AsyncIterator[KafkaPublisher]:
+    """Run a publisher whose topics are there, and whose generations are known."""
+    publisher = KafkaPublisher(settings, records)
+    try:
+        await until_answered(publisher.prepare)
+        await until_answered(publisher.open)
+        yield publisher
+    finally:
+        await publisher.stop()

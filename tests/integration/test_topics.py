@@ -4,7 +4,7 @@ import pytest
 
 from tests.commands import create, update
 from tests.contract.test_refusing_topic import set_message_bytes
-from tests.contract.topics import grow_topic
+from tests.contract.topics import drop_topic, grow_topic
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
@@ -26,6 +26,19 @@ async def test_topic_grown_while_running_verifies_sound(installation: Installati
         await _submit_all(installation)
     logs = await installation.check()
     assert [len(events) for events in logs.values()] == [3] * len(INSTANCES)
+    code, printed = await installation.factline("verify")
+    assert (code, printed[-1]["verdict"]) == (0, "sound")
+
+
+async def test_lost_topic_is_published_once_more(installation: Installation):
+    async with installation.worker():
+        await _submit_all(installation, new=True)
+        await _submit_all(installation)
+        await drop_topic(installation.settings)
+        code, (report,) = await installation.factline("check", "--repair", "--grace-s", "0")
+        assert (code, report["outcome"], report["tally"]["published"]) == (0, "REPAIRED", len(INSTANCES))
+        await _submit_all(installation)
+    await installation.check()
     code, printed = await installation.factline("verify")
     assert (code, printed[-1]["verdict"]) == (0, "sound")
 
