@@ -141,6 +141,9 @@ class StreamAudit:
 
     def _check_order(self, message: Message, aggregate_id: str, number: int, where: str) -> None:
         delivered = self._delivered.get(aggregate_id)
+        through = delivered.through if delivered else 0
+        if number > through + 1 and self._is_made_anew(aggregate_id):
+            return  # whatever partition it was sent to
         if delivered is None:
             delivered = self._delivered[aggregate_id] = _Delivered(message.partition)
         if message.partition != delivered.partition:
@@ -150,17 +153,12 @@ class StreamAudit:
             self.duplicates += 1
             return
         if number > delivered.through + 1:
-            if self._is_made_anew(aggregate_id):
-                return
             found = f"expected event {delivered.through + 1} first, found {number}"
             self._find(Code.MESSAGE_OUT_OF_ORDER, where, found)
         delivered.through, delivered.offset = number, message.offset
 
     def _is_made_anew(self, aggregate_id: str) -> bool:
-        try:
-            return self._generation_of(AggregateId.parse(aggregate_id)) > FIRST_GENERATION
-        except InputInvalid:
-            return False  # the message is foreign
+        return self._generation_of(AggregateId.parse(aggregate_id)) > FIRST_GENERATION
 
     def _generation_of(self, aggregate_id: AggregateId) -> int:
         return self._generations.get(aggregate_id.class_id == CLASSES, self.generation)
@@ -193,8 +191,9 @@ def _named(message: Message) -> tuple[str, int] | None:
     try:
         fields = parse_stored(message.value, where="message")
         aggregate_id, number = fields["aggregate_id"], fields["sequence_number"]
-    except (InputInvalid, KeyError, TypeError):
-        return None
-    if not isinstance(aggregate_id, str) or not isinstance(number, int) or number < 1:
+        if not isinstance(aggregate_id, str) or not isinstance(number, int) or number < 1:
+            return None
+        AggregateId.parse(aggregate_id)
+    except (InputInvalid, KeyError, TypeError, UnicodeDecodeError):
         return None
     return aggregate_id, number
