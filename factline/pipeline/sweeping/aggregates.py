@@ -102,11 +102,12 @@ class AggregateSweep:
         """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         if await self._publisher.generations() != terms.generations:
             terms = replace(terms, published_through=None)  # it was so in a topic that is lost
-        self._slots.clear()
         letters = _Letters(self._letters)
         tally = Tally()
         for start in range(0, len(extents), AGGREGATES_PER_GROUP):
+            self._slots.clear()  # neither an altered slot nor memory outlives its group
             tally += await self._group(extents[start : start + AGGREGATES_PER_GROUP], letters, terms)
+        self._slots.clear()
         return tally
 
     async def _group(self, extents: Sequence[Extent], letters: "_Letters", terms: Terms) -> Tally:
