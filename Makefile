@@ -17,8 +17,11 @@ CHAOS_AGGREGATES ?= 50
 MUTANTS     ?= 120
 MUTANT_SEED ?= 11
 
+# How long `make fuzz` searches.
+FUZZ_S ?= 300
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check test chaos search score mutate bench clean
+.PHONY: help setup demo demo-full stop check test chaos fuzz search score mutate bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +59,10 @@ test: check ## everything, on real servers that the tests start themselves
 search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
 	$(BIN)/pytest -q -m deep tests
 
+fuzz: setup ## inputs searched by coverage that take too long or too much memory to judge (FUZZ_S seconds)
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz -max_total_time=$(FUZZ_S)
+
 chaos: setup ## everything broken while it works, again and again, and what became of the facts (some 50 minutes)
 	$(BIN)/python -m tests.chaos --seed $(CHAOS_SEEDS) --commands $(CHAOS_COMMANDS) --faults $(CHAOS_FAULTS) \
 		--clients $(CHAOS_CLIENTS) --aggregates $(CHAOS_AGGREGATES)
@@ -72,6 +79,7 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.projection
+	$(BIN)/python -m benchmarks.judging
 
 clean: ## the virtual environment and what tools left behind
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
