@@ -5,7 +5,7 @@ from typing import Any
 
 from factline.domain.identifiers import AggregateId
 from factline.domain.limits import CACHED_STATE_BYTES_MAX
-from factline.ports import UNPUBLISHED, Settlement, Turn, Turns, Waiting, Watermark
+from factline.ports import UNPUBLISHED, Generations, Settlement, Turn, Turns, Waiting, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Redis
 from tests.contract.topics import first_generations
@@ -158,6 +158,18 @@ async def test_a_watermark_alone_makes_no_head(redis: Redis):
 
 async def test_what_was_never_settled_is_not_known(redis: Redis):
     assert await _published(_turns(redis)) is None
+
+
+async def test_watermark_belongs_to_its_generation(redis: Redis):
+    async def second_generations() -> Generations:
+        return Generations(instances=2)
+
+    of_first = _turns(redis)
+    of_second = redis.turns(generations=second_generations, lease_ms=LONG_MS, patience_ms=LONG_MS)
+    watermarks = [Watermark(1, 5), Watermark(2, 2)]
+    for turns, watermark in zip((of_first, of_second), watermarks, strict=True):
+        await _settle(turns, "", state=None, published=watermark, release=False)
+    assert [await turns.published([PLACE]) for turns in (of_first, of_second)] == [[one] for one in watermarks]
 
 
 async def test_release_alone_is_no_watermark(redis: Redis):

@@ -90,7 +90,6 @@ MUTATIONS = (
     ),
     Mutation("settle_turn", "a head is lowered", "tonumber(sequence) >= (known_head or 0)", "true"),
     Mutation("settle_turn", "a head is saved once", "tonumber(sequence) >= (known_head or 0)", "not known_head"),
-    Mutation("settle_turn", "a state outlives its head", "redis.call('HDEL', head, 'state')", ""),
     Mutation("settle_turn", "a watermark is lowered", "tonumber(published) >= (known_published or 0)", "true"),
     Mutation("settle_turn", "a watermark of nothing is saved", "(sequence ~= '' or published ~= '0')", "true"),
     Mutation("settle_turn", "a watermark alone is not saved", "(sequence ~= '' or published ~= '0')", "sequence ~= ''"),
