@@ -3,8 +3,7 @@
 import pytest
 
 from tests.commands import create, update
-from tests.contract.test_refusing_topic import set_message_bytes
-from tests.contract.topics import drop_topic, grow_topic
+from tests.contract.topics import drop_topic, grow_topic, set_topic_setting
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
@@ -44,7 +43,7 @@ async def test_lost_topic_is_published_once_more(installation: Installation):
 
 
 async def test_programs_refuse_a_narrow_topic(installation: Installation):
-    await set_message_bytes(installation.settings, 1_000)
+    await set_topic_setting(installation.settings, "max.message.bytes", "1000")
     for process in (await installation.worker_process(), await installation.projector_process("documents")):
         assert await process.ended() != 0
         assert f"topic {installation.settings.instance_topic}: expected" in process.output()
