@@ -10,7 +10,7 @@ from factline.domain.events import read_event
 from factline.domain.identifiers import AggregateId
 from factline.domain.results import Outcome
 from factline.settings import Settings
-from factline.stores.kafka import read_topic
+from factline.stores.kafka_messages import read_topic
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, delete, update
