@@ -36,12 +36,15 @@ from typing import Any, ClassVar, Self
 #: User and password of a URL, whatever characters a password that was not encoded may have; not our own example.
 _CREDENTIALS = re.compile(r"(?<=://)(?!user:password@)(?:[^\s/]*@|[^\s@]*:[^\s@]*@)")
 
+#: The same of an address without a scheme, which some settings take and others refuse with what they found.
+_BARE_CREDENTIALS = re.compile(r"""(?:^|(?<=[\s'"=(,]))[^\s/'"@:,=(]+:(?!//)[^\s@]+@(?=[\w\[])""")
+
 
 def redacted(text: str) -> str:
     """Return the text without the user names and passwords of URLs in it."""
     while "@" in text and (shorter := _CREDENTIALS.sub("", text)) != text:
         text = shorter
-    return text
+    return _BARE_CREDENTIALS.sub("", text) if "@" in text else text
 
 
 class FactlineError(Exception):
