@@ -83,7 +83,6 @@ class Committer:
     ) -> Committed:
         """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
 
-
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
         ``publish``: whether to publish while holding the turn, if Kafka answers.
         ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from factline.errors import InputInvalid, StoreUnavailable
+from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
 from factline.settings import Settings
 from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
 from tests.contract.chains import PLACE
@@ -36,13 +36,22 @@ async def test_a_written_or_older_version_is_a_success(monkeypatch: pytest.Monke
     assert await _outcome(monkeypatch, {"status": status}) == [None]
 
 
-@pytest.mark.parametrize("status", [300, 400, 401, 403, 404, 408, 410, 413, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [300, 400, 403, 404, 408, 410, 413, 429, 500, 502, 503, 504])
 async def test_an_unknown_refusal_is_tried_again(monkeypatch: pytest.MonkeyPatch, status: int):
     busy = {"status": status, "error": _error("es_rejected_execution_exception")}
     before, refused, after = await _outcome(monkeypatch, {"status": 201}, busy, {"status": 200})
     assert (before, after) == (None, None)
     assert isinstance(refused, StoreUnavailable)
     assert f"{status}" in refused.message
+
+
+async def test_a_401_names_the_credentials(monkeypatch: pytest.MonkeyPatch):
+    refused_login = {"status": 401, "error": _error("security_exception")}
+    before, refused, after = await _outcome(monkeypatch, {"status": 201}, refused_login, {"status": 200})
+    assert (before, after) == (None, None)
+    assert isinstance(refused, ContainerUnusable)
+    assert refused.reason is UnusableReason.CREDENTIALS
+    assert "user and password" in refused.message
 
 
 async def test_a_document_that_fits_no_mapping_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from activities import bulk as bulk_activities
 from factline.domain.bulk.command import Bulk, BulkType
 from factline.domain.commands import Command, CommandType
 from factline.domain.events import read_event
-from factline.errors import StoreUnavailable
+from factline.errors import AggregateBusy, StoreUnavailable
 from factline.pipeline.bulk import delivery
 from factline.settings import Settings
 from tests.machine.observer import Observer
@@ -376,7 +376,7 @@ class CommandPath(RuleBasedStateMachine):
 
     async def _tried(self, story: Coroutine[Any, Any, None]) -> None:
         """An activity that fails is tried again by Temporal, which is what ``try_again`` is for."""
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, AggregateBusy):
             await story
 
     async def _swept(self, process: Process) -> None:
