@@ -27,7 +27,7 @@ help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Factline needs Python 3.11 or newer, found %s; try make PYTHON=python3.12" % sys.version.split()[0] or 0)'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Oncelog needs Python 3.11 or newer, found %s; try make PYTHON=python3.12" % sys.version.split()[0] or 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
@@ -37,8 +37,8 @@ setup: $(VENV)/.installed ## a virtual environment with the project and its scri
 demo: setup ## the main job on real input: servers and a worker stay up to look around
 	$(BIN)/pip install --quiet --editable '.[demo]'
 	$(BIN)/python -m stack up
-	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/factline-worker
-	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/factline demo --no-worker $(DEMO)
+	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/oncelog-worker
+	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/oncelog demo --no-worker $(DEMO)
 
 demo-full: DEMO = --full
 demo-full: demo ## the same servers and worker; all subdivisions and airports, 33,344, as bulk commands

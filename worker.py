@@ -13,21 +13,21 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.bulk import BulkActivities
-from activities.check import CheckActivities
-from activities.command import CommandActivities
-from activities.failures import BriefFailures, FailureInterceptor
-from factline import connection
-from factline.domain.event_schemas import check_event_schemas
-from factline.errors import SettingsInvalid, StoreUnavailable
-from factline.pipeline.assembly import Pipeline, assemble
-from factline.pipeline.sweeping.assembly import assemble_sweeps
-from factline.pipeline.trace import AfterStep, nothing_after
-from factline.ports import Ports
-from factline.program import Run, crash_point, leave, run_program
-from factline.scheduling import keep_check_scheduled
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog import connection
+from oncelog.activities.bulk import BulkActivities
+from oncelog.activities.check import CheckActivities
+from oncelog.activities.command import CommandActivities
+from oncelog.activities.failures import BriefFailures, FailureInterceptor
+from oncelog.domain.event_schemas import check_event_schemas
+from oncelog.errors import SettingsInvalid, StoreUnavailable
+from oncelog.pipeline.assembly import Pipeline, assemble
+from oncelog.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.pipeline.trace import AfterStep, nothing_after
+from oncelog.ports import Ports
+from oncelog.program import Run, crash_point, leave, run_program
+from oncelog.scheduling import keep_check_scheduled
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
@@ -38,7 +38,7 @@ WORKFLOW_TASKS_AT_ONCE_MAX = 2 * COMMANDS_AT_ONCE_MAX
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 WORKFLOWS_CACHED_MAX = 2_000
 
-log = structlog.get_logger("factline.worker")
+log = structlog.get_logger("oncelog.worker")
 
 
 def new_worker(
@@ -70,7 +70,7 @@ def new_worker(
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Connect, make what is missing, and work until ``stopping`` is set.
 
-    Raises FactlineError before any work is taken: SettingsInvalid, StoreUnsafe, or one StoreUnavailable that names
+    Raises OncelogError before any work is taken: SettingsInvalid, StoreUnsafe, or one StoreUnavailable that names
     every server which cannot be reached; SchemaGap if there are events that this release could not read.
     """
     check_event_schemas()
@@ -119,13 +119,13 @@ def _runtime(settings: Settings) -> Runtime | None:
     try:
         return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=settings.metrics_address)))
     except (RuntimeError, ValueError) as error:
-        raise SettingsInvalid(f"FACTLINE_METRICS_ADDRESS {settings.metrics_address}: {error}") from error
+        raise SettingsInvalid(f"ONCELOG_METRICS_ADDRESS {settings.metrics_address}: {error}") from error
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
-    """Run ``factline-worker``; returns its exit code, and ends the process where it is the program itself."""
+    """Run ``oncelog-worker``; returns its exit code, and ends the process where it is the program itself."""
     logging.getLogger("temporalio.activity").addFilter(BriefFailures())
-    code = run_program("factline-worker", str(__doc__), run, arguments)
+    code = run_program("oncelog-worker", str(__doc__), run, arguments)
     return leave(code) if arguments is None else code
 
 

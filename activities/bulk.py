@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from temporalio import activity
 
-from activities.bulk_models import (
+from oncelog.activities.bulk_models import (
     BulkCloseRequest,
     BulkDeliverRequest,
     BulkFinishRequest,
@@ -17,15 +17,15 @@ from activities.bulk_models import (
     BulkOpenRequest,
     BulkRunRequest,
 )
-from activities.heartbeats import heartbeats
-from factline.domain.bulk.command import parse_bulk
-from factline.domain.bulk.results import BulkResult
-from factline.domain.results import RejectionCode
-from factline.pipeline.assembly import Pipeline
-from factline.pipeline.bulk.running import Conduct, Progress
-from factline.pipeline.completion import final_status
-from factline.pipeline.trace import AfterStep, Trace, nothing_after
-from factline.ports import CommandStatuses
+from oncelog.activities.heartbeats import heartbeats
+from oncelog.domain.bulk.command import parse_bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.results import RejectionCode
+from oncelog.pipeline.assembly import Pipeline
+from oncelog.pipeline.bulk.running import Conduct, Progress
+from oncelog.pipeline.completion import final_status
+from oncelog.pipeline.trace import AfterStep, Trace, nothing_after
+from oncelog.ports import CommandStatuses
 
 #: How long a run goes on before it hands back what it has, so that people see it come along.
 SEGMENT_S = 10.0

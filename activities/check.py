@@ -13,12 +13,12 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
-from activities.heartbeats import heartbeats
-from factline.pipeline.sweeping.assembly import Sweeps
-from factline.pipeline.sweeping.tally import Tally
-from factline.pipeline.sweeping.terms import Terms
-from factline.ports import Page, Ports
+from oncelog.activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
+from oncelog.activities.heartbeats import heartbeats
+from oncelog.pipeline.sweeping.assembly import Sweeps
+from oncelog.pipeline.sweeping.tally import Tally
+from oncelog.pipeline.sweeping.terms import Terms
+from oncelog.ports import Page, Ports
 
 #: How long a sweep goes on before it hands back what it has, so that people see it come along.
 SWEEP_S = 5.0

@@ -6,9 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from factline.domain.commands import ClassId, DbName
-from factline.pipeline.sweeping.tally import Tally
-from factline.pipeline.sweeping.terms import Terms
+from oncelog.domain.commands import ClassId, DbName
+from oncelog.pipeline.sweeping.tally import Tally
+from oncelog.pipeline.sweeping.terms import Terms
 
 GRACE_S = 600.0
 

@@ -6,16 +6,16 @@ from typing import Any
 
 from temporalio import activity
 
-from activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
-from factline.domain.commands import parse_command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import InputInvalid
-from factline.pipeline.assembly import Pipeline
-from factline.pipeline.completion import final_status
-from factline.pipeline.delivering import attempted
-from factline.pipeline.trace import AfterStep, StepReport, Trace, nothing_after
-from factline.ports import CommandStatuses
+from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
+from oncelog.domain.commands import parse_command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.errors import InputInvalid
+from oncelog.pipeline.assembly import Pipeline
+from oncelog.pipeline.completion import final_status
+from oncelog.pipeline.delivering import attempted
+from oncelog.pipeline.trace import AfterStep, StepReport, Trace, nothing_after
+from oncelog.ports import CommandStatuses
 
 #: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
 QUICK_ATTEMPT_S = 2.0

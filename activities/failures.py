@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from factline.errors import AggregateBusy, ContainerUnusable, FactlineError
+from oncelog.errors import AggregateBusy, ContainerUnusable, OncelogError
 
 #: What needs a person first (a damaged object, say) is looked at again this often; the command stays pending meanwhile.
 UNTIL_MENDED = timedelta(minutes=1)
@@ -39,7 +39,7 @@ class BriefFailures(logging.Filter):
 
 
 class FailureInterceptor(Interceptor):
-    """Turns Factline's errors into ApplicationErrors whose type is the error's code and whose details are its own."""
+    """Turns Oncelog's errors into ApplicationErrors whose type is the error's code and whose details are its own."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
         return _Failures(super().intercept_activity(next))
@@ -49,7 +49,7 @@ class _Failures(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
         try:
             return await super().execute_activity(input)
-        except FactlineError as error:
+        except OncelogError as error:
             if isinstance(error, ContainerUnusable):
                 _count(error)
             raise failure_of(error) from None  # the server replaces a failure above 4 KiB by one without a reason
@@ -59,12 +59,12 @@ def _count(error: ContainerUnusable) -> None:
     """Count an attempt that waits for its container, among the metrics of Temporal's SDK; as the projector does."""
     labels = {"store": error.store, "container": error.container, "reason": str(error.reason)}
     meter = activity.metric_meter()
-    meter.create_counter("factline_container_unusable", "Attempts that failed because a container cannot be used.").add(
+    meter.create_counter("oncelog_container_unusable", "Attempts that failed because a container cannot be used.").add(
         1, labels
     )
 
 
-def failure_of(error: FactlineError) -> ApplicationError:
+def failure_of(error: OncelogError) -> ApplicationError:
     """Return the failure of an activity: the error's message and details, cut, without trace and causes."""
     delay = None if error.retryable else UNTIL_MENDED
     category = ApplicationErrorCategory.UNSPECIFIED

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factline.domain.results import CommandResult
-from factline.pipeline.trace import StepReport
+from oncelog.domain.results import CommandResult
+from oncelog.pipeline.trace import StepReport
 
 
 class CommitRequest(BaseModel):

@@ -13,7 +13,7 @@ from functools import partial
 from rich.console import Console
 
 from benchmarks.bulk import bulk
-from benchmarks.contenders import Contender, Opening, factline, floor
+from benchmarks.contenders import Contender, Opening, floor, oncelog
 from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
 from benchmarks.floor import FloorOfSteps
 from benchmarks.load import measure
@@ -21,10 +21,10 @@ from benchmarks.on_dbos import OnDbos
 from benchmarks.raw_store import Batch, boto3_put, conditional_put, timed, write_all
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
-from factline import connection
-from factline.program import collect_garbage_rarely
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog import connection
+from oncelog.program import collect_garbage_rarely
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 from stack import Stack
 from stack.servers import DEFAULT
 from stack.terminal import terminal_reporter
@@ -58,11 +58,11 @@ def _measure(stack: Stack, seconds: float, rounds: int) -> None:
     openings: dict[str, Opening] = {
         "floor": partial(floor, eager=False),
         "floor of 7": partial(floor, eager=False, workflow=FloorOfSteps),
-        "Factline": partial(factline, eager=False),
+        "Oncelog": partial(oncelog, eager=False),
         "floor, eager": partial(floor, eager=True),
         "floor of 7, eager": partial(floor, eager=True, workflow=FloorOfSteps),
-        "Factline, eager": partial(factline, eager=True),
-        "DBOS": OnDbos(os.environ["FACTLINE_POSTGRESQL_URL"]).opened,
+        "Oncelog, eager": partial(oncelog, eager=True),
+        "DBOS": OnDbos(os.environ["ONCELOG_POSTGRESQL_URL"]).opened,
     }
     asyncio.run(_prepare(settings))
     blocks: list[Block] = []

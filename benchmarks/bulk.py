@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from benchmarks.raw_store import payload
-from factline.client import new_command_id
-from factline.domain.bulk.command import Bulk, BulkType
-from factline.domain.bulk.plan import lines_of
-from factline.pipeline.assembly import Pipeline, assemble
-from factline.pipeline.bulk.running import Conduct, Progress
-from factline.pipeline.trace import Trace, nothing_after, utc_now
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog.client import new_command_id
+from oncelog.domain.bulk.command import Bulk, BulkType
+from oncelog.domain.bulk.plan import lines_of
+from oncelog.pipeline.assembly import Pipeline, assemble
+from oncelog.pipeline.bulk.running import Conduct, Progress
+from oncelog.pipeline.trace import Trace, nothing_after, utc_now
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 #: Uploads so many items, and returns what applies them: only that is measured.
 Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]

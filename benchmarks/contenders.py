@@ -14,13 +14,13 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.floor import Floor, FloorActivities, FloorOfSteps
-from factline import connection
-from factline.client import Factline, new_command_id
-from factline.domain.commands import Command, CommandType
-from factline.pipeline.assembly import assemble
-from factline.settings import Settings
-from factline.stores.opening import Stores
-from worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
+from oncelog import connection
+from oncelog.client import Oncelog, new_command_id
+from oncelog.domain.commands import Command, CommandType
+from oncelog.pipeline.assembly import assemble
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+from oncelog.worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
 
 
 @dataclass
@@ -50,14 +50,14 @@ def creation() -> Command:
 
 
 @asynccontextmanager
-async def factline(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
+async def oncelog(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
     """The command path as it is. ``eager``: the client submits through its own worker's connection."""
     temporal = await connection.connect()
     starting = temporal if eager else await connection.connect()
     last = ""
     async with await Stores.connect(settings) as stores:
         pipeline = assemble(stores.ports, settings)
-        client = Factline(stores, settings, temporal=starting)
+        client = Oncelog(stores, settings, temporal=starting)
 
         async def ask() -> None:
             nonlocal last

@@ -8,11 +8,11 @@ from datetime import timedelta
 from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest
-    from factline.domain.commands import Command
-    from factline.domain.results import CommandResult, Outcome
-    from factline.pipeline.trace import StepReport
-    from workflows import policies
+    from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest
+    from oncelog.domain.commands import Command
+    from oncelog.domain.results import CommandResult, Outcome
+    from oncelog.pipeline.trace import StepReport
+    from oncelog.workflows import policies
 
 AT = "2026-01-01T12:00:00.000000Z"
 STEPS = [StepReport(name, AT, 1.0, "did nothing") for name in ("claim", "allocate", "record", "persist", "publish")]

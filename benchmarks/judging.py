@@ -14,13 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from factline.domain.commands import Command, CommandType
-from factline.domain.deciding import decide
-from factline.domain.events import DefinitionReference
-from factline.domain.instance import Instance
-from factline.domain.ontology.definition import ClassDefinition
-from factline.domain.ontology.rules import Rules
-from factline.domain.ontology.schemas import validator_of
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.deciding import decide
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.definition import ClassDefinition
+from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.ontology.schemas import validator_of
 
 ROUNDS = 30
 CALLS = 300

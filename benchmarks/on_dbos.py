@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
-from activities.command import CommandActivities
-from activities.models import CommitRequest, DeliverRequest
 from benchmarks.contenders import Contender, asked, creation
-from factline.pipeline.assembly import assemble
-from factline.pipeline.trace import utc_now
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog.activities.command import CommandActivities
+from oncelog.activities.models import CommitRequest, DeliverRequest
+from oncelog.pipeline.assembly import assemble
+from oncelog.pipeline.trace import utc_now
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 
 @dataclass

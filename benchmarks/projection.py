@@ -26,27 +26,27 @@ from elasticsearch.helpers import async_streaming_bulk
 from rich.console import Console
 from rich.table import Table
 
-from factline.domain.commands import Command, CommandType
-from factline.domain.deciding import decide
-from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, evolve
-from factline.pipeline.trace import utc_now
-from factline.ports import Delivery, Document, EventSubscription
-from factline.program import collect_garbage_rarely
-from factline.projections.documents import document_of
-from factline.projector.main import new_projector
-from factline.projector.metrics import ProjectorMetrics
-from factline.projector.projecting import BATCH_MESSAGES_MAX
-from factline.settings import Settings
-from factline.stores.kafka_subscription import KafkaSubscription
-from factline.stores.opening import Stores
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.deciding import decide
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.pipeline.trace import utc_now
+from oncelog.ports import Delivery, Document, EventSubscription
+from oncelog.program import collect_garbage_rarely
+from oncelog.projections.documents import document_of
+from oncelog.projector.main import new_projector
+from oncelog.projector.metrics import ProjectorMetrics
+from oncelog.projector.projecting import BATCH_MESSAGES_MAX
+from oncelog.settings import Settings
+from oncelog.stores.kafka_subscription import KafkaSubscription
+from oncelog.stores.opening import Stores
 from stack import Stack
 from stack.terminal import terminal_reporter
 
 SENDS_AT_ONCE = 200
 SERVERS = ("s3", "kafka", "elasticsearch")
-EXISTING_VARIABLE = "FACTLINE_BENCH_STACK"
+EXISTING_VARIABLE = "ONCELOG_BENCH_STACK"
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from functools import partial
 import boto3
 from botocore.config import Config
 
-from factline.client import new_command_id
-from factline.domain.commands import Command, CommandType
-from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, decide
-from factline.pipeline.trace import utc_now
-from factline.settings import Settings
-from factline.stores.s3 import open_bucket
+from oncelog.client import new_command_id
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, decide
+from oncelog.pipeline.trace import utc_now
+from oncelog.settings import Settings
+from oncelog.stores.s3 import open_bucket
 
 #: Writes an object unless one stands there, under a key of its own.
 Put = Callable[[str, bytes], Awaitable[None]]

@@ -12,12 +12,12 @@ from benchmarks.raw_store import Batch
 from benchmarks.streams import StreamCost
 
 PAIRS = (
-    ("Factline", "floor"),
-    ("Factline", "floor of 7"),
-    ("Factline, eager", "floor, eager"),
-    ("Factline, eager", "floor of 7, eager"),
-    ("Factline, eager", "DBOS"),
-    ("Factline", "DBOS"),
+    ("Oncelog", "floor"),
+    ("Oncelog", "floor of 7"),
+    ("Oncelog, eager", "floor, eager"),
+    ("Oncelog, eager", "floor of 7, eager"),
+    ("Oncelog, eager", "DBOS"),
+    ("Oncelog", "DBOS"),
 )
 
 Figure = Callable[[Measurement], float]

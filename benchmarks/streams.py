@@ -7,16 +7,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.contenders import asked
-from factline.client import new_command_id
-from factline.domain.commands import Command, CommandType
-from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, decide, evolve
-from factline.pipeline.assembly import assemble
-from factline.pipeline.trace import Trace, utc_now
-from factline.ports import Watermark
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog.client import new_command_id
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.pipeline.assembly import assemble
+from oncelog.pipeline.trace import Trace, utc_now
+from oncelog.ports import Watermark
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 WRITES_AT_ONCE = 32
 WARM_COMMANDS = 100

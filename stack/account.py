@@ -35,7 +35,7 @@ def demand_reach(user: User | None, path: Path, purpose: str) -> None:
             raise StackError(
                 f"{purpose} {path} cannot be reached by the account {user.name}, which the server runs as because it "
                 f"refuses root: {folder} has mode {stat.S_IMODE(mode.st_mode):04o}. Choose another folder "
-                f"(--data, FACTLINE_CACHE_DIR), or open it with: chmod o+x {folder}"
+                f"(--data, ONCELOG_CACHE_DIR), or open it with: chmod o+x {folder}"
             )
 
 

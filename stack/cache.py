@@ -13,15 +13,15 @@ from stack.account import make_reachable
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """`$FACTLINE_CACHE_DIR`, or the usual place for this account.
+    """`$ONCELOG_CACHE_DIR`, or the usual place for this account.
 
     For root that is not below its home: servers that refuse root must be able to read it.
     """
-    if chosen := environ.get("FACTLINE_CACHE_DIR"):
+    if chosen := environ.get("ONCELOG_CACHE_DIR"):
         return Path(chosen).expanduser().absolute()
     if os.geteuid() == 0:
-        return Path("/var/cache/factline")
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "factline"
+        return Path("/var/cache/oncelog")
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oncelog"
 
 
 @contextmanager

@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     where = argparse.ArgumentParser(add_help=False)
-    where.add_argument("--name", help="which stack (FACTLINE_STACK_NAME; 'default')")
-    where.add_argument("--data", type=Path, metavar="DIR", help="its data folder (FACTLINE_STACK_DATA_DIR)")
+    where.add_argument("--name", help="which stack (ONCELOG_STACK_NAME; 'default')")
+    where.add_argument("--data", type=Path, metavar="DIR", help="its data folder (ONCELOG_STACK_DATA_DIR)")
     add_up(commands.add_parser("up", parents=[where], help="start the servers and wait until they are well"))
     down = commands.add_parser("down", parents=[where], help="end the servers")
     down.add_argument("--wipe", action="store_true", help="delete their data, too")
@@ -134,7 +134,7 @@ def print_next_steps(stack: Stack, *, all_running: bool) -> None:
     """Say where everything is."""
     command = stack.settings.command
     print(f"The stack {stack.settings.name!r} {'was running already' if all_running else 'is up'}.")
-    if ui := stack.environment().get("FACTLINE_TEMPORAL_UI_URL"):
+    if ui := stack.environment().get("ONCELOG_TEMPORAL_UI_URL"):
         print(f"  Web UI      {ui}")
     print(f'  variables   eval "$({command("env")})"')
     print(f"  how it is   {command('status')}")

@@ -23,7 +23,7 @@ from typing import Any
 from stack import keeper
 from stack.errors import LaunchError
 
-MARK = "FACTLINE_STACK_PROCESS"
+MARK = "ONCELOG_STACK_PROCESS"
 """Environment variable that every process of a server carries: the server's folder."""
 
 STOP_TIMEOUT_S = 20.0

@@ -20,8 +20,8 @@ PORTS: dict[str, int] = {name: port for definition in BY_NAME.values() for name,
 
 
 def port_variable(port_name: str) -> str:
-    """The variable that sets a port, such as `FACTLINE_STACK_REDIS_PORT`."""
-    return f"FACTLINE_STACK_{port_name.upper()}_PORT"
+    """The variable that sets a port, such as `ONCELOG_STACK_REDIS_PORT`."""
+    return f"ONCELOG_STACK_{port_name.upper()}_PORT"
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ def read_settings(
     free_ports: bool = False,
     own: bool = False,
 ) -> Settings:
-    """Settings from arguments first, then from `FACTLINE_STACK_…` variables, then the defaults.
+    """Settings from arguments first, then from `ONCELOG_STACK_…` variables, then the defaults.
 
     Only the stack called `default` has fixed ports by default: others would meet it there. With `own`, addresses in the
     environment are passed over. Raises `UsageError` for a name or a port that cannot be.
     """
-    name = name or environ.get("FACTLINE_STACK_NAME") or DEFAULT_NAME
+    name = name or environ.get("ONCELOG_STACK_NAME") or DEFAULT_NAME
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
         raise UsageError(f"stack name {name!r}: expected up to 63 of A-Z a-z 0-9 _ . -, a letter or digit first")
-    folder = data or (Path(text) if (text := environ.get("FACTLINE_STACK_DATA_DIR")) else state_folder(environ) / name)
-    test_server = environ.get("FACTLINE_TEMPORAL_TEST_SERVER")
+    folder = data or (Path(text) if (text := environ.get("ONCELOG_STACK_DATA_DIR")) else state_folder(environ) / name)
+    test_server = environ.get("ONCELOG_TEMPORAL_TEST_SERVER")
     variables = [definition.address_variable for definition in BY_NAME.values()]
     return Settings(
         name=name,
@@ -90,8 +90,8 @@ def read_settings(
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Where data lives that is to stay; for root outside its home, which no other account may enter."""
     if os.geteuid() == 0:
-        return Path("/var/lib/factline")
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "factline"
+        return Path("/var/lib/oncelog")
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "oncelog"
 
 
 def read_ports(environ: Mapping[str, str]) -> dict[str, int]:

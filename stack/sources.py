@@ -84,7 +84,7 @@ class MavenJars:
         )
         return (
             '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>\n'
-            "<groupId>factline</groupId><artifactId>stack</artifactId><version>1</version><packaging>pom</packaging>\n"
+            "<groupId>oncelog</groupId><artifactId>stack</artifactId><version>1</version><packaging>pom</packaging>\n"
             f"<dependencies>\n{dependencies}\n</dependencies></project>\n"
         )
 

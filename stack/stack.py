@@ -32,7 +32,7 @@ COMPANIONS = "beside"
 
 COMPANION_STOP_TIMEOUT_S = 40.0
 """A worker drains first."""
-TEST_SERVER_VARIABLE = "FACTLINE_TEMPORAL_TEST_SERVER"
+TEST_SERVER_VARIABLE = "ONCELOG_TEMPORAL_TEST_SERVER"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Stack:
 
         `advertised`: server name to the address (host:port) that it tells its clients, for a proxy before it.
         """
-        folder = Path(tempfile.mkdtemp(prefix="factline-stack-"))
+        folder = Path(tempfile.mkdtemp(prefix="oncelog-stack-"))
         folder.chmod(0o755)  # servers that refuse root must get in
         test_server = os.environ.get(TEST_SERVER_VARIABLE)
         settings = Settings(
@@ -128,7 +128,7 @@ class Stack:
         for server in self.servers:
             variables |= server.environment
         if "s3" in state.servers:
-            variables["FACTLINE_S3_BUCKET"] = BUCKET
+            variables["ONCELOG_S3_BUCKET"] = BUCKET
         if state.test_server is not None:
             variables[TEST_SERVER_VARIABLE] = state.test_server
         return variables

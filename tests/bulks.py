@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from factline.domain.bulk.command import Bulk, BulkType
+from oncelog.domain.bulk.command import Bulk, BulkType
 
 _numbers = count(1)
 

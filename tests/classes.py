@@ -3,7 +3,7 @@
 from itertools import count
 from typing import Any
 
-from factline.domain.commands import Command, CommandType, parse_command
+from oncelog.domain.commands import Command, CommandType, parse_command
 
 _numbers = count(1)
 

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from factline.errors import ContainerUnusable, StoreUnavailable
-from factline.settings import Settings
-from factline.stores import redis
-from factline.stores.elasticsearch import server as elasticsearch
-from factline.stores.opening import Stores
-from factline.stores.s3 import connecting as s3
+from oncelog.errors import ContainerUnusable, StoreUnavailable
+from oncelog.settings import Settings
+from oncelog.stores import redis
+from oncelog.stores.elasticsearch import server as elasticsearch
+from oncelog.stores.opening import Stores
+from oncelog.stores.s3 import connecting as s3
 
 ANSWER_S = 60
 PREPARE_S = 300

@@ -4,7 +4,7 @@ import json
 from itertools import count
 from typing import Any
 
-from factline.domain.commands import Command, CommandType
+from oncelog.domain.commands import Command, CommandType
 
 _numbers = count(1)
 

@@ -8,14 +8,14 @@ import pytest
 from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 
-from factline.settings import Settings
+from oncelog.settings import Settings
 from stack import Stack
 
-hypothesis_settings.register_profile("factline", deadline=None)  # timings are never asserted
-hypothesis_settings.load_profile("factline")
+hypothesis_settings.register_profile("oncelog", deadline=None)  # timings are never asserted
+hypothesis_settings.load_profile("oncelog")
 
 #: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
-TEST_STACK_VARIABLE = "FACTLINE_TEST_STACK"
+TEST_STACK_VARIABLE = "ONCELOG_TEST_STACK"
 
 
 def uses_existing_servers() -> bool:
@@ -48,7 +48,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
 @pytest.fixture
 def settings(environment: Mapping[str, str]) -> Iterator[Settings]:
     """Settings that lead to the servers, in a namespace of this test's own."""
-    known = {name: f"FACTLINE_{name.upper()}" for name in Settings.model_fields}
+    known = {name: f"ONCELOG_{name.upper()}" for name in Settings.model_fields}
     given = {name: environment[variable] for name, variable in known.items() if variable in environment}
     settings = Settings(**(given | {"namespace": f"t-{uuid.uuid4().hex[:12]}"}))  # type: ignore[arg-type]
     yield settings

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.commands import Command
-from factline.domain.limits import DEFINITION_BYTES_MAX, DEPTH_MAX, METADATA_BYTES_MAX
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.commands import Command
+from oncelog.domain.limits import DEFINITION_BYTES_MAX, DEPTH_MAX, METADATA_BYTES_MAX
 from tests.bulks import bulk_create, item
 from tests.classes import define
 from tests.commands import create, update

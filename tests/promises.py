@@ -1,13 +1,13 @@
-"""What must hold of what lies in the servers, whatever happened: the checks of ``factline verify``, as assertions."""
+"""What must hold of what lies in the servers, whatever happened: the checks of ``oncelog verify``, as assertions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from factline.domain.events import Event, read_event
-from factline.ports import Document, FoundNode
-from factline.stores.kafka import Message
-from factline.verification.audit import Audit
-from factline.verification.findings import Code, Finding
+from oncelog.domain.events import Event, read_event
+from oncelog.ports import Document, FoundNode
+from oncelog.stores.kafka import Message
+from oncelog.verification.audit import Audit
+from oncelog.verification.findings import Code, Finding
 
 Logs = dict[str, list[Event]]
 

@@ -6,9 +6,9 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from factline.domain.canonical import parse_unchecked
-    from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
-    from factline.errors import InputInvalid
+    from oncelog.domain.canonical import parse_unchecked
+    from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+    from oncelog.errors import InputInvalid
 
 #: Given to a workflow in place of several arguments.
 SURPLUS = "surplus arguments"

@@ -12,8 +12,8 @@ from temporalio.workflow import ActivityCancellationType
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from activities.bulk import BulkActivities
-    from activities.bulk_models import (
+    from oncelog.activities.bulk import BulkActivities
+    from oncelog.activities.bulk_models import (
         BulkCloseRequest,
         BulkContinuation,
         BulkDeliverRequest,
@@ -24,16 +24,16 @@ with workflow.unsafe.imports_passed_through():
         BulkStage,
         BulkView,
     )
-    from factline.domain.bulk.command import Bulk, parse_bulk
-    from factline.domain.bulk.records import Closed
-    from factline.domain.bulk.results import BulkResult, Counts
-    from factline.domain.events import rfc3339
-    from factline.errors import InputInvalid
-    from factline.pipeline.bulk.running import Progress
-    from workflows import policies
-    from workflows.arguments import check_own_id, decoded, invalid_command, judged
-    from workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE, DB_NAME, lacking
-    from workflows.details import bulk_sheet
+    from oncelog.domain.bulk.command import Bulk, parse_bulk
+    from oncelog.domain.bulk.records import Closed
+    from oncelog.domain.bulk.results import BulkResult, Counts
+    from oncelog.domain.events import rfc3339
+    from oncelog.errors import InputInvalid
+    from oncelog.pipeline.bulk.running import Progress
+    from oncelog.workflows import policies
+    from oncelog.workflows.arguments import check_own_id, decoded, invalid_command, judged
+    from oncelog.workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE, DB_NAME, lacking
+    from oncelog.workflows.details import bulk_sheet
 
 if TYPE_CHECKING:
     BulkArgument = Bulk | dict[str, Any] | BulkContinuation

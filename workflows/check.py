@@ -11,8 +11,8 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from activities.check import CheckActivities
-    from activities.check_models import (
+    from oncelog.activities.check import CheckActivities
+    from oncelog.activities.check_models import (
         CheckPhase,
         CheckProgress,
         CheckReport,
@@ -20,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
         SweepRequest,
         outcome_of,
     )
-    from factline.errors import InputInvalid
-    from factline.pipeline.sweeping.tally import Tally
-    from workflows import policies
-    from workflows.arguments import decoded
-    from workflows.details import check_sheet
+    from oncelog.errors import InputInvalid
+    from oncelog.pipeline.sweeping.tally import Tally
+    from oncelog.workflows import policies
+    from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.details import check_sheet
 
 if TYPE_CHECKING:
     CheckArgument = CheckRequest | dict[str, Any] | None

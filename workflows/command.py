@@ -9,16 +9,16 @@ from temporalio.common import RawValue, SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.command import CommandActivities
-    from activities.models import CommitReport, CommitRequest, DeliverRequest, ReindexRequest
-    from factline.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
-    from factline.domain.events import rfc3339
-    from factline.domain.results import CommandResult, Outcome
-    from factline.errors import InputInvalid
-    from factline.pipeline.trace import StepReport
-    from workflows import policies
-    from workflows.arguments import check_own_id, decoded, invalid_command, judged
-    from workflows.attributes import (
+    from oncelog.activities.command import CommandActivities
+    from oncelog.activities.models import CommitReport, CommitRequest, DeliverRequest, ReindexRequest
+    from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
+    from oncelog.domain.events import rfc3339
+    from oncelog.domain.results import CommandResult, Outcome
+    from oncelog.errors import InputInvalid
+    from oncelog.pipeline.trace import StepReport
+    from oncelog.workflows import policies
+    from oncelog.workflows.arguments import check_own_id, decoded, invalid_command, judged
+    from oncelog.workflows.attributes import (
         AGGREGATE_ID,
         CLASS_ID,
         COMMAND_OUTCOME,
@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
         SEQUENCE_NUMBER,
         lacking,
     )
-    from workflows.details import checklist, outcome_line
+    from oncelog.workflows.details import checklist, outcome_line
 
 if TYPE_CHECKING:
     CommandArgument = Command | dict[str, Any]

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from activities.bulk_models import BulkView
-from activities.check_models import CheckReport
-from factline.domain.bulk.results import BulkResult
-from factline.domain.results import CommandResult
-from factline.pipeline.trace import StepReport
+from oncelog.activities.bulk_models import BulkView
+from oncelog.activities.check_models import CheckReport
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.results import CommandResult
+from oncelog.pipeline.trace import StepReport
 
 FINDINGS_SHOWN = 20
 

@@ -15,10 +15,10 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from workflows.arguments import SURPLUS
-from workflows.bulk import BulkCommand
-from workflows.check import ConsistencyCheck
-from workflows.command import ClassCommand, InstanceCommand
+from oncelog.workflows.arguments import SURPLUS
+from oncelog.workflows.bulk import BulkCommand
+from oncelog.workflows.check import ConsistencyCheck
+from oncelog.workflows.command import ClassCommand, InstanceCommand
 
 WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
@@ -54,6 +54,6 @@ class AnsweringInterceptor(Interceptor):
 
 
 data_converter = DataConverter(payload_converter_class=AnsweringPayloadConverter)
-factline_plugin = SimplePlugin(
-    "factline", data_converter=data_converter, interceptors=[AnsweringInterceptor()], workflows=WORKFLOWS
+oncelog_plugin = SimplePlugin(
+    "oncelog", data_converter=data_converter, interceptors=[AnsweringInterceptor()], workflows=WORKFLOWS
 )

@@ -33,7 +33,7 @@ class Elasticsearch(Definition):
     name = "elasticsearch"
     program = ELASTICSEARCH
     ports: ClassVar = {"elasticsearch": 9200, "elasticsearch_transport": 9300}
-    address_variable = "FACTLINE_ELASTICSEARCH_URL"
+    address_variable = "ONCELOG_ELASTICSEARCH_URL"
     refuses_root = True
     start_timeout_s = 180
     stop_timeout_s = 30
@@ -64,8 +64,8 @@ class Elasticsearch(Definition):
     def settings(self, place: Place) -> str:
         """`elasticsearch.yml`; JSON strings are YAML strings."""
         settings = {
-            "cluster.name": "factline",
-            "node.name": "factline",
+            "cluster.name": "oncelog",
+            "node.name": "oncelog",
             "path.data": str(place.data),
             "path.logs": str(place.folder / "logs"),
             "network.host": HOST,

@@ -34,7 +34,7 @@ class Kafka(Definition):
     name = "kafka"
     program = KAFKA
     ports: ClassVar = {"kafka": 9092, "kafka_controller": 9093}
-    address_variable = "FACTLINE_KAFKA_BOOTSTRAP_SERVERS"
+    address_variable = "ONCELOG_KAFKA_BOOTSTRAP_SERVERS"
 
     def prepare(self, place: Place) -> Command:
         """Write its properties, and format its storage at the first start."""
@@ -101,7 +101,7 @@ def new_cluster_id() -> str:
 
 def metadata_request() -> bytes:
     """A Metadata request, version 1, about no topic, as Kafka's protocol guide lays it out."""
-    client = b"factline-stack"
+    client = b"oncelog-stack"
     api_key, api_version, correlation, topics = 3, 1, 1, 0
     body = struct.pack(f">hhih{len(client)}si", api_key, api_version, correlation, len(client), client, topics)
     return struct.pack(">i", len(body)) + body

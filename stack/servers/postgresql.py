@@ -14,7 +14,7 @@ from stack.ports import HOST
 from stack.programs import POSTGRESQL
 from stack.servers.definition import Command, Definition, Place, plain_environment, run_to_end
 
-USER = "factline"
+USER = "oncelog"
 TIMEOUT_S = 2.0
 PROTOCOL_3_0 = 196_608
 
@@ -25,7 +25,7 @@ class PostgreSQL(Definition):
     name = "postgresql"
     program = POSTGRESQL
     ports: ClassVar = {"postgresql": 5432}
-    address_variable = "FACTLINE_POSTGRESQL_URL"
+    address_variable = "ONCELOG_POSTGRESQL_URL"
     refuses_root = True
 
     def prepare(self, place: Place) -> Command:

@@ -22,7 +22,7 @@ class Redis(Definition):
     name = "redis"
     program = REDIS
     ports: ClassVar = {"redis": 6379}
-    address_variable = "FACTLINE_REDIS_URL"
+    address_variable = "ONCELOG_REDIS_URL"
 
     def prepare(self, place: Place) -> Command:
         """Everything is said on the command line."""

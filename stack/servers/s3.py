@@ -14,11 +14,11 @@ from stack.programs import S3 as VERSITYGW
 from stack.servers.definition import Command, Definition, Place, plain_environment
 from stack.servers.http import get
 
-ACCESS_KEY = "factline"
-SECRET_KEY = "factline-local"
+ACCESS_KEY = "oncelog"
+SECRET_KEY = "oncelog-local"
 """Guards nothing but a server on this machine's loopback."""
 REGION = "us-east-1"
-BUCKET = "factline"
+BUCKET = "oncelog"
 HEALTH_PATH = "/healthz"
 
 
@@ -28,7 +28,7 @@ class S3(Definition):
     name = "s3"
     program = VERSITYGW
     ports: ClassVar = {"s3": 7070}
-    address_variable = "FACTLINE_S3_ENDPOINT_URL"
+    address_variable = "ONCELOG_S3_ENDPOINT_URL"
 
     def prepare(self, place: Place) -> Command:
         """Objects as files in `data`, their former versions in `versions`, its keys in the environment only."""
@@ -65,8 +65,8 @@ class S3(Definition):
 def has_extended_attributes(folder: Path) -> bool:
     """Whether the file system keeps user attributes, where the gateway stores ETags and metadata."""
     try:
-        os.setxattr(folder, "user.factline", b"probe")
-        os.removexattr(folder, "user.factline")
+        os.setxattr(folder, "user.oncelog", b"probe")
+        os.removexattr(folder, "user.oncelog")
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.EPERM):
             return False

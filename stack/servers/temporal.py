@@ -18,7 +18,7 @@ from stack.servers.definition import Command, Definition, Place, plain_environme
 from stack.servers.grpc_health import check_health
 from stack.servers.http import get
 
-UI_VARIABLE = "FACTLINE_TEMPORAL_UI_URL"
+UI_VARIABLE = "ONCELOG_TEMPORAL_UI_URL"
 
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
 

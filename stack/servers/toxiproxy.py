@@ -18,7 +18,7 @@ class Toxiproxy(Definition):
     name = "toxiproxy"
     program = TOXIPROXY
     ports: ClassVar = {"toxiproxy": 8474}
-    address_variable = "FACTLINE_TOXIPROXY_URL"
+    address_variable = "ONCELOG_TOXIPROXY_URL"
 
     def prepare(self, place: Place) -> Command:
         """It keeps nothing."""

@@ -2,5 +2,5 @@
 
 ``python -m tests.chaos`` runs it; docs/chaos.md says what it does and how to read its report. What breaks is in
 ``faults`` (each kind named once), when it breaks is drawn by ``plan``, who asks for what by ``load``; ``run`` puts them
-together and lets ``factline.verification`` judge. Everything runs on servers that the run starts and ends itself.
+together and lets ``oncelog.verification`` judge. Everything runs on servers that the run starts and ends itself.
 """

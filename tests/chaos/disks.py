@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: Set by ``in_own_namespace`` for the program that it turns into.
-VARIABLE = "FACTLINE_CHAOS_MOUNTS"
+VARIABLE = "ONCELOG_CHAOS_MOUNTS"
 FILLER = "chaos-filler"
 
 
@@ -35,7 +35,7 @@ def in_own_namespace(module: str, arguments: Sequence[str]) -> None:
 def mount(folder: Path, *, size_mib: int) -> None:
     """Put a disk of that size under a folder, which is made."""
     folder.mkdir(parents=True)
-    argv = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0755", "factline-chaos", str(folder)]
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0755", "oncelog-chaos", str(folder)]
     subprocess.run(argv, check=True, capture_output=True)
 
 

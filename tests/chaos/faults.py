@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from factline.stores.kafka_stream import KafkaStream
+from oncelog.stores.kafka_stream import KafkaStream
 from tests.chaos import clocks, disks, forgeries, tampering
 from tests.chaos.installation import PROJECTORS, SERVERS, Installation
 from tests.chaos.kinds import OFTEN, SELDOM, Draws, Note, elasticsearch_of, kind, redis_of
@@ -54,7 +54,7 @@ async def worker_restarted(ground: Installation, draws: Draws) -> AsyncIterator[
 async def worker_crash_point(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One worker more, which ends itself after the N-th time of a step."""
     point = f"{draws['step']}:{draws['nth']}"
-    async with ground.supervisor.guest(FACTLINE_CRASH_AFTER=point) as guest:
+    async with ground.supervisor.guest(ONCELOG_CRASH_AFTER=point) as guest:
         await guest.ready()
         yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
 
@@ -94,8 +94,8 @@ async def projector_frozen(ground: Installation, draws: Draws) -> AsyncIterator[
 @kind("projector", (0.0, 0.0), SELDOM, step=PROJECTOR_STEPS, nth=(1, 2, 3), read_model=READ_MODELS)
 async def projector_crash_point(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One projector more, which ends itself after the N-th time of a step: partitions go back and forth."""
-    crash = {"FACTLINE_CRASH_AFTER": f"{draws['step']}:{draws['nth']}"}
-    of = {"FACTLINE_PROJECTOR_READ_MODEL": draws["read_model"]}
+    crash = {"ONCELOG_CRASH_AFTER": f"{draws['step']}:{draws['nth']}"}
+    of = {"ONCELOG_PROJECTOR_READ_MODEL": draws["read_model"]}
     async with ground.supervisor.guest(PROJECTOR, **crash, **of) as guest:
         await guest.ready()
         yield {"crashed": await guest.ended(GUEST_PATIENCE_S)}
@@ -142,7 +142,7 @@ async def redis_refused_writes(ground: Installation, draws: Draws) -> AsyncItera
 async def redis_overwritten(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """Somebody writes plain strings over our keys: the wrong type for every script."""
     async with redis_of(ground) as redis:
-        keys = [key async for key in redis.scan_iter("factline:*", count=1000)]
+        keys = [key async for key in redis.scan_iter("oncelog:*", count=1000)]
         for key in keys:
             await redis.set(key, "?")
     yield {"keys": len(keys)}

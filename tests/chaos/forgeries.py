@@ -20,9 +20,9 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
 #: The environment variable that names the file of the forgery in force.
-VARIABLE = "FACTLINE_CHAOS_FORGERY"
+VARIABLE = "ONCELOG_CHAOS_FORGERY"
 
-log = structlog.get_logger("factline.chaos")
+log = structlog.get_logger("oncelog.chaos")
 
 
 class _Raw(BytesIO):

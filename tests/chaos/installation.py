@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from factline.settings import Settings
-from factline.stores.kafka import Message
+from oncelog.settings import Settings
+from oncelog.stores.kafka import Message
 from stack import Server, Stack, ports
 from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
@@ -101,9 +101,7 @@ async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation
         for name in SERVERS:
             proxies.put_before(name, listen=listen[name], upstream=_host_and_port(stack.server(name)))
         direct = stack.environment()
-        variables = (
-            direct | _through(listen) | {"FACTLINE_PROJECTION": projection, "FACTLINE_BULK_CHUNK_ITEMS_MAX": "10"}
-        )
+        variables = direct | _through(listen) | {"ONCELOG_PROJECTION": projection, "ONCELOG_BULK_CHUNK_ITEMS_MAX": "10"}
         forgery = folder / "forgery.json"
         supervisor = Supervisor(
             workers=WORKERS,
@@ -126,21 +124,21 @@ def _through(listen: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that lead to the proxies."""
     return {
         "TEMPORAL_ADDRESS": listen["temporal"],
-        "FACTLINE_REDIS_URL": f"redis://{listen['redis']}/0",
-        "FACTLINE_KAFKA_BOOTSTRAP_SERVERS": listen["kafka"],
-        "FACTLINE_ELASTICSEARCH_URL": f"http://{listen['elasticsearch']}",
-        "FACTLINE_S3_ENDPOINT_URL": f"http://{listen['s3']}",
+        "ONCELOG_REDIS_URL": f"redis://{listen['redis']}/0",
+        "ONCELOG_KAFKA_BOOTSTRAP_SERVERS": listen["kafka"],
+        "ONCELOG_ELASTICSEARCH_URL": f"http://{listen['elasticsearch']}",
+        "ONCELOG_S3_ENDPOINT_URL": f"http://{listen['s3']}",
     }
 
 
 def _inherited() -> dict[str, str]:
     """Return what a worker needs of this process's environment; nothing that leads to servers of others."""
-    foreign = ("FACTLINE_", "TEMPORAL_", "AWS_")
+    foreign = ("ONCELOG_", "TEMPORAL_", "AWS_")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def _settings(variables: Mapping[str, str]) -> Settings:
-    known = {name: f"FACTLINE_{name.upper()}" for name in Settings.model_fields}
+    known = {name: f"ONCELOG_{name.upper()}" for name in Settings.model_fields}
     given = {name: variables[variable] for name, variable in known.items() if variable in variables}
     return Settings(**given)  # type: ignore[arg-type]
 
@@ -150,7 +148,7 @@ def _environment(variables: Mapping[str, str]):
     """Let Temporal's and AWS' own chains find the installation from within this process."""
     before = dict(os.environ)
     for name in list(os.environ):
-        if name.startswith(("FACTLINE_", "TEMPORAL_", "AWS_")) and name not in ("FACTLINE_CACHE_DIR", disks.VARIABLE):
+        if name.startswith(("ONCELOG_", "TEMPORAL_", "AWS_")) and name not in ("ONCELOG_CACHE_DIR", disks.VARIABLE):
             del os.environ[name]
     os.environ.update(variables)
     try:

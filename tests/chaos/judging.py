@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from factline.cli.verifying import sources_of
-from factline.settings import Settings
-from factline.stores.kafka import Message
-from factline.stores.opening import Stores
-from factline.verification.audit import Audit
-from factline.verification.findings import Code, Finding
-from factline.verification.history import read_history
-from factline.verification.reading import Reading
-from factline.verification.stream import StreamAudit
-from factline.verification.verifying import Report, nothing_in_flight, verify
+from oncelog.cli.verifying import sources_of
+from oncelog.settings import Settings
+from oncelog.stores.kafka import Message
+from oncelog.stores.opening import Stores
+from oncelog.verification.audit import Audit
+from oncelog.verification.findings import Code, Finding
+from oncelog.verification.history import read_history
+from oncelog.verification.reading import Reading
+from oncelog.verification.stream import StreamAudit
+from oncelog.verification.verifying import Report, nothing_in_flight, verify
 
 
 async def judged(stores: Stores, settings: Settings, history: Path) -> Report:

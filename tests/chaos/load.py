@@ -10,15 +10,15 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from factline.client import Factline
-from factline.domain.bulk.command import Bulk, BulkPayload, BulkType
-from factline.domain.commands import Command, CommandType
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, RejectionCode
-from factline.errors import FactlineError, NotYetVisible
-from factline.settings import Settings
-from factline.stores.opening import Stores
-from factline.verification.history import HistoryWriter
+from oncelog.client import Oncelog
+from oncelog.domain.bulk.command import Bulk, BulkPayload, BulkType
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, RejectionCode
+from oncelog.errors import NotYetVisible, OncelogError
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+from oncelog.verification.history import HistoryWriter
 from tests.chaos.hostile import HOSTILE
 from tests.chaos.plan import PlannedCall, plan_calls
 
@@ -79,7 +79,7 @@ class Client:
     ) -> None:
         self._number = number
         self._clients = clients
-        self._factline = Factline(stores, settings)
+        self._oncelog = Oncelog(stores, settings)
         self._settings = settings
         self._history = history
         self._tally = tally
@@ -177,8 +177,8 @@ class Client:
         with self._under_way(command):
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
-                    result = await self._factline.submit(command, early=early)
-            except (FactlineError, RPCError, TimeoutError) as error:
+                    result = await self._oncelog.submit(command, early=early)
+            except (OncelogError, RPCError, TimeoutError) as error:
                 self._history.unknown(operation, error)
                 tally.answers[f"unknown: {type(error).__name__}"] += 1
                 tally.unknown[command.hash] = Pending(self._number, command, time.monotonic())
@@ -201,11 +201,11 @@ class Client:
         """Read with a token: what it names must be seen, or said not to be."""
         operation = self._history.invoke_read(self._number, place, token=token)
         try:
-            document = await self._factline.get(place, token=token, deadline_s=READ_TIMEOUT_S)
+            document = await self._oncelog.get(place, token=token, deadline_s=READ_TIMEOUT_S)
         except NotYetVisible as error:
             self._history.failed(operation, error)
             self._tally.answers["read: not yet visible"] += 1
-        except FactlineError as error:
+        except OncelogError as error:
             self._history.unknown(operation, error)
             self._tally.answers["read: unknown"] += 1
         else:
@@ -243,7 +243,7 @@ class Client:
         }
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                temporal = await self._factline.temporal()
+                temporal = await self._oncelog.temporal()
                 answer = await temporal.execute_workflow(
                     "InstanceCommand",
                     command | HOSTILE[name],
@@ -251,7 +251,7 @@ class Client:
                     task_queue=self._settings.task_queue,
                     result_type=CommandResult,
                 )
-        except (RPCError, FactlineError, TimeoutError):
+        except (RPCError, OncelogError, TimeoutError):
             self._tally.answers["hostile: unknown"] += 1
             return
         refused = answer.rejection is not None and answer.rejection.code is RejectionCode.INVALID_COMMAND

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from factline.verification.history import HistoryWriter, Lost
+from oncelog.verification.history import HistoryWriter, Lost
 from tests.chaos.installation import Installation, say
 from tests.chaos.kinds import KINDS, Note
 from tests.chaos.load import Tally

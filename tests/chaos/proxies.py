@@ -48,7 +48,7 @@ class Proxies:
         self._ask("POST", "/reset", {})
 
     def _ask(self, method: str, path: str, body: Any) -> None:
-        request = Request(self._url + path, json.dumps(body).encode(), {"User-Agent": "factline-chaos"}, method=method)
+        request = Request(self._url + path, json.dumps(body).encode(), {"User-Agent": "oncelog-chaos"}, method=method)
         try:
             with urlopen(request, timeout=TIMEOUT_S) as answer:
                 answer.read()

@@ -7,7 +7,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 import stack.servers.s3 as s3_server
-from factline.domain.limits import MESSAGE_BYTES_MAX
+from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from tests.chaos.installation import Installation
 from tests.chaos.kinds import SELDOM, Draws, Note, elasticsearch_of, kind, redis_of
 from tests.contract.topics import set_topic_setting

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from activities.check_models import CheckOutcome, CheckReport
-from factline.verification.findings import Finding
-from factline.verification.history import History
-from factline.verification.verifying import Report
+from oncelog.activities.check_models import CheckOutcome, CheckReport
+from oncelog.verification.findings import Finding
+from oncelog.verification.history import History
+from oncelog.verification.verifying import Report
 from tests.chaos.load import Tally
 from tests.chaos.nemesis import Nemesis
 

@@ -13,11 +13,11 @@ from typing import Any
 from temporalio.client import Client as Temporal
 from temporalio.client import WorkflowFailureError
 
-from factline import connection
-from factline.stores.opening import Stores
-from factline.verification.findings import Finding
-from factline.verification.history import HistoryWriter, read_history
-from factline.verification.verifying import Report
+from oncelog import connection
+from oncelog.stores.opening import Stores
+from oncelog.verification.findings import Finding
+from oncelog.verification.history import HistoryWriter, read_history
+from oncelog.verification.verifying import Report
 from tests.chaos.installation import Installation, opened, say
 from tests.chaos.judging import judge_dropped, judged
 from tests.chaos.load import Client, Tally

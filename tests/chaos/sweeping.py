@@ -2,17 +2,17 @@
 
 import asyncio
 
-from activities.check_models import CheckOutcome, CheckReport, CheckRequest
-from factline import connection
-from factline.checks import Checks
-from factline.domain.dead_letters import LetterKind
-from factline.errors import FactlineError
-from factline.pipeline.mending import Mender
-from factline.pipeline.read_models import ReadModelName, read_model_of
-from factline.ports import Ports
-from factline.projections.parking import Parking
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog import connection
+from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
+from oncelog.checks import Checks
+from oncelog.domain.dead_letters import LetterKind
+from oncelog.errors import OncelogError
+from oncelog.pipeline.mending import Mender
+from oncelog.pipeline.read_models import ReadModelName, read_model_of
+from oncelog.ports import Ports
+from oncelog.projections.parking import Parking
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 from tests.chaos.load import Tally
 
 #: Nothing is left alone for its youth: what may be at work on it must bear it.
@@ -30,7 +30,7 @@ async def sweep_beside(settings: Settings, tally: Tally, *, until: asyncio.Event
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 report = await checks.result(await checks.start(REPAIR))
                 tally.answers[f"check: {report.outcome}"] += 1
-        except (FactlineError, TimeoutError):
+        except (OncelogError, TimeoutError):
             tally.answers["check: unknown"] += 1
         try:
             async with asyncio.timeout(PAUSE_S):
@@ -40,7 +40,7 @@ async def sweep_beside(settings: Settings, tally: Tally, *, until: asyncio.Event
 
 
 async def sweep(settings: Settings) -> CheckReport:
-    """Finish what is left half done, and return what the last check says; raises FactlineError."""
+    """Finish what is left half done, and return what the last check says; raises OncelogError."""
     checks = Checks(await connection.connect(), settings)
     for _ in range(ATTEMPTS_MAX):
         report = await checks.result(await checks.start(REPAIR))
@@ -50,9 +50,9 @@ async def sweep(settings: Settings) -> CheckReport:
 
 
 async def retry_parked(stores: Stores) -> list[str]:
-    """Show again what was parked for damage on the way, as ``factline dead-letters retry --all`` does.
+    """Show again what was parked for damage on the way, as ``oncelog dead-letters retry --all`` does.
 
-    Returns the aggregates it concerned, those that were parked again with a word for it. Raises FactlineError.
+    Returns the aggregates it concerned, those that were parked again with a word for it. Raises OncelogError.
     """
     return [found for name in ReadModelName for found in await _retry(name, stores.ports)]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from factline.client import Factline
-from factline.domain.identifiers import AggregateId
-from factline.errors import LogDamaged
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog.client import Oncelog
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 
 class Unnoticed(AssertionError):
@@ -78,7 +78,7 @@ class _Attacker:
 async def _demand_noticed(stores: Stores, settings: Settings, key: str) -> None:
     place, slot = key.removeprefix(f"{settings.s3_prefix}events/").removesuffix(".json").rsplit("/", 1)
     number = int(slot)
-    reader = Factline(stores, settings)
+    reader = Oncelog(stores, settings)
     try:
         found = [event async for event in reader.history(AggregateId.parse(place), after=number - 1)]
     except LogDamaged:

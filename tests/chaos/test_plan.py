@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from factline.verification.history import read_history
+from oncelog.verification.history import read_history
 from tests.chaos import plan
 from tests.chaos.forgeries import FORGERIES, Order
 from tests.chaos.kinds import KINDS

@@ -81,7 +81,7 @@ def test_hostile_input_is_refused(report: dict[str, Any]):
 def test_nothing_of_it_runs_on(report: dict[str, Any]):
     """Every server's and every worker's process carries the folder of the run's stack as a mark."""
     assert report["stack"]
-    mark = f"FACTLINE_STACK_PROCESS={report['stack']}/".encode()
+    mark = f"ONCELOG_STACK_PROCESS={report['stack']}/".encode()
     living = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         try:

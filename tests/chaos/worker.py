@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-import worker
-from factline.settings import Settings
-from factline.stores.opening import Stores
+from oncelog import worker
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 from tests.chaos.forgeries import VARIABLE, Forger
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from factline.pipeline.read_models import ReadModelName
+from oncelog.pipeline.read_models import ReadModelName
 from stack import process
 from stack.process import Order
 
@@ -29,7 +29,7 @@ class Program:
 
 
 WORKER = Program("tests.chaos.worker", "worker_ready")
-PROJECTOR = Program("factline.projector.main", "projector_starts")
+PROJECTOR = Program("oncelog.projector.main", "projector_starts")
 READ_MODELS = tuple(map(str, ReadModelName))
 
 
@@ -119,7 +119,7 @@ class Supervisor:
         self._variables = dict(variables)
         self.workers = [self._new(f"worker-{number}", WORKER) for number in range(workers)]
         self.projectors = [
-            self._new(f"projector-{name}-{number}", PROJECTOR, FACTLINE_PROJECTOR_READ_MODEL=name)
+            self._new(f"projector-{name}-{number}", PROJECTOR, ONCELOG_PROJECTOR_READ_MODEL=name)
             for number in range(projectors)
             for name in READ_MODELS
         ]

@@ -35,7 +35,7 @@ def test_a_file_is_one_command_and_what_came_of_each_item_is_shown(variables: di
     created = submit(variables, "create", "shop/Product", "--bulk", str(file), "--id", "load-1", "--actor", "ann")
     assert created.returncode == 0, created.stderr
     assert answer(created)["counts"] == {"items": 700, "applied": 700, "rejected": 0, "not_attempted": 0}
-    assert "attach again with: factline status load-1 --wait" in created.stderr
+    assert "attach again with: oncelog status load-1 --wait" in created.stderr
 
     again = submit(variables, "create", "shop/Product", "--bulk", str(file), "--id", "load-1", "--actor", "ann")
     assert (again.returncode, answer(again)) == (0, answer(created))
@@ -43,7 +43,7 @@ def test_a_file_is_one_command_and_what_came_of_each_item_is_shown(variables: di
     status = run(variables, ["status", "load-1", "--wait", "--json"])
     assert (status.returncode, answer(status)["result"]) == (0, answer(created))
     shown = run(variables, ["status", "load-1"])
-    assert "factline bulk results load-1" in shown.stdout
+    assert "oncelog bulk results load-1" in shown.stdout
     progress = run(variables, ["bulk", "status", "load-1", "--json"])
     assert (answer(progress)["stage"], answer(progress)["chunks_done"]) == ("DONE", 2)
 

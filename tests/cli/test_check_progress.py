@@ -1,8 +1,8 @@
-"""How ``factline check`` tells how far it is."""
+"""How ``oncelog check`` tells how far it is."""
 
-from activities.check_models import CheckOutcome, CheckPhase, CheckReport
-from factline.cli.checking import LINE_EVERY_S, CheckView
-from factline.pipeline.sweeping.tally import Tally
+from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport
+from oncelog.cli.checking import LINE_EVERY_S, CheckView
+from oncelog.pipeline.sweeping.tally import Tally
 
 
 def _report(phase: CheckPhase, tally: Tally, total: int | None = None) -> CheckReport:

@@ -1,4 +1,4 @@
-"""``factline class define --if-changed``, without servers: nothing is sent where a class is defined just so."""
+"""``oncelog class define --if-changed``, without servers: nothing is sent where a class is defined just so."""
 
 import json
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from factline.cli import classes
-from factline.cli.app import app
-from factline.domain.events import DefinitionReference
-from factline.domain.ontology.definition import ClassDefinition
-from factline.domain.ontology.rules import Rules
+from oncelog.cli import classes
+from oncelog.cli.app import app
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.ontology.definition import ClassDefinition
+from oncelog.domain.ontology.rules import Rules
 from tests.classes import FIRST, WIDER
 
 

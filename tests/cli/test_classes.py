@@ -1,4 +1,4 @@
-"""``factline class`` as an operator uses it, on real servers."""
+"""``oncelog class`` as an operator uses it, on real servers."""
 
 import json
 from pathlib import Path

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from factline.client import new_command_id
-from factline.domain.commands import parse_command
-from factline.verification.history import HistoryWriter
+from oncelog.client import new_command_id
+from oncelog.domain.commands import parse_command
+from oncelog.verification.history import HistoryWriter
 
 pytestmark = pytest.mark.integration
 READY_S = 60
@@ -21,7 +21,7 @@ COMMAND = {"command_type": "CREATE_INSTANCE", "db_name": "audit", "class_id": "P
 @pytest.fixture(scope="module")
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which every program finds the servers, in a namespace of this module's own."""
-    own = {"FACTLINE_NAMESPACE": f"cli-{os.urandom(4).hex()}", "FACTLINE_CHECK_INTERVAL_S": "0"}  # leaves no schedule
+    own = {"ONCELOG_NAMESPACE": f"cli-{os.urandom(4).hex()}", "ONCELOG_CHECK_INTERVAL_S": "0"}  # leaves no schedule
     return {**os.environ, **environment, **own}
 
 
@@ -29,7 +29,7 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
     log = tmp_path_factory.mktemp("worker") / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "worker"], env=variables, stderr=output)
+        process = subprocess.Popen([sys.executable, "-m", "oncelog.worker"], env=variables, stderr=output)
     try:
         yield process
     finally:
@@ -40,7 +40,7 @@ def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 def run(
     variables: Mapping[str, str], arguments: Sequence[str], *, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-c", "from factline.cli import main; main()", *arguments]
+    argv = [sys.executable, "-c", "from oncelog.cli import main; main()", *arguments]
     return subprocess.run(
         argv, env=dict(variables), input=given, capture_output=True, text=True, timeout=READY_S, check=False
     )
@@ -143,8 +143,8 @@ def test_a_server_out_of_reach_is_named_with_exit_code_3(variables: dict[str, st
 
 
 def test_a_bad_setting_is_named_with_exit_code_2(variables: dict[str, str]):
-    found = run({**variables, "FACTLINE_TURN_LEASE_MS": "soon"}, ["get", "shop/Product/p1"])
-    assert (found.returncode, "FACTLINE_TURN_LEASE_MS" in found.stderr) == (2, True), found.stderr
+    found = run({**variables, "ONCELOG_LEASE_MS": "soon"}, ["get", "shop/Product/p1"])
+    assert (found.returncode, "ONCELOG_LEASE_MS" in found.stderr) == (2, True), found.stderr
 
 
 @pytest.mark.usefixtures("worker")
@@ -178,5 +178,5 @@ def test_what_a_worker_made_is_verified_and_a_history_that_knows_less_is_contrad
 
 
 def test_verify_names_a_server_out_of_reach_with_exit_code_3(variables: dict[str, str]):
-    found = run({**variables, "FACTLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, ["verify"])
+    found = run({**variables, "ONCELOG_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, ["verify"])
     assert (found.returncode, "Kafka at 127.0.0.1:1" in found.stderr) == (3, True), found.stderr

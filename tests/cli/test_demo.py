@@ -9,8 +9,8 @@ import airportsdata
 import pycountry
 import pytest
 
-from factline.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED, COUNTRIES, SUBDIVISIONS
-from factline.cli.demo.data import (
+from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED, COUNTRIES, SUBDIVISIONS
+from oncelog.cli.demo.data import (
     DB_NAME,
     Load,
     Placed,
@@ -24,13 +24,13 @@ from factline.cli.demo.data import (
     subdivision_commands,
     subdivisions,
 )
-from factline.domain.commands import Command, CommandType, parse_command
-from factline.domain.deciding import decide
-from factline.domain.events import Event
-from factline.domain.instance import Instance, evolve
-from factline.domain.ontology.definition import parse_definition
-from factline.domain.ontology.migration import migrated
-from factline.domain.ontology.schemas import validator_of
+from oncelog.domain.commands import Command, CommandType, parse_command
+from oncelog.domain.deciding import decide
+from oncelog.domain.events import Event
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.definition import parse_definition
+from oncelog.domain.ontology.migration import migrated
+from oncelog.domain.ontology.schemas import validator_of
 
 VERSIONS = (AIRPORTS, AIRPORTS_PLACED, AIRPORTS_IN_FEET)
 

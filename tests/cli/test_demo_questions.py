@@ -2,10 +2,10 @@
 
 import pytest
 
-from factline.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
-from factline.cli.demo.data import create, definition_command
-from factline.cli.demo.questions import Asking, Questions
-from factline.reading.reader import Reader
+from oncelog.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
+from oncelog.cli.demo.data import create, definition_command
+from oncelog.cli.demo.questions import Asking, Questions
+from oncelog.reading.reader import Reader
 from tests.pipeline.world import World
 
 DEFINITIONS = {COUNTRY: COUNTRIES, SUBDIVISION: SUBDIVISIONS, AIRPORT: AIRPORTS_IN_FEET}

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from factline.cli.exits import explained
-from factline.errors import InputInvalid, StoreUnavailable
+from oncelog.cli.exits import explained
+from oncelog.errors import InputInvalid, StoreUnavailable
 
 INTERRUPTED = """
 import asyncio, os, signal
-from factline.cli.exits import explained
+from oncelog.cli.exits import explained
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs us in the background has it ignored
 

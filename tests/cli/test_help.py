@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from factline.cli.app import app
+from oncelog.cli.app import app
 
 
 def _commands(group: typer.main.TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from factline.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
-from factline.errors import InputInvalid
+from oncelog.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
+from oncelog.errors import InputInvalid
 
 
 def line(**more: object) -> str:

@@ -1,10 +1,10 @@
 """Many commands at once: their order, and what is held back."""
 
-from factline.cli.running import submit_all
-from factline.client import Command, Submission
-from factline.domain.commands import parse_command
-from factline.domain.results import CommandResult, Outcome
-from factline.errors import StoreUnavailable
+from oncelog.cli.running import submit_all
+from oncelog.client import Command, Submission
+from oncelog.domain.commands import parse_command
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import StoreUnavailable
 
 
 class _Client:

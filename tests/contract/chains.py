@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from factline.domain.commands import Command
-from factline.domain.events import Event
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, decide, evolve
+from oncelog.domain.commands import Command
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, decide, evolve
 from tests.commands import create, update
 from tests.pipeline.world import NOON
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
-from factline.stores.kafka import Message
-from factline.stores.kafka_messages import read_messages, read_topic
-from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from factline.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
-from factline.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
-from factline.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
+from oncelog.domain.identifiers import AggregateId
+from oncelog.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
+from oncelog.stores.kafka import Message
+from oncelog.stores.kafka_messages import read_messages, read_topic
+from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
+from oncelog.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
 from tests.clients import patient, patient_stores
 from tests.pipeline.world import World
 

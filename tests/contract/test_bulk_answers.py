@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from factline.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
-from factline.settings import Settings
-from factline.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
+from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
 from tests.contract.chains import PLACE
 
 WRITE = VersionedWrite("a", "p1", 1, {}, "document", PLACE, "a.1")

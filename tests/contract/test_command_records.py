@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from factline.domain.bulk.plan import ChunkStart, Plan
-from factline.domain.bulk.records import Binding, BulkRecord, Closed, bulk_record, chunk_record
-from factline.domain.commands import Command
-from factline.domain.records import CommandRecord, record_of
-from factline.domain.results import Rejection, RejectionCode
-from factline.errors import LogDamaged
-from factline.stores.sealed_state import seal_state
+from oncelog.domain.bulk.plan import ChunkStart, Plan
+from oncelog.domain.bulk.records import Binding, BulkRecord, Closed, bulk_record, chunk_record
+from oncelog.domain.commands import Command
+from oncelog.domain.records import CommandRecord, record_of
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import LogDamaged
+from oncelog.stores.sealed_state import seal_state
 from tests.bulks import bulk_create
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at

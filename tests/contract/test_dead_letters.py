@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from factline.domain.dead_letters import DeadLetter, LetterKind
-from factline.domain.identifiers import AggregateId
-from factline.errors import LogDamaged
+from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
 from tests.contract.chains import PLACE
 from tests.contract.conftest import Opened
 from tests.pipeline.world import NOON

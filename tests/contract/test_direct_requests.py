@@ -13,9 +13,9 @@ import pytest
 import trustme
 from aiohttp import web
 
-from factline.errors import ContainerUnusable, StoreUnavailable
-from factline.settings import Settings
-from factline.stores.s3 import S3Bucket, connect, connecting, direct
+from oncelog.errors import ContainerUnusable, StoreUnavailable
+from oncelog.settings import Settings
+from oncelog.stores.s3 import S3Bucket, connect, connecting, direct
 
 Answering = Callable[[web.Request], Awaitable[web.Response]]
 

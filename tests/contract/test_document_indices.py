@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from factline.domain.events import DefinitionReference
-from factline.domain.identifiers import AggregateId
-from factline.errors import StoreUnavailable
-from factline.ports import Document, DocumentIndex, Form, OutOfForm
-from factline.projections.typed_mapping import typed_mapping
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Document, DocumentIndex, Form, OutOfForm
+from oncelog.projections.typed_mapping import typed_mapping
 from tests.classes import FIRST
 from tests.contract.conftest import Opened
 

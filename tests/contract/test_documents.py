@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid
-from factline.ports import Document
-from factline.projections.documents import document_of
-from factline.stores.elasticsearch.server import VersionedWrite, bulk_requests
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import InputInvalid
+from oncelog.ports import Document
+from oncelog.projections.documents import document_of
+from oncelog.stores.elasticsearch.server import VersionedWrite, bulk_requests
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.errors import LogDamaged
-from factline.ports import UNPUBLISHED, StoredEvent, Watermark
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.errors import LogDamaged
+from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, event_of
 from tests.contract.conftest import Opened

@@ -10,22 +10,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factline.domain.canonical import normalised
-from factline.domain.events import DefinitionReference
-from factline.domain.graph import GraphNode, edge_map
-from factline.domain.identifiers import AggregateId
-from factline.domain.json_pointer import pointer_of
-from factline.domain.ontology.definition import ClassDefinition, Relationship
-from factline.domain.ontology.ways import Ways
-from factline.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
-from factline.domain.results import Outcome
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.ports import Document, Form
-from factline.projections.documents import document_of
-from factline.projections.typed_mapping import typed_mapping
-from factline.reading.graph import GraphReader, Hop, WaysOf
-from factline.settings import Settings
-from factline.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
+from oncelog.domain.canonical import normalised
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.graph import GraphNode, edge_map
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.json_pointer import pointer_of
+from oncelog.domain.ontology.definition import ClassDefinition, Relationship
+from oncelog.domain.ontology.ways import Ways
+from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
+from oncelog.domain.results import Outcome
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.ports import Document, Form
+from oncelog.projections.documents import document_of
+from oncelog.projections.typed_mapping import typed_mapping
+from oncelog.reading.graph import GraphReader, Hop, WaysOf
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
 from tests.classes import FIRST, NUMBER, TEXT, define, schema
 from tests.clients import patient_stores
 from tests.commands import create
@@ -241,7 +241,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         await stores.documents.prepare()
         assert await stores.ports.documents.write([document]) == [None]
         await stores.elasticsearch.client.indices.refresh(index=alias)
-        with pytest.raises(StoreUnavailable, match="factline class reindex shop/Product"):
+        with pytest.raises(StoreUnavailable, match="oncelog class reindex shop/Product"):
             await stores.ports.searches.find(question)
         assert (await stores.ports.searches.find(Search("shop", "Product"))).total == 1
         old = await stores.ports.indices.current(name)

@@ -9,11 +9,11 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
-from factline.domain.instance import Instance
-from factline.errors import LogDamaged, StoreUnavailable, StoreUnsafe
-from factline.ports import UNPUBLISHED, StoredEvent
-from factline.settings import Settings
-from factline.stores.s3 import S3Bucket, S3EventLog, connect, prepare_bucket, probe_conditional_put
+from oncelog.domain.instance import Instance
+from oncelog.errors import LogDamaged, StoreUnavailable, StoreUnsafe
+from oncelog.ports import UNPUBLISHED, StoredEvent
+from oncelog.settings import Settings
+from oncelog.stores.s3 import S3Bucket, S3EventLog, connect, prepare_bucket, probe_conditional_put
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, event_of
 

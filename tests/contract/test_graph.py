@@ -7,18 +7,18 @@ from itertools import permutations
 
 import pytest
 
-from factline.domain.graph import GraphNode, edge_map
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import EDGES_MAX
-from factline.errors import InputInvalid
-from factline.ports import FoundNode, Graph
-from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
-from factline.stores.memory.graph import MemoryGraph
-from factline.stores.terminusdb import TerminusGraph, TerminusServer
-from factline.stores.terminusdb import graph as terminus_graph
+from oncelog.domain.graph import GraphNode, edge_map
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import EDGES_MAX
+from oncelog.errors import InputInvalid
+from oncelog.ports import FoundNode, Graph
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
+from oncelog.stores.memory.graph import MemoryGraph
+from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
+from oncelog.stores.terminusdb import graph as terminus_graph
 
-TERMINUSDB_VARIABLE = "FACTLINE_TERMINUSDB_URL"
+TERMINUSDB_VARIABLE = "ONCELOG_TERMINUSDB_URL"
 
 COUNTRIES = [AggregateId.of("geo", "Country", name) for name in ("AT", "BO", "CH")]
 

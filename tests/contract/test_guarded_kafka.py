@@ -8,10 +8,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 from structlog.testing import capture_logs
 
-from factline.errors import ContainerUnusable, UnusableReason
-from factline.settings import Settings
-from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_messages import read_topic
+from oncelog.errors import ContainerUnusable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka_messages import read_topic
 from stack import Stack
 from stack.servers.definition import Place
 from stack.servers.kafka import Kafka
@@ -48,7 +48,7 @@ def guarded() -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Kafka, "settings", with_authorizer)
         with Stack.temporary(["kafka"]) as stack:
-            servers = stack.environment()["FACTLINE_KAFKA_BOOTSTRAP_SERVERS"]
+            servers = stack.environment()["ONCELOG_KAFKA_BOOTSTRAP_SERVERS"]
             yield Settings(kafka_bootstrap_servers=servers, namespace="t-guarded")
 
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factline.domain.records import record_of
-from factline.ports import UNPUBLISHED, Extent, Inventory, KnownCommand
+from oncelog.domain.records import record_of
+from oncelog.ports import UNPUBLISHED, Extent, Inventory, KnownCommand
 from tests.commands import create
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened

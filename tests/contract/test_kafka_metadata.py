@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.errors import KafkaError
 
-from factline.stores import kafka_metadata
-from factline.stores.kafka_metadata import all_topics
+from oncelog.stores import kafka_metadata
+from oncelog.stores.kafka_metadata import all_topics
 
 
 class Broker:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from factline.errors import LogDamaged
+from oncelog.errors import LogDamaged
 from tests.contract.conftest import Opened
 
 KEY = "payloads/large.ndjson"

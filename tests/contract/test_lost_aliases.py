@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from factline.domain.graph import GraphNode, edge_map
-from factline.domain.identifiers import AggregateId
-from factline.ports import Form, OutOfForm
-from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchGraph
-from factline.stores.opening import Stores
+from oncelog.domain.graph import GraphNode, edge_map
+from oncelog.domain.identifiers import AggregateId
+from oncelog.ports import Form, OutOfForm
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch import ElasticsearchGraph
+from oncelog.stores.opening import Stores
 from tests.clients import patient_stores
 from tests.contract.conftest import Opened
 from tests.contract.test_document_indices import NAME, NEXT, TYPED, document, everything, read

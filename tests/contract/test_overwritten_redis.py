@@ -6,10 +6,10 @@ from collections.abc import Collection
 import pytest
 from redis.asyncio import Redis as Client
 
-from factline.errors import StoreUnavailable
-from factline.ports import Settlement, Turn, Turns, Waiting, Watermark
-from factline.settings import Settings
-from factline.stores.redis import RedisServer, RedisTurns
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Settlement, Turn, Turns, Waiting, Watermark
+from oncelog.settings import Settings
+from oncelog.stores.redis import RedisServer, RedisTurns
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 

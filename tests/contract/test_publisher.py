@@ -2,7 +2,7 @@
 
 import asyncio
 
-from factline.domain.events import read_event
+from oncelog.domain.events import read_event
 from tests.contract.chains import PLACE, chain
 from tests.contract.conftest import Opened
 
@@ -27,7 +27,7 @@ async def test_a_message_says_what_it_is_about_without_being_parsed(opened: Open
         "ce_specversion": "1.0",
         "ce_id": event.event_id,
         "ce_type": "INSTANCE_CREATED",
-        "ce_source": "/factline/shop/Product",
+        "ce_source": "/oncelog/shop/Product",
         "ce_subject": "shop/Product/p1",
         "ce_time": event.occurred_at,
         "content-type": "application/json",

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis as Client
 
-from factline.ports import Settlement, Turn
-from factline.settings import Settings
-from factline.stores.redis import RedisServer, RedisTurns
+from oncelog.ports import Settlement, Turn
+from oncelog.settings import Settings
+from oncelog.stores.redis import RedisServer, RedisTurns
 from tests.clients import patient
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations

@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.ports import ReadModel
-from factline.projections.documents_model import DocumentsModel
+from oncelog.domain.identifiers import AggregateId
+from oncelog.ports import ReadModel
+from oncelog.projections.documents_model import DocumentsModel
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened

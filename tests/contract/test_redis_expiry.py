@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis as Client
 
-from factline.ports import CommandStatus, Settlement, Stage, Turns, Watermark
-from factline.settings import Settings
-from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from factline.stores.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.ports import CommandStatus, Settlement, Stage, Turns, Watermark
+from oncelog.settings import Settings
+from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.stores.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 

@@ -14,22 +14,22 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor
 
-from activities.failures import FailureInterceptor, failure_of
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Search
-from factline.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
-from factline.ports import Document, Form
-from factline.projections.documents import document_of
-from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchGraph
-from factline.stores.elasticsearch.mapping import mappings_of
-from factline.stores.elasticsearch.refusals import container_refusal, creation_refusal
-from factline.stores.elasticsearch.server import INDEX_SETTINGS
-from factline.stores.memory.elasticsearch import UNREADABLE, MemoryDocuments
-from factline.stores.memory.searches import MemorySearches
-from factline.stores.opening import Stores
-from factline.stores.s3.refusals import refused
+from oncelog.activities.failures import FailureInterceptor, failure_of
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Search
+from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
+from oncelog.ports import Document, Form
+from oncelog.projections.documents import document_of
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch import ElasticsearchGraph
+from oncelog.stores.elasticsearch.mapping import mappings_of
+from oncelog.stores.elasticsearch.refusals import container_refusal, creation_refusal
+from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
+from oncelog.stores.memory.elasticsearch import UNREADABLE, MemoryDocuments
+from oncelog.stores.memory.searches import MemorySearches
+from oncelog.stores.opening import Stores
+from oncelog.stores.s3.refusals import refused
 from tests.clients import patient_stores
 from tests.contract.chains import chain, state_at
 
@@ -112,7 +112,7 @@ def test_s3_answers_are_told_apart(error: Exception | str, reason: UnusableReaso
     if isinstance(error, str):
         answer: Any = {"Error": {"Code": error, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
         error = ClientError(answer, "PutObject")
-    found = refused(error, "S3 at x", "factline", "PutObject k")
+    found = refused(error, "S3 at x", "oncelog", "PutObject k")
     assert isinstance(found, StoreUnavailable)
     assert (found.reason if isinstance(found, ContainerUnusable) else None) == reason
 
@@ -275,7 +275,7 @@ async def test_an_attempt_that_waits_for_a_container_is_counted():
     with pytest.raises(ApplicationError):
         await environment.run(interceptor.execute_activity, None)
     labels = {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"}
-    assert counted == [("factline_container_unusable", labels)]
+    assert counted == [("oncelog_container_unusable", labels)]
 
 
 @pytest.mark.integration

@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from factline.errors import ContainerUnusable, StoreUnavailable, UnusableReason
-from factline.settings import Settings
-from factline.stores.redis import RedisServer, RedisTurns
-from factline.stores.redis_refusals import refused
+from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores.redis import RedisServer, RedisTurns
+from oncelog.stores.redis_refusals import refused
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
 
@@ -59,7 +59,7 @@ async def test_a_lost_password_waits_until_it_is_back(settings: Settings, admin:
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">other")
     await admin.execute_command("CLIENT", "KILL", "USER", user)
     for _ in range(2):
-        with pytest.raises(ContainerUnusable, match="FACTLINE_REDIS_URL") as refusal:
+        with pytest.raises(ContainerUnusable, match="ONCELOG_REDIS_URL") as refusal:
             await turns.take([PLACE], "a")
         assert refusal.value.reason is UnusableReason.CREDENTIALS
         assert "right" not in str(refusal.value)

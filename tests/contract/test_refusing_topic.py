@@ -12,21 +12,21 @@ import pytest
 from aiokafka import TopicPartition, errors
 from aiokafka.producer.message_accumulator import MessageAccumulator
 
-from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import ContainerUnusable, FactlineError, ObjectRefused, StoreUnavailable, UnusableReason
-from factline.settings import Settings
-from factline.stores import kafka
-from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_messages import read_messages
-from factline.stores.kafka_refusals import refused
-from factline.stores.kafka_topics import KafkaTopics
+from oncelog.domain.limits import MESSAGE_BYTES_MAX
+from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnavailable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores import kafka
+from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka_messages import read_messages
+from oncelog.stores.kafka_refusals import refused
+from oncelog.stores.kafka_topics import KafkaTopics
 from tests.contract.chains import chain
 from tests.contract.topics import records_in_memory, set_topic_setting
 
 SMALL_BYTES = 3_000
 
 
-def _refused(error: Exception, **given: Any) -> FactlineError:
+def _refused(error: Exception, **given: Any) -> OncelogError:
     return refused(error, servers="x:9092", doing="publishing", topic="t.instances", group="g", **given)
 
 

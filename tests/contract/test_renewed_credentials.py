@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from factline.errors import ContainerUnusable, UnusableReason
-from factline.settings import Settings
-from factline.stores.s3 import S3Bucket, connect
+from oncelog.errors import ContainerUnusable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores.s3 import S3Bucket, connect
 
 UNTIL_S = 30.0
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from factline.connection import DESCRIBED_MAX, LISTED_MAX, TemporalWorkflows
-from factline.ports import RunningWorkflows
-from factline.stores.memory.workflows import MemoryWorkflows
+from oncelog.connection import DESCRIBED_MAX, LISTED_MAX, TemporalWorkflows
+from oncelog.ports import RunningWorkflows
+from oncelog.stores.memory.workflows import MemoryWorkflows
+from oncelog.workflows.command import InstanceCommand
 from tests.commands import create
 from tests.contract.conftest import BOTH, IN_MEMORY
 from tests.integration.installation import new_temporal
-from workflows.command import InstanceCommand
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import RESULTS_MAX
-from factline.domain.queries import Scalar, Search
-from factline.errors import CursorExpired, InputInvalid
-from factline.ports import Document, SearchPage
-from factline.projections.documents import document_of
-from factline.stores.elasticsearch import ElasticsearchSearches
-from factline.stores.memory.searches import MemorySearches
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import RESULTS_MAX
+from oncelog.domain.queries import Scalar, Search
+from oncelog.errors import CursorExpired, InputInvalid
+from oncelog.ports import Document, SearchPage
+from oncelog.projections.documents import document_of
+from oncelog.stores.elasticsearch import ElasticsearchSearches
+from oncelog.stores.memory.searches import MemorySearches
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
 

@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.stores.s3.signing import signed
+from oncelog.stores.s3.signing import signed
 
 _VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40).map(str.strip)
 _NAMES = st.from_regex(r"x-[a-z0-9]{1,12}(-[a-z0-9]{1,12})?", fullmatch=True)

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from factline.settings import Settings
-from factline.stores.kafka import REQUEST_TIMEOUT_MS, KafkaPublisher
+from oncelog.settings import Settings
+from oncelog.stores.kafka import REQUEST_TIMEOUT_MS, KafkaPublisher
 from tests.contract.topics import records_in_memory
 
 pytestmark = pytest.mark.integration

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from factline.domain.results import CommandResult, Outcome
-from factline.ports import CommandStatus, Stage
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.ports import CommandStatus, Stage
 from tests.contract.conftest import Redis
 
 ACCEPTED = CommandStatus(

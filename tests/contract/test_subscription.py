@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from factline.domain.events import Event
-from factline.ports import Delivery, EventSubscription
-from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_progress import KafkaProgress
-from factline.stores.kafka_subscription import KafkaSubscription, projector_group
-from factline.stores.memory.kafka import MemoryGroup, MemoryProgress, MemoryPublisher, MemorySubscription
-from factline.verification.reading import Projectors
+from oncelog.domain.events import Event
+from oncelog.ports import Delivery, EventSubscription
+from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka_progress import KafkaProgress
+from oncelog.stores.kafka_subscription import KafkaSubscription, projector_group
+from oncelog.stores.memory.kafka import MemoryGroup, MemoryProgress, MemoryPublisher, MemorySubscription
+from oncelog.verification.reading import Projectors
 from tests.contract.chains import chain
 from tests.contract.conftest import BOTH, IN_MEMORY
 from tests.contract.topics import drop_topic, records_in_memory

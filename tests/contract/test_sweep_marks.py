@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factline.ports import UNPUBLISHED, Generations, Settled
+from oncelog.ports import UNPUBLISHED, Generations, Settled
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened
 

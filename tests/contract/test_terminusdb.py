@@ -7,11 +7,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, UnusableReason
-from factline.settings import Settings
-from factline.stores.terminusdb import TerminusGraph, TerminusServer
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, UnusableReason
+from oncelog.settings import Settings
+from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
 from tests.contract.test_graph import TERMINUSDB_VARIABLE
 
 PLACE = AggregateId.of("geo", "City", "Vienna")
@@ -31,7 +31,7 @@ async def test_a_server_out_of_reach_is_no_empty_answer():
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6363", "ftp://127.0.0.1", "http://"])
 def test_an_address_that_is_none_is_refused(url: str):
-    with pytest.raises(SettingsInvalid, match="FACTLINE_TERMINUSDB_URL: expected something like http://user:password@"):
+    with pytest.raises(SettingsInvalid, match="ONCELOG_TERMINUSDB_URL: expected something like http://user:password@"):
         TerminusServer(url)
 
 
@@ -41,7 +41,7 @@ async def test_a_wrong_password_is_told_apart_from_an_outage():
         pytest.skip(f"no TerminusDB: set {TERMINUSDB_VARIABLE} to run on yours")
     where = os.environ[TERMINUSDB_VARIABLE].partition("@")[2]
     server = TerminusServer(f"http://admin:wrong@{where}")
-    with pytest.raises(ContainerUnusable, match="mend the user and password of FACTLINE_TERMINUSDB_URL"):
+    with pytest.raises(ContainerUnusable, match="mend the user and password of ONCELOG_TERMINUSDB_URL"):
         await server.ping()
     await server.close()
 

@@ -13,11 +13,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
-from factline.domain.limits import MESSAGE_BYTES_MAX
-from factline.errors import StoreUnsafe
-from factline.settings import Settings
-from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_topic_configs import check_configurations, configuration_for
+from oncelog.domain.limits import MESSAGE_BYTES_MAX
+from oncelog.errors import StoreUnsafe
+from oncelog.settings import Settings
+from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka_topic_configs import check_configurations, configuration_for
 from tests.contract.chains import chain
 from tests.contract.topics import records_in_memory, until_answered
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.errors import LogDamaged
-from factline.ports import Generations, Settled, Settlement, TopicRecord, Turn, Watermark
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
+from oncelog.ports import Generations, Settled, Settlement, TopicRecord, Turn, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened, Redis
 

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import CACHED_STATE_BYTES_MAX
-from factline.ports import UNPUBLISHED, Generations, Settlement, Turn, Turns, Waiting, Watermark
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import CACHED_STATE_BYTES_MAX
+from oncelog.ports import UNPUBLISHED, Generations, Settlement, Turn, Turns, Waiting, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Redis
 from tests.contract.topics import first_generations

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factline.domain.events import DefinitionReference
-from factline.domain.identifiers import AggregateId
-from factline.domain.ontology.schemas import validator_of
-from factline.domain.queries import Search
-from factline.ports import Document, Form
-from factline.projections.typed_mapping import typed_mapping
-from factline.settings import Settings
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.ontology.schemas import validator_of
+from oncelog.domain.queries import Search
+from oncelog.ports import Document, Form
+from oncelog.projections.typed_mapping import typed_mapping
+from oncelog.settings import Settings
 from tests.classes import NUMBER, TEXT, WHOLE, schema
 from tests.clients import patient_stores
 from tests.domain.schema_strategies import object_schemas, objects

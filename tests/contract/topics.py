@@ -8,12 +8,12 @@ from typing import TypeVar
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from factline.errors import StoreUnavailable
-from factline.ports import Generations, TopicRecords
-from factline.settings import Settings
-from factline.stores.kafka import KafkaPublisher
-from factline.stores.kafka_topic_ids import existing_topics
-from factline.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Generations, TopicRecords
+from oncelog.settings import Settings
+from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka_topic_ids import existing_topics
+from oncelog.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
 
 #: Where a setting comes from, in Kafka's protocol: from the topic itself.
 SET_FOR_TOPIC = 1

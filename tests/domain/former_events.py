@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from factline.domain import event_schemas, events
-from factline.domain.event_schemas import EVENT_SCHEMAS
-from factline.domain.events import Event, checksum_of
-from factline.domain.identifiers import derive_event_id
-from factline.domain.merge_patch import merge_patch
-from factline.domain.semantic_version import SemanticVersion
+from oncelog.domain import event_schemas, events
+from oncelog.domain.event_schemas import EVENT_SCHEMAS
+from oncelog.domain.events import Event, checksum_of
+from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.merge_patch import merge_patch
+from oncelog.domain.semantic_version import SemanticVersion
 
 KINDS = {"INSTANCE_CREATED": "REPLACE", "INSTANCE_UPDATED": "MERGE", "INSTANCE_DELETED": "REMOVE"}
 Fields = dict[str, Any]

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from factline.domain.commands import parse_command
-from factline.domain.deciding import decide
-from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
-from factline.domain.instance import INSTANCE_JSON, Instance, evolve
-from factline.domain.ontology.rules import Rules, rules_of
+from oncelog.domain.commands import parse_command
+from oncelog.domain.deciding import decide
+from oncelog.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
+from oncelog.domain.instance import INSTANCE_JSON, Instance, evolve
+from oncelog.domain.ontology.rules import Rules, rules_of
 
 FOLDER = Path(__file__).parent / "stored_events"
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from factline.domain.limits import INTEGER_MAX
+from oncelog.domain.limits import INTEGER_MAX
 
 names = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 command_ids = st.from_regex(r"\A[A-Za-z0-9._:-]{1,128}\Z")

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from factline.domain.bulk.binding import Fate, bind, bound_anew, by_aggregate, fates, last_bindings, refuses_first
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.items import ItemChange, change_of
-from factline.domain.bulk.plan import ItemsScanner
-from factline.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed, bulk_record, chunk_record
-from factline.domain.commands import Command
-from factline.domain.events import Event
-from factline.domain.identifiers import derive_event_id
-from factline.domain.instance import Instance, decide, evolve
-from factline.domain.results import Rejection, RejectionCode
+from oncelog.domain.bulk.binding import Fate, bind, bound_anew, by_aggregate, fates, last_bindings, refuses_first
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.items import ItemChange, change_of
+from oncelog.domain.bulk.plan import ItemsScanner
+from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed, bulk_record, chunk_record
+from oncelog.domain.commands import Command
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.domain.results import Rejection, RejectionCode
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, ndjson
 from tests.commands import create, delete, update
 

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain import limits
-from factline.domain.bulk import plan
-from factline.domain.bulk.command import Bulk, BulkType, parse_bulk
-from factline.domain.bulk.items import ItemChange, change_of, shortened
-from factline.domain.bulk.plan import ItemsScanner, Plan, items_in
-from factline.domain.bulk.records import bulk_record
-from factline.domain.canonical import canonical_bytes, parse_json
-from factline.domain.commands import CLASS_COMMANDS, CommandType
-from factline.domain.identifiers import derive_event_id, derive_instance_id
-from factline.domain.records import CommandRecord, read_record, record_of
-from factline.domain.results import Rejection, RejectionCode
-from factline.errors import InputInvalid, LogDamaged
+from oncelog.domain import limits
+from oncelog.domain.bulk import plan
+from oncelog.domain.bulk.command import Bulk, BulkType, parse_bulk
+from oncelog.domain.bulk.items import ItemChange, change_of, shortened
+from oncelog.domain.bulk.plan import ItemsScanner, Plan, items_in
+from oncelog.domain.bulk.records import bulk_record
+from oncelog.domain.canonical import canonical_bytes, parse_json
+from oncelog.domain.commands import CLASS_COMMANDS, CommandType
+from oncelog.domain.identifiers import derive_event_id, derive_instance_id
+from oncelog.domain.records import CommandRecord, read_record, record_of
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import InputInvalid, LogDamaged
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, ndjson, reference
 from tests.commands import create
 

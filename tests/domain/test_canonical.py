@@ -7,8 +7,8 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from factline.domain.canonical import canonical_bytes, normalised, parse_json
-from factline.errors import InputInvalid
+from oncelog.domain.canonical import canonical_bytes, normalised, parse_json
+from oncelog.errors import InputInvalid
 from tests.domain.strategies import json_values
 
 

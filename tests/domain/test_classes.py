@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain.commands import Command, parse_command
-from factline.domain.deciding import decide
-from factline.domain.events import DefinitionReference, Event, content_of
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, evolve
-from factline.domain.ontology.definition import ClassDefinition, parse_definition
-from factline.domain.ontology.rules import Rules, rules_of
-from factline.domain.results import Rejection, RejectionCode
-from factline.errors import InputInvalid
+from oncelog.domain.commands import Command, parse_command
+from oncelog.domain.deciding import decide
+from oncelog.domain.events import DefinitionReference, Event, content_of
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
+from oncelog.domain.ontology.rules import Rules, rules_of
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import objects
 
 NOW = "2026-01-02T03:04:05.678901Z"

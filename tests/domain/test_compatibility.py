@@ -8,10 +8,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from factline.domain.ontology.compatibility import schema_breaks
-from factline.domain.ontology.migration import MigrationStep, migrated, migrated_schema
-from factline.domain.ontology.schemas import validator_of
-from factline.errors import InputInvalid
+from oncelog.domain.ontology.compatibility import schema_breaks
+from oncelog.domain.ontology.migration import MigrationStep, migrated, migrated_schema
+from oncelog.domain.ontology.schemas import validator_of
+from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import changed, object_schemas, objects, schemas, values
 
 OPEN: dict[str, Any] = {"type": "object"}

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_jsonable_python
 
-from factline.domain.canonical import canonical_bytes, sha256_hex
-from factline.domain.event_schemas import EVENT_SCHEMAS, check_event_schemas, steps_from
-from factline.domain.events import SCHEMA_VERSIONS, Event, EventType, checksum_of, content_of, read_event
-from factline.domain.instance import INSTANCE_JSON, Instance, evolve
-from factline.domain.schema_versions import SchemaVersions
-from factline.domain.semantic_version import SemanticVersion
-from factline.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaGap, SchemaUnsupported
-from factline.projections.documents import document_of
+from oncelog.domain.canonical import canonical_bytes, sha256_hex
+from oncelog.domain.event_schemas import EVENT_SCHEMAS, check_event_schemas, steps_from
+from oncelog.domain.events import SCHEMA_VERSIONS, Event, EventType, checksum_of, content_of, read_event
+from oncelog.domain.instance import INSTANCE_JSON, Instance, evolve
+from oncelog.domain.schema_versions import SchemaVersions
+from oncelog.domain.semantic_version import SemanticVersion
+from oncelog.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaGap, SchemaUnsupported
+from oncelog.projections.documents import document_of
 from tests.domain.former_events import fold_1_0_0, sealed, write
 from tests.domain.record_events import FOLDER
 from tests.domain.strategies import json_objects

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from factline.domain.canonical import (
+from oncelog.domain.canonical import (
     canonical_bytes,
     check_json,
     normalised,
@@ -18,9 +18,9 @@ from factline.domain.canonical import (
     parse_stored,
     parse_unchecked,
 )
-from factline.domain.commands import parse_command
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import (
+from oncelog.domain.commands import parse_command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import (
     DEPTH_MAX,
     FINDINGS_MAX,
     INDEXED_BYTES_MAX,
@@ -29,7 +29,7 @@ from factline.domain.limits import (
     STORED_DEPTH_MAX,
     TEXT_BYTES_MAX,
 )
-from factline.errors import InputInvalid
+from oncelog.errors import InputInvalid
 
 MEMORY_BYTES_MAX = 64 * 1024**2
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain.canonical import canonical_bytes
-from factline.domain.commands import Command, CommandType, parse_command
-from factline.domain.events import Event, checksum_of, read_event
-from factline.domain.instance import INSTANCE_JSON, Instance, decide, evolve
-from factline.domain.merge_patch import merge_patch
-from factline.domain.results import Rejection, RejectionCode
-from factline.errors import InputInvalid, LogDamaged
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.commands import Command, CommandType, parse_command
+from oncelog.domain.events import Event, checksum_of, read_event
+from oncelog.domain.instance import INSTANCE_JSON, Instance, decide, evolve
+from oncelog.domain.merge_patch import merge_patch
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import InputInvalid, LogDamaged
 from tests.domain.strategies import json_objects
 
 NOW = "2026-01-02T03:04:05.678901Z"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factline.domain.events import DefinitionReference
-from factline.domain.limits import EDGES_MAX, FINDINGS_MAX
-from factline.domain.ontology.compatibility import schema_breaks
-from factline.domain.ontology.definition import ClassDefinition, parse_definition
-from factline.domain.ontology.migration import MigrationStep, migrated_schema
-from factline.domain.ontology.rules import Rules
-from factline.domain.ontology.schemas import schema_findings
-from factline.errors import InputInvalid
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.limits import EDGES_MAX, FINDINGS_MAX
+from oncelog.domain.ontology.compatibility import schema_breaks
+from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
+from oncelog.domain.ontology.migration import MigrationStep, migrated_schema
+from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.ontology.schemas import schema_findings
+from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import object_schemas, objects
 
 #: Generous: each takes milliseconds, while an input without a bound takes minutes or never ends.

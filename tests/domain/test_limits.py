@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from factline.domain import limits
+from oncelog.domain import limits
 
 PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from factline.domain import events
-from factline.domain.canonical import canonical_bytes
-from factline.domain.events import checksum_of, read_event, sealed_event
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import INTEGER_MAX
-from factline.errors import EventFromFuture, InputInvalid, LogDamaged
+from oncelog.domain import events
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.events import checksum_of, read_event, sealed_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import INTEGER_MAX
+from oncelog.errors import EventFromFuture, InputInvalid, LogDamaged
 from tests.contract.chains import chain
 from tests.domain.strategies import json_objects
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain import tokens
-from factline.domain.canonical import sha256_hex
-from factline.domain.tokens import installation_mark, make_token, merge_tokens, read_token
-from factline.errors import InputInvalid, TokenInvalid
+from oncelog.domain import tokens
+from oncelog.domain.canonical import sha256_hex
+from oncelog.domain.tokens import installation_mark, make_token, merge_tokens, read_token
+from oncelog.errors import InputInvalid, TokenInvalid
 
-OURS, THEIRS = installation_mark("factline/a"), installation_mark("factline/b")
+OURS, THEIRS = installation_mark("oncelog/a"), installation_mark("oncelog/b")
 
 sequences = st.dictionaries(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), st.integers(1, 2**53 - 1), max_size=4

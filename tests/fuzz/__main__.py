@@ -8,7 +8,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["factline.domain"]):
+with atheris.instrument_imports(include=["oncelog.domain"]):
     from tests.fuzz.test_judging import test_no_input_holds_up_the_loop as judging
 
 

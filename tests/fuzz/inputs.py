@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from factline.domain.limits import DEFINITION_BYTES_MAX, TEXT_BYTES_MAX
+from oncelog.domain.limits import DEFINITION_BYTES_MAX, TEXT_BYTES_MAX
 from tests.domain.schema_strategies import SCALARS, schemas
 
 #: How often a shape is repeated; what comes out larger than permitted is cut.

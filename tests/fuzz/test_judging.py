@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factline.domain.commands import Command
-from factline.domain.events import DefinitionReference
-from factline.domain.instance import Instance
-from factline.domain.ontology.definition import ClassDefinition
-from factline.domain.ontology.rules import Rules
-from factline.domain.results import Rejection
-from factline.pipeline.judge import Judge, shared_process
+from oncelog.domain.commands import Command
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.definition import ClassDefinition
+from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.results import Rejection
+from oncelog.pipeline.judge import Judge, shared_process
 from tests.classes import define
 from tests.commands import create
 from tests.domain.schema_strategies import changed

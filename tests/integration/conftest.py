@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from factline.settings import Settings
+from oncelog.settings import Settings
 from tests.integration.installation import Installation
 
 

@@ -19,17 +19,17 @@ from redis.asyncio import Redis
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 
-from factline import connection
-from factline.cli.verifying import sources_of
-from factline.client import Factline
-from factline.pipeline.assembly import assemble
-from factline.pipeline.trace import AfterStep, nothing_after
-from factline.settings import Settings
-from factline.stores.opening import Stores
-from factline.verification.verifying import nothing_in_flight, verify
+from oncelog import connection
+from oncelog.cli.verifying import sources_of
+from oncelog.client import Oncelog
+from oncelog.pipeline.assembly import assemble
+from oncelog.pipeline.trace import AfterStep, nothing_after
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+from oncelog.verification.verifying import nothing_in_flight, verify
+from oncelog.worker import new_worker
 from tests import promises
 from tests.clients import prepare
-from worker import new_worker
 
 START_TIMEOUT_S = 180  # a start takes seconds; a busy machine may take minutes
 END_TIMEOUT_S = 180  # longer than a worker's drain, on a busy machine
@@ -37,7 +37,7 @@ END_TIMEOUT_S = 180  # longer than a worker's drain, on a busy machine
 
 @dataclass
 class WorkerProcess:
-    """``factline-worker`` or ``factline-projector`` as an operator runs it; ``sign``: what it says once it is ready."""
+    """``oncelog-worker`` or ``oncelog-projector`` as an operator runs it; ``sign``: what it says once it is ready."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -74,7 +74,7 @@ class Installation:
     folder: Path
     stores: Stores
     temporal: Client
-    client: Factline
+    client: Oncelog
     _processes: list[WorkerProcess] = field(default_factory=list)
 
     @classmethod
@@ -86,8 +86,8 @@ class Installation:
         temporal = await new_temporal()
         async with await Stores.connect(settings) as stores:
             await prepare(stores)
-            given = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
-            client = Factline(stores, settings, temporal=temporal)
+            given = {**os.environ, **environment, "ONCELOG_NAMESPACE": settings.namespace}
+            client = Oncelog(stores, settings, temporal=temporal)
             installation = cls(settings, given, folder, stores, temporal, client)
             try:
                 yield installation
@@ -97,7 +97,7 @@ class Installation:
     async def lose_temporal(self) -> None:
         """Go on with a Temporal that knows of no command; workers must be started anew."""
         self.temporal = await new_temporal()
-        self.client = Factline(self.stores, self.settings, temporal=self.temporal)
+        self.client = Oncelog(self.stores, self.settings, temporal=self.temporal)
 
     @asynccontextmanager
     async def worker(self, *, after_step: AfterStep = nothing_after, eager: bool = False) -> AsyncIterator[None]:
@@ -114,12 +114,12 @@ class Installation:
 
     async def worker_process(self, **variables: str) -> WorkerProcess:
         """Start a worker as a process of its own."""
-        return await self._process("worker", "worker_ready", variables)
+        return await self._process("oncelog.worker", "worker_ready", variables)
 
     async def projector_process(self, read_model: str) -> WorkerProcess:
         """Start a projector of a read model as a process of its own."""
-        own = {"FACTLINE_PROJECTOR_READ_MODEL": read_model}
-        return await self._process("factline.projector.main", "projector_ready", own)
+        own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model}
+        return await self._process("oncelog.projector.main", "projector_ready", own)
 
     async def _process(self, module: str, sign: str, variables: Mapping[str, str]) -> WorkerProcess:
         log = self.folder / f"process-{len(self._processes)}.log"
@@ -136,9 +136,9 @@ class Installation:
         self._processes.append(WorkerProcess(process, log, sign))
         return self._processes[-1]
 
-    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    async def oncelog(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Run the command line; returns its exit code and the JSON it prints."""
-        return await run_factline({**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace}, *arguments)
+        return await run_oncelog({**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace}, *arguments)
 
     async def empty_redis(self) -> int:
         """Delete all that Redis holds of this installation; returns how many keys those were."""
@@ -151,7 +151,7 @@ class Installation:
         return promises.logs_of(await asyncio.to_thread(self._objects, "events/"))
 
     async def check(self) -> promises.Logs:
-        """Hold every promise on all servers, as ``factline verify`` does, and return the logs."""
+        """Hold every promise on all servers, as ``oncelog verify`` does, and return the logs."""
         report = await verify(sources_of(self.stores, self.settings), in_flight=nothing_in_flight)
         assert not report.findings, report.findings
         return await self.logs()
@@ -171,12 +171,12 @@ class Installation:
             await worker.process.wait()
 
 
-async def run_factline(variables: Mapping[str, str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+async def run_oncelog(variables: Mapping[str, str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     """Run the command line with ``--json``; returns its exit code and what it prints for programs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from factline.cli import main; main()",
+        "from oncelog.cli import main; main()",
         *arguments,
         "--json",
         env=dict(variables),

@@ -10,23 +10,23 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-import activities.bulk
-from activities.bulk_models import BulkStage, BulkView
-from factline.bulks import Bulks
-from factline.domain.bulk.command import BulkType
-from factline.domain.bulk.records import Closed
-from factline.domain.bulk.results import BulkResult
-from factline.domain.identifiers import derive_event_id
-from factline.domain.limits import ITEMS_INLINE_BYTES_MAX
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import CommandUnknown, InputInvalid
-from factline.ports import Stage
-from factline.settings import Settings
+import oncelog.activities.bulk
+from oncelog.activities.bulk_models import BulkStage, BulkView
+from oncelog.bulks import Bulks
+from oncelog.domain.bulk.command import BulkType
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.limits import ITEMS_INLINE_BYTES_MAX
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.errors import CommandUnknown, InputInvalid
+from oncelog.ports import Stage
+from oncelog.settings import Settings
+from oncelog.workflows import policies
 from tests.bulks import bulk_create, item, ndjson
 from tests.commands import create, update
 from tests.integration.installation import Installation
 from tests.pipeline.test_bulk_crashes import STEPS as PIPELINE_STEPS
-from workflows import policies
 
 pytestmark = pytest.mark.integration
 
@@ -155,7 +155,7 @@ async def test_a_worker_killed_after_any_step_leaves_nothing_undone(
 
 async def _killed_after(installation: Installation, step: str) -> None:
     bulk = bulk_create(*items(50), command_id="killed")
-    variables = {"FACTLINE_CRASH_AFTER": step, "FACTLINE_BULK_CHUNK_ITEMS_MAX": "20"}
+    variables = {"ONCELOG_CRASH_AFTER": step, "ONCELOG_BULK_CHUNK_ITEMS_MAX": "20"}
     worker = await (await installation.worker_process(**variables)).ready()
     await installation.client.start(bulk)
     assert await worker.ended() == -9, step
@@ -236,7 +236,7 @@ async def test_single_commands_go_on_beside_a_bulk_command_on_the_same_instances
 async def test_a_long_one_goes_on_in_a_new_run(
     installation: Installation, bulks: Bulks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(activities.bulk, "SEGMENT_CHUNKS_MAX", 1)
+    monkeypatch.setattr(oncelog.activities.bulk, "SEGMENT_CHUNKS_MAX", 1)
     monkeypatch.setattr(policies, "BULK_SEGMENTS_PER_RUN", 2)
     bulk = await bulks.prepared(many(tmp_path, 2_600), _create("long"))
     async with installation.worker(), asyncio.timeout(120):

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from factline.settings import Settings
-from factline.stores.kafka_messages import read_topic
+from oncelog.settings import Settings
+from oncelog.stores.kafka_messages import read_topic
 from tests.commands import create
 from tests.integration.gates import gate, refusal
 from tests.integration.installation import Installation, until_pending
@@ -40,9 +40,9 @@ def secrets(installation: Installation) -> Mapping[str, str]:
     """Variables with passwords, all of which the servers take or pass over; AWS' secret is a password as it is."""
     settings = installation.settings
     return {
-        "FACTLINE_REDIS_URL": with_password(settings.redis_url, "default", "redis"),
-        "FACTLINE_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
-        "FACTLINE_PROJECTOR_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
+        "ONCELOG_REDIS_URL": with_password(settings.redis_url, "default", "redis"),
+        "ONCELOG_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
+        "ONCELOG_PROJECTOR_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "TEMPORAL_API_KEY": f"{CANARY}-temporal",
         "TEMPORAL_TLS": "false",
     }
@@ -52,14 +52,14 @@ async def test_no_password_is_left_anywhere(installation: Installation, secrets:
     settings = installation.settings
     async with gate(urlsplit(settings.elasticsearch_url).netloc.rpartition("@")[2], GONE) as elasticsearch:
         url = with_password(f"http://{elasticsearch.address}", "elastic", "elasticsearch")
-        gated = {**secrets, "FACTLINE_ELASTICSEARCH_URL": url}
+        gated = {**secrets, "ONCELOG_ELASTICSEARCH_URL": url}
         worker = await (await installation.worker_process(**gated)).ready()
         printed = [await run_python(installation, gated, COMMAND_LINES, json.dumps(COMMANDS))]
         waiting = await installation.client.start(create("p9", {"name": MARKER}))
         elasticsearch.shut()
         pending = await installation.client.start(create("p8", {"name": MARKER}))
         await until_pending(pending)
-        metrics = await asyncio.to_thread(_read_url, f"http://{secrets['FACTLINE_METRICS_ADDRESS']}/metrics")
+        metrics = await asyncio.to_thread(_read_url, f"http://{secrets['ONCELOG_METRICS_ADDRESS']}/metrics")
         printed += [await run_python(installation, gated, COMMAND_LINES, json.dumps(QUESTIONS))]
         left = {
             "worker log": worker.output(),
@@ -118,7 +118,7 @@ SIGNS = {
 #: Runs command lines one after the other in one process, which takes a fraction of the time of one each.
 COMMAND_LINES = """
 import json, sys
-from factline.cli import main
+from oncelog.cli import main
 for arguments in json.loads(sys.argv[1]):
     try:
         main(arguments)

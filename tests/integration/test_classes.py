@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from factline.client import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.ontology.rules import Rules
-from factline.domain.queries import Search
-from factline.domain.results import Outcome, RejectionCode
-from factline.stores.kafka_messages import read_messages
+from oncelog.client import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.queries import Search
+from oncelog.domain.results import Outcome, RejectionCode
+from oncelog.stores.kafka_messages import read_messages
+from oncelog.workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
-from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
 
 pytestmark = pytest.mark.integration
 
@@ -156,7 +156,7 @@ async def test_a_worker_that_dies_while_documents_follow_leaves_nothing_half_don
         await installation.client.submit(define(FIRST))
         await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(10)))
     command = define(SECOND)
-    dying = await (await installation.worker_process(FACTLINE_CRASH_AFTER="complete")).ready()
+    dying = await (await installation.worker_process(ONCELOG_CRASH_AFTER="complete")).ready()
     submitted = asyncio.create_task(installation.client.submit(command))
     await dying.ended()
     async with installation.worker():

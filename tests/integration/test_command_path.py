@@ -8,16 +8,16 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from factline.client import search_attributes
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import CommandUnknown, NotYetVisible
-from factline.ports import Stage
+from oncelog.client import search_attributes
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.errors import CommandUnknown, NotYetVisible
+from oncelog.ports import Stage
+from oncelog.workflows.attributes import COMMAND_OUTCOME, SEQUENCE_NUMBER
+from oncelog.workflows.command import InstanceCommand
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
-from workflows.attributes import COMMAND_OUTCOME, SEQUENCE_NUMBER
-from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 

@@ -12,26 +12,28 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.check_models import CheckOutcome, CheckReport, CheckRequest
-from factline.checks import Checks
-from factline.cli.verifying import sources_of
-from factline.connection import TemporalWorkflows
-from factline.domain.bulk.records import Closed
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome
-from factline.errors import CommandFailed, CommandUnknown
-from factline.pipeline.assembly import assemble
-from factline.pipeline.bulk.running import Conduct, Progress
-from factline.pipeline.completion import final_status
-from factline.pipeline.sweeping.assembly import assemble_sweeps
-from factline.pipeline.trace import Trace
-from factline.ports import Stage
-from factline.scheduling import keep_check_scheduled, schedule_id
-from factline.stores.opening import Stores
-from factline.verification.findings import Code
-from factline.verification.verifying import nothing_in_flight, verify
+from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
+from oncelog.checks import Checks
+from oncelog.cli.verifying import sources_of
+from oncelog.connection import TemporalWorkflows
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import CommandFailed, CommandUnknown
+from oncelog.pipeline.assembly import assemble
+from oncelog.pipeline.bulk.running import Conduct, Progress
+from oncelog.pipeline.completion import final_status
+from oncelog.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.pipeline.trace import Trace
+from oncelog.ports import Stage
+from oncelog.scheduling import keep_check_scheduled, schedule_id
+from oncelog.stores.opening import Stores
+from oncelog.verification.findings import Code
+from oncelog.verification.verifying import nothing_in_flight, verify
+from oncelog.workflows.bulk import BulkCommand
+from oncelog.workflows.command import InstanceCommand
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, update
@@ -39,8 +41,6 @@ from tests.integration.installation import Installation, until_pending
 from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
 from tests.pipeline.sweeper import ANY_AGE
 from tests.pipeline.world import NOON
-from workflows.bulk import BulkCommand
-from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 
@@ -85,7 +85,7 @@ async def test_what_a_dead_worker_and_a_terminated_workflow_leave_is_finished(
 ):
     async with installation.worker():
         await installation.client.submit(create("before"))
-    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER=step)).ready()
+    worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER=step)).ready()
     commands = [update("before"), create("new"), update("absent")]
     handles = [await _start(installation, command) for command in commands]
     assert await worker.ended() == -9
@@ -136,7 +136,7 @@ async def test_a_command_that_is_terminated_without_a_record_says_so(installatio
 
 
 async def test_a_reset_workflow_goes_on_by_itself_and_the_check_leaves_it_alone(installation: Installation):
-    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="record")).ready()
+    worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER="record")).ready()
     command = create()
     handle = await _start(installation, command)
     assert await worker.ended() == -9
@@ -211,7 +211,7 @@ async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: I
 
 
 async def test_a_scope_leaves_others_half_done(installation: Installation):
-    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="record")).ready()
+    worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER="record")).ready()
     handle = await _start(installation, create())
     assert await worker.ended() == -9
     await handle.terminate()
@@ -223,7 +223,7 @@ async def test_a_scope_leaves_others_half_done(installation: Installation):
 
 async def test_the_schedule_is_kept_triggers_and_stays_paused(installation: Installation):
     settings, temporal = installation.settings, installation.temporal
-    worker = await (await installation.worker_process(FACTLINE_CHECK_GRACE_S="0")).ready()
+    worker = await (await installation.worker_process(ONCELOG_CHECK_GRACE_S="0")).ready()
     handle = temporal.get_schedule_handle(schedule_id(settings))
     described = await handle.describe()
     (interval,) = described.schedule.spec.intervals
@@ -266,7 +266,7 @@ async def _orphan(installation: Installation, command: Command) -> None:
 
 @pytest.mark.parametrize("crash", ["bulk_open", "bulk_record:2", "bulk_persist:2", "bulk_project:2"])
 async def test_a_terminated_bulk_command_is_ended_where_it_stands(installation: Installation, crash: str):
-    worker = await installation.worker_process(FACTLINE_CRASH_AFTER=crash, FACTLINE_BULK_CHUNK_ITEMS_MAX="2")
+    worker = await installation.worker_process(ONCELOG_CRASH_AFTER=crash, ONCELOG_BULK_CHUNK_ITEMS_MAX="2")
     await worker.ready()
     bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(7)))
     handle = await installation.temporal.start_workflow(
@@ -497,22 +497,22 @@ async def test_the_command_line_looks_repairs_and_attaches(installation: Install
     async with installation.worker():
         await installation.client.submit(create("before"))
         await _orphan(installation, create())
-        found = await _factline(installation, "check", "--grace-s", "0", "--json")
+        found = await _oncelog(installation, "check", "--grace-s", "0", "--json")
         assert (found[0], '"outcome": "FOUND"' in found[1]) == (1, True)
-        code, output, said = await _factline(installation, "check", "--repair", "--grace-s", "0")
+        code, output, said = await _oncelog(installation, "check", "--repair", "--grace-s", "0")
         assert (code, "REPAIRED" in output) == (0, True)
         check_id = said.partition("--attach ")[2].split()[0]
-        attached = await _factline(installation, "check", "--attach", check_id)
+        attached = await _oncelog(installation, "check", "--attach", check_id)
         assert (attached[0], attached[1]) == (0, output)
-        assert (await _factline(installation, "check", "--attach", "no-such-check"))[0] == 1
-        assert (await _factline(installation, "check", "--class", "Product"))[0] == 2
+        assert (await _oncelog(installation, "check", "--attach", "no-such-check"))[0] == 1
+        assert (await _oncelog(installation, "check", "--class", "Product"))[0] == 2
         await _nothing_half_done(installation)
 
 
-async def _factline(installation: Installation, *arguments: str) -> tuple[int, str, str]:
+async def _oncelog(installation: Installation, *arguments: str) -> tuple[int, str, str]:
     variables: Mapping[str, str] = {**installation.variables, "TEMPORAL_NAMESPACE": installation.temporal.namespace}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from factline.cli import main; main()", *arguments),
+        *(sys.executable, "-c", "from oncelog.cli import main; main()", *arguments),
         env=variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

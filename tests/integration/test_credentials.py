@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from factline.domain.results import Outcome
-from factline.settings import Settings
+from oncelog.domain.results import Outcome
+from oncelog.settings import Settings
 from tests.commands import create, update
 from tests.integration.gates import gate, refusal
 from tests.integration.installation import Installation, WorkerProcess
@@ -103,7 +103,7 @@ async def credentials(request: pytest.FixtureRequest, settings: Settings) -> Asy
 async def installation(
     settings: Settings, environment: Mapping[str, str], credentials: Credentials, tmp_path: Path
 ) -> AsyncIterator[Installation]:
-    variables = {f"FACTLINE_{name.upper()}": value for name, value in credentials.settings.items()}
+    variables = {f"ONCELOG_{name.upper()}": value for name, value in credentials.settings.items()}
     leading = settings.model_copy(update=credentials.settings)
     async with Installation.opened(leading, {**environment, **variables}, tmp_path) as opened:
         yield opened

@@ -9,8 +9,8 @@ import airportsdata
 import pycountry
 import pytest
 
-from factline.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
-from factline.cli.demo.data import (
+from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
+from oncelog.cli.demo.data import (
     DB_NAME,
     OUTSIDE,
     SHOWN,
@@ -24,12 +24,12 @@ from factline.cli.demo.data import (
     subdivision_commands,
     subdivisions,
 )
-from factline.cli.demo.full import apply_loads, ask
-from factline.cli.demo.questions import Questions
-from factline.cli.demo.quick import Demo, Scene
-from factline.cli.exits import Exit
-from factline.domain.events import content_of
-from factline.domain.results import Outcome
+from oncelog.cli.demo.full import apply_loads, ask
+from oncelog.cli.demo.questions import Questions
+from oncelog.cli.demo.quick import Demo, Scene
+from oncelog.cli.exits import Exit
+from oncelog.domain.events import content_of
+from oncelog.domain.results import Outcome
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration

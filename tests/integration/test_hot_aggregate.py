@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult
 from tests.commands import create, update
 from tests.integration.installation import Installation
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from activities.check_models import CheckOutcome, CheckRequest
-from factline.checks import Checks
-from factline.domain.identifiers import CLASSES, AggregateId
-from factline.errors import StoreUnavailable
-from factline.reading import presence
+from oncelog.activities.check_models import CheckOutcome, CheckRequest
+from oncelog.checks import Checks
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.errors import StoreUnavailable
+from oncelog.reading import presence
 from tests.classes import FIRST, define
 from tests.commands import create
 from tests.integration.installation import Installation
@@ -60,8 +60,8 @@ async def test_rebuild_puts_lost_aliases_back(installation: Installation):
         before = await _indices(installation)
         await _lose_aliases(installation)
     for target in ("shop/Product", "shop/Note", f"shop/{CLASSES}"):
-        assert (await installation.factline("rebuild", target))[0] == 0
-    assert (await installation.factline("rebuild", "shop/Product", "--read-model", "graph"))[0] == 0
+        assert (await installation.oncelog("rebuild", target))[0] == 0
+    assert (await installation.oncelog("rebuild", "shop/Product", "--read-model", "graph"))[0] == 0
     assert await _indices(installation) == before
     await installation.check()
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from temporalio.client import WorkflowHandle
 
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult, Outcome
-from factline.errors import StoreUnavailable
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import StoreUnavailable
+from oncelog.workflows.command import InstanceCommand
 from stack import Server, Stack
 from tests.commands import create, update
 from tests.integration.installation import Installation
-from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 

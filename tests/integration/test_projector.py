@@ -17,25 +17,25 @@ from typing import Any
 
 import pytest
 
-from factline.cli.verifying import projectors_of, sources_of
-from factline.domain.dead_letters import DeadLetter, LetterKind
-from factline.domain.events import Event
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance, evolve
-from factline.domain.results import Outcome
-from factline.errors import ProjectionParked, StoreUnavailable
-from factline.pipeline.trace import AfterStep, nothing_after
-from factline.ports import Watermark
-from factline.projector import projecting
-from factline.projector.main import new_projector
-from factline.projector.metrics import ProjectorMetrics
-from factline.projector.projecting import Projector
-from factline.settings import Settings
-from factline.stores.kafka_messages import read_topic
-from factline.stores.opening import Stores
-from factline.verification.findings import Code, Severity
-from factline.verification.verifying import Verdict, verify
+from oncelog.cli.verifying import projectors_of, sources_of
+from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.events import Event
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.results import Outcome
+from oncelog.errors import ProjectionParked, StoreUnavailable
+from oncelog.pipeline.trace import AfterStep, nothing_after
+from oncelog.ports import Watermark
+from oncelog.projector import projecting
+from oncelog.projector.main import new_projector
+from oncelog.projector.metrics import ProjectorMetrics
+from oncelog.projector.projecting import Projector
+from oncelog.settings import Settings
+from oncelog.stores.kafka_messages import read_topic
+from oncelog.stores.opening import Stores
+from oncelog.verification.findings import Code, Severity
+from oncelog.verification.verifying import Verdict, verify
 from stack import Stack
 from tests import promises
 from tests.clients import prepare
@@ -43,7 +43,7 @@ from tests.commands import create, update
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.topics import drop_topic
 from tests.domain.former_events import forget_versions
-from tests.integration.installation import Installation, run_factline
+from tests.integration.installation import Installation, run_oncelog
 
 pytestmark = pytest.mark.integration
 
@@ -93,12 +93,12 @@ class Projection:
                     await task
 
     async def process(self, **variables: str) -> asyncio.subprocess.Process:
-        """Start ``factline-projector`` as an operator does."""
+        """Start ``oncelog-projector`` as an operator does."""
         with self.log_of(len(self.processes)).open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "factline.projector.main",
+                "oncelog.projector.main",
                 env={**self.variables, **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -165,15 +165,15 @@ class Projection:
             while not any(sign in self.log_of(index).read_text()[begun:] for sign in signs):
                 await asyncio.sleep(0.05)
 
-    async def factline(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    async def oncelog(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         """Run the command line; returns its exit code and the JSON it prints."""
-        return await run_factline(self.variables, *arguments)
+        return await run_oncelog(self.variables, *arguments)
 
 
 async def _opened(settings: Settings, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Projection]:
     async with await Stores.connect(settings) as stores:
         await prepare(stores)
-        variables = {**os.environ, **environment, "FACTLINE_NAMESPACE": settings.namespace}
+        variables = {**os.environ, **environment, "ONCELOG_NAMESPACE": settings.namespace}
         projection = Projection(settings, variables, folder, stores)
         try:
             yield projection
@@ -215,11 +215,11 @@ async def test_a_projector_killed_after_any_step_is_finished_by_the_next(
     projection: Projection, step: str, read_model: str
 ):
     await projection.fill(range(40))
-    doomed = await projection.process(FACTLINE_CRASH_AFTER=step, FACTLINE_PROJECTOR_READ_MODEL=read_model)
+    doomed = await projection.process(ONCELOG_CRASH_AFTER=step, ONCELOG_PROJECTOR_READ_MODEL=read_model)
     async with asyncio.timeout(UNTIL_S):
         assert await doomed.wait() == -signal.SIGKILL, projection.log_of(0).read_text()
     await projection.fill(range(40, 60))
-    next_one = await projection.process(FACTLINE_PROJECTOR_READ_MODEL=read_model)
+    next_one = await projection.process(ONCELOG_PROJECTOR_READ_MODEL=read_model)
     await (projection.all_in_graph() if read_model == "graph" else projection.all_shown())
     next_one.terminate()
     async with asyncio.timeout(UNTIL_S):
@@ -322,15 +322,15 @@ async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resum
         told = await read_topic(projection.settings, projection.settings.failure_topic)
         assert {json.loads(one.value)["aggregate_id"] for one in told} == {str(PLACE)}
 
-        code, (listed,) = await projection.factline("dead-letters", "list")
+        code, (listed,) = await projection.oncelog("dead-letters", "list")
         assert (code, listed["kind"], listed["shown_version"]) == (1, "PARKED", 1)
         assert (await projection.stores.documents.read([PLACE]))[0].body["data"] == {"n": 1}  # type: ignore[union-attr]
 
-        code, (mended,) = await projection.factline("dead-letters", "retry", str(PLACE), "--by", "ann")
+        code, (mended,) = await projection.oncelog("dead-letters", "retry", str(PLACE), "--by", "ann")
         assert (code, mended["kind"]) == (0, "RESOLVED"), "the log has a fourth event by now, which can be shown"
         await projection.all_shown()
         await projection.stores.elasticsearch.client.indices.delete(index=index)
-        assert (await projection.factline("rebuild", "shop/Product"))[0] == 0
+        assert (await projection.oncelog("rebuild", "shop/Product"))[0] == 0
         await projection.all_shown()
     history = await projection.stores.ports.dead_letters.history("documents", PLACE)
     assert [each.kind for each in history] == [LetterKind.PARKED, LetterKind.RETRYING, LetterKind.RESOLVED]
@@ -343,14 +343,14 @@ async def test_what_is_skipped_is_recorded_and_later_versions_are_shown(projecti
     async with projection.running():
         await projection.send(events[:1])
         await projection.parked(PLACE)
-        code, (again,) = await projection.factline("dead-letters", "retry", "--all")
+        code, (again,) = await projection.oncelog("dead-letters", "retry", "--all")
         assert (code, again["kind"]) == (1, "PARKED")
-        code, (skipped,) = await projection.factline("dead-letters", "skip", str(PLACE), "--reason", "of no use")
+        code, (skipped,) = await projection.oncelog("dead-letters", "skip", str(PLACE), "--reason", "of no use")
         assert (code, skipped["kind"]) == (0, "RESOLVED")
         await projection.write(events)
         await projection.send(events)
         await projection.all_shown()
-    code, letters = await projection.factline("dead-letters", "show", str(PLACE))
+    code, letters = await projection.oncelog("dead-letters", "show", str(PLACE))
     assert code == 0
     assert [letter["kind"] for letter in letters] == ["PARKED", "RETRYING", "PARKED", "SKIPPED", "RESOLVED"]
     assert letters[3]["reason"] == "of no use"
@@ -360,7 +360,7 @@ async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projecti
     await projection.fill(range(1, 3))
     async with projection.running() as metrics:
         await projection.all_shown()
-        code, _ = await projection.factline("dead-letters", "pause", str(PLACE), "--reason", "an audit")
+        code, _ = await projection.oncelog("dead-letters", "pause", str(PLACE), "--reason", "an audit")
         assert code == 0
         await projection.heard_of(PLACE)
         longer = chain(2, "p9")
@@ -376,7 +376,7 @@ async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projecti
         (document,) = await projection.stores.documents.read([PLACE])
         assert document is not None
         assert document.sequence_number == len(events) - 1, "it waits"
-        assert (await projection.factline("dead-letters", "resume", str(PLACE)))[0] == 0
+        assert (await projection.oncelog("dead-letters", "resume", str(PLACE)))[0] == 0
         await projection.all_shown()
 
 
@@ -397,7 +397,7 @@ async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
         assert document is not None
         assert document.sequence_number == 1
         await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=events[1].canonical)
-        assert (await projection.factline("dead-letters", "retry", str(PLACE)))[0] == 0
+        assert (await projection.oncelog("dead-letters", "retry", str(PLACE)))[0] == 0
         await projection.all_shown()
 
 
@@ -421,10 +421,10 @@ async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow
             (document,) = await projection.stores.documents.read([PLACE])
             assert document is not None
             assert document.sequence_number == 1, "what can be read is shown"
-    code, (listed,) = await projection.factline("dead-letters", "list")
+    code, (listed,) = await projection.oncelog("dead-letters", "list")
     assert (code, listed["code"], listed["shown_version"]) == (1, "EventFromFuture", 1)
     assert "upgrade" in listed["reason"]
-    code, (mended,) = await projection.factline("dead-letters", "retry", str(PLACE))  # a program that knows them
+    code, (mended,) = await projection.oncelog("dead-letters", "retry", str(PLACE))  # a program that knows them
     assert (code, mended["kind"]) == (0, "RESOLVED")
     await projection.all_shown()
 
@@ -444,7 +444,7 @@ async def test_its_metrics_are_served_where_the_setting_says(projection: Project
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     await projection.fill(range(20))
-    process = await projection.process(FACTLINE_PROJECTOR_METRICS_ADDRESS=f"127.0.0.1:{port}")
+    process = await projection.process(ONCELOG_PROJECTOR_METRICS_ADDRESS=f"127.0.0.1:{port}")
     await projection.all_shown()
 
     def served() -> str:
@@ -478,7 +478,7 @@ async def _projecting(installation: Installation, read_model: str) -> AsyncItera
 
 
 async def _verified(installation: Installation) -> dict[Code, Severity]:
-    """Return what ``factline verify`` finds."""
+    """Return what ``oncelog verify`` finds."""
     report = await verify(
         sources_of(installation.stores, installation.settings),
         in_flight=installation.client.under_way,

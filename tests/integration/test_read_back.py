@@ -2,10 +2,10 @@
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult, Outcome
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, Outcome
 from tests.bulks import ndjson
 from tests.integration.installation import Installation
 from tests.largest import stories

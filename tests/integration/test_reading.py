@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from factline.domain.commands import Command
-from factline.domain.deciding import decide
-from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Range, Search
-from factline.domain.tokens import merge_tokens
-from factline.errors import InputInvalid, ProjectionParked
-from factline.reading.graph import Hop
+from oncelog.domain.commands import Command
+from oncelog.domain.deciding import decide
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Range, Search
+from oncelog.domain.tokens import merge_tokens
+from oncelog.errors import InputInvalid, ProjectionParked
+from oncelog.reading.graph import Hop
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
@@ -106,11 +106,11 @@ async def test_a_definition_makes_edges_and_types_of_what_is_there_and_what_come
         assert await found('"no text"') == ["Odd"]  # what does not fit is kept, and found
         await write("CREATE_INSTANCE", "City", "Linz", {"name": "Linz", "country": "AT", "people": 210_000})
         assert await ends(_place("Country", "AT"), Hop("cities")) == ["Graz", "Linz"]
-        code, typed = await installation.factline("graph", "geo/Country/AT", "cities", "--token", geography.token)
+        code, typed = await installation.oncelog("graph", "geo/Country/AT", "cities", "--token", geography.token)
         *paths, last = typed
         assert (code, [line["path"][-1] for line in paths]) == (0, ["geo/City/Graz", "geo/City/Linz"])
         assert last == {"answer": {"cut": False, "dangling": [], "undocumented": [], "uneven": {}}}
-        code, typed = await installation.factline("graph", "geo/Country/AT", "cites")
+        code, typed = await installation.oncelog("graph", "geo/Country/AT", "cites")
         assert (code, typed[0]["error"]["details"]["expected"]) == (2, ["cities"])
         big = Hop("cities", where={"/people": Range(above=200_000)})
         assert await ends(_place("Country", "AT"), big) == ["Linz"]
@@ -163,7 +163,7 @@ async def test_lost_indices_are_rebuilt_equal(installation: Installation):
     await client.indices.delete(index=list(names))
     rebuilt = [("documents", "_class"), *product(("documents", "graph"), ("City", "Country"))]
     for model, class_id in rebuilt:
-        code, _ = await installation.factline("rebuild", f"geo/{class_id}", "--read-model", model)
+        code, _ = await installation.oncelog("rebuild", f"geo/{class_id}", "--read-model", model)
         assert code == 0
     assert await seen() == before
 
@@ -217,8 +217,8 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
     installation: Installation, read_model: str, waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     # An earlier release accepted more references than a node may have.
-    monkeypatch.setattr("factline.domain.ontology.rules.EDGES_MAX", 20_000)
-    monkeypatch.setattr("factline.pipeline.judge._elsewhere", _decided_here)
+    monkeypatch.setattr("oncelog.domain.ontology.rules.EDGES_MAX", 20_000)
+    monkeypatch.setattr("oncelog.pipeline.judge._elsewhere", _decided_here)
     everyone = ["get", "search", "graph", "path"]
     async with installation.worker():
         geography = Geography(installation)
@@ -237,7 +237,7 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
             each for each in found.values() if isinstance(each, Exception) and not isinstance(each, ProjectionParked)
         ]
         typed = _typed(waiting, geography.token)
-        for code, lines in await asyncio.gather(*(installation.factline(*arguments) for arguments in typed)):
+        for code, lines in await asyncio.gather(*(installation.oncelog(*arguments) for arguments in typed)):
             (told,) = (line["error"] for line in lines)
             assert (code, told["code"]) == (1, "ProjectionParked")
             details = told["details"]
@@ -249,7 +249,7 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
             await installation.stores.elasticsearch.client.indices.delete(index=index)
         else:
             await geography.write("UPDATE_INSTANCE", "City", "Graz", {"twins": []})
-        _, remedy = details["remedy"].split("then factline ")
-        code, (letter,) = await installation.factline(*remedy.split())
+        _, remedy = details["remedy"].split("then oncelog ")
+        code, (letter,) = await installation.oncelog(*remedy.split())
         assert (code, letter["kind"], letter["read_model"]) == (0, "RESOLVED", read_model)
         assert not [each for each in await _asked_of_graz(geography, everyone) if isinstance(each, Exception)]

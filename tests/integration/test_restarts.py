@@ -7,11 +7,11 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult, Outcome
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.workflows.command import InstanceCommand
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation, until_pending
-from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ async def _start(installation: Installation, command: Command) -> WorkflowHandle
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_worker_killed_after_any_step_leaves_nothing_undone(installation: Installation, step: str):
-    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER=step)).ready()
+    worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER=step)).ready()
     commands = [create(f"p{number}") for number in range(3)]
     handles = [await _start(installation, command) for command in commands]
     assert await worker.ended() == -9
@@ -49,7 +49,7 @@ async def test_a_worker_killed_after_any_step_leaves_nothing_undone(installation
 
 
 async def test_a_worker_killed_in_mid_work_has_done_what_came_before(installation: Installation):
-    worker = await (await installation.worker_process(FACTLINE_CRASH_AFTER="complete:3")).ready()
+    worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER="complete:3")).ready()
     results = [await (await _start(installation, create(f"p{number}"))).result() for number in range(2)]
     last = await _start(installation, create("p2"))
     assert await worker.ended() == -9
@@ -100,10 +100,10 @@ async def test_a_worker_that_reaches_no_server_names_each(installation: Installa
     nowhere = "127.0.0.1:1"
     worker = await installation.worker_process(
         TEMPORAL_ADDRESS=nowhere,
-        FACTLINE_REDIS_URL=f"redis://{nowhere}/0",
-        FACTLINE_KAFKA_BOOTSTRAP_SERVERS=nowhere,
-        FACTLINE_ELASTICSEARCH_URL=f"http://{nowhere}",
-        FACTLINE_S3_ENDPOINT_URL=f"http://{nowhere}",
+        ONCELOG_REDIS_URL=f"redis://{nowhere}/0",
+        ONCELOG_KAFKA_BOOTSTRAP_SERVERS=nowhere,
+        ONCELOG_ELASTICSEARCH_URL=f"http://{nowhere}",
+        ONCELOG_S3_ENDPOINT_URL=f"http://{nowhere}",
     )
     assert await worker.ended() == 3
     said = worker.output()
@@ -127,10 +127,8 @@ async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: 
 
 
 async def test_a_worker_refuses_settings_that_do_not_fit(installation: Installation):
-    worker = await installation.worker_process(
-        FACTLINE_SNAPSHOT_INTERVAL_EVENTS="often", FACTLINE_CRASH_AFTER="claim:0"
-    )
+    worker = await installation.worker_process(ONCELOG_SNAPSHOT_INTERVAL_EVENTS="often", ONCELOG_CRASH_AFTER="claim:0")
     assert await worker.ended() == 2
-    for name, found in (("FACTLINE_SNAPSHOT_INTERVAL_EVENTS", "'often'"), ("FACTLINE_CRASH_AFTER", "'claim:0'")):
+    for name, found in (("ONCELOG_SNAPSHOT_INTERVAL_EVENTS", "'often'"), ("ONCELOG_CRASH_AFTER", "'claim:0'")):
         assert name in worker.output()
         assert found in worker.output()

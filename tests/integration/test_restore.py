@@ -1,4 +1,4 @@
-"""Everything but S3 is lost, and one command brings all of it back: ``factline check --repair``."""
+"""Everything but S3 is lost, and one command brings all of it back: ``oncelog check --repair``."""
 
 import asyncio
 from collections import Counter
@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from factline.domain.events import read_event
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import Outcome
-from factline.settings import Settings
-from factline.stores.kafka_messages import read_topic
+from oncelog.domain.events import read_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import Outcome
+from oncelog.settings import Settings
+from oncelog.stores.kafka_messages import read_topic
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, delete, update
@@ -78,16 +78,16 @@ async def test_check_restores_all_stores_from_s3(installation: Installation):
     logs = {name: len(events) for name, events in (await installation.logs()).items()}
     assert sum(logs.values()) == PRODUCTS * (1 + UPDATES) + NOTES * (1 + UPDATES) + 3
     await _lose_all_but_s3(installation)
-    worker = await (await installation.worker_process(FACTLINE_CHECK_INTERVAL_S="0")).ready()
-    code, (report,) = await installation.factline("check", "--repair", "--grace-s", "0")
+    worker = await (await installation.worker_process(ONCELOG_CHECK_INTERVAL_S="0")).ready()
+    code, (report,) = await installation.oncelog("check", "--repair", "--grace-s", "0")
     assert (code, report["outcome"], report["tally"]["unfinished"]) == (0, "REPAIRED", 0), report
     assert report["tally"]["published"] == report["tally"]["aggregates"] == len(logs)
-    code, (verified,) = await installation.factline("verify")
+    code, (verified,) = await installation.oncelog("verify")
     assert (code, verified["verdict"], verified["findings"]) == (0, "sound", []), verified
     assert verified["read"]["messages"] == sum(logs.values())
     published = await _published(installation.settings)
     assert published == {name: list(range(1, head + 1)) for name, head in logs.items()}
-    code, (again,) = await installation.factline("check", "--grace-s", "0")
+    code, (again,) = await installation.oncelog("check", "--grace-s", "0")
     assert (code, again["outcome"]) == (0, "CLEAN"), again
     await _goes_on(installation)
     assert await worker.stop() == 0
@@ -100,7 +100,7 @@ async def _goes_on(installation: Installation) -> None:
     found = await installation.client.get(AggregateId.of("shop", "Product", "p1"), token=result.consistency_token)
     assert found is not None
     assert found.body["data"]["name"] == "after"
-    code, (verified,) = await installation.factline("verify")
+    code, (verified,) = await installation.oncelog("verify")
     assert (code, verified["verdict"]) == (0, "sound"), verified
     counts = Counter(len(numbers) for numbers in (await _published(installation.settings)).values())
     assert counts[2 + UPDATES] == 2, "the deleted one, and this"

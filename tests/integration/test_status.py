@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from factline.bulks import Bulks, BulkStage
-from factline.client import Factline
-from factline.domain.bulk.command import Bulk
-from factline.domain.commands import Command
-from factline.domain.results import Outcome
-from factline.errors import CommandFailed, CommandUnknown, StoreUnavailable
-from factline.pipeline.assembly import assemble
-from factline.pipeline.trace import Trace
-from factline.ports import CommandStatus, Stage
-from factline.stores.opening import Stores
+from oncelog.bulks import Bulks, BulkStage
+from oncelog.client import Oncelog
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.commands import Command
+from oncelog.domain.results import Outcome
+from oncelog.errors import CommandFailed, CommandUnknown, StoreUnavailable
+from oncelog.pipeline.assembly import assemble
+from oncelog.pipeline.trace import Trace
+from oncelog.ports import CommandStatus, Stage
+from oncelog.stores.opening import Stores
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, define
 from tests.commands import create, update
@@ -113,7 +113,7 @@ async def test_one_terminated_before_its_first_record_is_said_to_have_done_nothi
     assert "before anything was written" in status.remark
     if not claimed:
         for more in ([], ["--wait"]):
-            code, (told,) = await installation.factline("status", command.command_id, *more)
+            code, (told,) = await installation.oncelog("status", command.command_id, *more)
             assert (code, told["workflow"], told["remark"]) == (1, "TERMINATED", status.remark)
         return
     await installation.lose_temporal()
@@ -150,7 +150,7 @@ async def test_one_terminated_with_a_record_is_said_to_be_finished_by_a_check_an
     await handle.terminate("lost")
     left = await _status(installation, command)
     assert (left.stage, left.workflow, left.result is not None) == (stage, "TERMINATED", stage is Stage.PERSISTED)
-    assert "factline check --repair" in left.remark
+    assert "oncelog check --repair" in left.remark
     if isinstance(command, Bulk):
         assert (await Bulks(installation.client).progress(command.command_id)).ended == "TERMINATED"
     async with installation.worker():
@@ -227,7 +227,7 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
     monkeypatch.setenv("TEMPORAL_ADDRESS", NOWHERE)
     temporal = None if "temporal" in away else installation.temporal
     async with await Stores.connect(settings) as stores:
-        client = Factline(stores, settings, temporal=temporal)
+        client = Oncelog(stores, settings, temporal=temporal)
         ended, left = await client.status(done.command_id), await client.status(begun.command_id)
         assert (ended.stage, ended.result) == (stage_of_done, result)
         assert (left.stage, left.workflow) == half_done

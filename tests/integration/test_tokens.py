@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from factline.bulks import VISIBLE_AT_ONCE, Bulks
-from factline.client import new_command_id
-from factline.domain.bulk.command import BulkType
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Search
-from factline.domain.tokens import make_token, merge_tokens
-from factline.errors import InputInvalid, NotYetVisible, ProjectionParked, TokenInvalid
-from factline.reading.graph import Hop
+from oncelog.bulks import VISIBLE_AT_ONCE, Bulks
+from oncelog.client import new_command_id
+from oncelog.domain.bulk.command import BulkType
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Search
+from oncelog.domain.tokens import make_token, merge_tokens
+from oncelog.errors import InputInvalid, NotYetVisible, ProjectionParked, TokenInvalid
+from oncelog.reading.graph import Hop
 from tests.bulks import item
 from tests.classes import TEXT, define, schema
 from tests.integration.installation import Installation
@@ -207,7 +207,7 @@ async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refuse
     with pytest.raises(TokenInvalid, match="another namespace"):
         merge_tokens([ours, foreign])
     tokens = [part for token in (ours, ours) for part in ("--token", token)]
-    code, _ = await installation.factline("get", str(GRAZ), *tokens, "--deadline-s", "0")
+    code, _ = await installation.oncelog("get", str(GRAZ), *tokens, "--deadline-s", "0")
     assert code == 1, "not visible: no projector runs"
     typed = [
         ["get", str(GRAZ)],
@@ -215,7 +215,7 @@ async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refuse
         ["graph", str(AUSTRIA), "^part_of"],
         ["path", str(GRAZ), str(LINZ)],
     ]
-    found = await asyncio.gather(*(installation.factline(*arguments, "--token", foreign) for arguments in typed))
+    found = await asyncio.gather(*(installation.oncelog(*arguments, "--token", foreign) for arguments in typed))
     assert [(code, lines[0]["error"]["code"]) for code, lines in found] == [(2, "TokenInvalid")] * 4
 
 
@@ -233,7 +233,7 @@ async def test_all_of_a_bulk_command_is_waited_for_by_its_results_and_some_of_it
         changed = await bulks.submit(BulkType.BULK_UPDATE_INSTANCES, "shop", "Product", again)
         with pytest.raises(NotYetVisible, match=f"0 of {count} items applied are shown; (search|the graph): expected"):
             await bulks.until_visible(created, deadline_s=IN_VAIN_S)
-        code, (told,) = await installation.factline("bulk", "wait", str(changed.command_id), "--deadline-s", "0.3")
+        code, (told,) = await installation.oncelog("bulk", "wait", str(changed.command_id), "--deadline-s", "0.3")
         assert (code, told["error"]["code"], told["error"]["details"]["shown"]) == (1, "NotYetVisible", 0)
         lines = [line async for line in bulks.results(changed)]
         token = bulks.token(lines)
@@ -249,7 +249,7 @@ async def test_all_of_a_bulk_command_is_waited_for_by_its_results_and_some_of_it
         assert (await reader.search(question)).total == count, "no search sees less from then on"
         found = await reader.search(Search("shop", "Product", where={"/n": -1}), token=token, deadline_s=UNTIL_S)
         assert [document.aggregate_id.instance_id for document in found.documents] == ["p0"]
-        code, (told,) = await installation.factline("bulk", "wait", str(changed.command_id))
+        code, (told,) = await installation.oncelog("bulk", "wait", str(changed.command_id))
         assert (code, told["shown"]) == (0, 1)
     await installation.check()
 
@@ -261,7 +261,7 @@ async def test_a_bulk_command_with_an_item_that_waits_for_a_person_says_so_at_on
     async with installation.worker():
         first = await bulks.submit(BulkType.BULK_CREATE_INSTANCES, "shop", "Product", [item("p1"), item("p2")])
         assert await bulks.until_visible(first, deadline_s=UNTIL_S) == 2
-        code, _ = await installation.factline("dead-letters", "pause", "shop/Product/p2", "--reason", "an audit")
+        code, _ = await installation.oncelog("dead-letters", "pause", "shop/Product/p2", "--reason", "an audit")
         assert code == 0
         assert (
             await projector.stop() == 0
@@ -273,5 +273,5 @@ async def test_a_bulk_command_with_an_item_that_waits_for_a_person_says_so_at_on
         with pytest.raises(ProjectionParked, match=said):
             async with asyncio.timeout(UNTIL_S):
                 await bulks.until_visible(second, deadline_s=3_600)
-        assert (await installation.factline("dead-letters", "resume", "shop/Product/p2"))[0] == 0
+        assert (await installation.oncelog("dead-letters", "resume", "shop/Product/p2"))[0] == 0
         assert await bulks.until_visible(second, deadline_s=UNTIL_S) == 2

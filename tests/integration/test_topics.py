@@ -25,7 +25,7 @@ async def test_topic_grown_while_running_verifies_sound(installation: Installati
         await _submit_all(installation)
     logs = await installation.check()
     assert [len(events) for events in logs.values()] == [3] * len(INSTANCES)
-    code, printed = await installation.factline("verify")
+    code, printed = await installation.oncelog("verify")
     assert (code, printed[-1]["verdict"]) == (0, "sound")
 
 
@@ -34,11 +34,11 @@ async def test_lost_topic_is_published_once_more(installation: Installation):
         await _submit_all(installation, new=True)
         await _submit_all(installation)
         await drop_topic(installation.settings)
-        code, (report,) = await installation.factline("check", "--repair", "--grace-s", "0")
+        code, (report,) = await installation.oncelog("check", "--repair", "--grace-s", "0")
         assert (code, report["outcome"], report["tally"]["published"]) == (0, "REPAIRED", len(INSTANCES))
         await _submit_all(installation)
     await installation.check()
-    code, printed = await installation.factline("verify")
+    code, printed = await installation.oncelog("verify")
     assert (code, printed[-1]["verdict"]) == (0, "sound")
 
 

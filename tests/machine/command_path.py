@@ -14,13 +14,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from activities import bulk as bulk_activities
-from factline.domain.bulk.command import Bulk, BulkType
-from factline.domain.commands import Command, CommandType
-from factline.domain.events import read_event
-from factline.errors import AggregateBusy, StoreUnavailable
-from factline.pipeline.bulk import delivery
-from factline.settings import Settings
+from oncelog.activities import bulk as bulk_activities
+from oncelog.domain.bulk.command import Bulk, BulkType
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.events import read_event
+from oncelog.errors import AggregateBusy, StoreUnavailable
+from oncelog.pipeline.bulk import delivery
+from oncelog.settings import Settings
 from tests.machine.observer import Observer
 from tests.machine.stepping import Crew, Host, StepLoop
 from tests.machine.stories import Stories

@@ -9,31 +9,31 @@ from typing import Any
 
 import pytest
 
-from factline.domain.bulk import binding as binding_rules
-from factline.domain.bulk.binding import Fate
-from factline.domain.bulk.records import BulkRecord, ChunkRecord
-from factline.domain.bulk.results import BulkResult, rejected_bulk
-from factline.domain.events import Event
-from factline.domain.instance import Instance
-from factline.domain.records import CommandRecord
-from factline.domain.results import Rejection, RejectionCode
-from factline.errors import StoreUnavailable
-from factline.pipeline import committing
-from factline.pipeline.bulk.chunks import ChunkCommitter, Written
-from factline.pipeline.bulk.proposing import ChunkProposer
-from factline.pipeline.committing import Committer
-from factline.pipeline.positions import Position, Positions
-from factline.pipeline.publication import Publication
-from factline.pipeline.sweeping.aggregates import AggregateSweep
-from factline.pipeline.sweeping.bulks import BulkSweep
-from factline.pipeline.sweeping.commands import CommandSweep
-from factline.pipeline.sweeping.tally import Tally
-from factline.ports import Settlement, Watermark
-from factline.stores.memory.elasticsearch import MemoryDocuments
-from factline.stores.memory.s3 import MemoryBucket
-from factline.stores.s3.bucket import StoredObject
-from factline.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
-from factline.stores.s3.event_log import S3EventLog
+from oncelog.domain.bulk import binding as binding_rules
+from oncelog.domain.bulk.binding import Fate
+from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
+from oncelog.domain.bulk.results import BulkResult, rejected_bulk
+from oncelog.domain.events import Event
+from oncelog.domain.instance import Instance
+from oncelog.domain.records import CommandRecord
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import StoreUnavailable
+from oncelog.pipeline import committing
+from oncelog.pipeline.bulk.chunks import ChunkCommitter, Written
+from oncelog.pipeline.bulk.proposing import ChunkProposer
+from oncelog.pipeline.committing import Committer
+from oncelog.pipeline.positions import Position, Positions
+from oncelog.pipeline.publication import Publication
+from oncelog.pipeline.sweeping.aggregates import AggregateSweep
+from oncelog.pipeline.sweeping.bulks import BulkSweep
+from oncelog.pipeline.sweeping.commands import CommandSweep
+from oncelog.pipeline.sweeping.tally import Tally
+from oncelog.ports import Settlement, Watermark
+from oncelog.stores.memory.elasticsearch import MemoryDocuments
+from oncelog.stores.memory.s3 import MemoryBucket
+from oncelog.stores.s3.bucket import StoredObject
+from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
+from oncelog.stores.s3.event_log import S3EventLog
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 

@@ -5,17 +5,17 @@ from collections import defaultdict
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.items import ItemChange, change_of
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command
-from factline.domain.events import Event, read_event
-from factline.domain.identifiers import derive_event_id
-from factline.domain.instance import Instance, decide, evolve
-from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
-from factline.projections.documents import document_of
-from factline.stores.s3.bucket import StoredObject
-from factline.stores.s3.event_log import PUBLISHED_THROUGH, PUBLISHED_TOPIC
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.items import ItemChange, change_of
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command
+from oncelog.domain.events import Event, read_event
+from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from oncelog.projections.documents import document_of
+from oncelog.stores.s3.bucket import StoredObject
+from oncelog.stores.s3.event_log import PUBLISHED_THROUGH, PUBLISHED_TOPIC
 from tests.pipeline.bulks import lines as results_of
 from tests.pipeline.world import World
 

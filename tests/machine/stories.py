@@ -6,20 +6,20 @@ from typing import TypeVar
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.bulk import BulkActivities
-from activities.bulk_models import (
+from oncelog.activities.bulk import BulkActivities
+from oncelog.activities.bulk_models import (
     BulkCloseRequest,
     BulkDeliverRequest,
     BulkFinishRequest,
     BulkOpenRequest,
     BulkRunRequest,
 )
-from activities.command import CommandActivities
-from activities.models import CommitReport, CommitRequest, DeliverRequest
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.records import Closed
-from factline.domain.commands import Command
-from factline.pipeline.bulk.running import Progress
+from oncelog.activities.command import CommandActivities
+from oncelog.activities.models import CommitReport, CommitRequest, DeliverRequest
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.commands import Command
+from oncelog.pipeline.bulk.running import Progress
 from tests.machine.observer import Observer
 from tests.pipeline.world import Process
 

@@ -10,7 +10,7 @@ from tests.machine.command_path import CommandPath
 from tests.machine.mutations import LATE, SOON, Mutation
 
 #: How many stories `make search` tries.
-EXAMPLES = int(os.environ.get("FACTLINE_SEARCH_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("ONCELOG_SEARCH_EXAMPLES", "5000"))
 
 STORIES = settings(
     deadline=None, suppress_health_check=list(HealthCheck), stateful_step_count=50, report_multiple_bugs=False

@@ -16,7 +16,7 @@ from pathlib import Path
 from stack import Stack
 from tests.mutation.planted import VARIABLE
 
-SCRIPTS = Path(str(files("factline.stores"))) / "lua"
+SCRIPTS = Path(str(files("oncelog.stores"))) / "lua"
 SUITE = (
     "test_turns.py",
     "test_statuses.py",
@@ -132,7 +132,7 @@ def noticed(mutation: Mutation | None, environment: dict[str, str]) -> bool:
         ended = subprocess.run(
             [*argv, "-m", "integration", *(str(folder / name) for name in SUITE)],
             cwd=folder.parents[1],
-            env={**os.environ, **environment, "FACTLINE_TEST_STACK": "existing", VARIABLE: scratch},
+            env={**os.environ, **environment, "ONCELOG_TEST_STACK": "existing", VARIABLE: scratch},
             capture_output=True,
             text=True,
             check=False,

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import factline.stores.redis as module
+import oncelog.stores.redis as module
 
 #: The folder with the mutated scripts.
-VARIABLE = "FACTLINE_TEST_LUA"
+VARIABLE = "ONCELOG_TEST_LUA"
 
 _files = module.files
 

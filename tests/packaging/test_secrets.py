@@ -5,12 +5,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.failures import FAILURE_BYTES_MAX, FailureInterceptor
-from factline.errors import LogDamaged, SettingsInvalid, StoreUnavailable, redacted
-from factline.settings import Settings
-from factline.stores.elasticsearch.server import ElasticsearchServer
-from factline.stores.redis import RedisServer
-from factline.stores.terminusdb.server import TerminusServer
+from oncelog.activities.failures import FAILURE_BYTES_MAX, FailureInterceptor
+from oncelog.errors import LogDamaged, SettingsInvalid, StoreUnavailable, redacted
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.server import ElasticsearchServer
+from oncelog.stores.redis import RedisServer
+from oncelog.stores.terminusdb.server import TerminusServer
 
 CANARY = "canary-6f1d"
 
@@ -44,9 +44,9 @@ def test_errors_hold_no_credentials():
 
 def test_settings_show_no_credentials(monkeypatch: pytest.MonkeyPatch):
     for name in ("REDIS", "ELASTICSEARCH", "TERMINUSDB"):
-        monkeypatch.setenv(f"FACTLINE_{name}_URL", f"http://user:{CANARY}@host:1")
+        monkeypatch.setenv(f"ONCELOG_{name}_URL", f"http://user:{CANARY}@host:1")
     assert CANARY not in repr(Settings.from_environment())
-    monkeypatch.setenv("FACTLINE_CRASH_AFTER", f"http://user:{CANARY}@host")
+    monkeypatch.setenv("ONCELOG_CRASH_AFTER", f"http://user:{CANARY}@host")
     with pytest.raises(SettingsInvalid) as caught:
         Settings.from_environment()
     assert CANARY not in str(caught.value)

@@ -5,16 +5,16 @@ import sys
 
 import pytest
 
-from factline.errors import SettingsInvalid
-from factline.settings import Settings
+from oncelog.errors import SettingsInvalid
+from oncelog.settings import Settings
 
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("FACTLINE_ELASTICSEARCH", "did you mean FACTLINE_ELASTICSEARCH_URL?"),
-        ("FACTLINE_REDIS_ULR", "did you mean FACTLINE_REDIS_URL?"),
-        ("FACTLINE_QQQQ", "docs/settings.md lists those that are"),
+        ("ONCELOG_ELASTICSEARCH", "did you mean ONCELOG_ELASTICSEARCH_URL?"),
+        ("ONCELOG_REDIS_ULR", "did you mean ONCELOG_REDIS_URL?"),
+        ("ONCELOG_QQQQ", "docs/settings.md lists those that are"),
     ],
 )
 def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, remedy: str):
@@ -25,12 +25,12 @@ def test_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str,
 
 
 def test_strict_databases_are_names(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("FACTLINE_STRICT_DATABASES", "shop, geo")
-    with pytest.raises(SettingsInvalid, match=r"FACTLINE_STRICT_DATABASES.*expected names of databases with commas"):
+    monkeypatch.setenv("ONCELOG_STRICT_DATABASES", "shop, geo")
+    with pytest.raises(SettingsInvalid, match=r"ONCELOG_STRICT_DATABASES.*expected names of databases with commas"):
         Settings.from_environment()
 
 
-@pytest.mark.parametrize("name", ["FACTLINE_STACK_REDIS_PORT", "FACTLINE_CACHE_DIR", "FACTLINE_TEST_STACK"])
+@pytest.mark.parametrize("name", ["ONCELOG_STACK_REDIS_PORT", "ONCELOG_CACHE_DIR", "ONCELOG_TEST_STACK"])
 def test_variables_of_the_stack_are_passed_over(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv(name, "7")
     assert Settings.from_environment()
@@ -39,11 +39,11 @@ def test_variables_of_the_stack_are_passed_over(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("program", "arguments", "code"),
     [
-        ("factline.cli", ["--help"], 0),
-        ("factline.cli", ["no-such-command"], 2),
-        ("worker", ["--help"], 0),
-        ("worker", ["surplus"], 2),
-        ("factline.projector.main", ["--help"], 0),
+        ("oncelog.cli", ["--help"], 0),
+        ("oncelog.cli", ["no-such-command"], 2),
+        ("oncelog.worker", ["--help"], 0),
+        ("oncelog.worker", ["surplus"], 2),
+        ("oncelog.projector.main", ["--help"], 0),
     ],
 )
 def test_program_ends_without_tearing_the_interpreter_down(program: str, arguments: list[str], code: int):

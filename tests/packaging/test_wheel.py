@@ -31,12 +31,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_claims_three_generic_names_and_ours(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/", 1)[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"factline", "workflows", "activities", "worker.py"}
+    assert tops == {"oncelog"}
 
 
 def test_it_carries_what_is_not_code(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = {str(path.relative_to(ROOT)) for path in (ROOT / "factline").rglob("*.lua")} | {"factline/py.typed"}
+    data = {str(path.relative_to(ROOT)) for path in (ROOT / "oncelog").rglob("*.lua")} | {"oncelog/py.typed"}
     assert len(data) > 3
     assert data <= names
 
@@ -46,7 +46,7 @@ def test_it_works_in_a_fresh_environment(wheel: Path, tmp_path: Path):
     run([sys.executable, "-m", "venv", tmp_path / "venv"], tmp_path)
     programs = tmp_path / "venv" / "bin"
     run([programs / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], tmp_path)
-    assert "submit" in run([programs / "factline", "--help"], tmp_path)
-    assert "factline-worker" in run([programs / "factline-worker", "--help"], tmp_path)
-    where = run([programs / "python", "-c", "import worker, factline.client as c; print(c.__file__)"], tmp_path)
+    assert "submit" in run([programs / "oncelog", "--help"], tmp_path)
+    assert "oncelog-worker" in run([programs / "oncelog-worker", "--help"], tmp_path)
+    where = run([programs / "python", "-c", "import oncelog.worker, oncelog.client as c; print(c.__file__)"], tmp_path)
     assert where.startswith(str(tmp_path))

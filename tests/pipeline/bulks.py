@@ -4,14 +4,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.records import Closed
-from factline.domain.bulk.results import BulkResult
-from factline.domain.identifiers import AggregateId, derive_event_id
-from factline.pipeline.bulk.running import Conduct, Progress
-from factline.pipeline.trace import AfterStep, Trace, nothing_after
-from factline.stores.s3 import StoredObject
-from factline.verification.findings import Code
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.identifiers import AggregateId, derive_event_id
+from oncelog.pipeline.bulk.running import Conduct, Progress
+from oncelog.pipeline.trace import AfterStep, Trace, nothing_after
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification.findings import Code
 from tests import promises
 from tests.bulks import reference
 from tests.pipeline.world import NOON, Process, World

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult
 from tests.pipeline.world import World
 
 PLACE = AggregateId.parse("shop/Product/p1")

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from factline.pipeline.sweeping.assembly import assemble_sweeps
-from factline.pipeline.sweeping.tally import Tally
-from factline.pipeline.sweeping.terms import Terms
-from factline.pipeline.trace import AfterStep, nothing_after
+from oncelog.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.pipeline.sweeping.tally import Tally
+from oncelog.pipeline.sweeping.terms import Terms
+from oncelog.pipeline.trace import AfterStep, nothing_after
 from tests.pipeline.world import Process, World
 
 #: Nothing is so young as to be left alone.

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
-from factline.domain.canonical import sha256_hex
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.errors import LogDamaged, StoreUnavailable
-from factline.pipeline.bulk.running import Conduct, Progress
-from factline.pipeline.trace import nothing_after
-from factline.settings import Settings
-from factline.stores.s3 import StoredObject
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.canonical import sha256_hex
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.pipeline.bulk.running import Conduct, Progress
+from oncelog.pipeline.trace import nothing_after
+from oncelog.settings import Settings
+from oncelog.stores.s3 import StoredObject
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, reference
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, update

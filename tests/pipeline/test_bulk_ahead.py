@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from factline.domain.bulk.records import Closed, chunk_record
-from factline.domain.identifiers import AggregateId
-from factline.pipeline.bulk.running import Progress
-from factline.ports import Settlement, Turn
-from factline.settings import Settings
+from oncelog.domain.bulk.records import Closed, chunk_record
+from oncelog.domain.identifiers import AggregateId
+from oncelog.pipeline.bulk.running import Progress
+from oncelog.ports import Settlement, Turn
+from oncelog.settings import Settings
 from tests.bulks import bulk_create, item
 from tests.commands import create
 from tests.pipeline.bulks import Attempt, check_results, run_bulk

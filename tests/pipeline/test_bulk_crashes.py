@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import CommandType
-from factline.errors import StoreUnavailable
-from factline.pipeline.bulk.running import Progress
-from factline.settings import Settings
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import CommandType
+from oncelog.errors import StoreUnavailable
+from oncelog.pipeline.bulk.running import Progress
+from oncelog.settings import Settings
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, delete, update
 from tests.pipeline.bulks import Attempt, check, check_results, run_bulk, upload

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from factline.domain.bulk.results import BulkResult
-from factline.domain.events import DefinitionReference, Effect, content_of
-from factline.domain.records import CommandRecord
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.pipeline import definitions
-from factline.settings import Settings
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.events import DefinitionReference, Effect, content_of
+from oncelog.domain.records import CommandRecord
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.pipeline import definitions
+from oncelog.settings import Settings
 from tests.bulks import bulk_create
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from factline.domain.canonical import canonical_bytes
-from factline.domain.events import SCHEMA_VERSIONS, EventType, read_event
-from factline.domain.results import Outcome, RejectionCode
-from factline.domain.tokens import read_token
-from factline.errors import EventFromFuture, LogDamaged, StoreUnavailable
-from factline.stores.s3.bucket import StoredObject
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.events import SCHEMA_VERSIONS, EventType, read_event
+from oncelog.domain.results import Outcome, RejectionCode
+from oncelog.domain.tokens import read_token
+from oncelog.errors import EventFromFuture, LogDamaged, StoreUnavailable
+from oncelog.stores.s3.bucket import StoredObject
 from tests import promises
 from tests.commands import create, delete, update
 from tests.domain.former_events import sealed, write

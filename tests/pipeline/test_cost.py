@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
-from factline.stores.memory.pause import Pause
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.stores.memory.pause import Pause
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt

@@ -5,8 +5,8 @@ import copy
 
 import pytest
 
-from factline.errors import StoreUnavailable
-from factline.stores.memory.redis import MemoryRedis
+from oncelog.errors import StoreUnavailable
+from oncelog.stores.memory.redis import MemoryRedis
 from tests.commands import create, update
 from tests.pipeline.world import World
 

@@ -7,14 +7,14 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
 
-from activities.failures import failure_of
-from factline.domain.bulk.results import BulkResult
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import Outcome
-from factline.errors import AggregateBusy, StoreUnavailable
-from factline.pipeline.turn_queue import PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, TurnQueue
-from factline.ports import Stage
-from factline.stores.memory.redis import MemoryRedis, MemoryTurns
+from oncelog.activities.failures import failure_of
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import Outcome
+from oncelog.errors import AggregateBusy, StoreUnavailable
+from oncelog.pipeline.turn_queue import PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, TurnQueue
+from oncelog.ports import Stage
+from oncelog.stores.memory.redis import MemoryRedis, MemoryTurns
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
 from tests.contract.topics import first_generations

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from factline.domain.deciding import decide
-from factline.domain.instance import Instance
-from factline.domain.ontology.rules import TakesLongError
-from factline.domain.results import Outcome, Rejection, RejectionCode
-from factline.errors import StoreUnavailable
-from factline.pipeline.judge import JudgeProcess, shared_process
+from oncelog.domain.deciding import decide
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.rules import TakesLongError
+from oncelog.domain.results import Outcome, Rejection, RejectionCode
+from oncelog.errors import StoreUnavailable
+from oncelog.pipeline.judge import JudgeProcess, shared_process
 from tests.bulks import bulk_create, item
 from tests.classes import define
 from tests.commands import create, update

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from factline.domain.events import Event, read_event
-from factline.domain.identifiers import AggregateId
-from factline.errors import StoreUnavailable
-from factline.pipeline.trace import Trace
-from factline.ports import Generations, Settlement, Watermark
+from oncelog.domain.events import Event, read_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import StoreUnavailable
+from oncelog.pipeline.trace import Trace
+from oncelog.ports import Generations, Settlement, Watermark
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import run_bulk

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command
-from factline.domain.records import record_of
-from factline.domain.results import CommandResult, Outcome, Rejection, RejectionCode
-from factline.errors import StoreUnavailable
-from factline.stores.memory.s3 import MemoryBucket
-from factline.verification.findings import Code
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command
+from oncelog.domain.records import record_of
+from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from oncelog.errors import StoreUnavailable
+from oncelog.stores.memory.s3 import MemoryBucket
+from oncelog.verification.findings import Code
 from tests.bulks import bulk_create, bulk_update
 from tests.classes import FIRST, define, retire
 from tests.commands import create, update

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from factline.domain.dead_letters import LetterKind
-from factline.domain.identifiers import AggregateId
-from factline.errors import FactlineError, InputInvalid, LogDamaged, StoreUnavailable
-from factline.pipeline.mending import Mender
-from factline.pipeline.trace import Trace
-from factline.ports import Documents
-from factline.projections.documents_model import DocumentsModel
-from factline.projections.parking import Parking
-from factline.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
-from factline.stores.s3.bucket import StoredObject
+from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import InputInvalid, LogDamaged, OncelogError, StoreUnavailable
+from oncelog.pipeline.mending import Mender
+from oncelog.pipeline.trace import Trace
+from oncelog.ports import Documents
+from oncelog.projections.documents_model import DocumentsModel
+from oncelog.projections.parking import Parking
+from oncelog.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from oncelog.stores.s3.bucket import StoredObject
 from tests.commands import create, update
 from tests.contract.chains import PLACE
 from tests.pipeline.world import World
@@ -86,7 +86,7 @@ async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(worl
     world.check_document(PLACE)
     letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
     assert [(each.kind, each.by) for each in letters] == [
-        (LetterKind.PARKED, "factline"),
+        (LetterKind.PARKED, "oncelog"),
         (LetterKind.SKIPPED, "ann"),
         (LetterKind.RESOLVED, "ann"),
     ]
@@ -187,5 +187,5 @@ async def test_two_who_mend_at_once_end_in_one_line_of_letters(world: World):
 @pytest.mark.parametrize("error", [InputInvalid("never"), ZeroDivisionError("a defect")])
 async def test_the_reason_is_kept_with_its_code(world: World, error: Exception):
     letter = await parking_of(world).park(AggregateId.parse("shop/Product/p9"), sequence_number=3, error=error)
-    assert letter.code == (error.code if isinstance(error, FactlineError) else "Defect")
+    assert letter.code == (error.code if isinstance(error, OncelogError) else "Defect")
     assert str(error) in letter.reason

@@ -2,13 +2,13 @@
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.plan import Plan
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult, RejectionCode
-from factline.pipeline.bulk.items import BulkItems
-from factline.settings import Settings
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.plan import Plan
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, RejectionCode
+from oncelog.pipeline.bulk.items import BulkItems
+from oncelog.settings import Settings
 from tests.bulks import bulk_create, item
 from tests.largest import stories
 from tests.pipeline.bulks import check_results, run_bulk
@@ -53,7 +53,7 @@ async def test_bulk_rejections_are_read_back(chunk_items_max: int, items: int):
 
 
 async def test_a_plan_has_a_bounded_number_of_chunks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("factline.pipeline.bulk.items.CHUNKS_MAX", 10)
+    monkeypatch.setattr("oncelog.pipeline.bulk.items.CHUNKS_MAX", 10)
     planned = BulkItems(World().process().ports.large_objects, chunk_items_max=1)
     plan = await planned.plan(bulk_create(*(item(f"p{number}") for number in range(25))))
     assert isinstance(plan, Plan)

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import Outcome
-from factline.errors import StoreUnavailable
-from factline.pipeline.trace import Trace
-from factline.stores.s3 import StoredObject
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import Outcome
+from oncelog.errors import StoreUnavailable
+from oncelog.pipeline.trace import Trace
+from oncelog.stores.s3 import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.pipeline.world import Process, World

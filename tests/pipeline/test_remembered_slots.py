@@ -1,7 +1,7 @@
 """A check reads each slot once, and never believes what it remembers of one that was free."""
 
-from factline.domain.identifiers import AggregateId
-from factline.pipeline.sweeping.slots import RememberedSlots
+from oncelog.domain.identifiers import AggregateId
+from oncelog.pipeline.sweeping.slots import RememberedSlots
 from tests.commands import create, update
 from tests.pipeline.sweeper import sweep
 from tests.pipeline.world import World

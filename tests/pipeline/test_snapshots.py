@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from factline.settings import Settings
-from factline.stores.sealed_state import open_state
+from oncelog.settings import Settings
+from oncelog.stores.sealed_state import open_state
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import run_bulk

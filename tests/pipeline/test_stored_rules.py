@@ -2,10 +2,10 @@
 
 import pytest
 
-from factline.domain.bulk.results import BulkResult
-from factline.domain.commands import Command, parse_command
-from factline.domain.results import Outcome
-from factline.errors import InputInvalid
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import Command, parse_command
+from oncelog.domain.results import Outcome
+from oncelog.errors import InputInvalid
 from tests.bulks import bulk_create, item
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt, check_results, run_bulk, upload
@@ -19,7 +19,7 @@ def narrow_rules(monkeypatch: pytest.MonkeyPatch):
     """Return a function that makes every rule for the size of input so narrow that nothing passes."""
 
     def narrow() -> None:
-        monkeypatch.setattr("factline.domain.canonical.INDEXED_BYTES_MAX", 10)
+        monkeypatch.setattr("oncelog.domain.canonical.INDEXED_BYTES_MAX", 10)
 
     return narrow
 

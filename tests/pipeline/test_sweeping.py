@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import EDGES_MAX
-from factline.domain.results import Outcome
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.pipeline.forming import form_of
-from factline.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
-from factline.ports import DocumentIndex, Settlement, Stage, Watermark
-from factline.stores.s3.bucket import StoredObject
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import EDGES_MAX
+from oncelog.domain.results import Outcome
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.pipeline.forming import form_of
+from oncelog.pipeline.sweeping.tally import FINDINGS_MAX, Finding, FindingKind, Tally
+from oncelog.ports import DocumentIndex, Settlement, Stage, Watermark
+from oncelog.stores.s3.bucket import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
 from tests.pipeline.sweeper import ANY_AGE, LOOK_ONLY, sweep

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.records import Closed
-from factline.domain.bulk.results import BulkResult
-from factline.domain.results import Outcome
-from factline.pipeline import turn_queue
-from factline.ports import Stage
-from factline.settings import Settings
-from factline.stores.s3 import StoredObject
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.results import Outcome
+from oncelog.pipeline import turn_queue
+from oncelog.ports import Stage
+from oncelog.settings import Settings
+from oncelog.stores.s3 import StoredObject
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
 from tests.pipeline.bulks import Attempt, check_results

@@ -3,20 +3,20 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome
-from factline.errors import AggregateBusy
-from factline.pipeline.assembly import Pipeline, assemble
-from factline.pipeline.completion import final_status
-from factline.pipeline.trace import AfterStep, Trace, nothing_after
-from factline.ports import FoundNode, Ports
-from factline.settings import Settings
-from factline.stores.memory.elasticsearch import MemoryDocuments, MemoryScan
-from factline.stores.memory.graph import MemoryGraph
-from factline.stores.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
-from factline.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from factline.stores.memory.s3 import (
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import AggregateBusy
+from oncelog.pipeline.assembly import Pipeline, assemble
+from oncelog.pipeline.completion import final_status
+from oncelog.pipeline.trace import AfterStep, Trace, nothing_after
+from oncelog.ports import FoundNode, Ports
+from oncelog.settings import Settings
+from oncelog.stores.memory.elasticsearch import MemoryDocuments, MemoryScan
+from oncelog.stores.memory.graph import MemoryGraph
+from oncelog.stores.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
+from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.stores.memory.s3 import (
     MemoryBucket,
     MemoryChunkRecords,
     MemoryClassNames,
@@ -28,10 +28,10 @@ from factline.stores.memory.s3 import (
     MemorySnapshots,
     MemorySweepMarks,
 )
-from factline.stores.memory.searches import MemorySearches
-from factline.stores.memory.workflows import MemoryWorkflows
-from factline.verification.audit import Audit
-from factline.verification.reading import Sources
+from oncelog.stores.memory.searches import MemorySearches
+from oncelog.stores.memory.workflows import MemoryWorkflows
+from oncelog.verification.audit import Audit
+from oncelog.verification.reading import Sources
 from tests import promises
 
 NOON = "2026-01-01T12:00:00.000000Z"

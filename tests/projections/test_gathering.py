@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.projections.documents import document_of
-from factline.projections.gathering import Gathered
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.projections.documents import document_of
+from oncelog.projections.gathering import Gathered
 from tests.contract.chains import chain, state_at
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from factline.domain.events import DefinitionReference
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.domain.limits import EDGES_MAX
-from factline.domain.ontology.definition import parse_definition
-from factline.domain.ontology.rules import Rules
-from factline.errors import InputInvalid, LogDamaged
-from factline.ports import Standing
-from factline.projections.graph_model import GraphModel, node_of
-from factline.stores.memory.graph import MemoryGraph
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.domain.limits import EDGES_MAX
+from oncelog.domain.ontology.definition import parse_definition
+from oncelog.domain.ontology.rules import Rules
+from oncelog.errors import InputInvalid, LogDamaged
+from oncelog.ports import Standing
+from oncelog.projections.graph_model import GraphModel, node_of
+from oncelog.stores.memory.graph import MemoryGraph
 
 CITY = {
     "version": "1.0.0",

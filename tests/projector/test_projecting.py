@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 import pytest
 import structlog
 
-from factline.domain.dead_letters import LetterKind
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.errors import InputInvalid
-from factline.projections.documents_model import DocumentsModel
-from factline.projector import projecting
-from factline.projector.projecting import FLIGHTS_MAX
-from factline.stores.memory.kafka import MemoryPublisher
-from factline.stores.s3.bucket import StoredObject
+from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.errors import InputInvalid
+from oncelog.projections.documents_model import DocumentsModel
+from oncelog.projector import projecting
+from oncelog.projector.projecting import FLIGHTS_MAX
+from oncelog.stores.memory.kafka import MemoryPublisher
+from oncelog.stores.s3.bucket import StoredObject
 from tests.contract.chains import PLACE, chain
 from tests.domain.former_events import forget_versions
 from tests.projector.world import UNTIL_S, Stream

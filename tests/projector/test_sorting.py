@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain.identifiers import AggregateId
-from factline.ports import UNPUBLISHED, Delivery
-from factline.projector.folding import Folder
-from factline.projector.sorting import sort_out
-from factline.stores.kafka import headers_of
-from factline.stores.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
+from oncelog.domain.identifiers import AggregateId
+from oncelog.ports import UNPUBLISHED, Delivery
+from oncelog.projector.folding import Folder
+from oncelog.projector.sorting import sort_out
+from oncelog.stores.kafka import headers_of
+from oncelog.stores.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
 from tests.contract.chains import chain, state_at
 
 CHAINS = {f"p{number}": chain(6, f"p{number}") for number in range(3)}

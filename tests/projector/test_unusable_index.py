@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from factline.domain.events import Event
-from factline.domain.instance import Instance
-from factline.errors import UnusableReason
-from factline.projections import parking
-from factline.projector import projecting
-from factline.stores.s3 import StoredObject
+from oncelog.domain.events import Event
+from oncelog.domain.instance import Instance
+from oncelog.errors import UnusableReason
+from oncelog.projections import parking
+from oncelog.projector import projecting
+from oncelog.stores.s3 import StoredObject
 from tests.commands import create, update
 from tests.contract.chains import chain, event_of, state_at
 from tests.projector.world import UNTIL_S, Stream
@@ -90,7 +90,7 @@ async def test_a_class_set_aside_costs_its_batches_one_try(stream: Stream, monke
         labels = {"store": "Elasticsearch in memory", "container": "index shop.product", "reason": "shards_unassigned"}
 
         def refusals() -> float:
-            return running.metrics.registry.get_sample_value("factline_container_unusable_total", labels) or 0.0
+            return running.metrics.registry.get_sample_value("oncelog_container_unusable_total", labels) or 0.0
 
         first = refusals()
         assert first > 1

@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from factline.domain.events import Event
-from factline.pipeline.mending import Mender
-from factline.pipeline.trace import AfterStep, nothing_after
-from factline.ports import Document, ReadModel, Watermark
-from factline.projections.documents_model import DocumentsModel
-from factline.projections.parking import Parking
-from factline.projector.folding import Folder
-from factline.projector.metrics import ProjectorMetrics
-from factline.projector.projecting import Projector
-from factline.stores.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
-from factline.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from oncelog.domain.events import Event
+from oncelog.pipeline.mending import Mender
+from oncelog.pipeline.trace import AfterStep, nothing_after
+from oncelog.ports import Document, ReadModel, Watermark
+from oncelog.projections.documents_model import DocumentsModel
+from oncelog.projections.parking import Parking
+from oncelog.projector.folding import Folder
+from oncelog.projector.metrics import ProjectorMetrics
+from oncelog.projector.projecting import Projector
+from oncelog.stores.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
+from oncelog.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
 from tests import promises
 from tests.pipeline.world import World
 

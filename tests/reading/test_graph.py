@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factline.domain.graph import GraphNode, edge_map
-from factline.domain.identifiers import AggregateId
-from factline.domain.instance import Instance
-from factline.domain.ontology.definition import ClassDefinition, Relationship
-from factline.domain.ontology.ways import Ways
-from factline.domain.queries import Range
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.projections.documents import document_of
-from factline.reading.graph import GraphReader, Hop
-from factline.stores.memory.elasticsearch import MemoryDocuments
-from factline.stores.memory.graph import MemoryGraph
+from oncelog.domain.graph import GraphNode, edge_map
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.definition import ClassDefinition, Relationship
+from oncelog.domain.ontology.ways import Ways
+from oncelog.domain.queries import Range
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.projections.documents import document_of
+from oncelog.reading.graph import GraphReader, Hop
+from oncelog.stores.memory.elasticsearch import MemoryDocuments
+from oncelog.stores.memory.graph import MemoryGraph
 
 
 class Atlas:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Search
-from factline.errors import StoreUnavailable
-from factline.reading.graph import Hop
-from factline.reading.reader import Reader
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Search
+from oncelog.errors import StoreUnavailable
+from oncelog.reading.graph import Hop
+from oncelog.reading.reader import Reader
 from tests.classes import define
 from tests.commands import create
 from tests.pipeline.world import World
@@ -36,7 +36,7 @@ async def test_missing_document_index_is_named_with_its_remedy(world: World):
     reader = _reader(world)
     world.documents.clear()
     message = (
-        r"alias instances\.shop\.product, but the log has shop/Product/p1; run factline check --repair --db shop "
+        r"alias instances\.shop\.product, but the log has shop/Product/p1; run oncelog check --repair --db shop "
         "--class Product"
     )
     with pytest.raises(StoreUnavailable, match=message):
@@ -50,7 +50,7 @@ async def test_missing_document_index_is_named_with_its_remedy(world: World):
 async def test_missing_graph_is_named_with_its_remedy(world: World):
     reader = _reader(world)
     world.graph.nodes.clear()
-    message = r"behind graph\.shop, but the log has shop/Product/p1; run factline check --repair --db shop"
+    message = r"behind graph\.shop, but the log has shop/Product/p1; run oncelog check --repair --db shop"
     with pytest.raises(StoreUnavailable, match=message):
         await reader.walk([PLACE], [Hop("made_by")])
     with pytest.raises(StoreUnavailable, match=message):

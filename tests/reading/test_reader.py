@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from factline.domain.dead_letters import LetterKind
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.domain.queries import Search
-from factline.domain.tokens import make_token, merge_tokens
-from factline.errors import InputInvalid, NotYetVisible, ProjectionParked, StoreUnavailable, TokenInvalid
-from factline.projections.parking import Parking
-from factline.reading.graph import Hop
-from factline.reading.reader import Reader
-from factline.settings import Settings
-from factline.stores.memory.s3 import MemoryDeadLetters
+from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Search
+from oncelog.domain.tokens import make_token, merge_tokens
+from oncelog.errors import InputInvalid, NotYetVisible, ProjectionParked, StoreUnavailable, TokenInvalid
+from oncelog.projections.parking import Parking
+from oncelog.reading.graph import Hop
+from oncelog.reading.reader import Reader
+from oncelog.settings import Settings
+from oncelog.stores.memory.s3 import MemoryDeadLetters
 from tests.classes import define, retire
 from tests.commands import create, delete, update
 from tests.pipeline.world import World
@@ -185,7 +185,7 @@ async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_m
         for part in ("aggregate shop/Product/p1", f"to {read_model} is parked at version 2", "it can never be taken"):
             assert part in raised.value.message
         option = " --read-model graph" if read_model == "graph" else ""
-        assert f"factline dead-letters retry shop/Product/p1{option}" in raised.value.message
+        assert f"oncelog dead-letters retry shop/Product/p1{option}" in raised.value.message
         assert raised.value.details["read_model"] == read_model
     await process.run(update())  # the graph is written beside the parked documents, and the other way round
     await parking.write(LetterKind.RETRYING, PLACE, by="ann", reason="mended")

@@ -16,24 +16,24 @@ from typing import Any
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
-import activities.bulk
-from activities.bulk_models import BulkStage
-from activities.check_models import CheckRequest
-from factline.client import search_attributes, summary
-from factline.domain.bulk.command import Bulk
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult
-from factline.settings import Settings
+import oncelog.activities.bulk
+from oncelog.activities.bulk_models import BulkStage
+from oncelog.activities.check_models import CheckRequest
+from oncelog.client import search_attributes, summary
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult
+from oncelog.settings import Settings
+from oncelog.workflows import policies
+from oncelog.workflows.bulk import BulkCommand
+from oncelog.workflows.check import ConsistencyCheck
+from oncelog.workflows.command import ClassCommand, InstanceCommand
 from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
 from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
-from workflows import policies
-from workflows.bulk import BulkCommand
-from workflows.check import ConsistencyCheck
-from workflows.command import ClassCommand, InstanceCommand
 
 FOLDER = Path(__file__).parent / "histories"
 
@@ -54,7 +54,7 @@ async def _applied(client: Client, world: World) -> Handle:
     return await _start(client, create(payload={"name": "Lamp"}))
 
 
-async def _started_by_factline(client: Client, world: World) -> Handle:
+async def _started_by_oncelog(client: Client, world: World) -> Handle:
     command = create(payload={"name": "Lamp"})
     return await _start(client, command, search_attributes=search_attributes(command), static_summary=summary(command))
 
@@ -237,7 +237,7 @@ async def _bulk_without_kafka(client: Client, world: World) -> AnyHandle:
 async def _bulk_continued(client: Client, world: World) -> AnyHandle:
     """The second run of a long one; the first one ends early, which the second does not know of."""
     bulk = bulk_create(*(item(f"p{number}") for number in range(4)))
-    until_new_run, activities.bulk.SEGMENT_CHUNKS_MAX = policies.BULK_SEGMENTS_PER_RUN, 1
+    until_new_run, oncelog.activities.bulk.SEGMENT_CHUNKS_MAX = policies.BULK_SEGMENTS_PER_RUN, 1
     policies.BULK_SEGMENTS_PER_RUN = 1
     try:
         async with running_worker(client, world, task_queue="patched", sandboxed=False):
@@ -277,7 +277,7 @@ async def _begun_bulk(client: Client, world: World) -> AnyHandle:
 
 STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = {
     "applied": _applied,
-    "started_by_factline": _started_by_factline,
+    "started_by_oncelog": _started_by_oncelog,
     "changed_and_deleted": _changed_and_deleted,
     "refused": _refused,
     "no_command": _no_command,

@@ -11,7 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from workflows.plugin import WORKFLOWS, factline_plugin
+from oncelog.workflows.plugin import WORKFLOWS, oncelog_plugin
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
@@ -23,7 +23,7 @@ def _history(path: Path) -> WorkflowHistory:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_history_is_replayed_to_the_same_commands(path: Path):
-    replayed = await Replayer(workflows=[], plugins=[factline_plugin]).replay_workflow(_history(path))
+    replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(_history(path))
     assert replayed.replay_failure is None
 
 

@@ -49,10 +49,10 @@ def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run `python -m stack` on a stack of this test's own, which is ended afterwards."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("FACTLINE_STACK", "TEMPORAL_"))}
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ONCELOG_STACK", "TEMPORAL_"))}
     for name in ("REDIS_URL", "S3_ENDPOINT_URL", "ELASTICSEARCH_URL", "KAFKA_BOOTSTRAP_SERVERS"):
-        environ.pop(f"FACTLINE_{name}", None)
-    environ |= {"FACTLINE_STACK_DATA_DIR": str(tmp_path / "data"), "FACTLINE_STACK_NAME": "test"}
+        environ.pop(f"ONCELOG_{name}", None)
+    environ |= {"ONCELOG_STACK_DATA_DIR": str(tmp_path / "data"), "ONCELOG_STACK_NAME": "test"}
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "stack", *arguments]

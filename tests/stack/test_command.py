@@ -43,8 +43,8 @@ def test_up_status_env_logs_down(command: Command, tmp_path: Path) -> None:
     exports = [shlex.split(line) for line in command("env").stdout.splitlines()]
     assert [export[0] for export in exports] == ["export"] * len(variables)
     assert dict(export[1].split("=", 1) for export in exports) == variables
-    assert variables["FACTLINE_S3_BUCKET"] == "factline"
-    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "FACTLINE_REDIS_URL"} <= set(variables)
+    assert variables["ONCELOG_S3_BUCKET"] == "oncelog"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "ONCELOG_REDIS_URL"} <= set(variables)
 
     assert "Ready to accept connections" in command("logs", "redis").stdout
 
@@ -115,13 +115,13 @@ def test_a_server_that_dies_at_start_tells_why_and_where_its_log_is(command: Com
 def test_a_server_run_by_others_is_only_checked(command: Command, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-    up = command("up", "--only", "redis", FACTLINE_REDIS_URL=url)
+    up = command("up", "--only", "redis", ONCELOG_REDIS_URL=url)
     assert up.returncode == 3
-    assert f"FACTLINE_REDIS_URL is set to {url}" in up.stderr
+    assert f"ONCELOG_REDIS_URL is set to {url}" in up.stderr
 
     command("up", "--only", "redis", "--own")
-    own = json.loads(command("env", "--json").stdout)["FACTLINE_REDIS_URL"]
-    other = {"FACTLINE_REDIS_URL": own, "FACTLINE_STACK_DATA_DIR": str(tmp_path / "other")}
+    own = json.loads(command("env", "--json").stdout)["ONCELOG_REDIS_URL"]
+    other = {"ONCELOG_REDIS_URL": own, "ONCELOG_STACK_DATA_DIR": str(tmp_path / "other")}
     assert "run by others" in command("up", "--only", "redis", **other).stderr
     [report] = json.loads(command("status", "--json", **other).stdout)
     assert (report["healthy"], report["run_by_others"], report["pid"]) == (True, True, None)
@@ -194,7 +194,7 @@ def wait_until_up(running: subprocess.Popen[str]) -> None:
 
 def redis(command: Command, words: str) -> str:
     """What Redis answers."""
-    url = json.loads(command("env", "--json").stdout)["FACTLINE_REDIS_URL"]
+    url = json.loads(command("env", "--json").stdout)["ONCELOG_REDIS_URL"]
     port = int(url.rsplit(":", 1)[1].split("/")[0])
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"{words}\r\n".encode())

@@ -12,7 +12,7 @@ from stack.stack import COMPANIONS, Stack
 
 pytestmark = pytest.mark.integration
 
-SAY_AND_STAY = "import os, sys, time; print(os.environ['FACTLINE_REDIS_URL'], flush=True); time.sleep(600)"
+SAY_AND_STAY = "import os, sys, time; print(os.environ['ONCELOG_REDIS_URL'], flush=True); time.sleep(600)"
 
 
 def pid_of(stack: Stack, name: str) -> int | None:
@@ -22,7 +22,7 @@ def pid_of(stack: Stack, name: str) -> int | None:
 
 def test_it_has_the_stacks_variables_is_replaced_by_the_next_and_ends_with_the_servers():
     with Stack.temporary(["redis"]) as stack:
-        url = stack.environment()["FACTLINE_REDIS_URL"]
+        url = stack.environment()["ONCELOG_REDIS_URL"]
         log = run_beside(stack, "sayer", [sys.executable, "-c", SAY_AND_STAY], until=url)
         assert log.read_text().strip() == url
         first = pid_of(stack, "sayer")

@@ -39,7 +39,7 @@ def parse(environ: Mapping[str, str]) -> dict[str, Any]:
     argv = compose_command()
     if argv is None:
         pytest.skip("neither Docker Compose nor Go is installed, so nothing here can parse a Compose file")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FACTLINE_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCELOG_")}
     result = subprocess.run(argv, cwd=ROOT, env=kept | dict(environ), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     parsed: dict[str, Any] = json.loads(result.stdout)

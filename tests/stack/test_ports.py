@@ -22,11 +22,11 @@ def listener() -> Iterator[socket.socket]:
 def test_a_taken_port_is_reported_with_its_holder_and_the_ways_out(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with pytest.raises(PortTakenError) as caught:
-        ports.demand_free("kafka_controller", port, "FACTLINE_STACK_KAFKA_CONTROLLER_PORT")
+        ports.demand_free("kafka_controller", port, "ONCELOG_STACK_KAFKA_CONTROLLER_PORT")
     message = str(caught.value)
     assert f"port {port}, wanted for kafka_controller" in message
     assert f"(pid {os.getpid()})" in message
-    assert "--kafka-controller-port or FACTLINE_STACK_KAFKA_CONTROLLER_PORT" in message
+    assert "--kafka-controller-port or ONCELOG_STACK_KAFKA_CONTROLLER_PORT" in message
     assert "--free-ports" in message
 
 

@@ -75,7 +75,7 @@ def test_grpc_health(answer: bytes, complaint: str | None) -> None:
 )
 def test_redis_health(answer: bytes, complaint: str | None) -> None:
     with answering(answer) as port:
-        environment = {"FACTLINE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+        environment = {"ONCELOG_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
         if complaint is None:
             BY_NAME["redis"].check(environment)
         else:
@@ -91,7 +91,7 @@ def test_elasticsearch_health(status: str, colour: str, complaint: str | None) -
     body = f'{{"status": "{colour}"}}'
     answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     with answering(answer.encode()) as port:
-        environment = {"FACTLINE_ELASTICSEARCH_URL": f"http://127.0.0.1:{port}"}
+        environment = {"ONCELOG_ELASTICSEARCH_URL": f"http://127.0.0.1:{port}"}
         if complaint is None:
             BY_NAME["elasticsearch"].check(environment)
         else:
@@ -101,12 +101,12 @@ def test_elasticsearch_health(status: str, colour: str, complaint: str | None) -
 
 def test_s3_is_well_when_it_refuses_a_request_without_signature() -> None:
     with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as port:
-        BY_NAME["s3"].check({"FACTLINE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+        BY_NAME["s3"].check({"ONCELOG_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
     with (
         answering(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n") as port,
         pytest.raises(UnreachableError, match="503"),
     ):
-        BY_NAME["s3"].check({"FACTLINE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+        BY_NAME["s3"].check({"ONCELOG_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
 
 
 def kafka_metadata(brokers: int, controller: int) -> bytes:
@@ -130,7 +130,7 @@ def test_kafkas_metadata_is_read(brokers: int, controller: int) -> None:
 def test_kafka_health(brokers: int, controller: int, well: bool) -> None:
     body = kafka_metadata(brokers, controller)
     with answering(struct.pack(">i", len(body)) + body) as port:
-        environment = {"FACTLINE_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port},elsewhere:9092"}
+        environment = {"ONCELOG_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port},elsewhere:9092"}
         if well:
             BY_NAME["kafka"].check(environment)
         else:

@@ -40,14 +40,14 @@ class Script:
 @pytest.fixture
 def program() -> Program:
     return Program(
-        "tool", "2.0", Script("echo built > tool"), entry="tool", minimum="1.5", executables=("factline-tool",)
+        "tool", "2.0", Script("echo built > tool"), entry="tool", minimum="1.5", executables=("oncelog-tool",)
     )
 
 
 def test_a_program_on_the_path_that_is_new_enough_is_used(
     program: Program, tmp_path: Path, fake_program: Callable[[str, str], Path]
 ) -> None:
-    path = fake_program("factline-tool", "tool version 1.5.2")
+    path = fake_program("oncelog-tool", "tool version 1.5.2")
     found = resolve([program], tmp_path, REPORTER)["tool"]
     assert (found.path, found.version, found.origin) == (path, "1.5.2", "PATH")
 
@@ -56,7 +56,7 @@ def test_a_program_on_the_path_that_is_new_enough_is_used(
 def test_a_program_on_the_path_that_is_not_known_to_be_new_enough_is_passed_over(
     output: str, program: Program, tmp_path: Path, fake_program: Callable[[str, str], Path]
 ) -> None:
-    fake_program("factline-tool", output)
+    fake_program("oncelog-tool", output)
     found = resolve([program], tmp_path, REPORTER)["tool"]
     assert (found.path.read_text(), found.version, found.origin) == ("built\n", "2.0", "cache")
 

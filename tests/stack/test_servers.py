@@ -65,13 +65,13 @@ def test_the_environment_leads_to_every_server(full_stack: Stack) -> None:
     assert set(variables) == {
         "TEMPORAL_ADDRESS",
         "TEMPORAL_NAMESPACE",
-        "FACTLINE_TEMPORAL_UI_URL",
-        "FACTLINE_TEMPORAL_TEST_SERVER",
-        "FACTLINE_REDIS_URL",
-        "FACTLINE_KAFKA_BOOTSTRAP_SERVERS",
-        "FACTLINE_ELASTICSEARCH_URL",
-        "FACTLINE_S3_ENDPOINT_URL",
-        "FACTLINE_S3_BUCKET",
+        "ONCELOG_TEMPORAL_UI_URL",
+        "ONCELOG_TEMPORAL_TEST_SERVER",
+        "ONCELOG_REDIS_URL",
+        "ONCELOG_KAFKA_BOOTSTRAP_SERVERS",
+        "ONCELOG_ELASTICSEARCH_URL",
+        "ONCELOG_S3_ENDPOINT_URL",
+        "ONCELOG_S3_BUCKET",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_REGION",
@@ -121,7 +121,7 @@ def test_s3_refuses_to_overwrite_and_keeps_what_is_locked(full_stack: Stack) -> 
     variables = full_stack.environment()
     client = boto3.client(
         "s3",
-        endpoint_url=variables["FACTLINE_S3_ENDPOINT_URL"],
+        endpoint_url=variables["ONCELOG_S3_ENDPOINT_URL"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
         region_name=variables["AWS_REGION"],
@@ -207,7 +207,7 @@ def test_two_stacks_run_side_by_side(full_stack: Stack) -> None:
 def test_toxiproxy_comes_on_demand() -> None:
     with Stack.temporary(["toxiproxy"]) as stack:
         assert stack.server("toxiproxy").is_healthy()
-        assert set(stack.environment()) == {"FACTLINE_TOXIPROXY_URL"}
+        assert set(stack.environment()) == {"ONCELOG_TOXIPROXY_URL"}
         with pytest.raises(UsageError, match="without temporal"):
             _ = stack.test_server_path
 

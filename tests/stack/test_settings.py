@@ -17,10 +17,10 @@ from stack.state import ServerState, State
 
 ADDRESSES = {
     "temporal": ("TEMPORAL_ADDRESS", "temporal.example:7233"),
-    "redis": ("FACTLINE_REDIS_URL", "redis://redis.example:6379/0"),
-    "kafka": ("FACTLINE_KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9092"),
-    "elasticsearch": ("FACTLINE_ELASTICSEARCH_URL", "http://search.example:9200"),
-    "s3": ("FACTLINE_S3_ENDPOINT_URL", "http://s3.example:7070"),
+    "redis": ("ONCELOG_REDIS_URL", "redis://redis.example:6379/0"),
+    "kafka": ("ONCELOG_KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9092"),
+    "elasticsearch": ("ONCELOG_ELASTICSEARCH_URL", "http://search.example:9200"),
+    "s3": ("ONCELOG_S3_ENDPOINT_URL", "http://s3.example:7070"),
 }
 
 
@@ -47,14 +47,14 @@ def test_own_passes_addresses_over() -> None:
 
 def test_the_address_of_this_very_stack_in_the_environment_changes_nothing() -> None:
     known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
-    settings = read_settings({"FACTLINE_REDIS_URL": "redis://127.0.0.1:16379/0"}, name="x")
+    settings = read_settings({"ONCELOG_REDIS_URL": "redis://127.0.0.1:16379/0"}, name="x")
     assert settle(settings, "redis", state=known, running=("redis",)).servers["redis"].address is None
 
 
 def test_a_running_server_is_not_silently_exchanged_for_one_run_by_others() -> None:
     known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
-    settings = read_settings({"FACTLINE_REDIS_URL": "redis://redis.example/0"}, name="x")
-    with pytest.raises(UsageError, match=r"runs at redis://127.0.0.1:16379/0, asked for is FACTLINE_REDIS_URL=.*down"):
+    settings = read_settings({"ONCELOG_REDIS_URL": "redis://redis.example/0"}, name="x")
+    with pytest.raises(UsageError, match=r"runs at redis://127.0.0.1:16379/0, asked for is ONCELOG_REDIS_URL=.*down"):
         settle(settings, "redis", state=known, running=("redis",))
 
 
@@ -68,8 +68,8 @@ def test_a_running_server_is_not_silently_left_on_another_port() -> None:
     ("environ", "ports", "expected"),
     [
         ({}, {}, PORTS["toxiproxy"]),
-        ({"FACTLINE_STACK_TOXIPROXY_PORT": "18474"}, {}, 18474),
-        ({"FACTLINE_STACK_TOXIPROXY_PORT": "18474"}, {"toxiproxy": 18475}, 18475),
+        ({"ONCELOG_STACK_TOXIPROXY_PORT": "18474"}, {}, 18474),
+        ({"ONCELOG_STACK_TOXIPROXY_PORT": "18474"}, {"toxiproxy": 18475}, 18475),
     ],
     ids=["default", "variable", "option before variable"],
 )
@@ -78,7 +78,7 @@ def test_ports_of_the_default_stack(environ: Mapping[str, str], ports: Mapping[s
 
 
 def test_other_stacks_take_free_ports_and_keep_them(tmp_path: Path) -> None:
-    settings = read_settings({"FACTLINE_STACK_NAME": "other"})
+    settings = read_settings({"ONCELOG_STACK_NAME": "other"})
     state = settle(settings, "redis")
     assert state.ports == {"redis": 1}
     assert settle(settings, "redis", state=State(ports={"redis": 21})).ports == {"redis": 21}
@@ -86,9 +86,9 @@ def test_other_stacks_take_free_ports_and_keep_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "http"])
 def test_a_port_that_cannot_be_is_refused_with_its_source(text: str) -> None:
-    expected = re.escape(f"FACTLINE_STACK_S3_PORT: expected a port from 1 to 65535, found {text!r}")
+    expected = re.escape(f"ONCELOG_STACK_S3_PORT: expected a port from 1 to 65535, found {text!r}")
     with pytest.raises(UsageError, match=expected):
-        read_settings({"FACTLINE_STACK_S3_PORT": text})
+        read_settings({"ONCELOG_STACK_S3_PORT": text})
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "-x", "x" * 64])
@@ -101,23 +101,23 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
 
 
 def test_the_data_folder_is_chosen_by_option_then_variable_then_name(tmp_path: Path) -> None:
-    variable = {"FACTLINE_STACK_DATA_DIR": str(tmp_path / "variable"), "FACTLINE_STACK_NAME": "mine"}
+    variable = {"ONCELOG_STACK_DATA_DIR": str(tmp_path / "variable"), "ONCELOG_STACK_NAME": "mine"}
     assert read_settings(variable, data=tmp_path / "option").data == tmp_path / "option"
     assert read_settings(variable).data == tmp_path / "variable"
-    assert read_settings({"FACTLINE_STACK_NAME": "mine"}).data.name == "mine"
+    assert read_settings({"ONCELOG_STACK_NAME": "mine"}).data.name == "mine"
 
 
 def test_the_cache_lies_where_the_variable_says(tmp_path: Path) -> None:
-    assert cache_folder({"FACTLINE_CACHE_DIR": str(tmp_path)}) == tmp_path
+    assert cache_folder({"ONCELOG_CACHE_DIR": str(tmp_path)}) == tmp_path
 
 
 def test_the_cache_of_an_ordinary_account_follows_the_xdg_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "factline"
+    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "oncelog"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder({}) == tmp_path / "home" / ".cache" / "factline"
+    assert cache_folder({}) == tmp_path / "home" / ".cache" / "oncelog"
 
 
 def test_messages_name_the_command_for_this_very_stack(tmp_path: Path) -> None:

@@ -16,27 +16,27 @@ from typing import Any
 
 import pytest
 
-import factline.domain.instance
-from factline.client import Factline
-from factline.domain.commands import Command
-from factline.domain.instance import Instance
-from factline.domain.results import CommandResult
-from factline.errors import FactlineError, StoreUnavailable
-from factline.pipeline import committing, turn_queue
-from factline.pipeline.committing import Committer
-from factline.pipeline.positions import Position, Positions
-from factline.pipeline.publication import Publication
-from factline.pipeline.receipts import rejected
-from factline.ports import StoredEvent, Turn, Watermark
-from factline.reading import visibility
-from factline.stores.memory.elasticsearch import MemoryDocuments
-from factline.stores.memory.kafka import MemoryPublisher
-from factline.stores.memory.redis import MemoryCommandStatuses, MemoryTurns
-from factline.stores.memory.s3 import MemoryBucket
-from factline.stores.s3 import S3CommandRecords, S3EventLog
-from factline.verification.findings import Code, Severity
-from factline.verification.history import Kind, ReadAsked, ReadFound, document_digest
-from factline.verification.verifying import Report, nothing_in_flight, verify
+import oncelog.domain.instance
+from oncelog.client import Oncelog
+from oncelog.domain.commands import Command
+from oncelog.domain.instance import Instance
+from oncelog.domain.results import CommandResult
+from oncelog.errors import OncelogError, StoreUnavailable
+from oncelog.pipeline import committing, turn_queue
+from oncelog.pipeline.committing import Committer
+from oncelog.pipeline.positions import Position, Positions
+from oncelog.pipeline.publication import Publication
+from oncelog.pipeline.receipts import rejected
+from oncelog.ports import StoredEvent, Turn, Watermark
+from oncelog.reading import visibility
+from oncelog.stores.memory.elasticsearch import MemoryDocuments
+from oncelog.stores.memory.kafka import MemoryPublisher
+from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryTurns
+from oncelog.stores.memory.s3 import MemoryBucket
+from oncelog.stores.s3 import S3CommandRecords, S3EventLog
+from oncelog.verification.findings import Code, Severity
+from oncelog.verification.history import Kind, ReadAsked, ReadFound, document_digest
+from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from tests.commands import create, delete, update
 from tests.pipeline.schedules import PLACE, Dead, Schedule, mishaps_of
 from tests.pipeline.world import Process, World
@@ -90,7 +90,7 @@ async def _attempt(recorder: Recorder, process: Process, command: Command, *, cl
     op_id = recorder.invoke(command, client=client)
     try:
         result = await process.run(command)
-    except (Dead, FactlineError, asyncio.CancelledError, AssertionError) as error:
+    except (Dead, OncelogError, asyncio.CancelledError, AssertionError) as error:
         recorder.add(Kind.INFO, op_id, error=repr(error))
         return None
     recorder.answered(op_id, result)
@@ -108,13 +108,13 @@ async def _read_back(recorder: Recorder, world: World, command: Command) -> Comm
             return None
         asked = ReadAsked(aggregate_id=str(PLACE), token=result.consistency_token)
         op_id = recorder.add(Kind.INVOKE, client=50, op="read", asked=asked)
-        client = Factline(SimpleNamespace(ports=process.ports), world.settings)  # type: ignore[arg-type]
+        client = Oncelog(SimpleNamespace(ports=process.ports), world.settings)  # type: ignore[arg-type]
         document = await client.get(PLACE, token=result.consistency_token, deadline_s=READ_DEADLINE_S)
         found = ReadFound(sequence_number=0)
         if document:
             found = ReadFound(sequence_number=document.sequence_number, digest=document_digest(document))
         recorder.add(Kind.OK, op_id, found=found)
-    except (Dead, FactlineError, asyncio.CancelledError, AssertionError) as error:
+    except (Dead, OncelogError, asyncio.CancelledError, AssertionError) as error:
         recorder.add(Kind.INFO, op_id, error=repr(error))
     return None
 
@@ -236,7 +236,7 @@ def with_random_event_ids(patch: Patch) -> None:
         return str(uuid.uuid4())
 
     patch.setattr(Command, "event_id", property(lambda self: random_id(self.command_id, 0)))
-    patch.setattr(factline.domain.instance, "derive_event_id", random_id, raising=False)
+    patch.setattr(oncelog.domain.instance, "derive_event_id", random_id, raising=False)
 
 
 def with_each_attempts_own_clock(patch: Patch) -> None:

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from factline.domain.canonical import canonical_bytes
-from factline.pipeline.bulk.running import Progress
-from factline.settings import Settings
-from factline.stores.s3 import StoredObject
-from factline.verification.findings import Code
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.pipeline.bulk.running import Progress
+from oncelog.settings import Settings
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification.findings import Code
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import update
 from tests.pipeline.bulks import Attempt, run_bulk, upload

@@ -1,7 +1,7 @@
 """Damage to the indices and aliases of a healthy installation."""
 
-from factline.errors import UnusableReason
-from factline.verification.findings import Code
+from oncelog.errors import UnusableReason
+from oncelog.verification.findings import Code
 from tests.pipeline.world import World
 from tests.verification.damage import Damage, healthy, make_stale
 

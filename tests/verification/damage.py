@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from factline.domain.canonical import canonical_bytes
-from factline.domain.commands import Command
-from factline.domain.events import Event, checksum_of, read_event
-from factline.domain.identifiers import AggregateId
-from factline.domain.limits import STORED_BYTES_MAX
-from factline.domain.records import record_of
-from factline.domain.results import CommandResult, Rejection, RejectionCode
-from factline.ports import Document
-from factline.stores.kafka import Message, headers_of
-from factline.stores.s3 import StoredObject
-from factline.verification.findings import Code
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.commands import Command
+from oncelog.domain.events import Event, checksum_of, read_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import STORED_BYTES_MAX
+from oncelog.domain.records import record_of
+from oncelog.domain.results import CommandResult, Rejection, RejectionCode
+from oncelog.ports import Document
+from oncelog.stores.kafka import Message, headers_of
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification.findings import Code
 from tests.commands import create, delete, update
 from tests.pipeline.world import NOON, Process, World
 

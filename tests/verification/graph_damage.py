@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.verification.findings import Code
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.verification.findings import Code
 from tests.classes import FIRST, WIDER, define
 from tests.commands import create, delete, update
 from tests.pipeline.world import World

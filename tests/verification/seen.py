@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from factline.domain.bulk.command import Bulk
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome
-from factline.domain.tokens import make_token
-from factline.verification.findings import Code
-from factline.verification.history import (
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.domain.tokens import make_token
+from oncelog.verification.findings import Code
+from oncelog.verification.history import (
     FaultNote,
     History,
     HistoryEntry,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from factline.verification.findings import Severity
-from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from oncelog.verification.findings import Severity
+from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.bulks import bulk_create, item
 from tests.pipeline.bulks import run_bulk
 from tests.pipeline.world import World

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from factline.cli.verifying import sources_of
-from factline.settings import Settings
-from factline.stores.elasticsearch.server import INDEX_SETTINGS
-from factline.verification.findings import Code
-from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from oncelog.cli.verifying import sources_of
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
+from oncelog.verification.findings import Code
+from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create
 from tests.integration.installation import Installation
 

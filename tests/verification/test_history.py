@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from factline.domain.results import CommandResult, Outcome
-from factline.errors import InputInvalid, NotYetVisible, StoreUnavailable
-from factline.projections.documents import document_of
-from factline.verification.history import HistoryWriter, Kind, Lost, ReadFound, document_digest, read_history
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import InputInvalid, NotYetVisible, StoreUnavailable
+from oncelog.projections.documents import document_of
+from oncelog.verification.history import HistoryWriter, Kind, Lost, ReadFound, document_digest, read_history
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at
 

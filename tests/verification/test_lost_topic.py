@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from factline.domain.events import Event
-from factline.ports import TopicRecord
-from factline.stores.memory.kafka import MEMORY_TOPIC
-from factline.stores.memory.s3 import MemoryTopicRecords
-from factline.verification.findings import Code
-from factline.verification.verifying import Report, nothing_in_flight, verify
+from oncelog.domain.events import Event
+from oncelog.ports import TopicRecord
+from oncelog.stores.memory.kafka import MEMORY_TOPIC
+from oncelog.stores.memory.s3 import MemoryTopicRecords
+from oncelog.verification.findings import Code
+from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from tests.commands import create, update
 from tests.pipeline.world import World
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from factline.cli.verifying import sources_of
-from factline.domain.events import Event
-from factline.domain.graph import GraphNode
-from factline.domain.identifiers import AggregateId
-from factline.projections.documents import document_of
-from factline.settings import Settings
-from factline.stores.elasticsearch import ElasticsearchGraph
-from factline.stores.kafka import headers_of
-from factline.verification.findings import Code
-from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from oncelog.cli.verifying import sources_of
+from oncelog.domain.events import Event
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.projections.documents import document_of
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch import ElasticsearchGraph
+from oncelog.stores.kafka import headers_of
+from oncelog.verification.findings import Code
+from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create, delete, update
 from tests.contract.chains import state_at
 from tests.integration.installation import Installation

@@ -2,7 +2,7 @@
 
 import pytest
 
-from factline.verification.verifying import Report, nothing_in_flight, verify
+from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from tests.pipeline.world import World
 from tests.verification.bulk_damage import PLANTED, healthy
 from tests.verification.damage import Damage

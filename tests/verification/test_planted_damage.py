@@ -2,7 +2,7 @@
 
 import pytest
 
-from factline.verification.findings import Finding
+from oncelog.verification.findings import Finding
 from tests.verification.damage import PLANTED, Damage, healthy
 
 

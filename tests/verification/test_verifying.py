@@ -8,17 +8,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from factline.cli.verifying import report_view
-from factline.domain.identifiers import AggregateId
-from factline.errors import InputInvalid, StoreUnavailable
-from factline.ports import TopicRecord
-from factline.projections.parking import Parking
-from factline.stores.memory.kafka import MEMORY_TOPIC
-from factline.stores.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
-from factline.stores.s3 import StoredObject
-from factline.verification import reading
-from factline.verification.findings import Code, Severity
-from factline.verification.verifying import Report, Verdict, nothing_in_flight, verify
+from oncelog.cli.verifying import report_view
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.ports import TopicRecord
+from oncelog.projections.parking import Parking
+from oncelog.stores.memory.kafka import MEMORY_TOPIC
+from oncelog.stores.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification import reading
+from oncelog.verification.findings import Code, Severity
+from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.classes import SECOND, define
 from tests.commands import create, update
 from tests.pipeline.sweeper import sweep
@@ -243,7 +243,7 @@ async def test_what_projectors_are_yet_to_come_to_is_pending(*, ever_seen: bool)
         assert ("was ever seen" in finding.found) == (not ever_seen)
     told = Console(width=200, record=True, file=StringIO())
     told.print(report_view(report))
-    assert ("FACTLINE_PROJECTOR_READ_MODEL=graph" in told.export_text()) == (not ever_seen)
+    assert ("ONCELOG_PROJECTOR_READ_MODEL=graph" in told.export_text()) == (not ever_seen)
     assert codes(await verify(world.sources, in_flight=nothing_in_flight)) == dict.fromkeys(
         LAMP_MISSING, Severity.VIOLATION
     )

@@ -1,9 +1,9 @@
 """Damage to the topic of a healthy installation as a whole."""
 
-from factline.domain.canonical import canonical_bytes
-from factline.stores.memory.kafka import MEMORY_TOPIC
-from factline.stores.s3 import StoredObject
-from factline.verification.findings import Code
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.stores.memory.kafka import MEMORY_TOPIC
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification.findings import Code
 from tests.pipeline.world import World
 from tests.verification import damage
 from tests.verification.damage import LAMP, Damage, drop_message

@@ -15,16 +15,16 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from activities.bulk import BulkActivities
-from activities.check import CheckActivities
-from activities.command import CommandActivities
-from activities.failures import FailureInterceptor
-from factline.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.activities.bulk import BulkActivities
+from oncelog.activities.check import CheckActivities
+from oncelog.activities.command import CommandActivities
+from oncelog.activities.failures import FailureInterceptor
+from oncelog.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
+from oncelog.workflows.plugin import oncelog_plugin
 from tests.pipeline.world import World
-from workflows.attributes import SEARCH_ATTRIBUTES
-from workflows.plugin import factline_plugin
 
-TASK_QUEUE = "factline"
+TASK_QUEUE = "oncelog"
 #: A start takes less than a second; a busy machine may take minutes.
 START_TIMEOUT = timedelta(minutes=3)
 
@@ -73,9 +73,9 @@ async def bench(environment: Mapping[str, str], world: World) -> AsyncIterator[B
     """One environment per test, since its clock is everybody's."""
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # days of an outage are thousands of warnings
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=environment["FACTLINE_TEMPORAL_TEST_SERVER"],
+        test_server_existing_path=environment["ONCELOG_TEMPORAL_TEST_SERVER"],
         test_server_startup_timeout=START_TIMEOUT,
-        plugins=[factline_plugin],
+        plugins=[oncelog_plugin],
     ) as env:
         kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
         request = AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=kinds)

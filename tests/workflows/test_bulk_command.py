@@ -10,23 +10,23 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-import activities.bulk
-from activities.bulk_models import BulkStage, BulkView
-from factline.domain.bulk.command import Bulk
-from factline.domain.bulk.records import Closed
-from factline.domain.bulk.results import BulkResult
-from factline.domain.results import Outcome, RejectionCode
-from factline.ports import Stage
-from factline.settings import Settings
+import oncelog.activities.bulk
+from oncelog.activities.bulk_models import BulkStage, BulkView
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.results import Outcome, RejectionCode
+from oncelog.ports import Stage
+from oncelog.settings import Settings
+from oncelog.workflows import policies
+from oncelog.workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE
+from oncelog.workflows.bulk import BulkCommand
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create
 from tests.pipeline.bulks import check_results, upload
 from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, Bench, running_worker
 from tests.workflows.test_instance_command import RUBBISH, current_details, until_details_say
-from workflows import policies
-from workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE
-from workflows.bulk import BulkCommand
 
 pytestmark = pytest.mark.integration
 
@@ -209,7 +209,7 @@ async def test_a_day_without_a_server_ends_with_every_item_done_once(bench: Benc
 
 
 async def test_delivery_cut_short_goes_on_with_the_rest(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(activities.bulk, "SEGMENT_S", 0.05)
+    monkeypatch.setattr(oncelog.activities.bulk, "SEGMENT_S", 0.05)
     delivered = 0
 
     async def take_a_while() -> None:
@@ -234,7 +234,7 @@ async def test_delivery_cut_short_goes_on_with_the_rest(bench: Bench, monkeypatc
 
 
 async def test_a_long_one_goes_on_in_a_new_run(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(activities.bulk, "SEGMENT_CHUNKS_MAX", 2)
+    monkeypatch.setattr(oncelog.activities.bulk, "SEGMENT_CHUNKS_MAX", 2)
     monkeypatch.setattr(policies, "BULK_SEGMENTS_PER_RUN", 2)
     bench.world.documents.available = False
     bulk = bulk_create(*items(19))

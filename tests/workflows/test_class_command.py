@@ -8,14 +8,14 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from factline.domain.commands import Command
-from factline.domain.identifiers import AggregateId
-from factline.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME, ClassCommand
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create
 from tests.workflows.conftest import TASK_QUEUE, Bench
 from tests.workflows.test_instance_command import current_details, run, start
-from workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME, ClassCommand
 
 pytestmark = pytest.mark.integration
 

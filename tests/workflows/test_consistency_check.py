@@ -7,16 +7,16 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-import activities.check
-from activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
-from factline.ports import Generations, Settled
-from factline.stores.s3.bucket import StoredObject
+import oncelog.activities.check
+from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
+from oncelog.ports import Generations, Settled
+from oncelog.stores.s3.bucket import StoredObject
+from oncelog.workflows.check import ConsistencyCheck
 from tests.commands import create, update
 from tests.pipeline.sweeper import LOOK_ONLY, sweep
 from tests.pipeline.test_sweeping import die, left_by_a_definition
 from tests.workflows.conftest import TASK_QUEUE, Bench
 from tests.workflows.test_instance_command import current_details, until_details_say
-from workflows.check import ConsistencyCheck
 
 pytestmark = pytest.mark.integration
 
@@ -115,7 +115,7 @@ async def test_a_day_without_a_server_is_waited_for(bench: Bench):
 
 
 async def test_page_by_page_it_comes_to_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(activities.check, "SWEEP_S", -1.0)  # every page is handed back
+    monkeypatch.setattr(oncelog.activities.check, "SWEEP_S", -1.0)  # every page is handed back
     list_after = bench.world.bucket.list_after
     monkeypatch.setattr(bench.world.bucket, "list_after", lambda *place, **_: list_after(*place, count_max=1))
     for number in range(3):

@@ -11,13 +11,13 @@ from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import RawValue, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from factline.domain.commands import Command
-from factline.domain.results import CommandResult, Outcome, RejectionCode
-from factline.ports import Stage
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.ports import Stage
+from oncelog.workflows.attributes import AGGREGATE_ID, COMMAND_OUTCOME, SEQUENCE_NUMBER
+from oncelog.workflows.command import InstanceCommand
 from tests.commands import create, delete, update
 from tests.workflows.conftest import TASK_QUEUE, Bench
-from workflows.attributes import AGGREGATE_ID, COMMAND_OUTCOME, SEQUENCE_NUMBER
-from workflows.command import InstanceCommand
 
 pytestmark = pytest.mark.integration
 

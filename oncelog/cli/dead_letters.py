@@ -1,0 +1,218 @@
+"""``oncelog dead-letters``: what waits, why, and what to do about it."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+import typer
+from rich.console import Group
+from rich.table import Table
+
+from oncelog.cli import show
+from oncelog.cli.exits import Exit, explained
+from oncelog.cli.reading import parse_aggregate
+from oncelog.cli.terminal import assembled, errors, text_line
+from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import InputInvalid
+from oncelog.pipeline.mending import Mender
+from oncelog.pipeline.read_models import ReadModelName, read_model_of
+from oncelog.ports import DeadLetters, ReadModel
+from oncelog.projections.parking import Parking
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+
+app = typer.Typer(
+    name="dead-letters", help="What waits in a read model, and why; retry, skip, pause.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
+Targets = Annotated[list[str] | None, typer.Argument(metavar="DB/CLASS/INSTANCE ...", help="Such as shop/Product/p1.")]
+By = Annotated[str | None, typer.Option(help="Who does it; recorded. You, if not given.")]
+Model = Annotated[ReadModelName, typer.Option("--read-model", help="In which read model.")]
+Why = Annotated[str, typer.Option(help="Why; recorded.")]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the commands here work with, for one read model."""
+
+    letters: DeadLetters
+    read_model: ReadModel
+    mender: Mender
+
+    async def last(self) -> list[DeadLetter]:
+        """Return the last letter of every aggregate that ever had one."""
+        known = sorted(await self.letters.numbers(self.read_model.name))
+        found = [await self.letters.latest(self.read_model.name, each) for each in known]
+        return [letter for letter in found if letter]
+
+
+@asynccontextmanager
+async def _opened(name: str) -> AsyncIterator[Desk]:
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        ports = stores.ports
+        read_model = read_model_of(name, ports)
+        parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
+        mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
+        yield Desk(ports.dead_letters, read_model, mender)
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False, as_json: AsJson = False
+) -> None:
+    """Show what waits, or was left half mended; exit code 1 if there is anything."""
+    with explained(as_json=as_json):
+        letters, shown = asyncio.run(_list(every=every))
+        if as_json:
+            for letter, version in zip(letters, shown, strict=True):
+                show.print_json(_fields(letter) | {"shown_version": version})
+        elif letters:
+            show.output.print(_table(letters, shown))
+        else:
+            errors.print("nothing waits")
+        raise typer.Exit(Exit.FINDINGS if any(each.waits or each.unfinished for each in letters) else Exit.FINE)
+
+
+@app.command("show")
+def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: AsJson = False) -> None:
+    """Show everything that was ever said about one aggregate, the oldest first."""
+    with explained(as_json=as_json):
+        letters = asyncio.run(_history(parse_aggregate(target), read_model))
+        if as_json:
+            for letter in letters:
+                show.print_json(_fields(letter))
+        elif letters:
+            show.output.print(Group(*(_view(letter) for letter in letters)))
+        else:
+            errors.print(f"{target} was never parked")
+        raise typer.Exit(Exit.FINE if letters else Exit.FINDINGS)
+
+
+@app.command()
+def retry(
+    targets: Targets = None,
+    every: Annotated[bool, typer.Option("--all", help="Everything that is parked or half mended.")] = False,
+    by: By = None,
+    reason: Why = "retry",
+    read_model: Model = ReadModelName.DOCUMENTS,
+    as_json: AsJson = False,
+) -> None:
+    """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
+    with explained(as_json=as_json):
+        if every == bool(targets):
+            raise InputInvalid("retry: expected either aggregates or --all")
+        wanted = [parse_aggregate(target) for target in targets or ()]
+        _end(asyncio.run(_retry(wanted, read_model, by=_named(by), reason=reason)), as_json=as_json)
+
+
+class Decision(Protocol):
+    """What a mender does about an aggregate."""
+
+    async def __call__(self, aggregate_id: AggregateId, /, *, by: str, reason: str) -> DeadLetter: ...
+
+
+def _offer(name: str, about: str, decision: Callable[[Mender], Decision], *, reason: Any = ...) -> None:
+    """Add the command by which somebody decides about one aggregate; ``reason``: what is recorded if none is given."""
+
+    @app.command(name, help=about)
+    def decide(
+        target: Target,
+        reason: Why = reason,
+        by: By = None,
+        read_model: Model = ReadModelName.DOCUMENTS,
+        as_json: AsJson = False,
+    ) -> None:
+        with explained(as_json=as_json):
+            place, who = parse_aggregate(target), _named(by)
+            letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
+            _end([letter], as_json=as_json)
+
+
+_offer(
+    "skip",
+    "Give up showing the version that is parked; what came after it is shown, if that can be.",
+    lambda mender: mender.skip,
+)
+_offer(
+    "pause",
+    "Let one aggregate's projection wait until resume; known to all programs within seconds.",
+    lambda mender: mender.pause,
+)
+_offer("resume", "End a pause, and show what came meanwhile.", lambda mender: mender.resume, reason="resume")
+
+
+async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
+    """Return the letters of all read models, and up to which version each one's aggregate is shown there."""
+    letters: list[DeadLetter] = []
+    shown: list[int] = []
+    for name in ReadModelName:
+        async with _opened(name) as desk:
+            found = [each for each in await desk.last() if every or each.waits or each.unfinished]
+            letters += found
+            shown += await desk.read_model.positions([each.aggregate for each in found])
+    return letters, shown
+
+
+async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
+    async with _opened(name) as desk:
+        return await desk.letters.history(desk.read_model.name, aggregate_id)
+
+
+async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:
+    async with _opened(name) as desk:
+        if not wanted:
+            last = await desk.last()
+            wanted = [each.aggregate for each in last if each.unfinished or each.kind is LetterKind.PARKED]
+        return [await desk.mender.retry(each, by=by, reason=reason) for each in wanted]
+
+
+async def _decide(
+    decision: Callable[[Mender], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
+) -> DeadLetter:
+    async with _opened(name) as desk:
+        return await decision(desk.mender)(aggregate_id, by=by, reason=reason)
+
+
+def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
+    if as_json:
+        for letter in letters:
+            show.print_json(_fields(letter))
+    else:
+        show.output.print(Group(*(_view(letter) for letter in letters)))
+    raise typer.Exit(Exit.FINDINGS if any(each.kind is LetterKind.PARKED for each in letters) else Exit.FINE)
+
+
+def _named(by: str | None) -> str:
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError) as error:  # a container's user may have no name
+        raise InputInvalid(f"expected --by NAME, since this user has none: {error}") from error
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    return letter.model_dump(mode="json")
+
+
+def _table(letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
+    table = Table("aggregate", "read model", "", "version", "shown", "since", "why", box=None, pad_edge=False)
+    for letter, version in zip(letters, shown, strict=True):
+        why = text_line(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
+        since = letter.at[:19] + "Z"
+        about = (letter.read_model, letter.kind, str(letter.sequence_number), str(version), since)
+        table.add_row(text_line(letter.aggregate_id), *about, why)
+    return table
+
+
+def _view(letter: DeadLetter) -> Group:
+    about = f" version {letter.sequence_number}" if letter.sequence_number else ""
+    code = f"{letter.code}: " if letter.code else ""
+    return Group(
+        assembled((letter.kind, "bold"), f"  {letter.aggregate_id}{about}  {letter.at} by {letter.by}"),
+        text_line(f"  {code}{letter.reason}", "dim"),
+    )

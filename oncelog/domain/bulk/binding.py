@@ -1,0 +1,129 @@
+"""What a chunk's records bind its items to, and what became of that: told from the slots alone.
+
+Several items of one aggregate in one record take consecutive slots, which are written in order. The first one whose
+slot turns out to hold another's event is displaced, and everything after it on that aggregate in that record is void:
+its slots are never tried. So every attempt, however many are alive, sees the same items displaced and void, and the
+next record, which binds exactly those, says the same whoever writes it first.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+
+from oncelog.domain.bulk.items import ItemChange, shortened
+from oncelog.domain.bulk.records import Binding, ChunkRecord
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.results import Rejection
+
+#: Gives the ID of the event that stands in a slot of an aggregate, or None if it is free (or nobody has looked yet).
+EventIn = Callable[[str, int], str | None]
+
+
+class Fate(StrEnum):
+    """What became of one binding. ``OPEN``: nobody can tell yet."""
+
+    APPLIED = "APPLIED"
+    REJECTED = "REJECTED"
+    DISPLACED = "DISPLACED"
+    VOID = "VOID"
+    OPEN = "OPEN"
+
+
+def decide_each(
+    state: Instance,
+    changes: Sequence[ItemChange],
+    *,
+    occurred_at: str,
+    rules: Rules | None = None,
+    hurried: bool = False,
+) -> list[Event | Rejection]:
+    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state.
+
+    ``hurried``: raise TakesLongError where one of them may take more than some milliseconds.
+    """
+    decisions: list[Event | Rejection] = []
+    for change in changes:
+        decision = decide(state, change, occurred_at=occurred_at, rules=rules, hurried=hurried)
+        decisions.append(decision)
+        if isinstance(decision, Event):
+            state = evolve(state, decision)
+    return decisions
+
+
+def bindings_of(
+    aggregate_id: str, changes: Sequence[ItemChange], decisions: Sequence[Event | Rejection]
+) -> list[Binding]:
+    """Return what the decisions on one aggregate's changes bind them to."""
+    return [
+        Binding(index=change.index, aggregate_id=aggregate_id, slot=decision.sequence_number)
+        if isinstance(decision, Event)
+        else Binding(index=change.index, aggregate_id=aggregate_id, rejection=shortened(decision))
+        for change, decision in zip(changes, decisions, strict=True)
+    ]
+
+
+def bind(
+    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None = None
+) -> list[Binding]:
+    """Decide on one aggregate's changes, and return what that binds them to."""
+    decisions = decide_each(state, changes, occurred_at=occurred_at, rules=rules)
+    return bindings_of(state.aggregate_id, changes, decisions)
+
+
+def refuses_first(bindings: Sequence[Binding]) -> bool:
+    """Tell whether a rejection rests on the state that was found, not on one that these bindings make.
+
+    Such a rejection may be recorded only on a state that S3 itself showed to be the head.
+    """
+    return bool(bindings) and bindings[0].rejection is not None
+
+
+def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
+    """Return the bindings of each aggregate, in order; those of invalid items, which have none, are left out."""
+    found: dict[str, list[Binding]] = {}
+    for binding in bindings:
+        if binding.aggregate_id is not None:
+            found.setdefault(binding.aggregate_id, []).append(binding)
+    return found
+
+
+def fates(record: ChunkRecord, event_in: EventIn) -> dict[int, Fate]:
+    """Return what became of each of a record's bindings, by index."""
+    found = {binding.index: Fate.REJECTED for binding in record.bindings}
+    for bindings in by_aggregate(record.bindings).values():
+        ahead: Fate | None = None  # what the first one that was not applied means for all after it
+        for binding in bindings:
+            if ahead is not None:
+                found[binding.index] = ahead
+            elif binding.slot is not None:
+                fate = _fate_of_slot(record.command_id, binding, event_in)
+                found[binding.index] = fate
+                ahead = {Fate.DISPLACED: Fate.VOID, Fate.OPEN: Fate.OPEN}.get(fate)
+    return found
+
+
+def bound_anew(became: dict[int, Fate]) -> list[int]:
+    """Return the items that the next record must bind: those displaced and void, in their order.
+
+    Raises ValueError while one of them is open: the next record may be written only when every item has a definite end.
+    """
+    if Fate.OPEN in became.values():
+        raise ValueError("a further record may be written only when every item has a definite end")
+    return sorted(index for index, fate in became.items() if fate in (Fate.DISPLACED, Fate.VOID))
+
+
+def last_bindings(records: Iterable[ChunkRecord]) -> list[Binding]:
+    """Return each item's binding in the last record that binds it, in order of items; ``records`` by number."""
+    found = {binding.index: binding for record in records for binding in record.bindings}
+    return [found[index] for index in sorted(found)]
+
+
+def _fate_of_slot(command_id: str, binding: Binding, event_in: EventIn) -> Fate:
+    assert binding.aggregate_id is not None  # a binding to a slot has one
+    assert binding.slot is not None
+    standing = event_in(binding.aggregate_id, binding.slot)
+    if standing is None:
+        return Fate.OPEN
+    return Fate.APPLIED if standing == derive_event_id(command_id, binding.index) else Fate.DISPLACED

@@ -1,0 +1,147 @@
+"""What a bulk command is bound to: its plan, and chunk by chunk the end of each item (design: rule R2, for batches)."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.plan import Plan
+from oncelog.domain.canonical import canonical_bytes, parse_stored
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.results import Rejection
+from oncelog.domain.value import STORED, Value
+from oncelog.errors import InputInvalid, LogDamaged
+
+RECORD_VERSION = "1.0.0"
+
+
+class BulkRecord(Value):
+    """The one record of a bulk command itself: its plan, or the rejection of all of it. Never changed."""
+
+    record_version: str = RECORD_VERSION
+    number: int = Field(default=1, ge=1, le=1)
+    command_id: str
+    command_hash: str
+    command: dict[str, Any]
+    occurred_at: str
+    plan: Plan | None = None
+    rejection: Rejection | None = None
+
+    @model_validator(mode="after")
+    def _names_one_end(self) -> Self:
+        if (self.plan is None) == (self.rejection is None):
+            raise ValueError("a record of a bulk command holds either its plan or its rejection")
+        return self
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical form as it lies in S3."""
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"command"})
+        return canonical_bytes(fields | {"command": self.command})
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """The command; raises ValidationError where the record holds none, which reading it back rules out."""
+        return Bulk.model_validate(self.command, context=STORED)
+
+
+class Closed(StrEnum):
+    """Why a bulk command ended before all of its chunks were applied."""
+
+    CANCELLED = "CANCELLED"
+    TERMINATED = "TERMINATED"
+
+
+class Binding(Value):
+    """What one item is bound to: a slot of its aggregate, or a rejection. An invalid item has no aggregate."""
+
+    index: int
+    aggregate_id: str | None = None
+    slot: int | None = Field(default=None, ge=1)
+    rejection: Rejection | None = None
+
+    @model_validator(mode="after")
+    def _names_one_end(self) -> Self:
+        if (self.slot is None) == (self.rejection is None):
+            raise ValueError("an item is bound either to a slot or to a rejection")
+        if self.aggregate_id is None and self.slot is not None:
+            raise ValueError("an item that is bound to a slot has an aggregate")
+        return self
+
+
+class ChunkRecord(Value):
+    """Record ``number`` of a chunk: the bindings of items, in their order, or that the command ends before it.
+
+    Record 1 binds every item of the chunk; a further one exactly those that the one before left displaced or void.
+
+    ``definition``: the one of the class that its items were decided under, and that every later attempt decides them
+    under as well; None where the class was not defined.
+    """
+
+    record_version: str = RECORD_VERSION
+    command_id: str
+    command_hash: str
+    chunk: int = Field(ge=1)
+    number: int = Field(ge=1)
+    definition: DefinitionReference | None = None
+    bindings: tuple[Binding, ...] = ()
+    closed: Closed | None = None
+
+    @model_validator(mode="after")
+    def _binds_or_closes(self) -> Self:
+        if bool(self.bindings) == (self.closed is not None):
+            raise ValueError("a chunk's record either binds items or closes the command")
+        if self.closed is not None and self.number != 1:
+            raise ValueError("a command is closed before a chunk, never within one")
+        indices = [binding.index for binding in self.bindings]
+        if indices != sorted(set(indices)):
+            raise ValueError("a chunk's record binds each item once, in their order")
+        return self
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical form as it lies in S3."""
+        return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
+
+
+def bulk_record(bulk: Bulk, *, occurred_at: str, end: Plan | Rejection) -> BulkRecord:
+    """Build the record of a bulk command."""
+    return BulkRecord(
+        command_id=bulk.command_id,
+        command_hash=bulk.hash,
+        command=bulk.as_json,
+        occurred_at=occurred_at,
+        plan=end if isinstance(end, Plan) else None,
+        rejection=end if isinstance(end, Rejection) else None,
+    )
+
+
+def chunk_record(
+    record: BulkRecord,
+    chunk: int,
+    number: int,
+    end: Sequence[Binding] | Closed,
+    *,
+    definition: DefinitionReference | None = None,
+) -> ChunkRecord:
+    """Build a chunk's record ``number``."""
+    return ChunkRecord(
+        command_id=record.command_id,
+        command_hash=record.command_hash,
+        chunk=chunk,
+        number=number,
+        definition=definition,
+        bindings=() if isinstance(end, Closed) else tuple(end),
+        closed=end if isinstance(end, Closed) else None,
+    )
+
+
+def read_chunk_record(data: bytes, *, where: str) -> ChunkRecord:
+    """Parse a stored record of a chunk; raises LogDamaged."""
+    try:
+        return ChunkRecord.model_validate(parse_stored(data, where=where))
+    except (InputInvalid, ValidationError) as error:
+        raise LogDamaged(f"{where}: not a chunk's record: {error}; run oncelog verify", where=where) from error

@@ -1,0 +1,107 @@
+"""Dead letters: why an aggregate's projection waits, who did what about it, and how it ended.
+
+The letters of one aggregate in one read model are numbered 1, 2, 3 …, each written once, as events are; the last one
+says how things stand. Pure, as all of the domain.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from oncelog.domain.canonical import canonical_bytes, parse_stored
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import REASON_CHARACTERS_MAX
+from oncelog.domain.value import Value
+from oncelog.errors import InputInvalid, LogDamaged, OncelogError
+
+LETTER_VERSION = "1.0.0"
+
+
+class LetterKind(StrEnum):
+    """What a letter says. After the first two the aggregate waits; after the next two somebody is catching up."""
+
+    PARKED = "PARKED"  # its projection failed for good
+    PAUSED = "PAUSED"  # somebody wants its projection to wait
+    RETRYING = "RETRYING"  # somebody tries again from the log
+    SKIPPED = "SKIPPED"  # somebody gave up on what was parked: versions up to that one need not be shown
+    RESOLVED = "RESOLVED"  # it is shown as far as the log went
+
+
+class DeadLetter(Value):
+    """One letter. ``sequence_number``: which event or version it is about, 0 where none is known.
+
+    ``given_up_through``: versions up to this one are never tried again, because somebody skipped them.
+    ``by``: the person or the program; ``code`` and ``reason``: the error's, or the person's words; ``at``: RFC 3339,
+    UTC, the writer's clock.
+    """
+
+    letter_version: str = LETTER_VERSION
+    read_model: str
+    aggregate_id: str
+    number: int
+    kind: LetterKind
+    sequence_number: int
+    given_up_through: int = 0
+    at: str
+    by: str
+    code: str | None = None
+    reason: str
+    details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the aggregate's events are to be left alone."""
+        return self.kind in (LetterKind.PARKED, LetterKind.PAUSED)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody was to catch up from the log, and has not said that it is done."""
+        return self.kind in (LetterKind.RETRYING, LetterKind.SKIPPED)
+
+    @property
+    def aggregate(self) -> AggregateId:
+        return AggregateId.parse(self.aggregate_id)
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical form as it lies in S3."""
+        return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_letter(data: bytes, *, where: str) -> DeadLetter:
+    """Parse a stored letter; raises LogDamaged."""
+    try:
+        return DeadLetter.model_validate(parse_stored(data, where=where))
+    except (InputInvalid, ValidationError) as error:
+        raise LogDamaged(f"{where}: not a dead letter: {error}; run oncelog verify", where=where) from error
+
+
+def reason_of(error: Exception) -> tuple[str, str]:
+    """Return the stable code and the words for an error; what is none of ours is a defect, and is named so."""
+    if isinstance(error, OncelogError):
+        return error.code, error.message[:REASON_CHARACTERS_MAX]
+    return "Defect", f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
+
+
+#: What may be asked for while which letter stands last; ``None``: none is there.
+_ALLOWED: dict[LetterKind, tuple[LetterKind | None, ...]] = {
+    LetterKind.PARKED: (None, LetterKind.RETRYING, LetterKind.SKIPPED, LetterKind.RESOLVED),
+    LetterKind.PAUSED: (None, LetterKind.PARKED, LetterKind.RETRYING, LetterKind.SKIPPED, LetterKind.RESOLVED),
+    LetterKind.RETRYING: (LetterKind.PARKED, LetterKind.PAUSED, LetterKind.RETRYING, LetterKind.SKIPPED),
+    LetterKind.SKIPPED: (LetterKind.PARKED,),
+    LetterKind.RESOLVED: (LetterKind.RETRYING, LetterKind.SKIPPED),
+}
+
+
+def follows(kind: LetterKind, last: DeadLetter | None) -> bool:
+    """Return whether a letter of this kind may follow the one that stands."""
+    return (last.kind if last else None) in _ALLOWED[kind]
+
+
+def skipped_through(letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
+    """Return the letter by which somebody gave up on showing this version, or None."""
+    skips = (letter for letter in letters if letter.kind is LetterKind.SKIPPED)
+    return next((letter for letter in skips if letter.sequence_number >= sequence_number), None)

@@ -1,0 +1,283 @@
+"""The instance aggregate: its state, how events change it, and what a command decides on it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import ConfigDict, TypeAdapter
+
+from oncelog.domain.canonical import canonical_bytes, indexing_problem
+from oncelog.domain.commands import CommandType
+from oncelog.domain.events import (
+    SCHEMA_VERSIONS,
+    DefinitionReference,
+    Effect,
+    Event,
+    EventContent,
+    EventType,
+    content_of,
+    sealed_event,
+)
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import TEXT_BYTES_MAX
+from oncelog.domain.merge_patch import merge_patch
+from oncelog.domain.ontology.rules import Rules, check_haste
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import LogDamaged
+
+
+class Change(Protocol):
+    """What is asked of one instance: a command, or one item of a bulk command."""
+
+    @property
+    def command_id(self) -> str: ...
+    @property
+    def hash(self) -> str: ...  # of the command, all of it
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def command_type(self) -> CommandType: ...
+    @property
+    def aggregate_id(self) -> AggregateId: ...
+    @property
+    def payload(self) -> dict[str, Any]: ...
+    @property
+    def expected_version(self) -> int | None: ...
+    @property
+    def actor(self) -> str | None: ...
+    @property
+    def correlation_id(self) -> str | None: ...
+    @property
+    def causation_id(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
+
+    ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
+    ``data`` was validated against, None where its class was undefined. No model: events are checked when they are read,
+    and thousands of states are made and kept.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    aggregate_id: str
+    sequence_number: int = 0
+    checksum: str | None = None  # of the last event: the next one cites it
+    event_id: str | None = None
+    schema_version: str | None = None
+    deleted: bool = False
+    created_at: str | None = None
+    updated_at: str | None = None
+    definition: DefinitionReference | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        return self.sequence_number > 0 and not self.deleted
+
+
+#: How a state is kept outside the log.
+INSTANCE_JSON = TypeAdapter(Instance)
+
+
+#: After these there is nothing to be changed; a retired class keeps its last definition.
+_ENDS = frozenset({EventType.INSTANCE_DELETED, EventType.CLASS_RETIRED})
+
+
+def evolve(state: Instance, event: Event) -> Instance:
+    """Return the state after the event, read as the newest version of its type.
+
+    Raises LogDamaged unless the event is the next link of this chain, SchemaUnsupported if it cannot be read.
+    """
+    if (event.aggregate_id, event.sequence_number, event.previous_checksum) != (
+        state.aggregate_id,
+        state.sequence_number + 1,
+        state.checksum,
+    ):
+        raise LogDamaged(
+            f"aggregate {state.aggregate_id}: expected event {state.sequence_number + 1} after checksum "
+            f"{state.checksum}, found {event.aggregate_id} event {event.sequence_number} after "
+            f"{event.previous_checksum}; the chain is broken, run oncelog verify",
+            aggregate_id=state.aggregate_id,
+            sequence_number=event.sequence_number,
+        )
+    content = content_of(event)
+    created = event.event_type is EventType.INSTANCE_CREATED or (
+        event.event_type is EventType.CLASS_DEFINED and not state.exists
+    )
+    return Instance(
+        aggregate_id=state.aggregate_id,
+        sequence_number=event.sequence_number,
+        checksum=event.checksum,
+        event_id=event.event_id,
+        schema_version=event.schema_version,
+        deleted=event.event_type in _ENDS,
+        created_at=event.occurred_at if created else state.created_at,
+        updated_at=event.occurred_at,
+        definition=content.definition,
+        data=_effected(state.data, content),
+    )
+
+
+def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
+    match content.effect:
+        case Effect.REPLACE:
+            return content.data
+        case Effect.MERGE:
+            merged: dict[str, Any] = merge_patch(data, content.data)
+            return merged
+        case Effect.REMOVE:
+            return {}
+
+
+def decide(
+    state: Instance,
+    change: Change,
+    *,
+    occurred_at: str,
+    rules: Rules | None = None,
+    accepted: bool = False,
+    hurried: bool = False,
+) -> Event | Rejection:
+    """Return the event that the change makes of this state, or why it makes none.
+
+    ``rules``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
+    accepted on this very state under these very rules, so what it makes is not validated again. ``hurried``: raise
+    TakesLongError where deciding may take more than some milliseconds.
+    """
+    if hurried:
+        check_haste(state.data, change.payload)
+    refusal = version_conflict(state, change) or _misfit(state, change)
+    if refusal:
+        return refusal
+    effect, data = EVENTS[change.command_type][1], change.payload
+    if change.command_type is CommandType.UPDATE_INSTANCE:
+        current = rules.current(state.data, state.definition) if rules else state.data
+        merged: dict[str, Any] = merge_patch(current, change.payload)
+        if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
+            # A merge patch cannot say what the migration changed, so the event has all of it.
+            effect, data = Effect.REPLACE, merged
+    else:
+        merged = data
+    if not accepted and effect is not Effect.REMOVE:
+        patched = change.command_type is CommandType.UPDATE_INSTANCE
+        refusal = (_oversize(merged, state) if patched else None) or _against(rules, merged, state, hurried=hurried)
+    return refusal or made_event(
+        state,
+        change,
+        effect=effect,
+        data=data,
+        definition=rules.reference if rules else None,
+        occurred_at=occurred_at,
+    )
+
+
+def version_conflict(state: Instance, change: Change) -> Rejection | None:
+    """Return the refusal of a command that expects another version than this."""
+    if change.expected_version is None or change.expected_version == state.sequence_number:
+        return None
+    return Rejection(
+        code=RejectionCode.VERSION_CONFLICT,
+        message=f"aggregate {state.aggregate_id}: expected version {change.expected_version}, found "
+        f"{state.sequence_number}; read it again and decide anew",
+        details={"expected_version": change.expected_version, "found_version": state.sequence_number},
+    )
+
+
+def _misfit(state: Instance, change: Change) -> Rejection | None:
+    name = f"aggregate {state.aggregate_id}"
+    found = {"found_version": state.sequence_number}
+    if change.command_type is CommandType.CREATE_INSTANCE:
+        if state.exists:
+            message = f"{name}: exists at version {state.sequence_number}; use UPDATE_INSTANCE to change it"
+            return Rejection(code=RejectionCode.INSTANCE_EXISTS, message=message, details=found)
+        return None
+    if state.sequence_number == 0:
+        message = f"{name}: does not exist; use CREATE_INSTANCE first"
+        return Rejection(code=RejectionCode.INSTANCE_NOT_FOUND, message=message, details=found)
+    if state.deleted:
+        message = f"{name}: was deleted at version {state.sequence_number}; CREATE_INSTANCE makes it anew"
+        return Rejection(code=RejectionCode.INSTANCE_DELETED, message=message, details=found)
+    return None
+
+
+def _against(rules: Rules | None, data: dict[str, Any], state: Instance, *, hurried: bool) -> Rejection | None:
+    """Return why the rules refuse this data; all of what is wrong with it, not the first."""
+    if rules is None:
+        return None
+    about = {"definition": rules.reference.model_dump()}
+    if rules.retired:
+        message = f"aggregate {state.aggregate_id}: its class is retired; its instances can be deleted, nothing else"
+        return Rejection(code=RejectionCode.CLASS_RETIRED, message=message, details=about)
+    findings = rules.findings(data, hurried=hurried)
+    if not findings:
+        return None
+    listed = "; ".join(f"{finding['at'] or 'data'}: {finding['problem']}" for finding in findings[:3])
+    more = f" and {findings.total - 3}{'' if findings.complete else ' or'} more" if findings.total > 3 else ""
+    message = (
+        f"aggregate {state.aggregate_id}: its data does not fit version {rules.reference.version} of its class: "
+        f"{listed}{more}"
+    )
+    details = about | {"errors": list(findings), "errors_count": findings.total}
+    if not findings.complete:
+        details["errors_complete"] = False
+    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=details)
+
+
+def _oversize(data: dict[str, Any], state: Instance) -> Rejection | None:
+    """Many small patches may add up to more than one document may hold."""
+    size_bytes = len(canonical_bytes(data))
+    if size_bytes <= TEXT_BYTES_MAX:
+        if not (problem := indexing_problem(data, size_bytes=size_bytes)):
+            return None
+        message = f"aggregate {state.aggregate_id}: its data after the patch: {problem}"
+        return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message)
+    message = (
+        f"aggregate {state.aggregate_id}: expected at most {TEXT_BYTES_MAX} bytes of data, the patch would make "
+        f"{size_bytes}; split it"
+    )
+    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
+
+
+#: What a command of each type makes, if it is not refused.
+EVENTS = {
+    CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
+    CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),
+    CommandType.DELETE_INSTANCE: (EventType.INSTANCE_DELETED, Effect.REMOVE),
+    CommandType.DEFINE_CLASS: (EventType.CLASS_DEFINED, Effect.REPLACE),
+    CommandType.RETIRE_CLASS: (EventType.CLASS_RETIRED, Effect.MERGE),
+}
+
+
+def made_event(
+    state: Instance,
+    change: Change,
+    *,
+    effect: Effect,
+    data: dict[str, Any],
+    definition: DefinitionReference | None,
+    occurred_at: str,
+) -> Event:
+    """Return the event in the slot after this state."""
+    event_type, aggregate = EVENTS[change.command_type][0], change.aggregate_id
+    return sealed_event(
+        event_id=change.event_id,
+        event_type=event_type,
+        schema_version=SCHEMA_VERSIONS[event_type],
+        sequence_number=state.sequence_number + 1,
+        aggregate_id=str(aggregate),
+        db_name=aggregate.db_name,
+        class_id=aggregate.class_id,
+        instance_id=aggregate.instance_id,
+        command_id=change.command_id,
+        command_hash=change.hash,
+        data=data,
+        definition=definition and definition.model_dump(mode="json"),
+        effect=effect,
+        occurred_at=occurred_at,
+        actor=change.actor,
+        correlation_id=change.correlation_id,
+        causation_id=change.causation_id,
+        previous_checksum=state.checksum,
+    )

@@ -1,0 +1,271 @@
+"""The budget for judging data by a JSON Schema, counted and not timed, so that every machine comes to one decision.
+
+A validator applies a schema's parts *in place* (``$ref``, ``allOf``, ``anyOf``, ``if`` …) and *below* (``properties``,
+``items`` …). Alternatives that share their parts multiply: twenty definitions that each name the next one twice apply
+the last one a million times. ``JudgingCost`` counts how often one value can be judged at most, per level of nesting.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oncelog.domain.json_pointer import parse_pointer, pointer_of
+from oncelog.domain.limits import (
+    APPLICATIONS_MAX,
+    DEPTH_MAX,
+    JUDGEMENTS_MAX,
+    SCHEMA_PARTS_MAX,
+    SCHEMA_REFERENCES_DEPTH_MAX,
+)
+from oncelog.errors import InputInvalid
+
+_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
+_PLACE_PARTS = ("not", "if", "then", "else")
+_PLACE_MAPS = ("dependentSchemas",)
+_BELOW_MAPS = ("properties", "patternProperties")
+_BELOW_LISTS = ("prefixItems",)
+_BELOW_PARTS = (
+    "additionalProperties",
+    "items",
+    "contains",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+)
+_UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
+#: Keywords that hold a list of schemas, schemas by name, or one schema.
+SCHEMA_LISTS = (*_PLACE_LISTS, *_BELOW_LISTS)
+SCHEMA_MAPS = (*_PLACE_MAPS, *_BELOW_MAPS, "$defs")
+SCHEMA_PARTS = (*_PLACE_PARTS, *_BELOW_PARTS)
+
+#: Numbers above this one are all the same: too many.
+_TOO_MANY = 10**12
+#: Places of a schema at which two of its alternatives may meet: names of members, and one for all others.
+_OTHERS = None
+
+Node = dict[str, Any]
+Shape = frozenset[tuple[int, int]]
+
+
+def subschemas(schema: Node) -> Iterator[tuple[str, Any]]:
+    """Yield what stands where a schema is expected, a schema or not, with its JSON Pointer below this one."""
+    for keyword in SCHEMA_PARTS:
+        if keyword in schema:
+            yield f"/{keyword}", schema[keyword]
+    for keyword in SCHEMA_LISTS:
+        if isinstance(parts := schema.get(keyword), list):
+            yield from ((f"/{keyword}/{index}", part) for index, part in enumerate(parts))
+    for keyword in SCHEMA_MAPS:
+        if isinstance(parts := schema.get(keyword), dict):
+            yield from ((pointer_of([keyword, name]), part) for name, part in parts.items())
+
+
+def structure_problem(root: Node) -> tuple[str, str] | None:
+    """Return the first place that makes a schema too large to look at, or no schema, and its problem."""
+    pending: list[tuple[str, Node]] = [("", root)]
+    parts = 0
+    while pending:
+        at, node = pending.pop()
+        parts += 1
+        if parts > SCHEMA_PARTS_MAX:
+            return "", f"expected at most {SCHEMA_PARTS_MAX} parts, found more; divide the class"
+        for below, part in subschemas(node):
+            if isinstance(part, dict):
+                pending.append((at + below, part))
+            elif not isinstance(part, bool):
+                return at + below, f"expected a schema (an object, true or false), found {type(part).__name__}"
+    return None
+
+
+class JudgingCost:
+    """How often a value can be judged under a schema, at most, by its level of nesting (0: the data itself).
+
+    Raises InputInvalid for a schema whose parts multiply beyond ``APPLICATIONS_MAX`` at one place, or refer to each
+    other more than ``SCHEMA_REFERENCES_DEPTH_MAX`` times in a row. Time and memory: in proportion to the schema's
+    size, times the levels of nesting.
+    """
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._applied: dict[int, Counter[int]] = {}
+        self._nodes: dict[int, Node] = {}
+        self._shapes: dict[int, Shape] = {}
+        groups: dict[Shape, list[Counter[int]]] = {}
+        start = id(root)
+        self._apply(root)
+        for node in self._reachable(root):
+            if (shape := self._shapes[id(node)]) not in groups:
+                groups[shape] = self._meeting(node)
+        level = {key: sum(applied.values()) for key, applied in self._applied.items()}
+        self._levels = [level[start]]
+        while len(self._levels) <= DEPTH_MAX:
+            worst = {shape: _worst(meeting, level) for shape, meeting in groups.items()}
+            above = {key: worst[shape] for key, shape in self._shapes.items()}
+            self._levels.append(above[start])
+            if above == level:  # nothing changes from here on down
+                break
+            level = above
+
+    def at(self, level: int) -> int:
+        """Return how often one value at this level of nesting can be judged."""
+        return self._levels[min(level, len(self._levels) - 1)]
+
+    def exceeded_by(self, data: Any, *, judgements_max: int = JUDGEMENTS_MAX) -> bool:
+        """Return whether judging the data may take more than so many applications; linear in its size."""
+        spent, values, level = 0, [data], 0
+        while values:
+            spent += len(values) * self.at(level)
+            if spent > judgements_max:
+                return True
+            values = [child for value in values for child in _children(value)]
+            level += 1
+        return False
+
+    def _reachable(self, root: Node) -> Iterator[Node]:
+        """Yield every node that a value can be judged by; nodes of one shape have the same ones below them."""
+        pending, seen = [root], {id(root)}
+        entered: set[Shape] = set()
+        while pending:
+            node = pending.pop()
+            shape = self._shapes[id(node)] = self._shape(node)
+            yield node
+            if shape in entered:
+                continue
+            entered.add(shape)
+            for below in self._below(node):
+                if id(below) not in seen:
+                    seen.add(id(below))
+                    self._apply(below)
+                    pending.append(below)
+
+    def _shape(self, node: Node) -> Shape:
+        """Return what is applied with a node and goes on into members or items: a thousand references share it."""
+        applied = self._applied[id(node)]
+        return frozenset((key, count) for key, count in applied.items() if _goes_below(self._nodes[key]))
+
+    def _below(self, node: Node) -> Iterator[Node]:
+        for key in self._applied[id(node)]:
+            yield from _parts_below(self._nodes[key])
+
+    def _apply(self, node: Node) -> Counter[int]:
+        """Return every node that is applied in place with this one, and how often; iterative, each node once."""
+        stack: list[tuple[Node, Iterator[Node]]] = []
+        entered: set[int] = set()
+
+        def enter(one: Node) -> None:
+            if len(stack) >= SCHEMA_REFERENCES_DEPTH_MAX:
+                raise InputInvalid(
+                    f"its parts refer to each other more than {SCHEMA_REFERENCES_DEPTH_MAX} times in a row; "
+                    "let references lead to their ends directly"
+                )
+            self._nodes[id(one)] = one
+            entered.add(id(one))
+            stack.append((one, parts_in_place(one, self._root)))
+
+        if id(node) not in self._applied:
+            enter(node)
+        while stack:
+            current, children = stack[-1]
+            child = next(children, None)
+            if child is None:
+                stack.pop()
+                entered.remove(id(current))
+                self._applied[id(current)] = self._sum(current)
+            elif id(child) in entered:
+                _check_circle([one for one, _ in stack], child)
+            elif id(child) not in self._applied:
+                enter(child)
+        return self._applied[id(node)]
+
+    def _sum(self, node: Node) -> Counter[int]:
+        times = 2 if any(keyword in node for keyword in _UNEVALUATED) else 1  # they judge their neighbours once more
+        applied = Counter({id(node): _own_cost(node)})
+        for child in parts_in_place(node, self._root):
+            for key, count in self._applied.get(id(child), {}).items():
+                applied[key] += times * count
+        if sum(applied.values()) > APPLICATIONS_MAX:
+            raise InputInvalid(
+                f"its alternatives multiply: one value would be judged more than {APPLICATIONS_MAX} times; "
+                "name each definition in one alternative only"
+            )
+        return applied
+
+    def _meeting(self, node: Node) -> list[Counter[int]]:
+        """Return, for each member's name and for all others, what is applied to a value that stands there."""
+        by_name: dict[str | None, Counter[int]] = {_OTHERS: Counter(), "": Counter()}
+        everywhere: Counter[int] = Counter()
+        for key, count in self._applied[id(node)].items():
+            applied = self._nodes[key]
+            for name, part in applied.get("properties", {}).items():
+                if isinstance(part, dict):
+                    by_name.setdefault(f"/{name}", Counter())[id(part)] += count
+            for part in _parts_below(applied, named=False):
+                everywhere[id(part)] += count
+        return [group + everywhere for group in by_name.values() if group or everywhere]
+
+
+def _worst(groups: list[Counter[int]], level: Mapping[int, int]) -> int:
+    worst = max((sum(count * level[key] for key, count in group.items()) for group in groups), default=0)
+    return min(worst, _TOO_MANY)
+
+
+def _check_circle(path: list[Node], child: Node) -> None:
+    """Raise InputInvalid unless the circle consists of bare references, which say nothing and cost nothing."""
+    start = next(index for index, node in enumerate(path) if node is child)
+    if not all(set(node) <= {"$ref", "$defs", "type", "title", "description"} for node in path[start:]):
+        raise InputInvalid(
+            "it refers to itself without going into a member or an item, so that judging a value would never end; "
+            "leave that reference out"
+        )
+
+
+def _own_cost(node: Node) -> int:
+    """Return what a node costs besides its parts: a value is compared with those of ``enum`` and ``const``, which
+    takes time for each object or array, and for all that is within.
+    """
+    values = node.get("enum")
+    values = [*(values if isinstance(values, list) else ()), node.get("const")]
+    large = [value for value in values if isinstance(value, dict | list)]
+    within = 0
+    pending = list(large)
+    while pending:
+        children = _children(pending.pop())
+        within += len(children)
+        pending += [child for child in children if isinstance(child, dict | list)]
+    return 1 + len(large) + within // 8 + (len(values) - len(large)) // 16
+
+
+def _target(node: Node, root: Node) -> Any:
+    """Return what a node's ``$ref`` refers to, or None."""
+    reference = node.get("$ref")
+    if not isinstance(reference, str):
+        return None
+    return root if reference == "#" else root.get("$defs", {}).get(parse_pointer(reference.removeprefix("#"))[1])
+
+
+def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
+    """Yield what is applied to the same value as a node, one step on, what it refers to first."""
+    candidates = [_target(node, root), *(node.get(keyword) for keyword in _PLACE_PARTS)]
+    candidates += [part for keyword in _PLACE_LISTS for part in node.get(keyword, ())]
+    # The validator applies ``dependencies``, too, which new definitions cannot have.
+    candidates += [part for keyword in (*_PLACE_MAPS, "dependencies") for part in node.get(keyword, {}).values()]
+    return (part for part in candidates if isinstance(part, dict))
+
+
+def _parts_below(node: Node, *, named: bool = True) -> Iterator[Node]:
+    """Yield what is applied to members and items; ``named``: that of ``properties`` as well."""
+    candidates = [node.get(keyword) for keyword in _BELOW_PARTS]
+    candidates += [part for keyword in _BELOW_LISTS for part in node.get(keyword, ())]
+    maps = _BELOW_MAPS if named else ("patternProperties",)
+    candidates += [part for keyword in maps for part in node.get(keyword, {}).values()]
+    return (part for part in candidates if isinstance(part, dict))
+
+
+def _goes_below(node: Node) -> bool:
+    return next(_parts_below(node), None) is not None
+
+
+def _children(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,344 @@
+"""How data of one version of a class gets into the form of the next: declared steps, and what they make of a schema.
+
+Steps are total: where data is not what they are about, they leave it as it is. ``migrated`` is what happens to data,
+``migrated_schema`` what is known of the data afterwards: whatever was valid under a schema is, migrated, valid under
+the migrated schema. So whether a migration suffices is decided without looking at any data.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.json_pointer import parse_pointer
+from oncelog.domain.limits import INTEGER_MAX
+from oncelog.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
+from oncelog.domain.ontology.schemas import Schema, refers_to_root, resolved
+from oncelog.domain.value import Value
+from oncelog.errors import InputInvalid
+
+
+def _pointer(text: str) -> str:
+    try:
+        parse_pointer(text)
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+    return text
+
+
+def _below_the_root(text: str) -> str:
+    if not text:
+        raise ValueError("expected a JSON Pointer to a member, found the root")
+    return _pointer(text)
+
+
+#: A JSON Pointer to a member of an object, through objects only.
+Member = Annotated[str, AfterValidator(_below_the_root)]
+
+
+class Kind(StrEnum):
+    """What ``convert`` can make of a value."""
+
+    STRING = "string"
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    ARRAY = "array"  # of the one value that stood there
+
+
+class Rename(Value):
+    """Give the member at ``at`` another name within its object; what had that name is replaced."""
+
+    at: Member
+    to: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_another(self) -> Self:
+        if parse_pointer(self.at)[-1] == self.to:
+            raise ValueError(f"to: expected another name than {self.to!r}, which it has")
+        return self
+
+
+class Default(Value):
+    """Give the member this value where it is missing from an object that is there."""
+
+    at: Member
+    value: Any
+
+
+class Drop(Value):
+    """Leave the member out."""
+
+    at: Member
+
+
+class Convert(Value):
+    """Make the member's value one of another type; what cannot be converted becomes ``otherwise``, else it stays."""
+
+    at: Member
+    to: Kind
+    otherwise: Any = None
+
+    @property
+    def has_otherwise(self) -> bool:
+        return "otherwise" in self.model_fields_set
+
+
+class Keep(Value):
+    """Leave out every member of the object at ``at`` but these; ``at`` may be the root."""
+
+    at: Annotated[str, AfterValidator(_pointer)]
+    members: tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+Step = Rename | Default | Drop | Convert | Keep
+
+
+class MigrationStep(Value):
+    """One step, named by the only field that is set."""
+
+    rename: Rename | None = None
+    default: Default | None = None
+    drop: Drop | None = None
+    convert: Convert | None = None
+    keep: Keep | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.step is None:
+            raise ValueError("expected exactly one of rename, default, drop, convert, keep")
+        return self
+
+    @property
+    def step(self) -> Step | None:
+        return self.rename or self.default or self.drop or self.convert or self.keep
+
+
+def migrated(data: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
+    """Return the data after the steps; what is given is not changed. Takes time for each step, and one copy."""
+    copy = _Copy(data)
+    for each in steps:
+        step, parents, name = _parted(each)
+        members = copy.members(parents)
+        if members is not None:
+            _change(members, name, step)
+    return copy.root
+
+
+def _parted(each: MigrationStep) -> tuple[Step, list[str], str]:
+    """Return a step, the path of the object that it changes, and the member that it is about, if one."""
+    step = each.step
+    assert step is not None  # validated
+    path = list(parse_pointer(step.at))
+    return (step, path, "") if isinstance(step, Keep) else (step, path[:-1], path[-1])
+
+
+class _Copy:
+    """Data of which each object is copied once, when it is first changed."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.root = dict(data)
+        self._own = {id(self.root): self.root}
+
+    def members(self, path: list[str]) -> dict[str, Any] | None:
+        """Return the object at a path to be changed, or None where there is none."""
+        members = self.root
+        for name in path:
+            inner = members.get(name)
+            if not isinstance(inner, dict):
+                return None
+            if id(inner) not in self._own:
+                inner = members[name] = dict(inner)
+                self._own[id(inner)] = inner
+            members = inner
+        return members
+
+
+def _change(members: dict[str, Any], name: str, step: Step) -> None:
+    match step:
+        case Keep():
+            for other in members.keys() - set(step.members):
+                del members[other]
+        case Default():
+            members.setdefault(name, step.value)
+        case _ if name not in members:
+            pass
+        case Drop():
+            del members[name]
+        case Rename():
+            value = members.pop(name)
+            members.pop(step.to, None)
+            members[step.to] = value
+        case Convert():
+            members[name] = _converted(members[name], step)
+
+
+def _converted(value: Any, step: Convert) -> Any:
+    found = _CONVERSIONS[step.to](value)
+    if found is not None:
+        return found
+    return step.otherwise if step.has_otherwise else value
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    return canonical_bytes(value).decode() if isinstance(value, bool | int | float) else None
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if float(value).is_integer() and abs(value) < 1e21:  # the form in which it reads back from the log
+        return int(value) if abs(value) <= INTEGER_MAX else None
+    return value
+
+
+def _integer(value: Any) -> int | None:
+    found = _number(value)
+    if isinstance(found, float) and found.is_integer():
+        return None  # too large to be held as one
+    return found if isinstance(found, int) else None
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
+
+
+def _array(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+_CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.STRING: _text,
+    Kind.NUMBER: _number,
+    Kind.INTEGER: _integer,
+    Kind.BOOLEAN: _truth,
+    Kind.ARRAY: _array,
+}
+
+#: What a value may be of that stays as it is when it should be converted.
+_LEFT_OVER: dict[Kind, list[str]] = {
+    Kind.STRING: ["null", "array", "object"],
+    Kind.NUMBER: ["null", "array", "object", "boolean", "string"],
+    Kind.INTEGER: ["null", "array", "object", "boolean", "string", "number"],
+    Kind.BOOLEAN: ["null", "array", "object", "string", "number"],
+}
+
+#: What an object schema may say of all its members together. It is left out of a schema whose members are changed: to
+#: know less of old data is never wrong.
+_KNOWN_OF_MEMBERS = ("type", "properties", "required", "additionalProperties")
+
+
+def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
+    """Return a schema of whatever is valid under this one once it was migrated.
+
+    Raises InputInvalid for a step that leads through what is no object with known properties.
+    """
+    steps = list(steps)
+    root = _with_named_root(root) if steps else root
+    schema: dict[str, Any] = root
+    for each in steps:
+        step, parents, name = _parted(each)
+        schema = _with_object_schema(schema, root, parents, name, step)
+    return {**schema, "$defs": root["$defs"]} if "$defs" in root else schema
+
+
+def _with_named_root(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with a definition in place of references to all of it.
+
+    A migration changes an instance's own members, not those of the same form that lie nested within it: what was
+    said of these stays as it was.
+    """
+    if not refers_to_root(root):
+        return root
+    name = "whole"
+    while name in root.get("$defs", {}):
+        name += "_"
+    whole = _referring_to(f"#/$defs/{name}", {key: value for key, value in root.items() if key != "$defs"})
+    definitions = {key: _referring_to(f"#/$defs/{name}", value) for key, value in root.get("$defs", {}).items()}
+    return {**whole, "$defs": {**definitions, name: whole}}
+
+
+def _referring_to(reference: str, schema: Any) -> Any:
+    """Return the schema with this reference in place of each to its root."""
+    if not isinstance(schema, dict):
+        return schema
+    changed: dict[str, Any] = {"$ref": reference} if schema.get("$ref") == "#" else {}
+    for keyword, value in schema.items():
+        if keyword in SCHEMA_PARTS:
+            changed[keyword] = _referring_to(reference, value)
+        elif keyword in SCHEMA_LISTS:
+            changed[keyword] = [_referring_to(reference, part) for part in value]
+        elif keyword in SCHEMA_MAPS:
+            changed[keyword] = {name: _referring_to(reference, part) for name, part in value.items()}
+        else:
+            changed.setdefault(keyword, value)
+    return changed
+
+
+def _with_object_schema(
+    schema: Schema, root: dict[str, Any], parents: list[str], name: str, step: Step
+) -> dict[str, Any]:
+    schema = resolved(schema, root)
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise InputInvalid(f"{step.at}: expected to lead through objects of the version before; it does not")
+    known = {keyword: schema[keyword] for keyword in _KNOWN_OF_MEMBERS if keyword in schema}
+    if "patternProperties" in schema:
+        known["additionalProperties"] = True
+    if not parents:
+        return _stepped_schema(known, name, step)
+    properties = known.get("properties", {})
+    if parents[0] not in properties:
+        raise InputInvalid(f"{step.at}: expected {parents[0]!r} among the properties of the version before")
+    inner = _with_object_schema(properties[parents[0]], root, parents[1:], name, step)
+    return {**known, "properties": {**properties, parents[0]: inner}}
+
+
+def _stepped_schema(known: dict[str, Any], name: str, step: Step) -> dict[str, Any]:
+    properties, required = dict(known.get("properties", {})), set(known.get("required", ()))
+    others = known.get("additionalProperties", True)
+    before: Schema = properties.get(name, others)
+    match step:
+        case Keep():
+            properties = {member: properties.get(member, others) for member in step.members}
+            required &= set(step.members)
+            others = False
+        case Default():
+            value = {"const": step.value}
+            properties[name] = value if before is False else {"anyOf": [before, value]}
+            required.add(name)
+        case Drop():
+            properties[name] = False  # it cannot be there any more
+            required.discard(name)
+        case Rename():
+            stays = properties.get(step.to, others)
+            properties[step.to] = before if name in required else {"anyOf": [before, stays]}
+            properties[name] = False
+            required = {step.to if key == name else key for key in required}
+        case Convert():
+            properties[name] = _converted_schema(before, step)
+    if others is False:  # then leaving a member out says that it cannot be there, in a form that compares better
+        properties = {key: schema for key, schema in properties.items() if schema is not False}
+    rest = {} if others is True else {"additionalProperties": others}
+    return {**known, "properties": properties, "required": sorted(required), **rest}
+
+
+def _converted_schema(before: Schema, step: Convert) -> Schema:
+    if step.to is Kind.ARRAY:
+        wrapped = {"type": "array", "items": before, "minItems": 1, "maxItems": 1}
+        return {"anyOf": [wrapped, {"allOf": [before, {"type": "array"}]}]}
+    if step.has_otherwise:
+        return {"anyOf": [{"type": step.to.value}, {"const": step.otherwise}]}
+    return {"anyOf": [{"type": step.to.value}, {"allOf": [before, {"type": _LEFT_OVER[step.to]}]}]}

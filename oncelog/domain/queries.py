@@ -1,0 +1,192 @@
+"""What can be searched for among the instances of a class."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring
+from typing import Any
+
+import rfc8785
+
+from oncelog.domain.identifiers import check_name
+from oncelog.domain.json_pointer import parse_pointer
+from oncelog.domain.limits import INTEGER_MAX, RESULTS_MAX, WORDS_CHARACTERS_MAX
+from oncelog.errors import InputInvalid
+
+#: Longer parts of a term are replaced by their SHA-256, so that terms cost the same however long paths and texts are.
+TERM_PART_CHARACTERS_MAX = 64
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between bounds, each of which may be left open. What is no number is in no range."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def __post_init__(self) -> None:
+        for bound in (self.at_least, self.above, self.at_most, self.below):
+            if bound is not None and (isinstance(bound, bool) or not math.isfinite(bound)):
+                raise InputInvalid(f"range: expected finite numbers as bounds, found {bound}; leave the bound out")
+
+    def holds(self, value: object) -> bool:
+        """Return whether the value is a number within the bounds."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """A question about one class.
+
+    ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
+    texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
+    an array there holds; null for what is absent (``matches``). ``cursor``: where a page before ended; it goes with
+    the same words and filters only. ``results_max``: of one page.
+    """
+
+    db_name: str
+    class_id: str
+    words: str = ""
+    where: Mapping[str, Scalar] = field(default_factory=dict)
+    cursor: str = ""
+    results_max: int = 50
+
+    @property
+    def digest(self) -> str:
+        """What searches for the same have in common, whatever page they ask for."""
+        asked: Any = [self.db_name, self.class_id, self.words, dict(self.where)]
+        return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()[:16]
+
+    def __post_init__(self) -> None:
+        check_name(self.db_name, "db_name")
+        check_name(self.class_id, "class_id")
+        if not 1 <= self.results_max <= RESULTS_MAX:
+            raise InputInvalid(f"search: expected 1 to {RESULTS_MAX} results at a time, found {self.results_max}")
+        if len(self.words) > WORDS_CHARACTERS_MAX:
+            raise InputInvalid(
+                f"search: expected at most {WORDS_CHARACTERS_MAX} characters of words, found {len(self.words)}"
+            )
+        for pointer, value in self.where.items():
+            if isinstance(value, Range):
+                raise InputInvalid(
+                    f"filter {pointer!r}: a search compares values, found a range; filter a hop by it, or query the "
+                    "typed fields of the class in Elasticsearch"
+                )
+            check_filter(pointer, value)
+
+
+def check_filter(pointer: str, value: Any) -> None:
+    """Raise InputInvalid, with the reason, for a filter that cannot be answered exactly."""
+    if not parse_pointer(pointer):
+        raise InputInvalid(f"filter {pointer!r}: expected a JSON Pointer to a member of the data, found the root")
+    if value is None or isinstance(value, bool | Range):
+        return
+    if isinstance(value, int | float):
+        fraction_or_large = isinstance(value, float) and (not value.is_integer() or abs(value) >= 1e21)
+        if not math.isfinite(value) or (not fraction_or_large and abs(value) > INTEGER_MAX):
+            raise InputInvalid(
+                f"filter {pointer!r}: expected a number that data can hold, found {str(value)[:40]}; beyond "
+                "±(2^53-1) data holds texts"
+            )
+        return
+    if not isinstance(value, str):
+        raise InputInvalid(
+            f"filter {pointer!r}: expected a text, a number, true, false or null, found {type(value).__name__}; "
+            "compare its members one by one"
+        )
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputInvalid(f"filter {pointer!r}: expected valid Unicode, found a lone surrogate")
+
+
+def matches(data: Mapping[str, Any], where: Mapping[str, Scalar | Range]) -> bool:
+    """Return whether data passes every filter: the one meaning of filters, see the table in ``docs/reading.md``."""
+    return all(_holds(list(_values_at(data, parse_pointer(pointer))), value) for pointer, value in where.items())
+
+
+def exact_terms(data: Mapping[str, Any]) -> list[str]:
+    """Return terms for an index, so that an equality filter matches data exactly if its ``exact_term`` is one of them.
+
+    A term for each value and each path, both once: ``/tags="red"`` and ``/tags``. Costs time in proportion to the
+    bytes of the data; no term has more than 131 characters.
+    """
+    terms: dict[str, None] = {}
+    pending: list[tuple[str, Any]] = [("", data)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, list):
+            pending.extend((path, item) for item in value)
+        elif isinstance(value, Mapping):
+            terms[path] = None
+            pending.extend((_step(path, name), member) for name, member in value.items())
+        elif value is not None:
+            terms[path] = None
+            terms[f"{path}={_part(_canonical(value))}"] = None
+    terms.pop("", None)
+    return list(terms)
+
+
+def exact_term(pointer: str, value: Scalar) -> str:
+    """Return the term that says: this value stands at the pointer; of null: there is a value at the pointer."""
+    path = ""
+    for name in parse_pointer(pointer):
+        path = _step(path, name)
+    return path if value is None else f"{path}={_part(_canonical(value))}"
+
+
+def _holds(values: Sequence[Any], wanted: Scalar | Range) -> bool:
+    if wanted is None:
+        return not values
+    if isinstance(wanted, Range):
+        return any(wanted.holds(value) for value in values)
+    return any(_equal(value, wanted) for value in values)
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    if isinstance(value, bool) or isinstance(wanted, bool) or isinstance(value, str) or isinstance(wanted, str):
+        return type(value) is type(wanted) and bool(value == wanted)
+    return isinstance(value, int | float) and bool(value == wanted)
+
+
+def _values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
+    """Yield the values at a path, through arrays at each step; null is no value."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _values_at(item, names)
+    elif not names:
+        if value is not None:
+            yield value
+    elif isinstance(value, Mapping) and names[0] in value:
+        yield from _values_at(value[names[0]], names[1:])
+
+
+def _step(path: str, name: str) -> str:
+    escaped = name.replace("~", "~0").replace("/", "~1").replace("=", "~2")
+    return _part(f"{path}/{escaped}")
+
+
+def _part(text: str) -> str:
+    """Return the text, or the digest of a long one: ``#`` begins neither a path nor a JSON value."""
+    if len(text) <= TERM_PART_CHARACTERS_MAX:
+        return text
+    return "#" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: str | float | bool) -> str:
+    """Return the scalar as RFC 8785 writes it: equal values in equal characters, whatever their type in Python."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return encode_basestring(value)
+    return str(value) if isinstance(value, int) else rfc8785.dumps(value).decode()

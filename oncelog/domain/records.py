@@ -1,0 +1,90 @@
+"""A command's records: the memory behind "exactly once, for ever" (design: rule R2)."""
+
+from functools import cached_property
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from oncelog.domain.bulk.command import is_bulk
+from oncelog.domain.bulk.records import BulkRecord
+from oncelog.domain.canonical import canonical_bytes, parse_stored
+from oncelog.domain.commands import Command
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.results import Rejection
+from oncelog.domain.value import Value
+from oncelog.errors import InputInvalid, LogDamaged
+
+#: 1.1.0 adds ``definition``.
+RECORD_VERSION = "1.1.0"
+
+
+class CommandRecord(Value):
+    """What a command is bound to: the slot it is about to take (an intent), or its rejection.
+
+    Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
+    before turned out to hold another command's event. Records are never changed.
+
+    ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
+    under as well; None where the class was not defined.
+    """
+
+    record_version: str = RECORD_VERSION
+    number: int
+    command_id: str
+    command_hash: str
+    command: dict[str, Any]
+    aggregate_id: str
+    occurred_at: str
+    definition: DefinitionReference | None = None
+    slot: int | None = None
+    rejection: Rejection | None = None
+
+    @model_validator(mode="after")
+    def _names_one_end(self) -> Self:
+        if (self.slot is None) == (self.rejection is None):
+            raise ValueError("a record names either a slot or a rejection")
+        return self
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical form as it lies in S3."""
+        return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
+
+
+def record_of(
+    command: Command,
+    *,
+    number: int,
+    occurred_at: str,
+    end: int | Rejection,
+    definition: DefinitionReference | None = None,
+) -> CommandRecord:
+    """Build a command's record ``number``, an intent for a slot or a rejection."""
+    return CommandRecord(
+        number=number,
+        command_id=command.command_id,
+        command_hash=command.hash,
+        command=command.model_dump(mode="json", exclude_none=True),
+        aggregate_id=str(command.aggregate_id),
+        occurred_at=occurred_at,
+        definition=definition,
+        slot=end if isinstance(end, int) else None,
+        rejection=end if isinstance(end, Rejection) else None,
+    )
+
+
+#: What may stand under a command's ID: one ID is used by one command, on one instance or in bulk.
+AnyRecord = CommandRecord | BulkRecord
+
+
+def read_record(data: bytes, *, where: str) -> AnyRecord:
+    """Parse a command's stored record, of either kind; raises LogDamaged."""
+    try:
+        fields = parse_stored(data, where=where)
+        if not isinstance(fields, dict) or not is_bulk(fields.get("command")):
+            return CommandRecord.model_validate(fields)
+        record = BulkRecord.model_validate(fields)
+        record.bulk  # noqa: B018 - it has to be one
+        return record
+    except (InputInvalid, ValidationError) as error:
+        raise LogDamaged(f"{where}: not a command record: {error}; run oncelog verify", where=where) from error

@@ -1,0 +1,116 @@
+"""From the log to a state: what this process knows of aggregates, and how it learns what it does not know."""
+
+import asyncio
+from collections import OrderedDict
+
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.errors import LogDamaged
+from oncelog.ports import UNPUBLISHED, EventLog, Snapshots, StoredEvent, Watermark
+
+READS_IN_FLIGHT_MAX = 16
+
+
+class StateCache:
+    """States this process itself read or wrote, so that rule R1 counts them as read; the least recently used go first.
+
+    Slots never change, so a state that was true at its sequence number stays true; it may only be out of date.
+    """
+
+    def __init__(self, *, aggregates_max: int) -> None:
+        self._states: OrderedDict[AggregateId, Instance] = OrderedDict()
+        self._aggregates_max = aggregates_max
+
+    def get(self, aggregate_id: AggregateId) -> Instance | None:
+        state = self._states.get(aggregate_id)
+        if state is not None:
+            self._states.move_to_end(aggregate_id)
+        return state
+
+    def put(self, aggregate_id: AggregateId, state: Instance) -> None:
+        """Keep the state unless a later one is there."""
+        known = self._states.get(aggregate_id)
+        if known is not None and known.sequence_number > state.sequence_number:
+            return
+        self._states[aggregate_id] = state
+        self._states.move_to_end(aggregate_id)
+        if len(self._states) > self._aggregates_max:
+            self._states.popitem(last=False)
+
+    def drop(self, aggregate_id: AggregateId) -> None:
+        """Forget the aggregate, because what is known of it does not fit to the log."""
+        self._states.pop(aggregate_id, None)
+
+
+class LogReader:
+    """Folds the log into states, from the nearest thing known: this process, Redis' cached state, a snapshot."""
+
+    def __init__(self, *, log: EventLog, snapshots: Snapshots, cache: StateCache) -> None:
+        self._log = log
+        self._snapshots = snapshots
+        self._cache = cache
+
+    async def latest(self, aggregate_id: AggregateId) -> tuple[Instance, Watermark]:
+        """Return state and watermark at the head as S3 has them, whatever anyone else believes."""
+        known = self._cache.get(aggregate_id) or await self._snapshot(aggregate_id)
+        head = await self._log.head(aggregate_id, after=known.sequence_number)
+        if head == 0:
+            return known, UNPUBLISHED
+        state = await self.at(aggregate_id, head, start=known)
+        stored = await self.required(aggregate_id, head)
+        if stored.event.checksum != state.checksum:  # only a snapshot or a cache can say so: what is folded is linked
+            raise LogDamaged(
+                f"aggregate {aggregate_id}: expected checksum {state.checksum} in slot {head}, found "
+                f"{stored.event.checksum}; drop the aggregate's snapshot and run oncelog verify",
+                aggregate_id=str(aggregate_id),
+                sequence_number=head,
+            )
+        return state, stored.published_through.at_most(head)
+
+    async def at(self, aggregate_id: AggregateId, sequence_number: int, *, start: Instance | None = None) -> Instance:
+        """Return the state at a sequence number that is known to be taken.
+
+        ``start``: an earlier state to go on from. Raises LogDamaged if an event is missing or out of chain.
+        """
+        state = self._nearest(aggregate_id, sequence_number, start)
+        if sequence_number - state.sequence_number > 1:
+            snapshot = await self._snapshot(aggregate_id)
+            if state.sequence_number < snapshot.sequence_number <= sequence_number:
+                state = snapshot
+        while state.sequence_number < sequence_number:
+            last = min(sequence_number, state.sequence_number + READS_IN_FLIGHT_MAX)
+            for event in await self.events(aggregate_id, range(state.sequence_number + 1, last + 1)):
+                state = evolve(state, event)
+        self._cache.put(aggregate_id, state)
+        return state
+
+    async def required(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent:
+        """Return the event of a slot that must be taken; raises LogDamaged if it is not."""
+        stored = await self._log.read(aggregate_id, sequence_number)
+        if stored is None:
+            raise LogDamaged(
+                f"aggregate {aggregate_id}: slot {sequence_number} was taken and is now missing; "
+                "restore the object from its versions and run oncelog verify",
+                aggregate_id=str(aggregate_id),
+                sequence_number=sequence_number,
+            )
+        return stored
+
+    async def events(self, aggregate_id: AggregateId, numbers: range) -> list[Event]:
+        """Return the events of slots that must be taken, in order; raises LogDamaged."""
+        in_flight = asyncio.Semaphore(READS_IN_FLIGHT_MAX)
+
+        async def read(number: int) -> Event:
+            async with in_flight:
+                return (await self.required(aggregate_id, number)).event
+
+        return await asyncio.gather(*(read(number) for number in numbers))
+
+    def _nearest(self, aggregate_id: AggregateId, sequence_number: int, start: Instance | None) -> Instance:
+        candidates = (self._cache.get(aggregate_id), start, Instance(aggregate_id=str(aggregate_id)))
+        fitting = [state for state in candidates if state and state.sequence_number <= sequence_number]
+        return max(fitting, key=lambda state: state.sequence_number)
+
+    async def _snapshot(self, aggregate_id: AggregateId) -> Instance:
+        return await self._snapshots.latest(aggregate_id) or Instance(aggregate_id=str(aggregate_id))

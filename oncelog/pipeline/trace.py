@@ -1,0 +1,50 @@
+"""What a command's steps did and how long they took, for people; and where tests and crash points look in."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from oncelog.domain.events import rfc3339
+
+T = TypeVar("T")
+
+#: Called after each step with its name; may end the process or empty a server, and so must find nothing half done.
+AfterStep = Callable[[str], Awaitable[None]]
+
+
+def utc_now() -> str:
+    """Return this process's clock as RFC 3339, UTC, microseconds."""
+    return rfc3339(datetime.now(UTC))
+
+
+async def nothing_after(step: str) -> None:
+    """The ordinary case: nobody looks in."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step done. ``at``: when (RFC 3339, this process's clock); ``duration_ms``: wall time; ``note``: in words."""
+
+    name: str
+    at: str
+    duration_ms: float
+    note: str = ""
+
+
+@dataclass
+class Trace:
+    """Collects the reports of one activity's steps in the order in which they ended."""
+
+    after_step: AfterStep = nothing_after
+    steps: list[StepReport] = field(default_factory=list)
+
+    async def step(self, name: str, doing: Awaitable[T], *, note: Callable[[T], Any] = lambda _: "") -> T:
+        """Await the step, note how long it took, and let whoever looks in do so."""
+        began = time.perf_counter()
+        found = await doing
+        duration_ms = (time.perf_counter() - began) * 1000
+        self.steps.append(StepReport(name, utc_now(), round(duration_ms, 2), str(note(found))))
+        await self.after_step(name)
+        return found

@@ -1,0 +1,128 @@
+"""What Redis knows, for speed and never for safety: turns on aggregates, and how far commands have come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.domain.results import CommandResult
+from oncelog.ports.stream import Watermark
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn on an aggregate, granted. Head and watermark are proposals, S3 decides.
+
+    ``known`` is False where Redis remembers nothing of the aggregate: ``head`` is then 0 and ``published`` at 0.
+    ``published`` is the watermark of the topic's current generation. ``state`` is the cached state at ``head``, if it
+    is small enough to be kept.
+    """
+
+    head: int
+    published: Watermark
+    known: bool
+    state: Instance | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Somebody else's turn. ``position``: how many are to come before us, the holder included."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What is known of an aggregate now: its ``state`` at the head (None leaves the head), and its watermark.
+
+    A watermark is raised within its own generation only. ``release`` gives up the turn and the place in the queue, if
+    its holder has them.
+    """
+
+    aggregate_id: AggregateId
+    state: Instance | None = None
+    published: Watermark | None = None
+    release: bool = False
+
+
+class Turns(Protocol):
+    """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5).
+
+    Every call takes many aggregates in one round trip.
+    """
+
+    async def take(
+        self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
+    ) -> Sequence[Turn | Waiting]:
+        """Take each turn that is free, run out or already ours, and that nobody waits longer for.
+
+        ``holder`` is the command ID. Where it is not granted, one who is ``queueing`` stands in the queue, and loses
+        its place by not asking again for a while.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+        """Raise what is known of each aggregate, never lower it, and give up the turns that are to be released."""
+        ...
+
+    async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
+        """Return each watermark of its topic's current generation, or None where none is known."""
+        ...
+
+    async def heads(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int | None]:
+        """Return each head, the highest slot known to be taken, or None where it is not known."""
+        ...
+
+    async def forget(self, aggregate_id: AggregateId) -> None:
+        """Drop what is known of head and watermark, because it was seen to be wrong; turn and queue stay."""
+        ...
+
+
+class Stage(StrEnum):
+    """How far a command has come, in order."""
+
+    ACCEPTED = "ACCEPTED"
+    PERSISTED = "PERSISTED"
+    PUBLISHED = "PUBLISHED"
+    PROJECTED = "PROJECTED"
+    COMPLETED = "COMPLETED"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True)
+class CommandStatus:
+    """What is known of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
+
+    ``workflow``: what Temporal calls the state of a command that had not come to its end when it was asked, UNKNOWN
+    where it has none; None where it was not asked or gave no answer. ``remark``: what to do about one that nobody is at
+    work on. Neither is kept.
+    """
+
+    command_id: str
+    command_hash: str
+    command_type: str
+    aggregate_id: str
+    stage: Stage
+    history: Sequence[tuple[Stage, str]] = field(default_factory=tuple)
+    result: BulkResult | CommandResult | None = None
+    workflow: str | None = None
+    remark: str = ""
+
+
+class CommandStatuses(Protocol):
+    """The fast answer to a duplicate, and the status of a command from acceptance on; forgotten after a while."""
+
+    async def claim(self, status: CommandStatus) -> CommandStatus | None:
+        """Claim a command ID (SET NX with TTL): None if it is ours now, else what stands under it."""
+        ...
+
+    async def complete(self, status: CommandStatus) -> None:
+        """Keep the final status with its result, adding to the history that stands, also if it was forgotten."""
+        ...
+
+    async def read(self, command_id: str) -> CommandStatus | None:
+        """Return the status, or None."""
+        ...

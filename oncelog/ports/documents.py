@@ -1,0 +1,176 @@
+"""Instances as documents: written, read, searched, and the indices in which they lie."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from oncelog.domain.canonical import canonical_bytes, sha256_hex
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.queries import Search
+from oncelog.errors import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
+
+    ``definition``: what the data was validated against. ``form``: the definition whose form the data is in now, None
+    where it is as the log has it. Neither is part of the document.
+    """
+
+    aggregate_id: AggregateId
+    sequence_number: int
+    body: Mapping[str, Any]
+    definition: DefinitionReference | None = field(default=None, compare=False)
+    form: DefinitionReference | None = field(default=None, compare=False)
+
+
+class Documents(Protocol):
+    """The documents: the newest by sequence number wins, whatever the order of writes (rule R4)."""
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written.
+
+        ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this document can never be held.
+        """
+        ...
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now (not subject to refresh), tombstones included, or None."""
+        ...
+
+
+#: How long the pages of a search are kept after one of them was read.
+CURSOR_KEPT_S = 300
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """Some of what a search finds, deleted instances left out. ``total``: how many there are in all, at least.
+
+    ``cursor``: where to go on from, empty after the last page. All pages are of one moment, that of the first.
+    """
+
+    documents: Sequence[Document]
+    total: int
+    cursor: str
+
+
+class Searches(Protocol):
+    """Finds documents by what they hold. Near real time: what was just written is found a moment later."""
+
+    async def find(self, search: Search) -> SearchPage:
+        """Return a page, the best matches first, equal ones in order of their IDs.
+
+        Pages are kept for ``CURSOR_KEPT_S`` after each of them. Raises InputInvalid for a question that makes no
+        sense, CursorExpired, StoreUnavailable.
+        """
+        ...
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number as of which a search finds each one's document, 0 where it finds none."""
+        ...
+
+
+class OutOfForm(StoreUnavailable):
+    """A document is not in the form of the index that its class has now: form it anew."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the documents of a class lie in an index: in the form of which definition, and how their data is mapped.
+
+    ``definition`` None: as the log has them, of whatever definition. ``mapping`` None: in one flattened field.
+    """
+
+    definition: DefinitionReference | None = None
+    mapping: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """What two mappings that are the same have in common; None for the flattened one."""
+        return None if self.mapping is None else sha256_hex(canonical_bytes(self.mapping))
+
+
+@dataclass(frozen=True)
+class DocumentIndex:
+    """One index of a class's documents. ``mapping_digest``: that of its form.
+
+    As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: somebody wants readers to see this
+    one, whatever the class's definition is by now; ``exact``: its documents have the
+    terms that filters need, which those of earlier releases have not.
+    """
+
+    name: str
+    definition: DefinitionReference | None
+    mapping_digest: str | None
+    closed: bool = field(default=False, compare=False)
+    pinned: bool = field(default=False, compare=False)
+    exact: bool = field(default=True, compare=False)
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """One index of a read model as its server shows it, for a verification.
+
+    ``alias``: without the namespace, the alias that its name belongs to, such as ``instances.shop.product``;
+    ``is_behind``: whether that alias leads to it; ``is_assigned``: whether its shard is on a node.
+    """
+
+    name: str
+    alias: str
+    is_behind: bool
+    is_open: bool = True
+    takes_writes: bool = True
+    is_assigned: bool = True
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Documents of an index in the order in which they were last changed. ``position``: what to go on after."""
+
+    documents: Sequence[tuple[str, int]]  # instance key and version
+    position: int
+
+
+class DocumentIndices(Protocol):
+    """Where the documents of a class lie: the one index that readers see, and one that may follow it.
+
+    A class is named by its own aggregate ID.
+    """
+
+    def alias_of(self, class_name: AggregateId) -> str:
+        """Return the name under which readers find the class's documents."""
+        ...
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        """Return the index that readers see, or None if there is none yet."""
+        ...
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        """Make an index of this form unless it is there; the first one is what readers see.
+
+        Where readers see none and an index that they saw is still there, they see that one again, whatever its form.
+        """
+        ...
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write documents into this very index, as ``Documents.write`` does."""
+        ...
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        """Return what was changed in an index after a position, the oldest change first, some hundreds at a time.
+
+        ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the
+        switch, which is worth waiting for.
+        """
+        ...
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
+
+        The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
+        new one has as many documents.
+        """
+        ...

@@ -1,0 +1,69 @@
+"""Instances as nodes with their relationships."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+
+
+@dataclass(frozen=True)
+class FoundNode:
+    """A node as it lies in its store. ``aggregate_id``: the name by which it is found, whatever it says of itself.
+
+    ``version``: what the store compares. ``node`` None: it cannot be read, for the reason in ``damage``.
+    """
+
+    aggregate_id: AggregateId
+    version: int
+    node: GraphNode | None
+    damage: str = ""
+
+
+class Graph(Protocol):
+    """The graph of instances: the newest node by version wins, whatever the order of writes."""
+
+    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+        """Write each unless one of its version or above is there; return per node None, or why it was not written.
+
+        ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this node can never be held.
+        """
+        ...
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+        """Return each node as it stands now (real time), tombstones included, or None; raises StoreUnavailable."""
+        ...
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
+    ) -> Sequence[GraphNode]:
+        """Return nodes with an edge of this predicate to any of the targets, those whose aggregate ID sorts above
+        ``after`` in order of it, ``nodes_max`` at most; raises StoreUnavailable.
+
+        What was just written may be missing for a moment where the store searches an index that is refreshed.
+        """
+        ...
+
+    async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
+        ...
+
+    def place_of(self, db_name: str) -> str:
+        """Return what an operator calls the place where the graph of the database lies."""
+        ...
+
+    async def exists(self, db_name: str) -> bool:
+        """Return whether there is a graph of the database at all, be it empty; raises StoreUnavailable."""
+        ...
+
+    async def refresh(self, db_name: str) -> None:
+        """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
+        ...
+
+    def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+        """Yield every node of a database, tombstones included, in any order; raises StoreUnavailable.
+
+        What is written meanwhile may or may not be among them.
+        """
+        ...

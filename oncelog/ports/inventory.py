@@ -1,0 +1,106 @@
+"""What a sweep asks: what there is, how far it is known to be whole, and who is at work on it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from oncelog.domain.identifiers import AggregateId
+from oncelog.ports.stream import Generations
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some of many, in the order of their keys. ``position``: what to go on after, None on the last page."""
+
+    items: Sequence[Item]
+    position: str | None
+
+
+@dataclass(frozen=True)
+class KnownCommand:
+    """A command that has a record. ``written_at``: when the newest was written that was listed, by S3's clock.
+
+    ``last_record``: the number of the last record that was listed; there may be later ones.
+    """
+
+    command_id: str
+    written_at: datetime
+    last_record: int = 1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far an aggregate's log goes. ``written_at``: when its head was written, by S3's clock.
+
+    ``missing``: the lowest slot below the head that was not listed; of a log longer than a page only what the page
+    shows is looked at.
+    """
+
+    aggregate_id: AggregateId
+    head: int
+    written_at: datetime
+    missing: int | None = None
+
+
+class Inventory(Protocol):
+    """What there is in the log, by listing alone: for those who go through all of it, never to decide on a command."""
+
+    async def commands(self, *, after: str = "") -> Page[KnownCommand]:
+        """Return the next commands that have a record; ``after``: the position of the page before."""
+        ...
+
+    async def extents(
+        self, *, after: str = "", db_name: str | None = None, class_id: str | None = None
+    ) -> Page[Extent]:
+        """Return the next aggregates that have events; ``class_id`` goes with ``db_name`` only."""
+        ...
+
+    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[Extent]:
+        """Return the next classes that have events of their own; a page may be empty and not be the last."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A mark: all that was written until ``through`` was seen whole, published in topics of these generations."""
+
+    through: datetime
+    generations: Generations
+
+    def published_in(self, generations: Generations) -> datetime | None:
+        """Return until when all is published in these generations, None if the mark is of others."""
+        return self.through if self.generations == generations else None
+
+
+class SweepMarks(Protocol):
+    """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
+
+    async def now(self) -> datetime:
+        """Return what S3's clock says."""
+        ...
+
+    async def settled(self) -> Settled | None:
+        """Return the mark, or None if there is none that is readable."""
+        ...
+
+    async def settle(self, through: datetime, generations: Generations) -> None:
+        """Keep the mark, with the generations that were current when the check began."""
+        ...
+
+
+class RunningWorkflows(Protocol):
+    """Who is at work. What it says may be out of date at once, so it is for saving work, never for safety."""
+
+    async def is_running(self, command_id: str) -> bool:
+        """Return whether the command's workflow is open; False where Temporal knows nothing of it (any more)."""
+        ...
+
+    async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
+        """Return those of the commands whose workflow is open, by a single question where they are many.
+
+        A workflow that was started or has ended within the last seconds may be told wrongly.
+        """
+        ...

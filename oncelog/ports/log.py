@@ -1,0 +1,160 @@
+"""What lies in S3: the log, the records that bind commands to it, and what is derived from both."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from oncelog.domain.bulk.records import ChunkRecord
+from oncelog.domain.dead_letters import DeadLetter
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.domain.records import AnyRecord
+from oncelog.ports.stream import TopicRecord, Watermark
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event as its slot holds it. ``published_through``: the watermark known when it was written (rule R3)."""
+
+    event: Event
+    published_through: Watermark
+
+
+class EventLog(Protocol):
+    """The truth: one immutable event per slot. A slot never changes once it is written."""
+
+    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
+        """Write the event into its slot if that is free and return what now stands there, be it another's event.
+
+        Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if what stands
+        there is not an event.
+        """
+        ...
+
+    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+        """Return what stands in the slot, verified, or None if it is free. Raises LogDamaged."""
+        ...
+
+    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+        """Return the highest slot taken above ``after``, or ``after`` itself if there is none."""
+        ...
+
+
+class CommandRecords(Protocol):
+    """The memory of commands: written once, never changed."""
+
+    async def write(self, record: AnyRecord) -> AnyRecord:
+        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged.
+
+        What stands may be a record of the other kind, where one ID was used for two commands.
+        """
+        ...
+
+    async def read(self, command_id: str, number: int) -> AnyRecord | None:
+        """Return a command's record, or None. Raises LogDamaged."""
+        ...
+
+
+class ChunkRecords(Protocol):
+    """The memory of bulk commands, chunk by chunk: written once, never changed."""
+
+    async def write(self, record: ChunkRecord) -> ChunkRecord:
+        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        ...
+
+    async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
+        """Return a chunk's record, or None. Raises LogDamaged."""
+        ...
+
+
+class LargeObjects(Protocol):
+    """Objects too large to be held in memory: what bulk commands are given, and what they answer with."""
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes the object has, or None if there is none."""
+        ...
+
+    async def read(self, key: str, wanted: range) -> bytes:
+        """Return the bytes in that range; raises LogDamaged if the object is gone or shorter."""
+        ...
+
+    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        """Write the object whole or not at all, replacing what stands there; no part but the last below 5 MiB."""
+        ...
+
+
+class Snapshots(Protocol):
+    """Derived: the latest kept state per aggregate, so that the cost of a command does not grow with its stream."""
+
+    async def save(self, state: Instance) -> None:
+        """Keep the state; a later one replaces it."""
+        ...
+
+    async def latest(self, aggregate_id: AggregateId) -> Instance | None:
+        """Return the kept state, or None; damage counts as none, since the log has it all."""
+        ...
+
+
+class ClassNames(Protocol):
+    """Which spelling of a class name is claimed, since the read side folds case. A claim never changes."""
+
+    async def read(self, db_name: str, class_id: str) -> tuple[str, str] | None:
+        """Return the claimed spelling ``(db_name, class_id)``, None if there is none. Raises LogDamaged."""
+        ...
+
+    async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
+        """Return the claimed spelling ``(db_name, class_id)``; the first caller's becomes it. Raises LogDamaged."""
+        ...
+
+
+class TopicRecords(Protocol):
+    """The generations of topics: written once each, never changed, by the first program that opens one."""
+
+    async def write(self, topic: str, record: TopicRecord) -> TopicRecord:
+        """Write the record unless its generation is taken, and return the record of that generation.
+
+        Raises LogDamaged.
+        """
+        ...
+
+    async def history(self, topic: str) -> Sequence[TopicRecord]:
+        """Return a topic's records, the first generation first; none before it was ever opened. Raises LogDamaged."""
+        ...
+
+
+class ListedLetter(NamedTuple):
+    """A dead letter as a listing shows it: its aggregate, its number, and when it was written, by S3's clock."""
+
+    aggregate_id: AggregateId
+    number: int
+    written_at: datetime
+
+
+class DeadLetters(Protocol):
+    """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
+
+    async def append(self, letter: DeadLetter) -> DeadLetter:
+        """Write the letter unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        ...
+
+    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+        """Return the last letter, or None if there never was one. Raises LogDamaged."""
+        ...
+
+    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+        """Return a letter that was listed. Raises LogDamaged."""
+        ...
+
+    def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
+        """Yield the last letter of every aggregate that ever had one, in bounded memory."""
+        ...
+
+    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+        """Return all letters of an aggregate, the oldest first. Raises LogDamaged."""
+        ...
+
+    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+        """Return every aggregate that ever had a letter, and its last letter's number."""
+        ...

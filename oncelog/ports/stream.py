@@ -1,0 +1,141 @@
+"""What goes over Kafka: events to whoever subscribes, and word of what could not be shown."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import CLASSES, AggregateId
+
+FIRST_GENERATION = 1
+
+
+class Watermark(NamedTuple):
+    """The last sequence number of an aggregate known to be published, in one generation of its topic.
+
+    A watermark says nothing of any other generation. The order of two watermarks is that of what they tell: the later
+    generation first, then the higher number.
+    """
+
+    generation: int
+    through: int
+
+    def through_in(self, generation: int) -> int:
+        """Return the sequence number if this is a watermark of that generation, else 0: nothing is known of it."""
+        return self.through if self.generation == generation else 0
+
+    def at_most(self, sequence_number: int) -> "Watermark":
+        """Return the watermark, lowered to a sequence number it may not be beyond."""
+        return Watermark(self.generation, min(self.through, sequence_number))
+
+
+UNPUBLISHED = Watermark(FIRST_GENERATION, 0)
+
+
+@dataclass(frozen=True)
+class Generations:
+    """The current generation of each topic of events. A topic that was lost and made anew is the next generation."""
+
+    instances: int = FIRST_GENERATION
+    classes: int = FIRST_GENERATION
+
+    def of(self, aggregate_id: AggregateId) -> int:
+        """Return the generation of the topic that the aggregate's events go to."""
+        return self.classes if aggregate_id.class_id == CLASSES else self.instances
+
+
+@dataclass(frozen=True)
+class TopicRecord:
+    """One generation of a topic, as it was first opened: generations are numbered from 1.
+
+    ``topic_id``: Kafka's own ID of the topic, empty where its brokers tell none. ``partitions``: the number that
+    partitions are computed over for as long as the generation lasts.
+    """
+
+    generation: int
+    topic_id: str
+    partitions: int
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """A topic of events as its brokers tell of it. ``topic_id``: empty where they tell none."""
+
+    topic: str
+    topic_id: str
+    of_classes: bool = False
+
+
+class EventPublisher(Protocol):
+    """The stream of events, per aggregate in order."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is worth trying now: False for a moment after a failure, so that no turn is held up by it."""
+        ...
+
+    async def generations(self) -> Generations:
+        """Return the current generation of each topic, as of a few seconds ago at most while the server answers.
+
+        To know how far an aggregate is published, ask this first, then for the watermark:
+        ``watermark.through_in((await publisher.generations()).of(aggregate_id))``. Raises StoreUnavailable only
+        where no generation is known yet.
+        """
+        ...
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Send the events of one aggregate in the given order, each acknowledged before the next is sent.
+
+        The acknowledgements are of the generation that ``generations`` gave before only if it gives the same after.
+        """
+        ...
+
+
+class Delivery(NamedTuple):
+    """One message of the stream as a subscriber gets it. ``sent_at_ms``: Unix time, the sender's clock."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    value: bytes | None
+    sent_at_ms: int
+
+
+class EventSubscription(Protocol):
+    """A share of the stream, divided among all who subscribe under one group's name."""
+
+    async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
+        """Join. ``giving_up`` is awaited before partitions go to somebody else: the last chance to commit them."""
+        ...
+
+    async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        """Return what comes next on our partitions, each in order; nothing if there is nothing within ``wait_s``.
+
+        After a rebalance, a restart or a re-created topic it goes on from what was committed, so messages may come
+        again, and any number of times. Raises StoreUnavailable.
+        """
+        ...
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Keep, by partition, the offset to go on from; what is ours no longer is left to its new owner.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def lag(self) -> Mapping[int, int]:
+        """Return how many messages of each of our partitions were not handed out yet, as far as is known."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave, within seconds, whatever the server does."""
+        ...
+
+
+class FailureStream(Protocol):
+    """Where failures are told to whoever wants to hear of them; what is true of them lies in ``DeadLetters``."""
+
+    async def announce(self, key: str, body: Mapping[str, Any]) -> None:
+        """Send one failure, acknowledged; it may arrive twice. ``body`` is JSON."""
+        ...

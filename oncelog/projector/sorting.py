@@ -1,0 +1,90 @@
+"""A batch of messages becomes work per aggregate: what is new, in order, each number once, whatever the stream did.
+
+Pure. A message is a hint that its aggregate went on; the truth is the log. So what cannot be read here is no failure
+yet: its aggregate is then looked up in the log.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from oncelog.domain.events import Event, read_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import OncelogError
+from oncelog.ports import Delivery
+
+SEQUENCE_NUMBER = "sequence_number"
+
+
+@dataclass(slots=True)
+class Work:
+    """What a batch says of one aggregate. ``events``: those that could be read, by number; all of them are new.
+
+    ``target``: the highest number that any message names. ``unnamed``: a message could not be read and names none, so
+    that only the log knows how far it goes. ``messages``: how many of the batch's are settled once it is shown.
+    """
+
+    aggregate_id: AggregateId
+    events: dict[int, Event] = field(default_factory=dict)
+    target: int = 0
+    unnamed: bool = False
+    messages: int = 0
+
+
+@dataclass
+class Sorted:
+    """A batch sorted out. ``skipped``: how many messages told nothing new. ``strays``: those of no aggregate."""
+
+    work: dict[AggregateId, Work] = field(default_factory=dict)
+    skipped: int = 0
+    strays: list[Delivery] = field(default_factory=list)
+
+
+def sort_out(deliveries: Iterable[Delivery], *, shown: Callable[[AggregateId], int]) -> Sorted:
+    """Sort a batch out. ``shown``: the number through which an aggregate is known to be shown, 0 where unknown."""
+    found = Sorted()
+    for delivery in deliveries:
+        aggregate_id = _aggregate_of(delivery.key)
+        if aggregate_id is None:
+            found.strays.append(delivery)
+            continue
+        known = shown(aggregate_id)
+        if known and 0 < _named_number(delivery) <= known:  # most late duplicates end here, unread
+            found.skipped += 1
+            continue
+        event = _event_of(delivery, aggregate_id)
+        number = event.sequence_number if event else _named_number(delivery)
+        if 0 < number <= known:
+            found.skipped += 1
+            continue
+        work = found.work.get(aggregate_id)
+        if work is None:
+            work = found.work[aggregate_id] = Work(aggregate_id)
+        work.messages += 1
+        work.target = max(work.target, number)
+        work.unnamed |= number == 0
+        if event:
+            work.events.setdefault(number, event)
+    return found
+
+
+def _aggregate_of(key: bytes | None) -> AggregateId | None:
+    try:
+        return AggregateId.parse((key or b"").decode())
+    except (OncelogError, UnicodeDecodeError):
+        return None
+
+
+def _named_number(delivery: Delivery) -> int:
+    for name, value in delivery.headers:
+        if name == SEQUENCE_NUMBER and value.isdigit() and len(value) < 20:
+            return int(value)
+    return 0
+
+
+def _event_of(delivery: Delivery, aggregate_id: AggregateId) -> Event | None:
+    """Return the event if it is whole and its key's; None leaves it to the log, which tells damage from the future."""
+    try:
+        event = read_event(delivery.value or b"", where=f"message {delivery.offset} of partition {delivery.partition}")
+    except OncelogError:
+        return None
+    return event if event.aggregate_id == str(aggregate_id) else None

@@ -1,0 +1,159 @@
+"""The documents: one index per class behind an alias.
+
+The alias is ``instances.{db_name}.{class_id}`` in lower case and the first index behind it has ``.000001`` added; names
+of classes have no dots, so no alias can meet another one's index. A document's ``_id`` is the encoded instance ID and
+its version the sequence number.
+"""
+
+from collections.abc import Sequence
+
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
+from oncelog.ports import Document, DocumentIndex, Form, OutOfForm
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.indices import ElasticsearchIndices
+from oncelog.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
+from oncelog.stores.elasticsearch.refusals import write_blocked
+from oncelog.stores.elasticsearch.server import (
+    FIRST_INDEX,
+    ElasticsearchServer,
+    IndexMissing,
+    VersionedRead,
+    VersionedWrite,
+)
+
+
+class ElasticsearchDocuments:
+    """The ``Documents`` on Elasticsearch. ``indices``: where they lie."""
+
+    def __init__(self, server: ElasticsearchServer, settings: Settings) -> None:
+        self._server = server
+        self._settings = settings
+        self.indices = ElasticsearchIndices(server, settings, write=self._write_into)
+        self._known: dict[str, DocumentIndex] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+
+    async def prepare(self) -> None:
+        """Put the index template; raises StoreUnavailable."""
+        name, pattern = self._settings.named("instances"), self._settings.named("instances.*")
+        await self._server.put_template(name, pattern, MAPPINGS)
+
+    def alias_of(self, aggregate_id: AggregateId) -> str:
+        """Return the alias that the aggregate's class is found under."""
+        db_name, class_id, _ = aggregate_id
+        if (db_name, class_id) not in self._aliases:
+            self._aliases[db_name, class_id] = self._settings.instances_alias(db_name, class_id)
+        return self._aliases[db_name, class_id]
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written.
+
+        Documents go to an index by its name, so that none meant for one ends in that which follows it.
+        """
+        outcomes: list[Exception | None] = [None] * len(documents)
+        going: list[tuple[int, DocumentIndex]] = []
+        for position, document in enumerate(documents):
+            index = self._known.get(self.alias_of(document.aggregate_id))
+            if index is None:
+                try:
+                    index = await self._find_index(document)
+                except StoreUnavailable as error:
+                    outcomes[position] = error
+                    continue
+            if index.definition == document.form:
+                going.append((position, index))
+            else:
+                outcomes[position] = self._out_of_form(document, f"{index.name} has another form")
+        sent = await self._write_each([documents[position] for position, _ in going], [index for _, index in going])
+        for (position, _), outcome in zip(going, sent, strict=True):
+            outcomes[position] = outcome
+        return outcomes
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable.
+
+        Where no index is behind an alias, the next write looks for its index anew: it knows that by its own name.
+        """
+        wanted = [(self.alias_of(one), one.instance_key) for one in aggregate_ids]
+        found = await self._server.read(wanted, index_missing=lambda alias: self._known.pop(alias, None))
+        return [_document(*pair) for pair in zip(aggregate_ids, found, strict=True)]
+
+    async def _find_index(self, document: Document) -> DocumentIndex:
+        """Return the class's index, known from now on; that it is gone or closed is noticed when it is written to.
+
+        Where there is none, the first document makes one. Raises StoreUnavailable.
+        """
+        alias = self.alias_of(document.aggregate_id)
+        found = await self.indices.behind(alias)
+        if found is None and document.form is None:
+            await self.indices.make(alias, Form(), first=True)
+            found = await self.indices.behind(alias)
+        if found is None:
+            raise self._out_of_form(document, "its class has no index")
+        if found.closed:
+            cause = "it takes no writes, and no other index has followed it yet"
+            doing = f"writing document {document.aggregate_id}"
+            raise self._server.unusable(found.name, write_blocked(found.name), cause, doing=doing)
+        self._known[alias] = found
+        return found
+
+    async def _write_into(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        return await self._write_each(documents, [index] * len(documents))
+
+    async def _write_each(
+        self, documents: Sequence[Document], indices: Sequence[DocumentIndex]
+    ) -> Sequence[Exception | None]:
+        writes = [self._versioned(*pair) for pair in zip(documents, indices, strict=True)]
+        outcomes = list(await self._server.write(writes, self._create_index))
+        unfit = [
+            position
+            for position, outcome in enumerate(outcomes)
+            if isinstance(outcome, InputInvalid) and indices[position].mapping_digest
+        ]
+        again = [writes[position]._replace(body=as_unfit(writes[position].body)) for position in unfit]
+        for position, outcome in zip(unfit, await self._server.write(again, self._create_index), strict=True):
+            outcomes[position] = outcome
+        return [
+            outcome and self._told(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)
+        ]
+
+    def _told(self, document: Document, outcome: Exception) -> Exception:
+        if isinstance(outcome, ContainerUnusable):  # another index may follow: looked at anew the next time
+            self._known.pop(self.alias_of(document.aggregate_id), None)
+            if outcome.reason is UnusableReason.WRITE_BLOCKED:
+                return self._out_of_form(document, outcome.message)
+        if isinstance(outcome, IndexMissing):
+            return self._out_of_form(document, outcome.message)
+        return outcome
+
+    def _out_of_form(self, document: Document, cause: str) -> OutOfForm:
+        self._known.pop(self.alias_of(document.aggregate_id), None)
+        return OutOfForm(self._server.name, f"writing document {document.aggregate_id}", cause)
+
+    def _versioned(self, document: Document, index: DocumentIndex) -> VersionedWrite:
+        return VersionedWrite(
+            alias=self.alias_of(document.aggregate_id),
+            id=document.aggregate_id.instance_key,
+            version=document.sequence_number,
+            body=as_indexed(document.body) if index.exact else document.body,
+            what="document",
+            aggregate_id=document.aggregate_id,
+            index_name=index.name,
+        )
+
+    async def _create_index(self, alias: str) -> StoreUnavailable | None:
+        """Create the first index anew that is gone; one that followed is made by who knows its form."""
+        known = self._known.get(alias)
+        if known is None or known.name != alias + FIRST_INDEX:
+            return IndexMissing(self._server.name, f"writing behind {alias}", "its index is gone")
+        try:
+            await self.indices.make(alias, Form(), first=True)
+        except StoreUnavailable as error:
+            return error
+        return None
+
+
+def _document(aggregate_id: AggregateId, found: VersionedRead | None) -> Document | None:
+    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class that is spelled in other letters
+        return None
+    return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=as_written(found.body))

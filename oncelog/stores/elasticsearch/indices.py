@@ -1,0 +1,169 @@
+"""The indices behind the aliases of documents: which form each has, and how one follows another without a gap.
+
+An index says in its mapping's ``_meta`` which definition its documents are in the form of. One that follows is filled
+beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the old one
+is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is copied,
+and the alias moves in one step.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
+
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Changed, Document, DocumentIndex, Form
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.aliases import ensure_alias, is_write_blocked
+from oncelog.stores.elasticsearch.mapping import has_exact_terms, mappings_of
+from oncelog.stores.elasticsearch.refusals import ambiguous
+from oncelog.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
+
+CHANGES_PER_PAGE = 500
+
+#: Writes documents into one index.
+WriteInto = Callable[[DocumentIndex, Sequence[Document]], Awaitable[Sequence[Exception | None]]]
+
+
+class ElasticsearchIndices:
+    """The ``DocumentIndices`` on Elasticsearch."""
+
+    def __init__(self, server: ElasticsearchServer, settings: Settings, *, write: WriteInto) -> None:
+        self._server = server
+        self._settings = settings
+        self._write = write
+        self._client = server.client.options(request_timeout=INDEX_TIMEOUT_S)
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        return await self.behind(self.alias_of(class_name))
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        alias = self.alias_of(class_name)
+        current = None if first else await self.behind(alias)
+        again = current is not None and not current.exact and current.name == alias + _suffix(form)
+        return await self.make(alias, form, first=first, suffix=".exact" if again else "")
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        return await self._write(index, documents)
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        self._server.requests["changed"] += 1
+        try:
+            if close:
+                await self._client.indices.add_block(index=index.name, block="write")
+            await self._client.indices.refresh(index=index.name)
+            answer = await self._client.search(
+                index=index.name,
+                query={"range": {"_seq_no": {"gt": after}}},
+                sort=[{"_seq_no": "asc"}],
+                size=CHANGES_PER_PAGE,
+                version=True,
+                source=False,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"reading what changed in {index.name}", error) from error
+        hits = answer["hits"]["hits"]
+        return Changed([(hit["_id"], hit["_version"]) for hit in hits], hits[-1]["sort"][0] if hits else after)
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        alias, doing = self.alias_of(class_name), f"switching from {old.name} to {new.name}"
+        self._server.requests["switch"] += 1
+        try:
+            await self._client.indices.refresh(index=[old.name, new.name])
+            counts = [(await self._client.count(index=name))["count"] for name in (old.name, new.name)]
+            if counts[1] < counts[0]:
+                raise StoreUnavailable(self._server.name, doing, f"expected {counts[0]} documents, found {counts[1]}")
+            await self._client.indices.update_aliases(
+                actions=[
+                    {"remove": {"index": old.name, "alias": alias, "must_exist": True}},
+                    {"add": {"index": new.name, "alias": alias, "is_write_index": True}},
+                ]
+            )
+        except NotFoundError:
+            return False  # the alias, or one of the two: another switch was faster
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(doing, error) from error
+        await self._drop_all_but(alias, old, new)
+        return True
+
+    async def behind(self, alias: str) -> DocumentIndex | None:
+        """Return the index behind an alias, or None; raises StoreUnavailable."""
+        self._server.requests["get_index"] += 1
+        try:
+            found = await self._client.indices.get(index=alias)
+        except NotFoundError:
+            return None
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"looking at the index behind {alias}", error, index=alias) from error
+        if len(found) > 1:
+            cause = f"it leads to {len(found)} indices, {' and '.join(sorted(found))}"
+            raise self._server.unusable(alias, ambiguous(alias), cause, doing=f"looking at the index behind {alias}")
+        ((name, about),) = found.items()
+        pinned = self._pinned(alias) in about["aliases"]
+        return replace(_index(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
+
+    async def make(self, alias: str, form: Form, *, first: bool, suffix: str = "") -> DocumentIndex:
+        """Create an index unless it is there; raises StoreUnavailable.
+
+        ``first``: the one behind the alias, which may have another form: that which readers saw before the alias was
+        lost. ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
+        """
+        name = alias + _suffix(form) + suffix
+        if first:
+            pinned = self._pinned(alias)
+            await ensure_alias(self._server, alias, index=name, mappings=mappings_of(form), pinned=pinned)
+            seen = await self.behind(alias)
+            if seen is None:
+                raise StoreUnavailable(self._server.name, f"creating index {name}", f"no index is behind {alias}")
+            return seen
+        self._server.requests["create_index"] += 1
+        try:
+            await self._client.indices.create(
+                index=name,
+                mappings=mappings_of(form),
+                settings=INDEX_SETTINGS,
+            )
+        except BadRequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
+        return DocumentIndex(name, form.definition, form.digest)
+
+    async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:
+        """Drop what readers neither see nor saw last: what was kept of switches before, what came too late to follow.
+
+        Only whoever has switched does so: one that comes too late would drop what was kept just now.
+        """
+        names = {index.name for index in kept}
+        try:
+            there = await self._client.indices.get_alias(index=f"{alias}.*")
+            gone = [name for name, about in there.items() if name not in names and alias not in about["aliases"]]
+            if gone:
+                await self._client.indices.delete(index=gone, ignore_unavailable=True)
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"dropping what was kept of {alias}", error) from error
+
+    def _pinned(self, alias: str) -> str:
+        """Return the alias by which an operator says that readers are to see an index, whatever follows it."""
+        return self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
+
+    def alias_of(self, class_name: AggregateId) -> str:
+        return self._settings.instances_alias(class_name.db_name, class_name.instance_key)
+
+
+def _suffix(form: Form) -> str:
+    return FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}"
+
+
+def _index(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
+    """Read what an index says of itself; one from before there were definitions says nothing."""
+    meta = mappings.get("_meta", {})
+    definition = meta.get("definition")
+    reference = DefinitionReference.model_validate(definition) if definition else None
+    return DocumentIndex(name, reference, meta.get("mapping_digest"), exact=has_exact_terms(mappings))

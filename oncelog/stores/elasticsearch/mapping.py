@@ -1,0 +1,88 @@
+"""How a class's documents are indexed: strictly, with ``data`` as one flattened field unless the class is defined.
+
+``flattened`` makes every leaf searchable without giving each a field of its own, so that no payload, however many
+different keys it has, can make the mapping grow (https://www.elastic.co/docs/reference/elasticsearch/mapping-reference/flattened).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oncelog.domain.limits import DEPTH_MAX
+from oncelog.domain.queries import exact_terms
+from oncelog.ports import Form
+
+#: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at
+#: most 32 keys of 512 bytes and the dots between them, 16,415 bytes; a character as Java counts them at most 3. So
+#: values up to this length always fit, and longer ones are kept, but not found by a search.
+SEARCHABLE_CHARACTERS_MAX = 4096
+
+_KEYWORDS = ("aggregate_id", "db_name", "class_id", "instance_id", "event_id", "schema_version")
+_DATE = {"type": "date", "format": "strict_date_optional_time"}
+
+_FLATTENED = {
+    "type": "flattened",
+    "depth_limit": DEPTH_MAX + 8,
+    "ignore_above": SEARCHABLE_CHARACTERS_MAX,
+}
+
+#: The terms of ``exact_terms``, by which filters are answered whatever the class's definition: no document values,
+#: since nothing sorts or groups by them. Only an index of which every document has them knows the second name;
+#: whoever sorts by it is refused by any other index, instead of finding nothing there.
+EXACT = "exact"
+EXACT_READY = "exact_ready"
+
+MAPPINGS: dict[str, Any] = {
+    "dynamic": "strict",
+    "properties": {
+        **{name: {"type": "keyword"} for name in _KEYWORDS},
+        "sequence_number": {"type": "long"},
+        "deleted": {"type": "boolean"},
+        "created_at": _DATE,
+        "updated_at": _DATE,
+        "data": _FLATTENED,
+        EXACT: {"type": "keyword", "doc_values": False},
+        EXACT_READY: {"type": "alias", "path": "sequence_number"},
+    },
+}
+
+#: Where data lies that the typed field does not take: what was stored before its class was defined, for one. So
+#: nothing is lost, all of it is found, and it can be counted.
+UNFIT = "unfit"
+
+
+def mappings_of(form: Form) -> dict[str, Any]:
+    """Return the mappings of an index of this form; they say themselves which that is."""
+    properties = MAPPINGS["properties"]
+    if form.mapping is not None:
+        properties = {**properties, "data": form.mapping, UNFIT: _FLATTENED}
+    definition = form.definition.model_dump(mode="json") if form.definition else None
+    meta = {"definition": definition, "mapping_digest": form.digest}
+    return {**MAPPINGS, "properties": properties, "_meta": meta}
+
+
+def as_unfit(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's body as an index keeps it whose typed field does not take its data."""
+    return {UNFIT if name == "data" else name: value for name, value in body.items()}
+
+
+def as_indexed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's body with the terms by which filters find it."""
+    return {**body, EXACT: exact_terms(body["data"])}
+
+
+def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body as it was before ``as_unfit`` and ``as_indexed``."""
+    return {"data" if name == UNFIT else name: value for name, value in body.items() if name != EXACT}
+
+
+def as_verified(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body as it was written; with its terms, which no writer writes, if they are not those of its data."""
+    written = as_written(body)
+    data = written.get("data")
+    known = isinstance(data, Mapping) and sorted(body.get(EXACT, ())) == sorted(exact_terms(data))
+    return written if known or EXACT not in body else {**written, EXACT: body[EXACT]}
+
+
+def has_exact_terms(mappings: Mapping[str, Any]) -> bool:
+    """Return whether documents of an index with these mappings have the terms that filters need."""
+    return EXACT_READY in mappings.get("properties", {})

@@ -1,0 +1,376 @@
+"""One Elasticsearch, and what every store on it needs: versioned writes in bulk, indices behind aliases, clear errors.
+
+Whatever lies here has an external version (``version_type=external``), which Elasticsearch compares itself: only a
+higher one is taken, whatever the order of arrival.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from elastic_transport import NodeConfig
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
+from pydantic_core import to_json
+
+from oncelog.domain.canonical import indexed_bytes
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import INDEXED_BYTES_MAX
+from oncelog.errors import (
+    ContainerUnusable,
+    ObjectRefused,
+    SettingsInvalid,
+    StoreUnavailable,
+    StoreUnsafe,
+    UnusableReason,
+    redacted,
+)
+from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.refusals import (
+    Refusal,
+    ambiguous,
+    container_refusal,
+    creation_refusal,
+    is_never,
+    reason_in_words,
+)
+
+REQUEST_TIMEOUT_S = 5.0
+SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
+INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
+CONNECTIONS_MAX = 10
+BULK_WRITES_MAX = 500  # in one request, as Elasticsearch's own helper has it
+BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
+NO_TIMEOUT = "1ms"  # for an index whose shard is known to be on no node
+FIRST_INDEX = ".000001"
+BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
+
+#: Above the built-in templates, which have up to 200.
+TEMPLATE_PRIORITY = 500
+
+#: ``auto_expand_replicas``: none on a single node, one as soon as there is a second.
+INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
+
+#: Makes the missing index behind an alias; returns why that did not succeed, or None.
+CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
+
+
+class VersionedWrite(NamedTuple):
+    """One document for the index behind ``alias``, or for the very index that is named.
+
+    ``what`` of which aggregate it is: for messages.
+    """
+
+    alias: str
+    id: str
+    version: int
+    body: Mapping[str, Any]
+    what: str
+    aggregate_id: AggregateId
+    index_name: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} {self.aggregate_id}"
+
+
+@dataclass(frozen=True)
+class VersionedRead:
+    """What stands behind an alias under one ``_id``."""
+
+    version: int
+    body: Mapping[str, Any]
+
+
+class ElasticsearchServer:
+    """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
+
+    Nothing is tried twice here: the caller's policy does that.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = redacted(f"Elasticsearch at {settings.elasticsearch_url}")
+        self.requests: Counter[str] = Counter()
+        self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
+        self._preference = f"oncelog-{uuid.uuid4()}"
+        self.client = AsyncElasticsearch(
+            _nodes(settings.elasticsearch_url),
+            max_retries=0,
+            retry_on_timeout=False,
+            request_timeout=REQUEST_TIMEOUT_S,
+            connections_per_node=CONNECTIONS_MAX,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    async def put_template(self, name: str, pattern: str, mappings: Mapping[str, Any]) -> None:
+        """Put an index template, so that an index that others create has the mapping too; raises StoreUnavailable."""
+        self.requests["put_index_template"] += 1
+        try:
+            await self.client.options(request_timeout=INDEX_TIMEOUT_S).indices.put_index_template(
+                name=name,
+                index_patterns=[pattern],
+                priority=TEMPLATE_PRIORITY,
+                template={"settings": INDEX_SETTINGS, "mappings": mappings},
+                allow_auto_create=False,  # a write never makes an index by itself, which would be behind no alias
+            )
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(f"putting the index template {name}", error) from error
+
+    async def write(self, writes: Sequence[VersionedWrite], create_index: CreateIndex) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per write None, or why it was not written.
+
+        That takes as many requests as their bounds ask for, one after the other. The first document behind an alias
+        finds no index: it is then created, and what needed it is sent once more.
+        That costs nothing while it is there, and an index that was deleted comes back with its right mapping.
+        """
+        outcomes = await self._bulk(writes)
+        homeless = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, IndexMissing)]
+        if homeless:
+            aliases = {writes[index].alias for index in homeless}
+            failures = {alias: await create_index(alias) for alias in aliases}
+            again = await self._bulk([writes[index] for index in homeless])
+            for index, outcome in zip(homeless, again, strict=True):
+                outcomes[index] = failures[writes[index].alias] or outcome
+        return outcomes
+
+    async def read(
+        self, wanted: Sequence[tuple[str, str]], *, index_missing: Callable[[str], object] = lambda _: None
+    ) -> list[VersionedRead | None]:
+        """Return what stands now (not subject to refresh) under each alias and ``_id``, or None.
+
+        No index behind an alias is nothing to be found: ``index_missing`` is told the alias. Raises StoreUnavailable.
+        """
+        if not wanted:
+            return []
+        doing = f"reading {wanted[0][1]} behind {wanted[0][0]}" + (f" and {len(wanted) - 1} more" * (len(wanted) > 1))
+        self.requests["mget"] += 1
+        try:
+            answer = await self.client.mget(docs=[{"_index": alias, "_id": key} for alias, key in wanted])
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(doing, error) from error
+        return [self._found(doing, item, index_missing) for item in answer["docs"]]
+
+    def _found(
+        self, doing: str, item: Mapping[str, Any], index_missing: Callable[[str], object]
+    ) -> VersionedRead | None:
+        error = item.get("error")
+        if error is None:
+            return VersionedRead(item["_version"], item["_source"]) if item["found"] else None
+        if error.get("type") == "index_not_found_exception":
+            index_missing(str(item["_index"]))
+            return None
+        refusal = container_refusal(400, error, index=str(item.get("_index")))
+        if refusal is not None:
+            raise self.unusable(str(item.get("_index")), refusal, reason_in_words(error), doing=doing)
+        raise StoreUnavailable(self.name, doing, reason_in_words(error))
+
+    async def search(self, alias: str, **request: Any) -> Mapping[str, Any]:
+        """Search one index, whole or not at all; raises what the client raises.
+
+        All searches of a process prefer the same copies of a shard: what one has seen, the next one sees, too.
+        Raises StoreUnsafe for an alias that leads to several indices: each would answer in part.
+        """
+        self.requests["search"] += 1
+        answer = await self.client.search(
+            index=alias, preference=self._preference, allow_partial_search_results=False, **request
+        )
+        if answer["_shards"]["total"] > 1:  # ours have one each
+            await self._demand_one_index(alias)
+        body: Mapping[str, Any] = answer.body
+        return body
+
+    async def _demand_one_index(self, alias: str) -> None:
+        found = sorted(await self.client.indices.get_alias(index=alias))
+        if len(found) > 1:
+            refusal = ambiguous(alias)
+            raise StoreUnsafe(
+                f"{self.name}: alias {alias} leads to {len(found)} indices, {' and '.join(found)}: a search would mix "
+                f"them; {refusal.remedy}"
+            )
+
+    async def pin(self, alias: str, *, kept_s: int) -> str:
+        """Return the ID of the index as it is searched now, kept for so long; raises what the client raises."""
+        self.requests["open_point_in_time"] += 1
+        pinned = await self.client.open_point_in_time(index=alias, keep_alive=f"{kept_s}s", preference=self._preference)
+        return str(pinned["id"])
+
+    async def search_pinned(self, pinned: str, *, kept_s: int, **request: Any) -> Mapping[str, Any]:
+        """Search as of that moment, whole or not at all, and keep it for so long; raises what the client raises."""
+        self.requests["search"] += 1
+        answer = await self.client.search(
+            pit={"id": pinned, "keep_alive": f"{kept_s}s"}, allow_partial_search_results=False, **request
+        )
+        body: Mapping[str, Any] = answer.body
+        return body
+
+    async def unpin(self, pinned: str) -> None:
+        """Keep that moment no longer; where that fails, it ends by itself."""
+        self.requests["close_point_in_time"] += 1
+        with suppress(ApiError, TransportError):
+            await self.client.close_point_in_time(id=pinned)
+
+    async def searched_numbers(self, alias: str, aggregate_ids: Sequence[str]) -> dict[str, int]:
+        """Return the sequence number of each that a search finds; what it does not find is left out.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            answer = await self.search(
+                alias,
+                query={"terms": {"aggregate_id": list(aggregate_ids)}},
+                size=len(aggregate_ids),
+                source=["aggregate_id", "sequence_number"],
+            )
+        except NotFoundError:
+            return {}
+        except (ApiError, TransportError) as error:
+            raise self.unavailable(f"looking for {len(aggregate_ids)} in {alias}", error) from error
+        sources = [hit["_source"] for hit in answer["hits"]["hits"]]
+        return {source["aggregate_id"]: source["sequence_number"] for source in sources}
+
+    def unavailable(self, doing: str, error: Exception, *, index: str = "", creating: bool = False) -> StoreUnavailable:
+        """Return the error for a request that was refused as a whole; ``index``: the index or alias it was about."""
+        body = _error_in(error)
+        cause = reason_in_words(body) if body else str(error)
+        refusal = None
+        if isinstance(error, ApiError):
+            find = creation_refusal if creating else container_refusal
+            refusal = find(error.status_code, body, index=index or str(_index_in(body)))
+        if refusal is not None:
+            unavailable: StoreUnavailable = self.unusable(index or str(_index_in(body)), refusal, cause, doing=doing)
+        else:
+            unavailable = StoreUnavailable(self.name, doing, cause)
+        unavailable.__cause__ = error
+        return unavailable
+
+    def unusable(self, index: str, refusal: Refusal, cause: object, *, doing: str) -> ContainerUnusable:
+        """Return the error of an index or alias that cannot be used."""
+        return ContainerUnusable(
+            self.name,
+            "cluster" if refusal.shared else f"index {index}",
+            refusal.reason,
+            cause=cause,
+            remedy=refusal.remedy,
+            doing=doing,
+            shared=refusal.shared,
+        )
+
+    async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
+        """Send all; those for an index whose shard is on no node by themselves, so that nobody else waits for it."""
+        outcomes: list[Exception | None] = [None] * len(writes)
+        apart = [_target(write) in self._unassigned for write in writes]
+        for is_apart, shard_timeout in ((False, SHARD_TIMEOUT), (True, NO_TIMEOUT)):
+            chosen = [position for position, found in enumerate(apart) if found is is_apart]
+            sent: list[Exception | None] = []
+            for some, body in bulk_requests([writes[position] for position in chosen]):
+                sent += await self._send(some, body, shard_timeout=shard_timeout)
+            for position, outcome in zip(chosen, sent, strict=True):
+                outcomes[position] = outcome
+        return outcomes
+
+    async def _send(self, writes: Sequence[VersionedWrite], body: Any, *, shard_timeout: str) -> list[Exception | None]:
+        self.requests["bulk"] += 1
+        try:  # the client sends bytes as they are: its own serializer takes twice as long and more
+            answer = await self.client.bulk(operations=body, timeout=shard_timeout, filter_path=BULK_ANSWER)
+        except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and is_never(error.status_code, _error_in(error)):
+                return await self._send_parts(writes, error)
+            return [self.unavailable(f"writing {write.name}", error) for write in writes]
+        return [self._outcome(write, item["index"]) for write, item in zip(writes, answer["items"], strict=True)]
+
+    def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
+        status = result["status"]
+        if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
+            self._unassigned.discard(_target(write))
+            return None
+        error = result.get("error", {})
+        reason = reason_in_words(error)
+        doing = f"writing {write.name} at {write.version}"
+        if error.get("type") == "index_not_found_exception":
+            return IndexMissing(self.name, doing, reason)
+        refusal = container_refusal(status, error, index=_target(write))
+        if refusal is not None:
+            if refusal.reason is UnusableReason.SHARDS_UNASSIGNED:
+                self._unassigned.add(_target(write))
+            return self.unusable(_target(write), refusal, reason, doing=doing)
+        if is_never(status, error):
+            return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
+        return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
+
+    async def _send_parts(self, writes: Sequence[VersionedWrite], error: ApiError) -> list[Exception | None]:
+        """Send in halves what was refused as a whole, until the one document is found that is refused for good."""
+        if len(writes) == 1:
+            (write,) = writes
+            refused = ObjectRefused(self.name, f"{write.name} at {write.version}", str(error), version=write.version)
+            return [refused]
+        middle = len(writes) // 2
+        return [*await self._bulk(writes[:middle]), *await self._bulk(writes[middle:])]
+
+
+class IndexMissing(StoreUnavailable):
+    """There is no index behind the alias yet, or not any more."""
+
+
+def bulk_requests(
+    writes: Sequence[VersionedWrite], *, writes_max: int = BULK_WRITES_MAX, bytes_max: int = BULK_BYTES_MAX
+) -> Iterator[tuple[list[VersionedWrite], bytes]]:
+    """Yield what goes together in a request, and its body: two lines of JSON for each write.
+
+    What the server makes of a request in its memory is bounded, too: few long keys above many values come to far more
+    than their bytes.
+    """
+    some: list[VersionedWrite] = []
+    lines: list[bytes] = []
+    size_bytes = indexed = 0
+    for write in writes:
+        cost = indexed_bytes(write.body)
+        line = b"%b\n%b\n" % (to_json(_action(write)), to_json(write.body))
+        full = len(some) == writes_max or size_bytes + len(line) > bytes_max or indexed + cost > INDEXED_BYTES_MAX
+        if some and full:
+            yield some, b"".join(lines)
+            some, lines, size_bytes, indexed = [], [], 0, 0
+        some.append(write)
+        lines.append(line)
+        size_bytes += len(line)
+        indexed += cost
+    if some:
+        yield some, b"".join(lines)
+
+
+def _target(write: VersionedWrite) -> str:
+    return write.index_name or write.alias
+
+
+def _action(write: VersionedWrite) -> Mapping[str, Any]:
+    return {
+        "index": {
+            "_index": _target(write),
+            "_id": write.id,
+            "version": write.version,
+            "version_type": "external",
+            "require_alias": write.index_name is None,
+        },
+    }
+
+
+def _error_in(error: Exception) -> Any:
+    return error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
+
+
+def _index_in(error: Any) -> str:
+    return str(error.get("index", "unknown")) if isinstance(error, Mapping) else "unknown"
+
+
+def _nodes(url: str) -> list[NodeConfig]:
+    try:
+        return [url_to_node_config(part.strip(), use_default_ports_for_scheme=True) for part in url.split(",")]
+    except ValueError as error:
+        raise SettingsInvalid(
+            f"ONCELOG_ELASTICSEARCH_URL: expected something like http://127.0.0.1:9200, found {url!r}: {error}"
+        ) from error

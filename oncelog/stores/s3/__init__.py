@@ -1,0 +1,40 @@
+"""S3, where the truth lies: one bucket, and what is kept in it.
+
+``bucket`` says what is an answer and what is none; ``requests`` and ``direct`` send, and their exceptions do not leave
+it. The stores are written against the small ``Bucket`` protocol, so that the in-memory twin runs the same keys, checks
+and read-backs.
+"""
+
+from oncelog.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
+from oncelog.stores.s3.class_names import S3ClassNames
+from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
+from oncelog.stores.s3.connecting import connect
+from oncelog.stores.s3.dead_letters import S3DeadLetters
+from oncelog.stores.s3.event_log import S3EventLog
+from oncelog.stores.s3.inventory import S3Inventory
+from oncelog.stores.s3.large_objects import S3LargeObjects
+from oncelog.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
+from oncelog.stores.s3.snapshots import S3Snapshots
+from oncelog.stores.s3.sweep_marks import S3SweepMarks
+from oncelog.stores.s3.topic_records import S3TopicRecords
+
+__all__ = [
+    "Bucket",
+    "ListedObject",
+    "S3Bucket",
+    "S3ChunkRecords",
+    "S3ClassNames",
+    "S3CommandRecords",
+    "S3DeadLetters",
+    "S3EventLog",
+    "S3Inventory",
+    "S3LargeObjects",
+    "S3Snapshots",
+    "S3SweepMarks",
+    "S3TopicRecords",
+    "StoredObject",
+    "connect",
+    "open_bucket",
+    "prepare_bucket",
+    "probe_conditional_put",
+]

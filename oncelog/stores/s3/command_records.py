@@ -1,0 +1,72 @@
+"""The memory of commands: records written once, for ever (rule R2)."""
+
+from oncelog.domain.bulk.records import ChunkRecord, read_chunk_record
+from oncelog.domain.identifiers import command_folder
+from oncelog.domain.records import AnyRecord, read_record
+from oncelog.errors import LogDamaged
+from oncelog.stores.s3.bucket import Bucket, StoredObject
+
+
+class S3CommandRecords:
+    """``CommandRecords`` on a bucket: ``commands/{command_id}/{number:06d}.json``."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def write(self, record: AnyRecord) -> AnyRecord:
+        key = _record_key(record.command_id, record.number)
+        standing = await self._bucket.put_if_absent(key, record.canonical)
+        return record if standing is None else _verified(standing, record.command_id, record.number)
+
+    async def read(self, command_id: str, number: int) -> AnyRecord | None:
+        found = await self._bucket.get(_record_key(command_id, number))
+        return None if found is None else _verified(found, command_id, number)
+
+
+class S3ChunkRecords:
+    """``ChunkRecords`` on a bucket: ``commands/{command_id}/chunks/{chunk:06d}/{number:06d}.json``."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def write(self, record: ChunkRecord) -> ChunkRecord:
+        place = (record.command_id, record.chunk, record.number)
+        standing = await self._bucket.put_if_absent(_chunk_record_key(*place), record.canonical)
+        return record if standing is None else _verified_chunk(standing, *place)
+
+    async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
+        found = await self._bucket.get(_chunk_record_key(command_id, chunk, number))
+        return None if found is None else _verified_chunk(found, command_id, chunk, number)
+
+
+def _record_key(command_id: str, number: int) -> str:
+    return f"commands/{command_folder(command_id)}/{number:06d}.json"
+
+
+def _verified(found: StoredObject, command_id: str, number: int) -> AnyRecord:
+    """Return the record if it is whole and the one that its key names, or raise LogDamaged."""
+    where = f"record {number} of command {command_id}"
+    record = read_record(found.body, where=where)
+    if (record.command_id, record.number) != (command_id, number):
+        raise LogDamaged(
+            f"{where}: expected its own record, found {record.number} of {record.command_id}; "
+            "an object was moved, run oncelog verify",
+            where=where,
+        )
+    return record
+
+
+def _chunk_record_key(command_id: str, chunk: int, number: int) -> str:
+    return f"commands/{command_folder(command_id)}/chunks/{chunk:06d}/{number:06d}.json"
+
+
+def _verified_chunk(found: StoredObject, command_id: str, chunk: int, number: int) -> ChunkRecord:
+    where = f"record {number} of chunk {chunk} of command {command_id}"
+    record = read_chunk_record(found.body, where=where)
+    if (record.command_id, record.chunk, record.number) != (command_id, chunk, number):
+        raise LogDamaged(
+            f"{where}: expected its own record, found {record.number} of chunk {record.chunk} of {record.command_id}; "
+            "an object was moved, run oncelog verify",
+            where=where,
+        )
+    return record

@@ -1,0 +1,80 @@
+"""Dead letters: the truth of what waits in which read model, beside the log that it can always be caught up from."""
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from oncelog.domain.dead_letters import DeadLetter, read_letter
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
+from oncelog.ports import ListedLetter
+from oncelog.stores.s3.bucket import Bucket, ListedObject, StoredObject
+
+_LETTER = re.compile(r"(?P<aggregate_id>[^/]+/[^/]+/[^/]+)/(?P<number>[0-9]{6})\.json")
+
+
+class S3DeadLetters:
+    """``DeadLetters`` on a bucket: ``dead-letters/{read_model}/{aggregate_id}/{number:06d}.json``."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def append(self, letter: DeadLetter) -> DeadLetter:
+        key = f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json"
+        standing = await self._bucket.put_if_absent(key, letter.canonical)
+        return letter if standing is None else _verified(standing, key)
+
+    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+        keys = await self._keys(f"{_folder(read_model)}{aggregate_id}/")
+        return await self._read(keys[-1]) if keys else None
+
+    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+        return [await self._read(key) for key in await self._keys(f"{_folder(read_model)}{aggregate_id}/")]
+
+    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+        return await self._read(f"{_folder(read_model)}{listed.aggregate_id}/{listed.number:06d}.json")
+
+    async def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
+        folder = _folder(read_model)
+        last: ListedLetter | None = None
+        async for found in self._listed(folder):
+            match = _LETTER.fullmatch(found.key.removeprefix(folder))
+            if match is None:
+                continue  # what is not ours is not looked at
+            letter = ListedLetter(AggregateId.parse(match["aggregate_id"]), int(match["number"]), found.written_at)
+            if last is not None and last.aggregate_id != letter.aggregate_id:
+                yield last
+            last = letter
+        if last is not None:
+            yield last
+
+    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
+        return {letter.aggregate_id: letter.number async for letter in self.last_ones(read_model)}
+
+    async def _keys(self, prefix: str) -> list[str]:
+        return [found.key async for found in self._listed(prefix)]
+
+    async def _listed(self, prefix: str) -> AsyncIterator[ListedObject]:
+        after, more = "", True
+        while more:
+            found, more = await self._bucket.list_after(prefix, after)
+            for each in found:
+                yield each
+            after = found[-1].key if found else after
+
+    async def _read(self, key: str) -> DeadLetter:
+        found = await self._bucket.get(key)
+        if found is None:
+            raise LogDamaged(f"{key}: was listed and is now missing; restore it from its versions", where=key)
+        return _verified(found, key)
+
+
+def _folder(read_model: str) -> str:
+    return f"dead-letters/{read_model}/"
+
+
+def _verified(found: StoredObject, key: str) -> DeadLetter:
+    """Return the letter if it is the one that its key names, or raise LogDamaged."""
+    letter = read_letter(found.body, where=key)
+    if f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json" != key:
+        raise LogDamaged(f"{key}: expected its own letter, found {letter.number} of {letter.aggregate_id}", where=key)
+    return letter

@@ -1,0 +1,100 @@
+"""The log of events: one immutable object per slot, written by conditional PUT (rule R1)."""
+
+import re
+
+import structlog
+
+from oncelog.domain.events import Event, read_event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
+from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
+from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
+
+PUBLISHED_THROUGH = "published-through"
+PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; without it, the first
+
+_SLOT = re.compile(r"([0-9]{20})\.json")
+_log = structlog.get_logger()
+
+
+class S3EventLog:
+    """``EventLog`` on a bucket: ``events/{db_name}/{class_id}/{instance_key}/{sequence_number:020d}.json``."""
+
+    def __init__(self, bucket: Bucket, *, keys_per_list_max: int = KEYS_PER_LIST_MAX) -> None:
+        self._bucket = bucket
+        self._keys_per_list_max = keys_per_list_max
+
+    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
+        key = _slot_key(event.aggregate, event.sequence_number)
+        metadata = {PUBLISHED_THROUGH: str(published_through.through)}
+        if published_through.generation != UNPUBLISHED.generation:
+            metadata[PUBLISHED_TOPIC] = str(published_through.generation)
+        standing = await self._bucket.put_if_absent(key, event.canonical, metadata=metadata)
+        if standing is None:
+            return StoredEvent(event, published_through)
+        return _verified(standing, event.aggregate, event.sequence_number)
+
+    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+        found = await self._bucket.get(_slot_key(aggregate_id, sequence_number))
+        return None if found is None else _verified(found, aggregate_id, sequence_number)
+
+    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+        """Return the highest slot taken above ``after``, in a number of requests that grows with its logarithm.
+
+        That a key sorts above a given one can be asked directly, so the head is first overtaken in growing strides
+        and then closed in on; a short stream is seen whole in the first answer.
+        """
+        taken, free, probed, stride = after, None, after, self._keys_per_list_max
+        while True:
+            slots, more = await self._slots_after(aggregate_id, probed)
+            if slots:
+                taken = slots[-1]
+                if not more:
+                    return taken
+            else:
+                free = probed
+                if free == taken:
+                    return taken
+            stride *= 2
+            probed = taken + stride if free is None else (taken + free) // 2
+
+    async def _slots_after(self, aggregate_id: AggregateId, sequence_number: int) -> tuple[list[int], bool]:
+        prefix = _prefix(aggregate_id)
+        after = _slot_key(aggregate_id, sequence_number)
+        listed, more = await self._bucket.list_after(prefix, after, count_max=self._keys_per_list_max)
+        matches = (_SLOT.fullmatch(item.key.removeprefix(prefix)) for item in listed)  # only what is ours
+        return [int(match[1]) for match in matches if match], more
+
+
+def _prefix(aggregate_id: AggregateId) -> str:
+    return f"events/{aggregate_id}/"
+
+
+def _slot_key(aggregate_id: AggregateId, sequence_number: int) -> str:
+    return f"{_prefix(aggregate_id)}{sequence_number:020d}.json"
+
+
+def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent:
+    """Return the event if it is whole and the one that its key names, or raise LogDamaged."""
+    where = f"slot {aggregate_id} {sequence_number}"
+    event = read_event(found.body, where=where)
+    if (event.aggregate_id, event.sequence_number) != (str(aggregate_id), sequence_number):
+        raise LogDamaged(
+            f"{where}: expected its own event, found {event.aggregate_id} {event.sequence_number}; "
+            "an object was moved, run oncelog verify",
+            where=where,
+        )
+    return StoredEvent(event, watermark_of(found, where))
+
+
+def watermark_of(found: StoredObject, where: str) -> Watermark:
+    """Return the watermark that an event was written with, at 0 where it is lost.
+
+    That publishes too much, and never too little (rule R3).
+    """
+    through = found.metadata.get(PUBLISHED_THROUGH, "")
+    generation = found.metadata.get(PUBLISHED_TOPIC, str(UNPUBLISHED.generation))
+    if all(text.isascii() and text.isdigit() for text in (through, generation)):
+        return Watermark(int(generation), int(through))
+    _log.warning("watermark_unreadable", where=where, found=through, generation=generation)
+    return UNPUBLISHED

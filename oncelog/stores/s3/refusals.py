@@ -1,0 +1,61 @@
+"""S3's refusals, told apart: try again, or not this bucket now. docs/refusals.md."""
+
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
+
+_RENEW = "renew the credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mend what they come from)"
+_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    NoAuthTokenError,
+    SSOError,
+    RuntimeError,
+)
+
+_CODES: dict[str, tuple[UnusableReason, str]] = {
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
+        (UnusableReason.CREDENTIALS, _RENEW),
+    ),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired"), (UnusableReason.CREDENTIALS, _RENEW)
+    ),
+    **dict.fromkeys(
+        ("AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidObjectState", "403"),
+        (UnusableReason.FORBIDDEN, "grant this user the rights to read, write and list it"),
+    ),
+    "NoSuchBucket": (UnusableReason.MISSING, "make it again, or mend ONCELOG_S3_BUCKET"),
+    "RequestTimeTooSkewed": (UnusableReason.CLOCK_SKEWED, "set this machine's clock: it is over 15 minutes off"),
+    "QuotaExceeded": (UnusableReason.DISK_FULL, "raise the bucket's quota, or delete what is not needed"),
+    "XMinioStorageFull": (UnusableReason.DISK_FULL, "free disk space on the server"),
+}
+
+
+def refused(error: Exception, store: str, bucket: str, doing: str) -> StoreUnavailable:
+    """Return the error for what is no answer; every aggregate needs the bucket, so all wait until it is mended."""
+    cause = str(error) or type(error).__name__
+    found = None
+    if isinstance(error, _CREDENTIALS):
+        found = (UnusableReason.CREDENTIALS, _RENEW)
+    elif isinstance(error, ClientError):
+        found = _CODES.get(error_code(error))
+    if found is None:
+        return StoreUnavailable(store, doing, cause)
+    reason, remedy = found
+    return ContainerUnusable(store, f"bucket {bucket}", reason, cause=cause, remedy=remedy, doing=doing, shared=True)
+
+
+def error_code(error: ClientError) -> str:
+    """Return S3's own word for the error, or the HTTP status where the answer had no body."""
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,75 @@
+"""GetObject and PutObject through boto3, which blocks and is therefore called in threads."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONTENT_TYPE = "application/json"
+USER_AGENT = "oncelog"
+
+Answer = TypeVar("Answer")
+
+
+class ObjectRequests(Protocol):
+    """The two requests that facts are made of; both answer with boto3's fields, and raise what boto3 raises."""
+
+    async def get_object(self, key: str) -> dict[str, Any]:
+        """Return the answer, ``Body`` read as bytes. Raises FlexibleChecksumError if they are not those written."""
+        ...
+
+    async def put_object(
+        self, key: str, body: bytes, *, sha256: bytes, if_absent: bool, metadata: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Send the object with its digest; ``if_absent``: on condition that none stands there."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections that are its own."""
+        ...
+
+
+class Boto3Requests:
+    """``ObjectRequests`` as boto3 sends them: whatever its configuration asks for, large bodies too."""
+
+    def __init__(self, client: "S3Client", *, bucket: str, threads: Executor) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._threads = threads
+
+    async def get_object(self, key: str) -> dict[str, Any]:
+        return await self.run(partial(self._get, key))
+
+    async def put_object(
+        self, key: str, body: bytes, *, sha256: bytes, if_absent: bool, metadata: Mapping[str, str]
+    ) -> dict[str, Any]:
+        conditions = {"IfNoneMatch": "*"} if if_absent else {}
+        request: Callable[..., Any] = self._client.put_object
+        return await self.run(
+            partial(
+                request,
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=CONTENT_TYPE,
+                ChecksumSHA256=base64.b64encode(sha256).decode(),
+                Metadata=metadata,
+                **conditions,
+            )
+        )
+
+    async def close(self) -> None:
+        """Nothing: the client and the threads are their owner's."""
+
+    async def run(self, request: Callable[[], Answer]) -> Answer:
+        """Run a blocking request in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, request)
+
+    def _get(self, key: str) -> dict[str, Any]:
+        response = self._client.get_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        return {**response, "Body": response["Body"].read()}

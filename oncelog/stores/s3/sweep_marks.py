@@ -1,0 +1,50 @@
+"""How far the log is known to be whole: one object, replaced by each sweep that went through all of it."""
+
+from datetime import datetime
+
+import structlog
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.ports import Generations, Settled
+from oncelog.stores.s3.bucket import Bucket
+
+FOLDER = "reports/sweep/"
+MARK = FOLDER + "settled.json"
+CLOCK = FOLDER + "clock.json"
+
+_log = structlog.get_logger()
+
+
+class _Mark(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    settled_through: AwareDatetime
+    generations: Generations = Generations()
+
+
+class S3SweepMarks:
+    """``SweepMarks`` on a bucket: ``reports/sweep/settled.json``; an object beside it is written to learn the time."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def now(self) -> datetime:
+        await self._bucket.put(CLOCK, b"{}")
+        listed, _ = await self._bucket.list_after(CLOCK, "", count_max=1)
+        if not listed:
+            raise StoreUnavailable("S3", f"ListObjectsV2 {CLOCK}", "what was just written is not listed")
+        return listed[0].written_at
+
+    async def settled(self) -> Settled | None:
+        try:
+            found = await self._bucket.get(MARK)
+            mark = None if found is None else _Mark.model_validate_json(found.body)
+        except (LogDamaged, ValidationError) as error:  # derived: without it, a sweep reads more
+            _log.warning("sweep_mark_unreadable", reason=str(error))
+            return None
+        return None if mark is None else Settled(mark.settled_through, mark.generations)
+
+    async def settle(self, through: datetime, generations: Generations) -> None:
+        mark = _Mark(settled_through=through, generations=generations)
+        await self._bucket.put(MARK, mark.model_dump_json(exclude_defaults=True).encode())

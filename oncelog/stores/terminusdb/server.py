@@ -1,0 +1,145 @@
+"""One TerminusDB by its HTTP interface: databases with our schema, queries, and clear errors."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from oncelog.errors import ObjectRefused, SettingsInvalid, StoreUnavailable
+from oncelog.stores.terminusdb.refusals import is_never, refused
+from oncelog.stores.terminusdb.woql import Query
+
+REQUEST_TIMEOUT_S = 15.0  # a commit of a full batch takes about one
+CONFLICTS_MAX = 8  # other writers that may be faster before we give up for now
+CONFLICT_PAUSE_S = 0.05
+TEAM = "admin"
+AUTHOR = "oncelog"
+
+#: What it answers to two that create the same at the same time, or commit at the same time.
+_CONFLICTS = ("DocumentIdAlreadyExists", "TransactionRetry", "TransactionFailed")
+
+
+class TerminusServer:
+    """One client. ``requests`` counts what was sent, by kind.
+
+    Two that write the same documents at once may make one of them fail; such a one is sent again here, since only the
+    server can tell, and nothing else is tried twice.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise _invalid(url, error) from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise _invalid(url, "no address")
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        where = f"{address.scheme}://{host}{f':{address.port}' if address.port else ''}"
+        self.name = f"TerminusDB at {where}"
+        self.requests: Counter[str] = Counter()
+        self._client = httpx.AsyncClient(
+            base_url=f"{where}{address.path.rstrip('/')}/api",
+            auth=(address.username or "admin", address.password or ""),
+            timeout=REQUEST_TIMEOUT_S,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        """See that it answers to our user; raises StoreUnavailable."""
+        await self._send("info", "GET", "/info", doing="connecting")
+
+    async def ask(self, database: str, query: Query, *, doing: str) -> Sequence[Mapping[str, Any]] | None:
+        """Return what a query binds, or None if there is no such database; raises StoreUnavailable."""
+        return await self._query(database, {"query": query}, doing=doing)
+
+    async def change(self, database: str, query: Query, *, schema: Sequence[Mapping[str, Any]], doing: str) -> None:
+        """Run a query that writes; the database is made if there is none.
+
+        Raises StoreUnavailable, and ObjectRefused where something in the query can never be taken.
+        """
+        body = {"query": query, "commit_info": {"author": AUTHOR, "message": doing[:200]}}
+        if await self._query(database, body, doing=doing) is None:
+            await self._create(database, schema)
+            if await self._query(database, body, doing=doing) is None:
+                raise StoreUnavailable(self.name, doing, f"the database {database} is gone again")
+
+    async def drop(self, database: str) -> None:
+        """Delete a database and all that is in it; that there is none is fine. Raises StoreUnavailable."""
+        path = f"/db/{TEAM}/{database}"
+        await self._send(
+            "drop", "DELETE", path, doing=f"dropping database {database}", database=database, accepted=(404,)
+        )
+
+    async def _query(self, database: str, body: Mapping[str, Any], *, doing: str) -> Sequence[Mapping[str, Any]] | None:
+        path = f"/woql/{TEAM}/{database}"
+        for _ in range(CONFLICTS_MAX):
+            answer = await self._send(
+                "woql", "POST", path, doing=doing, database=database, json=body, accepted=(400, 404, 409, 413)
+            )
+            if answer.is_success:
+                bindings: Sequence[Mapping[str, Any]] = answer.json()["bindings"]
+                return bindings
+            if answer.status_code == 404 and "Unresolvable" in answer.text:
+                return None
+            if not any(word in answer.text for word in _CONFLICTS):
+                break
+            await asyncio.sleep(CONFLICT_PAUSE_S)
+        if is_never(answer.status_code, answer.text):
+            raise ObjectRefused(self.name, f"what was sent for {doing}", _reason(answer))
+        raise StoreUnavailable(self.name, doing, _reason(answer))
+
+    async def _create(self, database: str, schema: Sequence[Mapping[str, Any]]) -> None:
+        doing = f"creating database {database}"
+        wanted = {"label": database, "comment": "Made by Oncelog from its log; it can be rebuilt.", "schema": True}
+        place: dict[str, Any] = {"doing": doing, "database": database, "creating": True}
+        made = await self._send("create", "POST", f"/db/{TEAM}/{database}", json=wanted, accepted=(400,), **place)
+        if made.status_code == 400 and "DatabaseAlreadyExists" not in made.text:
+            raise self._refused(made, **place)
+        options = {"graph_type": "schema", "author": AUTHOR, "message": "schema", "create": "true"}
+        options["full_replace"] = "true"
+        await self._send("schema", "PUT", f"/document/{TEAM}/{database}", params=options, json=schema, **place)
+
+    async def _send(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        database: str = "",
+        creating: bool = False,
+        accepted: Sequence[int] = (),
+        **request: Any,
+    ) -> httpx.Response:
+        self.requests[kind] += 1
+        try:
+            answer = await self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable(self.name, doing, str(error) or type(error).__name__) from error
+        if not answer.is_success and answer.status_code not in accepted:
+            raise self._refused(answer, doing=doing, database=database, creating=creating)
+        return answer
+
+    def _refused(self, answer: httpx.Response, *, doing: str, database: str, creating: bool) -> StoreUnavailable:
+        return refused(
+            answer.status_code, _reason(answer), store=self.name, database=database, doing=doing, creating=creating
+        )
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        message = answer.json()["api:message"]
+    except (ValueError, KeyError, TypeError):
+        message = answer.text[:200]
+    return f"HTTP status {answer.status_code}: {message}"
+
+
+def _invalid(url: str, cause: object) -> SettingsInvalid:
+    return SettingsInvalid(
+        f"ONCELOG_TERMINUSDB_URL: expected something like http://user:password@127.0.0.1:6363, found {url!r}: {cause}"
+    )

@@ -1,0 +1,231 @@
+"""One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and what it folds to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from oncelog.domain.canonical import canonical_bytes, parse_stored, sha256_hex
+from oncelog.domain.events import Effect, Event, EventType, checksum_of, read_event
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.rules import Rules, rules_after
+from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from oncelog.ports import UNPUBLISHED, Watermark
+from oncelog.projections.documents import document_of, formed
+from oncelog.projections.graph_model import node_of
+from oncelog.verification.findings import Code, Finding, Unsound
+from oncelog.verification.history import document_digest
+
+SLOT_KEY = re.compile(r"events/([^/]+/[^/]+/[^/]+)/([0-9]{20})\.json")
+
+#: Of a long run of missing slots this many are named one by one.
+GAPS_NAMED_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """What the other checks need of an event, less than a kilobyte whatever its data.
+
+    ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
+    data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
+    have; None where damage before it leaves the state unknown. ``node_digests``: of the node, under each definition
+    (0: none) that it may name, unless it refers to more than a node may; None likewise.
+    """
+
+    event_id: str
+    event_type: EventType
+    command_id: str
+    command_hash: str
+    value_digest: bytes
+    content_digest: bytes
+    frame_digest: bytes
+    document_digests: frozenset[str] | None
+    node_digests: tuple[tuple[int, bytes], ...] | None
+
+
+@dataclass
+class LogFacts:
+    """What one aggregate's log holds. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
+
+    ``head``: the highest slot taken when the log was first read; later looks may find events beyond it, which say what
+    a message or a document is about but are not themselves judged. ``watermark``: the highest that an event was written
+    with.
+    """
+
+    aggregate_id: str
+    head: int = 0
+    events: dict[int, EventFacts] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)
+    watermark: Watermark = UNPUBLISHED
+    findings: list[Finding] = field(default_factory=list)
+
+
+class LogAudit:
+    """Goes through the objects of one aggregate in the order of their keys.
+
+    ``definitions``: those of the aggregate's class. ``defined``: where the aggregate is itself a class, what it was.
+    """
+
+    def __init__(self, aggregate_id: str, definitions: Sequence[Rules] = ()) -> None:
+        self.facts = LogFacts(aggregate_id)
+        self.defined: list[Rules] = []
+        self._definitions = definitions
+        self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
+        self._last: Event | None = None  # the event in the slot just before, if that is sound
+        self._state: Instance | None = Instance(aggregate_id=aggregate_id)
+
+    def add(
+        self, sequence_number: int, body: bytes | None, *, damage: str = "", watermark: Watermark = UNPUBLISHED
+    ) -> None:
+        """Look at the object of a slot. ``body`` None: it could not be read for the reason in ``damage``."""
+        self._missing_before(sequence_number)
+        facts = self.facts
+        facts.watermark = max(facts.watermark, watermark)
+        facts.head = sequence_number
+        facts.taken.add(sequence_number)
+        where = f"slot {facts.aggregate_id} {sequence_number}"
+        try:
+            event = _sound(facts.aggregate_id, sequence_number, body, damage, where)
+        except Unsound as error:
+            facts.findings.append(error.finding)
+            self._last, self._state = None, None
+            return
+        self._check_link(event, where)
+        self._state = self._folded(event)
+        fields = event.model_dump(mode="json")
+        facts.events[sequence_number] = EventFacts(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            command_id=event.command_id,
+            command_hash=event.command_hash,
+            value_digest=digest(event.canonical),
+            content_digest=content_digest(fields, migrated=_is_migrated(event)),
+            frame_digest=content_digest(fields, migrated=True),
+            document_digests=self._document_digests(),
+            node_digests=self._node_digests(),
+        )
+        self._last = event
+        self._define(event)
+
+    def _document_digests(self) -> frozenset[str] | None:
+        if self._state is None:
+            return None
+        document = document_of(self._state)
+        forms = [document, *(formed(document, rules) for rules in self._definitions)]
+        return frozenset(document_digest(one) for one in forms)
+
+    def _node_digests(self) -> tuple[tuple[int, bytes], ...] | None:
+        if self._state is None:
+            return None
+        if self._is_class:
+            return ()
+        found: list[tuple[int, bytes]] = []
+        for rules in (None, *self._definitions):
+            try:
+                node = node_of(self._state, rules)
+            except InputInvalid:
+                continue
+            found.append((node.definition_sequence, node_digest(node)))
+        return tuple(found)
+
+    def _define(self, event: Event) -> None:
+        if event.event_type is EventType.CLASS_DEFINED:
+            try:
+                rules = rules_after(self.defined[-1] if self.defined else None, event)
+            except (LogDamaged, SchemaUnsupported) as error:
+                self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
+                return
+            assert rules is not None  # it is defined now
+            self.defined.append(rules)
+
+    def _missing_before(self, sequence_number: int) -> None:
+        missing = range(self.facts.head + 1, sequence_number)
+        if not missing:
+            return
+        self._last, self._state = None, None
+        for number in missing[:GAPS_NAMED_MAX]:
+            self._find(
+                Code.SEQUENCE_GAP,
+                f"slot {self.facts.aggregate_id} {number}",
+                f"expected an event, found none, yet slot {sequence_number} is taken; restore the object",
+            )
+        if len(missing) > GAPS_NAMED_MAX:
+            where = f"slots {self.facts.aggregate_id} {missing[GAPS_NAMED_MAX]} to {missing[-1]}"
+            self._find(Code.SEQUENCE_GAP, where, "expected events, found none; restore the objects")
+
+    def _check_link(self, event: Event, where: str) -> None:
+        """Compare with the event before, where that is known."""
+        if event.sequence_number > 1 and self._last is None:
+            return
+        expected = self._last.checksum if self._last else None
+        if event.previous_checksum != expected:
+            found = f"expected to follow checksum {expected}, found {event.previous_checksum}: one of the two is forged"
+            self._find(Code.CHAIN_BROKEN, where, found)
+            self._state = None
+
+    def _folded(self, event: Event) -> Instance | None:
+        if self._state is None:
+            return None
+        try:
+            return evolve(self._state, event)
+        except (LogDamaged, SchemaUnsupported):
+            return None  # its link was looked at already
+
+    def _find(self, code: Code, where: str, found: str) -> None:
+        self.facts.findings.append(Finding(code, where, found))
+
+
+def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: str, where: str) -> Event:
+    """Return the event if it is whole and in its place; raises Unsound."""
+    if body is None:
+        raise Unsound(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
+    try:
+        fields = parse_stored(body, where=where)
+        expected = checksum_of(fields) if isinstance(fields, dict) and "checksum" in fields else None
+        if expected and fields["checksum"] != expected:
+            found = f"expected checksum {expected}, found {str(fields['checksum'])[:80]}: it was altered"
+            raise Unsound(Code.CHECKSUM_WRONG, where, f"{found}; restore the first version")
+        event = read_event(body, where=where)
+    except SchemaUnsupported as error:
+        raise Unsound(Code.SCHEMA_UNSUPPORTED, where, error.message) from error
+    except (InputInvalid, LogDamaged) as error:
+        found = f"expected an event: {error.message}; restore the first version"
+        raise Unsound(Code.OBJECT_UNREADABLE, where, found) from error
+    if event.canonical != body:
+        found = "expected the canonical form (RFC 8785), found other bytes of the same content"
+        raise Unsound(Code.NOT_CANONICAL, where, found)
+    if (event.aggregate_id, event.sequence_number) != (aggregate_id, sequence_number):
+        found = (
+            f"expected its own event, found {event.aggregate_id} {event.sequence_number}: an object was moved; "
+            "restore the first version"
+        )
+        raise Unsound(Code.OBJECT_MISPLACED, where, found)
+    return event
+
+
+def content_digest(fields: dict[str, object], *, migrated: bool = False) -> bytes:
+    """Return a digest of what a command and its record alone decide of its event, whatever the slot.
+
+    ``migrated``: the event is an update that brought the data into the form of a new definition, so that its data
+    follows from the state before as well, and is left out.
+    """
+    names = ("event_type", "aggregate_id", "command_id", "data", "occurred_at", "actor", "correlation_id")
+    chosen = {name: fields.get(name) for name in (*names, "causation_id", "definition")}
+    return digest(canonical_bytes({**chosen, "data": "migrated"} if migrated else chosen))
+
+
+def _is_migrated(event: Event) -> bool:
+    replaces = (event.model_extra or {}).get("effect") == Effect.REPLACE
+    return event.event_type is EventType.INSTANCE_UPDATED and replaces
+
+
+def node_digest(node: GraphNode) -> bytes:
+    """Return a digest of what a node says beside its own name and version."""
+    edges = {predicate: [str(target) for target in targets] for predicate, targets in node.edges.items()}
+    return digest(canonical_bytes({"deleted": node.deleted, "edges": edges}))
+
+
+def digest(data: bytes) -> bytes:
+    """Return the first 16 bytes of the SHA-256."""
+    return bytes.fromhex(sha256_hex(data)[:32])
