@@ -13,19 +13,19 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from oncelog import connection
 from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
+from oncelog.client import connection
+from oncelog.client.schedules import keep_check_scheduled
+from oncelog.composition.pipeline import Pipeline, assemble
+from oncelog.composition.reconcile import assemble_sweeps
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid, StoreUnavailable
-from oncelog.pipeline.assembly import Pipeline, assemble
-from oncelog.pipeline.sweeping.assembly import assemble_sweeps
-from oncelog.pipeline.trace import AfterStep, nothing_after
 from oncelog.ports import Ports
-from oncelog.program import Run, crash_point, leave, run_program
-from oncelog.scheduling import keep_check_scheduled
+from oncelog.process import Run, crash_point, leave, run_program
+from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 

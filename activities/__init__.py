@@ -1,1 +1,1 @@
-"""One step of a command each: methods on classes that receive their ports. May import ``oncelog.pipeline`` down."""
+"""One step of a command each: methods on classes that receive their ports. May import ``oncelog.write`` down."""

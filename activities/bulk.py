@@ -18,14 +18,14 @@ from oncelog.activities.bulk_models import (
     BulkRunRequest,
 )
 from oncelog.activities.heartbeats import heartbeats
+from oncelog.bulk.run import Conduct, Progress
+from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.bulk.command import parse_bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import RejectionCode
-from oncelog.pipeline.assembly import Pipeline
-from oncelog.pipeline.bulk.running import Conduct, Progress
-from oncelog.pipeline.completion import final_status
-from oncelog.pipeline.trace import AfterStep, Trace, nothing_after
 from oncelog.ports import CommandStatuses
+from oncelog.replay.trace import AfterStep, Trace, nothing_after
+from oncelog.write.completion import final_status
 
 #: How long a run goes on before it hands back what it has, so that people see it come along.
 SEGMENT_S = 10.0

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncelog.bulk.run import Progress
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.bulk.results import BulkResult, Counts
-from oncelog.pipeline.bulk.running import Progress
 
 
 class _Model(BaseModel):

@@ -15,10 +15,10 @@ from temporalio import activity
 
 from oncelog.activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
 from oncelog.activities.heartbeats import heartbeats
-from oncelog.pipeline.sweeping.assembly import Sweeps
-from oncelog.pipeline.sweeping.tally import Tally
-from oncelog.pipeline.sweeping.terms import Terms
+from oncelog.composition.reconcile import Sweeps
 from oncelog.ports import Page, Ports
+from oncelog.reconcile.scope import Terms
+from oncelog.reconcile.summary import Tally
 
 #: How long a sweep goes on before it hands back what it has, so that people see it come along.
 SWEEP_S = 5.0

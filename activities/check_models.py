@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oncelog.domain.commands import ClassId, DbName
-from oncelog.pipeline.sweeping.tally import Tally
-from oncelog.pipeline.sweeping.terms import Terms
+from oncelog.reconcile.scope import Terms
+from oncelog.reconcile.summary import Tally
 
 GRACE_S = 600.0
 

@@ -7,15 +7,15 @@ from typing import Any
 from temporalio import activity
 
 from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
+from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.commands import parse_command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
 from oncelog.errors import InputInvalid
-from oncelog.pipeline.assembly import Pipeline
-from oncelog.pipeline.completion import final_status
-from oncelog.pipeline.delivering import attempted
-from oncelog.pipeline.trace import AfterStep, StepReport, Trace, nothing_after
 from oncelog.ports import CommandStatuses
+from oncelog.replay.trace import AfterStep, StepReport, Trace, nothing_after
+from oncelog.write.completion import final_status
+from oncelog.write.delivery import attempted
 
 #: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
 QUICK_ATTEMPT_S = 2.0

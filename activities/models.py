@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from oncelog.domain.results import CommandResult
-from oncelog.pipeline.trace import StepReport
+from oncelog.replay.trace import StepReport
 
 
 class CommitRequest(BaseModel):

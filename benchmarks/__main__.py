@@ -21,8 +21,8 @@ from benchmarks.on_dbos import OnDbos
 from benchmarks.raw_store import Batch, boto3_put, conditional_put, timed, write_all
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
-from oncelog import connection
-from oncelog.program import collect_garbage_rarely
+from oncelog.client import connection
+from oncelog.process import collect_garbage_rarely
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from stack import Stack

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from benchmarks.raw_store import payload
-from oncelog.client import new_command_id
+from oncelog.bulk.run import Conduct, Progress
+from oncelog.client.client import new_command_id
+from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.domain.bulk.command import Bulk, BulkType
 from oncelog.domain.bulk.plan import lines_of
-from oncelog.pipeline.assembly import Pipeline, assemble
-from oncelog.pipeline.bulk.running import Conduct, Progress
-from oncelog.pipeline.trace import Trace, nothing_after, utc_now
+from oncelog.replay.trace import Trace, nothing_after, utc_now
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 

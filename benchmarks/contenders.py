@@ -14,10 +14,10 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.floor import Floor, FloorActivities, FloorOfSteps
-from oncelog import connection
-from oncelog.client import Oncelog, new_command_id
+from oncelog.client import connection
+from oncelog.client.client import Oncelog, new_command_id
+from oncelog.composition.pipeline import assemble
 from oncelog.domain.commands import Command, CommandType
-from oncelog.pipeline.assembly import assemble
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker

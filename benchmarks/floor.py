@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest
     from oncelog.domain.commands import Command
     from oncelog.domain.results import CommandResult, Outcome
-    from oncelog.pipeline.trace import StepReport
+    from oncelog.replay.trace import StepReport
     from oncelog.workflows import policies
 
 AT = "2026-01-01T12:00:00.000000Z"

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from oncelog.domain.commands import Command, CommandType
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.ontology.definition import ClassDefinition
-from oncelog.domain.ontology.rules import Rules
 from oncelog.domain.ontology.schemas import validator_of
 
 ROUNDS = 30

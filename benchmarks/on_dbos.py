@@ -9,8 +9,8 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from benchmarks.contenders import Contender, asked, creation
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.models import CommitRequest, DeliverRequest
-from oncelog.pipeline.assembly import assemble
-from oncelog.pipeline.trace import utc_now
+from oncelog.composition.pipeline import assemble
+from oncelog.replay.trace import utc_now
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 

@@ -27,19 +27,19 @@ from rich.console import Console
 from rich.table import Table
 
 from oncelog.domain.commands import Command, CommandType
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.pipeline.trace import utc_now
 from oncelog.ports import Delivery, Document, EventSubscription
-from oncelog.program import collect_garbage_rarely
-from oncelog.projections.documents import document_of
-from oncelog.projector.main import new_projector
-from oncelog.projector.metrics import ProjectorMetrics
-from oncelog.projector.projecting import BATCH_MESSAGES_MAX
+from oncelog.process import collect_garbage_rarely
+from oncelog.projector import new_projector
+from oncelog.read_models.document import document_of
+from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.replay.trace import utc_now
 from oncelog.settings import Settings
-from oncelog.stores.kafka_subscription import KafkaSubscription
+from oncelog.stores.kafka.subscription import KafkaSubscription
 from oncelog.stores.opening import Stores
 from stack import Stack
 from stack.terminal import terminal_reporter

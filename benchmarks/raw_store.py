@@ -16,12 +16,12 @@ from functools import partial
 import boto3
 from botocore.config import Config
 
-from oncelog.client import new_command_id
+from oncelog.client.client import new_command_id
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide
-from oncelog.pipeline.trace import utc_now
+from oncelog.replay.trace import utc_now
 from oncelog.settings import Settings
 from oncelog.stores.s3 import open_bucket
 

@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks.contenders import asked
-from oncelog.client import new_command_id
+from oncelog.client.client import new_command_id
+from oncelog.composition.pipeline import assemble
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide, evolve
-from oncelog.pipeline.assembly import assemble
-from oncelog.pipeline.trace import Trace, utc_now
 from oncelog.ports import Watermark
+from oncelog.replay.trace import Trace, utc_now
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 

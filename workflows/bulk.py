@@ -24,12 +24,12 @@ with workflow.unsafe.imports_passed_through():
         BulkStage,
         BulkView,
     )
+    from oncelog.bulk.run import Progress
     from oncelog.domain.bulk.command import Bulk, parse_bulk
     from oncelog.domain.bulk.records import Closed
     from oncelog.domain.bulk.results import BulkResult, Counts
     from oncelog.domain.events import rfc3339
     from oncelog.errors import InputInvalid
-    from oncelog.pipeline.bulk.running import Progress
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import check_own_id, decoded, invalid_command, judged
     from oncelog.workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE, DB_NAME, lacking

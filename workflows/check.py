@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
         outcome_of,
     )
     from oncelog.errors import InputInvalid
-    from oncelog.pipeline.sweeping.tally import Tally
+    from oncelog.reconcile.summary import Tally
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import decoded
     from oncelog.workflows.details import check_sheet

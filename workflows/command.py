@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.domain.events import rfc3339
     from oncelog.domain.results import CommandResult, Outcome
     from oncelog.errors import InputInvalid
-    from oncelog.pipeline.trace import StepReport
+    from oncelog.replay.trace import StepReport
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import check_own_id, decoded, invalid_command, judged
     from oncelog.workflows.attributes import (

@@ -6,7 +6,7 @@ from oncelog.activities.bulk_models import BulkView
 from oncelog.activities.check_models import CheckReport
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import CommandResult
-from oncelog.pipeline.trace import StepReport
+from oncelog.replay.trace import StepReport
 
 FINDINGS_SHOWN = 20
 

@@ -12,27 +12,27 @@ from typing import Annotated, NoReturn
 import typer
 
 from oncelog.activities.check_models import GRACE_S
-from oncelog.cli import asking, dead_letters, show
+from oncelog.cli import dead_letters, query, show
 from oncelog.cli.bulk import bulk_app, bulk_fields, submit_bulk, wait_for
 from oncelog.cli.bulk import exit_of as exit_of_bulk
-from oncelog.cli.checking import check_request, run_check
+from oncelog.cli.check import check_request, run_check
 from oncelog.cli.classes import class_app
+from oncelog.cli.commands import parse_aggregate, parse_payload, parse_target, read_commands
 from oncelog.cli.demo.full import run_full_demo
 from oncelog.cli.demo.quick import run_demo
 from oncelog.cli.exits import Exit, exit_for, explained, fail
-from oncelog.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
-from oncelog.cli.rebuilding import run_rebuild
-from oncelog.cli.running import Answer, submit_with_progress
+from oncelog.cli.rebuild import run_rebuild
+from oncelog.cli.submit import Answer, submit_with_progress
 from oncelog.cli.terminal import errors
-from oncelog.cli.verifying import exit_of, report_view, run_verify
-from oncelog.client import Command, CommandType, Event, Oncelog, new_command_id
+from oncelog.cli.verify import exit_of, report_view, run_verify
+from oncelog.client.client import Command, CommandType, Event, Oncelog, new_command_id
+from oncelog.composition.read_models import ReadModelName
 from oncelog.domain.bulk.command import is_bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import parse_command
 from oncelog.errors import CommandFailed, InputInvalid, OncelogError
-from oncelog.pipeline.read_models import ReadModelName
 from oncelog.ports import CommandStatus, Document, Stage
-from oncelog.program import keep_standard_output, leave, log_to_standard_error
+from oncelog.process import keep_standard_output, leave, log_to_standard_error
 
 CONCURRENCY = 32
 
@@ -48,7 +48,7 @@ app.add_typer(dead_letters.app)
 
 app.add_typer(class_app)
 app.add_typer(bulk_app)
-app.add_typer(asking.app)
+app.add_typer(query.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
@@ -140,8 +140,8 @@ def status(
 @app.command()
 def get(
     target: Target,
-    tokens: asking.Tokens = None,
-    deadline_s: asking.Deadline = 10.0,
+    tokens: query.Tokens = None,
+    deadline_s: query.Deadline = 10.0,
     as_of: Annotated[
         str | None, typer.Option(help="As it was at this version, or at this time (RFC 3339), from the log.")
     ] = None,
@@ -152,7 +152,7 @@ def get(
         if as_of is not None and tokens:
             raise InputInvalid("get: expected either --as-of, which reads the log, or --token, found both")
         document = asyncio.run(
-            _get(target, token=asking.merged(tokens), deadline_s=deadline_s)
+            _get(target, token=query.merged(tokens), deadline_s=deadline_s)
             if as_of is None
             else _get_as_of(target, as_of)
         )
@@ -246,7 +246,7 @@ def rebuild(
 @app.command()
 def projector() -> None:
     """Run a projector until it is told to stop (Ctrl-C, SIGTERM): it keeps a read model up to date from the stream."""
-    os.execv(sys.executable, [sys.executable, "-m", "oncelog.projector.main"])  # noqa: S606 - as for the worker
+    os.execv(sys.executable, [sys.executable, "-m", "oncelog.projector"])  # noqa: S606 - as for the worker
 
 
 @app.command()
@@ -317,7 +317,7 @@ async def _get(target: str, *, token: str | None, deadline_s: float) -> Document
 
 
 async def _get_as_of(target: str, as_of: str) -> Document | None:
-    moment = asking.parse_as_of(as_of)
+    moment = query.parse_as_of(as_of)
     async with Oncelog.connect() as oncelog:
         if isinstance(moment, int):
             return await oncelog.reader.as_of(parse_aggregate(target), version=moment)

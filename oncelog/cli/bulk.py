@@ -22,13 +22,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from oncelog.bulks import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, command_on, parse_type, spooled
 from oncelog.cli import show
+from oncelog.cli.commands import STANDARD_INPUT, parse_target
 from oncelog.cli.exits import Exit, explained
-from oncelog.cli.reading import STANDARD_INPUT, parse_target
-from oncelog.cli.running import say_if_nobody_works
+from oncelog.cli.submit import say_if_nobody_works
 from oncelog.cli.terminal import errors, print_json_text
-from oncelog.client import Oncelog
+from oncelog.client.bulk import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, command_on, parse_type, spooled
+from oncelog.client.client import Oncelog
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import Outcome

@@ -10,12 +10,12 @@ from rich.console import Group
 from rich.json import JSON
 
 from oncelog.cli import show
+from oncelog.cli.commands import parse_payload, parse_target
 from oncelog.cli.exits import Exit, explained
-from oncelog.cli.reading import parse_payload, parse_target
 from oncelog.cli.terminal import errors, text_line
-from oncelog.client import Command, CommandType, Oncelog, class_command
-from oncelog.domain.ontology.rules import Rules
-from oncelog.domain.ontology.ways import Way
+from oncelog.client.client import Command, CommandType, Oncelog, class_command
+from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.relationship_names import Way
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid
 

@@ -12,16 +12,16 @@ from rich.console import Group
 from rich.table import Table
 
 from oncelog.cli import show
+from oncelog.cli.commands import parse_aggregate
 from oncelog.cli.exits import Exit, explained
-from oncelog.cli.reading import parse_aggregate
 from oncelog.cli.terminal import assembled, errors, text_line
+from oncelog.composition.read_models import ReadModelName, read_model_of
 from oncelog.domain.dead_letters import DeadLetter, LetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
-from oncelog.pipeline.mending import Mender
-from oncelog.pipeline.read_models import ReadModelName, read_model_of
 from oncelog.ports import DeadLetters, ReadModel
-from oncelog.projections.parking import Parking
+from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 

@@ -11,13 +11,13 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-from oncelog.cli.running import Answer
+from oncelog.cli.submit import Answer
 from oncelog.cli.terminal import assembled, json_text, output, print_json, text_line
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.events import Event
 from oncelog.domain.results import CommandResult
 from oncelog.ports import CommandStatus, Document
-from oncelog.program import printable
+from oncelog.process import printable
 
 __all__ = ["output", "print_json"]
 

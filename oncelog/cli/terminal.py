@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from oncelog.program import printable
+from oncelog.process import printable
 
 
 def text_line(text: str, style: str = "") -> Text:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from oncelog.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
+from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.identifiers import (
     AggregateId,
     check_command_id,
@@ -24,7 +25,6 @@ from oncelog.domain.limits import (
     SHORT_TEXT_CHARACTERS_MAX,
     TEXT_BYTES_MAX,
 )
-from oncelog.domain.value import STORED, Value, is_stored
 from oncelog.errors import InputInvalid
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from oncelog.domain.canonical import canonical_bytes, parse_stored
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import REASON_CHARACTERS_MAX
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid, LogDamaged, OncelogError
 
 LETTER_VERSION = "1.0.0"

@@ -14,8 +14,8 @@ from pydantic import ConfigDict, ValidationError
 
 from oncelog.domain.canonical import canonical_bytes, parse_stored, sha256_hex
 from oncelog.domain.event_schemas import EVENT_SCHEMAS, steps_from
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.value import Value
 from oncelog.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaUnsupported
 
 DIGEST_CHARACTERS = 64

@@ -20,7 +20,7 @@ from oncelog.domain.events import (
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import TEXT_BYTES_MAX
 from oncelog.domain.merge_patch import merge_patch
-from oncelog.domain.ontology.rules import Rules, check_haste
+from oncelog.domain.ontology.class_schema import Rules, check_haste
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import LogDamaged
 

@@ -10,8 +10,8 @@ from oncelog.domain.bulk.records import BulkRecord
 from oncelog.domain.canonical import canonical_bytes, parse_stored
 from oncelog.domain.commands import Command
 from oncelog.domain.events import DefinitionReference
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import Rejection
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid, LogDamaged
 
 #: 1.1.0 adds ``definition``.

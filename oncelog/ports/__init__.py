@@ -7,6 +7,7 @@ the domain only.
 
 from dataclasses import dataclass
 
+from oncelog.ports.catalogue import Extent, Inventory, KnownCommand, Page, RunningWorkflows, Settled, SweepMarks
 from oncelog.ports.coordination import CommandStatus, CommandStatuses, Settlement, Stage, Turn, Turns, Waiting
 from oncelog.ports.documents import (
     CURSOR_KEPT_S,
@@ -22,7 +23,6 @@ from oncelog.ports.documents import (
     SearchPage,
 )
 from oncelog.ports.graph import FoundNode, Graph
-from oncelog.ports.inventory import Extent, Inventory, KnownCommand, Page, RunningWorkflows, Settled, SweepMarks
 from oncelog.ports.log import (
     ChunkRecords,
     ClassNames,

@@ -8,8 +8,8 @@ from aiokafka.errors import KafkaError
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.settings import Settings
-from oncelog.stores.kafka import REQUEST_TIMEOUT_MS, Message, event_topic
-from oncelog.stores.kafka_refusals import refused
+from oncelog.stores.kafka.publisher import REQUEST_TIMEOUT_MS, Message, event_topic
+from oncelog.stores.kafka.refusals import refused
 
 READ_TIMEOUT_S = 30.0
 

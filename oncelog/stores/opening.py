@@ -14,8 +14,8 @@ from oncelog.stores.elasticsearch import (
     ElasticsearchSearches,
     ElasticsearchServer,
 )
-from oncelog.stores.kafka import KafkaFailures, KafkaPublisher
-from oncelog.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
+from oncelog.stores.redis.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from oncelog.stores.s3 import (
     S3Bucket,
     S3ChunkRecords,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
-from oncelog.stores.kafka import Message
+from oncelog.stores.kafka.publisher import Message
 from oncelog.verification.bulk import BulkAudit
 from oncelog.verification.commands import CommandAudit
 from oncelog.verification.containers import ContainerAudit

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import IndexFacts
-from oncelog.projections.documents_model import DocumentsModel
-from oncelog.projections.graph_model import GraphModel
+from oncelog.read_models.documents_model import DocumentsModel
+from oncelog.read_models.graph_model import GraphModel
 from oncelog.verification.findings import Code, Finding
 
 #: Of an index behind its alias that cannot be read, whatever lies in it.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from oncelog.ports import Document
-from oncelog.projections.documents_model import DocumentsModel
+from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.history import document_digest
 from oncelog.verification.log import EventFacts

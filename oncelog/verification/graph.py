@@ -9,7 +9,7 @@ from oncelog.domain.events import EventType
 from oncelog.domain.graph import DEFINITION_BITS
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.ports import FoundNode
-from oncelog.projections.graph_model import GraphModel
+from oncelog.read_models.graph_model import GraphModel
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import EventFacts, LogFacts, node_digest
 from oncelog.verification.shown import Codes, Seen, ShownAudit

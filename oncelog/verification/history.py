@@ -28,8 +28,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import CommandResult, Outcome
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid, OncelogError
 from oncelog.ports import Document
 

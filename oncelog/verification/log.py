@@ -9,11 +9,11 @@ from oncelog.domain.events import Effect, Event, EventType, checksum_of, read_ev
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.rules import Rules, rules_after
+from oncelog.domain.ontology.class_schema import Rules, rules_after
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
-from oncelog.projections.documents import document_of, formed
-from oncelog.projections.graph_model import node_of
+from oncelog.read_models.document import document_of, formed
+from oncelog.read_models.graph_model import node_of
 from oncelog.verification.findings import Code, Finding, Unsound
 from oncelog.verification.history import document_digest
 

@@ -17,7 +17,7 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
 from oncelog.ports import UNPUBLISHED, Document, Documents, FoundNode, Graph, IndexFacts, TopicFacts, Watermark
-from oncelog.stores.kafka import Message
+from oncelog.stores.kafka.publisher import Message
 from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
 from oncelog.stores.s3.event_log import watermark_of
 from oncelog.verification.audit import Audit

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from oncelog.stores.kafka_stream import KafkaStream
+from oncelog.stores.kafka.stream import KafkaStream
 from tests.chaos import clocks, disks, forgeries, tampering
 from tests.chaos.installation import PROJECTORS, SERVERS, Installation
 from tests.chaos.kinds import OFTEN, SELDOM, Draws, Note, elasticsearch_of, kind, redis_of

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from oncelog.cli.verifying import sources_of
+from oncelog.cli.verify import sources_of
 from oncelog.settings import Settings
-from oncelog.stores.kafka import Message
+from oncelog.stores.kafka.publisher import Message
 from oncelog.stores.opening import Stores
 from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code, Finding

@@ -10,7 +10,7 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from oncelog.client import Oncelog
+from oncelog.client.client import Oncelog
 from oncelog.domain.bulk.command import Bulk, BulkPayload, BulkType
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.identifiers import AggregateId

@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.client import Client as Temporal
 from temporalio.client import WorkflowFailureError
 
-from oncelog import connection
+from oncelog.client import connection
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import HistoryWriter, read_history

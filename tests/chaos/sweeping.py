@@ -2,15 +2,15 @@
 
 import asyncio
 
-from oncelog import connection
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
-from oncelog.checks import Checks
+from oncelog.client import connection
+from oncelog.client.checks import Checks
+from oncelog.composition.read_models import ReadModelName, read_model_of
 from oncelog.domain.dead_letters import LetterKind
 from oncelog.errors import OncelogError
-from oncelog.pipeline.mending import Mender
-from oncelog.pipeline.read_models import ReadModelName, read_model_of
 from oncelog.ports import Ports
-from oncelog.projections.parking import Parking
+from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from tests.chaos.load import Tally

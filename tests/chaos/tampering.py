@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from oncelog.client import Oncelog
+from oncelog.client.client import Oncelog
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
 from oncelog.settings import Settings

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from oncelog.pipeline.read_models import ReadModelName
+from oncelog.composition.read_models import ReadModelName
 from stack import process
 from stack.process import Order
 
@@ -29,7 +29,7 @@ class Program:
 
 
 WORKER = Program("tests.chaos.worker", "worker_ready")
-PROJECTOR = Program("oncelog.projector.main", "projector_starts")
+PROJECTOR = Program("oncelog.projector", "projector_starts")
 READ_MODELS = tuple(map(str, ReadModelName))
 
 

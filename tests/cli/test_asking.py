@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from oncelog.cli.asking import parse_as_of, parse_hop, parse_where
+from oncelog.cli.query import parse_as_of, parse_hop, parse_where
 from oncelog.domain.queries import Range
 from oncelog.errors import InputInvalid
-from oncelog.reading.graph import Hop
+from oncelog.query.graph import Hop
 
 
 @pytest.mark.parametrize(

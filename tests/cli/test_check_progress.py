@@ -1,8 +1,8 @@
 """How ``oncelog check`` tells how far it is."""
 
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport
-from oncelog.cli.checking import LINE_EVERY_S, CheckView
-from oncelog.pipeline.sweeping.tally import Tally
+from oncelog.cli.check import LINE_EVERY_S, CheckView
+from oncelog.reconcile.summary import Tally
 
 
 def _report(phase: CheckPhase, tally: Tally, total: int | None = None) -> CheckReport:

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from oncelog.cli import classes
 from oncelog.cli.app import app
 from oncelog.domain.events import DefinitionReference
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.ontology.definition import ClassDefinition
-from oncelog.domain.ontology.rules import Rules
 from tests.classes import FIRST, WIDER
 
 

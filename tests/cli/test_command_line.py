@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oncelog.client import new_command_id
+from oncelog.client.client import new_command_id
 from oncelog.domain.commands import parse_command
 from oncelog.verification.history import HistoryWriter
 

@@ -25,7 +25,7 @@ from oncelog.cli.demo.data import (
     subdivisions,
 )
 from oncelog.domain.commands import Command, CommandType, parse_command
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.definition import parse_definition

@@ -5,8 +5,8 @@ import pytest
 from oncelog.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
 from oncelog.cli.demo.data import create, definition_command
 from oncelog.cli.demo.questions import Asking, Questions
-from oncelog.reading.reader import Reader
-from tests.pipeline.world import World
+from oncelog.query.reader import Reader
+from tests.write.world import World
 
 DEFINITIONS = {COUNTRY: COUNTRIES, SUBDIVISION: SUBDIVISIONS, AIRPORT: AIRPORTS_IN_FEET}
 QUESTIONS = Questions("demo", ("AT", 1_000), ["AT", "LI", "MC", "XX"], ends=("VIE", "INN"), remark="XX is nowhere")

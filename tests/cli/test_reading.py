@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oncelog.cli.reading import parse_aggregate, parse_payload, parse_target, read_commands
+from oncelog.cli.commands import parse_aggregate, parse_payload, parse_target, read_commands
 from oncelog.errors import InputInvalid
 
 

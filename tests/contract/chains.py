@@ -7,7 +7,7 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide, evolve
 from tests.commands import create, update
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 PLACE = AggregateId.parse("shop/Product/p1")
 

@@ -10,14 +10,14 @@ import pytest
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
-from oncelog.stores.kafka import Message
+from oncelog.stores.kafka.publisher import Message
 from oncelog.stores.kafka_messages import read_messages, read_topic
-from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from oncelog.stores.memory.s3 import MemoryInventory, MemoryTopicRecords
-from oncelog.stores.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisCommandStatuses, RedisServer, RedisTurns
 from oncelog.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.testing.memory.s3 import MemoryInventory, MemoryTopicRecords
 from tests.clients import patient, patient_stores
-from tests.pipeline.world import World
+from tests.write.world import World
 
 IN_MEMORY = "in memory"
 BOTH = [IN_MEMORY, pytest.param("on its server", marks=pytest.mark.integration)]

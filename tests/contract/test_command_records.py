@@ -15,7 +15,7 @@ from tests.bulks import bulk_create
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 
 def _record(command: Command, number: int = 1, end: int | Rejection = 1) -> CommandRecord:

@@ -10,7 +10,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
 from tests.contract.chains import PLACE
 from tests.contract.conftest import Opened
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 HOSTILE = AggregateId.of("shop", "Product", "../..")
 

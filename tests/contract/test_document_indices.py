@@ -8,7 +8,7 @@ from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Document, DocumentIndex, Form, OutOfForm
-from oncelog.projections.typed_mapping import typed_mapping
+from oncelog.read_models.typed_mapping import typed_mapping
 from tests.classes import FIRST
 from tests.contract.conftest import Opened
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from oncelog.stores.elasticsearch.server import VersionedWrite, bulk_requests
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at

@@ -16,14 +16,14 @@ from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_pointer import pointer_of
 from oncelog.domain.ontology.definition import ClassDefinition, Relationship
-from oncelog.domain.ontology.ways import Ways
+from oncelog.domain.ontology.relationship_names import Ways
 from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
 from oncelog.domain.results import Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import Document, Form
-from oncelog.projections.documents import document_of
-from oncelog.projections.typed_mapping import typed_mapping
-from oncelog.reading.graph import GraphReader, Hop, WaysOf
+from oncelog.query.graph import GraphReader, Hop, WaysOf
+from oncelog.read_models.document import document_of
+from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
 from tests.classes import FIRST, NUMBER, TEXT, define, schema
@@ -31,8 +31,8 @@ from tests.clients import patient_stores
 from tests.commands import create
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
-from tests.pipeline.sweeper import LOOK_ONLY, sweep
-from tests.pipeline.world import World
+from tests.write.sweeper import LOOK_ONLY, sweep
+from tests.write.world import World
 
 REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
 MOMENTS = ["2026-05-01T00:00:00.123456Z", "2026-05-01T00:00:00.1Z", "2026-05-01T02:00:00.1+02:00", "2026-05"]

@@ -14,9 +14,9 @@ from oncelog.errors import InputInvalid
 from oncelog.ports import FoundNode, Graph
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
-from oncelog.stores.memory.graph import MemoryGraph
 from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
 from oncelog.stores.terminusdb import graph as terminus_graph
+from oncelog.testing.memory.graph import MemoryGraph
 
 TERMINUSDB_VARIABLE = "ONCELOG_TERMINUSDB_URL"
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from oncelog.errors import ContainerUnusable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka_messages import read_topic
 from stack import Stack
 from stack.servers.definition import Place

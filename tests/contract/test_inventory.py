@@ -9,7 +9,7 @@ from oncelog.ports import UNPUBLISHED, Extent, Inventory, KnownCommand
 from tests.commands import create
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 PAGES = [1, 2, 3, 1000]
 

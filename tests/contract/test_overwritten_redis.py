@@ -9,7 +9,7 @@ from redis.asyncio import Redis as Client
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Settlement, Turn, Turns, Waiting, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisServer, RedisTurns
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis as Client
 
 from oncelog.ports import Settlement, Turn
 from oncelog.settings import Settings
-from oncelog.stores.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisServer, RedisTurns
 from tests.clients import patient
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations

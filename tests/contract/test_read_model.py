@@ -6,7 +6,7 @@ import pytest
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import ReadModel
-from oncelog.projections.documents_model import DocumentsModel
+from oncelog.read_models.documents_model import DocumentsModel
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened

@@ -8,8 +8,8 @@ from redis.asyncio import Redis as Client
 
 from oncelog.ports import CommandStatus, Settlement, Stage, Turns, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from oncelog.stores.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.stores.redis.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 

@@ -20,16 +20,16 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
 from oncelog.ports import Document, Form
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
 from oncelog.stores.elasticsearch.mapping import mappings_of
 from oncelog.stores.elasticsearch.refusals import container_refusal, creation_refusal
 from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
-from oncelog.stores.memory.elasticsearch import UNREADABLE, MemoryDocuments
-from oncelog.stores.memory.searches import MemorySearches
 from oncelog.stores.opening import Stores
 from oncelog.stores.s3.refusals import refused
+from oncelog.testing.memory.elasticsearch import UNREADABLE, MemoryDocuments
+from oncelog.testing.memory.searches import MemorySearches
 from tests.clients import patient_stores
 from tests.contract.chains import chain, state_at
 

@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.redis import RedisServer, RedisTurns
-from oncelog.stores.redis_refusals import refused
+from oncelog.stores.redis.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.refusals import refused
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
 

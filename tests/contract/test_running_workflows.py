@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from oncelog.connection import DESCRIBED_MAX, LISTED_MAX, TemporalWorkflows
+from oncelog.client.connection import DESCRIBED_MAX, LISTED_MAX, TemporalWorkflows
 from oncelog.ports import RunningWorkflows
-from oncelog.stores.memory.workflows import MemoryWorkflows
+from oncelog.testing.memory.workflows import MemoryWorkflows
 from oncelog.workflows.command import InstanceCommand
 from tests.commands import create
 from tests.contract.conftest import BOTH, IN_MEMORY

@@ -13,9 +13,9 @@ from oncelog.domain.limits import RESULTS_MAX
 from oncelog.domain.queries import Scalar, Search
 from oncelog.errors import CursorExpired, InputInvalid
 from oncelog.ports import Document, SearchPage
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from oncelog.stores.elasticsearch import ElasticsearchSearches
-from oncelog.stores.memory.searches import MemorySearches
+from oncelog.testing.memory.searches import MemorySearches
 from tests.contract.chains import chain, state_at
 from tests.contract.conftest import Opened
 

@@ -10,10 +10,10 @@ import pytest
 
 from oncelog.domain.events import Event
 from oncelog.ports import Delivery, EventSubscription
-from oncelog.stores.kafka import KafkaPublisher
-from oncelog.stores.kafka_progress import KafkaProgress
-from oncelog.stores.kafka_subscription import KafkaSubscription, projector_group
-from oncelog.stores.memory.kafka import MemoryGroup, MemoryProgress, MemoryPublisher, MemorySubscription
+from oncelog.stores.kafka.progress import KafkaProgress
+from oncelog.stores.kafka.publisher import KafkaPublisher
+from oncelog.stores.kafka.subscription import KafkaSubscription, projector_group
+from oncelog.testing.memory.kafka import MemoryGroup, MemoryProgress, MemoryPublisher, MemorySubscription
 from oncelog.verification.reading import Projectors
 from tests.contract.chains import chain
 from tests.contract.conftest import BOTH, IN_MEMORY

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.errors import StoreUnsafe
 from oncelog.settings import Settings
-from oncelog.stores.kafka import KafkaPublisher
-from oncelog.stores.kafka_topic_configs import check_configurations, configuration_for
+from oncelog.stores.kafka.publisher import KafkaPublisher
+from oncelog.stores.kafka.topic_configs import check_configurations, configuration_for
 from tests.contract.chains import chain
 from tests.contract.topics import records_in_memory, until_answered
 

@@ -13,12 +13,12 @@ from oncelog.domain.events import read_event
 from oncelog.errors import ContainerUnusable, StoreUnavailable, StoreUnsafe
 from oncelog.ports import Generations, TopicRecord
 from oncelog.settings import Settings
-from oncelog.stores import kafka_topics
-from oncelog.stores.kafka import KafkaPublisher
+from oncelog.stores.kafka import topics
+from oncelog.stores.kafka.publisher import KafkaPublisher
+from oncelog.stores.kafka.topic_ids import NO_ID, ExistingTopic
+from oncelog.stores.kafka.topics import PARTITIONS, KafkaTopics, partition_of
 from oncelog.stores.kafka_messages import read_topic
-from oncelog.stores.kafka_topic_ids import NO_ID, ExistingTopic
-from oncelog.stores.kafka_topics import PARTITIONS, KafkaTopics, partition_of
-from oncelog.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
+from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
 from tests.contract.chains import chain
 from tests.contract.topics import drop_topic, grow_topic, publishing, records_in_memory, until_answered
 
@@ -80,7 +80,7 @@ async def test_topic_made_anew_is_the_next_generation(settings: Settings):
 
 @pytest.mark.integration
 async def test_offsets_that_begin_anew_are_noticed_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("oncelog.stores.kafka.TOPIC_CHECK_S", 1e9)
+    monkeypatch.setattr("oncelog.stores.kafka.publisher.TOPIC_CHECK_S", 1e9)
     records = records_in_memory()
     async with publishing(settings, records) as kafka:
         await until_answered(partial(kafka.publish, chain(1)))
@@ -118,7 +118,7 @@ class Brokers:
         self.settings = Settings()
         self.records = MemoryTopicRecords(MemoryBucket())
         self.topic_id, self.partitions = uuid4(), 6
-        monkeypatch.setattr(kafka_topics, "existing_topics", self._existing)
+        monkeypatch.setattr(topics, "existing_topics", self._existing)
 
     async def _existing(self, _client: object, topics: list[str]) -> dict[str, ExistingTopic]:
         return {topic: ExistingTopic(self.topic_id, self.partitions) for topic in topics}

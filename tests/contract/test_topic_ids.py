@@ -10,9 +10,9 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from oncelog.settings import Settings
-from oncelog.stores.kafka import KafkaPublisher
-from oncelog.stores.kafka_subscription import TOPIC_CHECK_S, KafkaSubscription
-from oncelog.stores.kafka_topic_ids import NO_ID, topic_id_of
+from oncelog.stores.kafka.publisher import KafkaPublisher
+from oncelog.stores.kafka.subscription import TOPIC_CHECK_S, KafkaSubscription
+from oncelog.stores.kafka.topic_ids import NO_ID, topic_id_of
 from tests.contract.chains import chain
 from tests.contract.test_subscription import nothing, offsets_of, take
 from tests.contract.topics import drop_topic, records_in_memory

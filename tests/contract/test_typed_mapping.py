@@ -13,7 +13,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.schemas import validator_of
 from oncelog.domain.queries import Search
 from oncelog.ports import Document, Form
-from oncelog.projections.typed_mapping import typed_mapping
+from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings
 from tests.classes import NUMBER, TEXT, WHOLE, schema
 from tests.clients import patient_stores

@@ -11,9 +11,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
-from oncelog.stores.kafka import KafkaPublisher
-from oncelog.stores.kafka_topic_ids import existing_topics
-from oncelog.stores.memory.s3 import MemoryBucket, MemoryTopicRecords
+from oncelog.stores.kafka.publisher import KafkaPublisher
+from oncelog.stores.kafka.topic_ids import existing_topics
+from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
 
 #: Where a setting comes from, in Kafka's protocol: from the topic itself.
 SET_FOR_TOPIC = 1

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from oncelog.domain.commands import parse_command
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
 from oncelog.domain.instance import INSTANCE_JSON, Instance, evolve
-from oncelog.domain.ontology.rules import Rules, rules_of
+from oncelog.domain.ontology.class_schema import Rules, rules_of
 
 FOLDER = Path(__file__).parent / "stored_events"
 

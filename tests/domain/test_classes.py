@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncelog.domain.commands import Command, parse_command
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.events import DefinitionReference, Event, content_of
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.class_schema import Rules, rules_of
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
-from oncelog.domain.ontology.rules import Rules, rules_of
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import objects

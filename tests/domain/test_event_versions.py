@@ -20,7 +20,7 @@ from oncelog.domain.instance import INSTANCE_JSON, Instance, evolve
 from oncelog.domain.schema_versions import SchemaVersions
 from oncelog.domain.semantic_version import SemanticVersion
 from oncelog.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaGap, SchemaUnsupported
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from tests.domain.former_events import fold_1_0_0, sealed, write
 from tests.domain.record_events import FOLDER
 from tests.domain.strategies import json_objects

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.limits import EDGES_MAX, FINDINGS_MAX
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.ontology.compatibility import schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.migration import MigrationStep, migrated_schema
-from oncelog.domain.ontology.rules import Rules
 from oncelog.domain.ontology.schemas import schema_findings
 from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import object_schemas, objects

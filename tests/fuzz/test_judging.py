@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from oncelog.domain.commands import Command
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.ontology.definition import ClassDefinition
-from oncelog.domain.ontology.rules import Rules
 from oncelog.domain.results import Rejection
-from oncelog.pipeline.judge import Judge, shared_process
+from oncelog.write.judge import Judge, shared_process
 from tests.classes import define
 from tests.commands import create
 from tests.domain.schema_strategies import changed
 from tests.fuzz.clock import LOOP_S_MAX, MEMORY_BYTES_MAX, Held, Memory, machine_factor, ticking
 from tests.fuzz.inputs import large_documents, large_schemas
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 CLASS = Instance(aggregate_id="shop/_class/Product")
 REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")

@@ -19,11 +19,11 @@ from redis.asyncio import Redis
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 
-from oncelog import connection
-from oncelog.cli.verifying import sources_of
-from oncelog.client import Oncelog
-from oncelog.pipeline.assembly import assemble
-from oncelog.pipeline.trace import AfterStep, nothing_after
+from oncelog.cli.verify import sources_of
+from oncelog.client import connection
+from oncelog.client.client import Oncelog
+from oncelog.composition.pipeline import assemble
+from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.verification.verifying import nothing_in_flight, verify
@@ -119,7 +119,7 @@ class Installation:
     async def projector_process(self, read_model: str) -> WorkerProcess:
         """Start a projector of a read model as a process of its own."""
         own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model}
-        return await self._process("oncelog.projector.main", "projector_ready", own)
+        return await self._process("oncelog.projector", "projector_ready", own)
 
     async def _process(self, module: str, sign: str, variables: Mapping[str, str]) -> WorkerProcess:
         log = self.folder / f"process-{len(self._processes)}.log"

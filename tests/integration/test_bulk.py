@@ -12,7 +12,7 @@ from temporalio.client import WorkflowHandle
 
 import oncelog.activities.bulk
 from oncelog.activities.bulk_models import BulkStage, BulkView
-from oncelog.bulks import Bulks
+from oncelog.client.bulk import Bulks
 from oncelog.domain.bulk.command import BulkType
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.bulk.results import BulkResult
@@ -26,7 +26,7 @@ from oncelog.workflows import policies
 from tests.bulks import bulk_create, item, ndjson
 from tests.commands import create, update
 from tests.integration.installation import Installation
-from tests.pipeline.test_bulk_crashes import STEPS as PIPELINE_STEPS
+from tests.write.test_bulk_crashes import STEPS as PIPELINE_STEPS
 
 pytestmark = pytest.mark.integration
 

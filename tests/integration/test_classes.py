@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from oncelog.client import Command
+from oncelog.client.client import Command
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.queries import Search
 from oncelog.domain.results import Outcome, RejectionCode
 from oncelog.stores.kafka_messages import read_messages

@@ -13,34 +13,34 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
-from oncelog.checks import Checks
-from oncelog.cli.verifying import sources_of
-from oncelog.connection import TemporalWorkflows
+from oncelog.bulk.run import Conduct, Progress
+from oncelog.cli.verify import sources_of
+from oncelog.client.checks import Checks
+from oncelog.client.connection import TemporalWorkflows
+from oncelog.client.schedules import keep_check_scheduled, schedule_id
+from oncelog.composition.pipeline import assemble
+from oncelog.composition.reconcile import assemble_sweeps
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import CommandFailed, CommandUnknown
-from oncelog.pipeline.assembly import assemble
-from oncelog.pipeline.bulk.running import Conduct, Progress
-from oncelog.pipeline.completion import final_status
-from oncelog.pipeline.sweeping.assembly import assemble_sweeps
-from oncelog.pipeline.trace import Trace
 from oncelog.ports import Stage
-from oncelog.scheduling import keep_check_scheduled, schedule_id
+from oncelog.replay.trace import Trace
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Code
 from oncelog.verification.verifying import nothing_in_flight, verify
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.command import InstanceCommand
+from oncelog.write.completion import final_status
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, update
 from tests.integration.installation import Installation, until_pending
 from tests.integration.test_restarts import STEPS, TASK_TIMEOUT
-from tests.pipeline.sweeper import ANY_AGE
-from tests.pipeline.world import NOON
+from tests.write.sweeper import ANY_AGE
+from tests.write.world import NOON
 
 pytestmark = pytest.mark.integration
 

@@ -3,10 +3,10 @@
 import pytest
 
 from oncelog.activities.check_models import CheckOutcome, CheckRequest
-from oncelog.checks import Checks
+from oncelog.client.checks import Checks
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.reading import presence
+from oncelog.query import presence
 from tests.classes import FIRST, define
 from tests.commands import create
 from tests.integration.installation import Installation

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from oncelog.cli.verifying import projectors_of, sources_of
+from oncelog.cli.verify import projectors_of, sources_of
 from oncelog.domain.dead_letters import DeadLetter, LetterKind
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
@@ -25,12 +25,12 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Outcome
 from oncelog.errors import ProjectionParked, StoreUnavailable
-from oncelog.pipeline.trace import AfterStep, nothing_after
 from oncelog.ports import Watermark
-from oncelog.projector import projecting
-from oncelog.projector.main import new_projector
-from oncelog.projector.metrics import ProjectorMetrics
-from oncelog.projector.projecting import Projector
+from oncelog.projector import new_projector
+from oncelog.read_models.projector import loop
+from oncelog.read_models.projector.loop import Projector
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.kafka_messages import read_topic
 from oncelog.stores.opening import Stores
@@ -98,7 +98,7 @@ class Projection:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "oncelog.projector.main",
+                "oncelog.projector",
                 env={**self.variables, **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -253,7 +253,7 @@ async def test_a_batch_in_the_middle_of_a_rebalance_lands_or_is_done_by_the_next
 ):
     """One projector has written a batch, and not committed it yet, when another one joins and asks for a share."""
     if not lands:
-        monkeypatch.setattr(projecting, "HAND_OVER_S", 0.1)
+        monkeypatch.setattr(loop, "HAND_OVER_S", 0.1)
     steps: list[tuple[str, str]] = []
     held, may_go_on = asyncio.Event(), asyncio.Event()
 

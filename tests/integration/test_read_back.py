@@ -9,7 +9,7 @@ from oncelog.domain.results import CommandResult, Outcome
 from tests.bulks import ndjson
 from tests.integration.installation import Installation
 from tests.largest import stories
-from tests.pipeline.bulks import reference
+from tests.write.bulks import reference
 
 #: aiohttp warns of bodies above 1 MiB; tests take warnings for errors.
 LARGE = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

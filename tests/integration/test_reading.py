@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from oncelog.domain.commands import Command
-from oncelog.domain.deciding import decide
+from oncelog.domain.decide import decide
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Range, Search
 from oncelog.domain.tokens import merge_tokens
 from oncelog.errors import InputInvalid, ProjectionParked
-from oncelog.reading.graph import Hop
+from oncelog.query.graph import Hop
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
@@ -217,8 +217,8 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
     installation: Installation, read_model: str, waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     # An earlier release accepted more references than a node may have.
-    monkeypatch.setattr("oncelog.domain.ontology.rules.EDGES_MAX", 20_000)
-    monkeypatch.setattr("oncelog.pipeline.judge._elsewhere", _decided_here)
+    monkeypatch.setattr("oncelog.domain.ontology.class_schema.EDGES_MAX", 20_000)
+    monkeypatch.setattr("oncelog.write.judge._elsewhere", _decided_here)
     everyone = ["get", "search", "graph", "path"]
     async with installation.worker():
         geography = Geography(installation)

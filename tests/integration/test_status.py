@@ -4,22 +4,22 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from oncelog.bulks import Bulks, BulkStage
-from oncelog.client import Oncelog
+from oncelog.client.bulk import Bulks, BulkStage
+from oncelog.client.client import Oncelog
+from oncelog.composition.pipeline import assemble
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.results import Outcome
 from oncelog.errors import CommandFailed, CommandUnknown, StoreUnavailable
-from oncelog.pipeline.assembly import assemble
-from oncelog.pipeline.trace import Trace
 from oncelog.ports import CommandStatus, Stage
+from oncelog.replay.trace import Trace
 from oncelog.stores.opening import Stores
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, define
 from tests.commands import create, update
 from tests.integration.installation import Installation
 from tests.integration.test_consistency_check import _check as check
-from tests.pipeline.world import NOON
+from tests.write.world import NOON
 
 pytestmark = pytest.mark.integration
 

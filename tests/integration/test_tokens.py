@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from oncelog.bulks import VISIBLE_AT_ONCE, Bulks
-from oncelog.client import new_command_id
+from oncelog.client.bulk import VISIBLE_AT_ONCE, Bulks
+from oncelog.client.client import new_command_id
 from oncelog.domain.bulk.command import BulkType
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.domain.tokens import make_token, merge_tokens
 from oncelog.errors import InputInvalid, NotYetVisible, ProjectionParked, TokenInvalid
-from oncelog.reading.graph import Hop
+from oncelog.query.graph import Hop
 from tests.bulks import item
 from tests.classes import TEXT, define, schema
 from tests.integration.installation import Installation

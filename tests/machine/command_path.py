@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from oncelog.activities import bulk as bulk_activities
+from oncelog.bulk import delivery
 from oncelog.domain.bulk.command import Bulk, BulkType
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import read_event
 from oncelog.errors import AggregateBusy, StoreUnavailable
-from oncelog.pipeline.bulk import delivery
 from oncelog.settings import Settings
 from tests.machine.observer import Observer
 from tests.machine.stepping import Crew, Host, StepLoop
 from tests.machine.stories import Stories
-from tests.pipeline.sweeper import LOOK_ONLY, sweep
-from tests.pipeline.world import Process, World
+from tests.write.sweeper import LOOK_ONLY, sweep
+from tests.write.world import Process, World
 
 T = TypeVar("T")
 

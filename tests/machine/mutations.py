@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from oncelog.bulk.chunk import ChunkCommitter, Written
+from oncelog.bulk.chunk_planner import ChunkProposer
 from oncelog.domain.bulk import binding as binding_rules
 from oncelog.domain.bulk.binding import Fate
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
@@ -18,22 +20,20 @@ from oncelog.domain.instance import Instance
 from oncelog.domain.records import CommandRecord
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import StoreUnavailable
-from oncelog.pipeline import committing
-from oncelog.pipeline.bulk.chunks import ChunkCommitter, Written
-from oncelog.pipeline.bulk.proposing import ChunkProposer
-from oncelog.pipeline.committing import Committer
-from oncelog.pipeline.positions import Position, Positions
-from oncelog.pipeline.publication import Publication
-from oncelog.pipeline.sweeping.aggregates import AggregateSweep
-from oncelog.pipeline.sweeping.bulks import BulkSweep
-from oncelog.pipeline.sweeping.commands import CommandSweep
-from oncelog.pipeline.sweeping.tally import Tally
 from oncelog.ports import Settlement, Watermark
-from oncelog.stores.memory.elasticsearch import MemoryDocuments
-from oncelog.stores.memory.s3 import MemoryBucket
+from oncelog.reconcile.aggregates import AggregateSweep
+from oncelog.reconcile.bulk import BulkSweep
+from oncelog.reconcile.commands import CommandSweep
+from oncelog.reconcile.summary import Tally
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.event_log import S3EventLog
+from oncelog.testing.memory.elasticsearch import MemoryDocuments
+from oncelog.testing.memory.s3 import MemoryBucket
+from oncelog.write import commit
+from oncelog.write.commit import Committer
+from oncelog.write.publication import Publication
+from oncelog.write.stream_head import Position, Positions
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -109,8 +109,8 @@ def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
 
 @found_soon
 def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
-    real = committing._refusal
-    patch.setattr(committing, "_refusal", lambda command, record: real(command, _as_if_of(command, record)))
+    real = commit._refusal
+    patch.setattr(commit, "_refusal", lambda command, record: real(command, _as_if_of(command, record)))
 
 
 def _as_if_of(command: Any, record: CommandRecord) -> CommandRecord:

@@ -16,12 +16,12 @@ from oncelog.activities.bulk_models import (
 )
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.models import CommitReport, CommitRequest, DeliverRequest
+from oncelog.bulk.run import Progress
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.commands import Command
-from oncelog.pipeline.bulk.running import Progress
 from tests.machine.observer import Observer
-from tests.pipeline.world import Process
+from tests.write.world import Process
 
 Request = TypeVar("Request")
 Found = TypeVar("Found")

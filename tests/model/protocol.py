@@ -1,4 +1,4 @@
-"""The slot protocol as an executable model, in step with ``oncelog.pipeline``: every interleaving is tried.
+"""The slot protocol as an executable model, in step with ``oncelog.write``: every interleaving is tried.
 
 One aggregate, some commands, and for each several attempts alive at once, as retries beside zombies are. Every
 ``yield`` of a step is one request to a server and so atomic; between any two of them anything else may happen: another

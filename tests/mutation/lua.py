@@ -16,7 +16,7 @@ from pathlib import Path
 from stack import Stack
 from tests.mutation.planted import VARIABLE
 
-SCRIPTS = Path(str(files("oncelog.stores"))) / "lua"
+SCRIPTS = Path(str(files("oncelog.stores.redis"))) / "lua"
 SUITE = (
     "test_turns.py",
     "test_statuses.py",

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import oncelog.stores.redis as module
+import oncelog.stores.redis.redis as module
 
 #: The folder with the mutated scripts.
 VARIABLE = "ONCELOG_TEST_LUA"

@@ -7,7 +7,7 @@ import pytest
 
 NATIVE = """
 import os
-from oncelog.program import keep_standard_output, leave
+from oncelog.process import keep_standard_output, leave
 keep_standard_output()
 os.write(1, b"native warning\\n")
 print('{"a": 1}')
@@ -16,7 +16,7 @@ leave(0)
 
 LOG = """
 import structlog
-from oncelog.program import log_to_standard_error
+from oncelog.process import log_to_standard_error
 log_to_standard_error()
 structlog.get_logger().warning("event_parked", actor="x\\nforged \\x1b[2J", number=3)
 """
@@ -49,7 +49,7 @@ def test_closed_descriptors_do_not_end_a_program(closed: int):
 
 NATIVE_THREAD = """
 import _thread, os, time
-from oncelog import connection
+from oncelog.client import connection
 connection.NATIVE_THREADS_TIMEOUT_S = {limit_s}
 def native():  # the threading module knows nothing of it, as of the SDK's threads
     time.sleep({works_s})

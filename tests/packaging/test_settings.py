@@ -43,7 +43,7 @@ def test_variables_of_the_stack_are_passed_over(monkeypatch: pytest.MonkeyPatch,
         ("oncelog.cli", ["no-such-command"], 2),
         ("oncelog.worker", ["--help"], 0),
         ("oncelog.worker", ["surplus"], 2),
-        ("oncelog.projector.main", ["--help"], 0),
+        ("oncelog.projector", ["--help"], 0),
     ],
 )
 def test_program_ends_without_tearing_the_interpreter_down(program: str, arguments: list[str], code: int):

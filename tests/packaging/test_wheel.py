@@ -48,5 +48,7 @@ def test_it_works_in_a_fresh_environment(wheel: Path, tmp_path: Path):
     run([programs / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], tmp_path)
     assert "submit" in run([programs / "oncelog", "--help"], tmp_path)
     assert "oncelog-worker" in run([programs / "oncelog-worker", "--help"], tmp_path)
-    where = run([programs / "python", "-c", "import oncelog.worker, oncelog.client as c; print(c.__file__)"], tmp_path)
+    where = run(
+        [programs / "python", "-c", "import oncelog.worker, oncelog.client.client as c; print(c.__file__)"], tmp_path
+    )
     assert where.startswith(str(tmp_path))

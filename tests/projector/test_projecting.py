@@ -11,11 +11,11 @@ from oncelog.domain.dead_letters import LetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid
-from oncelog.projections.documents_model import DocumentsModel
-from oncelog.projector import projecting
-from oncelog.projector.projecting import FLIGHTS_MAX
-from oncelog.stores.memory.kafka import MemoryPublisher
+from oncelog.read_models.documents_model import DocumentsModel
+from oncelog.read_models.projector import loop
+from oncelog.read_models.projector.loop import FLIGHTS_MAX
 from oncelog.stores.s3.bucket import StoredObject
+from oncelog.testing.memory.kafka import MemoryPublisher
 from tests.contract.chains import PLACE, chain
 from tests.domain.former_events import forget_versions
 from tests.projector.world import UNTIL_S, Stream
@@ -206,7 +206,7 @@ async def test_nothing_is_committed_beyond_a_batch_that_is_still_being_written(d
 async def test_partitions_that_are_taken_while_several_batches_are_on_their_way_lose_nothing(
     stream: Stream, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(projecting, "HAND_OVER_S", 0.01)  # what is held does not land in time
+    monkeypatch.setattr(loop, "HAND_OVER_S", 0.01)  # what is held does not land in time
     for number in range(40):
         await stream.told(chain(2, f"p{number}"))
     model = FirstHeld(stream)
@@ -223,7 +223,7 @@ async def test_partitions_that_are_taken_while_several_batches_are_on_their_way_
 async def test_what_is_fetched_while_partitions_are_given_up_is_not_committed_without_what_came_before(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(projecting, "HAND_OVER_S", 0.2)
+    monkeypatch.setattr(loop, "HAND_OVER_S", 0.2)
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     await stream.told(chain(1, "p0"))
     model = FirstHeld(stream)

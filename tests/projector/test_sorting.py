@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import UNPUBLISHED, Delivery
-from oncelog.projector.folding import Folder
-from oncelog.projector.sorting import sort_out
-from oncelog.stores.kafka import headers_of
-from oncelog.stores.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
+from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.group import sort_out
+from oncelog.stores.kafka.publisher import headers_of
+from oncelog.testing.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
 from tests.contract.chains import chain, state_at
 
 CHAINS = {f"p{number}": chain(6, f"p{number}") for number in range(3)}

@@ -7,8 +7,8 @@ import pytest
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
 from oncelog.errors import UnusableReason
-from oncelog.projections import parking
-from oncelog.projector import projecting
+from oncelog.read_models import parking
+from oncelog.read_models.projector import loop
 from oncelog.stores.s3 import StoredObject
 from tests.commands import create, update
 from tests.contract.chains import chain, event_of, state_at
@@ -17,7 +17,7 @@ from tests.projector.world import UNTIL_S, Stream
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
-    monkeypatch.setattr(projecting, "REFRESH_S", 0.02)
+    monkeypatch.setattr(loop, "REFRESH_S", 0.02)
     return Stream()
 
 
@@ -82,7 +82,7 @@ async def test_a_damaged_log_holds_up_no_other_that_was_set_aside(stream: Stream
 
 
 async def test_a_class_set_aside_costs_its_batches_one_try(stream: Stream, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(projecting, "REFRESH_S", 1_000)  # nothing is tried again meanwhile
+    monkeypatch.setattr(loop, "REFRESH_S", 1_000)  # nothing is tried again meanwhile
     stream.documents.unusable["shop.product"] = UnusableReason.SHARDS_UNASSIGNED
     async with stream.projector() as running:
         await stream.told(chain(1, "first"))

@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from oncelog.domain.events import Event
-from oncelog.pipeline.mending import Mender
-from oncelog.pipeline.trace import AfterStep, nothing_after
 from oncelog.ports import Document, ReadModel, Watermark
-from oncelog.projections.documents_model import DocumentsModel
-from oncelog.projections.parking import Parking
-from oncelog.projector.folding import Folder
-from oncelog.projector.metrics import ProjectorMetrics
-from oncelog.projector.projecting import Projector
-from oncelog.stores.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
-from oncelog.stores.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.documents_model import DocumentsModel
+from oncelog.read_models.parking import Parking
+from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.loop import Projector
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.replay.trace import AfterStep, nothing_after
+from oncelog.testing.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
+from oncelog.testing.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
 from tests import promises
-from tests.pipeline.world import World
+from tests.write.world import World
 
 UNTIL_S = 10.0
 

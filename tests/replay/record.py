@@ -19,7 +19,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 import oncelog.activities.bulk
 from oncelog.activities.bulk_models import BulkStage
 from oncelog.activities.check_models import CheckRequest
-from oncelog.client import search_attributes, summary
+from oncelog.client.client import search_attributes, summary
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.results import CommandResult
@@ -32,8 +32,8 @@ from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
-from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, running_worker
+from tests.write.world import World
 
 FOLDER = Path(__file__).parent / "histories"
 

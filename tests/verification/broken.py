@@ -17,30 +17,30 @@ from typing import Any
 import pytest
 
 import oncelog.domain.instance
-from oncelog.client import Oncelog
+from oncelog.client.client import Oncelog
 from oncelog.domain.commands import Command
 from oncelog.domain.instance import Instance
 from oncelog.domain.results import CommandResult
 from oncelog.errors import OncelogError, StoreUnavailable
-from oncelog.pipeline import committing, turn_queue
-from oncelog.pipeline.committing import Committer
-from oncelog.pipeline.positions import Position, Positions
-from oncelog.pipeline.publication import Publication
-from oncelog.pipeline.receipts import rejected
 from oncelog.ports import StoredEvent, Turn, Watermark
-from oncelog.reading import visibility
-from oncelog.stores.memory.elasticsearch import MemoryDocuments
-from oncelog.stores.memory.kafka import MemoryPublisher
-from oncelog.stores.memory.redis import MemoryCommandStatuses, MemoryTurns
-from oncelog.stores.memory.s3 import MemoryBucket
+from oncelog.query import visibility
 from oncelog.stores.s3 import S3CommandRecords, S3EventLog
+from oncelog.testing.memory.elasticsearch import MemoryDocuments
+from oncelog.testing.memory.kafka import MemoryPublisher
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryTurns
+from oncelog.testing.memory.s3 import MemoryBucket
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.history import Kind, ReadAsked, ReadFound, document_digest
 from oncelog.verification.verifying import Report, nothing_in_flight, verify
+from oncelog.write import commit, lease_queue
+from oncelog.write.command_outcomes import rejected
+from oncelog.write.commit import Committer
+from oncelog.write.publication import Publication
+from oncelog.write.stream_head import Position, Positions
 from tests.commands import create, delete, update
-from tests.pipeline.schedules import PLACE, Dead, Schedule, mishaps_of
-from tests.pipeline.world import Process, World
 from tests.verification.seen import Recorder
+from tests.write.schedules import PLACE, Dead, Schedule, mishaps_of
+from tests.write.world import Process, World
 
 ATTEMPTS = 2
 RUN_TIMEOUT_S = 60
@@ -253,7 +253,7 @@ def without_comparing_contents(patch: Patch) -> None:
     def any_content(command: Command, record: Any) -> CommandResult | None:
         return rejected(command, record.rejection) if record.rejection else None
 
-    patch.setattr(committing, "_refusal", any_content)
+    patch.setattr(commit, "_refusal", any_content)
 
 
 def with_tokens_ignored(patch: Patch) -> None:
@@ -323,7 +323,7 @@ class Hunt:
 def hunt(version: Version, *, schedules_max: int, first_seed: int = 1) -> Hunt:
     """Run schedules until the checker names what is wrong; of a harmless version, until it finds anything at all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turn_queue, "POLL_S", 0)
+        patch.setattr(lease_queue, "POLL_S", 0)
         patch.setattr(visibility, "POLL_S", 0.005)
         version.make(patch)
         for number in range(schedules_max):

@@ -3,17 +3,17 @@
 import json
 from typing import Any
 
+from oncelog.bulk.run import Progress
 from oncelog.domain.canonical import canonical_bytes
-from oncelog.pipeline.bulk.running import Progress
 from oncelog.settings import Settings
 from oncelog.stores.s3 import StoredObject
 from oncelog.verification.findings import Code
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import update
-from tests.pipeline.bulks import Attempt, run_bulk, upload
-from tests.pipeline.test_crashes import Crashed
-from tests.pipeline.world import World
 from tests.verification.damage import Damage, add_event, drop, event_of, key_of, resealed, rewrite
+from tests.write.bulks import Attempt, run_bulk, upload
+from tests.write.test_crashes import Crashed
+from tests.write.world import World
 
 MADE, CHANGED, STOPPED, MOVED = "made-1", "changed-1", "stopped-1", "moved-1"
 P3, P5 = "shop/Product/p3", "shop/Product/p5"

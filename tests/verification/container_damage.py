@@ -2,8 +2,8 @@
 
 from oncelog.errors import UnusableReason
 from oncelog.verification.findings import Code
-from tests.pipeline.world import World
 from tests.verification.damage import Damage, healthy, make_stale
+from tests.write.world import World
 
 __all__ = ["PLANTED", "healthy"]
 

@@ -13,11 +13,11 @@ from oncelog.domain.limits import STORED_BYTES_MAX
 from oncelog.domain.records import record_of
 from oncelog.domain.results import CommandResult, Rejection, RejectionCode
 from oncelog.ports import Document
-from oncelog.stores.kafka import Message, headers_of
+from oncelog.stores.kafka.publisher import Message, headers_of
 from oncelog.stores.s3 import StoredObject
 from oncelog.verification.findings import Code
 from tests.commands import create, delete, update
-from tests.pipeline.world import NOON, Process, World
+from tests.write.world import NOON, Process, World
 
 LAMP, DESK, SHELF = (f"shop/Product/{name}" for name in ("lamp", "desk", "shelf"))
 VERSIONS = 5

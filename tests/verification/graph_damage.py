@@ -8,8 +8,8 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.verification.findings import Code
 from tests.classes import FIRST, WIDER, define
 from tests.commands import create, delete, update
-from tests.pipeline.world import World
 from tests.verification.damage import Damage
+from tests.write.world import World
 
 LAMP, DESK, SHELF = (AggregateId.parse(f"shop/Product/{name}") for name in ("lamp", "desk", "shelf"))
 CLASS = AggregateId.of_class("shop", "Product")

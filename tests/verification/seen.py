@@ -23,8 +23,8 @@ from oncelog.verification.history import (
     history_of,
 )
 from tests.commands import create, update
-from tests.pipeline.world import Process, World
 from tests.verification import damage
+from tests.write.world import Process, World
 
 
 @dataclass

@@ -5,9 +5,9 @@ import pytest
 from oncelog.verification.findings import Severity
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.bulks import bulk_create, item
-from tests.pipeline.bulks import run_bulk
-from tests.pipeline.world import World
 from tests.verification.seen import UNTRUE, Recorder, Untruth, healthy
+from tests.write.bulks import run_bulk
+from tests.write.world import World
 
 
 async def _verified(world: World, recorder: Recorder) -> Report:

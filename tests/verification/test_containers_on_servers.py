@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from oncelog.cli.verifying import sources_of
+from oncelog.cli.verify import sources_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
 from oncelog.verification.findings import Code

@@ -6,7 +6,7 @@ import pytest
 
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid, NotYetVisible, StoreUnavailable
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from oncelog.verification.history import HistoryWriter, Kind, Lost, ReadFound, document_digest, read_history
 from tests.commands import create
 from tests.contract.chains import PLACE, chain, state_at

@@ -6,12 +6,12 @@ import pytest
 
 from oncelog.domain.events import Event
 from oncelog.ports import TopicRecord
-from oncelog.stores.memory.kafka import MEMORY_TOPIC
-from oncelog.stores.memory.s3 import MemoryTopicRecords
+from oncelog.testing.memory.kafka import MEMORY_TOPIC
+from oncelog.testing.memory.s3 import MemoryTopicRecords
 from oncelog.verification.findings import Code
 from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from tests.commands import create, update
-from tests.pipeline.world import World
+from tests.write.world import World
 
 
 async def _verified(sent: Sequence[int], *, generations: int) -> Report:

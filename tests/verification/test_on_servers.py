@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from oncelog.cli.verifying import sources_of
+from oncelog.cli.verify import sources_of
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
-from oncelog.projections.documents import document_of
+from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
-from oncelog.stores.kafka import headers_of
+from oncelog.stores.kafka.publisher import headers_of
 from oncelog.verification.findings import Code
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create, delete, update

@@ -3,9 +3,9 @@
 import pytest
 
 from oncelog.verification.verifying import Report, nothing_in_flight, verify
-from tests.pipeline.world import World
 from tests.verification.bulk_damage import PLANTED, healthy
 from tests.verification.damage import Damage
+from tests.write.world import World
 
 
 async def _verified(world: World) -> Report:

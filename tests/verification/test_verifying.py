@@ -8,25 +8,25 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from oncelog.cli.verifying import report_view
+from oncelog.cli.verify import report_view
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import TopicRecord
-from oncelog.projections.parking import Parking
-from oncelog.stores.memory.kafka import MEMORY_TOPIC
-from oncelog.stores.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
+from oncelog.read_models.parking import Parking
 from oncelog.stores.s3 import StoredObject
+from oncelog.testing.memory.kafka import MEMORY_TOPIC
+from oncelog.testing.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
 from oncelog.verification import reading
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.classes import SECOND, define
 from tests.commands import create, update
-from tests.pipeline.sweeper import sweep
-from tests.pipeline.test_crashes import Crashed, crash_after
-from tests.pipeline.test_parking import PLACE, mender_of, park
-from tests.pipeline.world import World
 from tests.verification import graph_damage
 from tests.verification.damage import DESK, LAMP, drop_message, healthy, index_of, rewrite
+from tests.write.sweeper import sweep
+from tests.write.test_crashes import Crashed, crash_after
+from tests.write.test_parking import PLACE, mender_of, park
+from tests.write.world import World
 
 LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}
 

@@ -1,12 +1,12 @@
 """Damage to the topic of a healthy installation as a whole."""
 
 from oncelog.domain.canonical import canonical_bytes
-from oncelog.stores.memory.kafka import MEMORY_TOPIC
 from oncelog.stores.s3 import StoredObject
+from oncelog.testing.memory.kafka import MEMORY_TOPIC
 from oncelog.verification.findings import Code
-from tests.pipeline.world import World
 from tests.verification import damage
 from tests.verification.damage import LAMP, Damage, drop_message
+from tests.write.world import World
 
 RECORD = f"topics/{MEMORY_TOPIC}/000001.json"
 

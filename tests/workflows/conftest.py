@@ -19,10 +19,10 @@ from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import FailureInterceptor
-from oncelog.pipeline.sweeping.assembly import assemble_sweeps
+from oncelog.composition.reconcile import assemble_sweeps
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
 from oncelog.workflows.plugin import oncelog_plugin
-from tests.pipeline.world import World
+from tests.write.world import World
 
 TASK_QUEUE = "oncelog"
 #: A start takes less than a second; a busy machine may take minutes.

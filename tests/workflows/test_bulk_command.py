@@ -23,10 +23,10 @@ from oncelog.workflows.attributes import CLASS_ID, COMMAND_OUTCOME, COMMAND_TYPE
 from oncelog.workflows.bulk import BulkCommand
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create
-from tests.pipeline.bulks import check_results, upload
-from tests.pipeline.world import World
 from tests.workflows.conftest import TASK_QUEUE, Bench, running_worker
 from tests.workflows.test_instance_command import RUBBISH, current_details, until_details_say
+from tests.write.bulks import check_results, upload
+from tests.write.world import World
 
 pytestmark = pytest.mark.integration
 

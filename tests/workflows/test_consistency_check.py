@@ -13,10 +13,10 @@ from oncelog.ports import Generations, Settled
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.workflows.check import ConsistencyCheck
 from tests.commands import create, update
-from tests.pipeline.sweeper import LOOK_ONLY, sweep
-from tests.pipeline.test_sweeping import die, left_by_a_definition
 from tests.workflows.conftest import TASK_QUEUE, Bench
 from tests.workflows.test_instance_command import current_details, until_details_say
+from tests.write.sweeper import LOOK_ONLY, sweep
+from tests.write.test_sweeping import die, left_by_a_definition
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from oncelog.cli.demo.classes import AIRPORT, COUNTRY, SUBDIVISION
-from oncelog.client import Command, CommandType, class_command
+from oncelog.client.client import Command, CommandType, class_command
 from oncelog.errors import InputInvalid
 
 #: The quick demo's database, and the full one's: each is whole whether or not the other ran.

@@ -12,8 +12,8 @@ from typing import Any
 
 from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
 from oncelog.cli.demo.data import DB_NAME, Placed, SubdivisionNames, airport, create, definition_command, update
-from oncelog.cli.running import Answer, submit_all
-from oncelog.client import Command, CommandType, Oncelog
+from oncelog.cli.submit import Answer, submit_all
+from oncelog.client.client import Command, CommandType, Oncelog
 from oncelog.domain.events import content_of
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search

@@ -13,7 +13,6 @@ from rich.json import JSON
 from rich.rule import Rule
 from rich.text import Text
 
-from oncelog.bulks import Bulks, BulkType, spooled
 from oncelog.cli import show
 from oncelog.cli.bulk import exit_of, followed
 from oncelog.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
@@ -31,11 +30,12 @@ from oncelog.cli.demo.data import (
 )
 from oncelog.cli.demo.farewell import print_farewell, shell_prefix
 from oncelog.cli.demo.questions import Answered, Asking, Questions
+from oncelog.cli.ephemeral_worker import running_worker
 from oncelog.cli.exits import Exit
-from oncelog.cli.own_worker import running_worker
-from oncelog.cli.running import submit_all
+from oncelog.cli.submit import submit_all
 from oncelog.cli.terminal import errors
-from oncelog.client import Oncelog
+from oncelog.client.bulk import Bulks, BulkType, spooled
+from oncelog.client.client import Oncelog
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import CommandFailed, CommandUnknown

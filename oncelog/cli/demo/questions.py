@@ -12,14 +12,14 @@ from typing import Any
 from rich.table import Table
 
 from oncelog.cli import show
-from oncelog.cli.asking import remarks
 from oncelog.cli.demo.classes import AIRPORT, COUNTRY
 from oncelog.cli.demo.farewell import shell_prefix
+from oncelog.cli.query import remarks
 from oncelog.cli.terminal import text_line
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Range
-from oncelog.reading.graph import Answer, Hop
-from oncelog.reading.reader import Reader
+from oncelog.query.graph import Answer, Hop
+from oncelog.query.reader import Reader
 
 ENDS_MAX = 10_000
 QUESTIONS_AT_A_TIME = 4

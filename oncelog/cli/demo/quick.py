@@ -38,14 +38,14 @@ from oncelog.cli.demo.data import (
 from oncelog.cli.demo.evolving import Evolving, Flow, Kept
 from oncelog.cli.demo.farewell import print_farewell, shell_prefix
 from oncelog.cli.demo.questions import Answered, Asking, Questions
+from oncelog.cli.ephemeral_worker import running_worker
 from oncelog.cli.exits import Exit
-from oncelog.cli.own_worker import running_worker
-from oncelog.cli.running import Answer, progress_shown, submit_all
-from oncelog.client import Command, Oncelog
+from oncelog.cli.submit import Answer, progress_shown, submit_all
+from oncelog.client.client import Command, Oncelog
 from oncelog.domain.canonical import parse_json
 from oncelog.domain.identifiers import AggregateId
 from oncelog.settings import Settings
-from oncelog.stores.kafka import Message
+from oncelog.stores.kafka.publisher import Message
 from oncelog.stores.kafka_messages import read_messages
 from oncelog.stores.opening import Stores
 

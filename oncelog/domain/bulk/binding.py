@@ -14,7 +14,7 @@ from oncelog.domain.bulk.records import Binding, ChunkRecord
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
-from oncelog.domain.ontology.rules import Rules
+from oncelog.domain.ontology.class_schema import Rules
 from oncelog.domain.results import Rejection
 
 #: Gives the ID of the event that stands in a slot of an aggregate, or None if it is free (or nobody has looked yet).

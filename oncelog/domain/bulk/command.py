@@ -18,8 +18,8 @@ from oncelog.domain.commands import (
     check_texts,
     invalid,
 )
+from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.limits import ITEMS_MAX
-from oncelog.domain.value import STORED, Value, is_stored
 from oncelog.errors import InputInvalid
 
 ITEMS_KEY = re.compile(r"payloads/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")

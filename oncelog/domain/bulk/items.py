@@ -8,10 +8,10 @@ from pydantic import Field, ValidationError
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.canonical import canonical_bytes, parse_accepted, parse_unchecked
 from oncelog.domain.commands import CommandType, InstanceIdText, JsonObject, Version, check_fits, invalid
+from oncelog.domain.frozen_model import STORED, Value
 from oncelog.domain.identifiers import AggregateId, derive_event_id, derive_instance_id
 from oncelog.domain.limits import ITEM_DETAILS_BYTES_MAX, ITEM_MESSAGE_CHARACTERS_MAX
 from oncelog.domain.results import Rejection, RejectionCode
-from oncelog.domain.value import STORED, Value
 from oncelog.errors import InputInvalid
 
 

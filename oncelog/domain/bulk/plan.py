@@ -8,8 +8,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.limits import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, ITEMS_BYTES_MAX, ITEMS_MAX, LINE_BYTES_MAX
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid
 
 

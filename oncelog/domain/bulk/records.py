@@ -11,8 +11,8 @@ from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.plan import Plan
 from oncelog.domain.canonical import canonical_bytes, parse_stored
 from oncelog.domain.events import DefinitionReference
+from oncelog.domain.frozen_model import STORED, Value
 from oncelog.domain.results import Rejection
-from oncelog.domain.value import STORED, Value
 from oncelog.errors import InputInvalid, LogDamaged
 
 RECORD_VERSION = "1.0.0"

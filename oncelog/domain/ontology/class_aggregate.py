@@ -12,11 +12,11 @@ from oncelog.domain.commands import CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import EVENTS, Change, Instance, made_event, version_conflict
+from oncelog.domain.ontology.class_schema import TakesLongError, check_haste
 from oncelog.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migration import migrated_schema
-from oncelog.domain.ontology.rules import TakesLongError, check_haste
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid
 

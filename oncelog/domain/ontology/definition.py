@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import check_name
 from oncelog.domain.json_pointer import parse_pointer, pointer_of
 from oncelog.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX, MIGRATION_STEPS_MAX
@@ -14,7 +15,6 @@ from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migration import MigrationStep
 from oncelog.domain.ontology.schemas import schema_findings
 from oncelog.domain.semantic_version import SemanticVersion
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid
 
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.frozen_model import Value
 from oncelog.domain.json_pointer import parse_pointer
 from oncelog.domain.limits import INTEGER_MAX
 from oncelog.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
 from oncelog.domain.ontology.schemas import Schema, refers_to_root, resolved
-from oncelog.domain.value import Value
 from oncelog.errors import InputInvalid
 
 

@@ -6,16 +6,16 @@ and read-backs.
 """
 
 from oncelog.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
+from oncelog.stores.s3.catalogue import S3Inventory
+from oncelog.stores.s3.checkpoints import S3SweepMarks
 from oncelog.stores.s3.class_names import S3ClassNames
 from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.connecting import connect
 from oncelog.stores.s3.dead_letters import S3DeadLetters
 from oncelog.stores.s3.event_log import S3EventLog
-from oncelog.stores.s3.inventory import S3Inventory
 from oncelog.stores.s3.large_objects import S3LargeObjects
 from oncelog.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from oncelog.stores.s3.snapshots import S3Snapshots
-from oncelog.stores.s3.sweep_marks import S3SweepMarks
 from oncelog.stores.s3.topic_records import S3TopicRecords
 
 __all__ = [

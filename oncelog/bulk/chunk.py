@@ -1,0 +1,222 @@
+"""One chunk of a bulk command, from its items to a definite end of each (design: rules R1, R2 and R5, for batches)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from oncelog.bulk.chunk_planner import ChunkProposer, Round
+from oncelog.domain.bulk.binding import (
+    bound_anew,
+    by_aggregate,
+    fates,
+    last_bindings,
+)
+from oncelog.domain.bulk.items import ItemChange
+from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.results import Rejection
+from oncelog.errors import LogDamaged
+from oncelog.ports import UNPUBLISHED, Ports, Settlement, StoredEvent, Watermark
+from oncelog.replay.bounded import concurrently
+from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.trace import Trace
+from oncelog.write.judge import Judge
+from oncelog.write.name_collision import claim_name
+
+#: Stands for the event in a slot that this command can never take.
+NO_EVENT = ""
+
+BeforeWaiting = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Written:
+    """What a chunk did to one aggregate. ``published``: the watermark last heard of; ``state``: at its last event."""
+
+    aggregate_id: AggregateId
+    events: list[Event] = field(default_factory=list)
+    state: Instance | None = None
+    published: Watermark = UNPUBLISHED
+
+
+@dataclass(frozen=True)
+class ChunkEnd:
+    """A chunk at its end: each item's binding, all of them definite, and what was written, by aggregate."""
+
+    chunk: int
+    bindings: Sequence[Binding]
+    written: Mapping[str, Written]
+
+
+class ChunkCommitter:
+    """Commits chunks. Any number of attempts of one command may run at once, in any number of processes."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        proposer: ChunkProposer,
+        definitions: Definitions,
+        reader: LogReader,
+        cache: StateCache,
+        free: asyncio.Semaphore,
+    ) -> None:
+        self._log = ports.event_log
+        self._records = ports.chunk_records
+        self._turns = ports.turns
+        self._names = ports.names
+        self._proposer = proposer
+        self._definitions = definitions
+        self._reader = reader
+        self._cache = cache
+        self._free = free
+        self._judge = Judge()
+
+    async def commit(
+        self, record: BulkRecord, first: Round, *, trace: Trace, before_waiting: BeforeWaiting
+    ) -> ChunkEnd | Closed:
+        """Bring every item of a chunk to its end, or return why the command ends before it; may be repeated.
+
+        ``first``: the chunk as it was prepared. The one before must be at its end, so that items of one aggregate keep
+        their order. ``before_waiting``: gives up what else this command holds, for turns are about to be waited for.
+        """
+        records: list[ChunkRecord] = []
+        written: dict[str, Written] = {}
+        at_hand, left = first, sorted(first.changes)
+        while left:
+            async with AsyncExitStack() as turns:
+                wanted = at_hand.proposed or await self._proposer.propose(record, at_hand, turns, trace=trace)
+                bound = await trace.step("bulk_record", self._records.write(wanted))  # what stands then, binds (R2)
+                if bound.closed is not None:
+                    await self._proposer.abandon(record, at_hand)
+                    return bound.closed
+                _check_binds(bound, left)
+                await self._proposer.accepted(record, at_hand, _refused_today(bound, at_hand))
+                await trace.step("bulk_persist", self._persist(record, bound, at_hand, written))
+            records.append(bound)
+            left = bound_anew(fates(bound, at_hand.event_in))
+            if left:  # before turns are waited for, those at hand are given up: nobody waits for what he blocks
+                await self._give_up(record, at_hand, written)
+                await before_waiting()
+                changes = {index: first.changes[index] for index in left}
+                at_hand = Round(first.chunk, len(records) + 1, changes)
+        return ChunkEnd(first.chunk, last_bindings(records), written)
+
+    async def _persist(
+        self, record: BulkRecord, bound: ChunkRecord, at_hand: Round, written: dict[str, Written]
+    ) -> None:
+        """Write each aggregate's events into the slots that the record names, in order, aggregates side by side."""
+        groups = by_aggregate(bound.bindings)
+        if not groups:
+            return
+        slots = [(str(each.aggregate_id), each.slot) for each in bound.bindings if each.slot is not None]
+        if slots and await claim_name(self._names, record.bulk.db_name, record.bulk.class_id):
+            # No attempt was granted the name: none ever writes into these slots, and the next record rejects the items.
+            at_hand.standing.update(dict.fromkeys(slots, NO_EVENT))
+            return
+        if bound.definition != (at_hand.rules.reference if at_hand.rules else None):  # another attempt bound them
+            at_hand.rules = await self._definitions.at(at_hand.aggregate_ids[0], bound.definition)
+            at_hand.made.clear()
+        await self._learn_watermarks(list(groups), at_hand, written)
+
+        async def write(name: str) -> None:
+            await self._write(record, groups[name], at_hand, written[name])
+
+        await concurrently(self._free, write, groups)
+
+    async def _learn_watermarks(self, names: list[str], at_hand: Round, written: dict[str, Written]) -> None:
+        unknown = [name for name in names if name not in at_hand.positions]
+        found: Mapping[str, Watermark | None] = {}
+        if unknown:  # an earlier attempt bound them
+            asked = await self._turns.published([AggregateId.parse(name) for name in unknown])
+            found = dict(zip(unknown, asked, strict=True))
+        for name in names:
+            known = written.setdefault(name, Written(AggregateId.parse(name)))
+            position = at_hand.positions.get(name)
+            known.published = max(known.published, position.published if position else found[name] or UNPUBLISHED)
+
+    async def _write(self, record: BulkRecord, bindings: list[Binding], at_hand: Round, written: Written) -> None:
+        """Write one aggregate's events up to the first slot that another command's event stands in (R1)."""
+        name = str(written.aggregate_id)
+        position = at_hand.positions.get(name)
+        state = position.state if position else None
+        for binding in bindings:
+            if binding.slot is None:
+                continue
+            change = at_hand.changes[binding.index]
+            assert isinstance(change, ItemChange)  # what is not valid is bound to no slot
+            stored, state = await self._stored(change, binding.slot, record, at_hand, state, written.published)
+            at_hand.standing[name, binding.slot] = stored.event.event_id
+            if stored.event.event_id != change.event_id:
+                return  # displaced, and all that follows is void
+            follows = state is not None and state.sequence_number == binding.slot - 1
+            state = evolve(state, stored.event) if follows and state else None
+            written.events.append(stored.event)
+            written.state = state
+        if written.events:
+            written.state = written.state or await self._reader.at(
+                written.aggregate_id, written.events[-1].sequence_number
+            )
+            self._cache.put(written.aggregate_id, written.state)
+
+    async def _stored(
+        self,
+        change: ItemChange,
+        slot: int,
+        record: BulkRecord,
+        at_hand: Round,
+        state: Instance | None,
+        published: Watermark,
+    ) -> tuple[StoredEvent, Instance | None]:
+        """Return what stands in the slot, once it is certain, and the state before it as far as it is known."""
+        if state is None or state.sequence_number != slot - 1:  # bound by another attempt: others may have gone on
+            stored = await self._log.read(change.aggregate_id, slot)
+            if stored:
+                return stored, state
+            state = await self._reader.at(change.aggregate_id, slot - 1)
+        made = at_hand.made.get(change.index)
+        event: Event | Rejection | None = None
+        if made is not None and made.previous_checksum == state.checksum:
+            event = made
+        if event is None:
+            event = await self._judge.decide(
+                state, change, occurred_at=record.occurred_at, rules=at_hand.rules, accepted=True
+            )
+        if isinstance(event, Rejection):
+            raise LogDamaged(
+                f"command {record.command_id}, item {change.index}: bound to slot {slot} of {change.aggregate_id}, but "
+                f"there it would be rejected: {event.message}; a release changed what commands decide, run the one "
+                "that accepted it",
+                command_id=record.command_id,
+            )
+        stored = await self._log.append(event, published_through=published.at_most(slot - 1))
+        return stored, state
+
+    async def _give_up(self, record: BulkRecord, at_hand: Round, written: Mapping[str, Written]) -> None:
+        """Give up the turns at hand, telling what is known of the heads by now."""
+        settlements = []
+        for aggregate_id in at_hand.aggregate_ids:
+            known = written.get(str(aggregate_id)) or Written(aggregate_id)
+            settlements.append(Settlement(aggregate_id, known.state, known.published, release=True))
+        if settlements:
+            await self._turns.settle(settlements, record.command_id)
+
+
+def _refused_today(bound: ChunkRecord, at_hand: Round) -> list[int]:
+    """Return the items that are bound to slots, but refused by the rules for input of this release."""
+    slots = [binding.index for binding in bound.bindings if binding.slot is not None]
+    return [index for index in slots if isinstance(at_hand.changes[index], Rejection)]
+
+
+def _check_binds(bound: ChunkRecord, wanted: list[int]) -> None:
+    found = [binding.index for binding in bound.bindings]
+    if found != wanted:
+        raise LogDamaged(
+            f"command {bound.command_id}: record {bound.number} of chunk {bound.chunk} binds other items than those "
+            "that were left; it was altered, run oncelog verify",
+            command_id=bound.command_id,
+        )

@@ -1,0 +1,223 @@
+"""What a record of a chunk is going to bind its items to: turns, positions and decisions, before anything is written.
+
+All of it may be found out while the chunk before is still being written, as long as the two share no aggregate: then
+nothing that is decided here rests on what that one makes. What binds is the record alone, written in its turn.
+
+The first record of a chunk is made with the turns that are free: they are for speed, and nobody waits for all of
+hundreds. What others displace is bound anew, with turns that are waited for, in the order of the aggregates' IDs, so
+that two bulk commands never wait for each other.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from oncelog.bulk.items import BulkItems
+from oncelog.domain.bulk.binding import bindings_of, refuses_first
+from oncelog.domain.bulk.items import ItemChange, change_of, shortened
+from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_record
+from oncelog.domain.canonical import weighs_more
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.ontology.class_schema import LONG_BYTES, Rules
+from oncelog.domain.results import Rejection
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Ports, Settlement, Turn
+from oncelog.replay.bounded import concurrently
+from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.trace import Trace
+from oncelog.write.judge import Judge
+from oncelog.write.lease_queue import TurnQueue
+from oncelog.write.name_collision import find_collision
+from oncelog.write.stream_head import Position, Positions
+
+#: How many items are looked at before others have the event loop again: some milliseconds.
+ITEMS_AT_A_STRETCH = 32
+
+log = structlog.get_logger(__name__)
+
+Changes = Mapping[int, ItemChange | Rejection]
+
+
+@dataclass
+class Round:
+    """One record of a chunk under way.
+
+    ``proposed``: the record that is to be written, or that stands already. ``rules``: what its items are decided under.
+    ``made``: events decided on by this very attempt, under these rules.
+    """
+
+    chunk: int
+    number: int
+    changes: Changes
+    proposed: ChunkRecord | None = None
+    positions: dict[str, Position] = field(default_factory=dict)
+    made: dict[int, Event] = field(default_factory=dict)
+    standing: dict[tuple[str, int], str] = field(default_factory=dict)
+    rules: Rules | None = None
+
+    def event_in(self, name: str, slot: int) -> str | None:
+        """Return the ID of the event that was seen in a slot, or None if nobody has looked."""
+        return self.standing.get((name, slot))
+
+    @property
+    def definition(self) -> int:
+        """The newest definition that a state in question was made under, 0 for none."""
+        known = [position.state.definition for position in self.positions.values()]
+        return max((definition.sequence_number for definition in known if definition), default=0)
+
+    @property
+    def aggregate_ids(self) -> list[AggregateId]:
+        """The aggregates in question, in the order in which turns on them are waited for."""
+        found = {change.aggregate_id for change in self.changes.values() if isinstance(change, ItemChange)}
+        return sorted(found, key=str)
+
+
+class ChunkProposer:
+    """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        items: BulkItems,
+        positions: Positions,
+        definitions: Definitions,
+        queue: TurnQueue,
+        free: asyncio.Semaphore,
+    ) -> None:
+        self._records = ports.chunk_records
+        self._turns = ports.turns
+        self._names = ports.names
+        self._items = items
+        self._positions = positions
+        self._definitions = definitions
+        self._queue = queue
+        self._free = free
+        self._judge = Judge()
+
+    async def prepare(self, record: BulkRecord, chunk: int, *, after: Round | None, trace: Trace) -> Round:
+        """Read and validate a chunk's items, and propose its first record, unless it must wait for that of ``after``.
+
+        ``after``: the first round of the chunk before, if that is not at its end yet.
+        """
+        first = Round(chunk, 1, await self._changes(record, chunk))
+        if after is None or not set(after.aggregate_ids) & set(first.aggregate_ids):
+            async with AsyncExitStack() as turns:  # stays empty: turns on a first record are not waited for
+                await self.propose(record, first, turns, trace=trace)
+        return first
+
+    async def propose(self, record: BulkRecord, at_hand: Round, turns: AsyncExitStack, *, trace: Trace) -> ChunkRecord:
+        """Return the record that stands already, or else the one to be written; what is bound before is at its end."""
+        at_hand.proposed = await self._records.read(record.command_id, at_hand.chunk, at_hand.number)
+        if at_hand.proposed is None:
+            await trace.step("bulk_allocate", self._allocate(record, at_hand, turns))
+            at_hand.proposed = await trace.step("bulk_decide", self._bind(record, at_hand))
+        return at_hand.proposed
+
+    async def accepted(self, record: BulkRecord, at_hand: Round, indices: Sequence[int]) -> None:
+        """Take items that a record binds to slots for accepted, though today's rules for input would refuse them."""
+        if not indices:
+            return
+        values = await self._items.of_chunk(record, at_hand.chunk)
+        changes = {index: change_of(record.bulk, index, values[index], stored=True) for index in indices}
+        at_hand.changes = {**at_hand.changes, **changes}
+
+    async def abandon(self, record: BulkRecord, at_hand: Round) -> None:
+        """Give up the turns of a chunk that is not gone on with here; what Redis does not hear of, leases end."""
+        settlements = [Settlement(aggregate_id, release=True) for aggregate_id in at_hand.aggregate_ids]
+        if not settlements or not at_hand.positions:
+            return
+        try:
+            await self._turns.settle(settlements, record.command_id)
+        except StoreUnavailable as error:
+            log.warning("turns_not_settled", command_id=record.command_id, chunk=at_hand.chunk, reason=error.message)
+
+    async def _changes(self, record: BulkRecord, chunk: int) -> Changes:
+        bulk, changes = record.bulk, {}
+        for index, value in (await self._items.of_chunk(record, chunk)).items():
+            if weighs_more(value, than_bytes=LONG_BYTES):
+                changes[index] = await asyncio.to_thread(change_of, bulk, index, value)
+            else:
+                changes[index] = change_of(bulk, index, value)
+            if index % ITEMS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+        return changes
+
+    async def _allocate(self, record: BulkRecord, at_hand: Round, turns: AsyncExitStack) -> None:
+        """Find the position of every aggregate in question: in its turn, where that is free or waited for."""
+        aggregate_ids, holder = at_hand.aggregate_ids, record.command_id
+        if not aggregate_ids:
+            return
+        if at_hand.number > 1:
+            for aggregate_id in aggregate_ids:
+                await turns.enter_async_context(self._queue.turn(aggregate_id, holder))
+        answers = await self._turns.take(aggregate_ids, holder, queueing=False)
+        creating = record.bulk.command_type.creates
+
+        async def position(pair: tuple[AggregateId, Any]) -> Position:
+            aggregate_id, answer = pair
+            if isinstance(answer, Turn) and at_hand.number == 1:
+                return await self._positions.of(aggregate_id, answer, creating=creating)
+            return await self._positions.latest(aggregate_id)
+
+        pairs = list(zip(aggregate_ids, answers, strict=True))
+        found = await concurrently(self._free, position, pairs)
+        at_hand.positions = {str(name): position for name, position in zip(aggregate_ids, found, strict=True)}
+
+    async def _bind(self, record: BulkRecord, at_hand: Round) -> ChunkRecord:
+        """Decide on every item, and return the record to be written."""
+        collision = await find_collision(self._names, record.bulk.db_name, record.bulk.class_id)
+        groups: dict[str, list[ItemChange]] = {}
+        refused: list[Binding] = []
+        for index, change in at_hand.changes.items():
+            if isinstance(change, Rejection):
+                refused.append(Binding(index=index, rejection=change))
+            elif collision:
+                name = str(change.aggregate_id)
+                refused.append(Binding(index=index, aggregate_id=name, rejection=shortened(collision)))
+            else:
+                groups.setdefault(str(change.aggregate_id), []).append(change)
+
+        found = await self._decide(record, at_hand, groups)
+        bindings = sorted((*refused, *found), key=lambda binding: binding.index)
+        definition = at_hand.rules.reference if at_hand.rules else None
+        return chunk_record(record, at_hand.chunk, at_hand.number, bindings, definition=definition)
+
+    async def _decide(
+        self, record: BulkRecord, at_hand: Round, groups: Mapping[str, list[ItemChange]]
+    ) -> list[Binding]:
+        """Return what the items are bound to, all under the same rules: the newest, and at least those of any state."""
+        known = -1
+        found: list[list[Binding]] = []
+
+        async def bind(name: str) -> list[Binding]:
+            return await self._bind_aggregate(name, groups[name], record.occurred_at, at_hand)
+
+        while groups and known < at_hand.definition:  # a state may turn out to be newer while it is bound
+            known = at_hand.definition
+            at_hand.rules = await self._definitions.newest(at_hand.aggregate_ids[0], at_least=known)
+            at_hand.made.clear()
+            found = await concurrently(self._free, bind, groups)
+        return [binding for bindings in found for binding in bindings]
+
+    async def _bind_aggregate(
+        self, name: str, changes: list[ItemChange], occurred_at: str, at_hand: Round
+    ) -> list[Binding]:
+        position, rules = at_hand.positions[name], at_hand.rules
+        decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+        bindings = bindings_of(name, changes, decisions)
+        if refuses_first(bindings) and not position.seen_as_head:
+            position = await self._positions.proven(AggregateId.parse(name), position)
+            at_hand.positions[name] = position
+            decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+            bindings = bindings_of(name, changes, decisions)
+        for change, decision in zip(changes, decisions, strict=True):
+            if isinstance(decision, Event):
+                at_hand.made[change.index] = decision
+        await asyncio.sleep(0)  # mostly nothing was asked of a server: others have their turn on the event loop
+        return bindings

@@ -1,0 +1,128 @@
+"""After a chunk's slots are written: publish, give up the turns, project. Only forward, each step repeatable.
+
+While Kafka or the documents' server does not answer, this says so instead of waiting, so that writing goes on; what is
+left is delivered later from the records and the log alone.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from oncelog.bulk.chunk import ChunkEnd, Written
+from oncelog.domain.bulk.binding import by_aggregate, last_bindings
+from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import ChunkRecords, Ports, Settlement, Snapshots
+from oncelog.replay.bounded import concurrently
+from oncelog.replay.trace import Trace
+from oncelog.write.delivery import Deliverer
+from oncelog.write.publication import Publication
+
+#: How long documents are left for later after a server did not take them, so that writing need not wait for it.
+SILENCE_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class ChunkDelivery:
+    """Delivers what chunks have written to the stream and to the documents."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        publication: Publication,
+        deliverer: Deliverer,
+        free: asyncio.Semaphore,
+        snapshot_interval_events: int,
+    ) -> None:
+        self._records: ChunkRecords = ports.chunk_records
+        self._snapshots: Snapshots = ports.snapshots
+        self._turns = ports.turns
+        self._publication = publication
+        self._deliverer = deliverer
+        self._free = free
+        self._snapshot_interval_events = snapshot_interval_events
+        self._silent_until_s = 0.0
+
+    async def deliver(self, record: BulkRecord, end: ChunkEnd, *, trace: Trace) -> str | None:
+        """Try once to publish and to project all of a chunk; return None, or why something is left for later."""
+        written = [one for one in end.written.values() if one.events]
+        unpublished = await trace.step("bulk_publish", self._publish(written))
+        await trace.step("bulk_settle", self._settle(record, end))
+        await self._save_snapshots(written)
+        unprojected = await trace.step("bulk_project", self._project(written))
+        return unpublished or unprojected
+
+    async def deliver_later(self, record: BulkRecord, chunk: int, *, trace: Trace) -> None:
+        """Publish and project all of a chunk that is at its end, from its records; raises StoreUnavailable."""
+        records: list[ChunkRecord] = []
+        while found := await self._records.read(record.command_id, chunk, len(records) + 1):
+            records.append(found)
+        groups = by_aggregate(binding for binding in last_bindings(records) if binding.slot)
+        heads = [(AggregateId.parse(name), max(one.slot or 0 for one in group)) for name, group in groups.items()]
+
+        async def publish(head: tuple[AggregateId, int]) -> None:
+            await self._deliverer.publish(*head)
+
+        async def project(head: tuple[AggregateId, int]) -> None:
+            await self._project_one(*head)
+
+        await trace.step("bulk_publish", concurrently(self._free, publish, heads))
+        ours = [head for head in heads if self._deliverer.projects(head[0])]
+        await trace.step("bulk_project", concurrently(self._free, project, ours))
+
+    async def _publish(self, written: list[Written]) -> str | None:
+        """Send every aggregate's events, aggregates side by side, and raise the watermarks of those acknowledged."""
+        if not self._publication.answers:
+            return "Kafka does not answer"
+        outcomes = await asyncio.gather(*(self._publish_one(one) for one in written))
+        return next((reason for reason in outcomes if reason), None)
+
+    async def _publish_one(self, written: Written) -> str | None:
+        try:
+            written.published = await self._publication.send(
+                written.aggregate_id, written.events, watermark=written.published
+            )
+        except StoreUnavailable as error:
+            return error.message
+        return None
+
+    async def _settle(self, record: BulkRecord, end: ChunkEnd) -> None:
+        known = end.written.values()
+        settlements = [Settlement(one.aggregate_id, one.state, one.published, release=True) for one in known]
+        if not settlements:
+            return
+        try:
+            await self._turns.settle(settlements, record.command_id)
+        except StoreUnavailable as error:  # for speed only: leases run out, and heads are recovered from the log
+            log.warning("turns_not_settled", command_id=record.command_id, chunk=end.chunk, reason=error.message)
+
+    async def _save_snapshots(self, written: list[Written]) -> None:
+        interval = self._snapshot_interval_events
+        due = [one for one in written if any(event.sequence_number % interval == 0 for event in one.events)]
+        for one in due:
+            assert one.state is not None  # what has events has the state that they made
+            try:
+                await self._snapshots.save(one.state)
+            except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
+                log.warning("snapshot_not_saved", aggregate_id=str(one.aggregate_id), reason=error.message)
+
+    async def _project(self, written: list[Written]) -> str | None:
+        ours = [one for one in written if self._deliverer.projects(one.aggregate_id)]
+        heads = [(one.aggregate_id, one.events[-1].sequence_number) for one in ours]
+        if heads and time.monotonic() < self._silent_until_s:
+            return "the documents' server did not answer a moment ago"
+        outcomes = await asyncio.gather(*(self._project_one(*head) for head in heads), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, StoreUnavailable):
+                self._silent_until_s = time.monotonic() + SILENCE_S
+                return outcome.message
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return None
+
+    async def _project_one(self, aggregate_id: AggregateId, sequence_number: int) -> None:
+        await self._deliverer.project_or_park(aggregate_id, sequence_number, Trace())

@@ -1,0 +1,91 @@
+"""Opening a bulk command: it is new, or known, or refused; from then on its record binds."""
+
+from dataclasses import dataclass
+
+from oncelog.bulk.items import BulkItems
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.records import BulkRecord, bulk_record
+from oncelog.domain.bulk.results import BulkResult, rejected_bulk, reused_bulk
+from oncelog.domain.records import AnyRecord
+from oncelog.errors import LogDamaged
+from oncelog.ports import CommandStatus, Ports, Stage
+from oncelog.replay.trace import Trace
+from oncelog.write.command_outcomes import Receipts
+from oncelog.write.name_collision import find_collision
+from oncelog.write.strictness import Strictness
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A bulk command that goes on from its record, or that has its result already."""
+
+    record: BulkRecord | None
+    result: BulkResult | None
+
+
+class BulkOpener:
+    """Opens bulk commands. Any number of attempts may do so at once; all come to the same record."""
+
+    def __init__(self, ports: Ports, *, receipts: Receipts, items: BulkItems, strictness: Strictness) -> None:
+        self._statuses = ports.statuses
+        self._records = ports.records
+        self._names = ports.names
+        self._receipts = receipts
+        self._items = items
+        self._strictness = strictness
+
+    async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> Opened:
+        """Claim the command ID, look at all items once, and write the record; or find what stands already.
+
+        ``occurred_at``: the workflow's clock, RFC 3339 UTC; it counts for every event, unless a record stands.
+        """
+        standing = await trace.step("bulk_claim", self._claim(bulk, occurred_at))
+        known = standing and standing.result
+        if isinstance(known, BulkResult) and known.command_hash == bulk.hash:
+            return Opened(None, known)
+        record = await self._records.read(bulk.command_id, 1)
+        if record is None:
+            refusal = await find_collision(self._names, bulk.db_name, bulk.class_id)
+            if refusal:
+                return Opened(None, rejected_bulk(bulk, refusal))
+            undefined = await self._strictness.refusal(bulk)
+            end = undefined if undefined else await trace.step("bulk_scan", self._items.plan(bulk))
+            written = self._records.write(bulk_record(bulk, occurred_at=occurred_at, end=end))
+            record = await trace.step("bulk_open", written)
+        if record.command_hash != bulk.hash:
+            return Opened(None, reused_bulk(bulk, record.command_hash))
+        own = _of_bulk(record)
+        result = await self._receipts.bulk_result(own)
+        return Opened(None if result else own, result)
+
+    async def record(self, command_id: str) -> BulkRecord:
+        """Return the record of a command that was opened; raises LogDamaged if there is none."""
+        record = await self._records.read(command_id, 1)
+        if record is None:
+            raise LogDamaged(
+                f"command {command_id}: its record was written and is now missing; restore it from its versions",
+                command_id=command_id,
+            )
+        return _of_bulk(record)
+
+    async def _claim(self, bulk: Bulk, occurred_at: str) -> CommandStatus | None:
+        return await self._statuses.claim(
+            CommandStatus(
+                command_id=bulk.command_id,
+                command_hash=bulk.hash,
+                command_type=bulk.command_type,
+                aggregate_id="",
+                stage=Stage.ACCEPTED,
+                history=((Stage.ACCEPTED, occurred_at),),
+            )
+        )
+
+
+def _of_bulk(record: AnyRecord) -> BulkRecord:
+    if not isinstance(record, BulkRecord):
+        raise LogDamaged(
+            f"command {record.command_id}: expected the record of a bulk command, found one on {record.aggregate_id}; "
+            "it was altered, run oncelog verify",
+            command_id=record.command_id,
+        )
+    return record

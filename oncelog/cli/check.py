@@ -1,0 +1,122 @@
+"""``oncelog check``: start a consistency check, show how it comes along, and what it came to."""
+
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+from rich.console import Group
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
+from oncelog.cli import show
+from oncelog.cli.exits import Exit
+from oncelog.cli.terminal import assembled, errors, text_line
+from oncelog.client import connection
+from oncelog.client.checks import Checks
+from oncelog.errors import InputInvalid
+from oncelog.reconcile.summary import Tally
+from oncelog.settings import Settings
+
+LINE_EVERY_S = 10.0
+
+_EXITS = {
+    CheckOutcome.CLEAN: Exit.FINE,
+    CheckOutcome.REPAIRED: Exit.FINE,
+    CheckOutcome.FOUND: Exit.FINDINGS,
+    CheckOutcome.DAMAGED: Exit.FINDINGS,
+    CheckOutcome.UNFINISHED: Exit.PARTLY,
+}
+
+
+def check_request(*, db_name: str | None, class_id: str | None, repair: bool, grace_s: float) -> CheckRequest:
+    """Return what was asked for; raises InputInvalid."""
+    try:
+        return CheckRequest(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s, count=True)
+    except ValidationError as error:
+        found = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors(include_url=False))
+        raise InputInvalid(f"check: {found}") from error
+
+
+async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool) -> Exit:
+    """Start a check, or attach to one, and wait for its end; a caller that stops waiting changes nothing."""
+    settings = Settings.from_environment()
+    checks = Checks(await connection.connect(), settings)
+    check_id = attach or await checks.start(request)
+    errors.print(f"check {check_id}")
+    errors.print(f"Ctrl-C leaves it running; attach again with: oncelog check --attach {check_id}")
+    report: CheckReport | None = None
+    progress = CheckView()
+    with Status("waiting for a worker", console=errors) as status:
+        async for report in checks.follow(check_id):
+            line = progress.line(report)
+            status.update(line)
+            if not errors.is_terminal and progress.is_due():
+                errors.print(line)
+    assert report is not None  # the last one is the result
+    if as_json:
+        show.print_json({"check_id": check_id, **report.model_dump(mode="json")})
+    else:
+        show.output.print(_view(report))
+    return _EXITS[report.outcome]
+
+
+class CheckView:
+    """How a check comes along, in one line: how many were looked at, of how many, and how fast."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._phase: CheckPhase | None = None
+        self._since_s, self._count = 0.0, 0
+        self._printed_s = float("-inf")
+
+    def line(self, report: CheckReport) -> str:
+        """Return the line for a report; the rate is that of the phase it is in, since it was first seen there."""
+        tally, now_s = report.tally, self._clock_s()
+        is_aggregates = report.phase is CheckPhase.AGGREGATES
+        count = tally.aggregates if is_aggregates else tally.commands
+        if report.phase is not self._phase:
+            self._phase, self._since_s, self._count = report.phase, now_s, count
+        elapsed_s = now_s - self._since_s
+        rate = f" ({(count - self._count) / elapsed_s:,.0f}/s)" if count > self._count and elapsed_s else ""
+        of_all = f" of {report.aggregates_total:,}" if report.aggregates_total is not None else ""
+        commands = f"{tally.commands:,} commands{'' if is_aggregates else rate}"
+        aggregates = f"{tally.aggregates:,}{of_all} aggregates{rate if is_aggregates else ''}"
+        findings = f"{tally.found:,} half done, {tally.unfinished:,} unfinished, {tally.damaged:,} damaged"
+        return f"{report.phase.lower()}: {commands} and {aggregates} looked at, {findings}"
+
+    def is_due(self) -> bool:
+        """Return whether a line is to be printed where none can be drawn over: every ``LINE_EVERY_S``."""
+        if self._clock_s() - self._printed_s < LINE_EVERY_S:
+            return False
+        self._printed_s = self._clock_s()
+        return True
+
+
+def _view(report: CheckReport) -> Group:
+    """Return a report for people: the outcome, the counts that are not 0, and the places."""
+    tally = report.tally
+    counts = tally.model_dump(exclude={"findings", "oldest_left"})
+    shown = [(name, count) for name, count in counts.items() if count or name in ("commands", "aggregates", "found")]
+    table: Table = show.pairs([("outcome", _outcome(report)), *((name, str(count)) for name, count in shown)])
+    lines = [
+        each
+        for finding in tally.findings
+        for each in (
+            assembled((finding.kind, "bold"), f"  {finding.place}"),
+            text_line(f"  {finding.what}", "dim"),
+        )
+    ]
+    return Group(table, *lines, *_hint(report, tally))
+
+
+def _outcome(report: CheckReport) -> str:
+    scope = "/".join(name for name in (report.db_name, report.class_id) if name) or "everything"
+    return f"{report.outcome}, {scope}, {'repairing' if report.repair else 'looking only'}"
+
+
+def _hint(report: CheckReport, tally: Tally) -> list[Text]:
+    if tally.found and not report.repair:
+        return [text_line("nothing was changed; oncelog check --repair finishes what is half done")]
+    return []

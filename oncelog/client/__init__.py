@@ -1,0 +1,1 @@
+"""The client of an application: commands, bulk commands, checks and queries, over the connection to Temporal."""

@@ -1,0 +1,386 @@
+"""Bulk commands as a caller has them: submit items, see how far they are, pause, cancel, read what came of each.
+
+::
+
+    async with Oncelog.connect() as oncelog:
+        result = await Bulks(oncelog).submit(BulkType.BULK_CREATE_INSTANCES, "shop", "Product", Path("items.ndjson"))
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import TypeAdapter
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from oncelog.activities.bulk_models import BulkStage, BulkView
+from oncelog.bulk.run import Progress
+from oncelog.client.client import RPC_TIMEOUT, Oncelog, new_command_id
+from oncelog.domain.bulk.command import Bulk, BulkType, parse_bulk
+from oncelog.domain.bulk.items import parse_item
+from oncelog.domain.bulk.plan import ItemsScanner, items_in
+from oncelog.domain.bulk.results import BulkResult, Counts
+from oncelog.domain.canonical import canonical_bytes, parse_json
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import ITEMS_INLINE_BYTES_MAX, LINE_BYTES_MAX
+from oncelog.domain.results import Outcome
+from oncelog.domain.tokens import highest, make_token
+from oncelog.errors import CommandUnknown, InputInvalid, NotYetVisible
+from oncelog.workflows.bulk import BulkCommand
+
+#: Up to here items travel with their command; what is larger is uploaded first.
+PART_BYTES = 8 * 1024 * 1024
+PROGRESS_EVERY_S = 1.0
+VISIBLE_AT_ONCE = 500
+VISIBLE_DEADLINE_S = 60.0
+
+#: Called with how many bytes have been gone through so far.
+Progressed = Callable[[int], None]
+
+_progress: TypeAdapter[Progress] = TypeAdapter(Progress)
+
+
+@dataclass(frozen=True)
+class CheckedItems:
+    """NDJSON on disk of which every line is a valid item. ``sha256``: of its bytes, in hexadecimal."""
+
+    path: Path
+    sha256: str
+    items_count: int
+    size_bytes: int
+
+    @property
+    def key(self) -> str:
+        """Where the items lie once they are uploaded: under their digest, so that the same ones lie there once."""
+        return f"payloads/{self.sha256}.ndjson"
+
+
+def nobody_looks(count: int) -> None:
+    """The ordinary case."""
+
+
+def check_items(path: Path, command_type: BulkType, *, progressed: Progressed = nobody_looks) -> CheckedItems:
+    """Go through a file of NDJSON line by line, holding one line at a time; blocks, so call it in a thread.
+
+    Raises InputInvalid that names the line of the first item that is not valid.
+    """
+    try:
+        with path.open("rb") as file:
+            return _checked(_lines(file), path, command_type, progressed=progressed)
+    except OSError as error:
+        raise InputInvalid(f"{path}: {error.strerror}") from error
+
+
+@contextmanager
+def spooled(source: IO[bytes] | Iterable[Mapping[str, Any]]) -> Iterator[Path]:
+    """Write what can be read only once (a pipe, or values) to a file of NDJSON that lasts as long as the block."""
+    with tempfile.NamedTemporaryFile(prefix="oncelog-", suffix=".ndjson") as file:
+        lines = _lines(source) if hasattr(source, "readline") else (canonical_bytes(item) + b"\n" for item in source)
+        for line in lines:
+            file.write(line)
+        file.flush()
+        yield Path(file.name)
+
+
+class Bulks:
+    """The bulk commands of one installation."""
+
+    def __init__(self, oncelog: Oncelog) -> None:
+        self._oncelog = oncelog
+        self._objects = oncelog.ports.large_objects
+
+    async def submit(
+        self,
+        command_type: BulkType,
+        db_name: str,
+        class_id: str,
+        items: Path | Iterable[Mapping[str, Any]],
+        *,
+        command_id: str | None = None,
+        actor: str | None = None,
+        **more: Any,
+    ) -> BulkResult:
+        """Apply the items (a file of NDJSON, or values) and wait until every one has come to its end.
+
+        Nothing is uploaded unless all items are valid. The same command ID with the same items gives the first result.
+        Raises InputInvalid, StoreUnavailable, StoreUnsafe, CommandFailed.
+        """
+        fields = {"command_id": command_id or new_command_id(), "actor": actor, **more}
+        fields |= {"command_type": command_type, "db_name": db_name, "class_id": class_id}
+        if isinstance(items, Path):
+            bulk = await self.prepared(items, fields)
+        else:
+            with spooled(items) as path:
+                bulk = await self.prepared(path, fields)
+        return await self.result_of(bulk)
+
+    async def prepared(self, path: Path, fields: Mapping[str, Any]) -> Bulk:
+        """Return the command on the items of a file, which are checked, and uploaded unless they are few."""
+        command_type = parse_type(fields["command_type"])
+        checked = await asyncio.to_thread(check_items, path, command_type)
+        bulk = command_on(checked, fields)
+        await self.upload(bulk, checked)
+        return bulk
+
+    async def upload(self, bulk: Bulk, items: CheckedItems, *, progressed: Progressed = nobody_looks) -> None:
+        """Put the items where the command says that they lie, unless they travel with it or lie there already.
+
+        Raises StoreUnavailable.
+        """
+        reference = bulk.payload.reference
+        if reference is None or await self._objects.size(reference.key) == items.size_bytes:
+            progressed(items.size_bytes)
+            return
+        await self._objects.write(reference.key, _parts(items.path, progressed))
+
+    async def result_of(self, bulk: Bulk) -> BulkResult:
+        """Start the command, or attach to it, and wait for its end; its items must have been uploaded."""
+        result = await self._oncelog.submit(bulk)
+        assert isinstance(result, BulkResult)  # whoever has used the ID, this is the answer to a bulk command
+        return result
+
+    async def follow(self, bulk: Bulk) -> AsyncIterator[BulkView | BulkResult]:
+        """Start the command, or attach to it, and yield how far it is, about once a second, and at last its result."""
+        ended = asyncio.create_task(self.result_of(bulk))
+        async for seen in self._follow(bulk.command_id, ended):
+            yield seen
+
+    async def attach(self, command_id: str) -> AsyncIterator[BulkView | BulkResult]:
+        """Yield how far a command is that was started before, and at last its result.
+
+        Raises CommandUnknown, CommandFailed, InputInvalid where it is no bulk command.
+        """
+
+        async def result() -> BulkResult:
+            found = await self._oncelog.result(command_id)
+            if not isinstance(found, BulkResult):
+                raise InputInvalid(f"command {command_id}: expected a bulk command, found one on {found.aggregate_id}")
+            return found
+
+        async for seen in self._follow(command_id, asyncio.create_task(result())):
+            yield seen
+
+    async def progress(self, command_id: str) -> BulkView:
+        """Return how far a command is; raises CommandUnknown, StoreUnavailable, InputInvalid where it is no bulk one.
+
+        Without a worker, what is known of it is its result, or what its memo and its last activity told.
+        """
+        handle, described = await self._described(command_id)
+        state = described.status
+        if state not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED, None):
+            view = await self._without_worker(handle, described)
+            return view.model_copy(update={"ended": state.name})
+        try:
+            view = await handle.query(BulkCommand.progress, rpc_timeout=RPC_TIMEOUT)
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+            view = await self._without_worker(handle, described)
+        told = await self._told(described)
+        if told is None or told.applied + told.rejected < view.counts.done:
+            return view
+        counts = view.counts.model_copy(update={"applied": told.applied, "rejected": told.rejected})
+        return view.model_copy(update={"counts": counts, "chunks_done": told.next_chunk - 1})
+
+    async def pause(self, command_id: str) -> None:
+        """Let the command stop before its next chunk; raises as ``progress`` does."""
+        await self._signal(command_id, "pausing", BulkCommand.pause)
+
+    async def resume(self, command_id: str) -> None:
+        """Let a paused command go on; raises as ``progress`` does."""
+        await self._signal(command_id, "resuming", BulkCommand.resume)
+
+    async def cancel(self, command_id: str) -> None:
+        """Let the command end before its next chunk; its result says what was done. Raises as ``progress`` does."""
+        handle, described = await self._described(command_id)
+        self._refuse_if_ended(described)
+        try:
+            await handle.cancel(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            raise self._oncelog.unavailable("cancelling", error) from error
+
+    async def results(self, result: BulkResult) -> AsyncIterator[dict[str, Any]]:
+        """Yield what came of each item, in their order; raises LogDamaged, StoreUnavailable."""
+        async for line in self.result_lines(result):
+            yield json.loads(line)
+
+    async def result_lines(self, result: BulkResult) -> AsyncIterator[bytes]:
+        """Yield the same as lines of NDJSON without their ends."""
+        if result.results_key is None:
+            return
+        size = await self._objects.size(result.results_key) or 0
+        begun = b""
+        for start in range(0, size, PART_BYTES):
+            block = await self._objects.read(result.results_key, range(start, min(start + PART_BYTES, size)))
+            *lines, begun = (begun + block).split(b"\n")
+            for line in lines:
+                yield line
+
+    def token(self, lines: Iterable[Mapping[str, Any]]) -> str:
+        """Return a consistency token for some of the results, of which those applied count.
+
+        Raises InputInvalid where none was applied, or for more than a token may name (some hundred).
+        """
+        applied = (line for line in lines if line["outcome"] == Outcome.APPLIED)
+        sequences = highest((line["aggregate_id"], line["sequence_number"]) for line in applied)
+        if not sequences:
+            raise InputInvalid("results: expected at least one item that was applied, found none; read without a token")
+        return make_token(sequences, installation=self._oncelog.ports.installation)
+
+    async def until_visible(
+        self, result: BulkResult, *, deadline_s: float = VISIBLE_DEADLINE_S, shown: Callable[[int], None] = nobody_looks
+    ) -> int:
+        """Return once documents, searches and graph show all that the command applied; returns how many items.
+
+        Goes through the results, which says exactly that for any number of them: a million take a minute or so.
+        ``shown``: called with how many items are shown so far. Raises NotYetVisible after ``deadline_s`` in all, which
+        says how far it is, ProjectionParked for the first item that will not be shown, LogDamaged, StoreUnavailable.
+        """
+        until_s = time.monotonic() + deadline_s
+        done = 0
+        async for applied in self._applied(result):
+            try:
+                left_s = max(0.0, until_s - time.monotonic())
+                await self._oncelog.reader.until_visible(highest(applied), deadline_s=left_s)
+            except NotYetVisible as error:
+                message = f"command {result.command_id}: {done} of {result.counts.applied} items applied are shown"
+                raise type(error)(f"{message}; {error.message}", **error.details, shown=done) from error
+            done += len(applied)
+            shown(done)
+        return done
+
+    async def _applied(self, result: BulkResult) -> AsyncIterator[list[tuple[AggregateId, int]]]:
+        """Yield what the items applied came to, some at a time."""
+        found: list[tuple[AggregateId, int]] = []
+        async for line in self.results(result):
+            if line["outcome"] == Outcome.APPLIED:
+                found.append((AggregateId.parse(line["aggregate_id"]), line["sequence_number"]))
+            if len(found) == VISIBLE_AT_ONCE:
+                yield found
+                found = []
+        if found:
+            yield found
+
+    async def _follow(self, command_id: str, ended: asyncio.Task[BulkResult]) -> AsyncIterator[BulkView | BulkResult]:
+        try:
+            while not (await asyncio.wait([ended], timeout=PROGRESS_EVERY_S))[0]:
+                try:
+                    yield await self.progress(command_id)
+                except CommandUnknown:
+                    continue  # it is just being started
+            yield await ended
+        finally:
+            ended.cancel()
+
+    async def _signal(self, command_id: str, doing: str, signal: Callable[[BulkCommand], None]) -> None:
+        handle, described = await self._described(command_id)
+        self._refuse_if_ended(described)
+        try:
+            await handle.signal(signal, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            raise self._oncelog.unavailable(doing, error) from error
+
+    async def _described(
+        self, command_id: str
+    ) -> tuple[WorkflowHandle[BulkCommand, BulkResult], WorkflowExecutionDescription]:
+        temporal = await self._oncelog.temporal()
+        handle = temporal.get_workflow_handle_for(BulkCommand.run, command_id)
+        try:
+            described = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise CommandUnknown(
+                    f"command {command_id}: no workflow has this ID (any more); see its status", command_id=command_id
+                ) from error
+            raise self._oncelog.unavailable("asking for a bulk command", error) from error
+        if described.workflow_type != "BulkCommand":
+            raise InputInvalid(f"command {command_id}: expected a bulk command, found an {described.workflow_type}")
+        return handle, described
+
+    def _refuse_if_ended(self, described: WorkflowExecutionDescription) -> None:
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            raise InputInvalid(f"command {described.id}: has come to its end already; see its status")
+
+    async def _without_worker(
+        self, handle: WorkflowHandle[BulkCommand, BulkResult], described: WorkflowExecutionDescription
+    ) -> BulkView:
+        if described.status is WorkflowExecutionStatus.COMPLETED:
+            return BulkView(stage=BulkStage.DONE, counts=(await handle.result()).counts)
+        counts = Counts.model_validate(await described.memo())
+        return BulkView(stage=BulkStage.RUNNING if counts.items else BulkStage.OPENING, counts=counts)
+
+    async def _told(self, described: WorkflowExecutionDescription) -> Progress | None:
+        """Return what the activity under way has told of itself last."""
+        for pending in described.raw_description.pending_activities:
+            if pending.activity_type.name == "run_chunks" and pending.heartbeat_details.payloads:
+                (found,) = await described.data_converter.decode_wrapper(pending.heartbeat_details)
+                return _progress.validate_python(found)
+        return None
+
+
+def command_on(items: CheckedItems, fields: Mapping[str, Any]) -> Bulk:
+    """Return the command on checked items, which travel with it if they are few; raises InputInvalid."""
+    payload: dict[str, Any]
+    if items.size_bytes <= ITEMS_INLINE_BYTES_MAX:
+        lines = items_in(items.path.read_bytes())
+        payload = {"items": [parse_json(line, where=f"item {index}") for index, line in enumerate(lines)]}
+    else:
+        payload = {"items_key": items.key, "items_sha256": items.sha256, "items_count": items.items_count}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return parse_bulk({**given, "payload": payload})
+
+
+def parse_type(value: Any) -> BulkType:
+    """Return the type of a bulk command; raises InputInvalid."""
+    try:
+        return BulkType(value)
+    except ValueError as error:
+        raise InputInvalid(f"command_type: expected one of {', '.join(BulkType)}, found {value!r}") from error
+
+
+def _checked(lines: Iterable[bytes], path: Path, command_type: BulkType, *, progressed: Progressed) -> CheckedItems:
+    scanner = ItemsScanner()
+    for index, line in enumerate(lines):
+        try:
+            scanner.feed(line)
+            parse_item(line, index=index, command_type=command_type.of_each)
+        except InputInvalid as error:
+            problem = error.message.removeprefix(f"item {index}").lstrip(" :")
+            raise InputInvalid(f"{path}, line {index + 1}: {problem}", **error.details) from error
+        if index % 1_000 == 0:
+            progressed(scanner.size_bytes)
+    try:
+        plan, sha256 = scanner.finish()
+    except InputInvalid as error:
+        raise InputInvalid(f"{path}: {error.message}", **error.details) from error
+    progressed(plan.size_bytes)
+    return CheckedItems(path, sha256, plan.items_count, plan.size_bytes)
+
+
+def _lines(file: Any) -> Iterator[bytes]:
+    """Yield lines of a file with their ends; of one that is too long, as much as shows that it is."""
+    while line := file.readline(LINE_BYTES_MAX + 1):
+        yield line
+
+
+async def _parts(path: Path, progressed: Progressed) -> AsyncIterator[bytes]:
+    size_bytes = 0
+    with path.open("rb") as file:
+        while part := await asyncio.to_thread(file.read, PART_BYTES):
+            yield part
+            size_bytes += len(part)
+            progressed(size_bytes)
+
+
+__all__ = ["BulkResult", "BulkStage", "BulkType", "BulkView", "Bulks", "CheckedItems", "check_items", "spooled"]

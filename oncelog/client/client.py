@@ -1,0 +1,457 @@
+"""What an application imports: submit commands, ask what became of them, read instances and their history."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any, Self, TypedDict, cast
+from uuid import UUID
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from oncelog.client import connection
+from oncelog.client.status import Inquiry, handle_of
+from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.results import reused_bulk
+from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
+from oncelog.domain.ontology.class_schema import Rules, rules_of
+from oncelog.domain.results import CommandResult
+from oncelog.errors import CommandFailed, OncelogError, StoreUnavailable, StoreUnsafe
+from oncelog.ports import CommandStatus, Document, Ports
+from oncelog.query.reader import DEADLINE_S, Reader
+from oncelog.read_models.reindex import Reindexer
+from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
+from oncelog.workflows.bulk import BulkCommand
+from oncelog.workflows.command import ClassCommand, InstanceCommand
+from oncelog.write.command_outcomes import Receipts, reused
+
+ACCEPTED_UPDATE_ID = "accepted"
+EVENTS_PER_READ = 64
+DESCRIBED_AT_A_TIME = 16
+RPC_TIMEOUT = timedelta(seconds=10)
+
+__all__ = [
+    "Command",
+    "CommandResult",
+    "CommandStatus",
+    "CommandType",
+    "Event",
+    "Oncelog",
+    "Submission",
+    "class_command",
+    "new_command_id",
+]
+
+
+def new_command_id() -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7): unique, and sorted by the time at which it was made."""
+    milliseconds = time.time_ns() // 1_000_000
+    bits = (
+        (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    )
+    return str(UUID(int=bits))
+
+
+class _StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    id_reuse_policy: WorkflowIDReusePolicy
+    id_conflict_policy: WorkflowIDConflictPolicy
+    search_attributes: TypedSearchAttributes
+    static_summary: str
+    priority: Priority
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What came of submitting a command. ``duplicate``: its ID had been used, and the result is the first one."""
+
+    result: CommandResult
+    duplicate: bool
+
+
+class Oncelog:
+    """One client of an installation. It reaches for a server only when a call needs it.
+
+    ``reader`` answers all other questions: search, the graph, instances as they were.
+
+    ``temporal``: a connected client of the caller's own; else the standard Temporal environment says where it is.
+    """
+
+    def __init__(self, stores: Stores, settings: Settings, *, temporal: Client | None = None) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._temporal = temporal
+        self._connecting = asyncio.Lock()
+        ports = stores.ports
+        self._receipts = Receipts(ports)
+        self._reader = LogReader(
+            log=ports.event_log,
+            snapshots=ports.snapshots,
+            cache=StateCache(aggregates_max=settings.cached_aggregates_max),
+        )
+        self.reader = Reader(ports, self._reader)
+        self._inquiry = Inquiry(statuses=ports.statuses, receipts=self._receipts, temporal=self.temporal)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings | None = None, *, temporal: Client | None = None) -> AsyncIterator[Self]:
+        """Open a client for the length of a block; raises SettingsInvalid."""
+        settings = settings or Settings.from_environment()
+        async with await Stores.connect(settings) as stores:
+            yield cls(stores, settings, temporal=temporal)
+
+    @property
+    def ports(self) -> Ports:
+        """What this client reads and writes through."""
+        return self._stores.ports
+
+    async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult:
+        """Run the command and return its result; a command ID that was used before gives its first result.
+
+        A bulk command gives a ``BulkResult``; ``oncelog.client.bulk`` has what else can be done with one.
+
+        ``early``: return as soon as the event is persisted, before it is published and projected. Whoever stops
+        waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
+        StoreUnsafe, CommandFailed.
+        """
+        return (await self.submission(command, early=early)).result
+
+    async def submission(self, command: Command | Bulk, *, early: bool = False) -> Submission:
+        """Do as ``submit`` does, and say besides whether the command had come to its end before."""
+        duplicate = False
+        try:
+            early = early and isinstance(command, Command)  # a bulk command has no one event to wait for
+            result = await (self._persisted(command) if early else (await self.start(command)).result())
+        except WorkflowAlreadyStartedError:
+            duplicate, result = True, await self.result(command.command_id)
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
+                message = (
+                    f"Temporal refused to start the command: {error.message}; has a worker run there yet? The first"
+                )
+                raise StoreUnsafe(f"{message} one adds the search attributes that commands need") from error
+            raise self.unavailable("submitting", error) from error
+        except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
+            result = await self._recorded_or_failed(command.command_id, error)
+        return Submission(await self._own_or_refused(command, result), duplicate)
+
+    async def class_hint(self, db_name: str, class_id: str) -> str | None:
+        """Return a hint where the class is not defined and its database defines others, else None.
+
+        The hint names the nearest defined class. Raises StoreUnavailable.
+        """
+        defined = await self.reader.defined_classes(db_name)
+        if not defined or class_id in defined:
+            return None
+        near = get_close_matches(class_id, defined, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"defined are {', '.join(defined[:5])}"
+        return f"class {db_name}/{class_id} is not defined, and database {db_name} defines {len(defined)}: {remedy}"
+
+    async def define_class(
+        self,
+        db_name: str,
+        class_id: str,
+        definition: dict[str, Any],
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        actor: str | None = None,
+    ) -> CommandResult:
+        """Define a class, or define it anew: ``{"version", "schema", "relationships"?, "migration"?}``.
+
+        Returns as ``submit`` does, once the class's documents are found under its new definition.
+        """
+        fields: dict[str, Any] = {"payload": definition, "expected_version": expected_version, "actor": actor}
+        return await self.submit(class_command(CommandType.DEFINE_CLASS, db_name, class_id, command_id, **fields))
+
+    async def ensure_class(
+        self, db_name: str, class_id: str, definition: dict[str, Any], *, command_id: str | None = None, **fields: Any
+    ) -> CommandResult | None:
+        """Define a class as ``define_class`` does, unless it is defined just so; return None if it is.
+
+        For services that bring their classes at start. The newest definition is read from the log, and compared in
+        canonical form; one of a retired class is no reason to leave it out. Two that start at once may both submit:
+        the later one's result is then REJECTED with SchemaIncompatible, and says that it is the same definition.
+        """
+        rules = await self.class_rules(db_name, class_id)
+        if rules and not rules.retired and rules.definition.says(definition):
+            return None
+        return await self.define_class(db_name, class_id, definition, command_id=command_id, **fields)
+
+    async def retire_class(
+        self,
+        db_name: str,
+        class_id: str,
+        *,
+        command_id: str | None = None,
+        expected_version: int | None = None,
+        actor: str | None = None,
+    ) -> CommandResult:
+        """Retire a class: none of its instances can be created or changed any more. Returns as ``submit`` does."""
+        fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
+        return await self.submit(class_command(CommandType.RETIRE_CLASS, db_name, class_id, command_id, **fields))
+
+    async def start(self, command: Command | Bulk) -> WorkflowHandle[InstanceCommand, CommandResult]:
+        """Start the command, or attach to it, and return its workflow's handle without waiting for the result.
+
+        Raises WorkflowAlreadyStartedError if it came to its end before, and RPCError.
+        """
+        temporal = await self.temporal()
+        return await temporal.start_workflow(
+            _run_of(command),
+            command,
+            **self._start_options(command),
+            request_eager_start=True,  # saves a round trip where the caller's connection has a worker, too
+        )
+
+    async def result(self, command_id: str) -> CommandResult:
+        """Wait for a command's end and return its result.
+
+        Asks Temporal first, then the records in S3, which know it for ever. Raises CommandUnknown, StoreUnavailable,
+        CommandFailed.
+        """
+        check_command_id(command_id)
+        temporal = await self.temporal()
+        try:
+            return await handle_of(temporal, command_id).result()
+        except WorkflowFailureError as error:
+            return await self._recorded_or_failed(command_id, error)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise self.unavailable("waiting for a result", error) from error
+        status = await self.status(command_id)
+        if status.result is None:
+            raise CommandFailed(
+                f"command {command_id}: there is no result to wait for: {status.remark or status.stage}",
+                command_id=command_id,
+            )
+        return status.result
+
+    async def status(self, command_id: str) -> CommandStatus:
+        """Return how far a command has come, from the moment of its acceptance on, for ever: see ``Inquiry``.
+
+        Raises CommandUnknown, StoreUnavailable.
+        """
+        return await self._inquiry.status(command_id)
+
+    async def get(
+        self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> Document | None:
+        """Return an instance's document, tombstones included, or None if there is none.
+
+        ``token``: a consistency token; the answer is at or beyond what it names. Raises NotYetVisible after
+        ``deadline_s``, ProjectionParked as soon as that is why, TokenInvalid, StoreUnavailable.
+        """
+        return await self.reader.get(aggregate_id, token=token, deadline_s=deadline_s)
+
+    async def history(self, aggregate_id: AggregateId | str, *, after: int = 0) -> AsyncIterator[Event]:
+        """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""
+        aggregate_id = aggregate_id_of(aggregate_id)
+        head = await self._stores.ports.event_log.head(aggregate_id, after=after)
+        for start in range(after + 1, head + 1, EVENTS_PER_READ):
+            numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
+            for event in await self._reader.events(aggregate_id, numbers):
+                yield event
+
+    async def under_way(self, command_ids: Iterable[str]) -> set[str]:
+        """Return those commands whose workflow runs now; raises StoreUnavailable."""
+        temporal = await self.temporal()
+        asking = asyncio.Semaphore(DESCRIBED_AT_A_TIME)
+
+        async def running(command_id: str) -> bool:
+            async with asking:
+                try:
+                    described = await temporal.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
+                except RPCError as error:
+                    if error.status is RPCStatusCode.NOT_FOUND:
+                        return False
+                    raise self.unavailable("asking which commands are under way", error) from error
+                return described.status is WorkflowExecutionStatus.RUNNING
+
+        asked = list(command_ids)
+        found = await asyncio.gather(*map(running, asked))
+        return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
+
+    async def class_rules(self, db_name: str, class_id: str) -> Rules | None:
+        """Return a class as it is defined now, retired or not, from the log; None where it never was.
+
+        Raises InputInvalid for what is no name, LogDamaged, StoreUnavailable.
+        """
+        return rules_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
+
+    async def reindex_class(self, db_name: str, class_id: str) -> str:
+        """Bring the class's documents into the form of its newest definition; returns what was done, in words.
+
+        A command that defines does this itself; this is for a class whose command was terminated before that, or whose
+        index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
+        """
+        ports = self._stores.ports
+        definitions = Definitions(event_log=ports.event_log, reader=self._reader, turns=ports.turns)
+        reindexer = Reindexer(
+            documents=ports.documents, indices=ports.indices, definitions=definitions, reader=self._reader
+        )
+        return await reindexer.run(AggregateId.of_class(db_name, class_id))
+
+    async def worker_seen(self) -> bool:
+        """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""
+        temporal = await self.temporal()
+        request = DescribeTaskQueueRequest(
+            namespace=temporal.namespace,
+            task_queue=TaskQueue(name=self._settings.task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        try:
+            described = await temporal.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=10))
+        except RPCError as error:
+            raise self.unavailable("asking for workers", error) from error
+        return bool(described.pollers)
+
+    async def temporal(self) -> Client:
+        """Return the client of Temporal, connected; raises SettingsInvalid, StoreUnavailable."""
+        async with self._connecting:
+            if self._temporal is None:
+                self._temporal = await connection.connect()
+            return self._temporal
+
+    def _start_options(self, command: Command | Bulk) -> _StartOptions:
+        """Return how a command is started, by whatever call: exactly once, and to be found in the Web UI."""
+        return {
+            "id": command.command_id,
+            "task_queue": self._settings.task_queue,
+            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+            "search_attributes": search_attributes(command),
+            "static_summary": summary(command),
+            "priority": fairness(command),
+        }
+
+    async def _persisted(self, command: Command | Bulk) -> CommandResult:
+        temporal = await self.temporal()
+        starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
+            _run_of(command),
+            command,
+            **self._start_options(command),
+        )
+        try:
+            return await temporal.execute_update_with_start_workflow(
+                InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
+            )
+        except (WorkflowAlreadyStartedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            # The operation keeps the error for whoever awaits its handle, and asyncio complains where nobody does.
+            with suppress(type(error)):
+                await starting.workflow_handle()
+            raise
+
+    async def _recorded(self, command_id: str) -> CommandResult | None:
+        """Return what a command came to as its records in S3 tell."""
+        record = await self._receipts.last_record(command_id)
+        return await self._receipts.result(record) if record else None
+
+    async def _recorded_or_failed(
+        self, command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError
+    ) -> CommandResult:
+        """Return the end of a command whose workflow gave none: a consistency check may have brought it there."""
+        result = await self._recorded(command_id)
+        if result is None:
+            raise _failed(command_id, error) from error
+        return result
+
+    async def _own_or_refused(self, command: Command | Bulk, result: CommandResult) -> CommandResult:
+        """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
+        if result.command_hash == command.hash:
+            return result
+        record = await self._receipts.last_record(command.command_id)
+        if record and record.command_hash == command.hash:  # another content came later, when Temporal had forgotten
+            recorded = await self._receipts.result(record)
+            if recorded:
+                return recorded
+        first = record.command_hash if record else result.command_hash
+        return reused_bulk(command, first) if isinstance(command, Bulk) else reused(command, first)
+
+    def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
+        """Return the error for a Temporal that gave no usable answer."""
+        address = self._temporal.service_client.config.target_host if self._temporal else "?"
+        return connection.unavailable(address, doing, error)
+
+
+def class_command(
+    command_type: CommandType, db_name: str, class_id: str, command_id: str | None = None, **fields: Any
+) -> Command:
+    """Return a command about a class, with a new ID if none is given; raises InputInvalid."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    named = {"command_id": command_id or new_command_id(), "db_name": db_name, "class_id": class_id}
+    return parse_command({"command_type": command_type, **named, **given})
+
+
+def _run_of(command: Command | Bulk) -> Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]:
+    """Return the workflow that the command is run by; on those of one aggregate, an update gives the early answer."""
+    if isinstance(command, Bulk):
+        run: Any = BulkCommand.run
+    else:
+        run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
+    return cast("Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]", run)
+
+
+def summary(command: Command | Bulk) -> str:
+    """Return what the Web UI shows of a command in its list: distinct words first."""
+    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
+    return f"{command.command_type} {about}"
+
+
+def fairness(command: Command | Bulk) -> Priority:
+    """Return the priority by which Temporal takes aggregates in turn, however many commands of one of them wait."""
+    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else str(command.aggregate_id)
+    return Priority(fairness_key=hashlib.sha256(about.encode()).hexdigest())
+
+
+def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
+    """Return what a command is found by in the Web UI."""
+    pairs = [
+        SearchAttributePair(DB_NAME, command.db_name),
+        SearchAttributePair(CLASS_ID, command.class_id),
+        SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
+    ]
+    if isinstance(command, Command):
+        pairs.append(SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)))
+    return TypedSearchAttributes(pairs)
+
+
+def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> OncelogError:
+    return CommandFailed(
+        f"command {command_id}: its workflow ended without a result: {error.cause}; a consistency check finishes it if "
+        "it came so far as to have a record (oncelog check --repair), else nothing was written, and it is submitted "
+        "under an ID of its own; oncelog status tells which",
+        command_id=command_id,
+    )

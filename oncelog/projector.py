@@ -1,0 +1,101 @@
+"""Keeps a read model up to date from the stream of events, beside as many others as you like, until told to stop."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from prometheus_client import start_http_server
+
+from oncelog.composition.read_models import read_model_of
+from oncelog.domain.event_schemas import check_event_schemas
+from oncelog.errors import SettingsInvalid
+from oncelog.ports import EventSubscription
+from oncelog.process import Run, crash_point, leave, run_program
+from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.parking import Parking
+from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.loop import Projector
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.replay.trace import AfterStep, nothing_after
+from oncelog.settings import Settings
+from oncelog.stores.kafka.subscription import KafkaSubscription, projector_group
+from oncelog.stores.opening import Stores
+
+log = structlog.get_logger("oncelog.read_models.projector")
+
+
+def new_projector(
+    stores: Stores,
+    settings: Settings,
+    metrics: ProjectorMetrics,
+    *,
+    subscription: EventSubscription | None = None,
+    after_step: AfterStep = nothing_after,
+) -> Projector:
+    """Build the projector of the settings' read model; ``subscription``: another one than that of its group."""
+    ports = stores.ports
+    read_model = read_model_of(settings.projector_read_model, ports)
+    parking = Parking(
+        read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="oncelog-projector"
+    )
+    return Projector(
+        subscription=subscription or KafkaSubscription(settings, group=projector_group(read_model.name)),
+        read_model=read_model,
+        folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
+        parking=parking,
+        mender=Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking),
+        failures=ports.failures,
+        metrics=metrics,
+        after_step=after_step,
+    )
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Connect, make what is missing, and project until ``stopping`` is set.
+
+    Needs no Temporal and no Redis. Raises OncelogError before any work is taken: SettingsInvalid, StoreUnsafe, or one
+    StoreUnavailable that names every server which cannot be reached; SchemaGap if there are events that this release
+    could not read. After that, it waits for servers that are away.
+    """
+    check_event_schemas()
+    async with await Stores.connect(settings) as stores:
+        await stores.prepare(with_redis=False)
+        metrics = ProjectorMetrics(settings.projector_read_model)
+        async with _metrics_served(settings, metrics):
+            log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
+            await new_projector(stores, settings, metrics, after_step=crash_point(settings)).run(stopping)
+    log.info("projector_stopped")
+
+
+@asynccontextmanager
+async def _metrics_served(settings: Settings, metrics: ProjectorMetrics) -> AsyncIterator[None]:
+    address = settings.projector_metrics_address
+    if address is None:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host or "0.0.0.0", registry=metrics.registry)  # noqa: S104 - as asked
+    except (OSError, ValueError, OverflowError) as error:
+        raise SettingsInvalid(
+            f"ONCELOG_PROJECTOR_METRICS_ADDRESS: expected host:port that is free, found {address}: {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.shutdown)
+        server.server_close()
+        thread.join()
+
+
+def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
+    """Run ``oncelog-projector``; returns its exit code, and ends the process where it is the program itself."""
+    code = run_program("oncelog-projector", str(__doc__), run, arguments)
+    return leave(code) if arguments is None else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""Questions that need the graph: neighbours, hops along named predicates, shortest paths, joined with documents.
+
+The graph says who refers to whom, the documents say what an instance is. Both follow the log on their own, so that one
+may be behind the other or know of an instance that the other does not: an answer names such places, and an error of
+either is an error of the answer, never an empty one.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.ontology.relationship_names import Way, Ways
+from oncelog.domain.queries import check_filter, matches
+from oncelog.errors import InputInvalid
+from oncelog.ports import Document, Documents, Graph
+
+NODES_PER_REQUEST = 500
+NODES_MAX = 50_000  # looked at for one question: 5 times the ends that one answer may list
+LENGTH_MAX = 8  # of a shortest path
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step from each instance reached so far to others.
+
+    ``name``: a predicate of its class, to what it refers to; or an inverse that another class declares, to those of
+    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever the
+    way back is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
+    values, or values within these ranges, each at a JSON Pointer (RFC 6901).
+    """
+
+    name: str
+    inward: bool = False
+    class_id: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pointer, value in self.where.items():
+            check_filter(pointer, value)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question found.
+
+    ``paths``: each from a start to an end, one per end, in order of the ends' IDs. ``documents``: of everything on
+    them. ``dangling``: referred to, but no such instance is in the graph. ``undocumented``: in the graph without a
+    document. ``uneven``: the graph and the document stand at different sequence numbers, ``(graph, document)``.
+    ``cut``: there is more than was asked for or may be looked at.
+    """
+
+    paths: Sequence[tuple[AggregateId, ...]]
+    documents: Mapping[AggregateId, Document]
+    dangling: Sequence[AggregateId] = ()
+    undocumented: Sequence[AggregateId] = ()
+    uneven: Mapping[AggregateId, tuple[int, int]] = field(default_factory=dict)
+    cut: bool = False
+
+
+class WaysOf(Protocol):
+    """Gives what can be walked by name in a database, as its classes are defined now."""
+
+    async def __call__(self, db_name: str) -> Ways: ...
+
+
+class GraphReader:
+    """Asks graph and documents. ``nodes_max`` bounds what one question may look at."""
+
+    def __init__(self, graph: Graph, documents: Documents, ways_of: WaysOf, *, nodes_max: int = NODES_MAX) -> None:
+        self._graph = graph
+        self._documents = documents
+        self._ways_of = ways_of
+        self._nodes_max = nodes_max
+
+    async def walk(
+        self, starts: Sequence[AggregateId], hops: Sequence[Hop], *, ends_max: int = 100, after: str = ""
+    ) -> Answer:
+        """Follow the hops from the starts, and return one path to each end, those above ``after`` in order of IDs.
+
+        Raises InputInvalid, also for a hop that no definition has a name for; StoreUnavailable, LogDamaged.
+        """
+        if not starts or not hops:
+            raise InputInvalid("a walk: expected at least one start and one hop; for the instance alone, get it")
+        walking = _Walking(self, _one_database(starts))
+        plan = await self._planned(starts, hops)
+        reached = await walking.begin(starts)
+        for hop, ways in plan:
+            reached = await walking.step(reached, hop, ways)
+        ends = sorted((end for end in reached if str(end) > after), key=str)
+        shown = {end: reached[end] for end in ends[:ends_max]}
+        return await walking.answer(list(shown.values()), cut=walking.cut or len(ends) > ends_max)
+
+    async def shortest_path(
+        self,
+        start: AggregateId,
+        end: AggregateId,
+        *,
+        names: Sequence[str] = (),
+        both_ways: bool = False,
+        length_max: int = LENGTH_MAX,
+    ) -> Answer:
+        """Return a path with the fewest edges, or no path if there is none of at most ``length_max`` edges.
+
+        ``names``: only along these, predicates or inverses of whatever classes, or spelled out as ``^predicate:Class``;
+        none: along any predicate.
+        ``both_ways``: against their direction, too. Raises as ``walk`` does.
+        """
+        walking = _Walking(self, _one_database([start, end]))
+        ways = await self.along(start.db_name, names, both_ways=both_ways)
+        reached = await walking.begin([start])
+        paths = dict(reached)
+        for _ in range(length_max):
+            if end in paths or not reached or walking.cut:
+                break
+            step = await walking.spread(reached, ways)
+            reached = {found: path for found, path in step.items() if found not in paths}
+            paths |= reached
+        return await walking.answer([paths[end]] if end in paths else [], cut=walking.cut)
+
+    async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[Way]:
+        """Return what a path may take that goes along these names, or all predicates; raises as ``walk`` does."""
+        known = await self._ways_of(db_name)
+        ways = [way for name in names for way in known.spelled(name)] if names else known.outward()
+        return [*ways, *(way.reversed for way in ways)] if both_ways else ways
+
+    async def goes_back(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> bool:
+        """Return whether any of the hops finds instances by what they refer to; raises as ``walk`` does."""
+        return any(way.inward for _, ways in await self._planned(starts, hops) for way in ways)
+
+    async def nodes(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, GraphNode]:
+        """Return the nodes that are there, tombstones left out."""
+        found: dict[AggregateId, GraphNode] = {}
+        for batch in _batches(list(aggregate_ids)):
+            read = await self._graph.read(batch)
+            found |= {node.aggregate_id: node for node in read if node is not None and not node.deleted}
+        return found
+
+    async def documents(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, Document]:
+        """Return the documents that are there, tombstones left out."""
+        found: dict[AggregateId, Document] = {}
+        for batch in _batches(list(aggregate_ids)):
+            read = await self._documents.read(batch)
+            found |= {each.aggregate_id: each for each in read if each is not None and not each.body["deleted"]}
+        return found
+
+    async def referring(
+        self, db_name: str, targets: Sequence[AggregateId], way: Way, *, known: Collection[AggregateId], new_max: int
+    ) -> tuple[list[GraphNode], bool]:
+        """Return nodes of the declaring class that refer to the targets, and whether these are all of them.
+
+        Pages until more than ``new_max`` nodes are found that are not ``known``. A known node costs no room, because
+        this question has looked at it before.
+        """
+        found: dict[AggregateId, GraphNode] = {}
+        new_count = 0
+        for batch in _batches(targets):
+            after = f"{db_name}/{way.declared_by}/"
+            while True:
+                page = await self._graph.referring(
+                    db_name, batch, way.predicate, after=after, nodes_max=NODES_PER_REQUEST
+                )
+                of_class = [node for node in page if node.aggregate_id.class_id == way.declared_by]
+                for node in of_class:
+                    new = node.aggregate_id not in found and node.aggregate_id not in known
+                    if new and new_count == new_max:
+                        return list(found.values()), False
+                    new_count += new
+                    found[node.aggregate_id] = node
+                if len(of_class) < NODES_PER_REQUEST:
+                    break
+                after = str(page[-1].aggregate_id)
+        return list(found.values()), True
+
+    async def _planned(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> list[tuple[Hop, list[Way]]]:
+        """Return what each hop means, from the classes that the one before it leads to; raises InputInvalid."""
+        known = await self._ways_of(starts[0].db_name)
+        plan: list[tuple[Hop, list[Way]]] = []
+        class_ids: Collection[str] = {start.class_id for start in starts}
+        for hop in hops:
+            ways = known.of_hop(hop.name, class_ids, inward=hop.inward, leads_to=hop.class_id)
+            plan.append((hop, ways))
+            class_ids = {way.leads_to for way in ways}
+        return plan
+
+    @property
+    def nodes_max(self) -> int:
+        return self._nodes_max
+
+
+#: Everything reached by as many hops, and a path to it.
+Reached = dict[AggregateId, tuple[AggregateId, ...]]
+
+
+class _Walking:
+    """One question under way: what was looked at, and what was missing."""
+
+    def __init__(self, reader: GraphReader, db_name: str) -> None:
+        self._reader = reader
+        self._db_name = db_name
+        self._nodes: dict[AggregateId, GraphNode] = {}
+        self._documents: dict[AggregateId, Document] = {}
+        self._dangling: set[AggregateId] = set()
+        self.cut = False
+
+    async def begin(self, starts: Sequence[AggregateId]) -> Reached:
+        return await self._known({start: (start,) for start in starts})
+
+    async def step(self, reached: Reached, hop: Hop, ways: Sequence[Way]) -> Reached:
+        """Return what one hop leads to, by the ways that it means."""
+        found = await self.spread(reached, ways)
+        return await self._matching(found, hop.where) if hop.where else found
+
+    async def spread(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+        """Return what these ways lead to."""
+        outward = self._outward(reached, [way for way in ways if not way.inward])
+        inward = await self._inward(reached, [way for way in ways if way.inward])
+        return await self._known(inward | outward)
+
+    async def answer(self, paths: Sequence[tuple[AggregateId, ...]], *, cut: bool) -> Answer:
+        """Join what is on the paths with its documents, and say where the two differ."""
+        wanted = {each for path in paths for each in path}
+        documents = self._documents | await self._reader.documents(wanted - self._documents.keys())
+        documents = {each: documents[each] for each in wanted if each in documents}
+        numbers = {each: self._nodes[each].sequence_number for each in wanted}
+        return Answer(
+            paths=paths,
+            documents=documents,
+            dangling=sorted(self._dangling, key=str),
+            undocumented=sorted(wanted - documents.keys(), key=str),
+            uneven={
+                each: (numbers[each], documents[each].sequence_number)
+                for each in sorted(documents, key=str)
+                if numbers[each] != documents[each].sequence_number
+            },
+            cut=cut,
+        )
+
+    def _outward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+        found: Reached = {}
+        for each, path in reached.items():
+            for way in ways:
+                if way.begins_at == each.class_id:
+                    for target in self._nodes[each].edges.get(way.predicate, ()):
+                        if target.class_id == way.target_class:  # else of a definition before the newest one
+                            found.setdefault(target, (*path, target))
+        return found
+
+    async def _inward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+        found: Reached = {}
+        for way in ways:
+            targets = [each for each in reached if each.class_id == way.begins_at]
+            known = self._nodes.keys() | found.keys()
+            room = max(self._reader.nodes_max - len(known), 0)
+            nodes, all_of_them = await self._reader.referring(self._db_name, targets, way, known=known, new_max=room)
+            self.cut = self.cut or not all_of_them
+            for node in nodes:
+                target = next((each for each in node.edges.get(way.predicate, ()) if each in reached), None)
+                if target is not None:  # else the node has changed since it was found
+                    found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
+        return found
+
+    async def _known(self, found: Reached) -> Reached:
+        """Keep what is in the graph, as far as there is room for it, and remember what is not."""
+        wanted = [each for each in found if each not in self._nodes]
+        room = self._reader.nodes_max - len(self._nodes)
+        if len(wanted) > room:
+            self.cut, wanted = True, wanted[:room]
+        present = await self._reader.nodes(wanted)
+        self._nodes |= present
+        self._dangling.update(each for each in wanted if each not in present)
+        return {each: path for each, path in found.items() if each in self._nodes}
+
+    async def _matching(self, found: Reached, where: Mapping[str, Any]) -> Reached:
+        """Keep what has a document whose data is as asked for; what has none stays, to be named in the answer."""
+        self._documents |= await self._reader.documents(each for each in found if each not in self._documents)
+        return {
+            each: path
+            for each, path in found.items()
+            if each not in self._documents or matches(self._documents[each].body["data"], where)
+        }
+
+
+def _one_database(aggregate_ids: Sequence[AggregateId]) -> str:
+    names = {aggregate_id.db_name for aggregate_id in aggregate_ids}
+    if len(names) > 1:
+        raise InputInvalid(f"a question of the graph: expected instances of one database, found {sorted(names)}")
+    return names.pop()
+
+
+def _batches(aggregate_ids: Sequence[AggregateId]) -> Iterable[Sequence[AggregateId]]:
+    for start in range(0, len(aggregate_ids), NODES_PER_REQUEST):
+        yield aggregate_ids[start : start + NODES_PER_REQUEST]

@@ -1,0 +1,201 @@
+"""All questions at one place: documents by search, instances as they were, the graph; each with an optional token."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from oncelog.domain.events import rfc3339
+from oncelog.domain.identifiers import CLASSES, AggregateId, aggregate_id_of
+from oncelog.domain.ontology.relationship_names import Ways
+from oncelog.domain.queries import Search
+from oncelog.errors import InputInvalid
+from oncelog.ports import Document, Ports, SearchPage
+from oncelog.query.classes import DefinedClasses
+from oncelog.query.graph import NODES_MAX, Answer, GraphReader, Hop
+from oncelog.query.presence import Presence
+from oncelog.query.visibility import Positions, View, Visibility, wanted_of
+from oncelog.read_models.document import document_of
+from oncelog.read_models.documents_model import DocumentsModel
+from oncelog.read_models.graph_model import GraphModel
+from oncelog.replay.stream_reader import LogReader
+
+DEADLINE_S = 10.0
+EVENTS_PER_READ = 64
+
+
+class Reader:
+    """Reads for an application. A token makes an answer at or beyond what it names, or raises NotYetVisible.
+
+    Where what it names is parked, ProjectionParked says so at once, with the reason and what to do.
+    """
+
+    def __init__(self, ports: Ports, log_reader: LogReader, *, nodes_max: int = NODES_MAX) -> None:
+        self._ports = ports
+        self._log_reader = log_reader
+        self._classes = DefinedClasses(ports.inventory, log_reader)
+        self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways, nodes_max=nodes_max)
+        self._visibility = Visibility(ports.dead_letters)
+        self._presence = Presence(ports)
+
+    async def get(
+        self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> Document | None:
+        """Return an instance's document, tombstones included, or None if there is none.
+
+        Of a token only this aggregate counts. Raises NotYetVisible, TokenInvalid, StoreUnavailable.
+        """
+        aggregate_id = aggregate_id_of(aggregate_id)
+        wanted = {each: number for each, number in self._wanted_of(token).items() if each == aggregate_id}
+        if not wanted:
+            (document,) = await self._ports.documents.read([aggregate_id])
+            if document is None:
+                await self._presence.check_documents([(aggregate_id.db_name, aggregate_id.class_id)])
+            return document
+        seen: list[Document | None] = []
+
+        async def positions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+            seen[:] = await self._ports.documents.read(aggregate_ids)
+            return [document.sequence_number if document else 0 for document in seen]
+
+        await self._visibility.until_shown(wanted, [_of_documents(positions)], deadline_s=deadline_s)
+        return seen[0]
+
+    async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
+        """Return a page of what is found.
+
+        Of a token only instances of the class that is searched count. Nobody is made to refresh an index for it:
+        what was just written is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
+        StoreUnavailable.
+        """
+        asked = (search.db_name, search.class_id)
+        wanted = {
+            each: number for each, number in self._wanted_of(token).items() if (each.db_name, each.class_id) == asked
+        }
+        where = f"search of {search.db_name}/{search.class_id}"
+        found = View(where, DocumentsModel.name, self._ports.searches.searchable)
+        await self._visibility.until_shown(wanted, [found], deadline_s=deadline_s)
+        page = await self._ports.searches.find(search)
+        if not page.total:
+            await self._presence.check_documents([asked])
+        return page
+
+    async def walk(
+        self,
+        starts: Sequence[AggregateId | str],
+        hops: Sequence[Hop],
+        *,
+        ends_max: int = 100,
+        after: str = "",
+        token: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Answer:
+        """Follow hops through the graph, see ``GraphReader.walk``; raises NotYetVisible and TokenInvalid besides.
+
+        A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
+        """
+        begun = [aggregate_id_of(start) for start in starts]
+        wanted = self._wanted_of_graph(token, begun)
+        searched = bool(wanted) and await self._graph.goes_back(begun, hops)
+        await self._graph_shows(wanted, deadline_s, searched=searched)
+        return await self._whole(await self._graph.walk(begun, hops, ends_max=ends_max, after=after))
+
+    async def shortest_path(
+        self,
+        start: AggregateId | str,
+        end: AggregateId | str,
+        *,
+        names: Sequence[str] = (),
+        both_ways: bool = False,
+        token: str | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Answer:
+        """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
+        start, end = aggregate_id_of(start), aggregate_id_of(end)
+        wanted = self._wanted_of_graph(token, [start, end])
+        ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
+        await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
+        return await self._whole(await self._graph.shortest_path(start, end, names=names, both_ways=both_ways))
+
+    async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
+        """Return once every question there is sees each instance at its sequence number or beyond.
+
+        For what a token cannot name, such as all that a bulk command applied; some hundred at a time. Raises
+        NotYetVisible, StoreUnavailable.
+        """
+        views = [
+            View("search", DocumentsModel.name, self._ports.searches.searchable),  # later than a read by ID sees it
+            View("the graph", GraphModel.name, self._ports.graph.searchable),
+        ]
+        await self._visibility.until_shown(wanted, views, deadline_s=deadline_s)
+
+    async def defined_classes(self, db_name: str) -> list[str]:
+        """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
+        return await self._classes.names(db_name)
+
+    async def ways(self, db_name: str) -> Ways:
+        """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
+        return await self._classes.ways(db_name)
+
+    async def as_of(
+        self, aggregate_id: AggregateId | str, *, version: int | None = None, time: datetime | None = None
+    ) -> Document | None:
+        """Return the document as it was, from the log: after the event ``version``, or the last one of ``time``.
+
+        ``time``: aware; the last event counts that did not occur later. None if there was nothing yet. Raises
+        InputInvalid for a version that is not there yet, LogDamaged, StoreUnavailable.
+        """
+        if (version is None) == (time is None):
+            raise InputInvalid("as of: expected either a version or a time")
+        aggregate_id = aggregate_id_of(aggregate_id)
+        head = await self._ports.event_log.head(aggregate_id)
+        number = await self._last_at(aggregate_id, time, head) if time is not None else version or 0
+        if number > head:
+            raise InputInvalid(f"aggregate {aggregate_id}: expected a version up to {head}, found {number}")
+        return document_of(await self._log_reader.at(aggregate_id, number)) if number else None
+
+    async def _last_at(self, aggregate_id: AggregateId, time: datetime, head: int) -> int:
+        """Return the number of the last event that did not occur after the time, 0 for none.
+
+        From the newest on back, since clocks of different workers need not agree.
+        """
+        if time.tzinfo is None:
+            raise InputInvalid(f"as of: expected a time with its offset from UTC, such as 2026-01-31T12:00:00Z: {time}")
+        limit = rfc3339(time)
+        for stop in range(head + 1, 1, -EVENTS_PER_READ):
+            events = await self._log_reader.events(aggregate_id, range(max(1, stop - EVENTS_PER_READ), stop))
+            for event in reversed(events):
+                if event.occurred_at <= limit:
+                    return event.sequence_number
+        return 0
+
+    def _wanted_of_graph(self, token: str | None, asked: Iterable[AggregateId]) -> dict[AggregateId, int]:
+        """Return what counts of a token: instances of the database asked; of classes the graph has nothing to show."""
+        databases = {aggregate_id.db_name for aggregate_id in asked}
+        wanted = self._wanted_of(token).items()
+        return {each: number for each, number in wanted if each.db_name in databases and each.class_id != CLASSES}
+
+    async def _whole(self, answer: Answer) -> Answer:
+        """Return the answer unless something is missing in it because an index is gone; raises StoreUnavailable."""
+        await self._presence.check_graph(answer.dangling)
+        await self._presence.check_documents((each.db_name, each.class_id) for each in answer.undocumented)
+        return answer
+
+    async def _graph_shows(self, wanted: Mapping[AggregateId, int], deadline_s: float, *, searched: bool) -> None:
+        """Wait for graph and documents, as answers join the two.
+
+        Nodes are read as they stand, but found from the far end of an edge only a moment later.
+        """
+        nodes = View("the graph", GraphModel.name, self._ports.graph.searchable if searched else self._nodes)
+        await self._visibility.until_shown(wanted, [nodes, _of_documents(self._documents)], deadline_s=deadline_s)
+
+    def _wanted_of(self, token: str | None) -> dict[AggregateId, int]:
+        return wanted_of(token, self._ports.installation)
+
+    async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        return [node.sequence_number if node else 0 for node in await self._ports.graph.read(aggregate_ids)]
+
+    async def _documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        return [each.sequence_number if each else 0 for each in await self._ports.documents.read(aggregate_ids)]
+
+
+def _of_documents(positions: Positions) -> View:
+    return View("the documents", DocumentsModel.name, positions)

@@ -1,0 +1,129 @@
+"""What people do about dead letters: try again from the log, skip, pause, resume. Each is itself a letter.
+
+Ending a wait goes in three steps: a letter says that somebody catches up (from then on new events flow again), the
+log's head is read after that and shown, and a letter says that it is done. If the program dies in between, the second
+letter is missing, which is visible, and whoever comes next finishes it.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable
+from oncelog.ports import EventLog, ReadModel, Snapshots
+from oncelog.read_models.parking import Parking, is_set_aside
+from oncelog.replay.bounded import concurrently
+from oncelog.replay.stream_reader import LogReader, StateCache
+
+#: Of a class whose container can be used again.
+RETRIES_AT_ONCE_MAX = 16
+
+log = structlog.get_logger(__name__)
+
+
+class Mender:
+    """Mends the dead letters of one read model."""
+
+    def __init__(self, *, log: EventLog, snapshots: Snapshots, read_model: ReadModel, parking: Parking) -> None:
+        self._log = log
+        self._snapshots = snapshots
+        self._read_model = read_model
+        self._parking = parking
+
+    async def retry(self, aggregate_id: AggregateId, *, by: str, reason: str = "retry") -> DeadLetter:
+        """Read and fold the log anew and show it; returns RESOLVED, or PARKED with why it failed again.
+
+        Raises InputInvalid where nothing is parked, and StoreUnavailable: repeat it then.
+        """
+        return await self.finish(await self._parking.write(LetterKind.RETRYING, aggregate_id, by=by, reason=reason))
+
+    async def resume(self, aggregate_id: AggregateId, *, by: str, reason: str = "resume") -> DeadLetter:
+        """End a pause: as ``retry``."""
+        return await self.retry(aggregate_id, by=by, reason=reason)
+
+    async def skip(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Give up showing the version that is parked, for good; what came after it is shown, if it can be.
+
+        Nothing is folded past a damaged event: what comes after one parks the aggregate again.
+        """
+        return await self.finish(await self._parking.write(LetterKind.SKIPPED, aggregate_id, by=by, reason=reason))
+
+    async def pause(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Let the aggregate's projection wait until ``resume``; takes effect within a refresh of the programs."""
+        return await self._parking.write(LetterKind.PAUSED, aggregate_id, by=by, reason=reason)
+
+    async def redrive(self, letters: Sequence[DeadLetter], *, by: str) -> int:
+        """Retry what waits for a container, where that can be used again; returns how many are projected.
+
+        One aggregate of each class is projected first: while that fails, no letter is written. Raises StoreUnavailable
+        for a server that every aggregate needs.
+        """
+        by_class: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+        for letter in letters:
+            by_class[letter.aggregate.db_name, letter.aggregate.class_id].append(letter)
+        done = 0
+        retry, free = partial(self._retry_alone, by=by), asyncio.Semaphore(RETRIES_AT_ONCE_MAX)
+        for some in by_class.values():
+            if not await self._takes(some[0].aggregate):
+                continue
+            for start in range(0, len(some), RETRIES_AT_ONCE_MAX):
+                ended = await concurrently(free, retry, some[start : start + RETRIES_AT_ONCE_MAX])
+                done += sum(letter is not None and not letter.waits for letter in ended)
+                if any(letter is not None and is_set_aside(letter) for letter in ended):
+                    break  # its container cannot be used after all
+        return done
+
+    async def _retry_alone(self, letter: DeadLetter, *, by: str) -> DeadLetter | None:
+        """Retry an aggregate unless another program was faster; raises StoreUnavailable."""
+        try:
+            return await self.retry(letter.aggregate, by=by, reason="its container can be used again")
+        except InputInvalid as error:
+            log.info("redrive_left", aggregate_id=letter.aggregate_id, reason=error.message)
+            return None
+
+    async def _takes(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the container of an aggregate can be used; raises StoreUnavailable for its server."""
+        try:
+            await self._show(aggregate_id)
+        except ContainerUnusable as error:
+            if error.shared:
+                raise
+            return False
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - of this one aggregate: its retry parks it, with the reason
+            log.info("redrive_of_a_damaged_one", aggregate_id=str(aggregate_id), reason=str(error))
+        return True
+
+    async def finish(self, letter: DeadLetter) -> DeadLetter:
+        """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""
+        aggregate_id = letter.aggregate
+        given_up = letter.given_up_through
+        head = await self._log.head(aggregate_id)
+        try:
+            if head > given_up or letter.kind is LetterKind.RETRYING:
+                await self._show(aggregate_id)
+        except StoreUnavailable as error:
+            if not isinstance(error, ContainerUnusable) or error.shared:
+                raise
+            return await self._parking.park(aggregate_id, sequence_number=head, error=error)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being shown is why it waits again
+            number = getattr(error, "details", {}).get("sequence_number") or head
+            parked = await self._parking.park(aggregate_id, sequence_number=number, wanted=head, error=error)
+            if parked.waits:
+                return parked
+        shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
+        return await self._parking.write(LetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
+
+    async def _show(self, aggregate_id: AggregateId) -> None:
+        """Show the head of the log, which is read anew, past everything that this process remembers."""
+        reader = LogReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
+        state, _ = await reader.latest(aggregate_id)
+        (outcome,) = await self._read_model.apply([state])
+        if outcome is not None:
+            raise outcome

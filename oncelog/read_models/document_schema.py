@@ -1,0 +1,92 @@
+"""Documents in the form that their class's index has: data of earlier definitions is migrated on its way there."""
+
+from collections.abc import Sequence
+
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.ontology.class_schema import Rules
+from oncelog.errors import ContainerUnusable, StoreUnavailable
+from oncelog.ports import Document, DocumentIndices, Documents, Form, OutOfForm
+from oncelog.read_models.document import formed
+from oncelog.read_models.typed_mapping import typed_mapping
+from oncelog.replay.class_schemas import Definitions
+
+
+def form_of(rules: Rules | None) -> Form:
+    """Return how the documents of a class lie that has these rules."""
+    return Form(rules.reference, typed_mapping(rules.definition.json_schema)) if rules else Form()
+
+
+class FormedDocuments:
+    """``Documents`` that may be given as the log has them. Which form a class's index has is remembered until it fails.
+
+    The first index of a class is made here, since its form has to be known.
+    """
+
+    def __init__(self, documents: Documents, indices: DocumentIndices, definitions: Definitions) -> None:
+        self._documents = documents
+        self._indices = indices
+        self._definitions = definitions
+        self._forms: dict[AggregateId, DefinitionReference | None] = {}
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written."""
+        outcomes = await self._attempt(documents)
+        again = [
+            position for position, outcome in enumerate(outcomes) if isinstance(outcome, OutOfForm | ContainerUnusable)
+        ]
+        for position in again:
+            self._forms.pop(_class_of(documents[position].aggregate_id), None)
+        # Another index has followed, or is about to; in the latter case it is too early still.
+        for position, outcome in zip(again, await self._attempt([documents[one] for one in again]), strict=True):
+            outcomes[position] = outcome
+        return outcomes
+
+    async def _attempt(self, documents: Sequence[Document]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = [None] * len(documents)
+        going: list[int] = []
+        ready: list[Document] = []
+        rules: dict[tuple[str, str], Rules | StoreUnavailable | None] = {}
+        for position, document in enumerate(documents):
+            db_name, class_id, _ = document.aggregate_id
+            if (db_name, class_id) not in rules:
+                rules[db_name, class_id] = await self._rules(document.aggregate_id)
+            found = rules[db_name, class_id]
+            if isinstance(found, StoreUnavailable):
+                outcomes[position] = found
+            else:
+                ready.append(formed(document, found))
+                going.append(position)
+        for position, outcome in zip(going, await self._documents.write(ready) if ready else (), strict=True):
+            outcomes[position] = outcome
+        return outcomes
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        return await self._documents.read(aggregate_ids)
+
+    async def _rules(self, aggregate_id: AggregateId) -> Rules | StoreUnavailable | None:
+        """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
+        name = _class_of(aggregate_id)
+        try:
+            if name not in self._forms:
+                self._forms[name] = await self._form(name, aggregate_id)
+            return await self._definitions.at(aggregate_id, self._forms[name])
+        except StoreUnavailable as error:
+            return error
+
+    async def _form(self, name: AggregateId, aggregate_id: AggregateId) -> DefinitionReference | None:
+        if aggregate_id.class_id == CLASSES:
+            return None
+        index = await self._indices.current(name)
+        if index is not None:
+            return index.definition
+        rules = await self._definitions.newest(aggregate_id)
+        if rules is None:
+            return None  # the first document makes the index
+        made = await self._indices.create(name, form_of(rules), first=True)
+        return made.definition
+
+
+def _class_of(aggregate_id: AggregateId) -> AggregateId:
+    return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)

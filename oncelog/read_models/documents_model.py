@@ -1,0 +1,30 @@
+"""The documents as a read model: the first one, and the example for others."""
+
+from collections.abc import Sequence
+
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.ports import Documents, Standing
+from oncelog.read_models.document import document_of
+
+
+class DocumentsModel:
+    """The ``ReadModel`` of documents."""
+
+    name = "documents"
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        """Write each state's document unless a newer one is there."""
+        return await self._documents.write([document_of(state) for state in states])
+
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""
+        found = await self._documents.read(aggregate_ids)
+        return [document.sequence_number if document else 0 for document in found]
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return the same; whose form is that of an earlier definition is a matter of the whole index."""
+        return [Standing(sequence_number) for sequence_number in await self.positions(aggregate_ids)]

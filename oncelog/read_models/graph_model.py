@@ -1,0 +1,106 @@
+"""The graph as a read model: of each instance, what it refers to as its class's newest definition says."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from oncelog.domain.graph import GraphNode
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.class_schema import Rules
+from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from oncelog.ports import Graph, Standing
+
+
+class RulesOf(Protocol):
+    """Gives the newest rules of an instance's class; None where it is not defined."""
+
+    async def __call__(self, aggregate_id: AggregateId, *, at_least: int) -> Rules | None:
+        """``at_least``: the sequence number of a definition that is known to be there, 0 for none."""
+        ...
+
+
+def node_of(state: Instance, rules: Rules | None) -> GraphNode:
+    """Return the node of an instance; a deleted one refers to nothing, and so does one of an undefined class.
+
+    Raises InputInvalid for an instance that refers to more than a node may.
+    """
+    aggregate_id = AggregateId.parse(state.aggregate_id)
+    edges = {}
+    if rules is not None and not state.deleted:
+        edges = rules.edges(rules.current(state.data, state.definition), aggregate_id.db_name)
+    return GraphNode(
+        aggregate_id=aggregate_id,
+        sequence_number=state.sequence_number,
+        definition_sequence=rules.reference.sequence_number if rules else 0,
+        deleted=state.deleted,
+        edges=edges,
+    )
+
+
+class GraphModel:
+    """The ``ReadModel`` of the graph."""
+
+    name = "graph"
+
+    def __init__(self, graph: Graph, rules_of: RulesOf) -> None:
+        self._graph = graph
+        self._rules_of = rules_of
+
+    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        """Write each state's node unless a newer one is there."""
+        rules: dict[tuple[str, str], Rules | None] = {}
+        places = [AggregateId.parse(state.aggregate_id) for state in states]
+        known = _newest_known(places, states)
+        outcomes: list[Exception | None] = [None] * len(states)
+        nodes: dict[int, GraphNode] = {}
+        for index, (aggregate_id, state) in enumerate(zip(places, states, strict=True)):
+            names = (aggregate_id.db_name, aggregate_id.class_id)
+            if names not in rules:
+                rules[names] = await self._rules_of(aggregate_id, at_least=known[names])
+            try:
+                nodes[index] = node_of(state, rules[names])
+            except InputInvalid as error:
+                outcomes[index] = error
+        for index, outcome in zip(nodes, await self._graph.write(list(nodes.values())), strict=True):
+            outcomes[index] = outcome
+        return outcomes
+
+    async def refresh(self, db_name: str) -> None:
+        """Let searches of the graph find whatever was shown so far; raises StoreUnavailable."""
+        await self._graph.refresh(db_name)
+
+    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
+        return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return how each one's node stands, by events and by definition; raises StoreUnavailable, LogDamaged."""
+        nodes = await self._graph.read(aggregate_ids)
+        there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
+        newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
+        return [_standing(node, newest) if node else Standing(0) for node in nodes]
+
+    async def _newest_definition(self, aggregate_id: AggregateId) -> int:
+        """Return the sequence number of the newest definition of its class, 0 where there is none to go by.
+
+        Damage in a class's log says nothing of its instances' nodes; it is told of the class.
+        """
+        try:
+            rules = await self._rules_of(aggregate_id, at_least=0)
+        except (LogDamaged, SchemaUnsupported):
+            return 0
+        return rules.reference.sequence_number if rules else 0
+
+
+def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> Standing:
+    names = node.aggregate_id.db_name, node.aggregate_id.class_id
+    return Standing(node.sequence_number, node.definition_sequence < newest[names])
+
+
+def _newest_known(places: Sequence[AggregateId], states: Sequence[Instance]) -> dict[tuple[str, str], int]:
+    """Return of each class the newest definition that any of its instances was decided under, 0 for none."""
+    found: dict[tuple[str, str], int] = {}
+    for aggregate_id, state in zip(places, states, strict=True):
+        names = (aggregate_id.db_name, aggregate_id.class_id)
+        found[names] = max(found.get(names, 0), state.definition.sequence_number if state.definition else 0)
+    return found

@@ -1,0 +1,253 @@
+"""Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
+
+The truth of what waits lies in ``DeadLetters`` (S3). What a process remembers of it is only a suspicion: it says of
+which aggregates to ask, and asking is what counts before an event is left alone. Where more than ``LETTERS_MAX`` wait,
+only the class of the others is remembered, and all of its aggregates are asked about. An event that was left alone is
+in the log already, and the program that ends the waiting says so first and reads the log's head after that: so none is
+forgotten.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from oncelog.domain.dead_letters import DeadLetter, LetterKind, follows, reason_of
+from oncelog.domain.events import rfc3339
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import ContainerUnusable, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
+from oncelog.ports import DeadLetters, FailureStream, ListedLetter
+from oncelog.read_models.documents_model import DocumentsModel
+
+_PROGRAM = "oncelog"
+REFRESH_S = 2.0
+LETTERS_MAX = 10_000  # some 40 MB, with the longest reasons
+ASKED_AT_ONCE_MAX = 16
+#: Letters are looked for by the time at which S3 wrote them. One may be seen later than its time says.
+SEEN_WITHIN = timedelta(seconds=60)
+
+log = structlog.get_logger(__name__)
+
+
+def is_set_aside(letter: DeadLetter) -> bool:
+    """Return whether an aggregate waits for its container only, and is retried without a person."""
+    return letter.kind is LetterKind.PARKED and letter.code == ContainerUnusable.__name__
+
+
+class Parking:
+    """What waits in one read model, for one process. ``by``: the program that parks."""
+
+    def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = _PROGRAM) -> None:
+        self.read_model = read_model
+        self._letters = letters
+        self._failures = failures
+        self._by = by
+        self._last: dict[AggregateId, DeadLetter] = {}  # of those that wait, or that somebody is to catch up
+        self._crowded: set[tuple[str, str]] = set()  # classes of which more wait than are remembered
+        self._seen: dict[AggregateId, int] = {}  # numbers of letters within the time that is looked at again
+        self._seen_until: datetime | None = None
+
+    def suspects(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the aggregate waited when this process last heard of it, or may wait; costs nothing."""
+        letter = self._last.get(aggregate_id)
+        return letter.waits if letter is not None else _class_of(aggregate_id) in self._crowded
+
+    def unfinished(self) -> list[DeadLetter]:
+        """Return the letters after which somebody was to catch up, as far as this process has heard."""
+        return [letter for letter in self._last.values() if letter.unfinished]
+
+    def set_aside(self) -> list[DeadLetter]:
+        """Return the letters of aggregates that wait for a container only, as far as this process has heard."""
+        return [letter for letter in self._last.values() if is_set_aside(letter)]
+
+    async def refresh(self) -> None:
+        """Learn what others did meanwhile: one listing, and one read per letter written since the last time.
+
+        All letters are read the first time, and again once there is room for those that were not remembered. A letter
+        that cannot be read is logged. Raises StoreUnavailable.
+        """
+        has_room = bool(self._crowded) and len(self._last) < LETTERS_MAX // 2
+        since = None if has_room or self._seen_until is None else self._seen_until - SEEN_WITHIN
+        until, seen = self._seen_until, dict[AggregateId, int]()
+        before, crowded = set(self._crowded), set[tuple[str, str]]()
+        async for listed in self._letters.last_ones(self.read_model):
+            until = listed.written_at if until is None else max(until, listed.written_at)
+            if since is not None:
+                if listed.written_at < since:
+                    continue
+                seen[listed.aggregate_id] = listed.number
+                if self._seen.get(listed.aggregate_id) == listed.number:
+                    continue
+            if not await self._hear(listed):
+                crowded.add(_class_of(listed.aggregate_id))
+        kept = before if since is not None else self._crowded - before  # those of a full look, and of its time
+        self._crowded, self._seen, self._seen_until = crowded | kept, seen, until
+
+    async def _hear(self, listed: ListedLetter) -> bool:
+        """Read a letter unless it is known; False if it waits and there is no room to remember it."""
+        known = self._last.get(listed.aggregate_id)
+        if known is not None and known.number >= listed.number:
+            return True
+        try:
+            return self._remember(await self._letters.read(self.read_model, listed))
+        except LogDamaged as error:  # of this one aggregate: the others are heard of
+            log.warning("dead_letter_unreadable", aggregate_id=str(listed.aggregate_id), reason=error.message)
+            return True
+
+    def _remember(self, letter: DeadLetter) -> bool:
+        """Remember the letter if anything follows from it; False if there is no room."""
+        aggregate_id = letter.aggregate
+        if not (letter.waits or letter.unfinished):
+            self._last.pop(aggregate_id, None)
+        elif aggregate_id in self._last or len(self._last) < LETTERS_MAX:
+            self._last[aggregate_id] = letter
+        else:
+            return False
+        return True
+
+    def _keep(self, letter: DeadLetter) -> None:
+        """Remember the letter, or at least that its class has more than are remembered."""
+        if not self._remember(letter):
+            self._crowded.add(_class_of(letter.aggregate))
+
+    @asynccontextmanager
+    async def kept_informed(self) -> AsyncIterator[None]:
+        """Hear of what others did every ``REFRESH_S``, for the length of a block."""
+
+        async def refresh_for_ever() -> None:
+            while True:
+                try:
+                    await self.refresh()
+                except StoreUnavailable as error:  # what is not heard of costs an attempt in vain
+                    log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
+                await asyncio.sleep(REFRESH_S)
+
+        refreshing = asyncio.create_task(refresh_for_ever())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await asyncio.wait([refreshing])
+
+    async def standing(self, aggregate_id: AggregateId) -> DeadLetter | None:
+        """Return the aggregate's last letter as it stands now."""
+        letter = await self._letters.latest(self.read_model, aggregate_id)
+        if letter is not None:
+            self._keep(letter)
+        return letter
+
+    async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
+        """Return which of these wait, and since which letter; asks only about those suspected of it."""
+        suspected = [each for each in aggregate_ids if self.suspects(each)]
+        free = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
+
+        async def ask(aggregate_id: AggregateId) -> DeadLetter | None:
+            async with free:
+                return await self.standing(aggregate_id)
+
+        letters = await asyncio.gather(*map(ask, suspected))
+        return {letter.aggregate: letter for letter in letters if letter and letter.waits}
+
+    async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:
+        """Raise ProjectionParked if the aggregate is suspected of waiting, and does."""
+        for letter in (await self.waiting([aggregate_id])).values():
+            raise parked_error(letter)
+
+    async def park(
+        self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception, wanted: int = 0
+    ) -> DeadLetter:
+        """Let the aggregate wait, and tell so; returns the letter that stands then. May be repeated.
+
+        ``sequence_number``: what the error is about; ``wanted``: which version was to be shown, if that is a later one.
+        One that waits already only tells again, and not to show what somebody has skipped is no reason to wait.
+        """
+        wanted = max(wanted, sequence_number)
+        code, reason = reason_of(error)
+        letter = await self.standing(aggregate_id)
+        while letter is None or not (letter.waits or 0 < wanted <= letter.given_up_through):
+            parked = DeadLetter(
+                read_model=self.read_model,
+                aggregate_id=str(aggregate_id),
+                number=letter.number + 1 if letter else 1,
+                kind=LetterKind.PARKED,
+                sequence_number=sequence_number,
+                given_up_through=letter.given_up_through if letter else 0,
+                at=_now(),
+                by=self._by,
+                code=code,
+                reason=reason,
+            )
+            letter = await self._letters.append(parked)  # another one's, if somebody was faster: looked at again
+        self._keep(letter)
+        await self.tell(letter)
+        return letter
+
+    async def tell(self, letter: DeadLetter) -> None:
+        """Announce what was parked; a program that died in between does so again when the event comes again."""
+        if letter.kind is LetterKind.PARKED:
+            await self._failures.announce(letter.aggregate_id, letter.model_dump(mode="json"))
+
+    async def write(self, kind: LetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+        """Write what a person or a program decided about an aggregate.
+
+        Raises InputInvalid where it does not apply to how things stand, or somebody else was faster.
+        """
+        last = await self.standing(aggregate_id)
+        if not follows(kind, last):
+            raise InputInvalid(
+                f"{aggregate_id} in {self.read_model}: {kind} expects something else than "
+                f"{last.kind if last else 'an aggregate that was never parked'}; look at it with dead-letters show"
+            )
+        about = last.sequence_number if last else 0
+        given_up_through = max(last.given_up_through if last else 0, about if kind is LetterKind.SKIPPED else 0)
+        letter = DeadLetter(
+            read_model=self.read_model,
+            aggregate_id=str(aggregate_id),
+            number=last.number + 1 if last else 1,
+            kind=kind,
+            sequence_number=about,
+            given_up_through=given_up_through,
+            at=_now(),
+            by=by,
+            reason=reason,
+        )
+        standing = await self._letters.append(letter)
+        self._keep(standing)
+        if standing != letter:
+            raise InputInvalid(
+                f"{aggregate_id} in {self.read_model}: {standing.by} was faster: {standing.kind} at {standing.at}; "
+                "look at it anew"
+            )
+        return letter
+
+
+def parked_error(letter: DeadLetter) -> ProjectionParked:
+    """Return the error of a read or a write that meets an aggregate which waits, or was given up."""
+    place, model = letter.aggregate_id, letter.read_model
+    of_model = "" if model == DocumentsModel.name else f" --read-model {model}"
+    what, remedy = {
+        LetterKind.PAUSED: (f"is paused by {letter.by}", f"oncelog dead-letters resume {place}{of_model}"),
+        LetterKind.SKIPPED: (f"was skipped by {letter.by}", "read without the token; a later version may be shown"),
+    }.get(letter.kind, ("is parked", f"mend that, then oncelog dead-letters retry {place}{of_model}"))
+    about = f" at version {letter.sequence_number}" if letter.sequence_number else ""
+    why = f"{letter.code}: {letter.reason}" if letter.code else letter.reason
+    return ProjectionParked(
+        f"aggregate {place}: its projection to {model} {what}{about} since {letter.at}: {why}; {remedy}",
+        aggregate_id=place,
+        read_model=model,
+        kind=letter.kind,
+        sequence_number=letter.sequence_number,
+        code=letter.code,
+        reason=letter.reason,
+        remedy=remedy,
+    )
+
+
+def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
+    return aggregate_id.db_name, aggregate_id.class_id
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC))

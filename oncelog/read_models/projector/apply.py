@@ -1,0 +1,253 @@
+"""Showing a batch: its states are written, only what failed again, and what can never be shown is parked."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from oncelog.domain.dead_letters import DeadLetter
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.errors import ContainerUnusable, StoreUnavailable
+from oncelog.ports import Delivery, FailureStream, ReadModel
+from oncelog.read_models.parking import Parking
+from oncelog.read_models.projector.fold import Folded, Folder, Poison
+from oncelog.read_models.projector.group import Sorted, Work
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.read_models.projector.retry import Patience
+
+AT_ONCE_MAX = 16
+FOLDS_BETWEEN_YIELDS = 50
+REMEMBERED_MAX = 100_000
+STRAY_BYTES_MAX = 1_000
+STRAY = "MessageStray"
+#: How often an unusable container is tried before its aggregates are set aside: an index that follows another is
+#: closed for a moment only.
+CONTAINER_TRIES_MAX = 5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Prepared:
+    """A batch sorted and folded: per aggregate a state to be shown, or why it cannot be folded further, or both."""
+
+    found: Sorted
+    states: dict[AggregateId, Instance] = field(default_factory=dict)
+    poison: dict[AggregateId, Poison] = field(default_factory=dict)
+
+    def add(self, aggregate_id: AggregateId, folded: Folded) -> None:
+        """Take what folding an aggregate came to."""
+        if folded.state:
+            self.states[aggregate_id] = folded.state
+        if folded.poison:
+            self.poison[aggregate_id] = folded.poison
+
+
+class Shown:
+    """Through which number aggregates are known to be shown; the least recently shown are forgotten first."""
+
+    def __init__(self, *, aggregates_max: int = REMEMBERED_MAX) -> None:
+        self._numbers: OrderedDict[AggregateId, int] = OrderedDict()
+        self._aggregates_max = aggregates_max
+
+    def number(self, aggregate_id: AggregateId) -> int:
+        """Return the number, 0 where none is known."""
+        return self._numbers.get(aggregate_id, 0)
+
+    def put(self, aggregate_id: AggregateId, number: int) -> None:
+        """Remember that the aggregate is shown through this number at least."""
+        self._numbers[aggregate_id] = max(number, self._numbers.get(aggregate_id, 0))
+        self._numbers.move_to_end(aggregate_id)
+        if len(self._numbers) > self._aggregates_max:
+            self._numbers.popitem(last=False)
+
+
+class Showing:
+    """Folds and shows batches in one read model. What it returns from is settled: shown, parked, waiting or told."""
+
+    def __init__(
+        self,
+        *,
+        read_model: ReadModel,
+        folder: Folder,
+        parking: Parking,
+        failures: FailureStream,
+        metrics: ProjectorMetrics,
+        patience: Patience,
+    ) -> None:
+        self.shown = Shown()
+        self._unusable: set[tuple[str, str]] = set()  # classes whose container could not be used when last tried
+        self._read_model = read_model
+        self._folder = folder
+        self._parking = parking
+        self._failures = failures
+        self._metrics = metrics
+        self._patience = patience
+
+    async def prepare(self, found: Sorted) -> Prepared:
+        """Fold what is at hand at once, and look up the rest, several at a time; what is suspected to wait, not yet."""
+        prepared = Prepared(found)
+        lookups: list[Work] = []
+        for index, (aggregate_id, work) in enumerate(found.work.items()):
+            if index % FOLDS_BETWEEN_YIELDS == 0:
+                await asyncio.sleep(0)  # the batch before is on its way out meanwhile
+            if self._parking.suspects(aggregate_id):
+                continue
+            state = self._folder.at_hand(work)
+            if state:
+                prepared.states[aggregate_id] = state
+            else:
+                lookups.append(work)
+        await self._look_up(prepared, lookups)
+        return prepared
+
+    async def show(self, prepared: Prepared) -> None:
+        """Show what does not wait; adds to the poison what can never be shown. Raises Abandoned."""
+        work = prepared.found.work
+        waiting = await self._patience.until_done(partial(self._parking.waiting, work))
+        for aggregate_id, letter in waiting.items():
+            prepared.states.pop(aggregate_id, None)
+            prepared.poison.pop(aggregate_id, None)
+            await self._leave(work[aggregate_id], letter)
+        known = {*prepared.states, *prepared.poison, *waiting}
+        await self._look_up(prepared, [each for each in work.values() if each.aggregate_id not in known])
+        refused = await self._write(prepared.states)
+        processed = 0
+        for aggregate_id, state in prepared.states.items():
+            if aggregate_id in refused:
+                if not isinstance(refused[aggregate_id].error, ContainerUnusable):
+                    await self._step_back(work[aggregate_id], state)
+                continue
+            self.shown.put(aggregate_id, state.sequence_number)
+            if aggregate_id not in prepared.poison:
+                processed += work[aggregate_id].messages
+        prepared.poison.update(refused)
+        self._metrics.processed.inc(processed)
+        self._metrics.skipped.inc(prepared.found.skipped)
+
+    async def park(self, prepared: Prepared) -> None:
+        """Park what is poisoned, and tell of messages that belong to nobody. Raises Abandoned."""
+        work = prepared.found.work
+        await _some_at_once([partial(self._park, work[place], poison) for place, poison in prepared.poison.items()])
+        await _some_at_once([partial(self._tell_stray, each) for each in prepared.found.strays])
+
+    async def _look_up(self, prepared: Prepared, lookups: Sequence[Work]) -> None:
+        async def look_up(work: Work) -> None:
+            folded = await self._patience.until_done(partial(self._folder.from_log, work))
+            prepared.add(work.aggregate_id, folded)
+
+        self._metrics.lookups.inc(len(lookups))
+        await _some_at_once([partial(look_up, work) for work in lookups])
+
+    async def _leave(self, work: Work, letter: DeadLetter) -> None:
+        """Leave what waits alone. Whoever parked it may have died before telling of it, if this is its event."""
+        self._metrics.waiting.inc(work.messages)
+        if letter.sequence_number == work.target or letter.sequence_number in work.events:
+            await self._patience.until_done(partial(self._parking.tell, letter))
+
+    async def _write(self, states: Mapping[AggregateId, Instance]) -> dict[AggregateId, Poison]:
+        """Write the states, those that a server did not take now again; return those that can never be shown."""
+        refused: dict[AggregateId, Poison] = {}
+        pending = dict(states)
+        pause = self._patience.pauses()
+        tries = 0
+        while pending:
+            tries += 1
+            outcomes = await self._outcomes(list(pending.values()))
+            again: dict[AggregateId, Instance] = {}
+            reasons: list[str] = []
+            for (aggregate_id, state), outcome in zip(pending.items(), outcomes, strict=True):
+                if isinstance(outcome, ContainerUnusable):
+                    self._metrics.container_refused(outcome)
+                if isinstance(outcome, ContainerUnusable) and self._is_given_up(aggregate_id, outcome, tries):
+                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                elif isinstance(outcome, StoreUnavailable):
+                    again[aggregate_id] = state
+                    reasons.append(outcome.message)
+                elif outcome is not None:
+                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                else:
+                    self._unusable.discard(_class_of(aggregate_id))
+            if again:
+                await pause(f"{len(again)} of {len(pending)} not written: {reasons[0]}")
+            pending = again
+        return refused
+
+    def _is_given_up(self, aggregate_id: AggregateId, error: ContainerUnusable, tries: int) -> bool:
+        """Return whether the aggregate is set aside now: after some tries, or at once where its class is already."""
+        if error.shared or not (tries >= CONTAINER_TRIES_MAX or _class_of(aggregate_id) in self._unusable):
+            return False
+        self._unusable.add(_class_of(aggregate_id))
+        return True
+
+    async def _outcomes(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        """Apply all at once; where a defect lets that fail as a whole, one by one, so that it hits its own only."""
+        try:
+            return await self._read_model.apply(states)
+        except StoreUnavailable as error:
+            return [error] * len(states)
+        except Exception as error:  # noqa: BLE001 - it becomes the reason why its aggregate is parked
+            if len(states) == 1:
+                return [error]
+            return [outcome for state in states for outcome in await self._outcomes([state])]
+
+    async def _step_back(self, work: Work, refused: Instance) -> None:
+        """Show the newest version of this batch before the refused one that can be shown, if there is any."""
+        for number in sorted((each for each in work.events if each < refused.sequence_number), reverse=True):
+            earlier = await self._patience.until_done(partial(self._folder.at, work.aggregate_id, number))
+            if not await self._write({work.aggregate_id: earlier}):
+                self.shown.put(work.aggregate_id, number)
+                return
+
+    async def _park(self, work: Work, poison: Poison) -> None:
+        aggregate_id = work.aggregate_id
+        parking = partial(
+            self._parking.park,
+            aggregate_id,
+            sequence_number=poison.sequence_number,
+            wanted=work.target,
+            error=poison.error,
+        )
+        letter = await self._patience.until_done(parking)
+        if not letter.waits:
+            log.info("skipped_version_left_out", aggregate_id=str(aggregate_id), version=poison.sequence_number)
+            return
+        self._metrics.failed(letter.code or letter.kind)
+        log.error("aggregate_parked", aggregate_id=str(aggregate_id), code=letter.code, reason=letter.reason)
+
+    async def _tell_stray(self, stray: Delivery) -> None:
+        body = {
+            "code": STRAY,
+            "reason": "its key names no aggregate, so that it can be nobody's event",
+            "partition": stray.partition,
+            "offset": stray.offset,
+            "key": (stray.key or b"")[:STRAY_BYTES_MAX].decode(errors="replace"),
+            "value": (stray.value or b"")[:STRAY_BYTES_MAX].decode(errors="replace"),
+        }
+        log.error("message_of_no_aggregate", **body)
+        await self._patience.until_done(partial(self._failures.announce, "", body))
+        self._metrics.failed(STRAY)
+
+
+def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
+    return aggregate_id.db_name, aggregate_id.class_id
+
+
+async def _some_at_once(doings: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of them, some at once; raises the first error, when the others have been called off."""
+    free = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def one(doing: Callable[[], Awaitable[None]]) -> None:
+        async with free:
+            await doing()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for doing in doings:
+                group.create_task(one(doing))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors

@@ -1,0 +1,71 @@
+"""A read model from the log alone: every instance of a class is folded and shown again."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oncelog.domain.instance import Instance
+from oncelog.errors import OncelogError, StoreUnavailable
+from oncelog.ports import EventLog, Extent, Inventory, ReadModel, Snapshots
+from oncelog.read_models.parking import Parking
+from oncelog.replay.stream_reader import LogReader, StateCache
+
+AT_ONCE = 100
+
+
+@dataclass
+class Rebuilt:
+    """What a rebuild did: instances shown at their head or beyond, and those that cannot be, which are parked."""
+
+    shown: int = 0
+    parked: int = 0
+
+
+class Rebuilding:
+    """Rebuilds one read model. What is shown already is shown again, which changes nothing; live writes may go on."""
+
+    def __init__(
+        self, *, log: EventLog, snapshots: Snapshots, inventory: Inventory, read_model: ReadModel, parking: Parking
+    ) -> None:
+        self._log = log
+        self._snapshots = snapshots
+        self._inventory = inventory
+        self._read_model = read_model
+        self._parking = parking
+
+    async def rebuild(
+        self, db_name: str, class_id: str, *, after_batch: Callable[[Rebuilt], None] = lambda _: None
+    ) -> Rebuilt:
+        """Show all instances of a class; may be repeated. Raises StoreUnavailable, with what was shown left so."""
+        done = Rebuilt()
+        after: str | None = ""
+        while after is not None:
+            page = await self._inventory.extents(after=after, db_name=db_name, class_id=class_id)
+            for start in range(0, len(page.items), AT_ONCE):
+                await self._show(page.items[start : start + AT_ONCE], done)
+                after_batch(done)
+            after = page.position
+        return done
+
+    async def _show(self, extents: Sequence[Extent], done: Rebuilt) -> None:
+        folded = await asyncio.gather(*(self._state_at(extent) for extent in extents))
+        states = [state for state in folded if isinstance(state, Instance)]
+        outcomes = dict(
+            zip((state.aggregate_id for state in states), await self._read_model.apply(states), strict=True)
+        )
+        for extent, found in zip(extents, folded, strict=True):
+            outcome = found if isinstance(found, Exception) else outcomes[str(extent.aggregate_id)]
+            if isinstance(outcome, StoreUnavailable):
+                raise outcome
+            if outcome is None:
+                done.shown += 1
+            else:
+                await self._parking.park(extent.aggregate_id, sequence_number=extent.head, error=outcome)
+                done.parked += 1
+
+    async def _state_at(self, extent: Extent) -> Instance | Exception:
+        reader = LogReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
+        try:
+            return await reader.at(extent.aggregate_id, extent.head)
+        except OncelogError as error:
+            return error

@@ -1,0 +1,314 @@
+"""Aggregates whose events may not all be on the stream, or that a read model shows behind their log, under an earlier
+definition than their class has now, or not at all.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from oncelog.domain.dead_letters import DeadLetter, skipped_through
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.errors import LogDamaged, OncelogError, StoreUnavailable
+from oncelog.ports import (
+    DeadLetters,
+    EventPublisher,
+    Extent,
+    RunningWorkflows,
+    Standing,
+    StoredEvent,
+    Turns,
+    Watermark,
+)
+from oncelog.reconcile.running_definitions import Definers
+from oncelog.reconcile.scope import Steps, Terms, half_done
+from oncelog.reconcile.slots import RememberedSlots
+from oncelog.reconcile.summary import Finding, FindingKind, Tally
+from oncelog.reconcile.watermarks import GroupWatermarks
+from oncelog.replay.stream_reader import LogReader
+from oncelog.replay.trace import Trace
+from oncelog.write.delivery import Deliverer, InlineModel
+
+AGGREGATES_PER_GROUP = 200
+READS_AT_ONCE_MAX = 32
+PUBLISHED_AT_ONCE_MAX = 64
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How far an aggregate has come: its watermark, and how each read model that has it shows it, by its name.
+
+    ``being_redefined``: whoever defined its class last is still at work, and brings along what is outdated.
+    """
+
+    published: Watermark | None
+    shown: Mapping[str, Standing]
+    being_redefined: bool
+
+    def behind(self, head: int) -> dict[str, Standing]:
+        """Return the read models that do not show the head as it is now, with what they show."""
+        return {
+            name: shown
+            for name, shown in self.shown.items()
+            if shown.sequence_number < head or (shown.outdated and not self.being_redefined)
+        }
+
+    @property
+    def left_to_others(self) -> bool:
+        """Whether something is outdated that others are at."""
+        return self.being_redefined and any(shown.outdated for shown in self.shown.values())
+
+
+@dataclass(frozen=True)
+class _Due:
+    """What is to be done about an aggregate. ``published``: its watermark, None where Redis knows none."""
+
+    published: Watermark | None
+    unpublished: bool
+    behind: Mapping[str, Standing]
+
+
+class AggregateSweep:
+    """Compares head, watermark and each read model's view of an aggregate, and makes good what is behind."""
+
+    def __init__(
+        self,
+        *,
+        slots: RememberedSlots,
+        watermarks: GroupWatermarks,
+        reader: LogReader,
+        deliverer: Deliverer,
+        turns: Turns,
+        publisher: EventPublisher,
+        models: Sequence[InlineModel],
+        letters: DeadLetters,
+        running: RunningWorkflows,
+        definers: Definers,
+    ) -> None:
+        self._slots = slots
+        self._watermarks = watermarks
+        self._reader = reader
+        self._deliverer = deliverer
+        self._turns = turns
+        self._publisher = publisher
+        self._models = models
+        self._letters = letters
+        self._running = running
+        self._definers = definers
+
+    async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+        """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
+        if await self._publisher.generations() != terms.generations:
+            terms = replace(terms, published_through=None)  # it was so in a topic that is lost
+        letters = _Letters(self._letters)
+        tally = Tally()
+        for start in range(0, len(extents), AGGREGATES_PER_GROUP):
+            self._slots.clear()  # neither an altered slot nor memory outlives its group
+            tally += await self._group(extents[start : start + AGGREGATES_PER_GROUP], letters, terms)
+        self._slots.clear()
+        return tally
+
+    async def _group(self, extents: Sequence[Extent], letters: "_Letters", terms: Terms) -> Tally:
+        """Take a group through one step after the other: what many can be asked or told at once is asked once."""
+        steps = Steps(place=_place)
+        reached = await self._reached([extent.aggregate_id for extent in extents])
+        compared = dict(await steps.take(extents, partial(self._compare, reached, terms)))
+        tallies: defaultdict[Extent, list[Tally]] = defaultdict(list)
+        for extent, found in compared.items():
+            tallies[extent].append(Tally(aggregates=1) + found if isinstance(found, Tally) else Tally(aggregates=1))
+        due = {extent: found for extent, found in compared.items() if isinstance(found, _Due)}
+        heads = dict(await steps.take(list(due), self._head, at_once_max=READS_AT_ONCE_MAX))
+        commands = {head.event.command_id for head in heads.values()}
+        running = await self._running.running_among(commands) if commands else ()
+        for extent, head in heads.items():
+            if head.event.command_id in running:
+                tallies[extent].append(Tally(running=1, oldest_left=extent.written_at))
+        idle = [extent for extent, head in heads.items() if head.event.command_id not in running]
+
+        async def publish(extent: Extent) -> Tally:
+            return await self._publish(extent, due[extent].published, heads[extent], terms)
+
+        async def project(extent: Extent) -> Tally:
+            return await self._project(extent, due[extent].behind, letters, terms)
+
+        unpublished = [extent for extent in idle if due[extent].unpublished]
+        published = await steps.take(unpublished, publish, at_once_max=PUBLISHED_AT_ONCE_MAX)
+        await self._watermarks.flush()
+        behind = [extent for extent in idle if due[extent].behind and extent not in steps.failed]
+        if terms.repair:
+            await steps.take(behind, self._fold, at_once_max=READS_AT_ONCE_MAX)
+        projected = await steps.take(behind, project, at_once_max=AGGREGATES_PER_GROUP)
+        steps.demand_any()
+        for extent, tally in (*published, *projected):
+            tallies[extent].append(tally)
+        return Tally.sum(tally for extent in extents for tally in steps.failed.get(extent, tallies[extent]))
+
+    async def _reached(self, aggregate_ids: Sequence[AggregateId]) -> Mapping[AggregateId, _Reached | OncelogError]:
+        """Ask for all of them: one question to Redis, and one to each read model; an error where one cannot be read."""
+        watermarks = await self._turns.published(aggregate_ids)
+        shown: defaultdict[AggregateId, dict[str, Standing]] = defaultdict(dict)
+        unreadable: dict[AggregateId, OncelogError] = {}
+        for model in self._models:
+            wanted = [aggregate_id for aggregate_id in aggregate_ids if model.has(aggregate_id)]
+            for aggregate_id, standing in zip(wanted, await _standings(model, wanted), strict=True):
+                if isinstance(standing, OncelogError):
+                    unreadable[aggregate_id] = standing
+                else:
+                    shown[aggregate_id][model.name] = standing
+        outdated = {
+            _class_of(name) for name, standings in shown.items() if any(one.outdated for one in standings.values())
+        }
+        in_hand = {class_name for class_name in outdated if await self._definers.are_at_work(class_name)}
+        return {
+            aggregate_id: unreadable.get(aggregate_id)
+            or _Reached(watermark, shown[aggregate_id], _class_of(aggregate_id) in in_hand)
+            for aggregate_id, watermark in zip(aggregate_ids, watermarks, strict=True)
+        }
+
+    async def _compare(
+        self, reached: Mapping[AggregateId, _Reached | OncelogError], terms: Terms, extent: Extent
+    ) -> "_Due | Tally":
+        """Return what an aggregate lacks, or the tally of one that is to be left as it is."""
+        if extent.missing is not None:
+            raise _missing(extent)
+        now = reached[extent.aggregate_id]
+        if isinstance(now, OncelogError):
+            raise now
+        published = now.published
+        # Beyond it: others have gone on since it was listed, or what is known is wrong.
+        through = published.through if published else 0
+        if max(through, *(shown.sequence_number for shown in now.shown.values())) > extent.head:
+            published = await self._checked(extent, now, terms)
+        unpublished = (
+            not terms.are_published(extent.written_at) if published is None else published.through < extent.head
+        )
+        behind = now.behind(extent.head)
+        if not unpublished and not behind:
+            return Tally(running=int(now.left_to_others))
+        if terms.are_recent(extent.written_at):
+            return Tally(recent=1)
+        return _Due(published, unpublished, behind)
+
+    async def _head(self, extent: Extent) -> StoredEvent:
+        return await self._reader.required(extent.aggregate_id, extent.head)
+
+    async def _fold(self, extent: Extent) -> None:
+        """Have the state at hand when it is projected, so that one request to a read model carries many."""
+        with suppress(OncelogError):  # then it is for the projection to say, and perhaps to park it
+            await self._reader.at(extent.aggregate_id, extent.head)
+
+    async def _checked(self, extent: Extent, now: _Reached, terms: Terms) -> Watermark | None:
+        """Return the watermark, None if it is beyond the log; raises LogDamaged if a read model is."""
+        head = await self._slots.head(extent.aggregate_id, after=extent.head)
+        for name, shown in now.shown.items():
+            if shown.sequence_number > head:
+                raise LogDamaged(
+                    f"aggregate {extent.aggregate_id}: the {name} show it at version {shown.sequence_number}, but the "
+                    f"log ends at {head}; restore the missing events, or delete it from the {name} and check again",
+                    aggregate_id=str(extent.aggregate_id),
+                )
+        if now.published is None or now.published.through <= head:
+            return now.published
+        if terms.repair:
+            await self._turns.forget(extent.aggregate_id)
+        return None
+
+    async def _publish(self, extent: Extent, published: Watermark | None, head: StoredEvent, terms: Terms) -> Tally:
+        """The head is the last thing to publish: whoever wrote it sends all before it along (rule R3)."""
+        known = "unknown" if published is None else str(published.through)
+        found = half_done(_place(extent), f"head {extent.head}, known to be published: {known}")
+        if not terms.repair:
+            return found + Tally(oldest_left=extent.written_at)
+        recorded = head.published_through.at_most(extent.head)
+        self._watermarks.know(extent.aggregate_id, recorded if published is None else published)
+        await self._deliverer.publish(extent.aggregate_id, extent.head)
+        return found + Tally(published=1)
+
+    async def _project(
+        self, extent: Extent, behind: Mapping[str, Standing], letters: "_Letters", terms: Terms
+    ) -> Tally:
+        """Show the head in the read models where nobody has to decide about it first."""
+        parked = await letters.parked(extent, behind)
+        left = [name for name in behind if name not in parked]
+        tally = _told(extent, parked)
+        if not left:
+            return tally
+        where = ", ".join(f"{name} {_in_words(behind[name])}" for name in left)
+        tally += half_done(_place(extent), f"head {extent.head}, shown in: {where}")
+        if not terms.repair:
+            return tally
+        if await self._deliverer.project_or_park(extent.aggregate_id, extent.head, Trace(), only=left):
+            return tally + Tally(projected=1)
+        return tally + _told(extent, await _Letters(self._letters).parked(extent, left))
+
+
+class _Letters:
+    """The dead letters as one page of aggregates meets them: which aggregates have any is asked once."""
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters = letters
+        self._listed: dict[str, asyncio.Task[Mapping[AggregateId, int]]] = {}
+
+    async def parked(self, extent: Extent, names: Iterable[str]) -> dict[str, DeadLetter]:
+        """Return, by read model, the letter by which the aggregate need not be shown there at its head."""
+        parked: dict[str, DeadLetter] = {}
+        for name in names:
+            if name not in self._listed:
+                self._listed[name] = asyncio.ensure_future(self._letters.numbers(name))
+            if extent.aggregate_id not in await self._listed[name]:
+                continue
+            letters = await self._letters.history(name, extent.aggregate_id)
+            letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, extent.head)
+            if letter is not None:
+                parked[name] = letter
+        return parked
+
+
+def _told(extent: Extent, parked: Mapping[str, DeadLetter]) -> Tally:
+    findings = tuple(
+        Finding(
+            kind=FindingKind.PARKED,
+            place=_place(extent),
+            what=f"{name}: {letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}",
+        )
+        for name, letter in parked.items()
+    )
+    return Tally(parked=len(findings), findings=findings)
+
+
+async def _standings(model: InlineModel, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing | OncelogError]:
+    """Return how each is shown, or why that cannot be read: one that is damaged holds up none of the others."""
+    try:
+        return await model.standings(aggregate_ids)
+    except StoreUnavailable:
+        raise
+    except OncelogError as error:
+        if len(aggregate_ids) == 1:
+            return [error]
+        return [one for aggregate_id in aggregate_ids for one in await _standings(model, [aggregate_id])]
+
+
+def _in_words(shown: Standing) -> str:
+    if not shown.sequence_number:
+        return "missing"
+    return f"at version {shown.sequence_number}" + (" under an earlier definition" if shown.outdated else "")
+
+
+def _class_of(aggregate_id: AggregateId) -> AggregateId:
+    return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)
+
+
+def _place(extent: Extent) -> str:
+    return f"aggregate {extent.aggregate_id}"
+
+
+def _missing(extent: Extent) -> LogDamaged:
+    return LogDamaged(
+        f"aggregate {extent.aggregate_id}: slot {extent.missing} is missing below {extent.head}; "
+        "restore the object from its versions",
+        where=f"slot {extent.aggregate_id} {extent.missing}",
+        aggregate_id=str(extent.aggregate_id),
+        sequence_number=extent.missing,
+    )

@@ -1,0 +1,142 @@
+"""Commands whose record stands and whose end does not, or is not told where their status is asked for."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+
+from oncelog.domain.bulk.results import BulkResult
+from oncelog.domain.commands import parse_command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.records import AnyRecord, CommandRecord
+from oncelog.domain.results import CommandResult
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import CommandStatuses, KnownCommand, RunningWorkflows
+from oncelog.reconcile.bulk import BulkSweep
+from oncelog.reconcile.scope import Terms, each, half_done
+from oncelog.reconcile.summary import Tally
+from oncelog.replay.trace import AfterStep, Trace, nothing_after
+from oncelog.write.command_outcomes import Receipts
+from oncelog.write.commit import Committer
+from oncelog.write.completion import final_status
+from oncelog.write.delivery import Deliverer
+
+log = structlog.get_logger(__name__)
+
+
+class CommandSweep:
+    """Finishes commands from their records, by the protocol's own means; any number of it may run at once."""
+
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        deliverer: Deliverer,
+        receipts: Receipts,
+        statuses: CommandStatuses,
+        running: RunningWorkflows,
+        bulks: BulkSweep,
+        after_step: AfterStep = nothing_after,
+    ) -> None:
+        self._committer = committer
+        self._deliverer = deliverer
+        self._receipts = receipts
+        self._statuses = statuses
+        self._running = running
+        self._bulks = bulks
+        self._after_step = after_step
+
+    async def page(self, commands: Sequence[KnownCommand], terms: Terms) -> Tally:
+        """Sweep these commands; raises StoreUnavailable if a server kept it from every one of them."""
+        new = [command for command in commands if not terms.are_settled(command.written_at)]
+        tally = await each(new, partial(self._command, terms), place=_place)
+        return tally + Tally(commands=len(commands) - len(new))
+
+    async def _command(self, terms: Terms, command: KnownCommand) -> Tally:
+        seen = Tally(commands=1)
+        if terms.are_recent(command.written_at):
+            return seen + Tally(recent=1)
+        left = await self._left_behind(command)
+        if left is None or not _covers(terms, left):
+            return seen
+        if await self._running.is_running(command.command_id):
+            return seen + Tally(running=1, oldest_left=command.written_at)
+        left = await self._left_behind(command)  # it may have ended just before it was asked for
+        if left is None:
+            return seen
+        known = await self._receipts.result(left)
+        found = half_done(_place(command), _what(left, ended=known is not None))
+        if not terms.repair:
+            return seen + found + Tally(oldest_left=command.written_at)
+        result = await self._finish(left, known)
+        log.info("command_finished", command_id=command.command_id, outcome=result.outcome)
+        cut_short = isinstance(result, BulkResult) and result.closed is not None
+        return seen + found + (Tally(closed=1) if known or cut_short else Tally(finished=1))
+
+    async def _left_behind(self, command: KnownCommand) -> AnyRecord | None:
+        """Return the last record of a command that is half done, or None.
+
+        A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
+        command that has ended, since its records tell the same: the last one that was listed, mostly.
+        """
+        status = await self._statuses.read(command.command_id)
+        if status is not None and status.result is not None:
+            return None
+        if status is None and await self._receipts.has_ended(command.command_id, command.last_record):
+            return None
+        record = await self._receipts.last_record(command.command_id)
+        if record is None or (status is None and await self._receipts.result(record) is not None):
+            return None
+        return record
+
+    async def _finish(self, record: AnyRecord, known: CommandResult | None) -> CommandResult:
+        """Bring the command to its end from its record, and keep the result as its status."""
+        trace = Trace(self._after_step)
+        if isinstance(record, CommandRecord):
+            result = await self._commit(record, trace)
+        else:  # what is left to deliver of one that has ended is found by the aggregates' sweep
+            result = known or await self._bulks.end(record)
+        status = final_status(result, command_type=record.command["command_type"], steps=trace.steps)
+        await trace.step("complete", self._statuses.complete(status))
+        return result
+
+    async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:
+        """Commit and deliver: the same command, time and slot, by any attempt."""
+        command = parse_command(record.command, stored=True)
+        committed = await self._committer.commit(command, occurred_at=record.occurred_at, trace=trace, bounded=False)
+        result = committed.result
+        if result.aggregate_id is not None and result.sequence_number is not None:
+            place = AggregateId.parse(result.aggregate_id), result.sequence_number
+            if not committed.published:
+                await trace.step("publish", self._deliverer.publish(*place), note=str)
+            if self._deliverer.projects(place[0]):
+                await self._project(*place, trace)
+        return result
+
+    async def _project(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
+        """Show it now if that can be: its class may stand still until the sweep of classes, which comes next, and what
+        is not shown is what the sweep of aggregates looks for after that.
+        """
+        try:
+            await self._deliverer.project_or_park(aggregate_id, sequence_number, trace)
+        except StoreUnavailable as error:
+            log.info("left_to_be_shown", aggregate_id=str(aggregate_id), reason=error.message)
+
+
+def _place(command: KnownCommand) -> str:
+    return f"command {command.command_id}"
+
+
+def _covers(terms: Terms, record: AnyRecord) -> bool:
+    if isinstance(record, CommandRecord):
+        return terms.covers(AggregateId.parse(record.aggregate_id))
+    return terms.cover(record.bulk.db_name, record.bulk.class_id)
+
+
+def _what(record: AnyRecord, *, ended: bool) -> str:
+    if ended:
+        return "came to its end, which its status does not tell"
+    if not isinstance(record, CommandRecord):
+        items = record.plan.items_count if record.plan else 0
+        return f"bulk command of {items} items on {record.bulk.db_name}/{record.bulk.class_id}, without its result"
+    return f"bound to slot {record.slot} of {record.aggregate_id} by record {record.number}, without its event"

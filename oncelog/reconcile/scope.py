@@ -1,0 +1,134 @@
+"""On which terms a sweep goes, and how it goes through a page without one bad thing holding up the others."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.errors import OncelogError, StoreUnavailable
+from oncelog.ports import Generations
+from oncelog.reconcile.summary import Finding, FindingKind, Tally
+
+AT_ONCE_MAX = 16
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
+
+    ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
+    known to have been whole, for a sweep saw it so and a fact once settled stays it. ``published_through``: the same of
+    the stream, which can be lost: in topics of these ``generations``, those when the check began.
+    """
+
+    repair: bool
+    before: datetime
+    settled_through: datetime | None = None
+    published_through: datetime | None = None
+    db_name: str | None = None
+    class_id: str | None = None
+    generations: Generations = field(default_factory=Generations)
+
+    def cover(self, db_name: str, class_id: str) -> bool:
+        """Return whether the class is within the scope."""
+        return self.db_name in (None, db_name) and self.class_id in (None, class_id)
+
+    def covers(self, aggregate_id: AggregateId) -> bool:
+        """Return whether an aggregate is within the scope, which a class itself is with its instances."""
+        is_class = aggregate_id.class_id == CLASSES
+        return self.cover(aggregate_id.db_name, aggregate_id.instance_key if is_class else aggregate_id.class_id)
+
+    def are_recent(self, written_at: datetime) -> bool:
+        """Return whether what was written then is left alone yet."""
+        return written_at > self.before  # of S3s whose clock shows whole seconds, "at once" is the same second
+
+    def are_settled(self, written_at: datetime) -> bool:
+        """Return whether what was written then is known to have been whole."""
+        return self.settled_through is not None and written_at <= self.settled_through
+
+    def are_published(self, written_at: datetime) -> bool:
+        """Return whether what was written then is known to be on the stream."""
+        return self.published_through is not None and written_at <= self.published_through
+
+
+class Listed(Protocol):
+    """Something from a page of the inventory."""
+
+    @property
+    def written_at(self) -> datetime: ...
+
+
+Item = TypeVar("Item", bound=Listed)
+Found = TypeVar("Found")
+
+
+def half_done(place: str, what: str) -> Tally:
+    """Return the tally of one thing found."""
+    log.info("half_done", place=place, what=what)
+    return Tally(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
+
+
+class Steps(Generic[Item]):
+    """Takes items through steps, some of them at once: an item that fails is reported, and holds up no other.
+
+    ``failed``: the items that did, to be left out of the steps that follow, with what is reported of each.
+    """
+
+    def __init__(self, *, place: Callable[[Item], str]) -> None:
+        self.failed: dict[Item, list[Tally]] = {}
+        self._place = place
+        self._items: set[Item] = set()
+        self._silent: dict[Item, StoreUnavailable] = {}
+
+    async def take(
+        self, items: Sequence[Item], step: Callable[[Item], Awaitable[Found]], *, at_once_max: int = AT_ONCE_MAX
+    ) -> list[tuple[Item, Found]]:
+        """Take each item through a step; return those that came through, in order, with what came of each."""
+        self._items.update(items)
+        free = asyncio.Semaphore(at_once_max)
+        found: dict[int, Found] = {}
+
+        async def one(number: int, item: Item) -> None:
+            async with free:
+                try:
+                    found[number] = await step(item)
+                except StoreUnavailable as error:
+                    self._silent[item] = error
+                    self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
+                except OncelogError as error:
+                    where = str(error.details.get("where", self._place(item)))
+                    self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
+
+        await asyncio.gather(*(one(number, item) for number, item in enumerate(items)))
+        return [(items[number], found[number]) for number in sorted(found)]
+
+    def demand_any(self) -> None:
+        """Raise StoreUnavailable if every item failed for want of a server: then it is worth waiting for it."""
+        if self._silent and len(self._silent) == len(self._items):
+            raise next(iter(self._silent.values()))
+
+
+async def each(
+    items: Sequence[Item], sweep: Callable[[Item], Awaitable[Tally]], *, place: Callable[[Item], str]
+) -> Tally:
+    """Sweep all items, some at once, and return what came of it.
+
+    Raises StoreUnavailable if no item at all could be swept for want of a server.
+    """
+    steps = Steps(place=place)
+    swept = dict(await steps.take(items, sweep))
+    steps.demand_any()
+    return Tally.sum(swept[item] if item in swept else steps.failed[item][0] for item in items)
+
+
+def _left(kind: FindingKind, place: str, error: OncelogError, item: Listed) -> Tally:
+    log.error("sweep_left", kind=kind, place=place, code=error.code, reason=error.message)
+    finding = Finding(kind=kind, place=place, what=error.message)
+    damaged = kind is FindingKind.DAMAGE
+    return Tally(damaged=int(damaged), unfinished=int(not damaged), findings=(finding,), oldest_left=item.written_at)

@@ -1,0 +1,138 @@
+"""What this process knows of classes: the rules that a command is decided under, and those it was decided under.
+
+A command is bound by its record to one definition, so that every attempt decides alike, whatever is defined meanwhile.
+Which one is the newest is asked when a command is bound: Redis tells of a definition that was committed since, and S3
+is looked at now and then, in case Redis has forgotten. A stale answer does no harm: the event says what it was
+decided under, and no aggregate ever goes back to an earlier definition than its last one.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+import structlog
+
+from oncelog.domain.events import DefinitionReference
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.class_schema import Rules, rules_after
+from oncelog.errors import LogDamaged
+from oncelog.ports import EventLog, Turns
+from oncelog.replay.stream_reader import LogReader
+
+#: How long an answer of S3 is believed without news from Redis.
+RECHECK_S = 30.0
+CLASSES_MAX = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Known:
+    """One class as far as its log was read. ``by_sequence``: the rules after each event that defined it."""
+
+    state: Instance
+    newest: Rules | None = None
+    by_sequence: dict[int, Rules] = field(default_factory=dict)
+    checked_s: float = float("-inf")
+
+
+class Definitions:
+    """Reads classes from the log, each event once, and keeps their rules; the least recently used class goes first.
+
+    ``turns`` None: without news from Redis, so that what is the newest may be half a minute old.
+    """
+
+    def __init__(
+        self,
+        *,
+        event_log: EventLog,
+        reader: LogReader,
+        turns: Turns | None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = event_log
+        self._reader = reader
+        self._turns = turns
+        self._clock_s = clock_s
+        self._known: OrderedDict[AggregateId, _Known] = OrderedDict()
+        self._reading: WeakValueDictionary[AggregateId, asyncio.Lock] = WeakValueDictionary()
+
+    async def newest(self, aggregate_id: AggregateId, *, at_least: int = 0) -> Rules | None:
+        """Return the rules of the aggregate's class as they are now, or None while it is not defined.
+
+        ``at_least``: the sequence number of a definition that is known to be there. Raises LogDamaged,
+        SchemaUnsupported.
+        """
+        if aggregate_id.class_id == CLASSES:
+            return None
+        name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
+        (told,) = await self._turns.heads([name]) if self._turns else (None,)
+        known = self._known.get(name)
+        wanted = max(at_least, told or 0)
+        if known is None or known.state.sequence_number < wanted or known.checked_s + RECHECK_S < self._clock_s():
+            known = await self._read(name)
+            if known.state.sequence_number < wanted:
+                await self._overstated(name, at_least=at_least, told=told, found=known.state.sequence_number)
+        if name in self._known:
+            self._known.move_to_end(name)
+        return known.newest
+
+    async def is_defined(self, db_name: str, class_id: str) -> bool:
+        """Return whether the class was ever defined; S3 itself is asked before the answer is no. Raises LogDamaged."""
+        name = AggregateId.of_class(db_name, class_id)
+        known = self._known.get(name)
+        if known is None or known.newest is None:
+            known = await self._read(name)
+        return known.newest is not None
+
+    async def at(self, aggregate_id: AggregateId, reference: DefinitionReference | None) -> Rules | None:
+        """Return the rules of one definition of the aggregate's class; raises LogDamaged if the log has no such one."""
+        if reference is None:
+            return None
+        name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
+        known = self._known.get(name)
+        if known is None or reference.sequence_number not in known.by_sequence:
+            known = await self._read(name)
+        if reference.sequence_number not in known.by_sequence:
+            raise LogDamaged(
+                f"class {name}: expected its definition {reference.version} in slot {reference.sequence_number}, found "
+                f"{sorted(known.by_sequence)}; run oncelog verify",
+                aggregate_id=str(name),
+                sequence_number=reference.sequence_number,
+            )
+        return known.by_sequence[reference.sequence_number]
+
+    async def _read(self, name: AggregateId) -> _Known:
+        """Read what was added to the class's log since it was read last."""
+        lock = self._reading.setdefault(name, asyncio.Lock())
+        async with lock:
+            known = self._known.setdefault(name, _Known(Instance(aggregate_id=str(name))))
+            began_s = self._clock_s()
+            head = await self._log.head(name, after=known.state.sequence_number)
+            for event in await self._reader.events(name, range(known.state.sequence_number + 1, head + 1)):
+                state, rules = evolve(known.state, event), rules_after(known.newest, event)
+                known.state, known.newest = state, rules
+                if rules is not None and rules.reference.sequence_number == event.sequence_number:
+                    known.by_sequence[event.sequence_number] = rules
+            if known.newest is not None and known.newest.is_large:
+                await asyncio.to_thread(known.newest.prepare)
+            known.checked_s = began_s
+            if len(self._known) > CLASSES_MAX:
+                self._known.popitem(last=False)
+            return known
+
+    async def _overstated(self, name: AggregateId, *, at_least: int, told: int | None, found: int) -> None:
+        if found < at_least:
+            raise LogDamaged(
+                f"class {name}: expected a definition in slot {at_least}, which an event of its instances was decided "
+                f"under, found {found} events; run oncelog verify",
+                aggregate_id=str(name),
+                sequence_number=at_least,
+            )
+        if self._turns:
+            log.warning("redis_overstates_head", aggregate_id=str(name), head=told)
+            await self._turns.forget(name)

@@ -1,0 +1,1 @@
+"""Kafka: the stream of events, written in order and read by projectors and verification."""

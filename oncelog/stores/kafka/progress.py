@@ -1,0 +1,58 @@
+"""How far the projectors of a read model have come in the stream of events, told by what they committed."""
+
+from collections.abc import Mapping
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from oncelog.settings import Settings
+from oncelog.stores.kafka.metadata import all_topics
+from oncelog.stores.kafka.refusals import refused
+from oncelog.stores.kafka.subscription import projector_group
+from oncelog.stores.kafka.topic_ids import topic_id_of
+
+REQUEST_TIMEOUT_MS = 10_000
+
+
+class KafkaProgress:
+    """Reads a consumer group's offsets without being a member of it, so that nobody's partitions move."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def reached(self, read_model: str) -> Mapping[int, int]:
+        """Return by partition the offset that its projectors go on from, 0 where they never committed any.
+
+        No topic is no partitions. Raises StoreUnavailable.
+        """
+        servers, topic = self._settings.kafka_bootstrap_servers, self._settings.instance_topic
+        group = self._settings.named(projector_group(read_model))
+        admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await admin.start()
+            cluster = await all_topics(admin._client)
+            numbers = sorted(cluster.partitions_for_topic(topic) or ())
+            if not numbers:
+                return {}
+            topic_id = await _topic_id(admin, topic)
+            committed = await admin.list_consumer_group_offsets(group)
+        except (KafkaError, TimeoutError) as error:
+            doing = f"reading the offsets of group {group}"
+            raise refused(error, servers=servers, doing=doing, topic=topic, group=group) from error
+        finally:
+            await admin.close()
+        reached = dict.fromkeys(numbers, 0)
+        for number in numbers:
+            known = committed.get(TopicPartition(topic, number))
+            if known is not None and not (known.metadata and topic_id and known.metadata != topic_id):
+                reached[number] = max(0, known.offset)  # else it is of another topic of this name: they begin anew
+        return reached
+
+
+async def _topic_id(admin: AIOKafkaAdminClient, topic: str) -> str:
+    """Return the topic's ID, nothing where this Kafka has none to tell."""
+    try:
+        return str(await topic_id_of(admin._client, topic))
+    except NotImplementedError:
+        return ""

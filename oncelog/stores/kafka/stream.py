@@ -1,0 +1,105 @@
+"""Kafka, read from the beginning: every message of every partition, for a verification."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from oncelog.domain.limits import MESSAGE_BYTES_MAX
+from oncelog.ports import TopicFacts
+from oncelog.settings import Settings
+from oncelog.stores.kafka.metadata import all_topics
+from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.refusals import refused
+from oncelog.stores.kafka.topic_ids import NO_ID, existing_topics
+
+CONNECT_TIMEOUT_MS = 10_000
+PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
+SILENCE_MS = 15_000  # without a message although there are more
+
+
+class KafkaStream:
+    """The topics of events as they stand, read without a consumer group, so that nobody's offsets change.
+
+    Their partitions are numbered together: those of the second topic from ``PARTITIONS_MAX`` on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._servers = settings.kafka_bootstrap_servers
+        self._topics = (settings.instance_topic, settings.ontology_topic)
+
+    async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Yield what is there now, one partition after the other, each in its order.
+
+        ``after``: by partition, the offset of the last message already seen; without one, from the beginning. No topic
+        is no messages. Raises StoreUnavailable.
+        """
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=CONNECT_TIMEOUT_MS,
+            max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+            partitions = await self._partitions(consumer)
+            ends = await consumer.end_offsets(partitions) if partitions else {}
+            starts = await consumer.beginning_offsets(partitions) if partitions else {}
+            for partition in partitions:
+                start = max(starts[partition], after.get(self._number(partition), -1) + 1)
+                async for message in self._of(consumer, partition, start, ends[partition]):
+                    yield message
+        except (KafkaError, TimeoutError) as error:
+            topics = ", ".join(self._topics)
+            raise refused(error, servers=self._servers, doing=f"reading topics {topics}", topic=topics) from error
+        finally:
+            await consumer.stop()
+
+    async def topics(self) -> Sequence[TopicFacts]:
+        """Return the topics of events that there are; raises StoreUnavailable."""
+        client = AIOKafkaClient(bootstrap_servers=self._servers, request_timeout_ms=CONNECT_TIMEOUT_MS)
+        try:
+            await client.bootstrap()
+            existing = await existing_topics(client, self._topics)
+        except NotImplementedError:
+            return []  # Kafka before 2.8 has no topic IDs
+        except (KafkaError, TimeoutError) as error:
+            topics = ", ".join(self._topics)
+            raise refused(error, servers=self._servers, doing=f"looking at topics {topics}", topic=topics) from error
+        finally:
+            await client.close()
+        of_classes = self._topics[1]
+        return [
+            TopicFacts(name, "" if found.topic_id == NO_ID else str(found.topic_id), of_classes=name == of_classes)
+            for name, found in existing.items()
+        ]
+
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        cluster = await all_topics(consumer._client)
+        return [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in sorted(cluster.partitions_for_topic(topic) or ())
+        ]
+
+    def _number(self, partition: TopicPartition) -> int:
+        return int(self._topics.index(partition.topic) * PARTITIONS_MAX + partition.partition)
+
+    async def _of(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+    ) -> AsyncIterator[Message]:
+        """Yield a partition's messages from one offset up to another."""
+        if start >= end:
+            return  # to be assigned a partition takes longer than to read a few messages of it
+        consumer.assign([partition])
+        consumer.seek(partition, start)
+        while await consumer.position(partition) < end:
+            batch = await consumer.getmany(partition, timeout_ms=SILENCE_MS)
+            if not batch:
+                raise TimeoutError(f"partition {partition.partition}: no message within {SILENCE_MS / 1000:g} s")
+            for record in batch.get(partition, []):
+                if record.offset < end:
+                    number, headers = self._number(partition), tuple(record.headers)
+                    yield Message(number, record.offset, record.key or b"", headers, record.value or b"")

@@ -1,0 +1,159 @@
+"""The topics of one installation: made where they are missing, and the generation of those that hold events.
+
+The number of partitions is fixed for a generation's life by its record in S3, so that a topic to which an operator adds
+partitions keeps every aggregate in the partition where it is. A topic of another ID was made anew: it is the next
+generation, and what was published in the one before does not count in it.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.partitioner import murmur2
+
+from oncelog.errors import ContainerUnusable, UnusableReason
+from oncelog.ports import Generations, TopicRecord, TopicRecords
+from oncelog.settings import Settings
+from oncelog.stores.kafka.metadata import all_topics
+from oncelog.stores.kafka.topic_configs import REPLICAS_MAX, check_configurations, configuration_for
+from oncelog.stores.kafka.topic_ids import NO_ID, ExistingTopic, existing_topics
+
+REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
+POLL_S = 0.1
+
+PARTITIONS = 6
+
+log = structlog.get_logger(__name__)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key as Kafka's own clients compute it by default: murmur2, modulo ``partitions``."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+class KafkaTopics:
+    """Knows the topics of one installation, as of the last look at them."""
+
+    def __init__(self, settings: Settings, records: TopicRecords) -> None:
+        self._servers = settings.kafka_bootstrap_servers
+        self._instances, self._classes = settings.instance_topic, settings.ontology_topic
+        self._records = records
+        self._known: dict[str, TopicRecord] = {}
+        self._opening = asyncio.Lock()
+        self.names = (self._instances, self._classes, settings.failure_topic)
+
+    @property
+    def generations(self) -> Generations | None:
+        """The current generations, None before the topics were opened."""
+        if not {self._instances, self._classes} <= self._known.keys():
+            return None
+        return Generations(self._known[self._instances].generation, self._known[self._classes].generation)
+
+    def partition(self, topic: str, key: bytes) -> int | None:
+        """Return the partition for a key, None for a topic without generations."""
+        record = self._known.get(topic)
+        return partition_of(key, record.partitions) if record else None
+
+    async def prepare(self) -> None:
+        """Make the topics that are missing, and hold those of events against what the stream rests on.
+
+        Raises KafkaError, StoreUnsafe.
+        """
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await admin.start()
+            await self._make_missing(admin._client)
+            await check_configurations(admin, self._servers, (self._instances, self._classes))
+        finally:
+            await admin.close()
+
+    async def open(self, client: AIOKafkaClient) -> None:
+        """Look at the topics, make those that are missing, and learn their generations.
+
+        Raises KafkaError, StoreUnavailable.
+        """
+        async with self._opening:
+            existing = await self._make_missing(client)
+            for topic in (self._instances, self._classes):
+                await self._open(topic, existing[topic])
+
+    async def _make_missing(self, client: AIOKafkaClient) -> Mapping[str, ExistingTopic]:
+        existing = await _existing(client, self.names)
+        missing = [topic for topic in self.names if topic not in existing]
+        if not missing:
+            return existing
+        await _create_topics(self._servers, missing)
+        return await _appeared(client, self.names)
+
+    async def _open(self, topic: str, found: ExistingTopic) -> None:
+        """Learn the generation of a topic: that of the record with its ID, and a new one where there is none."""
+        topic_id = "" if found.topic_id == NO_ID else str(found.topic_id)
+        record = self._known.get(topic)
+        if record is None or topic_id not in ("", record.topic_id):
+            record = await self._record_of(topic, topic_id, found.partitions)
+            log.info("topic_opened", topic=topic, generation=record.generation, partitions=record.partitions)
+        if found.partitions < record.partitions:
+            raise ContainerUnusable(
+                f"Kafka at {self._servers}",
+                f"topic {topic}",
+                UnusableReason.MISCONFIGURED,
+                cause=f"expected at least the {record.partitions} partitions it was first opened with, found "
+                f"{found.partitions}: aggregates would lie in two of them",
+                remedy=f"delete the topic (kafka-topics --bootstrap-server {self._servers} --delete --topic {topic}); "
+                "it is made anew, and oncelog check --repair publishes the log once more",
+                shared=True,
+            )
+        self._known[topic] = record
+
+    async def _record_of(self, topic: str, topic_id: str, partitions: int) -> TopicRecord:
+        records = list(await self._records.history(topic))
+        while True:
+            last = records[-1] if records else None
+            if last is not None and topic_id in ("", last.topic_id):
+                return last
+            if any(record.topic_id == topic_id for record in records):
+                raise KafkaError(f"topic {topic}: this broker still tells of one that was lost")
+            number = len(records) + 1
+            records.append(await self._records.write(topic, TopicRecord(number, topic_id, partitions)))
+
+
+async def _existing(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:
+    try:
+        return await existing_topics(client, topics)
+    except NotImplementedError:  # Kafka before 2.8 has no topic IDs
+        cluster = await all_topics(client)
+        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return {topic: ExistingTopic(NO_ID, count) for topic, count in counts.items() if count}
+
+
+async def _appeared(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:
+    """Wait until a broker tells of all of them, as it does a moment after they were made."""
+    until_s = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    while True:
+        existing = await _existing(client, topics)
+        missing = [topic for topic in topics if topic not in existing]
+        if not missing:
+            return existing
+        if time.monotonic() > until_s:
+            raise UnknownTopicOrPartitionError(", ".join(missing))
+        await asyncio.sleep(POLL_S)
+
+
+async def _create_topics(servers: str, topics: Sequence[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        brokers = (await admin.describe_cluster())["brokers"]
+        replicas = min(REPLICAS_MAX, len(brokers))
+        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configuration_for(replicas)) for topic in topics]
+        response = await admin.create_topics(wanted)
+        for name, code, *message in response.topic_errors:
+            error = for_code(code)
+            if error not in (NoError, TopicAlreadyExistsError):
+                raise error(f"topic {name}: {' '.join(filter(None, message))}")
+    finally:
+        await admin.close()

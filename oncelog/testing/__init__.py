@@ -1,0 +1,1 @@
+"""Test doubles for applications: the in-memory twin of each server."""

@@ -1,0 +1,244 @@
+"""The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
+from oncelog.ports import Changed, Document, DocumentIndex, Form, IndexFacts, OutOfForm
+from oncelog.stores.elasticsearch.mapping import MAPPINGS
+from oncelog.testing.memory.pause import Pause, let_others
+
+CHANGES_PER_PAGE = 5
+
+#: For which reads fail as well.
+UNREADABLE = (UnusableReason.CLOSED, UnusableReason.SHARDS_UNASSIGNED, UnusableReason.ALIAS_AMBIGUOUS)
+
+
+@dataclass
+class _Generation:
+    """One index: its form, its documents, and the order in which they were last changed."""
+
+    index: DocumentIndex
+    documents: dict[str, Document] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+    closed: bool = False
+    pinned: bool = False
+
+
+class MemoryDocuments:
+    """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test.
+
+    ``pause`` is what lets others go first. ``indices`` holds what readers see, by name of the class.
+    """
+
+    def __init__(self) -> None:
+        self.generations: dict[str, _Generation] = {}  # what readers see
+        self.others: dict[str, _Generation] = {}  # what follows or is kept, by the index's name
+        self.available = True
+        self.unusable: dict[str, UnusableReason] = {}  # by class, as ``shop.product``
+        self.pause: Pause = let_others
+
+    @property
+    def indices(self) -> dict[str, dict[str, Document]]:
+        """What readers see, by name of the class."""
+        return {name: generation.documents for name, generation in self.generations.items()}
+
+    def lose_alias(self, name: str) -> None:
+        """Let readers of a class, as ``shop.product``, see no index; all that there are stay."""
+        seen = self.generations.pop(name)
+        self.others[seen.index.name] = seen
+
+    def clear(self) -> None:
+        """Lose every index."""
+        self.generations.clear()
+        self.others.clear()
+
+    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written."""
+        await self.pause()
+        return [self._write(document) for document in documents]
+
+    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        await self.pause()
+        self._demand(f"reading {len(aggregate_ids)}")
+        for refusal in map(self.unreadable, aggregate_ids):
+            if refusal:
+                raise refusal
+        return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
+
+    def alias_of(self, class_name: AggregateId) -> str:
+        return f"instances.{_class_index(class_name)}"
+
+    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+        await self.pause()
+        self._demand(f"looking at {class_name}")
+        if self.unusable.get(_class_index(class_name)) is UnusableReason.ALIAS_AMBIGUOUS:
+            raise _unusable(_class_index(class_name), UnusableReason.ALIAS_AMBIGUOUS)
+        found = self.generations.get(_class_index(class_name))
+        return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
+
+    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+        await self.pause()
+        self._demand(f"creating an index of {class_name}")
+        alias = _class_index(class_name)
+        made = DocumentIndex(_generation_name(alias, form), form.definition, form.digest)
+        if first:
+            return self._ensure(alias, made).index
+        seen = self.generations.get(alias)
+        if seen is not None and not seen.index.exact and seen.index.name == made.name:
+            made = replace(made, name=made.name + ".exact")
+        if seen is None or seen.index.name != made.name:
+            self.others.setdefault(made.name, _Generation(made))
+        return made
+
+    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+        await self.pause()
+        self._demand(f"writing into {index.name}")
+        generation = self._generation(index)
+        for document in documents:
+            _keep(generation, document)
+        return [None] * len(documents)
+
+    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+        await self.pause()
+        self._demand(f"reading what changed in {index.name}")
+        generation = self._generation(index)
+        generation.closed = generation.closed or close
+        order = {key: position for position, key in enumerate(generation.changes)}
+        some = sorted((position, key) for key, position in order.items() if position > after)[:CHANGES_PER_PAGE]
+        found = [(key, generation.documents[key].sequence_number) for _, key in some]
+        return Changed(found, some[-1][0] if some else after)
+
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        await self.pause()
+        self._demand(f"switching to {new.name}")
+        alias = _class_index(class_name)
+        present, following = self.generations.get(alias), self.others.get(new.name)
+        if present is None or present.index.name != old.name or following is None:
+            return False
+        if len(following.documents) < len(present.documents):
+            raise StoreUnavailable("Elasticsearch in memory", f"switching to {new.name}", "it has fewer documents")
+        self.generations[alias] = following
+        others = {name: one for name, one in self.others.items() if not name.startswith(f"{alias}.")}
+        self.others = {**others, old.name: present}
+        return True
+
+    def _ensure(self, alias: str, made: DocumentIndex) -> _Generation:
+        """Let readers see an index: the one that they saw before, else a new one."""
+        if alias in self.generations:
+            return self.generations[alias]
+        lying = {name: one for name, one in self.others.items() if name.startswith(f"{alias}.")}
+        pinned = [name for name, one in lying.items() if one.pinned]
+        writable = [(len(one.documents), name) for name, one in lying.items() if not one.closed]
+        seen = pinned[0] if pinned else max(writable)[1] if writable else made.name
+        self.generations[alias] = self.others.pop(seen) if seen in self.others else _Generation(made)
+        return self.generations[alias]
+
+    def _generation(self, index: DocumentIndex) -> _Generation:
+        everything = {one.index.name: one for one in (*self.generations.values(), *self.others.values())}
+        if index.name not in everything:
+            raise StoreUnavailable("Elasticsearch in memory", f"looking for {index.name}", "it is not there")
+        return everything[index.name]
+
+    def _read(self, aggregate_id: AggregateId) -> Document | None:
+        found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)
+        return found if found is not None and found.aggregate_id == aggregate_id else None
+
+    def _write(self, document: Document) -> Exception | None:
+        doing = f"writing {document.aggregate_id} at {document.sequence_number}"
+        if not self.available:
+            return StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+        if reason := self.unusable.get(_index_of(document.aggregate_id)):
+            return _unusable(_index_of(document.aggregate_id), reason)
+        unknown = set(document.body) - set(MAPPINGS["properties"])
+        if unknown:
+            return ObjectRefused(
+                "Elasticsearch in memory", f"document {document.aggregate_id}", f"no mapping has {sorted(unknown)}"
+            )
+        alias = _index_of(document.aggregate_id)
+        generation = self.generations.get(alias)
+        if generation is None and document.form is None:
+            generation = self._ensure(alias, DocumentIndex(f"{alias}.000001", None, None))
+        if generation is None or generation.index.definition != document.form or generation.closed:
+            return OutOfForm("Elasticsearch in memory", doing, "its index has another form, or is closed")
+        _keep(generation, document)
+        return None
+
+    def unreadable(self, aggregate_id: AggregateId) -> ContainerUnusable | None:
+        """Return why the aggregate's index cannot be read, or None."""
+        reason = self.unusable.get(_index_of(aggregate_id))
+        return _unusable(_index_of(aggregate_id), reason) if reason in UNREADABLE else None
+
+    def _demand(self, doing: str) -> None:
+        if not self.available:
+            raise StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
+
+
+def _unusable(index: str, reason: UnusableReason) -> ContainerUnusable:
+    return ContainerUnusable(
+        "Elasticsearch in memory", f"index {index}", reason, cause="made unusable", remedy="make it usable"
+    )
+
+
+def _keep(generation: _Generation, document: Document) -> None:
+    key = document.aggregate_id.instance_key
+    present = generation.documents.get(key)
+    if present is None or present.sequence_number < document.sequence_number:
+        generation.documents[key] = document
+        generation.changes.append(key)
+
+
+def _class_index(class_name: AggregateId) -> str:
+    return f"{class_name.db_name}.{class_name.instance_key}".lower()
+
+
+def _generation_name(alias: str, form: Form) -> str:
+    return f"{alias}.000001" if form.definition is None else f"{alias}.d{form.definition.sequence_number:06d}"
+
+
+def _index_of(aggregate_id: AggregateId) -> str:
+    return f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()
+
+
+class MemoryScan:
+    """The documents of a ``MemoryDocuments``, as a verification reads them."""
+
+    def __init__(self, documents: MemoryDocuments) -> None:
+        self._documents = documents
+
+    async def documents(self, *, db_name: str | None = None, but: Collection[str] = ()) -> AsyncIterator[Document]:
+        """Yield every document, of one database or of all, those behind the aliases ``but`` left out."""
+        for name, index in list(self._documents.indices.items()):
+            if f"instances.{name}" not in but and (db_name is None or name.startswith(f"{db_name.lower()}.")):
+                for document in list(index.values()):
+                    yield document
+
+    async def indices(self, *, db_name: str | None = None) -> Sequence[IndexFacts]:
+        """Return the indices, of one database or of all."""
+        documents = self._documents
+        facts = [
+            self._facts(name, generation.index.name, documents.unusable.get(name))
+            for name, generation in documents.generations.items()
+        ]
+        for name, reason in documents.unusable.items():
+            if reason is UnusableReason.ALIAS_AMBIGUOUS:
+                facts.append(self._facts(name, f"{name}.other", None))
+        facts += [replace(self._facts(_alias_in(name), name, None), is_behind=False) for name in documents.others]
+        of_database = f"instances.{db_name.lower() if db_name else ''}"
+        return [index for index in facts if index.alias.startswith(of_database)]
+
+    def _facts(self, name: str, index: str, reason: UnusableReason | None) -> IndexFacts:
+        return IndexFacts(
+            name=f"instances.{index}",
+            alias=f"instances.{name}",
+            is_behind=True,
+            is_open=reason is not UnusableReason.CLOSED,
+            takes_writes=reason is not UnusableReason.WRITE_BLOCKED,
+            is_assigned=reason is not UnusableReason.SHARDS_UNASSIGNED,
+        )
+
+
+def _alias_in(index: str) -> str:
+    return ".".join(index.split(".")[:2])

@@ -1,0 +1,198 @@
+"""The in-memory twin of Kafka: one append-only list of messages, and groups that share its partitions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oncelog.domain.events import Event
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import Delivery, Generations, TopicFacts
+from oncelog.stores.kafka.publisher import Message, headers_of
+from oncelog.stores.kafka.topics import partition_of
+from oncelog.testing.memory.pause import Pause, let_others
+
+POLL_S = 0.002
+MEMORY_TOPIC = "events"
+
+
+class MemoryPublisher:
+    """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage.
+
+    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a topic made anew has another. Partitions
+    that are added later hold nothing.
+    """
+
+    def __init__(self, *, partitions: int = 1) -> None:
+        self.messages: list[Message] = []
+        self.partitions = self._first_partitions = partitions
+        self.incarnation = 0
+        self.available = True
+        self.pause: Pause = let_others
+
+    @property
+    def answers(self) -> bool:
+        """Whether a call is worth waiting for."""
+        return self.available
+
+    async def generations(self) -> Generations:
+        """Return the number of the topic as it is; no failure happens here."""
+        return Generations(self.incarnation + 1, self.incarnation + 1)
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Append the events one by one, letting others in between; raises StoreUnavailable."""
+        for event in events:
+            await self.pause()
+            if not self.available:
+                doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
+                raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
+            self.append(event.aggregate_id.encode(), event.canonical, tuple(headers_of(event)))
+
+    def append(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """Append any message, as whoever may write to the topic can."""
+        partition = partition_of(key, self._first_partitions)
+        self.messages.append(Message(partition, len(self.of(partition)), key, tuple(headers), value))
+
+    def of(self, partition: int) -> list[Message]:
+        """Return a partition's messages."""
+        return [message for message in self.messages if message.partition == partition]
+
+    def make_anew(self) -> None:
+        """Lose the topic and everything in it, and make an empty one of the same name."""
+        self.messages.clear()
+        self.incarnation += 1
+
+
+class MemoryFailures:
+    """A ``FailureStream`` without a server. ``announced`` is the topic; ``available`` False plays an outage."""
+
+    def __init__(self) -> None:
+        self.announced: list[tuple[str, Mapping[str, Any]]] = []
+        self.available = True
+
+    async def announce(self, key: str, body: Mapping[str, Any]) -> None:
+        """Append it; raises StoreUnavailable."""
+        await let_others()
+        if not self.available:
+            raise StoreUnavailable("Kafka in memory", f"announcing {key}", "made unavailable")
+        self.announced.append((key, body))
+
+
+@dataclass
+class MemoryGroup:
+    """What Kafka keeps of a group of subscribers: who is in it, and what was committed, of which topic."""
+
+    topic: MemoryPublisher
+    members: list["MemorySubscription"] = field(default_factory=list)
+    committed: dict[int, tuple[int, int]] = field(default_factory=dict)  # partition: incarnation and offset
+
+    async def rebalance(self, members: Sequence["MemorySubscription"]) -> None:
+        """Give the partitions to these members, after those who had them heard of it."""
+        await asyncio.gather(*(member.giving_up() for member in self.members if member in members))
+        self.members = list(members)
+        for index, member in enumerate(self.members):
+            mine = range(index, self.topic.partitions, len(self.members))
+            member.positions = {partition: self.start_of(partition) for partition in mine}
+
+    def start_of(self, partition: int) -> int:
+        """Return where a partition goes on: from what was committed, if it is still the same topic."""
+        incarnation, offset = self.committed.get(partition, (self.topic.incarnation, 0))
+        return offset if incarnation == self.topic.incarnation else 0
+
+
+class MemorySubscription:
+    """An ``EventSubscription`` without a server. ``available`` False plays an outage."""
+
+    def __init__(self, group: MemoryGroup) -> None:
+        self._group = group
+        self._incarnation = group.topic.incarnation
+        self.positions: dict[int, int] = {}
+        self.available = True
+        self.giving_up: Callable[[], Awaitable[None]] = let_others
+
+    async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
+        """Join the group; raises StoreUnavailable."""
+        self._demand("joining")
+        self.giving_up = giving_up
+        self._incarnation = self._group.topic.incarnation
+        await self._group.rebalance([*self._group.members, self])
+
+    async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        """Return what comes next; raises StoreUnavailable."""
+        until_s = time.monotonic() + wait_s
+        while True:
+            self._demand("fetching")
+            if self._incarnation != self._group.topic.incarnation:
+                await self.giving_up()
+                self._incarnation = self._group.topic.incarnation
+                self.positions = dict.fromkeys(self.positions, 0)
+            found = self._take(messages_max)
+            if found or time.monotonic() >= until_s:
+                return found
+            await asyncio.sleep(POLL_S)
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Keep the offsets of partitions that are ours; raises StoreUnavailable."""
+        await let_others()
+        self._demand("committing")
+        for partition, offset in offsets.items():
+            if partition in self.positions:
+                self._group.committed[partition] = (self._incarnation, offset)
+
+    def lag(self) -> Mapping[int, int]:
+        """Return how many messages were not handed out yet."""
+        topic = self._group.topic
+        return {partition: len(topic.of(partition)) - position for partition, position in self.positions.items()}
+
+    async def stop(self) -> None:
+        """Leave the group, as if by a crash if it does not answer."""
+        self.positions = {}
+        if self in self._group.members:
+            await self._group.rebalance([member for member in self._group.members if member is not self])
+
+    def _take(self, messages_max: int) -> list[Delivery]:
+        found: list[Delivery] = []
+        for partition, position in self.positions.items():
+            for message in self._group.topic.of(partition)[position : position + messages_max - len(found)]:
+                sent_at_ms = int(time.time() * 1000)
+                found.append(
+                    Delivery(partition, message.offset, message.key, message.headers, message.value, sent_at_ms)
+                )
+                self.positions[partition] = message.offset + 1
+        return found
+
+    def _demand(self, doing: str) -> None:
+        if not self.available:
+            raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
+
+
+class MemoryProgress:
+    """How far groups of subscribers have come, by the name of the read model that each keeps up to date."""
+
+    def __init__(self, topic: MemoryPublisher, groups: Mapping[str, MemoryGroup]) -> None:
+        self._topic = topic
+        self._groups = groups
+
+    async def reached(self, read_model: str) -> Mapping[int, int]:
+        """Return by partition the offset that a group goes on from, 0 where it never committed any."""
+        await let_others()
+        group = self._groups.get(read_model) or MemoryGroup(self._topic)
+        return {partition: group.start_of(partition) for partition in range(self._topic.partitions)}
+
+
+class MemoryStream:
+    """The topic of a ``MemoryPublisher``, as a verification reads it."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self._publisher = publisher
+
+    async def topics(self) -> Sequence[TopicFacts]:
+        """Return the one topic, whose ID is the number of times that it was made anew."""
+        return [TopicFacts(MEMORY_TOPIC, str(self._publisher.incarnation))]
+
+    async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
+        """Yield what is there now, but what was seen before."""
+        for message in list(self._publisher.messages):
+            if message.offset > after.get(message.partition, -1):
+                yield message

@@ -1,0 +1,284 @@
+"""The slot protocol: from a command to the one event or the one rejection it comes to (design: section 4).
+
+Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
+R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and claims the
+class's name once it is bound; R3 publication
+goes from the watermark on; R5 turns are for speed. ``tests/model`` holds the executable model of these rules.
+"""
+
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass
+
+import structlog
+
+from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.records import AnyRecord, CommandRecord, record_of
+from oncelog.domain.results import CommandResult, Rejection
+from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent, Watermark
+from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.trace import Trace
+from oncelog.write.command_outcomes import Receipts, rejected, reused
+from oncelog.write.judge import Judge, computed
+from oncelog.write.lease_queue import TurnQueue
+from oncelog.write.name_collision import claim_name, find_collision
+from oncelog.write.publication import Publication
+from oncelog.write.stream_head import Position, Positions
+from oncelog.write.strictness import Strictness
+
+#: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
+IN_TURN_EVENTS_MAX = 20
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a command came to. ``published``: whether its event is known to be on Kafka already."""
+
+    result: CommandResult
+    published: bool = False
+
+
+class Committer:
+    """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
+
+    def __init__(
+        self,
+        *,
+        ports: Ports,
+        publication: Publication,
+        positions: Positions,
+        definitions: Definitions,
+        strictness: Strictness,
+        queue: TurnQueue,
+        reader: LogReader,
+        cache: StateCache,
+        snapshot_interval_events: int,
+    ) -> None:
+        self._log = ports.event_log
+        self._records = ports.records
+        self._receipts = Receipts(ports)
+        self._snapshots = ports.snapshots
+        self._names = ports.names
+        self._turns = ports.turns
+        self._statuses = ports.statuses
+        self._publication = publication
+        self._reader = reader
+        self._cache = cache
+        self._positions = positions
+        self._definitions = definitions
+        self._strictness = strictness
+        self._queue = queue
+        self._judge = Judge()
+        self._snapshot_interval_events = snapshot_interval_events
+
+    async def commit(
+        self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True, bounded: bool = True
+    ) -> Committed:
+        """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
+
+        ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
+        ``publish``: whether to publish while holding the turn, if Kafka answers.
+        ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate
+        are under way in this process. A caller that has few commands under way by itself waits for its turn instead.
+        """
+        await computed(command, "hash", of=command.payload)
+        standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
+        if standing and standing.result and standing.command_hash == command.hash:
+            return Committed(standing.result)
+        place = self._queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
+        with place if bounded else nullcontext():
+            record = await self._receipts.last_record(command.command_id) if standing else None
+            result = await self._result_of(command, record) if record else await self._collision(command)
+            if result:
+                return Committed(result)
+            return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
+
+    async def _commit_in_turn(
+        self, command: Command, record: AnyRecord | None, *, occurred_at: str, trace: Trace, publish: bool
+    ) -> Committed:
+        async with AsyncExitStack() as turn:
+            position = await trace.step("allocate", self._allocate(command, turn), note=_position_note)
+            if record is None:
+                binding = self._bind(command, 1, occurred_at=occurred_at, position=position)
+                bound, position = await trace.step("record", binding, note=_record_note)
+            else:
+                bound = record
+            while (refused := _refusal(command, bound)) is None:
+                collision = await claim_name(self._names, command.db_name, command.class_id)
+                if collision:  # no attempt was granted the name, so that none can ever write an event
+                    record = _next_record(command, bound, collision)
+                    await computed(record, "canonical", of=command.payload)
+                    bound = await self._records.write(record)
+                    continue
+                stored = await trace.step("persist", self._persist(command, bound, position), note=_persist_note)
+                if stored.event.command_id == command.command_id:
+                    return await self._finish(command, stored.event, position, trace=trace, publish=publish)
+                # Taken by another command's event: only now, and through a further record, to another slot.
+                position = await self._positions.recovered(command.aggregate_id)
+                binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, position=position)
+                bound, position = await trace.step("record", binding, note=_record_note)
+            return await self._refuse(command, refused, position)
+
+    async def _allocate(self, command: Command, turn: AsyncExitStack) -> Position:
+        """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
+        granted = await turn.enter_async_context(self._queue.turn(command.aggregate_id, command.command_id))
+        creating = command.command_type is CommandType.CREATE_INSTANCE
+        return await self._positions.of(command.aggregate_id, granted, creating=creating)
+
+    async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
+        return await self._statuses.claim(
+            CommandStatus(
+                command_id=command.command_id,
+                command_hash=command.hash,
+                command_type=command.command_type,
+                aggregate_id=str(command.aggregate_id),
+                stage=Stage.ACCEPTED,
+                history=((Stage.ACCEPTED, occurred_at),),
+            )
+        )
+
+    async def _result_of(self, command: Command, record: AnyRecord) -> CommandResult | None:
+        """Return what the command came to already, as far as its last record and the slot it names tell."""
+        return _refusal(command, record) or await self._receipts.result(record)
+
+    async def _collision(self, command: Command) -> CommandResult | None:
+        rejection = await find_collision(self._names, command.db_name, command.class_id)
+        return rejected(command, rejection) if rejection else None
+
+    async def _bind(
+        self, command: Command, number: int, *, occurred_at: str, position: Position
+    ) -> tuple[AnyRecord, Position]:
+        """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
+        rules, decision = await self._decide(command, position, occurred_at=occurred_at)
+        if isinstance(decision, Rejection):
+            position = await self._positions.proven(command.aggregate_id, position)
+            rules, decision = await self._decide(command, position, occurred_at=occurred_at)
+        record = record_of(
+            command,
+            number=number,
+            occurred_at=occurred_at,
+            end=decision if isinstance(decision, Rejection) else decision.sequence_number,
+            definition=rules.reference if rules else None,
+        )
+        await computed(record, "canonical", of=command.payload)
+        return await self._records.write(record), position
+
+    async def _decide(
+        self, command: Command, position: Position, *, occurred_at: str
+    ) -> tuple[Rules | None, Event | Rejection]:
+        """Decide under the newest rules of the instance's class, at least those of its last event."""
+        undefined = await self._strictness.refusal(command)
+        if undefined:
+            return None, undefined
+        state = position.state
+        known = state.definition.sequence_number if state.definition else 0
+        rules = await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
+        return rules, await self._judge.decide(state, command, occurred_at=occurred_at, rules=rules)
+
+    async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
+        """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
+        slot = _slot(record)
+        state = position.state
+        if state.sequence_number != slot - 1:  # bound by an earlier attempt: others may have gone on since
+            stored = await self._log.read(command.aggregate_id, slot)
+            if stored:
+                return stored
+            state = await self._reader.at(command.aggregate_id, slot - 1)
+        definition = record.definition if isinstance(record, CommandRecord) else None
+        rules = await self._definitions.at(command.aggregate_id, definition)
+        event = await self._judge.decide(state, command, occurred_at=record.occurred_at, rules=rules, accepted=True)
+        if isinstance(event, Rejection):
+            raise LogDamaged(
+                f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "
+                f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
+                command_id=command.command_id,
+            )
+        return await self._log.append(event, published_through=position.published.at_most(slot - 1))
+
+    async def _refuse(self, command: Command, refused: CommandResult, position: Position) -> Committed:
+        known = position.state if position.seen_as_head and position.state.sequence_number else None
+        await self._turns.settle([Settlement(command.aggregate_id, known, release=True)], command.command_id)
+        return Committed(refused)
+
+    async def _finish(
+        self, command: Command, event: Event, position: Position, *, trace: Trace, publish: bool
+    ) -> Committed:
+        """Publish while Kafka answers, tell Redis what is known now, and give up the turn."""
+        aggregate_id, slot = command.aggregate_id, event.sequence_number
+        before = position.state
+        state = (
+            evolve(before, event) if before.sequence_number == slot - 1 else await self._reader.at(aggregate_id, slot)
+        )
+        self._cache.put(aggregate_id, state)
+        published = position.published
+        if publish and 0 < slot - published.through <= IN_TURN_EVENTS_MAX and self._publication.answers:
+            published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
+        if slot % self._snapshot_interval_events == 0:
+            await self._save_snapshot(state)
+        await self._turns.settle([Settlement(aggregate_id, state, published, release=True)], command.command_id)
+        return Committed(self._receipts.applied(event), published=published.through >= slot)
+
+    async def _publish(self, event: Event, *, watermark: Watermark) -> Watermark:
+        """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
+        try:
+            return await self._publication.send(event.aggregate, [event], watermark=watermark)
+        except StoreUnavailable as error:
+            log.warning("published_later", aggregate_id=event.aggregate_id, reason=error.message)
+            return watermark
+
+    async def _save_snapshot(self, state: Instance) -> None:
+        try:
+            await self._snapshots.save(state)
+        except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
+            log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
+
+
+def _next_record(command: Command, bound: AnyRecord, rejection: Rejection) -> CommandRecord:
+    """Return the record after ``bound``, which rejects the command."""
+    definition = bound.definition if isinstance(bound, CommandRecord) else None
+    return record_of(
+        command, number=bound.number + 1, occurred_at=bound.occurred_at, end=rejection, definition=definition
+    )
+
+
+def _slot(record: AnyRecord) -> int:
+    if not isinstance(record, CommandRecord) or record.slot is None:
+        raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
+    return record.slot
+
+
+def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
+    """Return the rejection a record binds the command to, or the refusal of another command under the same ID."""
+    if record.command_hash != command.hash:
+        return reused(command, record.command_hash)
+    return rejected(command, record.rejection) if record.rejection else None
+
+
+def _claim_note(standing: CommandStatus | None) -> str:
+    return f"seen before: {standing.stage}" if standing else "first seen"
+
+
+def _position_note(position: Position) -> str:
+    return f"slot {position.state.sequence_number + 1}"
+
+
+def _record_note(bound: tuple[AnyRecord, Position]) -> str:
+    record = bound[0]
+    if record.rejection:
+        return f"rejected: {record.rejection.code}"
+    return f"bound to slot {record.slot}" if isinstance(record, CommandRecord) else "taken by a bulk command"
+
+
+def _persist_note(stored: StoredEvent) -> str:
+    return f"{stored.event.event_type} {stored.event.sequence_number}"
+
+
+def _publish_note(watermark: Watermark) -> str:
+    return f"published through {watermark.through}"

@@ -1,0 +1,143 @@
+"""After the slot is written: publish what is not published, and project. Only forward, each step repeatable."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import dataclass
+
+from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.instance import Instance
+from oncelog.errors import OncelogError, ProjectionParked
+from oncelog.ports import Standing
+from oncelog.read_models.batching import Gathered
+from oncelog.read_models.parking import Parking, parked_error
+from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.trace import Trace
+from oncelog.write.publication import Publication
+
+
+@dataclass(frozen=True)
+class InlineModel:
+    """A read model that commands show themselves in. ``instances_only``: it has nothing to show of classes."""
+
+    gathered: Gathered
+    parking: Parking
+    instances_only: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.parking.read_model
+
+    def has(self, aggregate_id: AggregateId) -> bool:
+        """Return whether it shows aggregates of this kind."""
+        return not (self.instances_only and aggregate_id.class_id == CLASSES)
+
+    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+        """Return how each is shown; raises StoreUnavailable, LogDamaged."""
+        return await self.gathered.read_model.standings(aggregate_ids)
+
+
+class _NotShown(Exception):
+    """In some read models the state can never be shown."""
+
+    def __init__(self, failures: Sequence[tuple[InlineModel, OncelogError]]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+
+class Deliverer:
+    """Delivers a committed event to the stream and to the read models.
+
+    ``inline``: whether instances are shown here; else projectors show them from the stream. Classes always are.
+    """
+
+    def __init__(
+        self,
+        *,
+        publication: Publication,
+        models: Sequence[InlineModel],
+        reader: LogReader,
+        cache: StateCache,
+        inline: bool = True,
+    ) -> None:
+        self._inline = inline
+        self._publication = publication
+        self._models = models
+        self._reader = reader
+        self._cache = cache
+
+    def projects(self, aggregate_id: AggregateId) -> bool:
+        """Return whether it is for us to show the aggregate."""
+        return self._inline or aggregate_id.class_id == CLASSES
+
+    async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
+        """Make sure that the event and all before it are published; returns what was done, in words."""
+        return await self._publication.ensure(aggregate_id, sequence_number)
+
+    async def project_or_park(
+        self, aggregate_id: AggregateId, sequence_number: int, trace: Trace, *, only: Collection[str] | None = None
+    ) -> bool:
+        """Show the state at the sequence number or beyond it in every read model, or ``only`` in those of these names.
+
+        Where it can never be shown, the aggregate is parked: the fact stands, and its command need not wait for a
+        person. Returns whether it is shown in all of them. Raises StoreUnavailable, after every model was tried.
+        """
+        models = [model for model in self._models if model.has(aggregate_id) and (only is None or model.name in only)]
+        try:
+            await trace.step("project", self._project(aggregate_id, sequence_number, models), note=str)
+        except _NotShown as error:
+            await trace.step("park", _park(aggregate_id, sequence_number, error.failures), note=str)
+            return False
+        return True
+
+    async def _project(self, aggregate_id: AggregateId, sequence_number: int, models: Sequence[InlineModel]) -> str:
+        try:
+            state = self._cache.get(aggregate_id)
+            if state is None or state.sequence_number < sequence_number:
+                state = await self._reader.at(aggregate_id, sequence_number)
+        except OncelogError as error:
+            if error.retryable:
+                raise
+            raise _NotShown([(model, error) for model in models]) from error
+        outcomes = await asyncio.gather(
+            *(_show(model, aggregate_id, state) for model in models), return_exceptions=True
+        )
+        failures: list[tuple[InlineModel, OncelogError]] = []
+        for model, outcome in zip(models, outcomes, strict=True):
+            if isinstance(outcome, OncelogError) and not outcome.retryable:
+                failures.append((model, outcome))
+            elif outcome is not None:
+                raise outcome
+        if failures:
+            raise _NotShown(failures)
+        return f"{' and '.join(model.name for model in models)} at version {state.sequence_number}"
+
+
+async def _show(model: InlineModel, aggregate_id: AggregateId, state: Instance) -> None:
+    await model.parking.refuse_if_waiting(aggregate_id)
+    await model.gathered.show(state)
+
+
+async def _park(
+    aggregate_id: AggregateId, sequence_number: int, failures: Sequence[tuple[InlineModel, OncelogError]]
+) -> str:
+    """Let the aggregate's projection wait for a person; returns why, in words."""
+    reasons: list[str] = []
+    for model, error in failures:
+        if isinstance(error, ProjectionParked):
+            reasons.append(error.message)
+        else:
+            letter = await model.parking.park(aggregate_id, sequence_number=sequence_number, error=error)
+            reasons.append(parked_error(letter).message)
+    return "; ".join(dict.fromkeys(reasons))
+
+
+async def attempted(step: Awaitable[object], *, timeout_s: float) -> str | None:
+    """Await one quick attempt; return None, or why it did not succeed."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await step
+    except OncelogError as error:
+        return f"{error.code}: {error.message}"
+    except TimeoutError:
+        return f"no answer within {timeout_s:g} s"
+    return None

@@ -1,0 +1,151 @@
+"""Servers in memory, any number of worker processes on them, and what must hold of what they leave behind."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from oncelog.composition.pipeline import Pipeline, assemble
+from oncelog.domain.commands import Command
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import CommandResult, Outcome
+from oncelog.errors import AggregateBusy
+from oncelog.ports import FoundNode, Ports
+from oncelog.replay.trace import AfterStep, Trace, nothing_after
+from oncelog.settings import Settings
+from oncelog.testing.memory.elasticsearch import MemoryDocuments, MemoryScan
+from oncelog.testing.memory.graph import MemoryGraph
+from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.testing.memory.s3 import (
+    MemoryBucket,
+    MemoryChunkRecords,
+    MemoryClassNames,
+    MemoryCommandRecords,
+    MemoryDeadLetters,
+    MemoryEventLog,
+    MemoryInventory,
+    MemoryLargeObjects,
+    MemorySnapshots,
+    MemorySweepMarks,
+)
+from oncelog.testing.memory.searches import MemorySearches
+from oncelog.testing.memory.workflows import MemoryWorkflows
+from oncelog.verification.audit import Audit
+from oncelog.verification.reading import Sources
+from oncelog.write.completion import final_status
+from tests import promises
+
+NOON = "2026-01-01T12:00:00.000000Z"
+
+
+@dataclass
+class World:
+    """All servers of one installation."""
+
+    settings: Settings = field(default_factory=lambda: Settings(snapshot_interval_events=10))
+    bucket: MemoryBucket = field(default_factory=MemoryBucket)
+    redis: MemoryRedis = field(default_factory=MemoryRedis)
+    publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+    workflows: MemoryWorkflows = field(default_factory=MemoryWorkflows)
+    graph: MemoryGraph = field(default_factory=MemoryGraph)
+    failures: MemoryFailures = field(default_factory=MemoryFailures)
+
+    def process(self) -> "Process":
+        """Start a worker process: one that knows nothing yet."""
+        event_log = MemoryEventLog(self.bucket)
+        ports = Ports(
+            installation=self.settings.installation,
+            event_log=event_log,
+            records=MemoryCommandRecords(self.bucket),
+            inventory=MemoryInventory(self.bucket, event_log),
+            marks=MemorySweepMarks(self.bucket),
+            chunk_records=MemoryChunkRecords(self.bucket),
+            large_objects=MemoryLargeObjects(self.bucket),
+            snapshots=MemorySnapshots(self.bucket),
+            names=MemoryClassNames(self.bucket),
+            turns=MemoryTurns(self.redis, generations=self.publisher.generations, lease_ms=self.settings.turn_lease_ms),
+            statuses=MemoryCommandStatuses(self.redis),
+            publisher=self.publisher,
+            documents=self.documents,
+            searches=MemorySearches(self.documents),
+            indices=self.documents,
+            graph=self.graph,
+            dead_letters=MemoryDeadLetters(self.bucket),
+            failures=self.failures,
+        )
+        return Process(ports, assemble(ports, self.settings))
+
+    def logs(self) -> promises.Logs:
+        """Read every aggregate's log from the objects alone."""
+        return promises.logs_of({key: stored.body for key, stored in self.bucket.objects.items()})
+
+    def audit(self) -> Audit:
+        """Go through everything that lies in the servers."""
+        return promises.audit_of(
+            {key: stored.body for key, stored in self.bucket.objects.items()},
+            self.publisher.messages,
+            (document for index in self.documents.indices.values() for document in index.values()),
+            (FoundNode(aggregate_id, node.version, node) for aggregate_id, node in self.graph.nodes.items()),
+        )
+
+    @property
+    def sources(self) -> Sources:
+        """Where everything lies, for a verification."""
+        return Sources(
+            self.bucket, MemoryStream(self.publisher), MemoryScan(self.documents), self.documents, self.graph
+        )
+
+    def check(self, *, published: bool = True) -> promises.Logs:
+        """Hold the promises of log, commands and stream against what lies in the servers, and return the logs."""
+        audit = self.audit()
+        promises.hold(audit.judge_log(), audit.commands.judge(), audit.stream.judge(), published=published)
+        return self.logs()
+
+    def check_document(self, aggregate_id: AggregateId) -> None:
+        """Hold the document to be the fold of the log."""
+        where = f"document {aggregate_id}"
+        found = [finding for finding in self.audit().documents.judge() if finding.where == where]
+        assert not found
+
+    def check_shown(self) -> None:
+        """Hold every read model to show the fold of the log of every aggregate."""
+        audit = self.audit()
+        promises.hold(audit.documents.judge(), audit.nodes.judge())
+
+
+@dataclass(frozen=True)
+class Process:
+    """One worker process, as far as the command path is concerned."""
+
+    ports: Ports
+    pipeline: Pipeline
+
+    async def commit(
+        self, command: Command, *, after_step: AfterStep = nothing_after, occurred_at: str = NOON, publish: bool = True
+    ) -> CommandResult:
+        committed = await self.pipeline.committer.commit(
+            command, occurred_at=occurred_at, trace=Trace(after_step), publish=publish
+        )
+        return committed.result
+
+    async def run(self, command: Command) -> CommandResult:
+        """Commit, again and again while its aggregate is busy, and deliver."""
+        while True:
+            try:
+                result = await self.commit(command)
+                break
+            except AggregateBusy:
+                await asyncio.sleep(0)
+        if result.outcome is Outcome.APPLIED:
+            assert result.aggregate_id is not None
+            assert result.sequence_number is not None
+            place = AggregateId.parse(result.aggregate_id), result.sequence_number
+            await self.pipeline.deliverer.publish(*place)
+            await self.pipeline.deliverer.project_or_park(*place, Trace())
+        return result
+
+    async def complete(self, command: Command) -> CommandResult:
+        """Commit, deliver, and keep the result as the command's status, as its workflow does at the end."""
+        result = await self.run(command)
+        await self.ports.statuses.complete(final_status(result, command_type=command.command_type, steps=[]))
+        return result
