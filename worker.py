@@ -20,7 +20,7 @@ from oncelog.activities.failures import BriefFailures, FailureInterceptor
 from oncelog.client import connection
 from oncelog.client.schedules import keep_check_scheduled
 from oncelog.composition.pipeline import Pipeline, assemble
-from oncelog.composition.reconcile import assemble_sweeps
+from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid, StoreUnavailable
 from oncelog.ports import Ports
@@ -51,7 +51,7 @@ def new_worker(
     """
     commands = CommandActivities(pipeline, ports.statuses, after_step=after_step)
     bulks = BulkActivities(pipeline, ports.statuses, after_step=after_step)
-    sweeps = assemble_sweeps(pipeline, ports, connection.TemporalWorkflows(client), after_step=after_step)
+    sweeps = assemble_reconcilers(pipeline, ports, connection.TemporalWorkflows(client), after_step=after_step)
     return Worker(
         client,
         task_queue=settings.task_queue,

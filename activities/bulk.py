@@ -18,7 +18,7 @@ from oncelog.activities.bulk_models import (
     BulkRunRequest,
 )
 from oncelog.activities.heartbeats import heartbeats
-from oncelog.bulk.run import Conduct, Progress
+from oncelog.bulk.run import Progress, RunControl
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.bulk.command import parse_bulk
 from oncelog.domain.bulk.results import BulkResult
@@ -69,7 +69,7 @@ class BulkActivities:
         run = _Run(_resumed() or request.progress, self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():
-            return await run.shielded(self._bulk.runner.run(record, run.progress, run.conduct))
+            return await run.shielded(self._bulk.runner.run(record, run.progress, run.run_control))
 
     @activity.defn
     async def close_bulk(self, request: BulkCloseRequest) -> Progress:
@@ -77,7 +77,7 @@ class BulkActivities:
         run = _Run(_resumed() or request.progress, self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():
-            return await self._bulk.runner.close(record, run.progress, request.reason, run.conduct)
+            return await self._bulk.runner.close(record, run.progress, request.reason, run.run_control)
 
     @activity.defn
     async def deliver_chunks(self, request: BulkDeliverRequest) -> list[int]:
@@ -87,7 +87,7 @@ class BulkActivities:
         run = _Run(Progress(next_chunk=0, undelivered=tuple(chunks)), self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():
-            return await run.shielded(self._bulk.runner.deliver(record, chunks, run.conduct))
+            return await run.shielded(self._bulk.runner.deliver(record, chunks, run.run_control))
 
     @activity.defn
     async def finish_bulk(self, request: BulkFinishRequest) -> BulkResult:
@@ -110,7 +110,7 @@ class _Run:
 
     def __init__(self, progress: Progress, after_step: AfterStep) -> None:
         self.progress = progress
-        self.conduct = Conduct(self._is_stopping, self._hear, after_step)
+        self.run_control = RunControl(self._is_stopping, self._hear, after_step)
         self._told_to_stop = False
         self._until_s = time.monotonic() + SEGMENT_S
         self._chunks = 0

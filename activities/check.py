@@ -13,15 +13,15 @@ from typing import Any
 
 from temporalio import activity
 
-from oncelog.activities.check_models import CheckProgress, CheckRequest, SweepReport, SweepRequest
+from oncelog.activities.check_models import CheckProgress, CheckRequest, ReconcileReport, ReconcileRequest
 from oncelog.activities.heartbeats import heartbeats
-from oncelog.composition.reconcile import Sweeps
+from oncelog.composition.reconcile import Reconcilers
 from oncelog.ports import Page, Ports
-from oncelog.reconcile.scope import Terms
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.scope import Scope
+from oncelog.reconcile.summary import ReconcileSummary
 
 #: How long a sweep goes on before it hands back what it has, so that people see it come along.
-SWEEP_S = 5.0
+RECONCILE_S = 5.0
 HEARTBEAT_S = 5.0
 
 #: Nothing younger is marked as settled, whatever the grace period: of an object's time, S3's clocks may differ.
@@ -31,10 +31,10 @@ SETTLED_AFTER = timedelta(hours=1)
 class CheckActivities:
     """Every method is idempotent, and safe beside other checks and whatever commands are alive."""
 
-    def __init__(self, sweeps: Sweeps, ports: Ports) -> None:
-        self._sweeps = sweeps
-        self._inventory = ports.inventory
-        self._marks = ports.marks
+    def __init__(self, sweeps: Reconcilers, ports: Ports) -> None:
+        self._reconcilers = sweeps
+        self._catalogue = ports.catalogue
+        self._checkpoints = ports.marks
         self._publisher = ports.publisher
 
     @property
@@ -53,9 +53,9 @@ class CheckActivities:
     async def begin_check(self, request: CheckRequest) -> CheckProgress:
         """Ask S3's clock for the time, and how far the log is known to be whole."""
         generations = await self._publisher.generations()
-        now = await self._marks.now()
-        mark = await self._marks.settled()
-        terms = Terms(
+        now = await self._checkpoints.now()
+        mark = await self._checkpoints.settled()
+        terms = Scope(
             repair=request.repair,
             before=now - timedelta(seconds=request.grace_s),
             settled_through=mark.through if mark else None,
@@ -67,45 +67,45 @@ class CheckActivities:
         return CheckProgress(terms=terms, started_at=now)
 
     @activity.defn
-    async def count_aggregates(self, request: SweepRequest) -> SweepReport:
+    async def count_aggregates(self, request: ReconcileRequest) -> ReconcileReport:
         """Count what ``sweep_aggregates`` will look at, by listing all of it once more."""
         scope = {"db_name": request.terms.db_name, "class_id": request.terms.class_id}
 
         async def listed(after: str) -> Page[Any]:
-            return await self._inventory.extents(after=after, **scope)
+            return await self._catalogue.listed_streams(after=after, **scope)
 
-        async def counted(extents: Sequence[Any], _terms: Terms) -> Tally:
-            return Tally(aggregates=len(extents))
+        async def counted(listed_streams: Sequence[Any], _terms: Scope) -> ReconcileSummary:
+            return ReconcileSummary(aggregates=len(listed_streams))
 
         return await _through_pages(request, listed, counted, for_s=math.inf)
 
     @activity.defn
-    async def sweep_commands(self, request: SweepRequest) -> SweepReport:
+    async def sweep_commands(self, request: ReconcileRequest) -> ReconcileReport:
         """Go through some pages of commands."""
 
         async def listed(after: str) -> Page[Any]:
-            return await self._inventory.commands(after=after)
+            return await self._catalogue.commands(after=after)
 
-        return await _through_pages(request, listed, self._sweeps.commands.page)
+        return await _through_pages(request, listed, self._reconcilers.commands.page)
 
     @activity.defn
-    async def sweep_classes(self, request: SweepRequest) -> SweepReport:
+    async def sweep_classes(self, request: ReconcileRequest) -> ReconcileReport:
         """Go through some pages of classes; one whose documents have to follow its definition takes as long as that."""
 
         async def listed(after: str) -> Page[Any]:
-            return await self._inventory.classes(after=after, db_name=request.terms.db_name)
+            return await self._catalogue.classes(after=after, db_name=request.terms.db_name)
 
-        return await _through_pages(request, listed, self._sweeps.classes.page)
+        return await _through_pages(request, listed, self._reconcilers.classes.page)
 
     @activity.defn
-    async def sweep_aggregates(self, request: SweepRequest) -> SweepReport:
+    async def sweep_aggregates(self, request: ReconcileRequest) -> ReconcileReport:
         """Go through some pages of aggregates."""
         scope = {"db_name": request.terms.db_name, "class_id": request.terms.class_id}
 
         async def listed(after: str) -> Page[Any]:
-            return await self._inventory.extents(after=after, **scope)
+            return await self._catalogue.listed_streams(after=after, **scope)
 
-        return await _through_pages(request, listed, self._sweeps.instances)
+        return await _through_pages(request, listed, self._reconcilers.instances)
 
     @activity.defn
     async def end_check(self, progress: CheckProgress) -> None:
@@ -117,30 +117,30 @@ class CheckActivities:
         if tally.oldest_left is not None:
             through = min(through, tally.oldest_left - timedelta(seconds=1))
         if not (terms.are_settled(through) and terms.are_published(through)):
-            await self._marks.settle(through, terms.generations)
+            await self._checkpoints.settle(through, terms.generations)
 
 
 async def _through_pages(
-    request: SweepRequest,
+    request: ReconcileRequest,
     listed: Callable[[str], Awaitable[Page[Any]]],
-    sweep: Callable[[Sequence[Any], Terms], Awaitable[Tally]],
+    sweep: Callable[[Sequence[Any], Scope], Awaitable[ReconcileSummary]],
     *,
     for_s: float | None = None,
-) -> SweepReport:
-    so_far = _resumed() or SweepReport(tally=Tally(), position=request.position)
-    until = time.monotonic() + (SWEEP_S if for_s is None else for_s)
+) -> ReconcileReport:
+    so_far = _resumed() or ReconcileReport(tally=ReconcileSummary(), position=request.position)
+    until = time.monotonic() + (RECONCILE_S if for_s is None else for_s)
     async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
         while so_far.position is not None:
             page = await listed(so_far.position)
             tally = so_far.tally + await sweep(page.items, request.terms)
-            so_far = SweepReport(tally=tally, position=page.position)
+            so_far = ReconcileReport(tally=tally, position=page.position)
             activity.heartbeat(so_far)
             if time.monotonic() > until:
                 break
     return so_far
 
 
-def _resumed() -> SweepReport | None:
+def _resumed() -> ReconcileReport | None:
     """Return how far an attempt before this one had come, if it told."""
     details = activity.info().heartbeat_details
-    return SweepReport.model_validate(details[0]) if details else None
+    return ReconcileReport.model_validate(details[0]) if details else None

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oncelog.domain.commands import ClassId, DbName
-from oncelog.reconcile.scope import Terms
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.scope import Scope
+from oncelog.reconcile.summary import ReconcileSummary
 
 GRACE_S = 600.0
 
@@ -40,11 +40,11 @@ class CheckProgress(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    terms: Terms
+    terms: Scope
     started_at: datetime
     phase: CheckPhase = CheckPhase.COMMANDS
     position: str = ""
-    tally: Tally = Tally()
+    tally: ReconcileSummary = ReconcileSummary()
     aggregates_total: int | None = None
 
 
@@ -91,29 +91,29 @@ class CheckReport(BaseModel):
     db_name: str | None
     class_id: str | None
     started_at: datetime | None
-    tally: Tally
+    tally: ReconcileSummary
     aggregates_total: int | None = None
 
 
-class SweepRequest(BaseModel):
+class ReconcileRequest(BaseModel):
     """Go on after ``position``, on these terms."""
 
     model_config = ConfigDict(frozen=True)
 
-    terms: Terms
+    terms: Scope
     position: str
 
 
-class SweepReport(BaseModel):
+class ReconcileReport(BaseModel):
     """What some pages came to. ``position``: where to go on, None at the end."""
 
     model_config = ConfigDict(frozen=True)
 
-    tally: Tally
+    tally: ReconcileSummary
     position: str | None
 
 
-def outcome_of(tally: Tally, *, repair: bool) -> CheckOutcome:
+def outcome_of(tally: ReconcileSummary, *, repair: bool) -> CheckOutcome:
     """Return what these counts come to."""
     if tally.damaged:
         return CheckOutcome.DAMAGED

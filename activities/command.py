@@ -34,7 +34,7 @@ class CommandActivities:
         self._committer = pipeline.committer
         self._deliverer = pipeline.deliverer
         self._reindexer = pipeline.reindexer
-        self._regrapher = pipeline.regrapher
+        self._graph_rebuilder = pipeline.graph_rebuilder
         self._statuses = statuses
         self._after_step = after_step
 
@@ -96,7 +96,7 @@ class CommandActivities:
         name = AggregateId.parse(request.class_name)
         work = self._reindexer.run(name, at_least=request.sequence_number, progress=activity.heartbeat)
         await trace.step("reindex", work, note=str)
-        await trace.step("regraph", self._regrapher.run(name, progress=activity.heartbeat), note=str)
+        await trace.step("regraph", self._graph_rebuilder.run(name, progress=activity.heartbeat), note=str)
         return trace.steps
 
     async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from benchmarks.raw_store import payload
-from oncelog.bulk.run import Conduct, Progress
+from oncelog.bulk.run import Progress, RunControl
 from oncelog.client.client import new_command_id
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.domain.bulk.command import Bulk, BulkType
@@ -50,8 +50,8 @@ async def _apply(pipeline: Pipeline, command: Bulk, events: int) -> None:
     path, trace = pipeline.bulk, Trace(nothing_after)
     opened = await path.opener.open(command, occurred_at=utc_now(), trace=trace)
     assert opened.record is not None, opened.result
-    conduct = Conduct(lambda: False, lambda _: None, nothing_after)
-    progress = await path.runner.run(opened.record, Progress(next_chunk=1), conduct)
+    run_control = RunControl(lambda: False, lambda _: None, nothing_after)
+    progress = await path.runner.run(opened.record, Progress(next_chunk=1), run_control)
     assert not progress.undelivered, progress
     result = await path.reporter.report(opened.record, trace=trace)
     assert result.counts.applied == events, result

@@ -18,7 +18,7 @@ from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.decide import decide
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.instance import Instance
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.definition import ClassDefinition
 from oncelog.domain.ontology.schemas import validator_of
 
@@ -56,7 +56,7 @@ SCHEMA: dict[str, Any] = {
 def contenders() -> dict[str, Callable[[], object]]:
     """Return what is measured, the floor first."""
     definition = ClassDefinition.model_validate({"version": "1.0.0", "schema": SCHEMA})
-    rules = Rules(DefinitionReference(sequence_number=1, version="1.0.0"), definition, ((1, ()),))
+    class_schema = ClassSchema(DefinitionReference(sequence_number=1, version="1.0.0"), definition, ((1, ()),))
     bare = validator_of(SCHEMA)
     command = Command(
         command_id="c1",
@@ -69,9 +69,11 @@ def contenders() -> dict[str, Callable[[], object]]:
     state = Instance(aggregate_id=str(command.aggregate_id))
     return {
         "bare validator": lambda: bare.is_valid(AIRPORT),
-        "judged within budgets": lambda: rules.findings(AIRPORT, hurried=True),
-        "decided": lambda: decide(state, command, occurred_at=NOON, rules=rules),
-        "decided as a worker does": lambda: decide(state, command, occurred_at=NOON, rules=rules, hurried=True),
+        "judged within budgets": lambda: class_schema.findings(AIRPORT, hurried=True),
+        "decided": lambda: decide(state, command, occurred_at=NOON, class_schema=class_schema),
+        "decided as a worker does": lambda: decide(
+            state, command, occurred_at=NOON, class_schema=class_schema, hurried=True
+        ),
     }
 
 

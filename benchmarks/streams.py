@@ -45,7 +45,7 @@ async def measure_stream(settings: Settings, length: int) -> list[StreamCost]:
     requests: Counter[str] = Counter()
     for _ in range(COLD_PROCESSES):
         async with await _opened(settings, aggregate_id) as stores:
-            await stores.ports.turns.forget(aggregate_id)
+            await stores.ports.leases.forget(aggregate_id)
             latencies_ms, asked_for = await _commits(stores, settings, aggregate_id, number=1)
             cold += latencies_ms
             requests += asked_for
@@ -61,7 +61,7 @@ async def _opened(settings: Settings, aggregate_id: AggregateId) -> Stores:
     """Connect, and ask what is asked once per process and class."""
     stores = await Stores.connect(settings)
     await stores.ports.names.claim(aggregate_id.db_name, aggregate_id.class_id)
-    await stores.ports.turns.published([aggregate_id])
+    await stores.ports.leases.published([aggregate_id])
     await stores.kafka.start()
     return stores
 

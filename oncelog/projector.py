@@ -14,7 +14,7 @@ from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid
 from oncelog.ports import EventSubscription
 from oncelog.process import Run, crash_point, leave, run_program
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.loop import Projector
@@ -46,7 +46,9 @@ def new_projector(
         read_model=read_model,
         folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
         parking=parking,
-        mender=Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking),
+        dead_letter_service=DeadLetterService(
+            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
+        ),
         failures=ports.failures,
         metrics=metrics,
         after_step=after_step,

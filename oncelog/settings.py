@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     s3_connections_max: int = Field(default=32, ge=1, le=512)
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold a password
     redis_memory_s: int = Field(default=7 * 24 * 3600, ge=60)  # how long statuses and heads are remembered
-    turn_lease_ms: int = Field(default=5_000, ge=100)
+    lease_ms: int = Field(default=5_000, ge=100)
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     elasticsearch_url: str = Field(default="http://127.0.0.1:9200", repr=False)  # it may hold a password
     #: http://user:password@host:port; None: the graph lies in Elasticsearch

@@ -12,7 +12,7 @@ from stack.state import ServerState, State
 
 
 def settle(
-    definitions: Sequence[Definition],
+    class_schemas: Sequence[Definition],
     state: State,
     *,
     settings: Settings,
@@ -25,7 +25,7 @@ def settle(
     `PortTakenError` naming every port that is taken, `UsageError` when a running server is asked to be elsewhere.
     """
     taken = []
-    for definition in definitions:
+    for definition in class_schemas:
         address = external_address(definition, state, settings)
         if definition.name in running:
             demand_unchanged(definition, state, settings, address)

@@ -138,16 +138,16 @@ class Stack:
 
         If one fails, those that this call started are stopped again, and its error is raised.
         """
-        definitions = choose(only)
+        class_schemas = choose(only)
         account.make_reachable(self.data)
         with self._locked():
             state = State.read(self.data) or State()
             running = [name for name in state.servers if self._server(BY_NAME[name], state).is_running()]
-            plan.settle(definitions, state, settings=self.settings, running=running, reserve=self._reserve_port)
-            self._resolve([definition for definition in definitions if definition.name not in running], state)
+            plan.settle(class_schemas, state, settings=self.settings, running=running, reserve=self._reserve_port)
+            self._resolve([definition for definition in class_schemas if definition.name not in running], state)
             state.write(self.data)
             try:
-                return self._start_all([self._server(definition, state) for definition in definitions])
+                return self._start_all([self._server(definition, state) for definition in class_schemas])
             finally:
                 if self.settings.owner is None:
                     self._reserved.close()
@@ -206,11 +206,11 @@ class Stack:
             )
         return state
 
-    def _resolve(self, definitions: Sequence[Definition], state: State) -> None:
+    def _resolve(self, class_schemas: Sequence[Definition], state: State) -> None:
         """Find or build the programs of the servers that we are about to start, and the time-skipping test server."""
-        starting = [definition for definition in definitions if state.servers[definition.name].address is None]
+        starting = [definition for definition in class_schemas if state.servers[definition.name].address is None]
         programs = [definition.program for definition in starting]
-        with_test_server = any(definition.name == "temporal" for definition in definitions)
+        with_test_server = any(definition.name == "temporal" for definition in class_schemas)
         if self.settings.test_server is not None:
             state.test_server = str(self.settings.test_server)
         elif with_test_server:

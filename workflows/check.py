@@ -17,11 +17,11 @@ with workflow.unsafe.imports_passed_through():
         CheckProgress,
         CheckReport,
         CheckRequest,
-        SweepRequest,
+        ReconcileRequest,
         outcome_of,
     )
     from oncelog.errors import InputInvalid
-    from oncelog.reconcile.summary import Tally
+    from oncelog.reconcile.summary import ReconcileSummary
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import decoded
     from oncelog.workflows.details import check_sheet
@@ -34,17 +34,17 @@ else:
 DB_NAME = SearchAttributeKey.for_keyword("DbName")
 CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
 
-_SWEEPS = {
-    CheckPhase.COMMANDS: (CheckActivities.sweep_commands, policies.SWEEP_TIMEOUT),
+_RECONCILERS = {
+    CheckPhase.COMMANDS: (CheckActivities.sweep_commands, policies.RECONCILE_TIMEOUT),
     CheckPhase.CLASSES: (CheckActivities.sweep_classes, policies.REINDEX_TIMEOUT),
-    CheckPhase.AGGREGATES: (CheckActivities.sweep_aggregates, policies.SWEEP_TIMEOUT),
+    CheckPhase.AGGREGATES: (CheckActivities.sweep_aggregates, policies.RECONCILE_TIMEOUT),
 }
 _FOLLOWING = dict(pairwise(CheckPhase))
 
 
 @workflow.defn
 class ConsistencyCheck:
-    """Sweeps commands, classes and aggregates, in this order and page by page.
+    """Reconcilers commands, classes and aggregates, in this order and page by page.
 
     Started by a schedule, or by hand under any workflow ID.
     """
@@ -82,7 +82,7 @@ class ConsistencyCheck:
     @workflow.query
     def progress(self) -> CheckReport:
         """Answer with what was found and done so far."""
-        tally = self._progress.tally if self._progress else Tally()
+        tally = self._progress.tally if self._progress else ReconcileSummary()
         return CheckReport(
             outcome=outcome_of(tally, repair=self._request.repair),
             phase=self._progress.phase if self._progress else CheckPhase.COMMANDS,
@@ -101,9 +101,9 @@ class ConsistencyCheck:
         """Learn how many aggregates there are, beside the sweeps."""
         report = await workflow.execute_activity_method(
             CheckActivities.count_aggregates,
-            SweepRequest(terms=progress.terms, position=""),
+            ReconcileRequest(terms=progress.terms, position=""),
             start_to_close_timeout=policies.COUNT_TIMEOUT,
-            heartbeat_timeout=policies.SWEEP_HEARTBEAT_TIMEOUT,
+            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary="count the aggregates",
         )
@@ -120,12 +120,12 @@ class ConsistencyCheck:
 
     async def _sweep(self, progress: CheckProgress) -> CheckProgress:
         """Go through some pages, or to the end of this phase."""
-        sweep, timeout = _SWEEPS[progress.phase]
+        sweep, timeout = _RECONCILERS[progress.phase]
         report = await workflow.execute_activity_method(
             sweep,
-            SweepRequest(terms=progress.terms, position=progress.position),
+            ReconcileRequest(terms=progress.terms, position=progress.position),
             start_to_close_timeout=timeout,
-            heartbeat_timeout=policies.SWEEP_HEARTBEAT_TIMEOUT,
+            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary=f"{progress.phase.lower()} after {progress.position or 'the beginning'}",
         )

@@ -37,7 +37,7 @@ else:
     CommandArgument = RawValue
 
 
-class CommandStory:
+class CommandWorkflow:
     """What the workflows of all commands on one aggregate have in common. ``kinds``: what this one accepts."""
 
     kinds: ClassVar[frozenset[CommandType]]
@@ -166,7 +166,7 @@ class CommandStory:
 
 
 @workflow.defn
-class InstanceCommand(CommandStory):
+class InstanceCommand(CommandWorkflow):
     """CREATE_INSTANCE, UPDATE_INSTANCE or DELETE_INSTANCE; the workflow ID is the command ID."""
 
     kinds = frozenset(CommandType) - CLASS_COMMANDS
@@ -177,7 +177,7 @@ class InstanceCommand(CommandStory):
 
 
 @workflow.defn
-class ClassCommand(CommandStory):
+class ClassCommand(CommandWorkflow):
     """DEFINE_CLASS or RETIRE_CLASS; the workflow ID is the command ID.
 
     A definition's command ends when readers see its class's documents in the form of it.

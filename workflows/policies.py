@@ -27,10 +27,10 @@ UNTIL_DONE = RetryPolicy(
 )
 
 #: A sweep hands back after some pages; one page of a slow server may take a while.
-SWEEP_TIMEOUT = timedelta(minutes=10)
+RECONCILE_TIMEOUT = timedelta(minutes=10)
 #: To list all that there is; a repeated attempt goes on where the one before it was.
 COUNT_TIMEOUT = timedelta(hours=12)
-SWEEP_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+RECONCILE_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
 #: A bulk command's run of chunks hands back after some seconds; to open the largest takes minutes.
 BULK_TIMEOUT = timedelta(minutes=30)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from oncelog.bulk.chunk_planner import ChunkProposer, Round
+from oncelog.bulk.chunk_planner import ChunkPlanner, Round
 from oncelog.domain.bulk.binding import (
     bound_anew,
     by_aggregate,
@@ -19,10 +19,10 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Rejection
 from oncelog.errors import LogDamaged
-from oncelog.ports import UNPUBLISHED, Ports, Settlement, StoredEvent, Watermark
+from oncelog.ports import UNPUBLISHED, Ports, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.bounded import concurrently
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import Trace
 from oncelog.write.judge import Judge
 from oncelog.write.name_collision import claim_name
@@ -59,18 +59,18 @@ class ChunkCommitter:
         self,
         ports: Ports,
         *,
-        proposer: ChunkProposer,
-        definitions: Definitions,
-        reader: LogReader,
+        chunk_planner: ChunkPlanner,
+        class_schemas: ClassSchemas,
+        reader: StreamReader,
         cache: StateCache,
         free: asyncio.Semaphore,
     ) -> None:
         self._log = ports.event_log
         self._records = ports.chunk_records
-        self._turns = ports.turns
+        self._leases = ports.leases
         self._names = ports.names
-        self._proposer = proposer
-        self._definitions = definitions
+        self._chunk_planner = chunk_planner
+        self._class_schemas = class_schemas
         self._reader = reader
         self._cache = cache
         self._free = free
@@ -88,14 +88,14 @@ class ChunkCommitter:
         written: dict[str, Written] = {}
         at_hand, left = first, sorted(first.changes)
         while left:
-            async with AsyncExitStack() as turns:
-                wanted = at_hand.proposed or await self._proposer.propose(record, at_hand, turns, trace=trace)
+            async with AsyncExitStack() as leases:
+                wanted = at_hand.proposed or await self._chunk_planner.propose(record, at_hand, leases, trace=trace)
                 bound = await trace.step("bulk_record", self._records.write(wanted))  # what stands then, binds (R2)
                 if bound.closed is not None:
-                    await self._proposer.abandon(record, at_hand)
+                    await self._chunk_planner.abandon(record, at_hand)
                     return bound.closed
                 _check_binds(bound, left)
-                await self._proposer.accepted(record, at_hand, _refused_today(bound, at_hand))
+                await self._chunk_planner.accepted(record, at_hand, _refused_today(bound, at_hand))
                 await trace.step("bulk_persist", self._persist(record, bound, at_hand, written))
             records.append(bound)
             left = bound_anew(fates(bound, at_hand.event_in))
@@ -118,8 +118,10 @@ class ChunkCommitter:
             # No attempt was granted the name: none ever writes into these slots, and the next record rejects the items.
             at_hand.standing.update(dict.fromkeys(slots, NO_EVENT))
             return
-        if bound.definition != (at_hand.rules.reference if at_hand.rules else None):  # another attempt bound them
-            at_hand.rules = await self._definitions.at(at_hand.aggregate_ids[0], bound.definition)
+        if bound.definition != (
+            at_hand.class_schema.reference if at_hand.class_schema else None
+        ):  # another attempt bound them
+            at_hand.class_schema = await self._class_schemas.at(at_hand.aggregate_ids[0], bound.definition)
             at_hand.made.clear()
         await self._learn_watermarks(list(groups), at_hand, written)
 
@@ -132,7 +134,7 @@ class ChunkCommitter:
         unknown = [name for name in names if name not in at_hand.positions]
         found: Mapping[str, Watermark | None] = {}
         if unknown:  # an earlier attempt bound them
-            asked = await self._turns.published([AggregateId.parse(name) for name in unknown])
+            asked = await self._leases.published([AggregateId.parse(name) for name in unknown])
             found = dict(zip(unknown, asked, strict=True))
         for name in names:
             known = written.setdefault(name, Written(AggregateId.parse(name)))
@@ -184,7 +186,7 @@ class ChunkCommitter:
             event = made
         if event is None:
             event = await self._judge.decide(
-                state, change, occurred_at=record.occurred_at, rules=at_hand.rules, accepted=True
+                state, change, occurred_at=record.occurred_at, class_schema=at_hand.class_schema, accepted=True
             )
         if isinstance(event, Rejection):
             raise LogDamaged(
@@ -201,9 +203,9 @@ class ChunkCommitter:
         settlements = []
         for aggregate_id in at_hand.aggregate_ids:
             known = written.get(str(aggregate_id)) or Written(aggregate_id)
-            settlements.append(Settlement(aggregate_id, known.state, known.published, release=True))
+            settlements.append(StreamProgress(aggregate_id, known.state, known.published, release=True))
         if settlements:
-            await self._turns.settle(settlements, record.command_id)
+            await self._leases.settle(settlements, record.command_id)
 
 
 def _refused_today(bound: ChunkRecord, at_hand: Round) -> list[int]:

@@ -23,17 +23,17 @@ from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_
 from oncelog.domain.canonical import weighs_more
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.class_schema import LONG_BYTES, Rules
+from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Ports, Settlement, Turn
+from oncelog.ports import Lease, Ports, StreamProgress
 from oncelog.replay.bounded import concurrently
-from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.trace import Trace
 from oncelog.write.judge import Judge
-from oncelog.write.lease_queue import TurnQueue
+from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.name_collision import find_collision
-from oncelog.write.stream_head import Position, Positions
+from oncelog.write.stream_head import StreamHead, StreamHeads
 
 #: How many items are looked at before others have the event loop again: some milliseconds.
 ITEMS_AT_A_STRETCH = 32
@@ -47,7 +47,7 @@ Changes = Mapping[int, ItemChange | Rejection]
 class Round:
     """One record of a chunk under way.
 
-    ``proposed``: the record that is to be written, or that stands already. ``rules``: what its items are decided under.
+    ``proposed``: the record that is to be written, or that stands already. ``class_schema``: what its items are decided under.
     ``made``: events decided on by this very attempt, under these rules.
     """
 
@@ -55,10 +55,10 @@ class Round:
     number: int
     changes: Changes
     proposed: ChunkRecord | None = None
-    positions: dict[str, Position] = field(default_factory=dict)
+    positions: dict[str, StreamHead] = field(default_factory=dict)
     made: dict[int, Event] = field(default_factory=dict)
     standing: dict[tuple[str, int], str] = field(default_factory=dict)
-    rules: Rules | None = None
+    class_schema: ClassSchema | None = None
 
     def event_in(self, name: str, slot: int) -> str | None:
         """Return the ID of the event that was seen in a slot, or None if nobody has looked."""
@@ -77,7 +77,7 @@ class Round:
         return sorted(found, key=str)
 
 
-class ChunkProposer:
+class ChunkPlanner:
     """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
 
     def __init__(
@@ -85,17 +85,17 @@ class ChunkProposer:
         ports: Ports,
         *,
         items: BulkItems,
-        positions: Positions,
-        definitions: Definitions,
-        queue: TurnQueue,
+        positions: StreamHeads,
+        class_schemas: ClassSchemas,
+        queue: LeaseQueue,
         free: asyncio.Semaphore,
     ) -> None:
         self._records = ports.chunk_records
-        self._turns = ports.turns
+        self._leases = ports.leases
         self._names = ports.names
         self._items = items
-        self._positions = positions
-        self._definitions = definitions
+        self._stream_heads = positions
+        self._class_schemas = class_schemas
         self._queue = queue
         self._free = free
         self._judge = Judge()
@@ -107,15 +107,15 @@ class ChunkProposer:
         """
         first = Round(chunk, 1, await self._changes(record, chunk))
         if after is None or not set(after.aggregate_ids) & set(first.aggregate_ids):
-            async with AsyncExitStack() as turns:  # stays empty: turns on a first record are not waited for
-                await self.propose(record, first, turns, trace=trace)
+            async with AsyncExitStack() as leases:  # stays empty: turns on a first record are not waited for
+                await self.propose(record, first, leases, trace=trace)
         return first
 
-    async def propose(self, record: BulkRecord, at_hand: Round, turns: AsyncExitStack, *, trace: Trace) -> ChunkRecord:
+    async def propose(self, record: BulkRecord, at_hand: Round, leases: AsyncExitStack, *, trace: Trace) -> ChunkRecord:
         """Return the record that stands already, or else the one to be written; what is bound before is at its end."""
         at_hand.proposed = await self._records.read(record.command_id, at_hand.chunk, at_hand.number)
         if at_hand.proposed is None:
-            await trace.step("bulk_allocate", self._allocate(record, at_hand, turns))
+            await trace.step("bulk_allocate", self._allocate(record, at_hand, leases))
             at_hand.proposed = await trace.step("bulk_decide", self._bind(record, at_hand))
         return at_hand.proposed
 
@@ -129,11 +129,11 @@ class ChunkProposer:
 
     async def abandon(self, record: BulkRecord, at_hand: Round) -> None:
         """Give up the turns of a chunk that is not gone on with here; what Redis does not hear of, leases end."""
-        settlements = [Settlement(aggregate_id, release=True) for aggregate_id in at_hand.aggregate_ids]
+        settlements = [StreamProgress(aggregate_id, release=True) for aggregate_id in at_hand.aggregate_ids]
         if not settlements or not at_hand.positions:
             return
         try:
-            await self._turns.settle(settlements, record.command_id)
+            await self._leases.settle(settlements, record.command_id)
         except StoreUnavailable as error:
             log.warning("turns_not_settled", command_id=record.command_id, chunk=at_hand.chunk, reason=error.message)
 
@@ -148,22 +148,22 @@ class ChunkProposer:
                 await asyncio.sleep(0)
         return changes
 
-    async def _allocate(self, record: BulkRecord, at_hand: Round, turns: AsyncExitStack) -> None:
+    async def _allocate(self, record: BulkRecord, at_hand: Round, leases: AsyncExitStack) -> None:
         """Find the position of every aggregate in question: in its turn, where that is free or waited for."""
         aggregate_ids, holder = at_hand.aggregate_ids, record.command_id
         if not aggregate_ids:
             return
         if at_hand.number > 1:
             for aggregate_id in aggregate_ids:
-                await turns.enter_async_context(self._queue.turn(aggregate_id, holder))
-        answers = await self._turns.take(aggregate_ids, holder, queueing=False)
+                await leases.enter_async_context(self._queue.turn(aggregate_id, holder))
+        answers = await self._leases.take(aggregate_ids, holder, queueing=False)
         creating = record.bulk.command_type.creates
 
-        async def position(pair: tuple[AggregateId, Any]) -> Position:
+        async def position(pair: tuple[AggregateId, Any]) -> StreamHead:
             aggregate_id, answer = pair
-            if isinstance(answer, Turn) and at_hand.number == 1:
-                return await self._positions.of(aggregate_id, answer, creating=creating)
-            return await self._positions.latest(aggregate_id)
+            if isinstance(answer, Lease) and at_hand.number == 1:
+                return await self._stream_heads.of(aggregate_id, answer, creating=creating)
+            return await self._stream_heads.latest(aggregate_id)
 
         pairs = list(zip(aggregate_ids, answers, strict=True))
         found = await concurrently(self._free, position, pairs)
@@ -185,7 +185,7 @@ class ChunkProposer:
 
         found = await self._decide(record, at_hand, groups)
         bindings = sorted((*refused, *found), key=lambda binding: binding.index)
-        definition = at_hand.rules.reference if at_hand.rules else None
+        definition = at_hand.class_schema.reference if at_hand.class_schema else None
         return chunk_record(record, at_hand.chunk, at_hand.number, bindings, definition=definition)
 
     async def _decide(
@@ -200,7 +200,7 @@ class ChunkProposer:
 
         while groups and known < at_hand.definition:  # a state may turn out to be newer while it is bound
             known = at_hand.definition
-            at_hand.rules = await self._definitions.newest(at_hand.aggregate_ids[0], at_least=known)
+            at_hand.class_schema = await self._class_schemas.newest(at_hand.aggregate_ids[0], at_least=known)
             at_hand.made.clear()
             found = await concurrently(self._free, bind, groups)
         return [binding for bindings in found for binding in bindings]
@@ -208,13 +208,17 @@ class ChunkProposer:
     async def _bind_aggregate(
         self, name: str, changes: list[ItemChange], occurred_at: str, at_hand: Round
     ) -> list[Binding]:
-        position, rules = at_hand.positions[name], at_hand.rules
-        decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+        position, class_schema = at_hand.positions[name], at_hand.class_schema
+        decisions = await self._judge.decide_each(
+            position.state, changes, occurred_at=occurred_at, class_schema=class_schema
+        )
         bindings = bindings_of(name, changes, decisions)
         if refuses_first(bindings) and not position.seen_as_head:
-            position = await self._positions.proven(AggregateId.parse(name), position)
+            position = await self._stream_heads.proven(AggregateId.parse(name), position)
             at_hand.positions[name] = position
-            decisions = await self._judge.decide_each(position.state, changes, occurred_at=occurred_at, rules=rules)
+            decisions = await self._judge.decide_each(
+                position.state, changes, occurred_at=occurred_at, class_schema=class_schema
+            )
             bindings = bindings_of(name, changes, decisions)
         for change, decision in zip(changes, decisions, strict=True):
             if isinstance(decision, Event):

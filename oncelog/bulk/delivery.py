@@ -14,7 +14,7 @@ from oncelog.domain.bulk.binding import by_aggregate, last_bindings
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import ChunkRecords, Ports, Settlement, Snapshots
+from oncelog.ports import ChunkRecords, Ports, Snapshots, StreamProgress
 from oncelog.replay.bounded import concurrently
 from oncelog.replay.trace import Trace
 from oncelog.write.delivery import Deliverer
@@ -40,7 +40,7 @@ class ChunkDelivery:
     ) -> None:
         self._records: ChunkRecords = ports.chunk_records
         self._snapshots: Snapshots = ports.snapshots
-        self._turns = ports.turns
+        self._leases = ports.leases
         self._publication = publication
         self._deliverer = deliverer
         self._free = free
@@ -92,11 +92,11 @@ class ChunkDelivery:
 
     async def _settle(self, record: BulkRecord, end: ChunkEnd) -> None:
         known = end.written.values()
-        settlements = [Settlement(one.aggregate_id, one.state, one.published, release=True) for one in known]
+        settlements = [StreamProgress(one.aggregate_id, one.state, one.published, release=True) for one in known]
         if not settlements:
             return
         try:
-            await self._turns.settle(settlements, record.command_id)
+            await self._leases.settle(settlements, record.command_id)
         except StoreUnavailable as error:  # for speed only: leases run out, and heads are recovered from the log
             log.warning("turns_not_settled", command_id=record.command_id, chunk=end.chunk, reason=error.message)
 

@@ -10,7 +10,7 @@ from oncelog.domain.records import AnyRecord
 from oncelog.errors import LogDamaged
 from oncelog.ports import CommandStatus, Ports, Stage
 from oncelog.replay.trace import Trace
-from oncelog.write.command_outcomes import Receipts
+from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.name_collision import find_collision
 from oncelog.write.strictness import Strictness
 
@@ -26,11 +26,13 @@ class Opened:
 class BulkOpener:
     """Opens bulk commands. Any number of attempts may do so at once; all come to the same record."""
 
-    def __init__(self, ports: Ports, *, receipts: Receipts, items: BulkItems, strictness: Strictness) -> None:
+    def __init__(
+        self, ports: Ports, *, command_outcomes: CommandOutcomes, items: BulkItems, strictness: Strictness
+    ) -> None:
         self._statuses = ports.statuses
         self._records = ports.records
         self._names = ports.names
-        self._receipts = receipts
+        self._command_outcomes = command_outcomes
         self._items = items
         self._strictness = strictness
 
@@ -55,7 +57,7 @@ class BulkOpener:
         if record.command_hash != bulk.hash:
             return Opened(None, reused_bulk(bulk, record.command_hash))
         own = _of_bulk(record)
-        result = await self._receipts.bulk_result(own)
+        result = await self._command_outcomes.bulk_result(own)
         return Opened(None if result else own, result)
 
     async def record(self, command_id: str) -> BulkRecord:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from oncelog.bulk.chunk import ChunkCommitter, ChunkEnd
-from oncelog.bulk.chunk_planner import ChunkProposer, Round
+from oncelog.bulk.chunk_planner import ChunkPlanner, Round
 from oncelog.bulk.delivery import ChunkDelivery
 from oncelog.domain.bulk.records import BulkRecord, Closed, chunk_record
 from oncelog.errors import StoreUnavailable
@@ -33,7 +33,7 @@ class Progress:
 
 
 @dataclass
-class Conduct:
+class RunControl:
     """What a run is told from outside: when to stop, who hears of its progress, who looks in after each step."""
 
     stopping: Callable[[], bool]
@@ -47,25 +47,25 @@ class BulkRunner:
     def __init__(
         self,
         *,
-        proposer: ChunkProposer,
+        chunk_planner: ChunkPlanner,
         committer: ChunkCommitter,
         delivery: ChunkDelivery,
         records: ChunkRecords,
     ) -> None:
-        self._proposer = proposer
+        self._chunk_planner = chunk_planner
         self._committer = committer
         self._delivery = delivery
         self._records = records
 
-    async def run(self, record: BulkRecord, progress: Progress, conduct: Conduct) -> Progress:
+    async def run(self, record: BulkRecord, progress: Progress, run_control: RunControl) -> Progress:
         """Go on from where ``progress`` stands until told to stop, or to the end; return how far it came.
 
         What is begun is ended: it stops between chunks only. A server that is needed for writing and does not answer
         ends the run, too, as long as it came further than at its beginning; else raises StoreUnavailable.
         """
-        run = self._begin(record, progress, conduct)
+        run = self._begin(record, progress, run_control)
         try:
-            while run.progress.next_chunk <= len(_chunks(record)) and not conduct.stopping():
+            while run.progress.next_chunk <= len(_chunks(record)) and not run_control.stopping():
                 if await run.chunk() is not None:
                     break
         except StoreUnavailable as error:
@@ -76,13 +76,13 @@ class BulkRunner:
             await run.ended()
         return run.progress
 
-    async def close(self, record: BulkRecord, progress: Progress, reason: Closed, conduct: Conduct) -> Progress:
+    async def close(self, record: BulkRecord, progress: Progress, reason: Closed, run_control: RunControl) -> Progress:
         """End the command before its next chunk; a chunk that another attempt has bound is brought to its end first."""
-        run = self._begin(record, progress, conduct)
+        run = self._begin(record, progress, run_control)
         try:
             while run.progress.next_chunk <= len(_chunks(record)):
                 wanted = chunk_record(record, run.progress.next_chunk, 1, reason)
-                standing = await Trace(conduct.after_step).step("bulk_close", self._records.write(wanted))
+                standing = await Trace(run_control.after_step).step("bulk_close", self._records.write(wanted))
                 if standing.closed is not None:
                     run.progress = replace(run.progress, closed=standing.closed)
                     break
@@ -91,17 +91,17 @@ class BulkRunner:
             await run.ended()
         return run.progress
 
-    async def deliver(self, record: BulkRecord, chunks: list[int], conduct: Conduct) -> list[int]:
+    async def deliver(self, record: BulkRecord, chunks: list[int], run_control: RunControl) -> list[int]:
         """Deliver chunks that were left for later; return those left when told to stop. Raises StoreUnavailable."""
         left = list(chunks)
-        while left and not conduct.stopping():
-            await self._delivery.deliver_later(record, left[0], trace=Trace(conduct.after_step))
+        while left and not run_control.stopping():
+            await self._delivery.deliver_later(record, left[0], trace=Trace(run_control.after_step))
             left.pop(0)
-            conduct.progressed(Progress(next_chunk=0, undelivered=tuple(left)))
+            run_control.progressed(Progress(next_chunk=0, undelivered=tuple(left)))
         return left
 
-    def _begin(self, record: BulkRecord, progress: Progress, conduct: Conduct) -> "_Run":
-        return _Run(record, progress, conduct, self._proposer, self._committer, self._delivery)
+    def _begin(self, record: BulkRecord, progress: Progress, run_control: RunControl) -> "_Run":
+        return _Run(record, progress, run_control, self._chunk_planner, self._committer, self._delivery)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class _Run:
 
     record: BulkRecord
     progress: Progress
-    conduct: Conduct
-    proposer: ChunkProposer
+    run_control: RunControl
+    chunk_planner: ChunkPlanner
     committer: ChunkCommitter
     delivery: ChunkDelivery
     _next: _Next | None = None
@@ -132,7 +132,7 @@ class _Run:
         """
         at_hand, self._next = self._next or self._prepare(self.progress.next_chunk, after=None), None
         first = await at_hand.preparing
-        if not last and first.chunk < len(_chunks(self.record)) and not self.conduct.stopping():
+        if not last and first.chunk < len(_chunks(self.record)) and not self.run_control.stopping():
             self._next = self._prepare(first.chunk + 1, after=first)
         end = await self.committer.commit(
             self.record, first, trace=at_hand.trace, before_waiting=self._give_up_prepared
@@ -143,7 +143,7 @@ class _Run:
             return end
         self._count(end, at_hand.trace)
         self._delivering = asyncio.create_task(self.delivery.deliver(self.record, end, trace=at_hand.trace))
-        self.conduct.progressed(self.progress)
+        self.run_control.progressed(self.progress)
         return None
 
     async def ended(self) -> None:
@@ -157,11 +157,13 @@ class _Run:
         if following is not None:
             (prepared,) = await asyncio.gather(following.preparing, return_exceptions=True)  # it fails again, if it did
             if isinstance(prepared, Round):
-                await self.proposer.abandon(self.record, prepared)
+                await self.chunk_planner.abandon(self.record, prepared)
 
     def _prepare(self, chunk: int, *, after: Round | None) -> _Next:
-        trace = Trace(self.conduct.after_step)
-        return _Next(asyncio.create_task(self.proposer.prepare(self.record, chunk, after=after, trace=trace)), trace)
+        trace = Trace(self.run_control.after_step)
+        return _Next(
+            asyncio.create_task(self.chunk_planner.prepare(self.record, chunk, after=after, trace=trace)), trace
+        )
 
     async def delivered(self) -> None:
         """Wait until what is being delivered is, or is known to be left for later."""
@@ -172,7 +174,7 @@ class _Run:
         if reason is None:
             *others, _ = self.progress.undelivered
             self.progress = replace(self.progress, undelivered=tuple(others))
-            self.conduct.progressed(self.progress)
+            self.run_control.progressed(self.progress)
         else:
             log.warning("bulk_delivered_later", command_id=self.record.command_id, reason=reason)
 

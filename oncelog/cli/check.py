@@ -16,7 +16,7 @@ from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
 from oncelog.client.checks import Checks
 from oncelog.errors import InputInvalid
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.settings import Settings
 
 LINE_EVERY_S = 10.0
@@ -116,7 +116,7 @@ def _outcome(report: CheckReport) -> str:
     return f"{report.outcome}, {scope}, {'repairing' if report.repair else 'looking only'}"
 
 
-def _hint(report: CheckReport, tally: Tally) -> list[Text]:
+def _hint(report: CheckReport, tally: ReconcileSummary) -> list[Text]:
     if tally.found and not report.repair:
         return [text_line("nothing was changed; oncelog check --repair finishes what is half done")]
     return []

@@ -14,7 +14,7 @@ from oncelog.cli.commands import parse_payload, parse_target
 from oncelog.cli.exits import Exit, explained
 from oncelog.cli.terminal import errors, text_line
 from oncelog.client.client import Command, CommandType, Oncelog, class_command
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.relationship_names import Way
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid
@@ -46,9 +46,9 @@ def define(
     with explained(as_json=as_json):
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         payload = parse_payload(definition)
-        rules = asyncio.run(_rules(target))[0] if if_changed else None
-        if rules and not rules.retired and rules.definition.says(payload):
-            _show_unchanged(target, rules, as_json=as_json)
+        class_schema = asyncio.run(_class_schema(target))[0] if if_changed else None
+        if class_schema and not class_schema.retired and class_schema.definition.says(payload):
+            _show_unchanged(target, class_schema, as_json=as_json)
             return
         command = class_command(CommandType.DEFINE_CLASS, *_class(target), command_id, payload=payload, **fields)
         _show_result(asyncio.run(_submit(command)), as_json=as_json)
@@ -73,16 +73,16 @@ def retire(
 def show_class(target: Target, as_json: AsJson = False) -> None:
     """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
     with explained(as_json=as_json):
-        rules, ways = asyncio.run(_rules(target))
-        if rules is None:
+        class_schema, ways = asyncio.run(_class_schema(target))
+        if class_schema is None:
             if as_json:
                 show.print_json(None)
             errors.print(f"{target} is not defined: its instances may hold any JSON object")
             sys.exit(Exit.FINDINGS)
         if as_json:
-            show.print_json(_fields(rules))
+            show.print_json(_fields(class_schema))
         else:
-            show.output.print(_view(rules, ways))
+            show.output.print(_view(class_schema, ways))
 
 
 @class_app.command()
@@ -109,20 +109,20 @@ async def _reindex(target: str) -> str:
         return await oncelog.reindex_class(*_class(target))
 
 
-async def _rules(target: str) -> tuple[Rules | None, list[Way]]:
+async def _class_schema(target: str) -> tuple[ClassSchema | None, list[Way]]:
     """Return the class as it is defined, and what can be walked back to from its instances."""
     db_name, class_id = _class(target)
     async with Oncelog.connect() as oncelog:
-        rules = await oncelog.class_rules(db_name, class_id)
-        ways = await oncelog.reader.ways(db_name) if rules else None
-        return rules, [way for way in ways.begun_at([class_id]) if way.inward] if ways else []
+        class_schema = await oncelog.class_schema(db_name, class_id)
+        ways = await oncelog.reader.ways(db_name) if class_schema else None
+        return class_schema, [way for way in ways.begun_at([class_id]) if way.inward] if ways else []
 
 
-def _show_unchanged(target: str, rules: Rules, *, as_json: bool) -> None:
+def _show_unchanged(target: str, class_schema: ClassSchema, *, as_json: bool) -> None:
     if as_json:
-        show.print_json({"outcome": "UNCHANGED", **_fields(rules)})
+        show.print_json({"outcome": "UNCHANGED", **_fields(class_schema)})
     else:
-        version = rules.definition.version
+        version = class_schema.definition.version
         show.output.print(f"{target} is defined just so already, as {version}: nothing was sent")
 
 
@@ -141,16 +141,20 @@ def _findings(result: CommandResult) -> list[dict[str, str]]:
     return [*details.get("errors", ()), *details.get("breaks", ())]
 
 
-def _fields(rules: Rules) -> dict[str, Any]:
-    definition = rules.definition.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return {"sequence_number": rules.reference.sequence_number, "retired": rules.retired, "definition": definition}
+def _fields(class_schema: ClassSchema) -> dict[str, Any]:
+    definition = class_schema.definition.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return {
+        "sequence_number": class_schema.reference.sequence_number,
+        "retired": class_schema.retired,
+        "definition": definition,
+    }
 
 
-def _view(rules: Rules, ways_back: list[Way]) -> Group:
-    definition = rules.definition
+def _view(class_schema: ClassSchema, ways_back: list[Way]) -> Group:
+    definition = class_schema.definition
     rows = [
-        ("version", definition.version + (" (retired)" if rules.retired else "")),
-        ("defined by event", str(rules.reference.sequence_number)),
+        ("version", definition.version + (" (retired)" if class_schema.retired else "")),
+        ("defined by event", str(class_schema.reference.sequence_number)),
         *(
             (
                 name,

@@ -16,11 +16,11 @@ from oncelog.cli.commands import parse_aggregate
 from oncelog.cli.exits import Exit, explained
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.composition.read_models import ReadModelName, read_model_of
-from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
 from oncelog.ports import DeadLetters, ReadModel
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
@@ -43,7 +43,7 @@ class Desk:
 
     letters: DeadLetters
     read_model: ReadModel
-    mender: Mender
+    dead_letter_service: DeadLetterService
 
     async def last(self) -> list[DeadLetter]:
         """Return the last letter of every aggregate that ever had one."""
@@ -58,8 +58,10 @@ async def _opened(name: str) -> AsyncIterator[Desk]:
         ports = stores.ports
         read_model = read_model_of(name, ports)
         parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
-        mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
-        yield Desk(ports.dead_letters, read_model, mender)
+        dead_letter_service = DeadLetterService(
+            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
+        )
+        yield Desk(ports.dead_letters, read_model, dead_letter_service)
 
 
 @app.command("list")
@@ -117,7 +119,7 @@ class Decision(Protocol):
     async def __call__(self, aggregate_id: AggregateId, /, *, by: str, reason: str) -> DeadLetter: ...
 
 
-def _offer(name: str, about: str, decision: Callable[[Mender], Decision], *, reason: Any = ...) -> None:
+def _offer(name: str, about: str, decision: Callable[[DeadLetterService], Decision], *, reason: Any = ...) -> None:
     """Add the command by which somebody decides about one aggregate; ``reason``: what is recorded if none is given."""
 
     @app.command(name, help=about)
@@ -137,14 +139,19 @@ def _offer(name: str, about: str, decision: Callable[[Mender], Decision], *, rea
 _offer(
     "skip",
     "Give up showing the version that is parked; what came after it is shown, if that can be.",
-    lambda mender: mender.skip,
+    lambda dead_letter_service: dead_letter_service.skip,
 )
 _offer(
     "pause",
     "Let one aggregate's projection wait until resume; known to all programs within seconds.",
-    lambda mender: mender.pause,
+    lambda dead_letter_service: dead_letter_service.pause,
 )
-_offer("resume", "End a pause, and show what came meanwhile.", lambda mender: mender.resume, reason="resume")
+_offer(
+    "resume",
+    "End a pause, and show what came meanwhile.",
+    lambda dead_letter_service: dead_letter_service.resume,
+    reason="resume",
+)
 
 
 async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
@@ -168,15 +175,15 @@ async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: s
     async with _opened(name) as desk:
         if not wanted:
             last = await desk.last()
-            wanted = [each.aggregate for each in last if each.unfinished or each.kind is LetterKind.PARKED]
-        return [await desk.mender.retry(each, by=by, reason=reason) for each in wanted]
+            wanted = [each.aggregate for each in last if each.unfinished or each.kind is DeadLetterKind.PARKED]
+        return [await desk.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
 
 
 async def _decide(
-    decision: Callable[[Mender], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
+    decision: Callable[[DeadLetterService], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
 ) -> DeadLetter:
     async with _opened(name) as desk:
-        return await decision(desk.mender)(aggregate_id, by=by, reason=reason)
+        return await decision(desk.dead_letter_service)(aggregate_id, by=by, reason=reason)
 
 
 def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
@@ -185,7 +192,7 @@ def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
             show.print_json(_fields(letter))
     else:
         show.output.print(Group(*(_view(letter) for letter in letters)))
-    raise typer.Exit(Exit.FINDINGS if any(each.kind is LetterKind.PARKED for each in letters) else Exit.FINE)
+    raise typer.Exit(Exit.FINDINGS if any(each.kind is DeadLetterKind.PARKED for each in letters) else Exit.FINE)
 
 
 def _named(by: str | None) -> str:

@@ -45,7 +45,7 @@ async def _rebuild(db_name: str, class_id: str, name: str) -> Rebuilt:
         rebuilding = Rebuilding(
             log=ports.event_log,
             snapshots=ports.snapshots,
-            inventory=ports.inventory,
+            catalogue=ports.catalogue,
             read_model=read_model,
             parking=Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures),
         )

@@ -35,26 +35,26 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.client import connection
-from oncelog.client.status import Inquiry, handle_of
+from oncelog.client.status import StatusLookup, handle_of
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import reused_bulk
 from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
-from oncelog.domain.ontology.class_schema import Rules, rules_of
+from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
 from oncelog.domain.results import CommandResult
 from oncelog.errors import CommandFailed, OncelogError, StoreUnavailable, StoreUnsafe
 from oncelog.ports import CommandStatus, Document, Ports
 from oncelog.query.reader import DEADLINE_S, Reader
 from oncelog.read_models.reindex import Reindexer
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.command import ClassCommand, InstanceCommand
-from oncelog.write.command_outcomes import Receipts, reused
+from oncelog.write.command_outcomes import CommandOutcomes, reused
 
 ACCEPTED_UPDATE_ID = "accepted"
 EVENTS_PER_READ = 64
@@ -115,14 +115,16 @@ class Oncelog:
         self._temporal = temporal
         self._connecting = asyncio.Lock()
         ports = stores.ports
-        self._receipts = Receipts(ports)
-        self._reader = LogReader(
+        self._command_outcomes = CommandOutcomes(ports)
+        self._reader = StreamReader(
             log=ports.event_log,
             snapshots=ports.snapshots,
             cache=StateCache(aggregates_max=settings.cached_aggregates_max),
         )
         self.reader = Reader(ports, self._reader)
-        self._inquiry = Inquiry(statuses=ports.statuses, receipts=self._receipts, temporal=self.temporal)
+        self._status_lookup = StatusLookup(
+            statuses=ports.statuses, command_outcomes=self._command_outcomes, temporal=self.temporal
+        )
 
     @classmethod
     @asynccontextmanager
@@ -205,8 +207,8 @@ class Oncelog:
         canonical form; one of a retired class is no reason to leave it out. Two that start at once may both submit:
         the later one's result is then REJECTED with SchemaIncompatible, and says that it is the same definition.
         """
-        rules = await self.class_rules(db_name, class_id)
-        if rules and not rules.retired and rules.definition.says(definition):
+        class_schema = await self.class_schema(db_name, class_id)
+        if class_schema and not class_schema.retired and class_schema.definition.says(definition):
             return None
         return await self.define_class(db_name, class_id, definition, command_id=command_id, **fields)
 
@@ -260,11 +262,11 @@ class Oncelog:
         return status.result
 
     async def status(self, command_id: str) -> CommandStatus:
-        """Return how far a command has come, from the moment of its acceptance on, for ever: see ``Inquiry``.
+        """Return how far a command has come, from the moment of its acceptance on, for ever: see ``StatusLookup``.
 
         Raises CommandUnknown, StoreUnavailable.
         """
-        return await self._inquiry.status(command_id)
+        return await self._status_lookup.status(command_id)
 
     async def get(
         self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S
@@ -304,12 +306,12 @@ class Oncelog:
         found = await asyncio.gather(*map(running, asked))
         return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
 
-    async def class_rules(self, db_name: str, class_id: str) -> Rules | None:
+    async def class_schema(self, db_name: str, class_id: str) -> ClassSchema | None:
         """Return a class as it is defined now, retired or not, from the log; None where it never was.
 
         Raises InputInvalid for what is no name, LogDamaged, StoreUnavailable.
         """
-        return rules_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
+        return class_schema_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
 
     async def reindex_class(self, db_name: str, class_id: str) -> str:
         """Bring the class's documents into the form of its newest definition; returns what was done, in words.
@@ -318,9 +320,9 @@ class Oncelog:
         index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
         """
         ports = self._stores.ports
-        definitions = Definitions(event_log=ports.event_log, reader=self._reader, turns=ports.turns)
+        class_schemas = ClassSchemas(event_log=ports.event_log, reader=self._reader, leases=ports.leases)
         reindexer = Reindexer(
-            documents=ports.documents, indices=ports.indices, definitions=definitions, reader=self._reader
+            documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=self._reader
         )
         return await reindexer.run(AggregateId.of_class(db_name, class_id))
 
@@ -376,8 +378,8 @@ class Oncelog:
 
     async def _recorded(self, command_id: str) -> CommandResult | None:
         """Return what a command came to as its records in S3 tell."""
-        record = await self._receipts.last_record(command_id)
-        return await self._receipts.result(record) if record else None
+        record = await self._command_outcomes.last_record(command_id)
+        return await self._command_outcomes.result(record) if record else None
 
     async def _recorded_or_failed(
         self, command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError
@@ -392,9 +394,9 @@ class Oncelog:
         """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
         if result.command_hash == command.hash:
             return result
-        record = await self._receipts.last_record(command.command_id)
+        record = await self._command_outcomes.last_record(command.command_id)
         if record and record.command_hash == command.hash:  # another content came later, when Temporal had forgotten
-            recorded = await self._receipts.result(record)
+            recorded = await self._command_outcomes.result(record)
             if recorded:
                 return recorded
         first = record.command_hash if record else result.command_hash

@@ -22,7 +22,7 @@ from oncelog.errors import CommandUnknown, StoreUnavailable
 from oncelog.ports import CommandStatus, CommandStatuses, Stage
 from oncelog.workflows.attributes import AGGREGATE_ID, COMMAND_TYPE
 from oncelog.workflows.command import InstanceCommand
-from oncelog.write.command_outcomes import Receipts
+from oncelog.write.command_outcomes import CommandOutcomes
 
 RPC_TIMEOUT = timedelta(seconds=10)
 RUNNING, COMPLETED, UNKNOWN = "RUNNING", "COMPLETED", "UNKNOWN"
@@ -47,14 +47,14 @@ class _Recorded:
     result: BulkResult | CommandResult | None
 
 
-class Inquiry:
+class StatusLookup:
     """Asks for the status of commands. ``temporal``: gives the client of Temporal."""
 
     def __init__(
-        self, *, statuses: CommandStatuses, receipts: Receipts, temporal: Callable[[], Awaitable[Client]]
+        self, *, statuses: CommandStatuses, command_outcomes: CommandOutcomes, temporal: Callable[[], Awaitable[Client]]
     ) -> None:
         self._statuses = statuses
-        self._receipts = receipts
+        self._command_outcomes = command_outcomes
         self._temporal = temporal
 
     async def status(self, command_id: str) -> CommandStatus:
@@ -82,8 +82,8 @@ class Inquiry:
         return replace(status, remark=_remark(status, recorded=recorded is not None, silent=bool(silent)))
 
     async def _recorded(self, command_id: str) -> _Recorded | None:
-        record = await self._receipts.last_record(command_id)
-        return _Recorded(record, await self._receipts.result(record)) if record else None
+        record = await self._command_outcomes.last_record(command_id)
+        return _Recorded(record, await self._command_outcomes.result(record)) if record else None
 
     async def _workflow(self, command_id: str) -> _Workflow:
         temporal = await self._temporal()

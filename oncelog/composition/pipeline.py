@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
 from oncelog.ports import Ports, ReadModel
 from oncelog.read_models.batching import Gathered
-from oncelog.read_models.document_schema import FormedDocuments
+from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.parking import Parking
-from oncelog.read_models.rebuild_graph import Regrapher
+from oncelog.read_models.rebuild_graph import GraphRebuilder
 from oncelog.read_models.reindex import Reindexer
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.settings import Settings
 from oncelog.write.commit import Committer
 from oncelog.write.delivery import Deliverer, InlineModel
-from oncelog.write.lease_queue import TurnQueue
+from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
-from oncelog.write.stream_head import Positions
+from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
 
 
@@ -30,12 +30,12 @@ class Pipeline:
 
     committer: Committer
     deliverer: Deliverer
-    reader: LogReader
-    definitions: Definitions
+    reader: StreamReader
+    class_schemas: ClassSchemas
     models: Sequence[InlineModel]
-    formed: FormedDocuments
+    formed: SchemaDocuments
     reindexer: Reindexer
-    regrapher: Regrapher
+    graph_rebuilder: GraphRebuilder
     bulk: BulkPipeline
 
     async def close(self) -> None:
@@ -46,20 +46,22 @@ class Pipeline:
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
     """Build the command path on these ports."""
     cache = StateCache(aggregates_max=settings.cached_aggregates_max)
-    reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
-    publication = Publication(reader=reader, publisher=ports.publisher, turns=ports.turns)
-    positions = Positions(log=ports.event_log, reader=reader, turns=ports.turns, cache=cache, publication=publication)
-    definitions = Definitions(event_log=ports.event_log, reader=reader, turns=ports.turns)
-    strictness = Strictness(definitions, settings.is_strict)
-    queue = TurnQueue(ports.turns)
-    formed = FormedDocuments(ports.documents, ports.indices, definitions)
-    graph = GraphModel(ports.graph, definitions.newest)
+    reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
+    publication = Publication(reader=reader, publisher=ports.publisher, leases=ports.leases)
+    positions = StreamHeads(
+        log=ports.event_log, reader=reader, leases=ports.leases, cache=cache, publication=publication
+    )
+    class_schemas = ClassSchemas(event_log=ports.event_log, reader=reader, leases=ports.leases)
+    strictness = Strictness(class_schemas, settings.is_strict)
+    queue = LeaseQueue(ports.leases)
+    formed = SchemaDocuments(ports.documents, ports.indices, class_schemas)
+    graph = GraphModel(ports.graph, class_schemas.newest)
     models = [_inline(DocumentsModel(formed), ports), _inline(graph, ports, instances_only=True)]
     committer = Committer(
         ports=ports,
         publication=publication,
         positions=positions,
-        definitions=definitions,
+        class_schemas=class_schemas,
         strictness=strictness,
         queue=queue,
         reader=reader,
@@ -81,7 +83,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         publication=publication,
         deliverer=deliverer,
         reader=reader,
-        definitions=definitions,
+        class_schemas=class_schemas,
         strictness=strictness,
         cache=cache,
     )
@@ -89,11 +91,13 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         committer=committer,
         deliverer=deliverer,
         reader=reader,
-        definitions=definitions,
+        class_schemas=class_schemas,
         models=models,
         formed=formed,
-        reindexer=Reindexer(documents=ports.documents, indices=ports.indices, definitions=definitions, reader=reader),
-        regrapher=Regrapher(ports, graph, models[1].parking),
+        reindexer=Reindexer(
+            documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=reader
+        ),
+        graph_rebuilder=GraphRebuilder(ports, graph, models[1].parking),
         bulk=bulk,
     )
 

@@ -3,11 +3,11 @@
 from enum import StrEnum
 
 from oncelog.ports import Ports, ReadModel
-from oncelog.read_models.document_schema import FormedDocuments
+from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StateCache, StreamReader
 
 
 class ReadModelName(StrEnum):
@@ -20,8 +20,8 @@ class ReadModelName(StrEnum):
 def read_model_of(name: str, ports: Ports) -> ReadModel:
     """Return a read model that needs no Redis; ``name`` is one of ``ReadModelName``."""
     cache = StateCache(aggregates_max=1)  # a class's log is read event by event
-    reader = LogReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
-    definitions = Definitions(event_log=ports.event_log, reader=reader, turns=None)
+    reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
+    class_schemas = ClassSchemas(event_log=ports.event_log, reader=reader, leases=None)
     if ReadModelName(name) is ReadModelName.GRAPH:
-        return GraphModel(ports.graph, definitions.newest)
-    return DocumentsModel(FormedDocuments(ports.documents, ports.indices, definitions))
+        return GraphModel(ports.graph, class_schemas.newest)
+    return DocumentsModel(SchemaDocuments(ports.documents, ports.indices, class_schemas))

@@ -4,50 +4,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oncelog.composition.pipeline import Pipeline
-from oncelog.ports import Extent, Ports, RunningWorkflows
-from oncelog.reconcile.aggregates import AGGREGATES_PER_GROUP, AggregateSweep
-from oncelog.reconcile.bulk import BulkSweep
-from oncelog.reconcile.classes import ClassSweep
-from oncelog.reconcile.commands import CommandSweep
-from oncelog.reconcile.running_definitions import Definers
-from oncelog.reconcile.scope import Terms
+from oncelog.ports import ListedStream, Ports, RunningWorkflows
+from oncelog.reconcile.aggregates import AGGREGATES_PER_GROUP, AggregateReconciler
+from oncelog.reconcile.bulk import BulkReconciler
+from oncelog.reconcile.classes import ClassReconciler
+from oncelog.reconcile.commands import CommandReconciler
+from oncelog.reconcile.running_definitions import RunningDefinitions
+from oncelog.reconcile.scope import Scope
 from oncelog.reconcile.slots import RememberedSlots
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.reconcile.watermarks import GroupWatermarks
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import AfterStep, nothing_after
-from oncelog.write.command_outcomes import Receipts
+from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.delivery import Deliverer
 from oncelog.write.publication import Publication
 
 
 @dataclass(frozen=True)
-class Sweeps:
+class Reconcilers:
     """What a check goes through, in this order.
 
     What commands are made to come to, the aggregates' sweep delivers, into whatever the classes' sweep has opened.
     """
 
-    commands: CommandSweep
-    classes: ClassSweep
-    aggregates: AggregateSweep
+    commands: CommandReconciler
+    classes: ClassReconciler
+    aggregates: AggregateReconciler
 
-    async def instances(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+    async def instances(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
         """Sweep aggregates, after the indices of their classes; raises as both sweeps do."""
-        return await self.classes.of_instances(extents, terms) + await self.aggregates.page(extents, terms)
+        return await self.classes.of_instances(listed_streams, terms) + await self.aggregates.page(
+            listed_streams, terms
+        )
 
 
-def assemble_sweeps(
+def assemble_reconcilers(
     pipeline: Pipeline, ports: Ports, running: RunningWorkflows, *, after_step: AfterStep = nothing_after
-) -> Sweeps:
+) -> Reconcilers:
     """Build the sweeps; ``after_step`` looks in after each step of finishing a command."""
-    commands = CommandSweep(
+    commands = CommandReconciler(
         committer=pipeline.committer,
         deliverer=pipeline.deliverer,
-        receipts=Receipts(ports),
+        command_outcomes=CommandOutcomes(ports),
         statuses=ports.statuses,
         running=running,
-        bulks=BulkSweep(
+        bulks=BulkReconciler(
             runner=pipeline.bulk.runner,
             reporter=pipeline.bulk.reporter,
             chunk_records=ports.chunk_records,
@@ -55,23 +57,25 @@ def assemble_sweeps(
         ),
         after_step=after_step,
     )
-    definers = Definers(definitions=pipeline.definitions, reader=pipeline.reader, running=running)
+    running_definitions = RunningDefinitions(
+        class_schemas=pipeline.class_schemas, reader=pipeline.reader, running=running
+    )
     slots = RememberedSlots(ports.event_log)
     cache = StateCache(aggregates_max=AGGREGATES_PER_GROUP)  # of its own: it drives out none that commands need
-    reader = LogReader(log=slots, snapshots=ports.snapshots, cache=cache)
-    watermarks = GroupWatermarks(ports.turns)
-    publication = Publication(reader=reader, publisher=ports.publisher, turns=watermarks)
-    aggregates = AggregateSweep(
+    reader = StreamReader(log=slots, snapshots=ports.snapshots, cache=cache)
+    watermarks = GroupWatermarks(ports.leases)
+    publication = Publication(reader=reader, publisher=ports.publisher, leases=watermarks)
+    aggregates = AggregateReconciler(
         slots=slots,
         watermarks=watermarks,
         reader=reader,
         deliverer=Deliverer(publication=publication, models=pipeline.models, reader=reader, cache=cache),
-        turns=ports.turns,
+        leases=ports.leases,
         publisher=ports.publisher,
         models=pipeline.models,
         letters=ports.dead_letters,
         running=running,
-        definers=definers,
+        running_definitions=running_definitions,
     )
-    classes = ClassSweep(reindexer=pipeline.reindexer, definers=definers)
-    return Sweeps(commands, classes, aggregates)
+    classes = ClassReconciler(reindexer=pipeline.reindexer, running_definitions=running_definitions)
+    return Reconcilers(commands, classes, aggregates)

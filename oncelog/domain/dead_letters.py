@@ -20,7 +20,7 @@ from oncelog.errors import InputInvalid, LogDamaged, OncelogError
 LETTER_VERSION = "1.0.0"
 
 
-class LetterKind(StrEnum):
+class DeadLetterKind(StrEnum):
     """What a letter says. After the first two the aggregate waits; after the next two somebody is catching up."""
 
     PARKED = "PARKED"  # its projection failed for good
@@ -42,7 +42,7 @@ class DeadLetter(Value):
     read_model: str
     aggregate_id: str
     number: int
-    kind: LetterKind
+    kind: DeadLetterKind
     sequence_number: int
     given_up_through: int = 0
     at: str
@@ -54,12 +54,12 @@ class DeadLetter(Value):
     @property
     def waits(self) -> bool:
         """Whether the aggregate's events are to be left alone."""
-        return self.kind in (LetterKind.PARKED, LetterKind.PAUSED)
+        return self.kind in (DeadLetterKind.PARKED, DeadLetterKind.PAUSED)
 
     @property
     def unfinished(self) -> bool:
         """Whether somebody was to catch up from the log, and has not said that it is done."""
-        return self.kind in (LetterKind.RETRYING, LetterKind.SKIPPED)
+        return self.kind in (DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED)
 
     @property
     def aggregate(self) -> AggregateId:
@@ -87,21 +87,32 @@ def reason_of(error: Exception) -> tuple[str, str]:
 
 
 #: What may be asked for while which letter stands last; ``None``: none is there.
-_ALLOWED: dict[LetterKind, tuple[LetterKind | None, ...]] = {
-    LetterKind.PARKED: (None, LetterKind.RETRYING, LetterKind.SKIPPED, LetterKind.RESOLVED),
-    LetterKind.PAUSED: (None, LetterKind.PARKED, LetterKind.RETRYING, LetterKind.SKIPPED, LetterKind.RESOLVED),
-    LetterKind.RETRYING: (LetterKind.PARKED, LetterKind.PAUSED, LetterKind.RETRYING, LetterKind.SKIPPED),
-    LetterKind.SKIPPED: (LetterKind.PARKED,),
-    LetterKind.RESOLVED: (LetterKind.RETRYING, LetterKind.SKIPPED),
+_ALLOWED: dict[DeadLetterKind, tuple[DeadLetterKind | None, ...]] = {
+    DeadLetterKind.PARKED: (None, DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED, DeadLetterKind.RESOLVED),
+    DeadLetterKind.PAUSED: (
+        None,
+        DeadLetterKind.PARKED,
+        DeadLetterKind.RETRYING,
+        DeadLetterKind.SKIPPED,
+        DeadLetterKind.RESOLVED,
+    ),
+    DeadLetterKind.RETRYING: (
+        DeadLetterKind.PARKED,
+        DeadLetterKind.PAUSED,
+        DeadLetterKind.RETRYING,
+        DeadLetterKind.SKIPPED,
+    ),
+    DeadLetterKind.SKIPPED: (DeadLetterKind.PARKED,),
+    DeadLetterKind.RESOLVED: (DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED),
 }
 
 
-def follows(kind: LetterKind, last: DeadLetter | None) -> bool:
+def follows(kind: DeadLetterKind, last: DeadLetter | None) -> bool:
     """Return whether a letter of this kind may follow the one that stands."""
     return (last.kind if last else None) in _ALLOWED[kind]
 
 
 def skipped_through(letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
     """Return the letter by which somebody gave up on showing this version, or None."""
-    skips = (letter for letter in letters if letter.kind is LetterKind.SKIPPED)
+    skips = (letter for letter in letters if letter.kind is DeadLetterKind.SKIPPED)
     return next((letter for letter in skips if letter.sequence_number >= sequence_number), None)

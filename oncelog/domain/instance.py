@@ -20,7 +20,7 @@ from oncelog.domain.events import (
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import TEXT_BYTES_MAX
 from oncelog.domain.merge_patch import merge_patch
-from oncelog.domain.ontology.class_schema import Rules, check_haste
+from oncelog.domain.ontology.class_schema import ClassSchema, check_haste
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import LogDamaged
 
@@ -136,13 +136,13 @@ def decide(
     change: Change,
     *,
     occurred_at: str,
-    rules: Rules | None = None,
+    class_schema: ClassSchema | None = None,
     accepted: bool = False,
     hurried: bool = False,
 ) -> Event | Rejection:
     """Return the event that the change makes of this state, or why it makes none.
 
-    ``rules``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
+    ``class_schema``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
     accepted on this very state under these very rules, so what it makes is not validated again. ``hurried``: raise
     TakesLongError where deciding may take more than some milliseconds.
     """
@@ -153,7 +153,7 @@ def decide(
         return refusal
     effect, data = EVENTS[change.command_type][1], change.payload
     if change.command_type is CommandType.UPDATE_INSTANCE:
-        current = rules.current(state.data, state.definition) if rules else state.data
+        current = class_schema.current(state.data, state.definition) if class_schema else state.data
         merged: dict[str, Any] = merge_patch(current, change.payload)
         if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
             # A merge patch cannot say what the migration changed, so the event has all of it.
@@ -162,13 +162,15 @@ def decide(
         merged = data
     if not accepted and effect is not Effect.REMOVE:
         patched = change.command_type is CommandType.UPDATE_INSTANCE
-        refusal = (_oversize(merged, state) if patched else None) or _against(rules, merged, state, hurried=hurried)
+        refusal = (_oversize(merged, state) if patched else None) or _against(
+            class_schema, merged, state, hurried=hurried
+        )
     return refusal or made_event(
         state,
         change,
         effect=effect,
         data=data,
-        definition=rules.reference if rules else None,
+        definition=class_schema.reference if class_schema else None,
         occurred_at=occurred_at,
     )
 
@@ -202,21 +204,23 @@ def _misfit(state: Instance, change: Change) -> Rejection | None:
     return None
 
 
-def _against(rules: Rules | None, data: dict[str, Any], state: Instance, *, hurried: bool) -> Rejection | None:
+def _against(
+    class_schema: ClassSchema | None, data: dict[str, Any], state: Instance, *, hurried: bool
+) -> Rejection | None:
     """Return why the rules refuse this data; all of what is wrong with it, not the first."""
-    if rules is None:
+    if class_schema is None:
         return None
-    about = {"definition": rules.reference.model_dump()}
-    if rules.retired:
+    about = {"definition": class_schema.reference.model_dump()}
+    if class_schema.retired:
         message = f"aggregate {state.aggregate_id}: its class is retired; its instances can be deleted, nothing else"
         return Rejection(code=RejectionCode.CLASS_RETIRED, message=message, details=about)
-    findings = rules.findings(data, hurried=hurried)
+    findings = class_schema.findings(data, hurried=hurried)
     if not findings:
         return None
     listed = "; ".join(f"{finding['at'] or 'data'}: {finding['problem']}" for finding in findings[:3])
     more = f" and {findings.total - 3}{'' if findings.complete else ' or'} more" if findings.total > 3 else ""
     message = (
-        f"aggregate {state.aggregate_id}: its data does not fit version {rules.reference.version} of its class: "
+        f"aggregate {state.aggregate_id}: its data does not fit version {class_schema.reference.version} of its class: "
         f"{listed}{more}"
     )
     details = about | {"errors": list(findings), "errors_count": findings.total}

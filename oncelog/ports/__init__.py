@@ -7,8 +7,16 @@ the domain only.
 
 from dataclasses import dataclass
 
-from oncelog.ports.catalogue import Extent, Inventory, KnownCommand, Page, RunningWorkflows, Settled, SweepMarks
-from oncelog.ports.coordination import CommandStatus, CommandStatuses, Settlement, Stage, Turn, Turns, Waiting
+from oncelog.ports.catalogue import (
+    Checkpoints,
+    KnownCommand,
+    ListedStream,
+    LogCatalogue,
+    Page,
+    RunningWorkflows,
+    Settled,
+)
+from oncelog.ports.coordination import CommandStatus, CommandStatuses, Lease, Leases, Stage, StreamProgress, Waiting
 from oncelog.ports.documents import (
     CURSOR_KEPT_S,
     Changed,
@@ -16,11 +24,11 @@ from oncelog.ports.documents import (
     DocumentIndex,
     DocumentIndices,
     Documents,
-    Form,
     IndexFacts,
-    OutOfForm,
+    IndexSchema,
     Searches,
     SearchPage,
+    StaleIndex,
 )
 from oncelog.ports.graph import FoundNode, Graph
 from oncelog.ports.log import (
@@ -35,7 +43,7 @@ from oncelog.ports.log import (
     StoredEvent,
     TopicRecords,
 )
-from oncelog.ports.read_models import ReadModel, Standing
+from oncelog.ports.read_models import ProjectionStatus, ReadModel
 from oncelog.ports.stream import (
     UNPUBLISHED,
     Delivery,
@@ -52,6 +60,7 @@ __all__ = [
     "CURSOR_KEPT_S",
     "UNPUBLISHED",
     "Changed",
+    "Checkpoints",
     "ChunkRecords",
     "ClassNames",
     "CommandRecords",
@@ -66,36 +75,35 @@ __all__ = [
     "EventLog",
     "EventPublisher",
     "EventSubscription",
-    "Extent",
     "FailureStream",
-    "Form",
     "FoundNode",
     "Generations",
     "Graph",
     "IndexFacts",
-    "Inventory",
+    "IndexSchema",
     "KnownCommand",
     "LargeObjects",
+    "Lease",
+    "Leases",
     "ListedLetter",
-    "OutOfForm",
+    "ListedStream",
+    "LogCatalogue",
     "Page",
     "Ports",
+    "ProjectionStatus",
     "ReadModel",
     "RunningWorkflows",
     "SearchPage",
     "Searches",
     "Settled",
-    "Settlement",
     "Snapshots",
     "Stage",
-    "Standing",
+    "StaleIndex",
     "StoredEvent",
-    "SweepMarks",
+    "StreamProgress",
     "TopicFacts",
     "TopicRecord",
     "TopicRecords",
-    "Turn",
-    "Turns",
     "Waiting",
     "Watermark",
 ]
@@ -108,13 +116,13 @@ class Ports:
     installation: str
     event_log: EventLog
     records: CommandRecords
-    inventory: Inventory
-    marks: SweepMarks
+    catalogue: LogCatalogue
+    marks: Checkpoints
     chunk_records: ChunkRecords
     large_objects: LargeObjects
     snapshots: Snapshots
     names: ClassNames
-    turns: Turns
+    leases: Leases
     statuses: CommandStatuses
     publisher: EventPublisher
     documents: Documents

@@ -32,7 +32,7 @@ class KnownCommand:
 
 
 @dataclass(frozen=True)
-class Extent:
+class ListedStream:
     """How far an aggregate's log goes. ``written_at``: when its head was written, by S3's clock.
 
     ``missing``: the lowest slot below the head that was not listed; of a log longer than a page only what the page
@@ -45,20 +45,20 @@ class Extent:
     missing: int | None = None
 
 
-class Inventory(Protocol):
+class LogCatalogue(Protocol):
     """What there is in the log, by listing alone: for those who go through all of it, never to decide on a command."""
 
     async def commands(self, *, after: str = "") -> Page[KnownCommand]:
         """Return the next commands that have a record; ``after``: the position of the page before."""
         ...
 
-    async def extents(
+    async def listed_streams(
         self, *, after: str = "", db_name: str | None = None, class_id: str | None = None
-    ) -> Page[Extent]:
+    ) -> Page[ListedStream]:
         """Return the next aggregates that have events; ``class_id`` goes with ``db_name`` only."""
         ...
 
-    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[Extent]:
+    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[ListedStream]:
         """Return the next classes that have events of their own; a page may be empty and not be the last."""
         ...
 
@@ -75,7 +75,7 @@ class Settled:
         return self.through if self.generations == generations else None
 
 
-class SweepMarks(Protocol):
+class Checkpoints(Protocol):
     """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
 
     async def now(self) -> datetime:

@@ -13,7 +13,7 @@ from oncelog.ports.stream import Watermark
 
 
 @dataclass(frozen=True)
-class Turn:
+class Lease:
     """A turn on an aggregate, granted. Head and watermark are proposals, S3 decides.
 
     ``known`` is False where Redis remembers nothing of the aggregate: ``head`` is then 0 and ``published`` at 0.
@@ -35,7 +35,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Settlement:
+class StreamProgress:
     """What is known of an aggregate now: its ``state`` at the head (None leaves the head), and its watermark.
 
     A watermark is raised within its own generation only. ``release`` gives up the turn and the place in the queue, if
@@ -48,7 +48,7 @@ class Settlement:
     release: bool = False
 
 
-class Turns(Protocol):
+class Leases(Protocol):
     """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5).
 
     Every call takes many aggregates in one round trip.
@@ -56,7 +56,7 @@ class Turns(Protocol):
 
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
-    ) -> Sequence[Turn | Waiting]:
+    ) -> Sequence[Lease | Waiting]:
         """Take each turn that is free, run out or already ours, and that nobody waits longer for.
 
         ``holder`` is the command ID. Where it is not granted, one who is ``queueing`` stands in the queue, and loses
@@ -64,7 +64,7 @@ class Turns(Protocol):
         """
         ...
 
-    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
         """Raise what is known of each aggregate, never lower it, and give up the turns that are to be released."""
         ...
 

@@ -73,12 +73,12 @@ class Searches(Protocol):
         ...
 
 
-class OutOfForm(StoreUnavailable):
+class StaleIndex(StoreUnavailable):
     """A document is not in the form of the index that its class has now: form it anew."""
 
 
 @dataclass(frozen=True)
-class Form:
+class IndexSchema:
     """How the documents of a class lie in an index: in the form of which definition, and how their data is mapped.
 
     ``definition`` None: as the log has them, of whatever definition. ``mapping`` None: in one flattened field.
@@ -148,7 +148,7 @@ class DocumentIndices(Protocol):
         """Return the index that readers see, or None if there is none yet."""
         ...
 
-    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         """Make an index of this form unless it is there; the first one is what readers see.
 
         Where readers see none and an index that they saw is still there, they see that one again, whatever its form.

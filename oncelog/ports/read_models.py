@@ -9,7 +9,7 @@ from oncelog.domain.instance import Instance
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProjectionStatus:
     """How far a read model shows an aggregate: at this sequence number, 0 where it shows nothing of it.
 
     ``outdated``: what is shown there was made under an earlier definition of its class than the newest.
@@ -42,6 +42,6 @@ class ReadModel(Protocol):
         """Return the sequence number that is shown of each aggregate, 0 where nothing is."""
         ...
 
-    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+    async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return how each aggregate is shown, for those who make good what is behind; raises LogDamaged besides."""
         ...

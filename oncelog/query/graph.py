@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.relationship_names import Way, Ways
+from oncelog.domain.ontology.relationship_names import RelationshipNames, Way
 from oncelog.domain.queries import check_filter, matches
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Documents, Graph
@@ -59,16 +59,18 @@ class Answer:
     cut: bool = False
 
 
-class WaysOf(Protocol):
+class RelationshipNamesOf(Protocol):
     """Gives what can be walked by name in a database, as its classes are defined now."""
 
-    async def __call__(self, db_name: str) -> Ways: ...
+    async def __call__(self, db_name: str) -> RelationshipNames: ...
 
 
 class GraphReader:
     """Asks graph and documents. ``nodes_max`` bounds what one question may look at."""
 
-    def __init__(self, graph: Graph, documents: Documents, ways_of: WaysOf, *, nodes_max: int = NODES_MAX) -> None:
+    def __init__(
+        self, graph: Graph, documents: Documents, ways_of: RelationshipNamesOf, *, nodes_max: int = NODES_MAX
+    ) -> None:
         self._graph = graph
         self._documents = documents
         self._ways_of = ways_of

@@ -51,8 +51,10 @@ class Presence:
                 )
 
     async def _example(self, db_name: str, class_id: str) -> AggregateId | None:
-        page = await self._ports.inventory.extents(db_name=db_name, class_id=class_id)
+        page = await self._ports.catalogue.listed_streams(db_name=db_name, class_id=class_id)
         if not page.items:
             return None
         due = datetime.now(UTC) - PROJECTED_WITHIN  # against S3's clock: a reader may have no right to ask it
-        return next((extent.aggregate_id for extent in page.items if extent.written_at < due), None)
+        return next(
+            (listed_stream.aggregate_id for listed_stream in page.items if listed_stream.written_at < due), None
+        )

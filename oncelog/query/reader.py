@@ -5,18 +5,18 @@ from datetime import datetime
 
 from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import CLASSES, AggregateId, aggregate_id_of
-from oncelog.domain.ontology.relationship_names import Ways
+from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Search
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Ports, SearchPage
 from oncelog.query.classes import DefinedClasses
 from oncelog.query.graph import NODES_MAX, Answer, GraphReader, Hop
 from oncelog.query.presence import Presence
-from oncelog.query.visibility import Positions, View, Visibility, wanted_of
+from oncelog.query.visibility import StreamHeads, View, Visibility, wanted_of
 from oncelog.read_models.document import document_of
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
-from oncelog.replay.stream_reader import LogReader
+from oncelog.replay.stream_reader import StreamReader
 
 DEADLINE_S = 10.0
 EVENTS_PER_READ = 64
@@ -28,10 +28,10 @@ class Reader:
     Where what it names is parked, ProjectionParked says so at once, with the reason and what to do.
     """
 
-    def __init__(self, ports: Ports, log_reader: LogReader, *, nodes_max: int = NODES_MAX) -> None:
+    def __init__(self, ports: Ports, log_reader: StreamReader, *, nodes_max: int = NODES_MAX) -> None:
         self._ports = ports
         self._log_reader = log_reader
-        self._classes = DefinedClasses(ports.inventory, log_reader)
+        self._classes = DefinedClasses(ports.catalogue, log_reader)
         self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
         self._presence = Presence(ports)
@@ -131,7 +131,7 @@ class Reader:
         """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
         return await self._classes.names(db_name)
 
-    async def ways(self, db_name: str) -> Ways:
+    async def ways(self, db_name: str) -> RelationshipNames:
         """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
         return await self._classes.ways(db_name)
 
@@ -197,5 +197,5 @@ class Reader:
         return [each.sequence_number if each else 0 for each in await self._ports.documents.read(aggregate_ids)]
 
 
-def _of_documents(positions: Positions) -> View:
+def _of_documents(positions: StreamHeads) -> View:
     return View("the documents", DocumentsModel.name, positions)

@@ -22,7 +22,7 @@ ASKED_ONE_BY_ONE_MAX = 16  # beyond, one listing tells which of them were ever p
 NAMED_MAX = 3  # of those not visible, in a message
 
 #: Says of each aggregate up to which sequence number it is shown, 0 where it is not.
-Positions = Callable[[Sequence[AggregateId]], Awaitable[Sequence[int]]]
+StreamHeads = Callable[[Sequence[AggregateId]], Awaitable[Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class View:
 
     where: str
     read_model: str
-    positions: Positions
+    positions: StreamHeads
 
 
 def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:

@@ -12,13 +12,13 @@ from functools import partial
 
 import structlog
 
-from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable
 from oncelog.ports import EventLog, ReadModel, Snapshots
 from oncelog.read_models.parking import Parking, is_set_aside
 from oncelog.replay.bounded import concurrently
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.stream_reader import StateCache, StreamReader
 
 #: Of a class whose container can be used again.
 RETRIES_AT_ONCE_MAX = 16
@@ -26,7 +26,7 @@ RETRIES_AT_ONCE_MAX = 16
 log = structlog.get_logger(__name__)
 
 
-class Mender:
+class DeadLetterService:
     """Mends the dead letters of one read model."""
 
     def __init__(self, *, log: EventLog, snapshots: Snapshots, read_model: ReadModel, parking: Parking) -> None:
@@ -40,7 +40,7 @@ class Mender:
 
         Raises InputInvalid where nothing is parked, and StoreUnavailable: repeat it then.
         """
-        return await self.finish(await self._parking.write(LetterKind.RETRYING, aggregate_id, by=by, reason=reason))
+        return await self.finish(await self._parking.write(DeadLetterKind.RETRYING, aggregate_id, by=by, reason=reason))
 
     async def resume(self, aggregate_id: AggregateId, *, by: str, reason: str = "resume") -> DeadLetter:
         """End a pause: as ``retry``."""
@@ -51,11 +51,11 @@ class Mender:
 
         Nothing is folded past a damaged event: what comes after one parks the aggregate again.
         """
-        return await self.finish(await self._parking.write(LetterKind.SKIPPED, aggregate_id, by=by, reason=reason))
+        return await self.finish(await self._parking.write(DeadLetterKind.SKIPPED, aggregate_id, by=by, reason=reason))
 
     async def pause(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
         """Let the aggregate's projection wait until ``resume``; takes effect within a refresh of the programs."""
-        return await self._parking.write(LetterKind.PAUSED, aggregate_id, by=by, reason=reason)
+        return await self._parking.write(DeadLetterKind.PAUSED, aggregate_id, by=by, reason=reason)
 
     async def redrive(self, letters: Sequence[DeadLetter], *, by: str) -> int:
         """Retry what waits for a container, where that can be used again; returns how many are projected.
@@ -106,7 +106,7 @@ class Mender:
         given_up = letter.given_up_through
         head = await self._log.head(aggregate_id)
         try:
-            if head > given_up or letter.kind is LetterKind.RETRYING:
+            if head > given_up or letter.kind is DeadLetterKind.RETRYING:
                 await self._show(aggregate_id)
         except StoreUnavailable as error:
             if not isinstance(error, ContainerUnusable) or error.shared:
@@ -118,11 +118,11 @@ class Mender:
             if parked.waits:
                 return parked
         shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
-        return await self._parking.write(LetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
+        return await self._parking.write(DeadLetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
 
     async def _show(self, aggregate_id: AggregateId) -> None:
         """Show the head of the log, which is read anew, past everything that this process remembers."""
-        reader = LogReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
+        reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
         state, _ = await reader.latest(aggregate_id)
         (outcome,) = await self._read_model.apply([state])
         if outcome is not None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.ports import Document
 
 
@@ -36,11 +36,11 @@ def document_of(state: Instance) -> Document:
     )
 
 
-def formed(document: Document, rules: Rules | None) -> Document:
+def formed(document: Document, class_schema: ClassSchema | None) -> Document:
     """Return the document with its data in the form of these rules; as it is where there are none, or no data."""
-    if rules is None:
+    if class_schema is None:
         return document
     if document.body["deleted"]:
-        return replace(document, form=rules.reference)
-    data = rules.current(document.body["data"], document.definition)
-    return replace(document, body={**document.body, "data": data}, form=rules.reference)
+        return replace(document, form=class_schema.reference)
+    data = class_schema.current(document.body["data"], document.definition)
+    return replace(document, body={**document.body, "data": data}, form=class_schema.reference)

@@ -4,36 +4,40 @@ from collections.abc import Sequence
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import ContainerUnusable, StoreUnavailable
-from oncelog.ports import Document, DocumentIndices, Documents, Form, OutOfForm
+from oncelog.ports import Document, DocumentIndices, Documents, IndexSchema, StaleIndex
 from oncelog.read_models.document import formed
 from oncelog.read_models.typed_mapping import typed_mapping
-from oncelog.replay.class_schemas import Definitions
+from oncelog.replay.class_schemas import ClassSchemas
 
 
-def form_of(rules: Rules | None) -> Form:
+def form_of(class_schema: ClassSchema | None) -> IndexSchema:
     """Return how the documents of a class lie that has these rules."""
-    return Form(rules.reference, typed_mapping(rules.definition.json_schema)) if rules else Form()
+    return (
+        IndexSchema(class_schema.reference, typed_mapping(class_schema.definition.json_schema))
+        if class_schema
+        else IndexSchema()
+    )
 
 
-class FormedDocuments:
+class SchemaDocuments:
     """``Documents`` that may be given as the log has them. Which form a class's index has is remembered until it fails.
 
     The first index of a class is made here, since its form has to be known.
     """
 
-    def __init__(self, documents: Documents, indices: DocumentIndices, definitions: Definitions) -> None:
+    def __init__(self, documents: Documents, indices: DocumentIndices, class_schemas: ClassSchemas) -> None:
         self._documents = documents
         self._indices = indices
-        self._definitions = definitions
+        self._class_schemas = class_schemas
         self._forms: dict[AggregateId, DefinitionReference | None] = {}
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         outcomes = await self._attempt(documents)
         again = [
-            position for position, outcome in enumerate(outcomes) if isinstance(outcome, OutOfForm | ContainerUnusable)
+            position for position, outcome in enumerate(outcomes) if isinstance(outcome, StaleIndex | ContainerUnusable)
         ]
         for position in again:
             self._forms.pop(_class_of(documents[position].aggregate_id), None)
@@ -46,12 +50,12 @@ class FormedDocuments:
         outcomes: list[Exception | None] = [None] * len(documents)
         going: list[int] = []
         ready: list[Document] = []
-        rules: dict[tuple[str, str], Rules | StoreUnavailable | None] = {}
+        class_schema: dict[tuple[str, str], ClassSchema | StoreUnavailable | None] = {}
         for position, document in enumerate(documents):
             db_name, class_id, _ = document.aggregate_id
-            if (db_name, class_id) not in rules:
-                rules[db_name, class_id] = await self._rules(document.aggregate_id)
-            found = rules[db_name, class_id]
+            if (db_name, class_id) not in class_schema:
+                class_schema[db_name, class_id] = await self._class_schema(document.aggregate_id)
+            found = class_schema[db_name, class_id]
             if isinstance(found, StoreUnavailable):
                 outcomes[position] = found
             else:
@@ -65,13 +69,13 @@ class FormedDocuments:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
         return await self._documents.read(aggregate_ids)
 
-    async def _rules(self, aggregate_id: AggregateId) -> Rules | StoreUnavailable | None:
+    async def _class_schema(self, aggregate_id: AggregateId) -> ClassSchema | StoreUnavailable | None:
         """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
         name = _class_of(aggregate_id)
         try:
             if name not in self._forms:
                 self._forms[name] = await self._form(name, aggregate_id)
-            return await self._definitions.at(aggregate_id, self._forms[name])
+            return await self._class_schemas.at(aggregate_id, self._forms[name])
         except StoreUnavailable as error:
             return error
 
@@ -81,10 +85,10 @@ class FormedDocuments:
         index = await self._indices.current(name)
         if index is not None:
             return index.definition
-        rules = await self._definitions.newest(aggregate_id)
-        if rules is None:
+        class_schema = await self._class_schemas.newest(aggregate_id)
+        if class_schema is None:
             return None  # the first document makes the index
-        made = await self._indices.create(name, form_of(rules), first=True)
+        made = await self._indices.create(name, form_of(class_schema), first=True)
         return made.definition
 
 

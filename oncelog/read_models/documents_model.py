@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.ports import Documents, Standing
+from oncelog.ports import Documents, ProjectionStatus
 from oncelog.read_models.document import document_of
 
 
@@ -25,6 +25,6 @@ class DocumentsModel:
         found = await self._documents.read(aggregate_ids)
         return [document.sequence_number if document else 0 for document in found]
 
-    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+    async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return the same; whose form is that of an earlier definition is a matter of the whole index."""
-        return [Standing(sequence_number) for sequence_number in await self.positions(aggregate_ids)]
+        return [ProjectionStatus(sequence_number) for sequence_number in await self.positions(aggregate_ids)]

@@ -6,32 +6,32 @@ from typing import Protocol
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
-from oncelog.ports import Graph, Standing
+from oncelog.ports import Graph, ProjectionStatus
 
 
-class RulesOf(Protocol):
+class ClassSchemaOf(Protocol):
     """Gives the newest rules of an instance's class; None where it is not defined."""
 
-    async def __call__(self, aggregate_id: AggregateId, *, at_least: int) -> Rules | None:
+    async def __call__(self, aggregate_id: AggregateId, *, at_least: int) -> ClassSchema | None:
         """``at_least``: the sequence number of a definition that is known to be there, 0 for none."""
         ...
 
 
-def node_of(state: Instance, rules: Rules | None) -> GraphNode:
+def node_of(state: Instance, class_schema: ClassSchema | None) -> GraphNode:
     """Return the node of an instance; a deleted one refers to nothing, and so does one of an undefined class.
 
     Raises InputInvalid for an instance that refers to more than a node may.
     """
     aggregate_id = AggregateId.parse(state.aggregate_id)
     edges = {}
-    if rules is not None and not state.deleted:
-        edges = rules.edges(rules.current(state.data, state.definition), aggregate_id.db_name)
+    if class_schema is not None and not state.deleted:
+        edges = class_schema.edges(class_schema.current(state.data, state.definition), aggregate_id.db_name)
     return GraphNode(
         aggregate_id=aggregate_id,
         sequence_number=state.sequence_number,
-        definition_sequence=rules.reference.sequence_number if rules else 0,
+        definition_sequence=class_schema.reference.sequence_number if class_schema else 0,
         deleted=state.deleted,
         edges=edges,
     )
@@ -42,23 +42,23 @@ class GraphModel:
 
     name = "graph"
 
-    def __init__(self, graph: Graph, rules_of: RulesOf) -> None:
+    def __init__(self, graph: Graph, class_schema_of: ClassSchemaOf) -> None:
         self._graph = graph
-        self._rules_of = rules_of
+        self._class_schema_of = class_schema_of
 
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
-        rules: dict[tuple[str, str], Rules | None] = {}
+        class_schema: dict[tuple[str, str], ClassSchema | None] = {}
         places = [AggregateId.parse(state.aggregate_id) for state in states]
         known = _newest_known(places, states)
         outcomes: list[Exception | None] = [None] * len(states)
         nodes: dict[int, GraphNode] = {}
         for index, (aggregate_id, state) in enumerate(zip(places, states, strict=True)):
             names = (aggregate_id.db_name, aggregate_id.class_id)
-            if names not in rules:
-                rules[names] = await self._rules_of(aggregate_id, at_least=known[names])
+            if names not in class_schema:
+                class_schema[names] = await self._class_schema_of(aggregate_id, at_least=known[names])
             try:
-                nodes[index] = node_of(state, rules[names])
+                nodes[index] = node_of(state, class_schema[names])
             except InputInvalid as error:
                 outcomes[index] = error
         for index, outcome in zip(nodes, await self._graph.write(list(nodes.values())), strict=True):
@@ -73,12 +73,12 @@ class GraphModel:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
         return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
 
-    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+    async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return how each one's node stands, by events and by definition; raises StoreUnavailable, LogDamaged."""
         nodes = await self._graph.read(aggregate_ids)
         there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
         newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
-        return [_standing(node, newest) if node else Standing(0) for node in nodes]
+        return [_standing(node, newest) if node else ProjectionStatus(0) for node in nodes]
 
     async def _newest_definition(self, aggregate_id: AggregateId) -> int:
         """Return the sequence number of the newest definition of its class, 0 where there is none to go by.
@@ -86,15 +86,15 @@ class GraphModel:
         Damage in a class's log says nothing of its instances' nodes; it is told of the class.
         """
         try:
-            rules = await self._rules_of(aggregate_id, at_least=0)
+            class_schema = await self._class_schema_of(aggregate_id, at_least=0)
         except (LogDamaged, SchemaUnsupported):
             return 0
-        return rules.reference.sequence_number if rules else 0
+        return class_schema.reference.sequence_number if class_schema else 0
 
 
-def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> Standing:
+def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> ProjectionStatus:
     names = node.aggregate_id.db_name, node.aggregate_id.class_id
-    return Standing(node.sequence_number, node.definition_sequence < newest[names])
+    return ProjectionStatus(node.sequence_number, node.definition_sequence < newest[names])
 
 
 def _newest_known(places: Sequence[AggregateId], states: Sequence[Instance]) -> dict[tuple[str, str], int]:

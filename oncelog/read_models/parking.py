@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from oncelog.domain.dead_letters import DeadLetter, LetterKind, follows, reason_of
+from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind, follows, reason_of
 from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 def is_set_aside(letter: DeadLetter) -> bool:
     """Return whether an aggregate waits for its container only, and is retried without a person."""
-    return letter.kind is LetterKind.PARKED and letter.code == ContainerUnusable.__name__
+    return letter.kind is DeadLetterKind.PARKED and letter.code == ContainerUnusable.__name__
 
 
 class Parking:
@@ -171,7 +171,7 @@ class Parking:
                 read_model=self.read_model,
                 aggregate_id=str(aggregate_id),
                 number=letter.number + 1 if letter else 1,
-                kind=LetterKind.PARKED,
+                kind=DeadLetterKind.PARKED,
                 sequence_number=sequence_number,
                 given_up_through=letter.given_up_through if letter else 0,
                 at=_now(),
@@ -186,10 +186,10 @@ class Parking:
 
     async def tell(self, letter: DeadLetter) -> None:
         """Announce what was parked; a program that died in between does so again when the event comes again."""
-        if letter.kind is LetterKind.PARKED:
+        if letter.kind is DeadLetterKind.PARKED:
             await self._failures.announce(letter.aggregate_id, letter.model_dump(mode="json"))
 
-    async def write(self, kind: LetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
+    async def write(self, kind: DeadLetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
         """Write what a person or a program decided about an aggregate.
 
         Raises InputInvalid where it does not apply to how things stand, or somebody else was faster.
@@ -201,7 +201,7 @@ class Parking:
                 f"{last.kind if last else 'an aggregate that was never parked'}; look at it with dead-letters show"
             )
         about = last.sequence_number if last else 0
-        given_up_through = max(last.given_up_through if last else 0, about if kind is LetterKind.SKIPPED else 0)
+        given_up_through = max(last.given_up_through if last else 0, about if kind is DeadLetterKind.SKIPPED else 0)
         letter = DeadLetter(
             read_model=self.read_model,
             aggregate_id=str(aggregate_id),
@@ -228,8 +228,8 @@ def parked_error(letter: DeadLetter) -> ProjectionParked:
     place, model = letter.aggregate_id, letter.read_model
     of_model = "" if model == DocumentsModel.name else f" --read-model {model}"
     what, remedy = {
-        LetterKind.PAUSED: (f"is paused by {letter.by}", f"oncelog dead-letters resume {place}{of_model}"),
-        LetterKind.SKIPPED: (f"was skipped by {letter.by}", "read without the token; a later version may be shown"),
+        DeadLetterKind.PAUSED: (f"is paused by {letter.by}", f"oncelog dead-letters resume {place}{of_model}"),
+        DeadLetterKind.SKIPPED: (f"was skipped by {letter.by}", "read without the token; a later version may be shown"),
     }.get(letter.kind, ("is parked", f"mend that, then oncelog dead-letters retry {place}{of_model}"))
     about = f" at version {letter.sequence_number}" if letter.sequence_number else ""
     why = f"{letter.code}: {letter.reason}" if letter.code else letter.reason

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from oncelog.domain.instance import Instance
 from oncelog.errors import OncelogError, StoreUnavailable
-from oncelog.ports import EventLog, Extent, Inventory, ReadModel, Snapshots
+from oncelog.ports import EventLog, ListedStream, LogCatalogue, ReadModel, Snapshots
 from oncelog.read_models.parking import Parking
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.stream_reader import StateCache, StreamReader
 
 AT_ONCE = 100
 
@@ -25,11 +25,11 @@ class Rebuilding:
     """Rebuilds one read model. What is shown already is shown again, which changes nothing; live writes may go on."""
 
     def __init__(
-        self, *, log: EventLog, snapshots: Snapshots, inventory: Inventory, read_model: ReadModel, parking: Parking
+        self, *, log: EventLog, snapshots: Snapshots, catalogue: LogCatalogue, read_model: ReadModel, parking: Parking
     ) -> None:
         self._log = log
         self._snapshots = snapshots
-        self._inventory = inventory
+        self._catalogue = catalogue
         self._read_model = read_model
         self._parking = parking
 
@@ -40,32 +40,32 @@ class Rebuilding:
         done = Rebuilt()
         after: str | None = ""
         while after is not None:
-            page = await self._inventory.extents(after=after, db_name=db_name, class_id=class_id)
+            page = await self._catalogue.listed_streams(after=after, db_name=db_name, class_id=class_id)
             for start in range(0, len(page.items), AT_ONCE):
                 await self._show(page.items[start : start + AT_ONCE], done)
                 after_batch(done)
             after = page.position
         return done
 
-    async def _show(self, extents: Sequence[Extent], done: Rebuilt) -> None:
-        folded = await asyncio.gather(*(self._state_at(extent) for extent in extents))
+    async def _show(self, listed_streams: Sequence[ListedStream], done: Rebuilt) -> None:
+        folded = await asyncio.gather(*(self._state_at(listed_stream) for listed_stream in listed_streams))
         states = [state for state in folded if isinstance(state, Instance)]
         outcomes = dict(
             zip((state.aggregate_id for state in states), await self._read_model.apply(states), strict=True)
         )
-        for extent, found in zip(extents, folded, strict=True):
-            outcome = found if isinstance(found, Exception) else outcomes[str(extent.aggregate_id)]
+        for listed_stream, found in zip(listed_streams, folded, strict=True):
+            outcome = found if isinstance(found, Exception) else outcomes[str(listed_stream.aggregate_id)]
             if isinstance(outcome, StoreUnavailable):
                 raise outcome
             if outcome is None:
                 done.shown += 1
             else:
-                await self._parking.park(extent.aggregate_id, sequence_number=extent.head, error=outcome)
+                await self._parking.park(listed_stream.aggregate_id, sequence_number=listed_stream.head, error=outcome)
                 done.parked += 1
 
-    async def _state_at(self, extent: Extent) -> Instance | Exception:
-        reader = LogReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
+    async def _state_at(self, listed_stream: ListedStream) -> Instance | Exception:
+        reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
         try:
-            return await reader.at(extent.aggregate_id, extent.head)
+            return await reader.at(listed_stream.aggregate_id, listed_stream.head)
         except OncelogError as error:
             return error

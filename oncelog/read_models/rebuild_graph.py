@@ -12,7 +12,7 @@ from oncelog.read_models.rebuild import Rebuilding
 Progress = Callable[[int], None]
 
 
-class Regrapher:
+class GraphRebuilder:
     """Brings the nodes of classes under their newest definition. Each event that comes meanwhile does so by itself."""
 
     def __init__(self, ports: Ports, graph: GraphModel, parking: Parking) -> None:
@@ -20,7 +20,7 @@ class Regrapher:
         self._rebuilding = Rebuilding(
             log=ports.event_log,
             snapshots=ports.snapshots,
-            inventory=ports.inventory,
+            catalogue=ports.catalogue,
             read_model=graph,
             parking=parking,
         )

@@ -12,13 +12,13 @@ from dataclasses import replace
 import structlog
 
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents
 from oncelog.read_models.document import document_of, formed
 from oncelog.read_models.document_schema import form_of
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StreamReader
 
 #: So few left means that we have caught up: the old index is closed for the rest.
 CLOSE_BELOW = 100
@@ -34,11 +34,11 @@ class Reindexer:
     """Brings the documents of classes into the form of their newest definition."""
 
     def __init__(
-        self, *, documents: Documents, indices: DocumentIndices, definitions: Definitions, reader: LogReader
+        self, *, documents: Documents, indices: DocumentIndices, class_schemas: ClassSchemas, reader: StreamReader
     ) -> None:
         self._documents = documents
         self._indices = indices
-        self._definitions = definitions
+        self._class_schemas = class_schemas
         self._reader = reader
 
     async def answers_filters(self, class_name: AggregateId) -> bool:
@@ -51,52 +51,57 @@ class Reindexer:
 
         An index that somebody has gone back to, and pinned, lies as it should. Raises StoreUnavailable.
         """
-        rules = await self._newest(class_name, at_least=at_least)
+        class_schema = await self._newest(class_name, at_least=at_least)
         current = await self._indices.current(class_name)
-        if current is None and rules is not None:
-            return f"definition {rules.reference.sequence_number}, no index behind its alias"
-        if current is None or current.pinned or not _differs(current, rules, form_of(rules).digest):
+        if current is None and class_schema is not None:
+            return f"definition {class_schema.reference.sequence_number}, no index behind its alias"
+        if current is None or current.pinned or not _differs(current, class_schema, form_of(class_schema).digest):
             return None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
         closed = ", closed for writing" if current.closed else ""
-        if rules is None:
+        if class_schema is None:
             return f"documents in {current.name}, of an earlier release, without terms for exact filters{closed}"
-        return f"definition {rules.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
+        return f"definition {class_schema.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
 
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:
         """Let readers see documents in the form of the newest definition; returns what was done, in words.
 
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
-        rules = await self._newest(class_name, at_least=at_least)
-        form = form_of(rules)
+        class_schema = await self._newest(class_name, at_least=at_least)
+        form = form_of(class_schema)
         while True:
             current = await self._indices.current(class_name)
-            if rules is None and (current is None or current.exact):
+            if class_schema is None and (current is None or current.exact):
                 return "the class is not defined"
             if current is None:
                 await self._indices.create(class_name, form, first=True)
                 continue
-            if not _differs(current, rules, form.digest):
+            if not _differs(current, class_schema, form.digest):
                 return f"documents lie in {current.name}"
             following = await self._indices.create(class_name, form, first=False)
-            copied = await self._fill(class_name, current, following, rules, progress)
+            copied = await self._fill(class_name, current, following, class_schema, progress)
             if await self._indices.switch(class_name, current, following):
                 log.info("documents_reindexed", alias_of=str(class_name), index=following.name, documents=copied)
                 return f"{copied} documents copied into {following.name}"
 
-    async def _newest(self, class_name: AggregateId, *, at_least: int) -> Rules | None:
+    async def _newest(self, class_name: AggregateId, *, at_least: int) -> ClassSchema | None:
         instance = AggregateId(class_name.db_name, class_name.instance_key, "-")
-        return await self._definitions.newest(instance, at_least=at_least)
+        return await self._class_schemas.newest(instance, at_least=at_least)
 
     async def _fill(
-        self, name: AggregateId, old: DocumentIndex, new: DocumentIndex, rules: Rules | None, progress: Progress
+        self,
+        name: AggregateId,
+        old: DocumentIndex,
+        new: DocumentIndex,
+        class_schema: ClassSchema | None,
+        progress: Progress,
     ) -> int:
         """Copy what the old index has, in the order in which it changed, until it is closed and nothing is left."""
         position, copied, closed = -1, 0, False
         while True:
             changed = await self._indices.changed(old, after=position, close=closed)
-            documents = await self._folded(name, changed.documents, rules)
+            documents = await self._folded(name, changed.documents, class_schema)
             for outcome in await self._indices.copy(new, documents):
                 if outcome is not None:
                     raise outcome
@@ -107,7 +112,7 @@ class Reindexer:
             closed = closed or len(changed.documents) < CLOSE_BELOW
 
     async def _folded(
-        self, name: AggregateId, wanted: Sequence[tuple[str, int]], rules: Rules | None
+        self, name: AggregateId, wanted: Sequence[tuple[str, int]], class_schema: ClassSchema | None
     ) -> Sequence[Document]:
         """Fold each from the log, as of the version that the old index has of it.
 
@@ -120,25 +125,25 @@ class Reindexer:
             async with in_flight:
                 aggregate_id = AggregateId(name.db_name, name.instance_key, key)
                 try:
-                    return formed(document_of(await self._reader.at(aggregate_id, version)), rules)
+                    return formed(document_of(await self._reader.at(aggregate_id, version)), class_schema)
                 except (LogDamaged, SchemaUnsupported) as error:
                     log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
                 (found,) = await self._documents.read([aggregate_id])
-                return replace(found, form=rules.reference if rules else None) if found else None
+                return replace(found, form=class_schema.reference if class_schema else None) if found else None
 
         found = await asyncio.gather(*(one(*each) for each in wanted))
         return [document for document in found if document is not None]
 
 
-def _differs(index: DocumentIndex, rules: Rules | None, digest: str | None) -> bool:
+def _differs(index: DocumentIndex, class_schema: ClassSchema | None, digest: str | None) -> bool:
     """Return whether documents of these rules would lie otherwise than this index has them.
 
     An index of a later definition is as good; one of an earlier is, if neither mapping nor data changed since.
     """
-    if not index.exact or rules is None:
+    if not index.exact or class_schema is None:
         return not index.exact
     known = index.definition.sequence_number if index.definition else 0
-    if known >= rules.reference.sequence_number:
+    if known >= class_schema.reference.sequence_number:
         return False
-    migrated = any(steps for sequence_number, steps in rules.lineage if sequence_number > known)
+    migrated = any(steps for sequence_number, steps in class_schema.lineage if sequence_number > known)
     return migrated or index.mapping_digest != digest or index.definition is None

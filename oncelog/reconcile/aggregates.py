@@ -15,19 +15,19 @@ from oncelog.errors import LogDamaged, OncelogError, StoreUnavailable
 from oncelog.ports import (
     DeadLetters,
     EventPublisher,
-    Extent,
+    Leases,
+    ListedStream,
+    ProjectionStatus,
     RunningWorkflows,
-    Standing,
     StoredEvent,
-    Turns,
     Watermark,
 )
-from oncelog.reconcile.running_definitions import Definers
-from oncelog.reconcile.scope import Steps, Terms, half_done
+from oncelog.reconcile.running_definitions import RunningDefinitions
+from oncelog.reconcile.scope import Scope, Steps, half_done
 from oncelog.reconcile.slots import RememberedSlots
-from oncelog.reconcile.summary import Finding, FindingKind, Tally
+from oncelog.reconcile.summary import Finding, FindingKind, ReconcileSummary
 from oncelog.reconcile.watermarks import GroupWatermarks
-from oncelog.replay.stream_reader import LogReader
+from oncelog.replay.stream_reader import StreamReader
 from oncelog.replay.trace import Trace
 from oncelog.write.delivery import Deliverer, InlineModel
 
@@ -44,10 +44,10 @@ class _Reached:
     """
 
     published: Watermark | None
-    shown: Mapping[str, Standing]
+    shown: Mapping[str, ProjectionStatus]
     being_redefined: bool
 
-    def behind(self, head: int) -> dict[str, Standing]:
+    def behind(self, head: int) -> dict[str, ProjectionStatus]:
         """Return the read models that do not show the head as it is now, with what they show."""
         return {
             name: shown
@@ -67,10 +67,10 @@ class _Due:
 
     published: Watermark | None
     unpublished: bool
-    behind: Mapping[str, Standing]
+    behind: Mapping[str, ProjectionStatus]
 
 
-class AggregateSweep:
+class AggregateReconciler:
     """Compares head, watermark and each read model's view of an aggregate, and makes good what is behind."""
 
     def __init__(
@@ -78,77 +78,89 @@ class AggregateSweep:
         *,
         slots: RememberedSlots,
         watermarks: GroupWatermarks,
-        reader: LogReader,
+        reader: StreamReader,
         deliverer: Deliverer,
-        turns: Turns,
+        leases: Leases,
         publisher: EventPublisher,
         models: Sequence[InlineModel],
         letters: DeadLetters,
         running: RunningWorkflows,
-        definers: Definers,
+        running_definitions: RunningDefinitions,
     ) -> None:
         self._slots = slots
         self._watermarks = watermarks
         self._reader = reader
         self._deliverer = deliverer
-        self._turns = turns
+        self._leases = leases
         self._publisher = publisher
         self._models = models
         self._letters = letters
         self._running = running
-        self._definers = definers
+        self._running_definitions = running_definitions
 
-    async def page(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+    async def page(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
         """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         if await self._publisher.generations() != terms.generations:
             terms = replace(terms, published_through=None)  # it was so in a topic that is lost
         letters = _Letters(self._letters)
-        tally = Tally()
-        for start in range(0, len(extents), AGGREGATES_PER_GROUP):
+        tally = ReconcileSummary()
+        for start in range(0, len(listed_streams), AGGREGATES_PER_GROUP):
             self._slots.clear()  # neither an altered slot nor memory outlives its group
-            tally += await self._group(extents[start : start + AGGREGATES_PER_GROUP], letters, terms)
+            tally += await self._group(listed_streams[start : start + AGGREGATES_PER_GROUP], letters, terms)
         self._slots.clear()
         return tally
 
-    async def _group(self, extents: Sequence[Extent], letters: "_Letters", terms: Terms) -> Tally:
+    async def _group(
+        self, listed_streams: Sequence[ListedStream], letters: "_Letters", terms: Scope
+    ) -> ReconcileSummary:
         """Take a group through one step after the other: what many can be asked or told at once is asked once."""
         steps = Steps(place=_place)
-        reached = await self._reached([extent.aggregate_id for extent in extents])
-        compared = dict(await steps.take(extents, partial(self._compare, reached, terms)))
-        tallies: defaultdict[Extent, list[Tally]] = defaultdict(list)
-        for extent, found in compared.items():
-            tallies[extent].append(Tally(aggregates=1) + found if isinstance(found, Tally) else Tally(aggregates=1))
-        due = {extent: found for extent, found in compared.items() if isinstance(found, _Due)}
+        reached = await self._reached([listed_stream.aggregate_id for listed_stream in listed_streams])
+        compared = dict(await steps.take(listed_streams, partial(self._compare, reached, terms)))
+        tallies: defaultdict[ListedStream, list[ReconcileSummary]] = defaultdict(list)
+        for listed_stream, found in compared.items():
+            tallies[listed_stream].append(
+                ReconcileSummary(aggregates=1) + found
+                if isinstance(found, ReconcileSummary)
+                else ReconcileSummary(aggregates=1)
+            )
+        due = {listed_stream: found for listed_stream, found in compared.items() if isinstance(found, _Due)}
         heads = dict(await steps.take(list(due), self._head, at_once_max=READS_AT_ONCE_MAX))
         commands = {head.event.command_id for head in heads.values()}
         running = await self._running.running_among(commands) if commands else ()
-        for extent, head in heads.items():
+        for listed_stream, head in heads.items():
             if head.event.command_id in running:
-                tallies[extent].append(Tally(running=1, oldest_left=extent.written_at))
-        idle = [extent for extent, head in heads.items() if head.event.command_id not in running]
+                tallies[listed_stream].append(ReconcileSummary(running=1, oldest_left=listed_stream.written_at))
+        idle = [listed_stream for listed_stream, head in heads.items() if head.event.command_id not in running]
 
-        async def publish(extent: Extent) -> Tally:
-            return await self._publish(extent, due[extent].published, heads[extent], terms)
+        async def publish(listed_stream: ListedStream) -> ReconcileSummary:
+            return await self._publish(listed_stream, due[listed_stream].published, heads[listed_stream], terms)
 
-        async def project(extent: Extent) -> Tally:
-            return await self._project(extent, due[extent].behind, letters, terms)
+        async def project(listed_stream: ListedStream) -> ReconcileSummary:
+            return await self._project(listed_stream, due[listed_stream].behind, letters, terms)
 
-        unpublished = [extent for extent in idle if due[extent].unpublished]
+        unpublished = [listed_stream for listed_stream in idle if due[listed_stream].unpublished]
         published = await steps.take(unpublished, publish, at_once_max=PUBLISHED_AT_ONCE_MAX)
         await self._watermarks.flush()
-        behind = [extent for extent in idle if due[extent].behind and extent not in steps.failed]
+        behind = [
+            listed_stream for listed_stream in idle if due[listed_stream].behind and listed_stream not in steps.failed
+        ]
         if terms.repair:
             await steps.take(behind, self._fold, at_once_max=READS_AT_ONCE_MAX)
         projected = await steps.take(behind, project, at_once_max=AGGREGATES_PER_GROUP)
         steps.demand_any()
-        for extent, tally in (*published, *projected):
-            tallies[extent].append(tally)
-        return Tally.sum(tally for extent in extents for tally in steps.failed.get(extent, tallies[extent]))
+        for listed_stream, tally in (*published, *projected):
+            tallies[listed_stream].append(tally)
+        return ReconcileSummary.sum(
+            tally
+            for listed_stream in listed_streams
+            for tally in steps.failed.get(listed_stream, tallies[listed_stream])
+        )
 
     async def _reached(self, aggregate_ids: Sequence[AggregateId]) -> Mapping[AggregateId, _Reached | OncelogError]:
         """Ask for all of them: one question to Redis, and one to each read model; an error where one cannot be read."""
-        watermarks = await self._turns.published(aggregate_ids)
-        shown: defaultdict[AggregateId, dict[str, Standing]] = defaultdict(dict)
+        watermarks = await self._leases.published(aggregate_ids)
+        shown: defaultdict[AggregateId, dict[str, ProjectionStatus]] = defaultdict(dict)
         unreadable: dict[AggregateId, OncelogError] = {}
         for model in self._models:
             wanted = [aggregate_id for aggregate_id in aggregate_ids if model.has(aggregate_id)]
@@ -158,9 +170,11 @@ class AggregateSweep:
                 else:
                     shown[aggregate_id][model.name] = standing
         outdated = {
-            _class_of(name) for name, standings in shown.items() if any(one.outdated for one in standings.values())
+            _class_of(name)
+            for name, projection_statuses in shown.items()
+            if any(one.outdated for one in projection_statuses.values())
         }
-        in_hand = {class_name for class_name in outdated if await self._definers.are_at_work(class_name)}
+        in_hand = {class_name for class_name in outdated if await self._running_definitions.are_at_work(class_name)}
         return {
             aggregate_id: unreadable.get(aggregate_id)
             or _Reached(watermark, shown[aggregate_id], _class_of(aggregate_id) in in_hand)
@@ -168,80 +182,84 @@ class AggregateSweep:
         }
 
     async def _compare(
-        self, reached: Mapping[AggregateId, _Reached | OncelogError], terms: Terms, extent: Extent
-    ) -> "_Due | Tally":
+        self, reached: Mapping[AggregateId, _Reached | OncelogError], terms: Scope, listed_stream: ListedStream
+    ) -> "_Due | ReconcileSummary":
         """Return what an aggregate lacks, or the tally of one that is to be left as it is."""
-        if extent.missing is not None:
-            raise _missing(extent)
-        now = reached[extent.aggregate_id]
+        if listed_stream.missing is not None:
+            raise _missing(listed_stream)
+        now = reached[listed_stream.aggregate_id]
         if isinstance(now, OncelogError):
             raise now
         published = now.published
         # Beyond it: others have gone on since it was listed, or what is known is wrong.
         through = published.through if published else 0
-        if max(through, *(shown.sequence_number for shown in now.shown.values())) > extent.head:
-            published = await self._checked(extent, now, terms)
+        if max(through, *(shown.sequence_number for shown in now.shown.values())) > listed_stream.head:
+            published = await self._checked(listed_stream, now, terms)
         unpublished = (
-            not terms.are_published(extent.written_at) if published is None else published.through < extent.head
+            not terms.are_published(listed_stream.written_at)
+            if published is None
+            else published.through < listed_stream.head
         )
-        behind = now.behind(extent.head)
+        behind = now.behind(listed_stream.head)
         if not unpublished and not behind:
-            return Tally(running=int(now.left_to_others))
-        if terms.are_recent(extent.written_at):
-            return Tally(recent=1)
+            return ReconcileSummary(running=int(now.left_to_others))
+        if terms.are_recent(listed_stream.written_at):
+            return ReconcileSummary(recent=1)
         return _Due(published, unpublished, behind)
 
-    async def _head(self, extent: Extent) -> StoredEvent:
-        return await self._reader.required(extent.aggregate_id, extent.head)
+    async def _head(self, listed_stream: ListedStream) -> StoredEvent:
+        return await self._reader.required(listed_stream.aggregate_id, listed_stream.head)
 
-    async def _fold(self, extent: Extent) -> None:
+    async def _fold(self, listed_stream: ListedStream) -> None:
         """Have the state at hand when it is projected, so that one request to a read model carries many."""
         with suppress(OncelogError):  # then it is for the projection to say, and perhaps to park it
-            await self._reader.at(extent.aggregate_id, extent.head)
+            await self._reader.at(listed_stream.aggregate_id, listed_stream.head)
 
-    async def _checked(self, extent: Extent, now: _Reached, terms: Terms) -> Watermark | None:
+    async def _checked(self, listed_stream: ListedStream, now: _Reached, terms: Scope) -> Watermark | None:
         """Return the watermark, None if it is beyond the log; raises LogDamaged if a read model is."""
-        head = await self._slots.head(extent.aggregate_id, after=extent.head)
+        head = await self._slots.head(listed_stream.aggregate_id, after=listed_stream.head)
         for name, shown in now.shown.items():
             if shown.sequence_number > head:
                 raise LogDamaged(
-                    f"aggregate {extent.aggregate_id}: the {name} show it at version {shown.sequence_number}, but the "
+                    f"aggregate {listed_stream.aggregate_id}: the {name} show it at version {shown.sequence_number}, but the "
                     f"log ends at {head}; restore the missing events, or delete it from the {name} and check again",
-                    aggregate_id=str(extent.aggregate_id),
+                    aggregate_id=str(listed_stream.aggregate_id),
                 )
         if now.published is None or now.published.through <= head:
             return now.published
         if terms.repair:
-            await self._turns.forget(extent.aggregate_id)
+            await self._leases.forget(listed_stream.aggregate_id)
         return None
 
-    async def _publish(self, extent: Extent, published: Watermark | None, head: StoredEvent, terms: Terms) -> Tally:
+    async def _publish(
+        self, listed_stream: ListedStream, published: Watermark | None, head: StoredEvent, terms: Scope
+    ) -> ReconcileSummary:
         """The head is the last thing to publish: whoever wrote it sends all before it along (rule R3)."""
         known = "unknown" if published is None else str(published.through)
-        found = half_done(_place(extent), f"head {extent.head}, known to be published: {known}")
+        found = half_done(_place(listed_stream), f"head {listed_stream.head}, known to be published: {known}")
         if not terms.repair:
-            return found + Tally(oldest_left=extent.written_at)
-        recorded = head.published_through.at_most(extent.head)
-        self._watermarks.know(extent.aggregate_id, recorded if published is None else published)
-        await self._deliverer.publish(extent.aggregate_id, extent.head)
-        return found + Tally(published=1)
+            return found + ReconcileSummary(oldest_left=listed_stream.written_at)
+        recorded = head.published_through.at_most(listed_stream.head)
+        self._watermarks.know(listed_stream.aggregate_id, recorded if published is None else published)
+        await self._deliverer.publish(listed_stream.aggregate_id, listed_stream.head)
+        return found + ReconcileSummary(published=1)
 
     async def _project(
-        self, extent: Extent, behind: Mapping[str, Standing], letters: "_Letters", terms: Terms
-    ) -> Tally:
+        self, listed_stream: ListedStream, behind: Mapping[str, ProjectionStatus], letters: "_Letters", terms: Scope
+    ) -> ReconcileSummary:
         """Show the head in the read models where nobody has to decide about it first."""
-        parked = await letters.parked(extent, behind)
+        parked = await letters.parked(listed_stream, behind)
         left = [name for name in behind if name not in parked]
-        tally = _told(extent, parked)
+        tally = _told(listed_stream, parked)
         if not left:
             return tally
         where = ", ".join(f"{name} {_in_words(behind[name])}" for name in left)
-        tally += half_done(_place(extent), f"head {extent.head}, shown in: {where}")
+        tally += half_done(_place(listed_stream), f"head {listed_stream.head}, shown in: {where}")
         if not terms.repair:
             return tally
-        if await self._deliverer.project_or_park(extent.aggregate_id, extent.head, Trace(), only=left):
-            return tally + Tally(projected=1)
-        return tally + _told(extent, await _Letters(self._letters).parked(extent, left))
+        if await self._deliverer.project_or_park(listed_stream.aggregate_id, listed_stream.head, Trace(), only=left):
+            return tally + ReconcileSummary(projected=1)
+        return tally + _told(listed_stream, await _Letters(self._letters).parked(listed_stream, left))
 
 
 class _Letters:
@@ -251,37 +269,39 @@ class _Letters:
         self._letters = letters
         self._listed: dict[str, asyncio.Task[Mapping[AggregateId, int]]] = {}
 
-    async def parked(self, extent: Extent, names: Iterable[str]) -> dict[str, DeadLetter]:
+    async def parked(self, listed_stream: ListedStream, names: Iterable[str]) -> dict[str, DeadLetter]:
         """Return, by read model, the letter by which the aggregate need not be shown there at its head."""
         parked: dict[str, DeadLetter] = {}
         for name in names:
             if name not in self._listed:
                 self._listed[name] = asyncio.ensure_future(self._letters.numbers(name))
-            if extent.aggregate_id not in await self._listed[name]:
+            if listed_stream.aggregate_id not in await self._listed[name]:
                 continue
-            letters = await self._letters.history(name, extent.aggregate_id)
-            letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, extent.head)
+            letters = await self._letters.history(name, listed_stream.aggregate_id)
+            letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, listed_stream.head)
             if letter is not None:
                 parked[name] = letter
         return parked
 
 
-def _told(extent: Extent, parked: Mapping[str, DeadLetter]) -> Tally:
+def _told(listed_stream: ListedStream, parked: Mapping[str, DeadLetter]) -> ReconcileSummary:
     findings = tuple(
         Finding(
             kind=FindingKind.PARKED,
-            place=_place(extent),
+            place=_place(listed_stream),
             what=f"{name}: {letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}",
         )
         for name, letter in parked.items()
     )
-    return Tally(parked=len(findings), findings=findings)
+    return ReconcileSummary(parked=len(findings), findings=findings)
 
 
-async def _standings(model: InlineModel, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing | OncelogError]:
+async def _standings(
+    model: InlineModel, aggregate_ids: Sequence[AggregateId]
+) -> Sequence[ProjectionStatus | OncelogError]:
     """Return how each is shown, or why that cannot be read: one that is damaged holds up none of the others."""
     try:
-        return await model.standings(aggregate_ids)
+        return await model.projection_statuses(aggregate_ids)
     except StoreUnavailable:
         raise
     except OncelogError as error:
@@ -290,7 +310,7 @@ async def _standings(model: InlineModel, aggregate_ids: Sequence[AggregateId]) -
         return [one for aggregate_id in aggregate_ids for one in await _standings(model, [aggregate_id])]
 
 
-def _in_words(shown: Standing) -> str:
+def _in_words(shown: ProjectionStatus) -> str:
     if not shown.sequence_number:
         return "missing"
     return f"at version {shown.sequence_number}" + (" under an earlier definition" if shown.outdated else "")
@@ -300,15 +320,15 @@ def _class_of(aggregate_id: AggregateId) -> AggregateId:
     return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)
 
 
-def _place(extent: Extent) -> str:
-    return f"aggregate {extent.aggregate_id}"
+def _place(listed_stream: ListedStream) -> str:
+    return f"aggregate {listed_stream.aggregate_id}"
 
 
-def _missing(extent: Extent) -> LogDamaged:
+def _missing(listed_stream: ListedStream) -> LogDamaged:
     return LogDamaged(
-        f"aggregate {extent.aggregate_id}: slot {extent.missing} is missing below {extent.head}; "
+        f"aggregate {listed_stream.aggregate_id}: slot {listed_stream.missing} is missing below {listed_stream.head}; "
         "restore the object from its versions",
-        where=f"slot {extent.aggregate_id} {extent.missing}",
-        aggregate_id=str(extent.aggregate_id),
-        sequence_number=extent.missing,
+        where=f"slot {listed_stream.aggregate_id} {listed_stream.missing}",
+        aggregate_id=str(listed_stream.aggregate_id),
+        sequence_number=listed_stream.missing,
     )

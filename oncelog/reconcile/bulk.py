@@ -1,14 +1,14 @@
 """Bulk commands whose workflow is gone: what is bound is brought to its end, the rest closed, the result assembled."""
 
 from oncelog.bulk.report import BulkReporter
-from oncelog.bulk.run import BulkRunner, Conduct, Progress
+from oncelog.bulk.run import BulkRunner, Progress, RunControl
 from oncelog.domain.bulk.records import BulkRecord, Closed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.ports import ChunkRecords
 from oncelog.replay.trace import AfterStep, Trace
 
 
-class BulkSweep:
+class BulkReconciler:
     """Ends bulk commands from their records, by their own path's means; any number of it may run at once.
 
     Unlike a command on one instance, a bulk command is not carried on: who terminates one that has a million items to
@@ -25,10 +25,10 @@ class BulkSweep:
 
     async def end(self, record: BulkRecord) -> BulkResult:
         """Bring the command to its end; raises StoreUnavailable, LogDamaged."""
-        conduct = Conduct(stopping=lambda: False, progressed=lambda _: None, after_step=self._after_step)
+        run_control = RunControl(stopping=lambda: False, progressed=lambda _: None, after_step=self._after_step)
         began = Progress(next_chunk=max(1, await self._last_begun(record)))
-        done = await self._runner.close(record, began, Closed.TERMINATED, conduct)
-        await self._runner.deliver(record, list(done.undelivered), conduct)
+        done = await self._runner.close(record, began, Closed.TERMINATED, run_control)
+        await self._runner.deliver(record, list(done.undelivered), run_control)
         return await self._reporter.report(record, trace=Trace(self._after_step))
 
     async def _last_begun(self, record: BulkRecord) -> int:

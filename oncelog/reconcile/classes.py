@@ -7,61 +7,61 @@ from dataclasses import replace
 from functools import partial
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.ports import Extent
+from oncelog.ports import ListedStream
 from oncelog.read_models.reindex import Reindexer
-from oncelog.reconcile.running_definitions import Definers
-from oncelog.reconcile.scope import Terms, each, half_done
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.running_definitions import RunningDefinitions
+from oncelog.reconcile.scope import Scope, each, half_done
+from oncelog.reconcile.summary import ReconcileSummary
 
 
-class ClassSweep:
+class ClassReconciler:
     """Brings the documents of classes into another index, as the command would have that defined them.
 
     Beside one that still lives both fill the same index, and one of them moves the alias. Without the sweep a class
     would stand still whose old index was closed for the last documents when its command's workflow was terminated.
     """
 
-    def __init__(self, *, reindexer: Reindexer, definers: Definers) -> None:
+    def __init__(self, *, reindexer: Reindexer, running_definitions: RunningDefinitions) -> None:
         self._reindexer = reindexer
-        self._definers = definers
+        self._running_definitions = running_definitions
 
-    async def page(self, classes: Sequence[Extent], terms: Terms) -> Tally:
+    async def page(self, classes: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
         """Sweep these classes; raises StoreUnavailable if a server kept it from every one of them."""
-        within = [extent for extent in classes if terms.covers(extent.aggregate_id)]
+        within = [listed_stream for listed_stream in classes if terms.covers(listed_stream.aggregate_id)]
         return await each(within, partial(self._class, terms), place=_place)
 
-    async def of_instances(self, extents: Sequence[Extent], terms: Terms) -> Tally:
+    async def of_instances(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
         """Sweep the classes of these instances, of which those that are not defined have no events of their own.
 
         An index of an earlier release cannot answer filters. Raises as ``page`` does.
         """
-        classes: dict[AggregateId, Extent] = {}
-        for extent in extents:
-            of = extent.aggregate_id
+        classes: dict[AggregateId, ListedStream] = {}
+        for listed_stream in listed_streams:
+            of = listed_stream.aggregate_id
             if of.class_id != CLASSES:
                 name = AggregateId.of_class(of.db_name, of.class_id)
-                classes.setdefault(name, replace(extent, aggregate_id=name, head=0, missing=None))
+                classes.setdefault(name, replace(listed_stream, aggregate_id=name, head=0, missing=None))
         return await each(list(classes.values()), partial(self._of_instances, terms), place=_place)
 
-    async def _of_instances(self, terms: Terms, extent: Extent) -> Tally:
-        if await self._reindexer.answers_filters(extent.aggregate_id):
-            return Tally()
-        return await self._class(terms, extent)
+    async def _of_instances(self, terms: Scope, listed_stream: ListedStream) -> ReconcileSummary:
+        if await self._reindexer.answers_filters(listed_stream.aggregate_id):
+            return ReconcileSummary()
+        return await self._class(terms, listed_stream)
 
-    async def _class(self, terms: Terms, extent: Extent) -> Tally:
-        found = await self._reindexer.left_behind(extent.aggregate_id, at_least=extent.head)
+    async def _class(self, terms: Scope, listed_stream: ListedStream) -> ReconcileSummary:
+        found = await self._reindexer.left_behind(listed_stream.aggregate_id, at_least=listed_stream.head)
         if found is None:
-            return Tally()
-        if terms.are_recent(extent.written_at):
-            return Tally(recent=1)
-        if await self._definers.are_at_work(extent.aggregate_id):
-            return Tally(running=1)
-        tally = half_done(_place(extent), found)
+            return ReconcileSummary()
+        if terms.are_recent(listed_stream.written_at):
+            return ReconcileSummary(recent=1)
+        if await self._running_definitions.are_at_work(listed_stream.aggregate_id):
+            return ReconcileSummary(running=1)
+        tally = half_done(_place(listed_stream), found)
         if not terms.repair:
             return tally
-        await self._reindexer.run(extent.aggregate_id, at_least=extent.head)
-        return tally + Tally(reindexed=1)
+        await self._reindexer.run(listed_stream.aggregate_id, at_least=listed_stream.head)
+        return tally + ReconcileSummary(reindexed=1)
 
 
-def _place(extent: Extent) -> str:
-    return f"class {extent.aggregate_id.db_name}/{extent.aggregate_id.instance_key}"
+def _place(listed_stream: ListedStream) -> str:
+    return f"class {listed_stream.aggregate_id.db_name}/{listed_stream.aggregate_id.instance_key}"

@@ -12,11 +12,11 @@ from oncelog.domain.records import AnyRecord, CommandRecord
 from oncelog.domain.results import CommandResult
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import CommandStatuses, KnownCommand, RunningWorkflows
-from oncelog.reconcile.bulk import BulkSweep
-from oncelog.reconcile.scope import Terms, each, half_done
-from oncelog.reconcile.summary import Tally
+from oncelog.reconcile.bulk import BulkReconciler
+from oncelog.reconcile.scope import Scope, each, half_done
+from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
-from oncelog.write.command_outcomes import Receipts
+from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.commit import Committer
 from oncelog.write.completion import final_status
 from oncelog.write.delivery import Deliverer
@@ -24,7 +24,7 @@ from oncelog.write.delivery import Deliverer
 log = structlog.get_logger(__name__)
 
 
-class CommandSweep:
+class CommandReconciler:
     """Finishes commands from their records, by the protocol's own means; any number of it may run at once."""
 
     def __init__(
@@ -32,46 +32,46 @@ class CommandSweep:
         *,
         committer: Committer,
         deliverer: Deliverer,
-        receipts: Receipts,
+        command_outcomes: CommandOutcomes,
         statuses: CommandStatuses,
         running: RunningWorkflows,
-        bulks: BulkSweep,
+        bulks: BulkReconciler,
         after_step: AfterStep = nothing_after,
     ) -> None:
         self._committer = committer
         self._deliverer = deliverer
-        self._receipts = receipts
+        self._command_outcomes = command_outcomes
         self._statuses = statuses
         self._running = running
         self._bulks = bulks
         self._after_step = after_step
 
-    async def page(self, commands: Sequence[KnownCommand], terms: Terms) -> Tally:
+    async def page(self, commands: Sequence[KnownCommand], terms: Scope) -> ReconcileSummary:
         """Sweep these commands; raises StoreUnavailable if a server kept it from every one of them."""
         new = [command for command in commands if not terms.are_settled(command.written_at)]
         tally = await each(new, partial(self._command, terms), place=_place)
-        return tally + Tally(commands=len(commands) - len(new))
+        return tally + ReconcileSummary(commands=len(commands) - len(new))
 
-    async def _command(self, terms: Terms, command: KnownCommand) -> Tally:
-        seen = Tally(commands=1)
+    async def _command(self, terms: Scope, command: KnownCommand) -> ReconcileSummary:
+        seen = ReconcileSummary(commands=1)
         if terms.are_recent(command.written_at):
-            return seen + Tally(recent=1)
+            return seen + ReconcileSummary(recent=1)
         left = await self._left_behind(command)
         if left is None or not _covers(terms, left):
             return seen
         if await self._running.is_running(command.command_id):
-            return seen + Tally(running=1, oldest_left=command.written_at)
+            return seen + ReconcileSummary(running=1, oldest_left=command.written_at)
         left = await self._left_behind(command)  # it may have ended just before it was asked for
         if left is None:
             return seen
-        known = await self._receipts.result(left)
+        known = await self._command_outcomes.result(left)
         found = half_done(_place(command), _what(left, ended=known is not None))
         if not terms.repair:
-            return seen + found + Tally(oldest_left=command.written_at)
+            return seen + found + ReconcileSummary(oldest_left=command.written_at)
         result = await self._finish(left, known)
         log.info("command_finished", command_id=command.command_id, outcome=result.outcome)
         cut_short = isinstance(result, BulkResult) and result.closed is not None
-        return seen + found + (Tally(closed=1) if known or cut_short else Tally(finished=1))
+        return seen + found + (ReconcileSummary(closed=1) if known or cut_short else ReconcileSummary(finished=1))
 
     async def _left_behind(self, command: KnownCommand) -> AnyRecord | None:
         """Return the last record of a command that is half done, or None.
@@ -82,10 +82,10 @@ class CommandSweep:
         status = await self._statuses.read(command.command_id)
         if status is not None and status.result is not None:
             return None
-        if status is None and await self._receipts.has_ended(command.command_id, command.last_record):
+        if status is None and await self._command_outcomes.has_ended(command.command_id, command.last_record):
             return None
-        record = await self._receipts.last_record(command.command_id)
-        if record is None or (status is None and await self._receipts.result(record) is not None):
+        record = await self._command_outcomes.last_record(command.command_id)
+        if record is None or (status is None and await self._command_outcomes.result(record) is not None):
             return None
         return record
 
@@ -127,7 +127,7 @@ def _place(command: KnownCommand) -> str:
     return f"command {command.command_id}"
 
 
-def _covers(terms: Terms, record: AnyRecord) -> bool:
+def _covers(terms: Scope, record: AnyRecord) -> bool:
     if isinstance(record, CommandRecord):
         return terms.covers(AggregateId.parse(record.aggregate_id))
     return terms.cover(record.bulk.db_name, record.bulk.class_id)

@@ -3,15 +3,15 @@
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.ports import RunningWorkflows
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StreamReader
 
 
-class Definers:
+class RunningDefinitions:
     """Asks about the workflows of definitions; only to save work, as everywhere in a sweep."""
 
-    def __init__(self, *, definitions: Definitions, reader: LogReader, running: RunningWorkflows) -> None:
-        self._definitions = definitions
+    def __init__(self, *, class_schemas: ClassSchemas, reader: StreamReader, running: RunningWorkflows) -> None:
+        self._class_schemas = class_schemas
         self._reader = reader
         self._running = running
 
@@ -19,10 +19,10 @@ class Definers:
         """Return whether the command of the class's newest definition has not come to its end."""
         instance = AggregateId(class_name.db_name, class_name.instance_key, "-")
         try:
-            rules = await self._definitions.newest(instance)
-            if rules is None:
+            class_schema = await self._class_schemas.newest(instance)
+            if class_schema is None:
                 return False
-            defined = await self._reader.required(class_name, rules.reference.sequence_number)
+            defined = await self._reader.required(class_name, class_schema.reference.sequence_number)
         except (LogDamaged, SchemaUnsupported):
             return False  # the class itself is told of; here it holds up nobody
         return await self._running.is_running(defined.event.command_id)

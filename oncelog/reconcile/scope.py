@@ -11,7 +11,7 @@ import structlog
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.ports import Generations
-from oncelog.reconcile.summary import Finding, FindingKind, Tally
+from oncelog.reconcile.summary import Finding, FindingKind, ReconcileSummary
 
 AT_ONCE_MAX = 16
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Terms:
+class Scope:
     """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
 
     ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
@@ -68,10 +68,10 @@ Item = TypeVar("Item", bound=Listed)
 Found = TypeVar("Found")
 
 
-def half_done(place: str, what: str) -> Tally:
+def half_done(place: str, what: str) -> ReconcileSummary:
     """Return the tally of one thing found."""
     log.info("half_done", place=place, what=what)
-    return Tally(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
+    return ReconcileSummary(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
 
 
 class Steps(Generic[Item]):
@@ -81,7 +81,7 @@ class Steps(Generic[Item]):
     """
 
     def __init__(self, *, place: Callable[[Item], str]) -> None:
-        self.failed: dict[Item, list[Tally]] = {}
+        self.failed: dict[Item, list[ReconcileSummary]] = {}
         self._place = place
         self._items: set[Item] = set()
         self._silent: dict[Item, StoreUnavailable] = {}
@@ -115,8 +115,8 @@ class Steps(Generic[Item]):
 
 
 async def each(
-    items: Sequence[Item], sweep: Callable[[Item], Awaitable[Tally]], *, place: Callable[[Item], str]
-) -> Tally:
+    items: Sequence[Item], sweep: Callable[[Item], Awaitable[ReconcileSummary]], *, place: Callable[[Item], str]
+) -> ReconcileSummary:
     """Sweep all items, some at once, and return what came of it.
 
     Raises StoreUnavailable if no item at all could be swept for want of a server.
@@ -124,11 +124,13 @@ async def each(
     steps = Steps(place=place)
     swept = dict(await steps.take(items, sweep))
     steps.demand_any()
-    return Tally.sum(swept[item] if item in swept else steps.failed[item][0] for item in items)
+    return ReconcileSummary.sum(swept[item] if item in swept else steps.failed[item][0] for item in items)
 
 
-def _left(kind: FindingKind, place: str, error: OncelogError, item: Listed) -> Tally:
+def _left(kind: FindingKind, place: str, error: OncelogError, item: Listed) -> ReconcileSummary:
     log.error("sweep_left", kind=kind, place=place, code=error.code, reason=error.message)
     finding = Finding(kind=kind, place=place, what=error.message)
     damaged = kind is FindingKind.DAMAGE
-    return Tally(damaged=int(damaged), unfinished=int(not damaged), findings=(finding,), oldest_left=item.written_at)
+    return ReconcileSummary(
+        damaged=int(damaged), unfinished=int(not damaged), findings=(finding,), oldest_left=item.written_at
+    )

@@ -35,7 +35,7 @@ class Finding(BaseModel):
     what: str
 
 
-class Tally(BaseModel):
+class ReconcileSummary(BaseModel):
     """The sum of what was seen and done; tallies of parts add up.
 
     ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
@@ -65,11 +65,11 @@ class Tally(BaseModel):
     findings: tuple[Finding, ...] = ()
     oldest_left: datetime | None = None
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally.sum((self, other))
+    def __add__(self, other: "ReconcileSummary") -> "ReconcileSummary":
+        return ReconcileSummary.sum((self, other))
 
     @classmethod
-    def sum(cls, tallies: Iterable["Tally"]) -> Self:
+    def sum(cls, tallies: Iterable["ReconcileSummary"]) -> Self:
         """Add up; of too many findings the first are kept."""
         parts = tuple(tallies)
         counts = {name: sum(getattr(part, name) for part in parts) for name in _COUNTS}
@@ -78,7 +78,7 @@ class Tally(BaseModel):
         return cls(**counts, findings=findings, oldest_left=min(left, default=None))
 
 
-_COUNTS = tuple(name for name, field in Tally.model_fields.items() if field.annotation is int)
+_COUNTS = tuple(name for name, field in ReconcileSummary.model_fields.items() if field.annotation is int)
 
 
 def _first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -18,10 +18,10 @@ import structlog
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import Rules, rules_after
+from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
 from oncelog.errors import LogDamaged
-from oncelog.ports import EventLog, Turns
-from oncelog.replay.stream_reader import LogReader
+from oncelog.ports import EventLog, Leases
+from oncelog.replay.stream_reader import StreamReader
 
 #: How long an answer of S3 is believed without news from Redis.
 RECHECK_S = 30.0
@@ -35,33 +35,33 @@ class _Known:
     """One class as far as its log was read. ``by_sequence``: the rules after each event that defined it."""
 
     state: Instance
-    newest: Rules | None = None
-    by_sequence: dict[int, Rules] = field(default_factory=dict)
+    newest: ClassSchema | None = None
+    by_sequence: dict[int, ClassSchema] = field(default_factory=dict)
     checked_s: float = float("-inf")
 
 
-class Definitions:
+class ClassSchemas:
     """Reads classes from the log, each event once, and keeps their rules; the least recently used class goes first.
 
-    ``turns`` None: without news from Redis, so that what is the newest may be half a minute old.
+    ``leases`` None: without news from Redis, so that what is the newest may be half a minute old.
     """
 
     def __init__(
         self,
         *,
         event_log: EventLog,
-        reader: LogReader,
-        turns: Turns | None,
+        reader: StreamReader,
+        leases: Leases | None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = event_log
         self._reader = reader
-        self._turns = turns
+        self._leases = leases
         self._clock_s = clock_s
         self._known: OrderedDict[AggregateId, _Known] = OrderedDict()
         self._reading: WeakValueDictionary[AggregateId, asyncio.Lock] = WeakValueDictionary()
 
-    async def newest(self, aggregate_id: AggregateId, *, at_least: int = 0) -> Rules | None:
+    async def newest(self, aggregate_id: AggregateId, *, at_least: int = 0) -> ClassSchema | None:
         """Return the rules of the aggregate's class as they are now, or None while it is not defined.
 
         ``at_least``: the sequence number of a definition that is known to be there. Raises LogDamaged,
@@ -70,7 +70,7 @@ class Definitions:
         if aggregate_id.class_id == CLASSES:
             return None
         name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
-        (told,) = await self._turns.heads([name]) if self._turns else (None,)
+        (told,) = await self._leases.heads([name]) if self._leases else (None,)
         known = self._known.get(name)
         wanted = max(at_least, told or 0)
         if known is None or known.state.sequence_number < wanted or known.checked_s + RECHECK_S < self._clock_s():
@@ -89,7 +89,7 @@ class Definitions:
             known = await self._read(name)
         return known.newest is not None
 
-    async def at(self, aggregate_id: AggregateId, reference: DefinitionReference | None) -> Rules | None:
+    async def at(self, aggregate_id: AggregateId, reference: DefinitionReference | None) -> ClassSchema | None:
         """Return the rules of one definition of the aggregate's class; raises LogDamaged if the log has no such one."""
         if reference is None:
             return None
@@ -114,10 +114,10 @@ class Definitions:
             began_s = self._clock_s()
             head = await self._log.head(name, after=known.state.sequence_number)
             for event in await self._reader.events(name, range(known.state.sequence_number + 1, head + 1)):
-                state, rules = evolve(known.state, event), rules_after(known.newest, event)
-                known.state, known.newest = state, rules
-                if rules is not None and rules.reference.sequence_number == event.sequence_number:
-                    known.by_sequence[event.sequence_number] = rules
+                state, class_schema = evolve(known.state, event), class_schema_after(known.newest, event)
+                known.state, known.newest = state, class_schema
+                if class_schema is not None and class_schema.reference.sequence_number == event.sequence_number:
+                    known.by_sequence[event.sequence_number] = class_schema
             if known.newest is not None and known.newest.is_large:
                 await asyncio.to_thread(known.newest.prepare)
             known.checked_s = began_s
@@ -133,6 +133,6 @@ class Definitions:
                 aggregate_id=str(name),
                 sequence_number=at_least,
             )
-        if self._turns:
+        if self._leases:
             log.warning("redis_overstates_head", aggregate_id=str(name), head=told)
-            await self._turns.forget(name)
+            await self._leases.forget(name)

@@ -43,7 +43,7 @@ class StateCache:
         self._states.pop(aggregate_id, None)
 
 
-class LogReader:
+class StreamReader:
     """Folds the log into states, from the nearest thing known: this process, Redis' cached state, a snapshot."""
 
     def __init__(self, *, log: EventLog, snapshots: Snapshots, cache: StateCache) -> None:

@@ -15,18 +15,18 @@ from oncelog.stores.elasticsearch import (
     ElasticsearchServer,
 )
 from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
-from oncelog.stores.redis.redis import RedisCommandStatuses, RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
 from oncelog.stores.s3 import (
     S3Bucket,
+    S3Checkpoints,
     S3ChunkRecords,
     S3ClassNames,
     S3CommandRecords,
     S3DeadLetters,
     S3EventLog,
-    S3Inventory,
     S3LargeObjects,
+    S3LogCatalogue,
     S3Snapshots,
-    S3SweepMarks,
     S3TopicRecords,
     connect,
     prepare_bucket,
@@ -64,13 +64,13 @@ class Stores:
             installation=settings.installation,
             event_log=event_log,
             records=S3CommandRecords(bucket),
-            inventory=S3Inventory(bucket, event_log),
-            marks=S3SweepMarks(bucket),
+            catalogue=S3LogCatalogue(bucket, event_log),
+            marks=S3Checkpoints(bucket),
             chunk_records=S3ChunkRecords(bucket),
             large_objects=S3LargeObjects(bucket),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
-            turns=RedisTurns(redis, generations=kafka.generations, lease_ms=settings.turn_lease_ms),
+            leases=RedisLeases(redis, generations=kafka.generations, lease_ms=settings.lease_ms),
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
             documents=documents,

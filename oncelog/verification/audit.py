@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
 from oncelog.stores.kafka.publisher import Message
@@ -33,7 +33,7 @@ class Audit:
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
     _results: dict[str, list[Finding]] = field(default_factory=dict)
-    _definitions: dict[str, list[Rules]] = field(default_factory=dict)
+    _class_schemas: dict[str, list[ClassSchema]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name)
@@ -98,9 +98,9 @@ class Audit:
     def _log_audit(self, aggregate_id: str) -> LogAudit:
         place = AggregateId.parse(aggregate_id)
         name = str(AggregateId(place.db_name, CLASSES, place.class_id))
-        audit = LogAudit(aggregate_id, self._definitions.get(name, ()))
+        audit = LogAudit(aggregate_id, self._class_schemas.get(name, ()))
         if place.class_id == CLASSES:
-            self._definitions[aggregate_id] = audit.defined
+            self._class_schemas[aggregate_id] = audit.defined
         return audit
 
     @property

@@ -16,7 +16,7 @@ from oncelog.domain.identifiers import CLASSES
 from oncelog.domain.instance import EVENTS
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid, LogDamaged
-from oncelog.verification.findings import Code, Finding, Unsound
+from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import LogFacts, content_digest, digest
 
 #: Stands for whatever a damaged slot may have held.
@@ -68,7 +68,7 @@ class BulkAudit:
             self._begin_chunk(chunk)
         try:
             self._chain[number] = self._sound(chunk, number, body, damage, where)
-        except Unsound as error:
+        except InvalidObject as error:
             self.findings.append(error.finding)
 
     def end(self) -> None:
@@ -125,15 +125,15 @@ class BulkAudit:
 
     def _sound(self, chunk: int, number: int, body: bytes | None, damage: str, where: str) -> ChunkRecord:
         if body is None:
-            raise Unsound(Code.RECORD_UNREADABLE, where, f"expected a chunk's record, found {damage}")
+            raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected a chunk's record, found {damage}")
         try:
             record = read_chunk_record(body, where=where)
         except LogDamaged as error:
-            raise Unsound(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
+            raise InvalidObject(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
         expected = (self.command_id, self.record.command_hash, chunk, number)
         if (record.command_id, record.command_hash, record.chunk, record.number) != expected:
             found = f"expected its own record, found {record.number} of chunk {record.chunk} of {record.command_id}"
-            raise Unsound(Code.RECORD_FORGED, where, found)
+            raise InvalidObject(Code.RECORD_FORGED, where, found)
         return record
 
     def _end_chunk(self) -> None:
@@ -176,7 +176,7 @@ class BulkAudit:
             self._unfinished(f"command {self.command_id}", found, tuple(str(b.aggregate_id) for b in left))
 
     def _keep_ends(self, records: list[ChunkRecord]) -> None:
-        definitions = {binding.index: record.definition for record in records for binding in record.bindings}
+        class_schemas = {binding.index: record.definition for record in records for binding in record.bindings}
         for binding in last_bindings(records):
             self._lines.append(digest(canonical_bytes(result_line(self.record, binding))))
             if binding.rejection is not None:
@@ -187,7 +187,7 @@ class BulkAudit:
             assert binding.slot is not None
             self.counts.applied += 1
             self.bound.add((binding.aggregate_id, binding.slot))
-            definition = definitions[binding.index]
+            definition = class_schemas[binding.index]
             self._judge_content(binding, definition and definition.model_dump(mode="json"))
 
     def _judge_content(self, binding: Binding, definition: object) -> None:

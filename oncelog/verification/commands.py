@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.records import CommandRecord
 from oncelog.verification.bulk import BulkAudit, collides, unfounded
-from oncelog.verification.findings import Code, Finding, Unsound
+from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import EventFacts, LogFacts
 from oncelog.verification.records import CommandFacts, RecordFacts, check_own, facts_of, own_record
 
@@ -61,7 +61,7 @@ class CommandAudit:
         try:
             record = own_record(facts.command_id, number, body, damage, where)
             db_name = check_own(record, facts.command_hash, where)
-        except Unsound as error:
+        except InvalidObject as error:
             self.findings.append(error.finding)
             return
         if self.db_name not in (None, db_name):

@@ -100,7 +100,7 @@ class Finding:
     aggregate_ids: tuple[str, ...] = ()
 
 
-class Unsound(Exception):
+class InvalidObject(Exception):
     """An object is not what it must be, so that nothing else can be said of it."""
 
     def __init__(self, code: Code, where: str, found: str) -> None:

@@ -9,12 +9,12 @@ from oncelog.domain.events import Effect, Event, EventType, checksum_of, read_ev
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import Rules, rules_after
+from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
 from oncelog.read_models.document import document_of, formed
 from oncelog.read_models.graph_model import node_of
-from oncelog.verification.findings import Code, Finding, Unsound
+from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.history import document_digest
 
 SLOT_KEY = re.compile(r"events/([^/]+/[^/]+/[^/]+)/([0-9]{20})\.json")
@@ -64,13 +64,13 @@ class LogFacts:
 class LogAudit:
     """Goes through the objects of one aggregate in the order of their keys.
 
-    ``definitions``: those of the aggregate's class. ``defined``: where the aggregate is itself a class, what it was.
+    ``class_schemas``: those of the aggregate's class. ``defined``: where the aggregate is itself a class, what it was.
     """
 
-    def __init__(self, aggregate_id: str, definitions: Sequence[Rules] = ()) -> None:
+    def __init__(self, aggregate_id: str, class_schemas: Sequence[ClassSchema] = ()) -> None:
         self.facts = LogFacts(aggregate_id)
-        self.defined: list[Rules] = []
-        self._definitions = definitions
+        self.defined: list[ClassSchema] = []
+        self._class_schemas = class_schemas
         self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
         self._last: Event | None = None  # the event in the slot just before, if that is sound
         self._state: Instance | None = Instance(aggregate_id=aggregate_id)
@@ -87,7 +87,7 @@ class LogAudit:
         where = f"slot {facts.aggregate_id} {sequence_number}"
         try:
             event = _sound(facts.aggregate_id, sequence_number, body, damage, where)
-        except Unsound as error:
+        except InvalidObject as error:
             facts.findings.append(error.finding)
             self._last, self._state = None, None
             return
@@ -112,7 +112,7 @@ class LogAudit:
         if self._state is None:
             return None
         document = document_of(self._state)
-        forms = [document, *(formed(document, rules) for rules in self._definitions)]
+        forms = [document, *(formed(document, class_schema) for class_schema in self._class_schemas)]
         return frozenset(document_digest(one) for one in forms)
 
     def _node_digests(self) -> tuple[tuple[int, bytes], ...] | None:
@@ -121,9 +121,9 @@ class LogAudit:
         if self._is_class:
             return ()
         found: list[tuple[int, bytes]] = []
-        for rules in (None, *self._definitions):
+        for class_schema in (None, *self._class_schemas):
             try:
-                node = node_of(self._state, rules)
+                node = node_of(self._state, class_schema)
             except InputInvalid:
                 continue
             found.append((node.definition_sequence, node_digest(node)))
@@ -132,12 +132,12 @@ class LogAudit:
     def _define(self, event: Event) -> None:
         if event.event_type is EventType.CLASS_DEFINED:
             try:
-                rules = rules_after(self.defined[-1] if self.defined else None, event)
+                class_schema = class_schema_after(self.defined[-1] if self.defined else None, event)
             except (LogDamaged, SchemaUnsupported) as error:
                 self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
                 return
-            assert rules is not None  # it is defined now
-            self.defined.append(rules)
+            assert class_schema is not None  # it is defined now
+            self.defined.append(class_schema)
 
     def _missing_before(self, sequence_number: int) -> None:
         missing = range(self.facts.head + 1, sequence_number)
@@ -177,30 +177,30 @@ class LogAudit:
 
 
 def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: str, where: str) -> Event:
-    """Return the event if it is whole and in its place; raises Unsound."""
+    """Return the event if it is whole and in its place; raises InvalidObject."""
     if body is None:
-        raise Unsound(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
+        raise InvalidObject(Code.OBJECT_UNREADABLE, where, f"expected an event, found {damage}")
     try:
         fields = parse_stored(body, where=where)
         expected = checksum_of(fields) if isinstance(fields, dict) and "checksum" in fields else None
         if expected and fields["checksum"] != expected:
             found = f"expected checksum {expected}, found {str(fields['checksum'])[:80]}: it was altered"
-            raise Unsound(Code.CHECKSUM_WRONG, where, f"{found}; restore the first version")
+            raise InvalidObject(Code.CHECKSUM_WRONG, where, f"{found}; restore the first version")
         event = read_event(body, where=where)
     except SchemaUnsupported as error:
-        raise Unsound(Code.SCHEMA_UNSUPPORTED, where, error.message) from error
+        raise InvalidObject(Code.SCHEMA_UNSUPPORTED, where, error.message) from error
     except (InputInvalid, LogDamaged) as error:
         found = f"expected an event: {error.message}; restore the first version"
-        raise Unsound(Code.OBJECT_UNREADABLE, where, found) from error
+        raise InvalidObject(Code.OBJECT_UNREADABLE, where, found) from error
     if event.canonical != body:
         found = "expected the canonical form (RFC 8785), found other bytes of the same content"
-        raise Unsound(Code.NOT_CANONICAL, where, found)
+        raise InvalidObject(Code.NOT_CANONICAL, where, found)
     if (event.aggregate_id, event.sequence_number) != (aggregate_id, sequence_number):
         found = (
             f"expected its own event, found {event.aggregate_id} {event.sequence_number}: an object was moved; "
             "restore the first version"
         )
-        raise Unsound(Code.OBJECT_MISPLACED, where, found)
+        raise InvalidObject(Code.OBJECT_MISPLACED, where, found)
     return event
 
 

@@ -8,7 +8,7 @@ from oncelog.domain.records import AnyRecord, CommandRecord, read_record
 from oncelog.domain.results import Rejection
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.verification.bulk import BulkAudit
-from oncelog.verification.findings import Code, Unsound
+from oncelog.verification.findings import Code, InvalidObject
 from oncelog.verification.log import content_digest
 
 
@@ -51,33 +51,33 @@ class CommandFacts:
 
 
 def own_record(command_id: str, number: int, body: bytes | None, damage: str, where: str) -> AnyRecord:
-    """Return the record if it can be read and is the one that its key names; raises Unsound."""
+    """Return the record if it can be read and is the one that its key names; raises InvalidObject."""
     if body is None:
-        raise Unsound(Code.RECORD_UNREADABLE, where, f"expected a command's record, found {damage}")
+        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected a command's record, found {damage}")
     try:
         record = read_record(body, where=where)
     except LogDamaged as error:
-        raise Unsound(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
+        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
     if (record.command_id, record.number) != (command_id, number):
         found = f"expected its own record, found {record.number} of {record.command_id}: an object was moved"
-        raise Unsound(Code.RECORD_FORGED, where, found)
+        raise InvalidObject(Code.RECORD_FORGED, where, found)
     return record
 
 
 def check_own(record: AnyRecord, command_hash: str, where: str) -> str:
-    """Hold that a record holds the command that it and those before say; return its database, or raise Unsound."""
+    """Hold that a record holds the command that it and those before say; return its database, or raise InvalidObject."""
     if command_hash not in ("", record.command_hash):
         found = f"expected the command of the records before, hash {command_hash}, found {record.command_hash}"
-        raise Unsound(Code.RECORD_FORGED, where, found)
+        raise InvalidObject(Code.RECORD_FORGED, where, found)
     try:
         command = parse_command(record.command, stored=True) if isinstance(record, CommandRecord) else record.bulk
     except InputInvalid as error:
-        raise Unsound(Code.RECORD_UNREADABLE, where, f"expected a command: {error.message}") from error
+        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected a command: {error.message}") from error
     about = str(command.aggregate_id) if isinstance(command, Command) else None
     named = record.aggregate_id if isinstance(record, CommandRecord) else None
     if (command.hash, command.command_id, about) != (record.command_hash, record.command_id, named):
         found = f"expected hash {command.hash} of its own command, found {record.command_hash}: it was altered"
-        raise Unsound(Code.RECORD_FORGED, where, found)
+        raise InvalidObject(Code.RECORD_FORGED, where, found)
     return command.db_name
 
 

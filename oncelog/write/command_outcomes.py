@@ -17,7 +17,7 @@ from oncelog.ports import Ports
 log = structlog.get_logger(__name__)
 
 
-class Receipts:
+class CommandOutcomes:
     """Reads commands' ends back from the log; never writes."""
 
     def __init__(self, ports: Ports) -> None:

@@ -15,20 +15,20 @@ from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
 from oncelog.errors import LogDamaged, StoreUnavailable
-from oncelog.ports import CommandStatus, Ports, Settlement, Stage, StoredEvent, Watermark
-from oncelog.replay.class_schemas import Definitions
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.ports import CommandStatus, Ports, Stage, StoredEvent, StreamProgress, Watermark
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import Trace
-from oncelog.write.command_outcomes import Receipts, rejected, reused
+from oncelog.write.command_outcomes import CommandOutcomes, rejected, reused
 from oncelog.write.judge import Judge, computed
-from oncelog.write.lease_queue import TurnQueue
+from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.name_collision import claim_name, find_collision
 from oncelog.write.publication import Publication
-from oncelog.write.stream_head import Position, Positions
+from oncelog.write.stream_head import StreamHead, StreamHeads
 from oncelog.write.strictness import Strictness
 
 #: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
@@ -53,26 +53,26 @@ class Committer:
         *,
         ports: Ports,
         publication: Publication,
-        positions: Positions,
-        definitions: Definitions,
+        positions: StreamHeads,
+        class_schemas: ClassSchemas,
         strictness: Strictness,
-        queue: TurnQueue,
-        reader: LogReader,
+        queue: LeaseQueue,
+        reader: StreamReader,
         cache: StateCache,
         snapshot_interval_events: int,
     ) -> None:
         self._log = ports.event_log
         self._records = ports.records
-        self._receipts = Receipts(ports)
+        self._command_outcomes = CommandOutcomes(ports)
         self._snapshots = ports.snapshots
         self._names = ports.names
-        self._turns = ports.turns
+        self._leases = ports.leases
         self._statuses = ports.statuses
         self._publication = publication
         self._reader = reader
         self._cache = cache
-        self._positions = positions
-        self._definitions = definitions
+        self._stream_heads = positions
+        self._class_schemas = class_schemas
         self._strictness = strictness
         self._queue = queue
         self._judge = Judge()
@@ -94,7 +94,7 @@ class Committer:
             return Committed(standing.result)
         place = self._queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
         with place if bounded else nullcontext():
-            record = await self._receipts.last_record(command.command_id) if standing else None
+            record = await self._command_outcomes.last_record(command.command_id) if standing else None
             result = await self._result_of(command, record) if record else await self._collision(command)
             if result:
                 return Committed(result)
@@ -121,16 +121,16 @@ class Committer:
                 if stored.event.command_id == command.command_id:
                     return await self._finish(command, stored.event, position, trace=trace, publish=publish)
                 # Taken by another command's event: only now, and through a further record, to another slot.
-                position = await self._positions.recovered(command.aggregate_id)
+                position = await self._stream_heads.recovered(command.aggregate_id)
                 binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, position=position)
                 bound, position = await trace.step("record", binding, note=_record_note)
             return await self._refuse(command, refused, position)
 
-    async def _allocate(self, command: Command, turn: AsyncExitStack) -> Position:
+    async def _allocate(self, command: Command, turn: AsyncExitStack) -> StreamHead:
         """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
         granted = await turn.enter_async_context(self._queue.turn(command.aggregate_id, command.command_id))
         creating = command.command_type is CommandType.CREATE_INSTANCE
-        return await self._positions.of(command.aggregate_id, granted, creating=creating)
+        return await self._stream_heads.of(command.aggregate_id, granted, creating=creating)
 
     async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
         return await self._statuses.claim(
@@ -146,43 +146,45 @@ class Committer:
 
     async def _result_of(self, command: Command, record: AnyRecord) -> CommandResult | None:
         """Return what the command came to already, as far as its last record and the slot it names tell."""
-        return _refusal(command, record) or await self._receipts.result(record)
+        return _refusal(command, record) or await self._command_outcomes.result(record)
 
     async def _collision(self, command: Command) -> CommandResult | None:
         rejection = await find_collision(self._names, command.db_name, command.class_id)
         return rejected(command, rejection) if rejection else None
 
     async def _bind(
-        self, command: Command, number: int, *, occurred_at: str, position: Position
-    ) -> tuple[AnyRecord, Position]:
+        self, command: Command, number: int, *, occurred_at: str, position: StreamHead
+    ) -> tuple[AnyRecord, StreamHead]:
         """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
-        rules, decision = await self._decide(command, position, occurred_at=occurred_at)
+        class_schema, decision = await self._decide(command, position, occurred_at=occurred_at)
         if isinstance(decision, Rejection):
-            position = await self._positions.proven(command.aggregate_id, position)
-            rules, decision = await self._decide(command, position, occurred_at=occurred_at)
+            position = await self._stream_heads.proven(command.aggregate_id, position)
+            class_schema, decision = await self._decide(command, position, occurred_at=occurred_at)
         record = record_of(
             command,
             number=number,
             occurred_at=occurred_at,
             end=decision if isinstance(decision, Rejection) else decision.sequence_number,
-            definition=rules.reference if rules else None,
+            definition=class_schema.reference if class_schema else None,
         )
         await computed(record, "canonical", of=command.payload)
         return await self._records.write(record), position
 
     async def _decide(
-        self, command: Command, position: Position, *, occurred_at: str
-    ) -> tuple[Rules | None, Event | Rejection]:
+        self, command: Command, position: StreamHead, *, occurred_at: str
+    ) -> tuple[ClassSchema | None, Event | Rejection]:
         """Decide under the newest rules of the instance's class, at least those of its last event."""
         undefined = await self._strictness.refusal(command)
         if undefined:
             return None, undefined
         state = position.state
         known = state.definition.sequence_number if state.definition else 0
-        rules = await self._definitions.newest(AggregateId.parse(state.aggregate_id), at_least=known)
-        return rules, await self._judge.decide(state, command, occurred_at=occurred_at, rules=rules)
+        class_schema = await self._class_schemas.newest(AggregateId.parse(state.aggregate_id), at_least=known)
+        return class_schema, await self._judge.decide(
+            state, command, occurred_at=occurred_at, class_schema=class_schema
+        )
 
-    async def _persist(self, command: Command, record: AnyRecord, position: Position) -> StoredEvent:
+    async def _persist(self, command: Command, record: AnyRecord, position: StreamHead) -> StoredEvent:
         """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
         slot = _slot(record)
         state = position.state
@@ -192,8 +194,10 @@ class Committer:
                 return stored
             state = await self._reader.at(command.aggregate_id, slot - 1)
         definition = record.definition if isinstance(record, CommandRecord) else None
-        rules = await self._definitions.at(command.aggregate_id, definition)
-        event = await self._judge.decide(state, command, occurred_at=record.occurred_at, rules=rules, accepted=True)
+        class_schema = await self._class_schemas.at(command.aggregate_id, definition)
+        event = await self._judge.decide(
+            state, command, occurred_at=record.occurred_at, class_schema=class_schema, accepted=True
+        )
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "
@@ -202,13 +206,13 @@ class Committer:
             )
         return await self._log.append(event, published_through=position.published.at_most(slot - 1))
 
-    async def _refuse(self, command: Command, refused: CommandResult, position: Position) -> Committed:
+    async def _refuse(self, command: Command, refused: CommandResult, position: StreamHead) -> Committed:
         known = position.state if position.seen_as_head and position.state.sequence_number else None
-        await self._turns.settle([Settlement(command.aggregate_id, known, release=True)], command.command_id)
+        await self._leases.settle([StreamProgress(command.aggregate_id, known, release=True)], command.command_id)
         return Committed(refused)
 
     async def _finish(
-        self, command: Command, event: Event, position: Position, *, trace: Trace, publish: bool
+        self, command: Command, event: Event, position: StreamHead, *, trace: Trace, publish: bool
     ) -> Committed:
         """Publish while Kafka answers, tell Redis what is known now, and give up the turn."""
         aggregate_id, slot = command.aggregate_id, event.sequence_number
@@ -222,8 +226,8 @@ class Committer:
             published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
-        await self._turns.settle([Settlement(aggregate_id, state, published, release=True)], command.command_id)
-        return Committed(self._receipts.applied(event), published=published.through >= slot)
+        await self._leases.settle([StreamProgress(aggregate_id, state, published, release=True)], command.command_id)
+        return Committed(self._command_outcomes.applied(event), published=published.through >= slot)
 
     async def _publish(self, event: Event, *, watermark: Watermark) -> Watermark:
         """Return the watermark after trying; when Kafka does not answer, writing goes on and publishing waits."""
@@ -265,11 +269,11 @@ def _claim_note(standing: CommandStatus | None) -> str:
     return f"seen before: {standing.stage}" if standing else "first seen"
 
 
-def _position_note(position: Position) -> str:
+def _position_note(position: StreamHead) -> str:
     return f"slot {position.state.sequence_number + 1}"
 
 
-def _record_note(bound: tuple[AnyRecord, Position]) -> str:
+def _record_note(bound: tuple[AnyRecord, StreamHead]) -> str:
     record = bound[0]
     if record.rejection:
         return f"rejected: {record.rejection.code}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import OncelogError, ProjectionParked
-from oncelog.ports import Standing
+from oncelog.ports import ProjectionStatus
 from oncelog.read_models.batching import Gathered
 from oncelog.read_models.parking import Parking, parked_error
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import Trace
 from oncelog.write.publication import Publication
 
@@ -31,9 +31,9 @@ class InlineModel:
         """Return whether it shows aggregates of this kind."""
         return not (self.instances_only and aggregate_id.class_id == CLASSES)
 
-    async def standings(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Standing]:
+    async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return how each is shown; raises StoreUnavailable, LogDamaged."""
-        return await self.gathered.read_model.standings(aggregate_ids)
+        return await self.gathered.read_model.projection_statuses(aggregate_ids)
 
 
 class _NotShown(Exception):
@@ -55,7 +55,7 @@ class Deliverer:
         *,
         publication: Publication,
         models: Sequence[InlineModel],
-        reader: LogReader,
+        reader: StreamReader,
         cache: StateCache,
         inline: bool = True,
     ) -> None:

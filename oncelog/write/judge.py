@@ -26,7 +26,7 @@ from oncelog.domain.canonical import weighs_more
 from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Change, Instance
-from oncelog.domain.ontology.class_schema import LONG_BYTES, Rules, TakesLongError
+from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema, TakesLongError
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
 from oncelog.write.judge_process import question, receive, send
@@ -41,25 +41,31 @@ class Judge:
     """Decides commands. All judges of an interpreter share one process for what takes long, started when needed."""
 
     async def decide(
-        self, state: Instance, change: Change, *, occurred_at: str, rules: Rules | None, accepted: bool = False
+        self,
+        state: Instance,
+        change: Change,
+        *,
+        occurred_at: str,
+        class_schema: ClassSchema | None,
+        accepted: bool = False,
     ) -> Event | Rejection:
         """Return what ``oncelog.domain.decide.decide`` returns; raises StoreUnavailable to be tried again."""
         options = {"occurred_at": occurred_at, "accepted": accepted}
         try:
-            return decide(state, change, rules=rules, hurried=True, **options)  # type: ignore[arg-type]
+            return decide(state, change, class_schema=class_schema, hurried=True, **options)  # type: ignore[arg-type]
         except TakesLongError:
-            decision: Event | Rejection = await _elsewhere("decide", (state, change), rules, **options)
+            decision: Event | Rejection = await _elsewhere("decide", (state, change), class_schema, **options)
             return decision
 
     async def decide_each(
-        self, state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None
+        self, state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, class_schema: ClassSchema | None
     ) -> list[Event | Rejection]:
         """Return what ``oncelog.domain.bulk.binding.decide_each`` returns; raises StoreUnavailable."""
         try:
-            return decide_each(state, changes, occurred_at=occurred_at, rules=rules, hurried=True)
+            return decide_each(state, changes, occurred_at=occurred_at, class_schema=class_schema, hurried=True)
         except TakesLongError:
             decisions: list[Event | Rejection] = await _elsewhere(
-                "decide_each", (state, changes), rules, occurred_at=occurred_at
+                "decide_each", (state, changes), class_schema, occurred_at=occurred_at
             )
             return decisions
 
@@ -79,10 +85,10 @@ class JudgeProcess:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
         atexit.register(self.close)
 
-    async def ask(self, name: str, args: Sequence[Any], rules: Rules | None, **options: Any) -> Any:
+    async def ask(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
         """Return the answer to a question, or raise the error that it raises; StoreUnavailable if none came."""
         loop = asyncio.get_running_loop()
-        asked = partial(self._asked, name, args, rules, options)
+        asked = partial(self._asked, name, args, class_schema, options)
         value, error = await loop.run_in_executor(self._thread, asked)
         if error is not None:
             raise error
@@ -100,8 +106,8 @@ class JudgeProcess:
             process.kill()
             process.communicate()
 
-    def _asked(self, name: str, args: Sequence[Any], rules: Rules | None, options: dict[str, Any]) -> Any:
-        message = question(name, args, rules, **options)
+    def _asked(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, options: dict[str, Any]) -> Any:
+        message = question(name, args, class_schema, **options)
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -136,5 +142,5 @@ def shared_process() -> JudgeProcess:
     return JudgeProcess()
 
 
-async def _elsewhere(name: str, args: Sequence[Any], rules: Rules | None, **options: Any) -> Any:
-    return await shared_process().ask(name, args, rules, **options)
+async def _elsewhere(name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
+    return await shared_process().ask(name, args, class_schema, **options)

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from oncelog.domain.bulk.binding import decide_each
 from oncelog.domain.decide import decide
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 
 CLASSES_MAX = 16
 _LENGTH = struct.Struct(">Q")
@@ -44,22 +44,22 @@ def _read(stream: IO[bytes], size_bytes: int) -> bytes:
     return data
 
 
-def question(name: str, args: Sequence[Any], rules: Rules | None, **options: Any) -> bytes:
+def question(name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> bytes:
     """Return the message that asks for ``QUESTIONS[name](*args, rules=rules, **options)``."""
-    return pickle.dumps((name, args, rules and pickle.dumps(rules), options))
+    return pickle.dumps((name, args, class_schema and pickle.dumps(class_schema), options))
 
 
 def answer(message: bytes) -> bytes:
     """Return the message that answers a question: what came of it, or the error that it raised."""
-    name, args, rules, options = pickle.loads(message)  # noqa: S301 - from our own parent
+    name, args, class_schema, options = pickle.loads(message)  # noqa: S301 - from our own parent
     try:
-        return pickle.dumps((QUESTIONS[name](*args, rules=_rules(rules), **options), None))
+        return pickle.dumps((QUESTIONS[name](*args, class_schema=_class_schema(class_schema), **options), None))
     except Exception as error:  # noqa: BLE001 - the parent raises it
         return pickle.dumps((None, error))
 
 
 @lru_cache(maxsize=CLASSES_MAX)
-def _rules(pickled: bytes | None) -> Rules | None:
+def _class_schema(pickled: bytes | None) -> ClassSchema | None:
     return pickle.loads(pickled) if pickled else None  # noqa: S301
 
 

@@ -17,7 +17,7 @@ import structlog
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import AggregateBusy, StoreUnavailable
-from oncelog.ports import Settlement, Turn, Turns
+from oncelog.ports import Lease, Leases, StreamProgress
 
 POLL_S = 0.005
 POLL_S_MAX = 0.1
@@ -65,13 +65,13 @@ class _Crowd:
             del self.waiting[bisect_left(self.waiting, command)]
 
 
-class TurnQueue:
+class LeaseQueue:
     """Hands out turns one at a time, first come first served within a process, so that few ask Redis at once."""
 
     def __init__(
-        self, turns: Turns, *, grace_s: float = GRACE_S, clock_s: Callable[[], float] = time.monotonic
+        self, leases: Leases, *, grace_s: float = GRACE_S, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._turns = turns
+        self._leases = leases
         self._grace_s = grace_s
         self._clock_s = clock_s
         self._locks: WeakValueDictionary[AggregateId, asyncio.Lock] = WeakValueDictionary()
@@ -103,8 +103,8 @@ class TurnQueue:
             self._drop(aggregate_id, crowd)
 
     @asynccontextmanager
-    async def turn(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Turn]:
-        """Hold a turn. Who is done says so through ``Turns.settle``; if it fails instead, the turn is given up here."""
+    async def turn(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Lease]:
+        """Hold a turn. Who is done says so through ``Leases.settle``; if it fails instead, the turn is given up here."""
         lock = self._locks.setdefault(aggregate_id, asyncio.Lock())
         async with lock:
             try:
@@ -133,15 +133,15 @@ class TurnQueue:
         if not crowd.inside and not crowd.waiting:
             self._crowds.pop(aggregate_id, None)
 
-    async def _take(self, aggregate_id: AggregateId, holder: str) -> Turn:
+    async def _take(self, aggregate_id: AggregateId, holder: str) -> Lease:
         while True:
-            (answer,) = await self._turns.take([aggregate_id], holder)
-            if isinstance(answer, Turn):
+            (answer,) = await self._leases.take([aggregate_id], holder)
+            if isinstance(answer, Lease):
                 return answer
             await asyncio.sleep(min(POLL_S * answer.position, POLL_S_MAX))
 
     async def _give_up(self, aggregate_id: AggregateId, holder: str) -> None:
         try:
-            await self._turns.settle([Settlement(aggregate_id, release=True)], holder)
+            await self._leases.settle([StreamProgress(aggregate_id, release=True)], holder)
         except StoreUnavailable as error:  # the lease runs out by itself; what went wrong first is what counts
             log.warning("turn_not_given_up", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)

@@ -6,20 +6,20 @@ from typing import Protocol
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import EventPublisher, Settlement, Watermark
-from oncelog.replay.stream_reader import LogReader
+from oncelog.ports import EventPublisher, StreamProgress, Watermark
+from oncelog.replay.stream_reader import StreamReader
 
 BATCH_EVENTS_MAX = 100
 
 
 class Watermarks(Protocol):
-    """How far aggregates are known to be published: ``Turns`` is one."""
+    """How far aggregates are known to be published: ``Leases`` is one."""
 
     async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
         """Return each watermark, or None where it is not known."""
         ...
 
-    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
         """Raise each watermark, never lower it."""
         ...
 
@@ -27,10 +27,10 @@ class Watermarks(Protocol):
 class Publication:
     """Sends contiguous ranges from the watermark, and raises the watermark only after the acknowledgement."""
 
-    def __init__(self, *, reader: LogReader, publisher: EventPublisher, turns: Watermarks) -> None:
+    def __init__(self, *, reader: StreamReader, publisher: EventPublisher, leases: Watermarks) -> None:
         self._reader = reader
         self._publisher = publisher
-        self._turns = turns
+        self._leases = leases
 
     @property
     def answers(self) -> bool:
@@ -66,7 +66,7 @@ class Publication:
         Raises StoreUnavailable, also where the topic is made anew meanwhile.
         """
         generation = (await self._publisher.generations()).of(aggregate_id)  # before the watermark, see through_in
-        (watermark,) = await self._turns.published([aggregate_id])
+        (watermark,) = await self._leases.published([aggregate_id])
         if watermark is None:
             _, watermark = await self._reader.latest(aggregate_id)
         through = watermark.through_in(generation)
@@ -77,7 +77,7 @@ class Publication:
             await self._publisher.publish(batch)
             await self._demand(aggregate_id, generation)
             raised = Watermark(generation, batch[-1].sequence_number)
-            await self._turns.settle([Settlement(aggregate_id, published=raised)], "")
+            await self._leases.settle([StreamProgress(aggregate_id, published=raised)], "")
         return f"published {wanted.start} to {sequence_number}"
 
     async def _demand(self, aggregate_id: AggregateId, generation: int) -> None:

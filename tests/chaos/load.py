@@ -43,7 +43,7 @@ class Pending:
 
 
 @dataclass
-class Tally:
+class ReconcileSummary:
     """What all clients together have asked and heard; who waits for something to be under way looks here.
 
     What is under way or unknown stands under its command's hash, since one command ID may be used for two contents.
@@ -74,7 +74,7 @@ class Client:
         stores: Stores,
         settings: Settings,
         history: HistoryWriter,
-        tally: Tally,
+        tally: ReconcileSummary,
         seed: int,
     ) -> None:
         self._number = number

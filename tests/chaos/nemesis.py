@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from oncelog.verification.history import HistoryWriter, Lost
 from tests.chaos.installation import Installation, say
 from tests.chaos.kinds import KINDS, Note
-from tests.chaos.load import Tally
+from tests.chaos.load import ReconcileSummary
 from tests.chaos.plan import PlannedFault, as_json
 from tests.chaos.tampering import Unnoticed
 
@@ -43,7 +43,7 @@ class Nemesis:
 
     installation: Installation
     history: HistoryWriter
-    tally: Tally
+    tally: ReconcileSummary
     done: list[Done] = field(default_factory=list)
     unnoticed: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)

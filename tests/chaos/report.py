@@ -10,7 +10,7 @@ from oncelog.activities.check_models import CheckOutcome, CheckReport
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import History
 from oncelog.verification.verifying import Report
-from tests.chaos.load import Tally
+from tests.chaos.load import ReconcileSummary
 from tests.chaos.nemesis import Nemesis
 
 NANOSECONDS = 1_000_000_000
@@ -18,7 +18,7 @@ NANOSECONDS = 1_000_000_000
 
 def report_of(
     nemesis: Nemesis,
-    tally: Tally,
+    tally: ReconcileSummary,
     verdict: Report,
     history: History,
     *,
@@ -65,7 +65,7 @@ def report_of(
     }
 
 
-def _was_quiet(nemesis: Nemesis, tally: Tally) -> bool:
+def _was_quiet(nemesis: Nemesis, tally: ReconcileSummary) -> bool:
     """Return whether nobody complained and nothing had to be helped."""
     return not (nemesis.unnoticed or tally.complaints or any(done.trouble for done in nemesis.done))
 

@@ -20,7 +20,7 @@ from oncelog.verification.history import HistoryWriter, read_history
 from oncelog.verification.verifying import Report
 from tests.chaos.installation import Installation, opened, say
 from tests.chaos.judging import judge_dropped, judged
-from tests.chaos.load import Client, Tally
+from tests.chaos.load import Client, ReconcileSummary
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PlannedFault, plan_faults, projection
 from tests.chaos.report import report_of
@@ -63,7 +63,7 @@ async def run(size: Size, folder: Path) -> dict[str, Any]:
 
 
 async def _worked(installation: Installation, size: Size, plan: Sequence[PlannedFault], folder: Path) -> dict[str, Any]:
-    path, tally = folder / "history.ndjson", Tally()
+    path, tally = folder / "history.ndjson", ReconcileSummary()
     async with AsyncExitStack() as open_things:
         stores = await open_things.enter_async_context(await Stores.connect(installation.settings))
         history = open_things.enter_context(HistoryWriter(path))
@@ -136,7 +136,7 @@ async def _load_and_break(
         enough.set()
 
 
-async def _drained(clients: Sequence[Client], tally: Tally) -> list[str]:
+async def _drained(clients: Sequence[Client], tally: ReconcileSummary) -> list[str]:
     """Wait until every command is answered and every workflow closed; return the IDs of those that are not."""
     until_s = time.monotonic() + DRAIN_TIMEOUT_S
     try:

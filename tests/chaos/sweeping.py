@@ -6,14 +6,14 @@ from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequ
 from oncelog.client import connection
 from oncelog.client.checks import Checks
 from oncelog.composition.read_models import ReadModelName, read_model_of
-from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.errors import OncelogError
 from oncelog.ports import Ports
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
-from tests.chaos.load import Tally
+from tests.chaos.load import ReconcileSummary
 
 #: Nothing is left alone for its youth: what may be at work on it must bear it.
 REPAIR = CheckRequest(repair=True, grace_s=0)
@@ -22,7 +22,7 @@ CHECK_TIMEOUT_S = 60.0
 ATTEMPTS_MAX = 5
 
 
-async def sweep_beside(settings: Settings, tally: Tally, *, until: asyncio.Event) -> None:
+async def sweep_beside(settings: Settings, tally: ReconcileSummary, *, until: asyncio.Event) -> None:
     """Start a repairing check every so often, beside commands that live, die and come back."""
     checks = Checks(await connection.connect(), settings)
     while not until.is_set():
@@ -60,11 +60,15 @@ async def retry_parked(stores: Stores) -> list[str]:
 async def _retry(name: str, ports: Ports) -> list[str]:
     read_model = read_model_of(name, ports)
     parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
-    mender = Mender(log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking)
+    dead_letter_service = DeadLetterService(
+        log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
+    )
     found = []
     for place in sorted(await ports.dead_letters.numbers(read_model.name)):
         last = await ports.dead_letters.latest(read_model.name, place)
-        if last and (last.unfinished or last.kind is LetterKind.PARKED):
-            letter = await mender.retry(place, by="chaos", reason="everything is mended")
-            found.append(f"{place} in {name}: {last.code}" + (", AGAIN" if letter.kind is LetterKind.PARKED else ""))
+        if last and (last.unfinished or last.kind is DeadLetterKind.PARKED):
+            letter = await dead_letter_service.retry(place, by="chaos", reason="everything is mended")
+            found.append(
+                f"{place} in {name}: {last.code}" + (", AGAIN" if letter.kind is DeadLetterKind.PARKED else "")
+            )
     return found

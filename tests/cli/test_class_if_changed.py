@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from oncelog.cli import classes
 from oncelog.cli.app import app
 from oncelog.domain.events import DefinitionReference
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.definition import ClassDefinition
 from tests.classes import FIRST, WIDER
 
@@ -25,15 +25,15 @@ def test_definition_is_sent_only_if_changed(
     monkeypatch: pytest.MonkeyPatch, payload: dict[str, Any], retired: bool, sent: bool
 ):
     reference = DefinitionReference(sequence_number=1, version="1.0.0")
-    rules = Rules(reference, ClassDefinition.model_validate(FIRST), ((1, ()),), retired=retired)
+    class_schema = ClassSchema(reference, ClassDefinition.model_validate(FIRST), ((1, ()),), retired=retired)
 
     async def known(_: str) -> Any:
-        return rules, []
+        return class_schema, []
 
     async def submit(_: object) -> Any:
         raise SentError
 
-    monkeypatch.setattr(classes, "_rules", known)
+    monkeypatch.setattr(classes, "_class_schema", known)
     monkeypatch.setattr(classes, "_submit", submit)
     arguments = ["class", "define", "shop/Product", "-p", json.dumps(payload), "--if-changed", "--json"]
     found = CliRunner().invoke(app, arguments)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from oncelog.domain.identifiers import AggregateId
-from oncelog.ports import CommandStatuses, Inventory, Ports, TopicRecords, Turns
+from oncelog.ports import CommandStatuses, Leases, LogCatalogue, Ports, TopicRecords
 from oncelog.stores.kafka.publisher import Message
 from oncelog.stores.kafka_messages import read_messages, read_topic
-from oncelog.stores.redis.redis import RedisCommandStatuses, RedisServer, RedisTurns
-from oncelog.stores.s3 import S3Inventory, S3TopicRecords, StoredObject
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
-from oncelog.testing.memory.s3 import MemoryInventory, MemoryTopicRecords
+from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
+from oncelog.stores.s3 import S3LogCatalogue, S3TopicRecords, StoredObject
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
+from oncelog.testing.memory.s3 import MemoryLogCatalogue, MemoryTopicRecords
 from tests.clients import patient, patient_stores
 from tests.write.world import World
 
@@ -28,7 +28,7 @@ class Opened:
     """All ports, and ways past them: to write any object, to read the stream, and to drop a class's documents or
     its alias.
 
-    ``inventory`` makes one of as many keys to the page.
+    ``catalogue`` makes one of as many keys to the page.
     """
 
     ports: Ports
@@ -36,7 +36,7 @@ class Opened:
     messages: Callable[[AggregateId], Awaitable[list[Message]]]
     drop_documents: Callable[[AggregateId], Awaitable[None]]
     drop_alias: Callable[[AggregateId], Awaitable[None]]
-    inventory: Callable[[int], Inventory]
+    catalogue: Callable[[int], LogCatalogue]
     failures: Callable[[], Awaitable[list[tuple[str, Mapping[str, Any]]]]]
     topic_records: TopicRecords
 
@@ -64,15 +64,15 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
             alias = stores.documents.alias_of(aggregate_id)
             await stores.elasticsearch.client.indices.delete_alias(index=f"{alias}.*", name=alias)
 
-        def inventory(keys_per_list_max: int) -> Inventory:
-            return S3Inventory(bucket, stores.ports.event_log, keys_per_list_max=keys_per_list_max)
+        def catalogue(keys_per_list_max: int) -> LogCatalogue:
+            return S3LogCatalogue(bucket, stores.ports.event_log, keys_per_list_max=keys_per_list_max)
 
         async def failures() -> list[tuple[str, Mapping[str, Any]]]:
             told = await read_topic(settings, settings.failure_topic)
             return [(message.key.decode(), json.loads(message.value)) for message in told]
 
         records = S3TopicRecords(bucket)
-        yield Opened(stores.ports, put_object, messages, drop_documents, drop_alias, inventory, failures, records)
+        yield Opened(stores.ports, put_object, messages, drop_documents, drop_alias, catalogue, failures, records)
 
 
 def _in_memory() -> Opened:
@@ -92,21 +92,21 @@ def _in_memory() -> Opened:
 
     ports = world.process().ports
 
-    def inventory(keys_per_list_max: int) -> Inventory:
-        return MemoryInventory(world.bucket, ports.event_log, keys_per_list_max=keys_per_list_max)
+    def catalogue(keys_per_list_max: int) -> LogCatalogue:
+        return MemoryLogCatalogue(world.bucket, ports.event_log, keys_per_list_max=keys_per_list_max)
 
     async def failures() -> list[tuple[str, Mapping[str, Any]]]:
         return world.failures.announced
 
     records = MemoryTopicRecords(world.bucket)
-    return Opened(ports, put_object, messages, drop_documents, drop_alias, inventory, failures, records)
+    return Opened(ports, put_object, messages, drop_documents, drop_alias, catalogue, failures, records)
 
 
 @dataclass(frozen=True)
 class Redis:
     """What Redis offers, with chosen times; each call makes a new one on the same server."""
 
-    turns: Callable[..., Turns]
+    leases: Callable[..., Leases]
     statuses: CommandStatuses
 
 
@@ -114,9 +114,9 @@ class Redis:
 async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     if request.param == IN_MEMORY:
         memory = MemoryRedis()
-        yield Redis(lambda **options: MemoryTurns(memory, **options), MemoryCommandStatuses(memory))
+        yield Redis(lambda **options: MemoryLeases(memory, **options), MemoryCommandStatuses(memory))
         return
     with patient():
         server = RedisServer.connect(request.getfixturevalue("settings"))
-    yield Redis(lambda **options: RedisTurns(server, **options), RedisCommandStatuses(server))
+    yield Redis(lambda **options: RedisLeases(server, **options), RedisCommandStatuses(server))
     await server.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
 from tests.contract.chains import PLACE
@@ -20,7 +20,7 @@ def letter(number: int = 1, aggregate_id: AggregateId = PLACE, **more: Any) -> D
         "read_model": "documents",
         "aggregate_id": str(aggregate_id),
         "number": number,
-        "kind": LetterKind.PARKED,
+        "kind": DeadLetterKind.PARKED,
         "sequence_number": 7,
         "at": NOON,
         "by": "test",
@@ -34,7 +34,7 @@ async def test_letters_are_written_once_and_the_last_one_counts(opened: Opened):
     letters = opened.ports.dead_letters
     assert await letters.latest("documents", PLACE) is None
     assert await letters.history("documents", PLACE) == []
-    written = [letter(1), letter(2, kind=LetterKind.RETRYING, by="ann"), letter(3, kind=LetterKind.RESOLVED)]
+    written = [letter(1), letter(2, kind=DeadLetterKind.RETRYING, by="ann"), letter(3, kind=DeadLetterKind.RESOLVED)]
     for each in written:
         assert await letters.append(each) == each
         assert await letters.latest("documents", PLACE) == each

@@ -7,17 +7,17 @@ import pytest
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Document, DocumentIndex, Form, OutOfForm
+from oncelog.ports import Document, DocumentIndex, IndexSchema, StaleIndex
 from oncelog.read_models.typed_mapping import typed_mapping
 from tests.classes import FIRST
 from tests.contract.conftest import Opened
 
 NAME = AggregateId.of_class("shop", "Product")
-TYPED = Form(DefinitionReference(sequence_number=1, version="1.0.0"), typed_mapping(FIRST["schema"]))
-NEXT = Form(DefinitionReference(sequence_number=4, version="2.0.0"), typed_mapping(FIRST["schema"]))
+TYPED = IndexSchema(DefinitionReference(sequence_number=1, version="1.0.0"), typed_mapping(FIRST["schema"]))
+NEXT = IndexSchema(DefinitionReference(sequence_number=4, version="2.0.0"), typed_mapping(FIRST["schema"]))
 
 
-def document(key: str, version: int = 1, form: Form = TYPED, **data: Any) -> Document:
+def document(key: str, version: int = 1, form: IndexSchema = TYPED, **data: Any) -> Document:
     aggregate_id = AggregateId("shop", "Product", key)
     body = {
         "aggregate_id": str(aggregate_id),
@@ -51,7 +51,7 @@ async def everything(opened: Opened, index: DocumentIndex, *, close: bool = Fals
 
 async def test_a_class_has_no_index_until_its_first_document_or_its_definition(opened: Opened):
     assert await opened.ports.indices.current(NAME) is None
-    assert await opened.ports.documents.write([document("p1", form=Form(), n=1)]) == [None]
+    assert await opened.ports.documents.write([document("p1", form=IndexSchema(), n=1)]) == [None]
     found = await opened.ports.indices.current(NAME)
     assert found is not None
     assert (found.definition, found.mapping_digest) == (None, None)
@@ -69,11 +69,11 @@ async def test_the_first_index_may_be_typed(opened: Opened):
 async def test_a_document_of_another_form_is_not_written(opened: Opened):
     await opened.ports.indices.create(NAME, TYPED, first=True)
     fine, other, none = await opened.ports.documents.write(
-        [document("p1", name="a"), document("p2", form=NEXT), document("p3", form=Form())]
+        [document("p1", name="a"), document("p2", form=NEXT), document("p3", form=IndexSchema())]
     )
     assert fine is None
-    assert isinstance(other, OutOfForm)
-    assert isinstance(none, OutOfForm)
+    assert isinstance(other, StaleIndex)
+    assert isinstance(none, StaleIndex)
     assert await read(opened, "p2") is None
 
 
@@ -99,7 +99,7 @@ async def test_changes_come_in_order_each_document_once_with_its_newest_version(
 
 async def test_an_index_follows_another_and_readers_see_either_whole(opened: Opened):
     indices, documents = opened.ports.indices, opened.ports.documents
-    await documents.write([document(f"p{number}", form=Form(), n=number) for number in range(3)])
+    await documents.write([document(f"p{number}", form=IndexSchema(), n=number) for number in range(3)])
     old = await indices.current(NAME)
     assert old is not None
     new = await indices.create(NAME, TYPED, first=False)
@@ -107,8 +107,8 @@ async def test_an_index_follows_another_and_readers_see_either_whole(opened: Ope
     assert await indices.copy(new, [document("p0"), document("p1", 5)]) == [None, None]
     assert await read(opened, "p0") == document("p0", n=0)
     await everything(opened, old, close=True)
-    (late,) = await documents.write([document("p1", 2, form=Form())])
-    assert isinstance(late, OutOfForm)
+    (late,) = await documents.write([document("p1", 2, form=IndexSchema())])
+    assert isinstance(late, StaleIndex)
     assert await indices.copy(new, [document("p2"), document("p1", 1)]) == [None, None]
     assert await indices.switch(NAME, old, new)
     assert await indices.current(NAME) == new
@@ -138,7 +138,7 @@ async def test_an_index_with_fewer_documents_does_not_follow(opened: Opened):
 
 async def test_only_the_last_index_is_kept(opened: Opened):
     indices = opened.ports.indices
-    forms = [Form(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
+    forms = [IndexSchema(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
     first, second = [await indices.create(NAME, form, first=form is forms[0]) for form in forms[:2]]
     assert await indices.switch(NAME, first, second)
     third = await indices.create(NAME, forms[2], first=False)

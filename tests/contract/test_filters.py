@@ -16,12 +16,12 @@ from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_pointer import pointer_of
 from oncelog.domain.ontology.definition import ClassDefinition, Relationship
-from oncelog.domain.ontology.relationship_names import Ways
+from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches
 from oncelog.domain.results import Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.ports import Document, Form
-from oncelog.query.graph import GraphReader, Hop, WaysOf
+from oncelog.ports import Document, IndexSchema
+from oncelog.query.graph import GraphReader, Hop, RelationshipNamesOf
 from oncelog.read_models.document import document_of
 from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings
@@ -186,7 +186,7 @@ def test_searches_and_hops_agree_with_the_filter_function(environment: Any, requ
     async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
         async with patient_stores(chosen) as stores:
             name = AggregateId.of_class("shop", f"F{next(numbers)}")
-            form = Form(REFERENCE, typed_mapping(root)) if root else Form()
+            form = IndexSchema(REFERENCE, typed_mapping(root)) if root else IndexSchema()
             index = await stores.ports.indices.create(name, form, first=True)
             documents = [_document(name, f"p{number:02}", data, form) for number, data in enumerate(drawn)]
             assert set(await stores.ports.documents.write(documents)) == {None}
@@ -230,7 +230,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
     """Such an index has no terms: an answer by them would leave all of its documents out."""
     name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", where={"/v": 10})
     async with patient_stores(settings, prepared=False) as stores:
-        (document,) = [_document(name, "p1", {"v": 10}, Form())]
+        (document,) = [_document(name, "p1", {"v": 10}, IndexSchema())]
         alias = stores.documents.alias_of(document.aggregate_id)
         properties = {key: kind for key, kind in MAPPINGS["properties"].items() if not key.startswith(EXACT)}
         await stores.elasticsearch.client.indices.create(
@@ -247,7 +247,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         old = await stores.ports.indices.current(name)
         assert old is not None
         assert not old.exact
-        new = await stores.ports.indices.create(name, Form(), first=False)
+        new = await stores.ports.indices.create(name, IndexSchema(), first=False)
         assert new.name == f"{alias}.000001.exact"
         assert await stores.ports.indices.copy(new, [document]) == [None]
         await stores.ports.indices.changed(old, after=-1, close=True)
@@ -288,24 +288,24 @@ async def test_check_renews_indices_of_an_earlier_release(world: World, definiti
 
 @pytest.mark.parametrize("terms", [[], ["/v", "/v=11"]])
 def test_terms_that_are_not_those_of_the_data_are_found_by_a_verification(terms: list[str]):
-    document = _document(AggregateId.of_class("shop", "Product"), "p1", {"v": 10}, Form())
+    document = _document(AggregateId.of_class("shop", "Product"), "p1", {"v": 10}, IndexSchema())
     stored = as_indexed(document.body)
     assert as_verified(stored) == document.body
     assert as_verified({**stored, EXACT: terms}) != document.body
 
 
-def _ways_to(class_id: str) -> WaysOf:
+def _ways_to(class_id: str) -> RelationshipNamesOf:
     """Return what is walked by name where a hub holds instances of the class."""
     holds = Relationship(target_class=class_id, cardinality="many", path="/holds")
     hub = ClassDefinition(version="1.0.0", json_schema={"type": "object"}, relationships={"holds": holds})
 
-    async def ways(db_name: str) -> Ways:
-        return Ways(db_name, {"Hub": hub})
+    async def ways(db_name: str) -> RelationshipNames:
+        return RelationshipNames(db_name, {"Hub": hub})
 
     return ways
 
 
-def _document(name: AggregateId, key: str, data: dict[str, Any], form: Form) -> Document:
+def _document(name: AggregateId, key: str, data: dict[str, Any], form: IndexSchema) -> Document:
     document = document_of(state_at(chain(1, key, x=1)))
     aggregate_id = AggregateId(name.db_name, name.instance_key, key)
     body = {**document.body, "aggregate_id": str(aggregate_id), "class_id": name.instance_key, "data": data}

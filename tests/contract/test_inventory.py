@@ -1,11 +1,11 @@
-"""``Inventory``: all that is there, once, in pages of any size."""
+"""``LogCatalogue``: all that is there, once, in pages of any size."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from oncelog.domain.records import record_of
-from oncelog.ports import UNPUBLISHED, Extent, Inventory, KnownCommand
+from oncelog.ports import UNPUBLISHED, KnownCommand, ListedStream, LogCatalogue
 from tests.commands import create
 from tests.contract.chains import chain
 from tests.contract.conftest import Opened
@@ -14,29 +14,29 @@ from tests.write.world import NOON
 PAGES = [1, 2, 3, 1000]
 
 
-async def _commands(inventory: Inventory) -> list[KnownCommand]:
-    page = await inventory.commands()
+async def _commands(catalogue: LogCatalogue) -> list[KnownCommand]:
+    page = await catalogue.commands()
     found = [*page.items]
     while page.position is not None:
-        page = await inventory.commands(after=page.position)
+        page = await catalogue.commands(after=page.position)
         found += page.items
     return found
 
 
-async def _extents(inventory: Inventory, **scope: str) -> list[Extent]:
-    page = await inventory.extents(**scope)
+async def _extents(catalogue: LogCatalogue, **scope: str) -> list[ListedStream]:
+    page = await catalogue.listed_streams(**scope)
     found = [*page.items]
     while page.position is not None:
-        page = await inventory.extents(after=page.position, **scope)
+        page = await catalogue.listed_streams(after=page.position, **scope)
         found += page.items
     return found
 
 
-async def _classes(inventory: Inventory, **scope: str) -> list[Extent]:
-    page = await inventory.classes(**scope)
+async def _classes(catalogue: LogCatalogue, **scope: str) -> list[ListedStream]:
+    page = await catalogue.classes(**scope)
     found = [*page.items]
     while page.position is not None:
-        page = await inventory.classes(after=page.position, **scope)
+        page = await catalogue.classes(after=page.position, **scope)
         found += page.items
     return found
 
@@ -57,7 +57,7 @@ async def test_every_command_with_a_record_is_listed_once(opened: Opened, keys_p
     await opened.put_object("commands/c/chunks/000000/000001.json", b"{}")
     for key in ("commands/stray.json", "commands/un known/000001.json", "commander/d/000001.json"):
         await opened.put_object(key, b"{}")
-    found = await _commands(opened.inventory(keys_per_page))
+    found = await _commands(opened.catalogue(keys_per_page))
     assert sorted(command.command_id for command in found) == sorted(command_ids)
     now = datetime.now(UTC)
     assert all(abs(now - one.written_at) < timedelta(minutes=1) for one in found if one.command_id != "c")
@@ -73,19 +73,19 @@ async def test_every_log_is_listed_once_with_its_head(opened: Opened, keys_per_p
         await _append(opened, length, instance_id)
     for key in ("events/stray.json", "events/shop/Product/stray.json", "events/shop/Product/p9/note.txt"):
         await opened.put_object(key, b"{}")
-    found = await _extents(opened.inventory(keys_per_page))
-    assert {extent.aggregate_id.instance_id: extent.head for extent in found} == lengths
+    found = await _extents(opened.catalogue(keys_per_page))
+    assert {listed_stream.aggregate_id.instance_id: listed_stream.head for listed_stream in found} == lengths
     assert len(found) == len(lengths)
-    assert {extent.missing for extent in found} == {None}
+    assert {listed_stream.missing for listed_stream in found} == {None}
     now = datetime.now(UTC)
-    assert all(abs(now - extent.written_at) < timedelta(minutes=1) for extent in found)
+    assert all(abs(now - listed_stream.written_at) < timedelta(minutes=1) for listed_stream in found)
 
 
 async def test_a_missing_slot_is_told(opened: Opened):
     await _append(opened, 4, without=2)
     await _append(opened, 2, "p2", without=1)
-    found = await _extents(opened.inventory(1000))
-    assert [(extent.head, extent.missing) for extent in found] == [(4, 2), (2, 1)]
+    found = await _extents(opened.catalogue(1000))
+    assert [(listed_stream.head, listed_stream.missing) for listed_stream in found] == [(4, 2), (2, 1)]
 
 
 @pytest.mark.parametrize("keys_per_page", PAGES)
@@ -93,12 +93,18 @@ async def test_a_scope_leaves_out_all_else(opened: Opened, keys_per_page: int):
     await _append(opened, 2)
     for key in ("shop/Product2/a", "shop2/Product/a", "shop/Order/a"):
         await opened.put_object(f"events/{key}/{1:020d}.json", b"{}")
-    inventory = opened.inventory(keys_per_page)
-    assert len(await _extents(inventory)) == 4
-    in_shop = await _extents(inventory, db_name="shop")
-    assert [str(extent.aggregate_id) for extent in in_shop] == ["shop/Order/a", "shop/Product/p1", "shop/Product2/a"]
-    of_class = await _extents(inventory, db_name="shop", class_id="Product")
-    assert [(str(extent.aggregate_id), extent.head) for extent in of_class] == [("shop/Product/p1", 2)]
+    catalogue = opened.catalogue(keys_per_page)
+    assert len(await _extents(catalogue)) == 4
+    in_shop = await _extents(catalogue, db_name="shop")
+    assert [str(listed_stream.aggregate_id) for listed_stream in in_shop] == [
+        "shop/Order/a",
+        "shop/Product/p1",
+        "shop/Product2/a",
+    ]
+    of_class = await _extents(catalogue, db_name="shop", class_id="Product")
+    assert [(str(listed_stream.aggregate_id), listed_stream.head) for listed_stream in of_class] == [
+        ("shop/Product/p1", 2)
+    ]
 
 
 @pytest.mark.parametrize("keys_per_page", PAGES)
@@ -110,14 +116,14 @@ async def test_classes_are_listed_without_their_instances(opened: Opened, keys_p
     await opened.put_object(f"events/shop/_class/B/{2:020d}.json", b"{}")
     for key in ("events/shop0", "events/shop/~", "events/shop/~x/y/1", "events/a/b"):
         await opened.put_object(key, b"{}")
-    inventory = opened.inventory(keys_per_page)
-    found = {str(extent.aggregate_id): extent.head for extent in await _classes(inventory)}
+    catalogue = opened.catalogue(keys_per_page)
+    found = {str(listed_stream.aggregate_id): listed_stream.head for listed_stream in await _classes(catalogue)}
     assert found == {"shop/_class/A": 1, "shop/_class/B": 2, "shop-1/_class/A": 1, "zoo/_class/A": 1}
-    in_shop = await _classes(inventory, db_name="shop")
-    assert [str(extent.aggregate_id) for extent in in_shop] == ["shop/_class/A", "shop/_class/B"]
-    assert await _classes(inventory, db_name="shop2") == []
+    in_shop = await _classes(catalogue, db_name="shop")
+    assert [str(listed_stream.aggregate_id) for listed_stream in in_shop] == ["shop/_class/A", "shop/_class/B"]
+    assert await _classes(catalogue, db_name="shop2") == []
 
 
 async def test_an_empty_bucket_has_nothing(opened: Opened):
-    inventory = opened.inventory(1000)
-    assert (await _commands(inventory), await _extents(inventory), await _classes(inventory)) == ([], [], [])
+    catalogue = opened.catalogue(1000)
+    assert (await _commands(catalogue), await _extents(catalogue), await _classes(catalogue)) == ([], [], [])

@@ -7,7 +7,7 @@ from elasticsearch import AsyncElasticsearch
 
 from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
-from oncelog.ports import Form, OutOfForm
+from oncelog.ports import IndexSchema, StaleIndex
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
 from oncelog.stores.opening import Stores
@@ -29,10 +29,10 @@ async def test_lost_alias_leads_to_its_index_again(opened: Opened):
 
 
 async def test_lost_alias_of_an_undefined_class_is_put_back(opened: Opened):
-    assert await opened.ports.documents.write([document("p1", form=Form(), n=1)]) == [None]
+    assert await opened.ports.documents.write([document("p1", form=IndexSchema(), n=1)]) == [None]
     await opened.drop_alias(PLACE)
     assert await read(opened) is None  # here it is noticed
-    assert await opened.ports.documents.write([document("p2", form=Form(), n=2)]) == [None]
+    assert await opened.ports.documents.write([document("p2", form=IndexSchema(), n=2)]) == [None]
     assert await read(opened) == document("p1", n=1)
     assert await read(opened, "p2") == document("p2", n=2)
 
@@ -41,8 +41,8 @@ async def test_document_of_a_lost_alias_of_another_form_waits(opened: Opened):
     await opened.ports.indices.create(NAME, TYPED, first=True)
     await opened.drop_alias(PLACE)
     assert await read(opened) is None
-    (outcome,) = await opened.ports.documents.write([document("p1", form=Form())])
-    assert isinstance(outcome, OutOfForm)
+    (outcome,) = await opened.ports.documents.write([document("p1", form=IndexSchema())])
+    assert isinstance(outcome, StaleIndex)
     found = await opened.ports.indices.current(NAME)
     assert found is not None
     assert found.definition == TYPED.definition

@@ -7,24 +7,24 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Settlement, Turn, Turns, Waiting, Watermark
+from oncelog.ports import Lease, Leases, StreamProgress, Waiting, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisLeases, RedisServer
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 
 pytestmark = pytest.mark.integration
 
 
-async def _granted(turns: Turns, holder: str) -> Turn:
+async def _granted(leases: Leases, holder: str) -> Lease:
     """Ask until it is granted, as the command path does."""
     async with asyncio.timeout(120):
         while True:
             try:
-                (answer,) = await turns.take([PLACE], holder)
+                (answer,) = await leases.take([PLACE], holder)
             except StoreUnavailable:
                 continue  # the wrong type: what is under these keys was dropped by that
-            if isinstance(answer, Turn):
+            if isinstance(answer, Lease):
                 return answer
             await asyncio.sleep(0.005)
 
@@ -41,10 +41,10 @@ async def _overwrite(settings: Settings, endings: Collection[str]) -> None:
 @pytest.mark.parametrize("endings", [("turn",), ("head",), ("turn", "head")], ids=" and ".join)
 async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings, endings: tuple[str, ...]):
     server = RedisServer.connect(settings)
-    turns = RedisTurns(server, generations=first_generations, lease_ms=200)
-    await _granted(turns, "a")
-    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
-    assert isinstance((await turns.take([PLACE], "b", queueing=False))[0], Waiting)
+    leases = RedisLeases(server, generations=first_generations, lease_ms=200)
+    await _granted(leases, "a")
+    await leases.settle([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
+    assert isinstance((await leases.take([PLACE], "b", queueing=False))[0], Waiting)
     await _overwrite(settings, endings)
-    assert isinstance(await _granted(turns, "b"), Turn)
+    assert isinstance(await _granted(leases, "b"), Lease)
     await server.close()

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis as Client
 
-from oncelog.ports import Settlement, Turn
+from oncelog.ports import Lease, StreamProgress
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisLeases, RedisServer
 from tests.clients import patient
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
@@ -22,17 +22,17 @@ PATIENCE_MS = 400
 class Queue:
     """The turns of one aggregate, and the names that its queue in Redis has."""
 
-    def __init__(self, settings: Settings, turns: RedisTurns, client: Client) -> None:
-        self.turns = turns
+    def __init__(self, settings: Settings, leases: RedisLeases, client: Client) -> None:
+        self.leases = leases
         self._client = client
         self._prefix = f"{settings.redis_prefix}{{{PLACE}}}:"
 
     async def take(self, holder: str) -> bool:
-        (answer,) = await self.turns.take([PLACE], holder)
-        return isinstance(answer, Turn)
+        (answer,) = await self.leases.take([PLACE], holder)
+        return isinstance(answer, Lease)
 
     async def release(self, holder: str) -> None:
-        await self.turns.settle([Settlement(PLACE, release=True)], holder)
+        await self.leases.settle([StreamProgress(PLACE, release=True)], holder)
 
     async def names(self) -> tuple[list[str], list[str]]:
         """Return who waits, in order, and who was seen."""
@@ -55,8 +55,8 @@ async def queue(settings: Settings) -> AsyncIterator[Queue]:
     with patient():
         server = RedisServer.connect(settings)
     async with Client.from_url(settings.redis_url) as client:
-        turns = RedisTurns(server, generations=first_generations, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS)
-        yield Queue(settings, turns, client)
+        leases = RedisLeases(server, generations=first_generations, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS)
+        yield Queue(settings, leases, client)
     await server.close()
 
 

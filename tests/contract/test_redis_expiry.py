@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis as Client
 
-from oncelog.ports import CommandStatus, Settlement, Stage, Turns, Watermark
+from oncelog.ports import CommandStatus, Leases, Stage, StreamProgress, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import PATIENCE_MS, RedisCommandStatuses, RedisServer, RedisTurns
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.stores.redis.redis import PATIENCE_MS, RedisCommandStatuses, RedisLeases, RedisServer
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 
@@ -19,25 +19,25 @@ ACCEPTED = CommandStatus("c1", "h1", "CREATE_INSTANCE", str(PLACE), Stage.ACCEPT
 COMPLETED = replace(ACCEPTED, stage=Stage.COMPLETED)
 
 
-async def _claim(_: Turns, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
+async def _claim(_: Leases, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
     await statuses.claim(ACCEPTED)
 
 
-async def _complete(_: Turns, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
+async def _complete(_: Leases, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
     await statuses.complete(COMPLETED)
 
 
-async def _hold_and_wait(turns: Turns, _: object) -> None:
-    await turns.take([PLACE], "a")
-    await turns.take([PLACE], "b")
+async def _hold_and_wait(leases: Leases, _: object) -> None:
+    await leases.take([PLACE], "a")
+    await leases.take([PLACE], "b")
 
 
-async def _save_head(turns: Turns, _: object) -> None:
-    await turns.settle([Settlement(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
+async def _save_head(leases: Leases, _: object) -> None:
+    await leases.settle([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
 
 
-async def _save_watermark(turns: Turns, _: object) -> None:
-    await turns.settle([Settlement(PLACE, published=Watermark(1, 1))], "")
+async def _save_watermark(leases: Leases, _: object) -> None:
+    await leases.settle([StreamProgress(PLACE, published=Watermark(1, 1))], "")
 
 
 WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
@@ -57,7 +57,7 @@ WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
 async def test_every_key_expires(settings: Settings, name: str):
     write, lifetimes = WRITES[name]
     server = RedisServer.connect(settings.model_copy(update={"redis_memory_s": MEMORY_S}))
-    await write(RedisTurns(server, generations=first_generations, lease_ms=LEASE_MS), RedisCommandStatuses(server))
+    await write(RedisLeases(server, generations=first_generations, lease_ms=LEASE_MS), RedisCommandStatuses(server))
     await server.close()
     async with Client.from_url(settings.redis_url) as client:
         keys = [key.decode() async for key in client.scan_iter(f"{settings.redis_prefix}*")]
@@ -70,12 +70,12 @@ async def test_every_key_expires(settings: Settings, name: str):
 async def test_heads_and_statuses_are_forgotten_in_memory():
     now_s = 0.0
     memory = MemoryRedis(memory_s=MEMORY_S, clock=lambda: now_s)
-    turns, statuses = (
-        MemoryTurns(memory, generations=first_generations, lease_ms=LEASE_MS),
+    leases, statuses = (
+        MemoryLeases(memory, generations=first_generations, lease_ms=LEASE_MS),
         MemoryCommandStatuses(memory),
     )
     for write in (_claim, _save_head):
-        await write(turns, statuses)
-    assert (await turns.heads([PLACE]), await statuses.read("c1")) == ([1], ACCEPTED)
+        await write(leases, statuses)
+    assert (await leases.heads([PLACE]), await statuses.read("c1")) == ([1], ACCEPTED)
     now_s = MEMORY_S + 1
-    assert (await turns.heads([PLACE]), await statuses.read("c1")) == ([None], None)
+    assert (await leases.heads([PLACE]), await statuses.read("c1")) == ([None], None)

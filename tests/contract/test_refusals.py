@@ -19,7 +19,7 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
-from oncelog.ports import Document, Form
+from oncelog.ports import Document, IndexSchema
 from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
@@ -188,7 +188,7 @@ async def test_a_red_index_holds_up_its_own_only(stores: Stores):
         index=index,
         aliases={alias: {"is_write_index": True}},
         settings={**INDEX_SETTINGS, nowhere: "nowhere"},
-        mappings=mappings_of(Form()),
+        mappings=mappings_of(IndexSchema()),
         wait_for_active_shards="0",
     )
     damaged, innocent = await _outcomes(stores)

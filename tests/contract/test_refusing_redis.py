@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisServer, RedisTurns
+from oncelog.stores.redis.redis import RedisLeases, RedisServer
 from oncelog.stores.redis.refusals import refused
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
@@ -50,23 +50,23 @@ async def admin(settings: Settings) -> AsyncIterator[Redis]:
 @pytest.mark.integration
 async def test_a_lost_password_waits_until_it_is_back(settings: Settings, admin: Redis):
     user, scheme = settings.namespace, "redis://"
-    rules = ("on", "~*", "+@all")
-    await admin.execute_command("ACL", "SETUSER", user, *rules, ">right")
+    class_schema = ("on", "~*", "+@all")
+    await admin.execute_command("ACL", "SETUSER", user, *class_schema, ">right")
     url = settings.redis_url.replace(scheme, f"{scheme}{user}:right@")
     server = RedisServer.connect(settings.model_copy(update={"redis_url": url}))
-    turns = RedisTurns(server, generations=first_generations, lease_ms=200)
-    await turns.take([PLACE], "a")
+    leases = RedisLeases(server, generations=first_generations, lease_ms=200)
+    await leases.take([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">other")
     await admin.execute_command("CLIENT", "KILL", "USER", user)
     for _ in range(2):
         with pytest.raises(ContainerUnusable, match="ONCELOG_REDIS_URL") as refusal:
-            await turns.take([PLACE], "a")
+            await leases.take([PLACE], "a")
         assert refusal.value.reason is UnusableReason.CREDENTIALS
         assert "right" not in str(refusal.value)
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">right")
-    await turns.take([PLACE], "a")
+    await leases.take([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "-evalsha", "-eval")
     with pytest.raises(ContainerUnusable) as forbidden:
-        await turns.take([PLACE], "a")
+        await leases.take([PLACE], "a")
     assert forbidden.value.reason is UnusableReason.FORBIDDEN
     await server.close()

@@ -1,4 +1,4 @@
-"""``SweepMarks``: how far the log is known to be whole."""
+"""``Checkpoints``: how far the log is known to be whole."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ async def test_the_clock_is_that_of_the_objects(opened: Opened):
     (event,) = chain(1)
     before = await opened.ports.marks.now()
     await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
-    (extent,) = (await opened.ports.inventory.extents()).items
+    (listed_stream,) = (await opened.ports.catalogue.listed_streams()).items
     after = await opened.ports.marks.now()
-    assert before <= extent.written_at <= after
+    assert before <= listed_stream.written_at <= after
     assert after - before < timedelta(minutes=1)

@@ -8,7 +8,7 @@ import pytest
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
-from oncelog.ports import Generations, Settled, Settlement, TopicRecord, Turn, Watermark
+from oncelog.ports import Generations, Lease, Settled, StreamProgress, TopicRecord, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened, Redis
 
@@ -56,14 +56,16 @@ async def test_watermark_of_another_generation_is_not_known(redis: Redis):
     async def generations() -> Generations:
         return current
 
-    turns = redis.turns(generations=generations, lease_ms=60_000)
+    leases = redis.leases(generations=generations, lease_ms=60_000)
     state = state_at(chain(3))
-    await turns.settle([Settlement(PLACE, state, Watermark(1, 3)), Settlement(CLASS, published=Watermark(1, 2))], "")
+    await leases.settle(
+        [StreamProgress(PLACE, state, Watermark(1, 3)), StreamProgress(CLASS, published=Watermark(1, 2))], ""
+    )
     current = Generations(instances=2)
-    assert list(await turns.published([PLACE, CLASS])) == [None, Watermark(1, 2)]
-    assert list(await turns.heads([PLACE])) == [3]
-    (turn,) = await turns.take([PLACE], "a")
-    assert turn == Turn(head=0, published=Watermark(2, 0), known=False, state=None)
+    assert list(await leases.published([PLACE, CLASS])) == [None, Watermark(1, 2)]
+    assert list(await leases.heads([PLACE])) == [3]
+    (turn,) = await leases.take([PLACE], "a")
+    assert turn == Lease(head=0, published=Watermark(2, 0), known=False, state=None)
 
 
 async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
@@ -72,15 +74,15 @@ async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
     async def generations() -> Generations:
         return current
 
-    turns = redis.turns(generations=generations, lease_ms=60_000)
-    await turns.settle([Settlement(PLACE, state_at(chain(3)), Watermark(2, 1), release=True)], "")
-    await turns.settle([Settlement(PLACE, published=Watermark(1, 3))], "")  # from a process that has not noticed
-    assert list(await turns.published([PLACE])) == [Watermark(2, 1)]
-    (turn,) = await turns.take([PLACE], "a")
-    assert isinstance(turn, Turn)
+    leases = redis.leases(generations=generations, lease_ms=60_000)
+    await leases.settle([StreamProgress(PLACE, state_at(chain(3)), Watermark(2, 1), release=True)], "")
+    await leases.settle([StreamProgress(PLACE, published=Watermark(1, 3))], "")  # from a process that has not noticed
+    assert list(await leases.published([PLACE])) == [Watermark(2, 1)]
+    (turn,) = await leases.take([PLACE], "a")
+    assert isinstance(turn, Lease)
     assert (turn.known, turn.head, turn.published) == (True, 3, Watermark(2, 1))
     current = replace(current, instances=1)
-    assert list(await turns.published([PLACE])) == [Watermark(1, 3)]
+    assert list(await leases.published([PLACE])) == [Watermark(1, 3)]
 
 
 async def test_end_mark_of_another_generation_is_none(opened: Opened):

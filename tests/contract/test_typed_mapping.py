@@ -12,7 +12,7 @@ from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.schemas import validator_of
 from oncelog.domain.queries import Search
-from oncelog.ports import Document, Form
+from oncelog.ports import Document, IndexSchema
 from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings
 from tests.classes import NUMBER, TEXT, WHOLE, schema
@@ -126,7 +126,7 @@ async def test_index_at_the_border_of_fields_is_created_and_searched(settings: S
         await stores.documents.prepare()
         for number, root in enumerate(BORDERS[kind]):
             name = AggregateId.of_class("shop", f"C{number}")
-            index = await stores.ports.indices.create(name, Form(REFERENCE, typed_mapping(root)), first=True)
+            index = await stores.ports.indices.create(name, IndexSchema(REFERENCE, typed_mapping(root)), first=True)
             document = _document(name, "p1", {"k0": value})
             assert await stores.ports.documents.write([document]) == [None]
             await stores.elasticsearch.client.indices.refresh(index=index.name)
@@ -146,7 +146,7 @@ def test_whatever_a_schema_admits_is_taken_by_its_fields(environment: Any, reque
         async with patient_stores(chosen, prepared=False) as stores:
             await stores.documents.prepare()
             name = AggregateId.of_class("shop", f"C{next(numbers)}")
-            await stores.ports.indices.create(name, Form(REFERENCE, typed_mapping(root)), first=True)
+            await stores.ports.indices.create(name, IndexSchema(REFERENCE, typed_mapping(root)), first=True)
             documents = [_document(name, str(number), value) for number, value in enumerate(values)]
             assert set(await stores.ports.documents.write(documents)) == {None}
             alias = stores.documents.alias_of(documents[0].aggregate_id)

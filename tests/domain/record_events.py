@@ -12,7 +12,7 @@ from oncelog.domain.commands import parse_command
 from oncelog.domain.decide import decide
 from oncelog.domain.events import SCHEMA_VERSIONS, Event, EventType, read_event
 from oncelog.domain.instance import INSTANCE_JSON, Instance, evolve
-from oncelog.domain.ontology.class_schema import Rules, rules_of
+from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
 
 FOLDER = Path(__file__).parent / "stored_events"
 
@@ -96,17 +96,17 @@ CLASSES: list[dict[str, Any]] = [
 
 
 def record(
-    name: str, version: str, named: dict[str, str], stories: Iterable[tuple[dict[str, Any], Rules | None]]
+    name: str, version: str, named: dict[str, str], stories: Iterable[tuple[dict[str, Any], ClassSchema | None]]
 ) -> None:
     folder = FOLDER / f"{name}-{version}"
     if folder.exists():
         return
     folder.mkdir()
     state = None
-    for number, (told, rules) in enumerate(stories, start=1):
+    for number, (told, class_schema) in enumerate(stories, start=1):
         command = parse_command({"command_id": f"c{number}", "db_name": "geo"} | named | told)
         state = state or Instance(aggregate_id=str(command.aggregate_id))
-        event = decide(state, command, occurred_at=f"2026-01-0{number}T12:00:00.000000Z", rules=rules)
+        event = decide(state, command, occurred_at=f"2026-01-0{number}T12:00:00.000000Z", class_schema=class_schema)
         assert isinstance(event, Event), event
         state = evolve(state, event)
         (folder / f"{number}-{event.event_type.lower()}.json").write_bytes(event.canonical)
@@ -123,9 +123,9 @@ def record_all() -> None:
     defined = [
         read_event(path.read_bytes(), where=path.name) for path in sorted(FOLDER.glob("classes-1.0.0/*-class_*"))
     ]
-    rules = [rules_of(defined[:number]) for number in (1, 2, 2)]
+    class_schema = [class_schema_of(defined[:number]) for number in (1, 2, 2)]
     village = {"class_id": "Village", "instance_id": "grand-bassam"}
-    record("defined", newest, village, zip(VILLAGES, rules, strict=True))
+    record("defined", newest, village, zip(VILLAGES, class_schema, strict=True))
 
 
 if __name__ == "__main__":

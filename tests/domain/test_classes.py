@@ -11,7 +11,7 @@ from oncelog.domain.decide import decide
 from oncelog.domain.events import DefinitionReference, Event, content_of
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import Rules, rules_of
+from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid
@@ -79,8 +79,8 @@ def made(decision: Event | Rejection) -> Event:
     return decision
 
 
-def rules(*payloads: dict[str, Any]) -> Rules:
-    found = rules_of(history(*(define(payload, number) for number, payload in enumerate(payloads, 1)))[1])
+def class_schema(*payloads: dict[str, Any]) -> ClassSchema:
+    found = class_schema_of(history(*(define(payload, number) for number, payload in enumerate(payloads, 1)))[1])
     assert found is not None
     return found
 
@@ -114,7 +114,7 @@ def test_a_class_is_defined_redefined_retired_and_defined_anew():
 def test_a_retired_class_keeps_its_last_definition():
     state, events = history(define(FIRST), RETIRE)
     assert (state.deleted, state.data) == (True, FIRST)
-    found = rules_of(events)
+    found = class_schema_of(events)
     assert found is not None
     assert (found.retired, found.reference) == (True, DefinitionReference(sequence_number=1, version="1.0.0"))
 
@@ -261,7 +261,7 @@ def test_all_that_is_wrong_with_a_definition_is_said_at_once():
     ],
 )
 def test_a_schema_may_refer_to_itself(loop: dict[str, Any]):
-    found = rules({**FIRST, "schema": {"type": "object", **loop}, "relationships": {}})
+    found = class_schema({**FIRST, "schema": {"type": "object", **loop}, "relationships": {}})
     assert found.findings({"a": {"a": {}}}) == []
 
 
@@ -269,14 +269,14 @@ def test_a_schema_may_refer_to_itself(loop: dict[str, Any]):
 
 
 def test_an_instance_is_validated_and_says_under_what():
-    event = made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, rules=rules(FIRST)))
+    event = made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, class_schema=class_schema(FIRST)))
     assert content_of(event).definition == DefinitionReference(sequence_number=1, version="1.0.0")
     assert evolve(UNTOUCHED, event).definition == content_of(event).definition
 
 
 def test_all_that_is_wrong_with_data_is_said_with_its_place():
     wrong = {"pop": 7, "a/b": 1, "country": "\u0007"}
-    found = refused(decide(UNTOUCHED, ask("CREATE", wrong), occurred_at=NOW, rules=rules(FIRST)))
+    found = refused(decide(UNTOUCHED, ask("CREATE", wrong), occurred_at=NOW, class_schema=class_schema(FIRST)))
     assert found.code is RejectionCode.PAYLOAD_INVALID
     assert sorted(each["at"] for each in found.details["errors"]) == ["", "", "/country", "/pop"]
     assert found.details["errors_count"] == 4
@@ -285,53 +285,59 @@ def test_all_that_is_wrong_with_data_is_said_with_its_place():
 
 def test_an_update_is_validated_as_what_it_makes_of_the_instance():
     state = evolve(
-        UNTOUCHED, made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, rules=rules(FIRST)))
+        UNTOUCHED,
+        made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, class_schema=class_schema(FIRST))),
     )
-    assert isinstance(decide(state, ask("UPDATE", {"pop": "1"}, 2), occurred_at=NOW, rules=rules(FIRST)), Event)
-    found = refused(decide(state, ask("UPDATE", {"name": None}, 2), occurred_at=NOW, rules=rules(FIRST)))
+    assert isinstance(
+        decide(state, ask("UPDATE", {"pop": "1"}, 2), occurred_at=NOW, class_schema=class_schema(FIRST)), Event
+    )
+    found = refused(decide(state, ask("UPDATE", {"name": None}, 2), occurred_at=NOW, class_schema=class_schema(FIRST)))
     assert "required" in found.details["errors"][0]["problem"]
 
 
 def test_a_retired_class_takes_no_instance_and_lets_them_go():
-    retired = rules_of(history(define(FIRST), RETIRE)[1])
+    retired = class_schema_of(history(define(FIRST), RETIRE)[1])
     state = evolve(
-        UNTOUCHED, made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, rules=rules(FIRST)))
+        UNTOUCHED,
+        made(decide(UNTOUCHED, ask("CREATE", {"name": "Ulm"}), occurred_at=NOW, class_schema=class_schema(FIRST))),
     )
     for before, command in ((UNTOUCHED, ask("CREATE", {"name": "Ulm"})), (state, ask("UPDATE", {"pop": "1"}, 2))):
-        assert refused(decide(before, command, occurred_at=NOW, rules=retired)).code is RejectionCode.CLASS_RETIRED
-    assert isinstance(decide(state, ask("DELETE", number=2), occurred_at=NOW, rules=retired), Event)
+        assert (
+            refused(decide(before, command, occurred_at=NOW, class_schema=retired)).code is RejectionCode.CLASS_RETIRED
+        )
+    assert isinstance(decide(state, ask("DELETE", number=2), occurred_at=NOW, class_schema=retired), Event)
 
 
 def test_an_update_over_a_new_major_carries_all_that_the_migration_made_of_it():
-    old, new = rules(FIRST), rules(FIRST, SECOND)
+    old, new = class_schema(FIRST), class_schema(FIRST, SECOND)
     create = ask("CREATE", {"name": "Ulm", "pop": "126000"})
-    state = evolve(UNTOUCHED, made(decide(UNTOUCHED, create, occurred_at=NOW, rules=old)))
-    event = made(decide(state, ask("UPDATE", {"mayor": "A"}, 2), occurred_at=NOW, rules=new))
+    state = evolve(UNTOUCHED, made(decide(UNTOUCHED, create, occurred_at=NOW, class_schema=old)))
+    event = made(decide(state, ask("UPDATE", {"mayor": "A"}, 2), occurred_at=NOW, class_schema=new))
     assert (content_of(event).effect, event.data) == ("REPLACE", {"name": "Ulm", "population": 126000, "mayor": "A"})
     after = evolve(state, event)
     assert (after.data, after.definition) == (event.data, new.reference)
-    again = made(decide(after, ask("UPDATE", {"mayor": None}, 3), occurred_at=NOW, rules=new))
+    again = made(decide(after, ask("UPDATE", {"mayor": None}, 3), occurred_at=NOW, class_schema=new))
     assert (content_of(again).effect, again.data) == ("MERGE", {"mayor": None})
 
 
 def test_data_from_before_the_class_was_defined_goes_through_every_migration():
-    new = rules(FIRST, SECOND)
+    new = class_schema(FIRST, SECOND)
     assert new.current({"name": "Ulm", "pop": "7"}, None) == {"name": "Ulm", "population": 7}
-    assert new.current({"name": "Ulm", "pop": "7"}, rules(FIRST).reference) == {"name": "Ulm", "population": 7}
+    assert new.current({"name": "Ulm", "pop": "7"}, class_schema(FIRST).reference) == {"name": "Ulm", "population": 7}
     assert new.current({"name": "Ulm", "population": 7}, new.reference) == {"name": "Ulm", "population": 7}
 
 
 def test_what_a_record_says_was_accepted_is_not_judged_again():
     unfit = ask("CREATE", {"pop": 7})
-    assert isinstance(decide(UNTOUCHED, unfit, occurred_at=NOW, rules=rules(FIRST), accepted=True), Event)
+    assert isinstance(decide(UNTOUCHED, unfit, occurred_at=NOW, class_schema=class_schema(FIRST), accepted=True), Event)
     state, _ = history(define(FIRST))
     assert isinstance(decide(state, define({**SECOND, "migration": []}, 2), occurred_at=NOW, accepted=True), Event)
 
 
 @given(objects, st.sampled_from([(FIRST,), (FIRST, WIDER), (FIRST, WIDER, SECOND)]))
 def test_whatever_is_accepted_is_valid_and_whatever_is_refused_is_not(data: dict[str, Any], payloads: tuple[Any, ...]):
-    found = rules(*payloads)
-    decision = decide(UNTOUCHED, ask("CREATE", {**data, "name": "x"}), occurred_at=NOW, rules=found)
+    found = class_schema(*payloads)
+    decision = decide(UNTOUCHED, ask("CREATE", {**data, "name": "x"}), occurred_at=NOW, class_schema=found)
     assert isinstance(decision, Rejection) == bool(found.findings({**data, "name": "x"}))
 
 
@@ -341,7 +347,7 @@ def test_whatever_is_accepted_is_valid_and_whatever_is_refused_is_not(data: dict
 def test_references_become_edges():
     many = {"twinned_with": {"target_class": "City", "cardinality": "many", "path": "/links/twins"}}
     links = {"type": "object", "properties": {"twins": {"type": "array"}}}
-    found = rules(
+    found = class_schema(
         {
             "version": "1.0.0",
             "schema": schema(country=TEXT, links=links),
@@ -362,7 +368,7 @@ def test_references_become_edges():
     [("one", ["a"], "/to"), ("many", "a", "/to"), ("one", " ", "/to"), ("many", ["a", ""], "/to/1"), ("one", 7, "/to")],
 )
 def test_what_cannot_be_a_reference_is_refused(cardinality: str, value: Any, at: str):
-    found = rules(
+    found = class_schema(
         {
             "version": "1.0.0",
             "schema": {"type": "object"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.limits import EDGES_MAX, FINDINGS_MAX
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.compatibility import schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.migration import MigrationStep, migrated_schema
@@ -38,9 +38,9 @@ class Clock:
         assert peak_bytes < MEMORY_BYTES_MAX
 
 
-def rules(schema: dict[str, Any], **fields: Any) -> Rules:
+def class_schema(schema: dict[str, Any], **fields: Any) -> ClassSchema:
     definition = ClassDefinition.model_validate({"version": "1.0.0", "schema": schema, **fields})
-    return Rules(DefinitionReference(sequence_number=1, version="1.0.0"), definition, ((1, ()),))
+    return ClassSchema(DefinitionReference(sequence_number=1, version="1.0.0"), definition, ((1, ()),))
 
 
 def doubling(depth: int, combine: str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_long_reference_chain_is_refused(length: int):
 
 def test_short_reference_chain_is_accepted():
     assert schema_findings(chain(30)) == []
-    assert rules(chain(30)).findings({"x": "text"}) == []
+    assert class_schema(chain(30)).findings({"x": "text"}) == []
 
 
 @pytest.mark.parametrize("combine", ["anyOf", "allOf", "not"])
@@ -123,14 +123,14 @@ def test_circle_without_descent_is_refused(combine: str):
 
 def test_deep_recursive_filter_is_rejected_at_once():
     with Clock():
-        findings = rules(FILTER).findings(nested_filter(15, 7))
+        findings = class_schema(FILTER).findings(nested_filter(15, 7))
     assert [finding["at"] for finding in findings] == ["/filter"]
-    assert rules(FILTER).findings(nested_filter(15, "name")) == []
+    assert class_schema(FILTER).findings(nested_filter(15, "name")) == []
 
 
 def test_data_beyond_the_budget_is_refused():
     with Clock():
-        findings = rules(FILTER).findings(nested_filter(29, 7))
+        findings = class_schema(FILTER).findings(nested_filter(29, 7))
     assert "flatten it" in findings[0]["problem"]
 
 
@@ -151,7 +151,7 @@ def test_oversized_definition_is_refused_unseen():
 def test_many_wrong_leaves_are_counted_and_cut():
     schema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/leaf"}, "$defs": {"leaf": {"type": "string"}}}
     with Clock():
-        findings = rules(schema).findings({f"k{number}": number for number in range(3_000)})
+        findings = class_schema(schema).findings({f"k{number}": number for number in range(3_000)})
     assert len(findings) == FINDINGS_MAX
     assert findings.total == 3_000
     assert findings.complete
@@ -160,7 +160,7 @@ def test_many_wrong_leaves_are_counted_and_cut():
 def test_uncounted_findings_are_said_to_be_so():
     schema = {"type": "object", "additionalProperties": {"type": "string"}}
     with Clock():
-        findings = rules(schema).findings({f"k{number}": number for number in range(50_000)})
+        findings = class_schema(schema).findings({f"k{number}": number for number in range(50_000)})
     assert len(findings) == FINDINGS_MAX
     assert not findings.complete
 
@@ -170,7 +170,7 @@ def test_long_places_are_cut():
     data: Any = {f"k{number}": number for number in range(500)}
     for _ in range(20):
         data = {"n" * 498: data}
-    findings = rules(schema).findings(data)
+    findings = class_schema(schema).findings(data)
     assert len(findings) == FINDINGS_MAX
     assert sum(len(finding["at"]) + len(finding["problem"]) for finding in findings) < 64 * 1024
 
@@ -228,7 +228,7 @@ def test_rename_in_a_recursive_class_breaks_what_is_nested():
 
 def test_too_many_references_are_refused_at_their_place():
     parts = {"parts": {"target_class": "Part", "cardinality": "many", "path": "/parts"}}
-    under = rules({"type": "object"}, relationships=parts)
+    under = class_schema({"type": "object"}, relationships=parts)
     assert under.findings({"parts": [f"p{number}" for number in range(EDGES_MAX)]}) == []
     (finding,) = under.findings({"parts": [f"p{number}" for number in range(EDGES_MAX + 1)]})
     assert finding["at"] == "/parts"
@@ -238,7 +238,7 @@ def test_too_many_references_are_refused_at_their_place():
 @given(object_schemas(), objects)
 @settings(max_examples=200)
 def test_findings_agree_with_the_validator(schema: dict[str, Any], data: dict[str, Any]):
-    under = rules(schema)
+    under = class_schema(schema)
     with Clock():
         findings = under.findings(data)
     assert (findings == []) == under._validator.is_valid(data)
@@ -252,13 +252,13 @@ def test_recursive_comparison_is_never_wrong(depth: int, old: Any, new: Any, lea
     data = leaf
     for _ in range(depth):
         data = {**leaf, "next": data}
-    if rules(old).findings(data) == [] and schema_breaks(old, new) == []:
-        assert rules(new).findings(data) == []
+    if class_schema(old).findings(data) == [] and schema_breaks(old, new) == []:
+        assert class_schema(new).findings(data) == []
 
 
 def test_class_from_before_the_budget_refuses_its_data():
     with Clock():
-        (finding,) = rules(doubling(20, "anyOf")).findings({"x": 1})
+        (finding,) = class_schema(doubling(20, "anyOf")).findings({"x": 1})
     assert "define the class anew" in finding["problem"]
 
 
@@ -298,7 +298,7 @@ def test_many_large_patterns_are_refused():
 )
 def test_long_text_under_a_large_pattern_is_refused(schema: dict[str, Any]):
     with Clock():
-        findings = rules(schema).findings({"code": "ab" * 250_000})
+        findings = class_schema(schema).findings({"code": "ab" * 250_000})
     assert "shorten" in findings[0]["problem"]
 
 
@@ -307,19 +307,19 @@ def test_keys_under_a_large_pattern_are_counted(keyword: str):
     said: Any = {"a[ab]{800}c": True} if keyword == "patternProperties" else {"not": {"pattern": "a[ab]{800}c"}}
     data = {f"{'ab' * 200}{number}": 1 for number in range(1_000)}
     with Clock():
-        findings = rules({"type": "object", keyword: said}).findings(data)
+        findings = class_schema({"type": "object", keyword: said}).findings(data)
     assert "shorten" in findings[0]["problem"]
 
 
 def test_long_text_beside_a_large_pattern_is_accepted():
     data = {"code": "ab" * 10, "text": "ab" * 250_000}
     with Clock():
-        assert rules(matched_by("^[ab]{1,800}$")).findings(data) == []
+        assert class_schema(matched_by("^[ab]{1,800}$")).findings(data) == []
 
 
 def test_long_text_under_a_small_pattern_is_accepted():
     with Clock():
-        assert rules(matched_by("^[a-z]+$")).findings({"code": "ab" * 250_000}) == []
+        assert class_schema(matched_by("^[a-z]+$")).findings({"code": "ab" * 250_000}) == []
 
 
 def densely_connected(count: int, **more: Any) -> dict[str, Any]:
@@ -377,7 +377,7 @@ def test_circle_of_references_with_a_type_ends():
         "$defs": {"a": {"$ref": "#/$defs/a", "type": "string"}},
     }
     assert schema_findings(schema) == []
-    (finding,) = rules(schema).findings({"x": 1})
+    (finding,) = class_schema(schema).findings({"x": 1})
     assert finding["at"] == "/x"
 
 
@@ -397,7 +397,7 @@ def test_data_that_looks_like_a_reference_is_data():
 
 def test_values_within_enumerated_arrays_are_counted():
     values = [[0] * 1_000 + [number] for number in range(30)]
-    judged = rules({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
+    judged = class_schema({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
     found = judged.findings({"a": [[0] * 1_001] * 600})
     assert "more than 2000000 steps" in found[0]["problem"]
     assert judged.findings({"a": [values[1]] * 20}) == []
@@ -423,6 +423,6 @@ def test_keyword_of_an_older_draft_is_refused():
 
 def test_large_keywords_are_compiled_once():
     values = [[0] * 100 + [number] for number in range(300)]
-    judged = rules({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
+    judged = class_schema({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
     with Clock():
         assert judged.findings({"a": [1] * 300}).total == 300

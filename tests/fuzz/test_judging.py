@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oncelog.domain.commands import Command
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.instance import Instance
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.definition import ClassDefinition
 from oncelog.domain.results import Rejection
 from oncelog.write.judge import Judge, shared_process
@@ -28,13 +28,13 @@ REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
 GENEROUS = 3
 
 
-async def judged(commands: list[Command], rules: Rules) -> Held:
+async def judged(commands: list[Command], class_schema: ClassSchema) -> Held:
     """Define a class, define it otherwise, and create an instance of it; each as the worker decides it."""
     held, judge = Held(), Judge()
     first, *others, creating = commands
 
-    async def decide(state: Instance, command: Command, known: Rules | None) -> Any:
-        return await ticking(judge.decide(state, command, occurred_at=NOON, rules=known), held)
+    async def decide(state: Instance, command: Command, known: ClassSchema | None) -> Any:
+        return await ticking(judge.decide(state, command, occurred_at=NOON, class_schema=known), held)
 
     made = await decide(CLASS, first, None)
     if isinstance(made, Rejection):
@@ -42,9 +42,9 @@ async def judged(commands: list[Command], rules: Rules) -> Held:
     state = replace(CLASS, sequence_number=1, data=first.payload)
     for command in others:
         await decide(state, command, None)
-    if rules.is_large:
-        await ticking(asyncio.to_thread(rules.prepare), held)
-    await decide(Instance(aggregate_id="shop/Product/p1"), creating, rules)
+    if class_schema.is_large:
+        await ticking(asyncio.to_thread(class_schema.prepare), held)
+    await decide(Instance(aggregate_id="shop/Product/p1"), creating, class_schema)
     return held
 
 
@@ -54,7 +54,7 @@ def hold_to_the_clock(old: dict[str, Any], new: dict[str, Any], data: dict[str, 
     except ValueError:  # refused at the door
         creating = create("p1", {"all": []})
     first = {"version": "1.0.0", "schema": old}
-    rules = Rules(REFERENCE, ClassDefinition.model_validate(first), ((1, ()),))
+    class_schema = ClassSchema(REFERENCE, ClassDefinition.model_validate(first), ((1, ()),))
     commands = [
         define(first),
         *(define({"version": version, "schema": new}) for version in ("1.1.0", "2.0.0")),
@@ -63,7 +63,7 @@ def hold_to_the_clock(old: dict[str, Any], new: dict[str, Any], data: dict[str, 
     asyncio.run(shared_process().ask("decide", (CLASS, define({})), None, occurred_at=NOON))  # all is imported now
     factor = machine_factor()
     with Memory(shared_process().pid) as memory:
-        held = asyncio.run(judged(commands, rules))
+        held = asyncio.run(judged(commands, class_schema))
     assert held.longest_s < LOOP_S_MAX * factor * GENEROUS, (held, factor)
     assert memory.peak_bytes < MEMORY_BYTES_MAX
 

@@ -7,7 +7,7 @@ import pytest
 
 from oncelog.client.client import Command
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.queries import Search
 from oncelog.domain.results import Outcome, RejectionCode
 from oncelog.stores.kafka_messages import read_messages
@@ -54,9 +54,9 @@ async def test_a_class_lives_on_every_server(installation: Installation):
     document = await installation.client.get(NAME)
     assert document is not None
     assert (document.body["deleted"], document.body["data"]) == (True, FIRST)
-    rules = await installation.client.class_rules("shop", "Product")
-    assert isinstance(rules, Rules)
-    assert (rules.retired, rules.definition.version) == (True, "1.0.0")
+    class_schema = await installation.client.class_schema("shop", "Product")
+    assert isinstance(class_schema, ClassSchema)
+    assert (class_schema.retired, class_schema.definition.version) == (True, "1.0.0")
     described = await installation.temporal.get_workflow_handle(command.command_id).describe()
     attributes = described.typed_search_attributes
     assert described.workflow_type == "ClassCommand"

@@ -13,13 +13,13 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
-from oncelog.bulk.run import Conduct, Progress
+from oncelog.bulk.run import Progress, RunControl
 from oncelog.cli.verify import sources_of
 from oncelog.client.checks import Checks
 from oncelog.client.connection import TemporalWorkflows
 from oncelog.client.schedules import keep_check_scheduled, schedule_id
 from oncelog.composition.pipeline import assemble
-from oncelog.composition.reconcile import assemble_sweeps
+from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
@@ -195,14 +195,14 @@ async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: I
         await asleep.wait()
         ours = assemble(installation.stores.ports, installation.settings)
         ports = installation.stores.ports
-        sweeps = assemble_sweeps(ours, ports, TemporalWorkflows(installation.temporal))
-        tally = await sweeps.commands.page((await ports.inventory.commands()).items, ANY_AGE)
-        tally += await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+        sweeps = assemble_reconcilers(ours, ports, TemporalWorkflows(installation.temporal))
+        tally = await sweeps.commands.page((await ports.catalogue.commands()).items, ANY_AGE)
+        tally += await sweeps.aggregates.page((await ports.catalogue.listed_streams()).items, ANY_AGE)
         assert tally.found == (step != "allocate")
         woken.set()
         result = (await attempt).result
-        tally = await sweeps.commands.page((await ports.inventory.commands()).items, ANY_AGE)
-        await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+        tally = await sweeps.commands.page((await ports.catalogue.commands()).items, ANY_AGE)
+        await sweeps.aggregates.page((await ports.catalogue.listed_streams()).items, ANY_AGE)
         await ours.close()
         await zombie.close()
     assert (result.outcome, result.sequence_number) == (Outcome.APPLIED, 1)
@@ -303,7 +303,7 @@ async def test_a_bulk_command_without_a_workflow_is_ended_where_it_stands(instal
     async def attempt() -> None:
         opened = await path.opener.open(bulk, occurred_at=NOON, trace=Trace(die))
         assert opened.record is not None
-        await path.runner.run(opened.record, Progress(next_chunk=1), Conduct(lambda: False, lambda _: None, die))
+        await path.runner.run(opened.record, Progress(next_chunk=1), RunControl(lambda: False, lambda _: None, die))
 
     with pytest.raises(Died):
         await attempt()
@@ -405,15 +405,15 @@ async def test_a_definition_and_sweeps_bring_the_same_documents_along_at_once(in
     async with await Stores.connect(installation.settings) as theirs:
         living = assemble(theirs.ports, installation.settings)
         ours = assemble(ports, installation.settings)
-        sweeps = assemble_sweeps(ours, ports, TemporalWorkflows(installation.temporal))
+        sweeps = assemble_reconcilers(ours, ports, TemporalWorkflows(installation.temporal))
 
         async def bring_along() -> None:
             await living.reindexer.run(CLASS)
-            await living.regrapher.run(CLASS)
+            await living.graph_rebuilder.run(CLASS)
 
         async def sweep() -> None:
-            tally = await sweeps.classes.page((await ports.inventory.classes(db_name="shop")).items, ANY_AGE)
-            tally += await sweeps.aggregates.page((await ports.inventory.extents()).items, ANY_AGE)
+            tally = await sweeps.classes.page((await ports.catalogue.classes(db_name="shop")).items, ANY_AGE)
+            tally += await sweeps.aggregates.page((await ports.catalogue.listed_streams()).items, ANY_AGE)
             assert tally.damaged == 0
 
         await asyncio.gather(bring_along(), sweep())

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from oncelog.cli.verify import projectors_of, sources_of
-from oncelog.domain.dead_letters import DeadLetter, LetterKind
+from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
@@ -333,7 +333,7 @@ async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resum
         assert (await projection.oncelog("rebuild", "shop/Product"))[0] == 0
         await projection.all_shown()
     history = await projection.stores.ports.dead_letters.history("documents", PLACE)
-    assert [each.kind for each in history] == [LetterKind.PARKED, LetterKind.RETRYING, LetterKind.RESOLVED]
+    assert [each.kind for each in history] == [DeadLetterKind.PARKED, DeadLetterKind.RETRYING, DeadLetterKind.RESOLVED]
 
 
 async def test_what_is_skipped_is_recorded_and_later_versions_are_shown(projection: Projection):
@@ -535,7 +535,7 @@ async def test_a_command_whose_document_is_refused_completes_and_says_so(install
         assert await installation.client.get(AggregateId.parse("shop/Product/p2"), token=other.consistency_token)
     letter = await stores.ports.dead_letters.latest("documents", PLACE)
     assert letter is not None
-    assert (letter.kind, letter.sequence_number) == (LetterKind.PARKED, 1)
+    assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 1)
 
 
 @pytest.mark.slow

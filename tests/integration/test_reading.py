@@ -205,9 +205,9 @@ async def _refuse_texts_as_numbers(installation: Installation) -> str:
     return f"{alias}.000001"
 
 
-async def _decided_here(_: str, args: Sequence[Any], rules: Any, **options: Any) -> Any:
+async def _decided_here(_: str, args: Sequence[Any], class_schema: Any, **options: Any) -> Any:
     """Decide in this process, where the test has changed a limit, and not in the one for long commands."""
-    return decide(*args, rules=rules, **options)
+    return decide(*args, class_schema=class_schema, **options)
 
 
 @pytest.mark.parametrize(

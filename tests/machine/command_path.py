@@ -34,7 +34,7 @@ WORKS_MAX = 8
 PLACES = ("p1", "p2")
 SERVERS = ("bucket", "redis", "publisher", "documents")
 
-_MEMORIES = ("turns", "known", "statuses")
+_MEMORIES = ("leases", "known", "statuses")
 
 Item = tuple[str, int | None]
 """An instance and the version it is expected to have."""
@@ -212,7 +212,7 @@ class CommandPath(RuleBasedStateMachine):
 
     # What breaks
 
-    @rule(what=st.sampled_from(["everything", "turns", "known", "statuses"]), then=_then)
+    @rule(what=st.sampled_from(["everything", "leases", "known", "statuses"]), then=_then)
     def empty_redis(self, what: str, then: Then) -> None:
         redis = self.world.redis
         if what == "everything":

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from oncelog.bulk.chunk import ChunkCommitter, Written
-from oncelog.bulk.chunk_planner import ChunkProposer
+from oncelog.bulk.chunk_planner import ChunkPlanner
 from oncelog.domain.bulk import binding as binding_rules
 from oncelog.domain.bulk.binding import Fate
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
@@ -20,11 +20,11 @@ from oncelog.domain.instance import Instance
 from oncelog.domain.records import CommandRecord
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Settlement, Watermark
-from oncelog.reconcile.aggregates import AggregateSweep
-from oncelog.reconcile.bulk import BulkSweep
-from oncelog.reconcile.commands import CommandSweep
-from oncelog.reconcile.summary import Tally
+from oncelog.ports import StreamProgress, Watermark
+from oncelog.reconcile.aggregates import AggregateReconciler
+from oncelog.reconcile.bulk import BulkReconciler
+from oncelog.reconcile.commands import CommandReconciler
+from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.event_log import S3EventLog
@@ -33,7 +33,7 @@ from oncelog.testing.memory.s3 import MemoryBucket
 from oncelog.write import commit
 from oncelog.write.commit import Committer
 from oncelog.write.publication import Publication
-from oncelog.write.stream_head import Position, Positions
+from oncelog.write.stream_head import StreamHead, StreamHeads
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -67,15 +67,15 @@ def events_overwrite(patch: pytest.MonkeyPatch) -> None:
 
 @found_soon
 def redis_is_believed_about_the_predecessor(patch: pytest.MonkeyPatch) -> None:
-    real = Positions.of
+    real = StreamHeads.of
 
-    async def of(self: Positions, aggregate_id: Any, turn: Any, *, creating: bool) -> Position:
+    async def of(self: StreamHeads, aggregate_id: Any, turn: Any, *, creating: bool) -> StreamHead:
         if not turn.known:
             return await real(self, aggregate_id, turn, creating=creating)
         state = turn.state or Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head)
-        return Position(state, turn.published, seen_as_head=False)
+        return StreamHead(state, turn.published, seen_as_head=False)
 
-    patch.setattr(Positions, "of", of)
+    patch.setattr(StreamHeads, "of", of)
 
 
 @found_soon
@@ -130,10 +130,10 @@ def every_attempt_has_a_time_of_its_own(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def a_rejection_is_recorded_on_the_word_of_redis(patch: pytest.MonkeyPatch) -> None:
-    async def proven(_self: Positions, _aggregate_id: Any, position: Position) -> Position:
+    async def proven(_self: StreamHeads, _aggregate_id: Any, position: StreamHead) -> StreamHead:
         return replace(position, seen_as_head=True)
 
-    patch.setattr(Positions, "proven", proven)
+    patch.setattr(StreamHeads, "proven", proven)
 
 
 @found_late
@@ -161,10 +161,10 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
     real = Publication.ensure
 
     async def ensure(self: Publication, aggregate_id: Any, sequence_number: int) -> str:
-        (published,) = await self._turns.published([aggregate_id])
+        (published,) = await self._leases.published([aggregate_id])
         if published is not None and published.through < sequence_number:
             raised = Watermark(published.generation, sequence_number)
-            await self._turns.settle([Settlement(aggregate_id, published=raised)], "")
+            await self._leases.settle([StreamProgress(aggregate_id, published=raised)], "")
         return await real(self, aggregate_id, sequence_number)
 
     patch.setattr(Publication, "ensure", ensure)
@@ -200,18 +200,18 @@ def an_older_document_replaces_a_newer_one(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def the_sweep_leaves_intents(patch: pytest.MonkeyPatch) -> None:
-    async def page(_self: CommandSweep, _commands: Any, _terms: Any) -> Tally:
-        return Tally()
+    async def page(_self: CommandReconciler, _commands: Any, _terms: Any) -> ReconcileSummary:
+        return ReconcileSummary()
 
-    patch.setattr(CommandSweep, "page", page)
+    patch.setattr(CommandReconciler, "page", page)
 
 
 @found_late
 def the_sweep_leaves_what_is_unpublished(patch: pytest.MonkeyPatch) -> None:
-    async def page(_self: AggregateSweep, _extents: Any, _terms: Any) -> Tally:
-        return Tally()
+    async def page(_self: AggregateReconciler, _extents: Any, _terms: Any) -> ReconcileSummary:
+        return ReconcileSummary()
 
-    patch.setattr(AggregateSweep, "page", page)
+    patch.setattr(AggregateReconciler, "page", page)
 
 
 @found_late
@@ -271,18 +271,18 @@ def a_close_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def the_sweep_does_not_close_bulk_commands(patch: pytest.MonkeyPatch) -> None:
-    async def end(_self: BulkSweep, record: BulkRecord) -> BulkResult:
+    async def end(_self: BulkReconciler, record: BulkRecord) -> BulkResult:
         return rejected_bulk(record.bulk, Rejection(code=RejectionCode.INVALID_COMMAND, message="left as it is"))
 
-    patch.setattr(BulkSweep, "end", end)
+    patch.setattr(BulkReconciler, "end", end)
 
 
 @found_late
 def a_chunk_is_decided_ahead_although_it_shares_an_instance(patch: pytest.MonkeyPatch) -> None:
-    real = ChunkProposer.prepare
+    real = ChunkPlanner.prepare
 
-    async def prepare(self: ChunkProposer, record: Any, chunk: int, *, after: Any, trace: Any) -> Any:
+    async def prepare(self: ChunkPlanner, record: Any, chunk: int, *, after: Any, trace: Any) -> Any:
         del after
         return await real(self, record, chunk, after=None, trace=trace)
 
-    patch.setattr(ChunkProposer, "prepare", prepare)
+    patch.setattr(ChunkPlanner, "prepare", prepare)

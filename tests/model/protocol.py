@@ -211,7 +211,7 @@ class Model:
             yield f"finds its record for slot {records[-1]}", known._replace(at="allocate"), state
 
     def _allocate(self, state: State, command: int, attempt: Attempt) -> Step:
-        """``TurnQueue`` and ``Committer._position``: take the turn, with what Redis knows."""
+        """``LeaseQueue`` and ``Committer._position``: take the turn, with what Redis knows."""
         redis = state.redis
         if redis.holder not in (None, command) and Rule.TURN not in self.without:
             return

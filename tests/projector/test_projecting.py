@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import structlog
 
-from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid
@@ -300,8 +300,8 @@ async def test_what_waited_is_shown_when_its_reason_is_gone_and_somebody_retries
         await stream.caught_up()
         await stream.send(events[3:5])
         await stream.caught_up()
-        mended = await stream.mender().retry(PLACE, by="ann")
-        assert (mended.kind, mended.by) == (LetterKind.RESOLVED, "ann")
+        mended = await stream.dead_letter_service().retry(PLACE, by="ann")
+        assert (mended.kind, mended.by) == (DeadLetterKind.RESOLVED, "ann")
         stream.check_all_shown()  # through 6, which the stream has not told yet
         await stream.send(events[5:])
         await stream.caught_up()
@@ -328,11 +328,11 @@ async def test_a_damaged_event_is_never_folded_and_what_comes_before_it_is_shown
         assert running.count("events_failed_total", code="LogDamaged") == 1
         letter = await running.parking.standing(PLACE)
         assert letter is not None
-        assert (letter.kind, letter.sequence_number) == (LetterKind.PARKED, 4)
-        again = await stream.mender().retry(PLACE, by="ann")
-        assert (again.kind, again.number) == (LetterKind.PARKED, 3)
+        assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 4)
+        again = await stream.dead_letter_service().retry(PLACE, by="ann")
+        assert (again.kind, again.number) == (DeadLetterKind.PARKED, 3)
         stream.bucket.objects[f"events/{PLACE}/{4:020d}.json"] = whole
-        assert (await stream.mender().retry(PLACE, by="ann")).kind is LetterKind.RESOLVED
+        assert (await stream.dead_letter_service().retry(PLACE, by="ann")).kind is DeadLetterKind.RESOLVED
     stream.check_all_shown()
 
 
@@ -346,18 +346,18 @@ async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow
             await stream.caught_up()
             letter = await running.parking.standing(PLACE)
             assert letter is not None
-            assert (letter.kind, letter.code, letter.sequence_number) == (LetterKind.PARKED, "EventFromFuture", 2)
+            assert (letter.kind, letter.code, letter.sequence_number) == (DeadLetterKind.PARKED, "EventFromFuture", 2)
             await stream.told(known)
             await stream.send(future[2:])
             await stream.caught_up()
             assert (running.count("events_waiting_total"), running.count("events_processed_total")) == (2, 1)
-            again = await stream.mender().retry(PLACE, by="ann")
-            assert (again.kind, again.code) == (LetterKind.PARKED, "EventFromFuture"), "not before the upgrade"
+            again = await stream.dead_letter_service().retry(PLACE, by="ann")
+            assert (again.kind, again.code) == (DeadLetterKind.PARKED, "EventFromFuture"), "not before the upgrade"
         document = stream.document()
         assert document is not None
         assert document.sequence_number == 1, "what can be read is shown"
         stream.check_document(AggregateId.parse("shop/Product/p2"))
-    assert (await stream.mender().retry(PLACE, by="ann")).kind is LetterKind.RESOLVED
+    assert (await stream.dead_letter_service().retry(PLACE, by="ann")).kind is DeadLetterKind.RESOLVED
     stream.check_all_shown()
 
 

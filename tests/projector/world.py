@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from oncelog.domain.events import Event
 from oncelog.ports import Document, ReadModel, Watermark
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.projector.fold import Folder
@@ -87,7 +87,7 @@ class Stream(World):
             read_model=model,
             folder=Folder(log=self.log, snapshots=snapshots, aggregates_max=1_000),
             parking=parking,
-            mender=Mender(log=self.log, snapshots=snapshots, read_model=model, parking=parking),
+            dead_letter_service=DeadLetterService(log=self.log, snapshots=snapshots, read_model=model, parking=parking),
             failures=self.failures,
             metrics=metrics,
             after_step=after_step,
@@ -104,12 +104,12 @@ class Stream(World):
         finally:
             await running.stop()
 
-    def mender(self) -> Mender:
+    def dead_letter_service(self) -> DeadLetterService:
         """What the command line uses, on its own."""
         model = DocumentsModel(self.documents)
         snapshots, letters = MemorySnapshots(self.bucket), MemoryDeadLetters(self.bucket)
         parking = Parking(read_model=model.name, letters=letters, failures=self.failures, by="cli")
-        return Mender(log=self.log, snapshots=snapshots, read_model=model, parking=parking)
+        return DeadLetterService(log=self.log, snapshots=snapshots, read_model=model, parking=parking)
 
     async def caught_up(self) -> None:
         """Wait until every message of the stream is committed."""

@@ -12,7 +12,7 @@ from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.definition import ClassDefinition, Relationship
-from oncelog.domain.ontology.relationship_names import Ways
+from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Range
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.query.graph import GraphReader, Hop
@@ -26,7 +26,7 @@ class Atlas:
 
     def __init__(self) -> None:
         self.graph, self.documents = MemoryGraph(), MemoryDocuments()
-        self.definitions: dict[str, ClassDefinition] = {}
+        self.class_schemas: dict[str, ClassDefinition] = {}
         self.define("Subdivision", part_of=("Country", "subdivisions"), within=("Subdivision", "parts"))
         self.define(
             "Airport", located_in=("Subdivision", "airports"), country=("Country", "airports"), near=("Airport",)
@@ -34,7 +34,7 @@ class Atlas:
 
     def define(self, class_id: str, **relationships: tuple[str, ...]) -> None:
         """Define a class by its relationships: predicate to target class, and the inverse if it has one."""
-        self.definitions[class_id] = ClassDefinition(
+        self.class_schemas[class_id] = ClassDefinition(
             version="1.0.0",
             json_schema={"type": "object"},
             relationships={
@@ -45,8 +45,8 @@ class Atlas:
             },
         )
 
-    async def ways(self, db_name: str) -> Ways:
-        return Ways(db_name, self.definitions)
+    async def ways(self, db_name: str) -> RelationshipNames:
+        return RelationshipNames(db_name, self.class_schemas)
 
     async def put(
         self,

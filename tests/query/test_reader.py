@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
@@ -188,7 +188,7 @@ async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_m
         assert f"oncelog dead-letters retry shop/Product/p1{option}" in raised.value.message
         assert raised.value.details["read_model"] == read_model
     await process.run(update())  # the graph is written beside the parked documents, and the other way round
-    await parking.write(LetterKind.RETRYING, PLACE, by="ann", reason="mended")
+    await parking.write(DeadLetterKind.RETRYING, PLACE, by="ann", reason="mended")
     for question in _questions(_reader(world), token).values():
         async with asyncio.timeout(60):
             await question()
@@ -210,15 +210,15 @@ async def test_what_is_paused_or_skipped_is_said_as_that(read_model: str, asked:
     process = world.process()
     await process.run(create())
     parking = _parking(world, read_model)
-    await parking.write(LetterKind.PAUSED, PLACE, by="ann", reason="an audit")
+    await parking.write(DeadLetterKind.PAUSED, PLACE, by="ann", reason="an audit")
     option = " --read-model graph" if read_model == "graph" else ""
     for name in asked:
         with pytest.raises(ProjectionParked, match=f"is paused by ann since .*: an audit; .* resume {PLACE}{option}"):
             await _questions(_reader(world), _token(p1=2))[name]()
-    await parking.write(LetterKind.RETRYING, PLACE, by="ann", reason="resume")
+    await parking.write(DeadLetterKind.RETRYING, PLACE, by="ann", reason="resume")
     await parking.park(PLACE, sequence_number=2, error=InputInvalid("never"))
-    await parking.write(LetterKind.SKIPPED, PLACE, by="bob", reason="of no use")
-    await parking.write(LetterKind.RESOLVED, PLACE, by="bob", reason="skipped")
+    await parking.write(DeadLetterKind.SKIPPED, PLACE, by="bob", reason="of no use")
+    await parking.write(DeadLetterKind.RESOLVED, PLACE, by="bob", reason="skipped")
     for name in asked:
         with pytest.raises(
             ProjectionParked, match=r"was skipped by bob at version 2 since .*: of no use; read without"

@@ -28,8 +28,8 @@ def settle(settings: Settings, *names: str, state: State | None = None, running:
     """Plan these servers; free ports are 1, 2, 3 ..."""
     state = state or State()
     free = iter(range(1, 100))
-    definitions = [BY_NAME[name] for name in names]
-    plan.settle(definitions, state, settings=settings, running=running, reserve=lambda: next(free))
+    class_schemas = [BY_NAME[name] for name in names]
+    plan.settle(class_schemas, state, settings=settings, running=running, reserve=lambda: next(free))
     return state
 
 

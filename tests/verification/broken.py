@@ -22,12 +22,12 @@ from oncelog.domain.commands import Command
 from oncelog.domain.instance import Instance
 from oncelog.domain.results import CommandResult
 from oncelog.errors import OncelogError, StoreUnavailable
-from oncelog.ports import StoredEvent, Turn, Watermark
+from oncelog.ports import Lease, StoredEvent, Watermark
 from oncelog.query import visibility
 from oncelog.stores.s3 import S3CommandRecords, S3EventLog
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.kafka import MemoryPublisher
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryTurns
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases
 from oncelog.testing.memory.s3 import MemoryBucket
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.history import Kind, ReadAsked, ReadFound, document_digest
@@ -36,7 +36,7 @@ from oncelog.write import commit, lease_queue
 from oncelog.write.command_outcomes import rejected
 from oncelog.write.commit import Committer
 from oncelog.write.publication import Publication
-from oncelog.write.stream_head import Position, Positions
+from oncelog.write.stream_head import StreamHead, StreamHeads
 from tests.commands import create, delete, update
 from tests.verification.seen import Recorder
 from tests.write.schedules import PLACE, Dead, Schedule, mishaps_of
@@ -77,7 +77,7 @@ async def _heal(world: World) -> None:
     for server in (world.bucket, world.redis, world.publisher, world.documents):
         server.pause = at_once
     world.publisher.available = True
-    world.redis.turns.clear()
+    world.redis.leases.clear()
     world.redis.queues.clear()
 
 
@@ -213,22 +213,22 @@ def without_external_versions(patch: Patch) -> None:
 
 
 def with_rejections_on_redis_word(patch: Patch) -> None:
-    async def believed(_: Positions, aggregate_id: Any, position: Position) -> Position:
+    async def believed(_: StreamHeads, aggregate_id: Any, position: StreamHead) -> StreamHead:
         return replace(position, seen_as_head=True)
 
-    patch.setattr(Positions, "proven", believed)
+    patch.setattr(StreamHeads, "proven", believed)
 
 
 def with_head_on_redis_word(patch: Patch) -> None:
-    of = Positions.of
+    of = StreamHeads.of
 
-    async def believed(self: Positions, aggregate_id: Any, turn: Turn, *, creating: bool) -> Position:
+    async def believed(self: StreamHeads, aggregate_id: Any, turn: Lease, *, creating: bool) -> StreamHead:
         if turn.known and turn.state is None:
             state = Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head, checksum="0" * 64)
-            return Position(state, turn.published, seen_as_head=False)
+            return StreamHead(state, turn.published, seen_as_head=False)
         return await of(self, aggregate_id, turn, creating=creating)
 
-    patch.setattr(Positions, "of", believed)
+    patch.setattr(StreamHeads, "of", believed)
 
 
 def with_random_event_ids(patch: Patch) -> None:
@@ -242,7 +242,7 @@ def with_random_event_ids(patch: Patch) -> None:
 def with_each_attempts_own_clock(patch: Patch) -> None:
     persist = Committer._persist
 
-    async def at_another_time(self: Committer, command: Command, record: Any, position: Position) -> StoredEvent:
+    async def at_another_time(self: Committer, command: Command, record: Any, position: StreamHead) -> StoredEvent:
         time = f"2026-01-01T12:00:00.{random.randrange(10**6):06d}Z"
         return await persist(self, command, record.model_copy(update={"occurred_at": time}), position)
 
@@ -261,14 +261,14 @@ def with_tokens_ignored(patch: Patch) -> None:
 
 
 def without_exclusive_turns(patch: Patch) -> None:
-    take = MemoryTurns._take
+    take = MemoryLeases._take
 
-    def always(self: MemoryTurns, key: str, generation: int, holder: str, **more: Any) -> Any:
-        self._redis.turns.drop(key)
+    def always(self: MemoryLeases, key: str, generation: int, holder: str, **more: Any) -> Any:
+        self._redis.leases.drop(key)
         self._redis.queues.pop(key, None)
         return take(self, key, generation, holder, **more)
 
-    patch.setattr(MemoryTurns, "_take", always)
+    patch.setattr(MemoryLeases, "_take", always)
 
 
 def as_it_is(_: Patch) -> None:

@@ -34,7 +34,7 @@ async def redefine(world: World, definition: dict[str, Any] = WIDER, *, command_
     """Define the class anew, and let its nodes follow."""
     process = world.process()
     await process.complete(define(definition, command_id=command_id))
-    await process.pipeline.regrapher.run(CLASS)
+    await process.pipeline.graph_rebuilder.run(CLASS)
 
 
 def change(world: World, aggregate_id: AggregateId, **changes: Any) -> None:

@@ -25,7 +25,7 @@ from tests.verification import graph_damage
 from tests.verification.damage import DESK, LAMP, drop_message, healthy, index_of, rewrite
 from tests.write.sweeper import sweep
 from tests.write.test_crashes import Crashed, crash_after
-from tests.write.test_parking import PLACE, mender_of, park
+from tests.write.test_parking import PLACE, dead_letter_service_of, park
 from tests.write.world import World
 
 LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}
@@ -135,7 +135,7 @@ async def test_a_version_that_a_person_gave_up_on_is_pending_and_a_later_one_is_
     await process.complete(create())
     world.documents.clear()
     await park(world)
-    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
     report = await verify(world.sources, in_flight=nothing_in_flight)
     assert codes(report) == {Code.DOCUMENT_PARKED: Severity.PENDING}
     assert "SKIPPED by ann: of no use" in report.findings[0].found
@@ -172,7 +172,7 @@ async def test_nodes_wait_for_the_definition_that_is_under_way():
     assert codes(left) == {Code.NODE_STALE: Severity.VIOLATION}
 
     async def regraphed(_: Collection[str]) -> Collection[str]:
-        await world.process().pipeline.regrapher.run(graph_damage.CLASS)
+        await world.process().pipeline.graph_rebuilder.run(graph_damage.CLASS)
         return ()
 
     assert (await verify(world.sources, in_flight=regraphed)).findings == []

@@ -19,7 +19,7 @@ from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import FailureInterceptor
-from oncelog.composition.reconcile import assemble_sweeps
+from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
 from oncelog.workflows.plugin import oncelog_plugin
 from tests.write.world import World
@@ -45,7 +45,7 @@ async def running_worker(
 ) -> AsyncIterator[Worker]:
     """Run a worker on the stores in memory, with workflows in the SDK's sandbox, which has modules of its own."""
     process = world.process()
-    sweeps = assemble_sweeps(process.pipeline, process.ports, world.workflows)
+    sweeps = assemble_reconcilers(process.pipeline, process.ports, world.workflows)
     worker = Worker(
         client,
         task_queue=task_queue,

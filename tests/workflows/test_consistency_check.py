@@ -115,7 +115,7 @@ async def test_a_day_without_a_server_is_waited_for(bench: Bench):
 
 
 async def test_page_by_page_it_comes_to_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(oncelog.activities.check, "SWEEP_S", -1.0)  # every page is handed back
+    monkeypatch.setattr(oncelog.activities.check, "RECONCILE_S", -1.0)  # every page is handed back
     list_after = bench.world.bucket.list_after
     monkeypatch.setattr(bench.world.bucket, "list_after", lambda *place, **_: list_after(*place, count_max=1))
     for number in range(3):

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from oncelog.bulk.run import Conduct, Progress
+from oncelog.bulk.run import Progress, RunControl
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.records import Closed
 from oncelog.domain.bulk.results import BulkResult
@@ -35,11 +35,11 @@ class Attempt:
             assert opened.result is not None
             return opened.result
         began = progress or Progress(next_chunk=1)
-        done = await path.runner.run(opened.record, began, self._conduct(began.next_chunk + self.stop_after))
+        done = await path.runner.run(opened.record, began, self._run_control(began.next_chunk + self.stop_after))
         assert opened.record.plan is not None
         if done.closed is None and done.next_chunk <= len(opened.record.plan.chunks):
             return done
-        left = await path.runner.deliver(opened.record, list(done.undelivered), self._conduct(1_000_000))
+        left = await path.runner.deliver(opened.record, list(done.undelivered), self._run_control(1_000_000))
         assert left == []
         return await path.reporter.report(opened.record, trace=trace)
 
@@ -47,18 +47,18 @@ class Attempt:
         """End the command before its next chunk, and report."""
         path = self.process.pipeline.bulk
         record = await path.opener.record(bulk.command_id)
-        done = await path.runner.close(record, progress, reason, self._conduct(1_000_000))
-        await path.runner.deliver(record, list(done.undelivered), self._conduct(1_000_000))
+        done = await path.runner.close(record, progress, reason, self._run_control(1_000_000))
+        await path.runner.deliver(record, list(done.undelivered), self._run_control(1_000_000))
         return await path.reporter.report(record, trace=Trace(self.after_step))
 
-    def _conduct(self, stop_before: int) -> Conduct:
+    def _run_control(self, stop_before: int) -> RunControl:
         reached = Progress(next_chunk=0)
 
         def hear(progress: Progress) -> None:
             nonlocal reached
             reached = self.heard = progress
 
-        return Conduct(lambda: reached.next_chunk >= stop_before, hear, self.after_step)
+        return RunControl(lambda: reached.next_chunk >= stop_before, hear, self.after_step)
 
 
 async def run_bulk(world: World, bulk: Bulk, after_step: AfterStep = nothing_after) -> BulkResult:

@@ -70,5 +70,5 @@ def mishaps_of(world: World) -> list[Callable[[], None]]:
             wrong = replace(known, head=known.head + 1, state=None)
             world.redis.known.put(str(PLACE), wrong, ttl_s=world.redis.memory_s)
 
-    lose = [world.redis.flush, world.redis.turns.clear, world.redis.queues.clear]
+    lose = [world.redis.flush, world.redis.leases.clear, world.redis.queues.clear]
     return [*lose, keep, roll_back, overstate, fall_silent]

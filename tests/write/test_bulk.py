@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oncelog.bulk.run import Conduct, Progress
+from oncelog.bulk.run import Progress, RunControl
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.canonical import sha256_hex
@@ -244,12 +244,12 @@ async def test_stopped_delivery_returns_the_chunks_left(world: World):
     world.publisher.available = True
     runner, heard = attempt.process.pipeline.bulk.runner, [attempt.heard]
     record = await attempt.process.pipeline.bulk.opener.record(bulk.command_id)
-    stop_after_one = Conduct(lambda: len(heard) > 1, heard.append, nothing_after)
+    stop_after_one = RunControl(lambda: len(heard) > 1, heard.append, nothing_after)
     left = await runner.deliver(record, [1, 2, 3], stop_after_one)
     assert left == [2, 3]
     assert heard[-1].undelivered == (2, 3)
     assert len(world.publisher.messages) == 4
-    assert await runner.deliver(record, left, Conduct(lambda: False, heard.append, nothing_after)) == []
+    assert await runner.deliver(record, left, RunControl(lambda: False, heard.append, nothing_after)) == []
     check(world, finished=False)
 
 

@@ -8,7 +8,7 @@ import pytest
 from oncelog.bulk.run import Progress
 from oncelog.domain.bulk.records import Closed, chunk_record
 from oncelog.domain.identifiers import AggregateId
-from oncelog.ports import Settlement, Turn
+from oncelog.ports import Lease, StreamProgress
 from oncelog.settings import Settings
 from tests.bulks import bulk_create, item
 from tests.commands import create
@@ -24,7 +24,7 @@ def world() -> World:
 def held(world: World) -> list[str]:
     """Return the instances on which somebody has a turn."""
     names = [str(AggregateId.of("shop", "Product", f"p{number}")) for number in range(10)]
-    return [name for name in names if world.redis.turns.get(name)]
+    return [name for name in names if world.redis.leases.get(name)]
 
 
 class _Ahead:
@@ -69,7 +69,7 @@ async def test_a_chunk_of_the_same_instances_is_prepared_after_the_one_before(wo
 
 async def test_who_is_faster_than_a_prepared_chunk_displaces_its_items(world: World):
     async def be_faster() -> None:
-        world.redis.turns.clear()
+        world.redis.leases.clear()
         await world.process().run(create("p5"))
 
     bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
@@ -85,10 +85,10 @@ async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_wai
     name = str(contested)
 
     async def be_faster() -> None:
-        world.redis.turns.drop(name)
+        world.redis.leases.drop(name)
         await world.process().run(create("p1"))
-        (turn,) = await world.process().ports.turns.take([contested], "who keeps it")
-        assert isinstance(turn, Turn)
+        (turn,) = await world.process().ports.leases.take([contested], "who keeps it")
+        assert isinstance(turn, Lease)
 
     bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
     running = asyncio.create_task(run_bulk(world, bulk, _Ahead(be_faster)))
@@ -96,7 +96,7 @@ async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_wai
         while not world.redis.queues.get(name):  # until the command waits for its turn
             await asyncio.sleep(0.001)
         assert held(world) == [name]
-        await world.process().ports.turns.settle([Settlement(contested, release=True)], "who keeps it")
+        await world.process().ports.leases.settle([StreamProgress(contested, release=True)], "who keeps it")
         result = await running
     outcomes = [line["outcome"] for line in check_results(world, result)]
     assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6

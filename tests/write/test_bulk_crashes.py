@@ -91,7 +91,7 @@ async def test_others_go_on_between_any_two_steps_of_a_slow_attempt(world: World
 
     async def let_others_go_on(done: str) -> None:
         if done == step:
-            world.redis.turns.clear()
+            world.redis.leases.clear()
             await world.process().run(update(next(names), {"fast": True}))
             answers.append(await run_bulk(world, bulk))
 
@@ -157,7 +157,7 @@ async def test_an_answer_that_is_lost_once_at_every_place_changes_no_effect(worl
         if isinstance(result, BulkResult):
             break
         progress = result or progress
-        world.redis.turns.clear()  # a lease that nobody gave up has run out by the next attempt
+        world.redis.leases.clear()  # a lease that nobody gave up has run out by the next attempt
     setattr(getattr(world, server), moment, lambda *_: None)
     assert isinstance(result, BulkResult)
     assert (result.counts.applied, result.counts.rejected) == (7, 1)
@@ -172,7 +172,7 @@ async def test_many_attempts_that_die_at_once_leave_one_effect_each(world: World
         try:
             await Attempt(world.process(), crash_after(STEPS[index % len(STEPS)])).run(bulk)
         except Crashed:
-            world.redis.turns.clear()
+            world.redis.leases.clear()
 
     await asyncio.gather(*(attempt(index) for index in range(33)), return_exceptions=True)
     results = await asyncio.gather(*(Attempt(world.process()).run(bulk) for _ in range(3)))

@@ -109,7 +109,7 @@ async def test_an_attempt_decides_under_what_its_record_names_whatever_was_defin
 
     with pytest.raises(ConnectionResetError):
         await process.commit(command, after_step=die)
-    world.redis.turns.clear()
+    world.redis.leases.clear()
     await world.process().run(define(SECOND))
     assert (
         code(await world.process().run(create("p2", {"name": "Lamp", "price": "12"}))) is RejectionCode.PAYLOAD_INVALID
@@ -199,9 +199,9 @@ async def test_definitions_and_instances_at_once_are_each_decided_under_one_defi
     for result in applied:
         event = logs[str(result.aggregate_id)][0]
         reference = content_of(event).definition
-        rules = await processes[0].pipeline.definitions.at(event.aggregate, reference)
-        assert rules is not None
-        assert rules.findings(event.data) == []
+        class_schema = await processes[0].pipeline.class_schemas.at(event.aggregate, reference)
+        assert class_schema is not None
+        assert class_schema.findings(event.data) == []
 
 
 @pytest.mark.parametrize("databases", ["shop", "other,shop", "*"])

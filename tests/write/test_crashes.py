@@ -69,7 +69,7 @@ async def test_others_go_on_between_any_two_steps_of_a_slow_attempt(world: World
 
     async def let_others_go_on(done: str) -> None:
         if done == step:
-            world.redis.turns.clear()
+            world.redis.leases.clear()
             await world.process().run(other)
             await world.process().run(command)
 
@@ -153,7 +153,7 @@ async def test_redis_interrupted_around_any_call_changes_no_effect(world: World,
                 await world.process().run(command)
                 break
             except StoreUnavailable:
-                world.redis.turns.clear()  # a lease that nobody gave up has run out by the next attempt
+                world.redis.leases.clear()  # a lease that nobody gave up has run out by the next attempt
         else:
             pytest.fail("not through after 20 attempts")
     assert {"claim_command", "take_turn", "settle_turn"} <= failed
@@ -169,7 +169,7 @@ async def test_many_attempts_that_die_at_once_leave_one_effect_each(world: World
         try:
             await world.process().commit(commands[index % 9], after_step=crash_after(STEPS[index % 5]))
         except Crashed:
-            world.redis.turns.clear()
+            world.redis.leases.clear()
 
     await asyncio.gather(*(attempt(index) for index in range(45)), return_exceptions=True)
     results = await asyncio.gather(*(world.process().run(command) for command in commands))
@@ -178,7 +178,7 @@ async def test_many_attempts_that_die_at_once_leave_one_effect_each(world: World
 
 
 def _copy(redis: MemoryRedis) -> dict[str, object]:
-    return {name: copy.deepcopy(getattr(redis, name)._entries) for name in ("turns", "known", "statuses")}
+    return {name: copy.deepcopy(getattr(redis, name)._entries) for name in ("leases", "known", "statuses")}
 
 
 def _restore(redis: MemoryRedis, older: dict[str, object]) -> None:

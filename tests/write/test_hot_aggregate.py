@@ -13,8 +13,8 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import Outcome
 from oncelog.errors import AggregateBusy, StoreUnavailable
 from oncelog.ports import Stage
-from oncelog.testing.memory.redis import MemoryRedis, MemoryTurns
-from oncelog.write.lease_queue import PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, TurnQueue
+from oncelog.testing.memory.redis import MemoryLeases, MemoryRedis
+from oncelog.write.lease_queue import PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, LeaseQueue
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
 from tests.contract.topics import first_generations
@@ -140,19 +140,19 @@ async def test_places_are_given_back_however_commands_end(world: World, how: str
     assert (await process.commit(update())).outcome is Outcome.APPLIED
 
 
-def queue_of(**options: float) -> TurnQueue:
-    return TurnQueue(MemoryTurns(MemoryRedis(), generations=first_generations, lease_ms=10_000), **options)
+def queue_of(**options: float) -> LeaseQueue:
+    return LeaseQueue(MemoryLeases(MemoryRedis(), generations=first_generations, lease_ms=10_000), **options)
 
 
 @asynccontextmanager
-async def full(queue: TurnQueue, *, places: int = PLACES_MAX) -> AsyncIterator[None]:
+async def full(queue: LeaseQueue, *, places: int = PLACES_MAX) -> AsyncIterator[None]:
     with ExitStack() as taken:
         for number in range(places):
             taken.enter_context(queue.place(HOT, f"inside{number}", accepted_at=NOON))
         yield
 
 
-def sent_away(queue: TurnQueue, number: int) -> AggregateBusy:
+def sent_away(queue: LeaseQueue, number: int) -> AggregateBusy:
     with pytest.raises(AggregateBusy) as busy, queue.place(HOT, f"c{number}", accepted_at=f"{NOON}+{number:06d}"):
         pass
     return busy.value

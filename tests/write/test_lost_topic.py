@@ -9,7 +9,7 @@ import pytest
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Generations, Settlement, Watermark
+from oncelog.ports import Generations, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
@@ -88,7 +88,7 @@ async def test_watermark_is_not_raised_across_generations(world: World, monkeypa
     monkeypatch.setattr(world.publisher, "publish", lost_after)
     with pytest.raises(StoreUnavailable, match="its topic was made anew: generation 2, no longer 1"):
         await process.pipeline.deliverer.publish(PLACE, 1)
-    assert (await process.ports.turns.published([PLACE]))[0] != Watermark(2, 1)
+    assert (await process.ports.leases.published([PLACE]))[0] != Watermark(2, 1)
     monkeypatch.setattr(world.publisher, "publish", publish)
     await process.pipeline.deliverer.publish(PLACE, 1)
     assert numbers_of(world) == [1]
@@ -148,6 +148,6 @@ async def test_stale_watermark_of_a_process_does_no_harm(world: World):
     for command in (create(), update()):
         await process.run(command)
     world.publisher.make_anew()
-    await process.ports.turns.settle([Settlement(PLACE, published=Watermark(1, 2))], "")
+    await process.ports.leases.settle([StreamProgress(PLACE, published=Watermark(1, 2))], "")
     await process.pipeline.deliverer.publish(PLACE, 2)
     assert numbers_of(world) == [1, 2]

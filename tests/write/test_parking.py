@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from oncelog.domain.dead_letters import LetterKind
+from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid, LogDamaged, OncelogError, StoreUnavailable
 from oncelog.ports import Documents
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.parking import Parking
 from oncelog.replay.trace import Trace
@@ -28,8 +28,8 @@ def parking_of(world: World) -> Parking:
     return Parking(read_model="documents", letters=MemoryDeadLetters(world.bucket), failures=world.failures)
 
 
-def mender_of(world: World, documents: Documents | None = None) -> Mender:
-    return Mender(
+def dead_letter_service_of(world: World, documents: Documents | None = None) -> DeadLetterService:
+    return DeadLetterService(
         log=MemoryEventLog(world.bucket),
         snapshots=MemorySnapshots(world.bucket),
         read_model=DocumentsModel(documents or world.documents),
@@ -45,7 +45,9 @@ async def test_parking_again_writes_no_second_letter_and_tells_again(world: Worl
     for _ in range(3):
         await park(world)
     letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
-    assert [(each.kind, each.code, each.reason) for each in letters] == [(LetterKind.PARKED, "InputInvalid", "never")]
+    assert [(each.kind, each.code, each.reason) for each in letters] == [
+        (DeadLetterKind.PARKED, "InputInvalid", "never")
+    ]
     assert len(world.failures.announced) == 3
 
 
@@ -61,7 +63,7 @@ async def test_who_parks_and_dies_before_telling_tells_when_repeated(world: Worl
 async def test_what_waits_is_left_alone_by_whoever_has_heard_of_it(world: World):
     process = world.process()
     await process.run(create())
-    await mender_of(world).pause(PLACE, by="ann", reason="the index is being mended")
+    await dead_letter_service_of(world).pause(PLACE, by="ann", reason="the index is being mended")
     for model in process.pipeline.models:
         await model.parking.refresh()
     result = await process.commit(update())
@@ -70,8 +72,8 @@ async def test_what_waits_is_left_alone_by_whoever_has_heard_of_it(world: World)
     assert [(step.name, "the index is being mended" in step.note) for step in trace.steps] == [("park", True)]
     assert world.graph.nodes[PLACE].sequence_number == 2  # it waits in one read model only
     assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
-    resumed = await mender_of(world).resume(PLACE, by="ann")
-    assert resumed.kind is LetterKind.RESOLVED
+    resumed = await dead_letter_service_of(world).resume(PLACE, by="ann")
+    assert resumed.kind is DeadLetterKind.RESOLVED
     world.check_document(PLACE)
     assert await process.pipeline.deliverer.project_or_park(PLACE, result.sequence_number or 0, Trace())
 
@@ -81,14 +83,14 @@ async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(worl
     for command in (create(), update(), update()):
         await process.commit(command)
     await park(world, sequence_number=2)
-    skipped = await mender_of(world).skip(PLACE, by="ann", reason="of no use")
-    assert skipped.kind is LetterKind.RESOLVED
+    skipped = await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
+    assert skipped.kind is DeadLetterKind.RESOLVED
     world.check_document(PLACE)
     letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
     assert [(each.kind, each.by) for each in letters] == [
-        (LetterKind.PARKED, "oncelog"),
-        (LetterKind.SKIPPED, "ann"),
-        (LetterKind.RESOLVED, "ann"),
+        (DeadLetterKind.PARKED, "oncelog"),
+        (DeadLetterKind.SKIPPED, "ann"),
+        (DeadLetterKind.RESOLVED, "ann"),
     ]
     assert letters[1].reason == "of no use"
 
@@ -96,19 +98,19 @@ async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(worl
 async def test_a_skip_of_the_head_shows_nothing(world: World):
     await world.process().commit(create())
     await park(world)
-    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
     assert world.documents.indices == {}
 
 
 async def test_what_was_skipped_is_not_parked_again_but_what_comes_after_it_is(world: World):
     await world.process().commit(create())
     await park(world)
-    await mender_of(world).skip(PLACE, by="ann", reason="of no use")
+    await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
     parking = parking_of(world)
     late = await parking.park(PLACE, sequence_number=1, error=InputInvalid("never"))
-    assert late.kind is LetterKind.RESOLVED
+    assert late.kind is DeadLetterKind.RESOLVED
     damaged = await parking.park(PLACE, sequence_number=1, wanted=2, error=LogDamaged("at 1, so there is no 2"))
-    assert damaged.kind is LetterKind.PARKED
+    assert damaged.kind is DeadLetterKind.PARKED
     assert len(world.failures.announced) == 2
 
 
@@ -121,14 +123,14 @@ async def test_nothing_is_folded_past_a_damaged_event_by_skipping_it(world: Worl
     whole = world.bucket.objects[key]
     world.bucket.objects[key] = StoredObject(whole.body[:-1], whole.metadata)
     await park(world, sequence_number=2)
-    again = await mender_of(world).skip(PLACE, by="ann", reason="of no use")
-    assert (again.kind, again.code) == (LetterKind.PARKED, "LogDamaged")
+    again = await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
+    assert (again.kind, again.code) == (DeadLetterKind.PARKED, "LogDamaged")
     assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
 
 
 async def test_refresh_learns_each_later_letter(world: World):
     await world.process().run(create())
-    one, other = mender_of(world), parking_of(world)
+    one, other = dead_letter_service_of(world), parking_of(world)
     heard: list[bool] = []
     for number in range(2):
         await one.pause(PLACE, by="ann", reason=f"pause {number}")
@@ -152,7 +154,7 @@ async def test_refresh_reads_nothing_without_news(world: World):
 @pytest.mark.parametrize("what", ["retry", "resume", "skip"])
 async def test_what_was_never_parked_cannot_be_mended(world: World, what: str):
     with pytest.raises(InputInvalid, match="never parked"):
-        await getattr(mender_of(world), what)(PLACE, by="ann", reason="x")
+        await getattr(dead_letter_service_of(world), what)(PLACE, by="ann", reason="x")
     assert world.bucket.objects == {}
 
 
@@ -161,24 +163,24 @@ async def test_a_retry_that_dies_half_way_is_seen_and_finished_by_anyone(world: 
     await park(world)
     world.documents.available = False
     with pytest.raises(StoreUnavailable):
-        await mender_of(world).retry(PLACE, by="ann")
+        await dead_letter_service_of(world).retry(PLACE, by="ann")
     parking = parking_of(world)
     await parking.refresh()
     (left,) = parking.unfinished()
-    assert (left.kind, left.waits) == (LetterKind.RETRYING, False)
+    assert (left.kind, left.waits) == (DeadLetterKind.RETRYING, False)
     world.documents.available = True
-    finished = await mender_of(world).finish(left)
-    assert (finished.kind, finished.by) == (LetterKind.RESOLVED, "ann")
+    finished = await dead_letter_service_of(world).finish(left)
+    assert (finished.kind, finished.by) == (DeadLetterKind.RESOLVED, "ann")
     world.check_document(PLACE)
 
 
 async def test_two_who_mend_at_once_end_in_one_line_of_letters(world: World):
     await world.process().commit(create())
     await park(world)
-    one = mender_of(world)
+    one = dead_letter_service_of(world)
     await one.retry(PLACE, by="ann")
     with pytest.raises(InputInvalid):
-        await mender_of(world).retry(PLACE, by="bob")
+        await dead_letter_service_of(world).retry(PLACE, by="bob")
     letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
     assert [each.number for each in letters] == [1, 2, 3]
     assert all(datetime.fromisoformat(each.at) <= datetime.now(UTC) for each in letters)

@@ -13,14 +13,14 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import EDGES_MAX
 from oncelog.domain.results import Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.ports import DocumentIndex, Settlement, Stage, Watermark
+from oncelog.ports import DocumentIndex, Stage, StreamProgress, Watermark
 from oncelog.read_models.document_schema import form_of
-from oncelog.reconcile.summary import FINDINGS_MAX, Finding, FindingKind, Tally
+from oncelog.reconcile.summary import FINDINGS_MAX, Finding, FindingKind, ReconcileSummary
 from oncelog.stores.s3.bucket import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
 from tests.write.sweeper import ANY_AGE, LOOK_ONLY, sweep
-from tests.write.test_parking import mender_of, park
+from tests.write.test_parking import dead_letter_service_of, park
 from tests.write.world import World
 
 PLACE = AggregateId.parse("shop/Product/p1")
@@ -66,7 +66,7 @@ def letters_of(world: World) -> list[bytes]:
     return [stored.body for key, stored in world.bucket.objects.items() if key.startswith("dead-letters/")]
 
 
-def sweep_counts(tally: Tally) -> dict[str, int]:
+def sweep_counts(tally: ReconcileSummary) -> dict[str, int]:
     return {name: value for name, value in tally.model_dump().items() if isinstance(value, int) and value}
 
 
@@ -282,7 +282,7 @@ async def test_what_one_read_model_can_never_show_is_parked_there_alone(world: W
 
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
-    await world.process().ports.turns.settle([Settlement(PLACE, published=Watermark(1, 7))], "")
+    await world.process().ports.leases.settle([StreamProgress(PLACE, published=Watermark(1, 7))], "")
     assert (await sweep(world)).found >= 1
     await nothing_half_done(world)
 
@@ -344,11 +344,11 @@ async def left_by_a_definition(world: World, step: str) -> None:
     await defined(world)
     process = world.process()
     await process.complete(define(SECOND, command_id="second"))
-    rules = await process.pipeline.definitions.newest(PLACE)
+    class_schema = await process.pipeline.class_schemas.newest(PLACE)
     old = await process.ports.indices.current(CLASS)
     assert old is not None
     if step != "define":
-        await process.ports.indices.create(CLASS, form_of(rules), first=False)
+        await process.ports.indices.create(CLASS, form_of(class_schema), first=False)
     if step == "close":
         await process.ports.indices.changed(old, after=-1, close=True)
 
@@ -400,7 +400,7 @@ async def test_a_definition_that_is_at_work_is_left_alone_and_may_wake_up_within
     assert (tally.reindexed, tally.running, tally.found) == (0, 3, 0)
     world.workflows.running.clear()
     living = world.process().pipeline
-    await asyncio.gather(sweep(world), living.reindexer.run(CLASS), sweep(world), living.regrapher.run(CLASS))
+    await asyncio.gather(sweep(world), living.reindexer.run(CLASS), sweep(world), living.graph_rebuilder.run(CLASS))
     await nothing_half_done(world)
 
 
@@ -513,7 +513,7 @@ async def test_what_waits_for_a_person_is_told_and_left_alone(world: World, kind
     world.documents.clear()
     await park(world)
     if kind == "skipped":
-        await mender_of(world).skip(PLACE, by="tester", reason="give up")
+        await dead_letter_service_of(world).skip(PLACE, by="tester", reason="give up")
     tally = await sweep(world)
     assert (tally.found, tally.projected, tally.parked) == (0, 0, 1)
     (finding,) = tally.findings
@@ -569,7 +569,7 @@ async def test_a_sweep_that_reaches_nothing_waits_for_the_server(world: World, s
 async def test_a_zombie_wakes_up_after_a_sweep_at_any_step(world: World, step: str, *, forgetful: bool):
     await world.process().complete(create())
     command = update(payload={"zombie": True})
-    tallies: list[Tally] = []
+    tallies: list[ReconcileSummary] = []
 
     async def sweep_meanwhile(done: str) -> None:
         if done == step:
@@ -597,7 +597,7 @@ async def test_a_zombie_wakes_up_within_a_sweep_at_any_step(world: World, step: 
 
     async def wake_up(done: str) -> None:
         if done == step and not answers:
-            world.redis.turns.clear()
+            world.redis.leases.clear()
             if others:
                 await world.process().complete(other)
             answers.append(await world.process().complete(command))
@@ -615,7 +615,7 @@ async def test_two_sweeps_at_once_are_one(world: World):
     commands = [update(payload={f"k{number}": 1}) for number in range(3)]
     for command, step in zip(commands, RECORDED, strict=True):
         await die(world, command, step)
-        world.redis.turns.clear()
+        world.redis.leases.clear()
         if step == "record":
             world.redis.flush()
 
@@ -630,15 +630,15 @@ async def test_two_sweeps_at_once_are_one(world: World):
 
 
 def test_tallies_add_up_and_keep_the_first_findings():
-    def many(kind: FindingKind, count: int) -> Callable[[], Tally]:
-        return lambda: Tally(
+    def many(kind: FindingKind, count: int) -> Callable[[], ReconcileSummary]:
+        return lambda: ReconcileSummary(
             found=count,
             findings=tuple(Finding(kind=kind, place=f"{number}", what="x") for number in range(count)),
             oldest_left=datetime(2026, 1, count % 28 + 1, tzinfo=UTC),
         )
 
     half, damage = many(FindingKind.HALF_DONE, 15), many(FindingKind.DAMAGE, 70)
-    total = Tally.sum([half(), half(), damage(), damage()])
+    total = ReconcileSummary.sum([half(), half(), damage(), damage()])
     assert total.found == 170
     kept = [finding.kind for finding in total.findings]
     assert (kept.count(FindingKind.HALF_DONE), kept.count(FindingKind.DAMAGE)) == (
@@ -646,4 +646,4 @@ def test_tallies_add_up_and_keep_the_first_findings():
         FINDINGS_MAX[FindingKind.DAMAGE],
     )
     assert total.oldest_left == datetime(2026, 1, 15, tzinfo=UTC)
-    assert Tally() + Tally(found=1) == Tally(found=1)
+    assert ReconcileSummary() + ReconcileSummary(found=1) == ReconcileSummary(found=1)

@@ -14,18 +14,18 @@ from oncelog.settings import Settings
 from oncelog.testing.memory.elasticsearch import MemoryDocuments, MemoryScan
 from oncelog.testing.memory.graph import MemoryGraph
 from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryRedis, MemoryTurns
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import (
     MemoryBucket,
+    MemoryCheckpoints,
     MemoryChunkRecords,
     MemoryClassNames,
     MemoryCommandRecords,
     MemoryDeadLetters,
     MemoryEventLog,
-    MemoryInventory,
     MemoryLargeObjects,
+    MemoryLogCatalogue,
     MemorySnapshots,
-    MemorySweepMarks,
 )
 from oncelog.testing.memory.searches import MemorySearches
 from oncelog.testing.memory.workflows import MemoryWorkflows
@@ -57,13 +57,13 @@ class World:
             installation=self.settings.installation,
             event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
-            inventory=MemoryInventory(self.bucket, event_log),
-            marks=MemorySweepMarks(self.bucket),
+            catalogue=MemoryLogCatalogue(self.bucket, event_log),
+            marks=MemoryCheckpoints(self.bucket),
             chunk_records=MemoryChunkRecords(self.bucket),
             large_objects=MemoryLargeObjects(self.bucket),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
-            turns=MemoryTurns(self.redis, generations=self.publisher.generations, lease_ms=self.settings.turn_lease_ms),
+            leases=MemoryLeases(self.redis, generations=self.publisher.generations, lease_ms=self.settings.lease_ms),
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
             documents=self.documents,

@@ -71,9 +71,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of everything that was submitted. ``definitions``: of classes that do not change meanwhile."""
+    """What came of everything that was submitted. ``class_schemas``: of classes that do not change meanwhile."""
 
-    definitions: list[Answer]
+    class_schemas: list[Answer]
     instances: list[Answer]
     flow: Flow
     refusals: list[Answer]
@@ -83,12 +83,12 @@ class Sent:
     def answers(self) -> list[Answer]:
         """All answers but those to commands that shall be refused."""
         defined = [evolution.answer for evolution in self.flow.evolutions]
-        return [*self.definitions, *defined, *self.instances, *self.flow.answers]
+        return [*self.class_schemas, *defined, *self.instances, *self.flow.answers]
 
     @property
     def failed(self) -> list[Answer]:
         """What should have been applied and was not."""
-        others = [answer for answer in (*self.definitions, *self.instances) if not answer.applied]
+        others = [answer for answer in (*self.class_schemas, *self.instances) if not answer.applied]
         return [*others, *self.flow.failed]
 
     def keys(self, *, duplicate: bool | None) -> set[str]:
@@ -154,12 +154,14 @@ class Demo:
         began = time.perf_counter()
         stable = [(COUNTRY, COUNTRIES), (SUBDIVISION, SUBDIVISIONS)]
         defining = [definition_command(DB_NAME, class_id, definition) for class_id, definition in stable]
-        definitions = await submit_all(oncelog, defining, concurrency=len(defining))
+        class_schemas = await submit_all(oncelog, defining, concurrency=len(defining))
         async with progress_shown(oncelog, len(commands) + evolving.commands_count, title="commands") as answered:
             instances = await submit_all(oncelog, commands, concurrency=concurrency, answered=answered)
             flow = await evolving.run(answered)
         took_s = time.perf_counter() - began
-        return Sent(definitions, instances, flow, await submit_all(oncelog, _refused_commands(), concurrency=1), took_s)
+        return Sent(
+            class_schemas, instances, flow, await submit_all(oncelog, _refused_commands(), concurrency=1), took_s
+        )
 
 
 def _refused_commands() -> list[Command]:

@@ -14,7 +14,7 @@ from oncelog.domain.bulk.records import Binding, ChunkRecord
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
-from oncelog.domain.ontology.class_schema import Rules
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 
 #: Gives the ID of the event that stands in a slot of an aggregate, or None if it is free (or nobody has looked yet).
@@ -36,7 +36,7 @@ def decide_each(
     changes: Sequence[ItemChange],
     *,
     occurred_at: str,
-    rules: Rules | None = None,
+    class_schema: ClassSchema | None = None,
     hurried: bool = False,
 ) -> list[Event | Rejection]:
     """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state.
@@ -45,7 +45,7 @@ def decide_each(
     """
     decisions: list[Event | Rejection] = []
     for change in changes:
-        decision = decide(state, change, occurred_at=occurred_at, rules=rules, hurried=hurried)
+        decision = decide(state, change, occurred_at=occurred_at, class_schema=class_schema, hurried=hurried)
         decisions.append(decision)
         if isinstance(decision, Event):
             state = evolve(state, decision)
@@ -65,10 +65,10 @@ def bindings_of(
 
 
 def bind(
-    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, rules: Rules | None = None
+    state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, class_schema: ClassSchema | None = None
 ) -> list[Binding]:
     """Decide on one aggregate's changes, and return what that binds them to."""
-    decisions = decide_each(state, changes, occurred_at=occurred_at, rules=rules)
+    decisions = decide_each(state, changes, occurred_at=occurred_at, class_schema=class_schema)
     return bindings_of(state.aggregate_id, changes, decisions)
 
 

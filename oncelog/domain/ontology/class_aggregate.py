@@ -50,9 +50,9 @@ def decide(
 
 def _check_haste(state: Instance, change: Change) -> None:
     """Raise TakesLongError unless two definitions are small, and have no patterns that would have to be compiled."""
-    definitions = [state.data, change.payload]
-    check_haste(*definitions, bytes_max=HURRIED_BYTES)
-    if b'"pattern' in canonical_bytes(definitions):
+    class_schemas = [state.data, change.payload]
+    check_haste(*class_schemas, bytes_max=HURRIED_BYTES)
+    if b'"pattern' in canonical_bytes(class_schemas):
         raise TakesLongError
 
 

@@ -41,7 +41,7 @@ def check_haste(*values: Any, bytes_max: int = LONG_BYTES) -> None:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ClassSchema:
     """One version of a class. ``retired``: no instance may be created or changed any more.
 
     ``lineage``: the migration of each definition up to this one, with the sequence number of the event that made it.
@@ -188,32 +188,32 @@ def _problem(instance_id: Any) -> str | None:
     return None
 
 
-def rules_after(rules: Rules | None, event: Event) -> Rules | None:
+def class_schema_after(class_schema: ClassSchema | None, event: Event) -> ClassSchema | None:
     """Return the rules after one more event of the class.
 
     Raises SchemaUnsupported for a version that this release cannot read, LogDamaged for what is no definition.
     """
     if event.event_type is EventType.CLASS_RETIRED:
-        return replace(rules, retired=True) if rules else None
+        return replace(class_schema, retired=True) if class_schema else None
     try:
         definition = ClassDefinition.model_validate(content_of(event).data)
     except ValidationError as error:
         where = f"aggregate {event.aggregate_id} event {event.sequence_number}"
         raise LogDamaged(f"{where}: not a definition: {error}; run oncelog verify", where=where) from error
-    return Rules(
+    return ClassSchema(
         reference=DefinitionReference(sequence_number=event.sequence_number, version=definition.version),
         definition=definition,
         lineage=(
-            (*rules.lineage, (event.sequence_number, definition.migration))
-            if rules
+            (*class_schema.lineage, (event.sequence_number, definition.migration))
+            if class_schema
             else ((event.sequence_number, definition.migration),)
         ),
     )
 
 
-def rules_of(events: Iterable[Event]) -> Rules | None:
+def class_schema_of(events: Iterable[Event]) -> ClassSchema | None:
     """Return what the events of a class come to, from its first on; None where there are none."""
-    rules = None
+    class_schema = None
     for event in events:
-        rules = rules_after(rules, event)
-    return rules
+        class_schema = class_schema_after(class_schema, event)
+    return class_schema

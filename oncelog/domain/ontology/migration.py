@@ -267,8 +267,8 @@ def _with_named_root(root: dict[str, Any]) -> dict[str, Any]:
     while name in root.get("$defs", {}):
         name += "_"
     whole = _referring_to(f"#/$defs/{name}", {key: value for key, value in root.items() if key != "$defs"})
-    definitions = {key: _referring_to(f"#/$defs/{name}", value) for key, value in root.get("$defs", {}).items()}
-    return {**whole, "$defs": {**definitions, name: whole}}
+    class_schemas = {key: _referring_to(f"#/$defs/{name}", value) for key, value in root.get("$defs", {}).items()}
+    return {**whole, "$defs": {**class_schemas, name: whole}}
 
 
 def _referring_to(reference: str, schema: Any) -> Any:

@@ -54,15 +54,15 @@ class Way:
         return self.spelled if self.inward else f"{self.predicate} (to {self.target_class})"
 
 
-class Ways:
-    """All ways of one database, as the newest definitions of its classes say. ``definitions``: by class ID."""
+class RelationshipNames:
+    """All ways of one database, as the newest definitions of its classes say. ``class_schemas``: by class ID."""
 
-    def __init__(self, db_name: str, definitions: Mapping[str, ClassDefinition]) -> None:
+    def __init__(self, db_name: str, class_schemas: Mapping[str, ClassDefinition]) -> None:
         self._db_name = db_name
-        self._defined = frozenset(definitions)
+        self._defined = frozenset(class_schemas)
         outward = [
             Way(class_id, predicate, one.target_class, one.inverse)
-            for class_id, definition in sorted(definitions.items())
+            for class_id, definition in sorted(class_schemas.items())
             for predicate, one in sorted(definition.relationships.items())
         ]
         self._all = (*outward, *(way.reversed for way in outward))

@@ -106,7 +106,7 @@ class Showing:
         return prepared
 
     async def show(self, prepared: Prepared) -> None:
-        """Show what does not wait; adds to the poison what can never be shown. Raises Abandoned."""
+        """Show what does not wait; adds to the poison what can never be shown. Raises Stopped."""
         work = prepared.found.work
         waiting = await self._patience.until_done(partial(self._parking.waiting, work))
         for aggregate_id, letter in waiting.items():
@@ -130,7 +130,7 @@ class Showing:
         self._metrics.skipped.inc(prepared.found.skipped)
 
     async def park(self, prepared: Prepared) -> None:
-        """Park what is poisoned, and tell of messages that belong to nobody. Raises Abandoned."""
+        """Park what is poisoned, and tell of messages that belong to nobody. Raises Stopped."""
         work = prepared.found.work
         await _some_at_once([partial(self._park, work[place], poison) for place, poison in prepared.poison.items()])
         await _some_at_once([partial(self._tell_stray, each) for each in prepared.found.strays])

@@ -9,7 +9,7 @@ from oncelog.domain.instance import Instance, evolve
 from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.ports import EventLog, Snapshots
 from oncelog.read_models.projector.group import Work
-from oncelog.replay.stream_reader import LogReader, StateCache
+from oncelog.replay.stream_reader import StateCache, StreamReader
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Folder:
         self._log = log
         self._snapshots = snapshots
         self._cache = StateCache(aggregates_max=aggregates_max)
-        self._reader = LogReader(log=log, snapshots=snapshots, cache=self._cache)
+        self._reader = StreamReader(log=log, snapshots=snapshots, cache=self._cache)
 
     def at_hand(self, work: Work) -> Instance | None:
         """Return the state at the work's target if that takes no reading, else None."""

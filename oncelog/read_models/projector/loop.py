@@ -18,13 +18,13 @@ import structlog
 
 from oncelog.errors import OncelogError
 from oncelog.ports import Delivery, EventSubscription, FailureStream, ReadModel
-from oncelog.read_models.dead_letter_service import Mender
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.projector.apply import Prepared, Showing
 from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.group import sort_out
 from oncelog.read_models.projector.metrics import ProjectorMetrics
-from oncelog.read_models.projector.retry import Abandoned, Patience
+from oncelog.read_models.projector.retry import Patience, Stopped
 from oncelog.replay.trace import AfterStep, nothing_after
 
 BATCH_MESSAGES_MAX = 500
@@ -75,7 +75,7 @@ class Projector:
         read_model: ReadModel,
         folder: Folder,
         parking: Parking,
-        mender: Mender,
+        dead_letter_service: DeadLetterService,
         failures: FailureStream,
         metrics: ProjectorMetrics,
         after_step: AfterStep = nothing_after,
@@ -84,7 +84,7 @@ class Projector:
         self._subscription = subscription
         self._read_model = read_model
         self._parking = parking
-        self._mender = mender
+        self._dead_letter_service = dead_letter_service
         self._metrics = metrics
         self._after_step = after_step
         self._batch_messages_max = batch_messages_max
@@ -133,7 +133,7 @@ class Projector:
                 await self._take_one()
             while self._flights:
                 await self._first_landed()
-        except Abandoned as reason:
+        except Stopped as reason:
             log.warning("projector_stops_short", reason=str(reason))
 
     async def _take_one(self) -> None:
@@ -214,8 +214,8 @@ class Projector:
                 await self._parking.refresh()
                 for letter in self._parking.unfinished():
                     if datetime.now(UTC) - datetime.fromisoformat(letter.at) > UNFINISHED_AFTER:
-                        await self._mender.finish(letter)
-                await self._mender.redrive(self._parking.set_aside(), by="oncelog-projector")
+                        await self._dead_letter_service.finish(letter)
+                await self._dead_letter_service.redrive(self._parking.set_aside(), by="oncelog-projector")
             except OncelogError as error:  # looked at again soon; what it is about keeps waiting meanwhile
                 log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
             self._measure_lag()

@@ -16,7 +16,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-class Abandoned(Exception):
+class Stopped(Exception):
     """Work was given up because the projector stops; whoever comes next does it again from the last commit."""
 
 
@@ -31,7 +31,7 @@ class Patience:
         self._refused = refused
 
     async def until_done(self, doing: Callable[[], Awaitable[T]]) -> T:
-        """Return what comes of it in the end; raises Abandoned, and whatever else it raises but StoreUnavailable."""
+        """Return what comes of it in the end; raises Stopped, and whatever else it raises but StoreUnavailable."""
         pauses = self.pauses()
         while True:
             try:
@@ -42,7 +42,7 @@ class Patience:
                 await pauses(error.message)
 
     def pauses(self) -> Callable[[str], Awaitable[None]]:
-        """Return what waits longer each time it is called with the reason why; raises Abandoned."""
+        """Return what waits longer each time it is called with the reason why; raises Stopped."""
         pause_s = FIRST_S
 
         async def pause(reason: str) -> None:
@@ -51,7 +51,7 @@ class Patience:
             if not self._stopping.is_set():
                 await _either(self._stopping, pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - so that many do not come at once
             if self._stopping.is_set():
-                raise Abandoned(reason)
+                raise Stopped(reason)
             pause_s = min(pause_s * 2, LONGEST_S)
 
         return pause

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
-from oncelog.ports import Document, DocumentIndex, Form, OutOfForm
+from oncelog.ports import Document, DocumentIndex, IndexSchema, StaleIndex
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.indices import ElasticsearchIndices
 from oncelog.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
@@ -86,7 +86,7 @@ class ElasticsearchDocuments:
         alias = self.alias_of(document.aggregate_id)
         found = await self.indices.behind(alias)
         if found is None and document.form is None:
-            await self.indices.make(alias, Form(), first=True)
+            await self.indices.make(alias, IndexSchema(), first=True)
             found = await self.indices.behind(alias)
         if found is None:
             raise self._out_of_form(document, "its class has no index")
@@ -126,9 +126,9 @@ class ElasticsearchDocuments:
             return self._out_of_form(document, outcome.message)
         return outcome
 
-    def _out_of_form(self, document: Document, cause: str) -> OutOfForm:
+    def _out_of_form(self, document: Document, cause: str) -> StaleIndex:
         self._known.pop(self.alias_of(document.aggregate_id), None)
-        return OutOfForm(self._server.name, f"writing document {document.aggregate_id}", cause)
+        return StaleIndex(self._server.name, f"writing document {document.aggregate_id}", cause)
 
     def _versioned(self, document: Document, index: DocumentIndex) -> VersionedWrite:
         return VersionedWrite(
@@ -147,7 +147,7 @@ class ElasticsearchDocuments:
         if known is None or known.name != alias + FIRST_INDEX:
             return IndexMissing(self._server.name, f"writing behind {alias}", "its index is gone")
         try:
-            await self.indices.make(alias, Form(), first=True)
+            await self.indices.make(alias, IndexSchema(), first=True)
         except StoreUnavailable as error:
             return error
         return None

@@ -15,7 +15,7 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportErr
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Changed, Document, DocumentIndex, Form
+from oncelog.ports import Changed, Document, DocumentIndex, IndexSchema
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.aliases import ensure_alias, is_write_blocked
 from oncelog.stores.elasticsearch.mapping import has_exact_terms, mappings_of
@@ -40,7 +40,7 @@ class ElasticsearchIndices:
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
         return await self.behind(self.alias_of(class_name))
 
-    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         alias = self.alias_of(class_name)
         current = None if first else await self.behind(alias)
         again = current is not None and not current.exact and current.name == alias + _suffix(form)
@@ -107,7 +107,7 @@ class ElasticsearchIndices:
         pinned = self._pinned(alias) in about["aliases"]
         return replace(_index(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
 
-    async def make(self, alias: str, form: Form, *, first: bool, suffix: str = "") -> DocumentIndex:
+    async def make(self, alias: str, form: IndexSchema, *, first: bool, suffix: str = "") -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
         ``first``: the one behind the alias, which may have another form: that which readers saw before the alias was
@@ -157,7 +157,7 @@ class ElasticsearchIndices:
         return self._settings.instances_alias(class_name.db_name, class_name.instance_key)
 
 
-def _suffix(form: Form) -> str:
+def _suffix(form: IndexSchema) -> str:
     return FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}"
 
 

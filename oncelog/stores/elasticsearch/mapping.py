@@ -9,7 +9,7 @@ from typing import Any
 
 from oncelog.domain.limits import DEPTH_MAX
 from oncelog.domain.queries import exact_terms
-from oncelog.ports import Form
+from oncelog.ports import IndexSchema
 
 #: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at
 #: most 32 keys of 512 bytes and the dots between them, 16,415 bytes; a character as Java counts them at most 3. So
@@ -50,7 +50,7 @@ MAPPINGS: dict[str, Any] = {
 UNFIT = "unfit"
 
 
-def mappings_of(form: Form) -> dict[str, Any]:
+def mappings_of(form: IndexSchema) -> dict[str, Any]:
     """Return the mappings of an index of this form; they say themselves which that is."""
     properties = MAPPINGS["properties"]
     if form.mapping is not None:

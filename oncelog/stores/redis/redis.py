@@ -22,7 +22,7 @@ from oncelog.domain.bulk.results import read_result
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import CACHED_STATE_BYTES_MAX
 from oncelog.errors import LogDamaged, SettingsInvalid
-from oncelog.ports import CommandStatus, Generations, Settlement, Stage, Turn, Waiting, Watermark
+from oncelog.ports import CommandStatus, Generations, Lease, Stage, StreamProgress, Waiting, Watermark
 from oncelog.ports.stream import FIRST_GENERATION
 from oncelog.settings import Settings
 from oncelog.stores.redis.refusals import refused
@@ -163,8 +163,8 @@ async def open_redis(settings: Settings) -> RedisServer:
     return server
 
 
-class RedisTurns:
-    """``Turns`` in Redis. ``lease_ms``: how long a turn lasts that nobody gives up or takes again.
+class RedisLeases:
+    """``Leases`` in Redis. ``lease_ms``: how long a turn lasts that nobody gives up or takes again.
 
     ``generations`` gives the current generations of the topics. Each generation's watermark is a field of its own.
     """
@@ -184,7 +184,7 @@ class RedisTurns:
 
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
-    ) -> list[Turn | Waiting]:
+    ) -> list[Lease | Waiting]:
         generations = await self._generations()
         arguments = (holder, self._lease_ms, self._patience_ms, int(queueing))
         calls = [(self._keys(name), (*arguments, _watermark_field(generations.of(name)))) for name in aggregate_ids]
@@ -194,7 +194,7 @@ class RedisTurns:
             for aggregate_id, (granted, *found) in zip(aggregate_ids, answers, strict=True)
         ]
 
-    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
         calls = [
             (self._keys(one.aggregate_id), self._arguments(one, holder, generations.of(one.aggregate_id)))
@@ -202,7 +202,7 @@ class RedisTurns:
         ]
         await self._server.run_each("settle_turn", calls)
 
-    def _arguments(self, settlement: Settlement, holder: str, generation: int) -> tuple[Any, ...]:
+    def _arguments(self, settlement: StreamProgress, holder: str, generation: int) -> tuple[Any, ...]:
         state, published = settlement.state, settlement.published or Watermark(generation, 0)
         sealed = b"" if state is None else seal_state(state)
         return (
@@ -250,11 +250,11 @@ def _watermark_field(generation: int) -> str:
 
 def _turn(
     aggregate_id: AggregateId, generation: int, head: bytes | None, published: bytes | None, state: bytes | None
-) -> Turn:
+) -> Lease:
     """Return what is known; what cannot be read is not known, and never guessed."""
     head_number, published_number = _number(head, aggregate_id), _number(published, aggregate_id)
     if head_number is None or published_number is None:
-        return Turn(head=0, published=Watermark(generation, 0), known=False, state=None)
+        return Lease(head=0, published=Watermark(generation, 0), known=False, state=None)
     found = None
     if state is not None:
         try:
@@ -264,7 +264,7 @@ def _turn(
     if found is not None and found.sequence_number != head_number:
         _log.warning("cached_state_not_of_head", aggregate_id=str(aggregate_id), head=head_number)
         found = None
-    return Turn(head=head_number, published=Watermark(generation, published_number), known=True, state=found)
+    return Lease(head=head_number, published=Watermark(generation, published_number), known=True, state=found)
 
 
 def _number(text: bytes | None, aggregate_id: AggregateId) -> int | None:

@@ -6,8 +6,8 @@ and read-backs.
 """
 
 from oncelog.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
-from oncelog.stores.s3.catalogue import S3Inventory
-from oncelog.stores.s3.checkpoints import S3SweepMarks
+from oncelog.stores.s3.catalogue import S3LogCatalogue
+from oncelog.stores.s3.checkpoints import S3Checkpoints
 from oncelog.stores.s3.class_names import S3ClassNames
 from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.connecting import connect
@@ -22,15 +22,15 @@ __all__ = [
     "Bucket",
     "ListedObject",
     "S3Bucket",
+    "S3Checkpoints",
     "S3ChunkRecords",
     "S3ClassNames",
     "S3CommandRecords",
     "S3DeadLetters",
     "S3EventLog",
-    "S3Inventory",
     "S3LargeObjects",
+    "S3LogCatalogue",
     "S3Snapshots",
-    "S3SweepMarks",
     "S3TopicRecords",
     "StoredObject",
     "connect",

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from oncelog.domain.identifiers import CLASSES, AggregateId, check_command_id
 from oncelog.errors import InputInvalid
-from oncelog.ports import EventLog, Extent, KnownCommand, Page
+from oncelog.ports import EventLog, KnownCommand, ListedStream, Page
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, ListedObject
 
 COMMANDS = "commands/"
@@ -19,8 +19,8 @@ _PAST_ALL = "~"  # sorts above every character that a record's or a slot's name 
 _PAST_FOLDER = "0"  # the character after "/": sorts above all that lies in a folder
 
 
-class S3Inventory:
-    """``Inventory`` on a bucket. What is none of ours is passed over: telling it apart is for a verification.
+class S3LogCatalogue:
+    """``LogCatalogue`` on a bucket. What is none of ours is passed over: telling it apart is for a verification.
 
     What belongs together (a command's records, an aggregate's slots) sorts together. Where a page ends in the middle
     of it, it is left to the next page; where it alone is more than a page, its rest is passed over, and ``log`` finds
@@ -41,23 +41,23 @@ class S3Inventory:
         ]
         return Page(found, position)
 
-    async def extents(
+    async def listed_streams(
         self, *, after: str = "", db_name: str | None = None, class_id: str | None = None
-    ) -> Page[Extent]:
+    ) -> Page[ListedStream]:
         prefix = EVENTS + "".join(f"{name}/" for name in (db_name, class_id) if name)
         groups, position, cut = await self._page(prefix, after, parts=3)
-        found = [extent for folder, group in groups if (extent := _extent(folder, group)) is not None]
+        found = [listed_stream for folder, group in groups if (listed_stream := _extent(folder, group)) is not None]
         if cut and found:
             found[-1] = await self._whole(found[-1])
         return Page(found, position)
 
-    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[Extent]:
+    async def classes(self, *, after: str = "", db_name: str | None = None) -> Page[ListedStream]:
         """One database to the page, or some of its classes; the others' instances are leapt over."""
         at = db_name or await self._database(after)
         if at is None:
             return Page([], None)
         within = after if after.startswith(f"{EVENTS}{at}/") else ""
-        page = await self.extents(after=within, db_name=at, class_id=CLASSES)
+        page = await self.listed_streams(after=within, db_name=at, class_id=CLASSES)
         if page.position is None and db_name is None:
             return Page(page.items, f"{EVENTS}{at}{_PAST_FOLDER}")
         return page
@@ -86,12 +86,12 @@ class S3Inventory:
             return groups, groups[-1][1][-1].key, False
         return groups, f"{groups[0][0]}/{_PAST_ALL}", True
 
-    async def _whole(self, extent: Extent) -> Extent:
-        head = await self._log.head(extent.aggregate_id, after=extent.head)
-        before = f"{EVENTS}{extent.aggregate_id}/{head - 1:020d}.json"
-        listed, _ = await self._bucket.list_after(f"{EVENTS}{extent.aggregate_id}/", before, count_max=1)
-        written_at = listed[0].written_at if listed else extent.written_at
-        return Extent(extent.aggregate_id, head, written_at, extent.missing)
+    async def _whole(self, listed_stream: ListedStream) -> ListedStream:
+        head = await self._log.head(listed_stream.aggregate_id, after=listed_stream.head)
+        before = f"{EVENTS}{listed_stream.aggregate_id}/{head - 1:020d}.json"
+        listed, _ = await self._bucket.list_after(f"{EVENTS}{listed_stream.aggregate_id}/", before, count_max=1)
+        written_at = listed[0].written_at if listed else listed_stream.written_at
+        return ListedStream(listed_stream.aggregate_id, head, written_at, listed_stream.missing)
 
 
 def _folder(key: str, parts: int) -> str:
@@ -111,7 +111,7 @@ def _last_record(group: Sequence[ListedObject]) -> int:
     return max((int(match[1]) for item in group if (match := _RECORD.fullmatch(item.key))), default=1)
 
 
-def _extent(folder: str, group: Sequence[ListedObject]) -> Extent | None:
+def _extent(folder: str, group: Sequence[ListedObject]) -> ListedStream | None:
     try:
         aggregate_id = AggregateId.parse(folder.removeprefix(EVENTS))
     except (InputInvalid, UnicodeDecodeError):
@@ -120,7 +120,7 @@ def _extent(folder: str, group: Sequence[ListedObject]) -> Extent | None:
     if not slots:
         return None
     missing = next((wanted for wanted, (number, _) in enumerate(slots, start=1) if number != wanted), None)
-    return Extent(aggregate_id, *slots[-1], missing)
+    return ListedStream(aggregate_id, *slots[-1], missing)
 
 
 def _name(key: str) -> str:

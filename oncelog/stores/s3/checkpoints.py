@@ -23,8 +23,8 @@ class _Mark(BaseModel):
     generations: Generations = Generations()
 
 
-class S3SweepMarks:
-    """``SweepMarks`` on a bucket: ``reports/sweep/settled.json``; an object beside it is written to learn the time."""
+class S3Checkpoints:
+    """``Checkpoints`` on a bucket: ``reports/sweep/settled.json``; an object beside it is written to learn the time."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket

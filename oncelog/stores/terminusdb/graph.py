@@ -24,7 +24,7 @@ NODES_PER_PAGE = 1_000  # the server sorts them all for each page
 
 SCHEMA: Sequence[Mapping[str, Any]] = (
     {"@type": "@context", "@schema": "terminusdb:///schema#", "@base": "terminusdb:///data/"},
-    {"@type": "Enum", "@id": "Standing", "@value": ["present", "deleted", "awaited"]},
+    {"@type": "Enum", "@id": "ProjectionStatus", "@value": ["present", "deleted", "awaited"]},
     {
         "@type": "Class",
         "@id": "Node",
@@ -34,7 +34,7 @@ SCHEMA: Sequence[Mapping[str, Any]] = (
         "version": "xsd:integer",
         "sequence_number": "xsd:integer",
         "definition_sequence": "xsd:integer",
-        "standing": "Standing",
+        "standing": "ProjectionStatus",
         "edges": {"@type": "Set", "@class": "Edge"},
     },
     {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
-from oncelog.ports import Changed, Document, DocumentIndex, Form, IndexFacts, OutOfForm
+from oncelog.ports import Changed, Document, DocumentIndex, IndexFacts, IndexSchema, StaleIndex
 from oncelog.stores.elasticsearch.mapping import MAPPINGS
 from oncelog.testing.memory.pause import Pause, let_others
 
@@ -79,7 +79,7 @@ class MemoryDocuments:
         found = self.generations.get(_class_index(class_name))
         return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
-    async def create(self, class_name: AggregateId, form: Form, *, first: bool) -> DocumentIndex:
+    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         await self.pause()
         self._demand(f"creating an index of {class_name}")
         alias = _class_index(class_name)
@@ -162,7 +162,7 @@ class MemoryDocuments:
         if generation is None and document.form is None:
             generation = self._ensure(alias, DocumentIndex(f"{alias}.000001", None, None))
         if generation is None or generation.index.definition != document.form or generation.closed:
-            return OutOfForm("Elasticsearch in memory", doing, "its index has another form, or is closed")
+            return StaleIndex("Elasticsearch in memory", doing, "its index has another form, or is closed")
         _keep(generation, document)
         return None
 
@@ -194,7 +194,7 @@ def _class_index(class_name: AggregateId) -> str:
     return f"{class_name.db_name}.{class_name.instance_key}".lower()
 
 
-def _generation_name(alias: str, form: Form) -> str:
+def _generation_name(alias: str, form: IndexSchema) -> str:
     return f"{alias}.000001" if form.definition is None else f"{alias}.d{form.definition.sequence_number:06d}"
 
 

@@ -10,7 +10,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.limits import CACHED_STATE_BYTES_MAX
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import CommandStatus, Generations, Settlement, Stage, Turn, Waiting, Watermark
+from oncelog.ports import CommandStatus, Generations, Lease, Stage, StreamProgress, Waiting, Watermark
 from oncelog.stores.redis.redis import PATIENCE_MS
 from oncelog.stores.sealed_state import seal_state
 from oncelog.testing.memory.pause import Pause, let_others
@@ -67,13 +67,13 @@ class MemoryRedis:
         self.before: Callable[[str], None] = _none
         self.after: Callable[[str], None] = _none
         self.pause: Pause = let_others
-        self.turns: _Expiring[str] = _Expiring(clock)
+        self.leases: _Expiring[str] = _Expiring(clock)
         self.queues: dict[str, dict[str, float]] = {}  # who waits, in order of arrival, and when they asked last
         self.known: _Expiring[_Known] = _Expiring(clock)
         self.statuses: _Expiring[CommandStatus] = _Expiring(clock)
 
     def flush(self) -> None:
-        self.turns.clear()
+        self.leases.clear()
         self.queues.clear()
         self.known.clear()
         self.statuses.clear()
@@ -94,8 +94,8 @@ def _none(_step: str) -> None:
     """Let it pass."""
 
 
-class MemoryTurns:
-    """``Turns`` in memory. ``generations`` gives the current generations of the topics."""
+class MemoryLeases:
+    """``Leases`` in memory. ``generations`` gives the current generations of the topics."""
 
     def __init__(
         self,
@@ -112,14 +112,14 @@ class MemoryTurns:
 
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
-    ) -> list[Turn | Waiting]:
+    ) -> list[Lease | Waiting]:
         generations = await self._generations()
         wanted = [(str(aggregate_id), generations.of(aggregate_id)) for aggregate_id in aggregate_ids]
         return await self._redis.run(
             "take_turn", lambda: [self._take(key, generation, holder, queueing=queueing) for key, generation in wanted]
         )
 
-    async def settle(self, settlements: Sequence[Settlement], holder: str) -> None:
+    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
 
         def effect() -> None:
@@ -148,15 +148,15 @@ class MemoryTurns:
     async def forget(self, aggregate_id: AggregateId) -> None:
         await self._redis.run("delete", lambda: self._redis.known.drop(str(aggregate_id)))
 
-    def _take(self, key: str, generation: int, holder: str, *, queueing: bool) -> Turn | Waiting:
+    def _take(self, key: str, generation: int, holder: str, *, queueing: bool) -> Lease | Waiting:
         redis, now_s = self._redis, self._redis.clock()
         queue = {
             name: seen_s for name, seen_s in redis.queues.get(key, {}).items() if seen_s > now_s - self._patience_s
         }
         redis.queues[key] = queue
-        current = redis.turns.get(key)
+        current = redis.leases.get(key)
         if current == holder or (current is None and next(iter(queue), holder) == holder):
-            redis.turns.put(key, holder, ttl_s=self._lease_s)
+            redis.leases.put(key, holder, ttl_s=self._lease_s)
             queue.pop(holder, None)
             return _turn(redis.known.get(key), generation)
         if not queueing:
@@ -176,16 +176,16 @@ class MemoryTurns:
             self._redis.known.put(key, known, ttl_s=self._redis.memory_s)
 
     def _release(self, key: str, holder: str) -> None:
-        if self._redis.turns.get(key) == holder:
-            self._redis.turns.drop(key)
+        if self._redis.leases.get(key) == holder:
+            self._redis.leases.drop(key)
         self._redis.queues.get(key, {}).pop(holder, None)
 
 
-def _turn(known: _Known | None, generation: int) -> Turn:
+def _turn(known: _Known | None, generation: int) -> Lease:
     watermark = known.watermark(generation) if known else None
     if known is None or known.head is None or watermark is None:
-        return Turn(head=0, published=Watermark(generation, 0), known=False, state=None)
-    return Turn(head=known.head, published=watermark, known=True, state=known.state)
+        return Lease(head=0, published=Watermark(generation, 0), known=False, state=None)
+    return Lease(head=known.head, published=watermark, known=True, state=known.state)
 
 
 class MemoryCommandStatuses:

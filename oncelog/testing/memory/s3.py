@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from oncelog.errors import StoreUnavailable
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, ListedObject, StoredObject
-from oncelog.stores.s3.catalogue import S3Inventory
-from oncelog.stores.s3.checkpoints import S3SweepMarks
+from oncelog.stores.s3.catalogue import S3LogCatalogue
+from oncelog.stores.s3.checkpoints import S3Checkpoints
 from oncelog.stores.s3.class_names import S3ClassNames
 from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.dead_letters import S3DeadLetters
@@ -98,7 +98,7 @@ class MemoryEventLog(S3EventLog):
     """The event log on a bucket in memory."""
 
 
-class MemoryInventory(S3Inventory):
+class MemoryLogCatalogue(S3LogCatalogue):
     """The inventory of a bucket in memory."""
 
 
@@ -106,8 +106,8 @@ class MemoryCommandRecords(S3CommandRecords):
     """Command records on a bucket in memory."""
 
 
-class MemorySweepMarks(S3SweepMarks):
-    """Sweeps' marks on a bucket in memory."""
+class MemoryCheckpoints(S3Checkpoints):
+    """Reconcilers' marks on a bucket in memory."""
 
 
 class MemoryTopicRecords(S3TopicRecords):
