@@ -21,21 +21,21 @@ MUTANT_SEED ?= 11
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check test chaos fuzz search score mutate bench clean
+.PHONY: help setup demo demo-full stop check test chaos fuzz search score mutate bench docs lock dist clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Oncelog needs Python 3.11 or newer, found %s; try make PYTHON=python3.12" % sys.version.split()[0] or 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 setup: $(VENV)/.installed ## a virtual environment with the project and its scripts
 
 demo: setup ## the main job on real input: servers and a worker stay up to look around
-	$(BIN)/pip install --quiet --editable '.[demo]'
 	$(BIN)/python -m stack up
 	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/oncelog-worker
 	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/oncelog demo --no-worker $(DEMO)
@@ -51,10 +51,14 @@ check: setup ## style, types, import contracts, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/pytest -q -m 'not integration and not deep'
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope
+
+docs: setup ## the documentation as a site, on http://127.0.0.1:8000, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
 	$(BIN)/pytest -q -m deep tests
@@ -80,6 +84,15 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.projection
 	$(BIN)/python -m benchmarks.judging
+
+lock: setup ## requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+		--extra dev --extra demo --output-file requirements.lock pyproject.toml
+
+dist: setup ## wheel and source archive, checked as a user would install them
+	$(BIN)/python -m build --quiet
+	$(BIN)/pytest -q tests/packaging
 
 clean: ## the virtual environment and what tools left behind
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants

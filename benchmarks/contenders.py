@@ -57,7 +57,7 @@ async def oncelog(settings: Settings, *, eager: bool) -> AsyncIterator[Contender
     last = ""
     async with await Stores.connect(settings) as stores:
         pipeline = assemble(stores.ports, settings)
-        client = Oncelog(stores, settings, temporal=starting)
+        client = Oncelog(stores.ports, settings, temporal=starting)
 
         async def ask() -> None:
             nonlocal last

@@ -1,11 +1,131 @@
 """Oncelog: an event-sourced CQRS command pipeline on durable execution.
 
-Rooms, from the outside in; each may import only what stands below it:
-
-- ``cli``, ``client``: what an operator types and an application imports
-- ``pipeline``: the command path's protocol, written against ports
-- ``projections`` and ``stores``: events to read models; one file per server
-- ``ports``: the few protocols the rest is written against
-- ``domain``: pure: commands, events, decisions, identifiers
-- ``errors``: the one tree of errors
+The names below are the public API; [compatibility](compatibility.md) says what that promises. Each is loaded when it
+is first used, so that a program that only makes commands loads no client of any server.
 """
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oncelog.client.bulk import Bulks
+    from oncelog.client.checks import Checks
+    from oncelog.client.client import Oncelog, Submission, new_command_id
+    from oncelog.domain.bulk.command import BulkType
+    from oncelog.domain.bulk.results import BulkResult
+    from oncelog.domain.commands import Command, CommandType
+    from oncelog.domain.events import Event
+    from oncelog.domain.identifiers import AggregateId
+    from oncelog.domain.queries import Search
+    from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+    from oncelog.errors import (
+        CommandFailed,
+        CommandNotSent,
+        CommandUnknown,
+        ContainerUnusable,
+        EventFromFuture,
+        InputInvalid,
+        LogDamaged,
+        NotYetVisible,
+        ObjectRefused,
+        OncelogError,
+        ProjectionParked,
+        SchemaGap,
+        SchemaUnsupported,
+        SettingsInvalid,
+        StoreUnavailable,
+        StoreUnsafe,
+        TokenInvalid,
+    )
+    from oncelog.ports import CommandStatus, Document, Stage
+    from oncelog.settings import Settings
+
+__version__ = _version("oncelog")
+
+_MODULES = {
+    "oncelog.client.bulk": ("Bulks",),
+    "oncelog.client.checks": ("Checks",),
+    "oncelog.client.client": ("Oncelog", "Submission", "new_command_id"),
+    "oncelog.domain.bulk.command": ("BulkType",),
+    "oncelog.domain.bulk.results": ("BulkResult",),
+    "oncelog.domain.commands": ("Command", "CommandType"),
+    "oncelog.domain.events": ("Event",),
+    "oncelog.domain.identifiers": ("AggregateId",),
+    "oncelog.domain.queries": ("Search",),
+    "oncelog.domain.results": ("CommandResult", "Outcome", "Rejection", "RejectionCode"),
+    "oncelog.errors": (
+        "CommandFailed",
+        "CommandNotSent",
+        "CommandUnknown",
+        "ContainerUnusable",
+        "EventFromFuture",
+        "InputInvalid",
+        "LogDamaged",
+        "NotYetVisible",
+        "ObjectRefused",
+        "OncelogError",
+        "ProjectionParked",
+        "SchemaGap",
+        "SchemaUnsupported",
+        "SettingsInvalid",
+        "StoreUnavailable",
+        "StoreUnsafe",
+        "TokenInvalid",
+    ),
+    "oncelog.ports": ("CommandStatus", "Document", "Stage"),
+    "oncelog.settings": ("Settings",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AggregateId",
+    "BulkResult",
+    "BulkType",
+    "Bulks",
+    "Checks",
+    "Command",
+    "CommandFailed",
+    "CommandNotSent",
+    "CommandResult",
+    "CommandStatus",
+    "CommandType",
+    "CommandUnknown",
+    "ContainerUnusable",
+    "Document",
+    "Event",
+    "EventFromFuture",
+    "InputInvalid",
+    "LogDamaged",
+    "NotYetVisible",
+    "ObjectRefused",
+    "Oncelog",
+    "OncelogError",
+    "Outcome",
+    "ProjectionParked",
+    "Rejection",
+    "RejectionCode",
+    "SchemaGap",
+    "SchemaUnsupported",
+    "Search",
+    "Settings",
+    "SettingsInvalid",
+    "Stage",
+    "StoreUnavailable",
+    "StoreUnsafe",
+    "Submission",
+    "TokenInvalid",
+    "__version__",
+    "new_command_id",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'oncelog' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""One chunk of a bulk command, from its items to a definite end of each (design: rules R1, R2 and R5, for batches)."""
+"""One chunk of a bulk command, from its items to a definite end of each (docs/protocol.md, rules for bulk)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence

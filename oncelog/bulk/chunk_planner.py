@@ -47,8 +47,8 @@ Changes = Mapping[int, ItemChange | Rejection]
 class Round:
     """One record of a chunk under way.
 
-    ``proposed``: the record that is to be written, or that stands already. ``class_schema``: what its items are decided under.
-    ``made``: events decided on by this very attempt, under these rules.
+    ``proposed``: the record to write, or the stored one. ``class_schema``: the class schema its items are decided
+    under. ``made``: the events that this attempt has decided under it.
     """
 
     chunk: int

@@ -51,7 +51,7 @@ async def run_verify(*, histories: Sequence[Path], db_name: str | None, drained:
     settings = Settings.from_environment()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed}"), TimeElapsedColumn())
     async with await Stores.connect(settings) as stores:
-        oncelog = Oncelog(stores, settings)
+        oncelog = Oncelog(stores.ports, settings)
         with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
             tasks = {}
 

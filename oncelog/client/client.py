@@ -109,12 +109,11 @@ class Oncelog:
     ``temporal``: a connected client of the caller's own; else the standard Temporal environment says where it is.
     """
 
-    def __init__(self, stores: Stores, settings: Settings, *, temporal: Client | None = None) -> None:
-        self._stores = stores
+    def __init__(self, ports: Ports, settings: Settings, *, temporal: Client | None = None) -> None:
+        self._ports = ports
         self._settings = settings
         self._temporal = temporal
         self._connecting = asyncio.Lock()
-        ports = stores.ports
         self._command_outcomes = CommandOutcomes(ports)
         self._reader = StreamReader(
             log=ports.event_log,
@@ -132,12 +131,12 @@ class Oncelog:
         """Open a client for the length of a block; raises SettingsInvalid."""
         settings = settings or Settings.from_environment()
         async with await Stores.connect(settings) as stores:
-            yield cls(stores, settings, temporal=temporal)
+            yield cls(stores.ports, settings, temporal=temporal)
 
     @property
     def ports(self) -> Ports:
         """What this client reads and writes through."""
-        return self._stores.ports
+        return self._ports
 
     async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult:
         """Run the command and return its result; a command ID that was used before gives its first result.
@@ -281,7 +280,7 @@ class Oncelog:
     async def history(self, aggregate_id: AggregateId | str, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""
         aggregate_id = aggregate_id_of(aggregate_id)
-        head = await self._stores.ports.event_log.head(aggregate_id, after=after)
+        head = await self._ports.event_log.head(aggregate_id, after=after)
         for start in range(after + 1, head + 1, EVENTS_PER_READ):
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
             for event in await self._reader.events(aggregate_id, numbers):
@@ -319,7 +318,7 @@ class Oncelog:
         A command that defines does this itself; this is for a class whose command was terminated before that, or whose
         index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
         """
-        ports = self._stores.ports
+        ports = self._ports
         class_schemas = ClassSchemas(event_log=ports.event_log, reader=self._reader, leases=ports.leases)
         reindexer = Reindexer(
             documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=self._reader

@@ -142,8 +142,8 @@ def decide(
 ) -> Event | Rejection:
     """Return the event that the change makes of this state, or why it makes none.
 
-    ``class_schema``: those of its class, None where that is not defined. ``accepted``: a record says that the command was
-    accepted on this very state under these very rules, so what it makes is not validated again. ``hurried``: raise
+    ``class_schema``: None where the class is not defined. ``accepted``: a record says that the command was accepted on
+    this very state under this very schema, so its event is not validated again. ``hurried``: raise
     TakesLongError where deciding may take more than some milliseconds.
     """
     if hurried:

@@ -1,4 +1,4 @@
-"""A command's records: the memory behind "exactly once, for ever" (design: rule R2)."""
+"""A command's records: the memory behind "exactly once, for ever" (docs/protocol.md, R2)."""
 
 from functools import cached_property
 from typing import Any, Self

@@ -49,7 +49,7 @@ class StreamProgress:
 
 
 class Leases(Protocol):
-    """Who may write to an aggregate next, and what is known of its head: for speed, never for safety (rule R5).
+    """Leases on streams, and what is known of their heads: for speed, never for safety (docs/protocol.md, R5).
 
     Every call takes many aggregates in one round trip.
     """

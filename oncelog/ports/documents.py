@@ -27,7 +27,7 @@ class Document:
 
 
 class Documents(Protocol):
-    """The documents: the newest by sequence number wins, whatever the order of writes (rule R4)."""
+    """The documents: the newest by sequence number wins, whatever the order of writes (docs/protocol.md, R4)."""
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.

@@ -16,7 +16,7 @@ from oncelog.ports.stream import TopicRecord, Watermark
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event as its slot holds it. ``published_through``: the watermark known when it was written (rule R3)."""
+    """An event as its slot holds it. ``published_through``: the watermark known by then (docs/protocol.md, R3)."""
 
     event: Event
     published_through: Watermark

@@ -221,8 +221,9 @@ class AggregateReconciler:
         for name, shown in now.shown.items():
             if shown.sequence_number > head:
                 raise LogDamaged(
-                    f"aggregate {listed_stream.aggregate_id}: the {name} show it at version {shown.sequence_number}, but the "
-                    f"log ends at {head}; restore the missing events, or delete it from the {name} and check again",
+                    f"aggregate {listed_stream.aggregate_id}: the {name} show it at version {shown.sequence_number}, "
+                    f"but the log ends at {head}; restore the missing events, or delete it from the {name} and "
+                    "check again",
                     aggregate_id=str(listed_stream.aggregate_id),
                 )
         if now.published is None or now.published.through <= head:
@@ -234,7 +235,7 @@ class AggregateReconciler:
     async def _publish(
         self, listed_stream: ListedStream, published: Watermark | None, head: StoredEvent, terms: Scope
     ) -> ReconcileSummary:
-        """The head is the last thing to publish: whoever wrote it sends all before it along (rule R3)."""
+        """The head is the last thing to publish: whoever wrote it sends all before it along (docs/protocol.md, R3)."""
         known = "unknown" if published is None else str(published.through)
         found = half_done(_place(listed_stream), f"head {listed_stream.head}, known to be published: {known}")
         if not terms.repair:

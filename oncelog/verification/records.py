@@ -65,7 +65,7 @@ def own_record(command_id: str, number: int, body: bytes | None, damage: str, wh
 
 
 def check_own(record: AnyRecord, command_hash: str, where: str) -> str:
-    """Hold that a record holds the command that it and those before say; return its database, or raise InvalidObject."""
+    """Return the database of a record's command; raise InvalidObject if it is not the command of its key and hash."""
     if command_hash not in ("", record.command_hash):
         found = f"expected the command of the records before, hash {command_hash}, found {record.command_hash}"
         raise InvalidObject(Code.RECORD_FORGED, where, found)

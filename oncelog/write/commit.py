@@ -1,4 +1,4 @@
-"""The slot protocol: from a command to the one event or the one rejection it comes to (design: section 4).
+"""The slot protocol: from a command to the one event or the one rejection it comes to (docs/protocol.md).
 
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
 R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and claims the

@@ -1,4 +1,4 @@
-"""Waiting for a turn on an aggregate: in this process first, then among processes (design: rule R5).
+"""Waiting for a turn on an aggregate: in this process first, then among processes (docs/protocol.md, R5).
 
 A command that waits inside a process holds one of the worker's slots, so few of one aggregate do. The others are told
 when to come back, and wait in Temporal, where they hold nothing. So a hot aggregate holds up no other one.
@@ -104,7 +104,7 @@ class LeaseQueue:
 
     @asynccontextmanager
     async def turn(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Lease]:
-        """Hold a turn. Who is done says so through ``Leases.settle``; if it fails instead, the turn is given up here."""
+        """Hold a lease. The caller releases it through ``Leases.settle``; if the caller fails, it is released here."""
         lock = self._locks.setdefault(aggregate_id, asyncio.Lock())
         async with lock:
             try:

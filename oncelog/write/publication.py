@@ -1,4 +1,4 @@
-"""Publishing in order without a lock (design: rule R3)."""
+"""Publishing in order without a lock (docs/protocol.md, R3)."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol

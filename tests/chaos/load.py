@@ -79,7 +79,7 @@ class Client:
     ) -> None:
         self._number = number
         self._clients = clients
-        self._oncelog = Oncelog(stores, settings)
+        self._oncelog = Oncelog(stores.ports, settings)
         self._settings = settings
         self._history = history
         self._tally = tally

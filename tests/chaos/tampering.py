@@ -78,7 +78,7 @@ class _Attacker:
 async def _demand_noticed(stores: Stores, settings: Settings, key: str) -> None:
     place, slot = key.removeprefix(f"{settings.s3_prefix}events/").removesuffix(".json").rsplit("/", 1)
     number = int(slot)
-    reader = Oncelog(stores, settings)
+    reader = Oncelog(stores.ports, settings)
     try:
         found = [event async for event in reader.history(AggregateId.parse(place), after=number - 1)]
     except LogDamaged:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ class Installation:
         async with await Stores.connect(settings) as stores:
             await prepare(stores)
             given = {**os.environ, **environment, "ONCELOG_NAMESPACE": settings.namespace}
-            client = Oncelog(stores, settings, temporal=temporal)
+            client = Oncelog(stores.ports, settings, temporal=temporal)
             installation = cls(settings, given, folder, stores, temporal, client)
             try:
                 yield installation
@@ -97,7 +97,7 @@ class Installation:
     async def lose_temporal(self) -> None:
         """Go on with a Temporal that knows of no command; workers must be started anew."""
         self.temporal = await new_temporal()
-        self.client = Oncelog(self.stores, self.settings, temporal=self.temporal)
+        self.client = Oncelog(self.stores.ports, self.settings, temporal=self.temporal)
 
     @asynccontextmanager
     async def worker(self, *, after_step: AfterStep = nothing_after, eager: bool = False) -> AsyncIterator[None]:
@@ -114,20 +114,25 @@ class Installation:
 
     async def worker_process(self, **variables: str) -> WorkerProcess:
         """Start a worker as a process of its own."""
-        return await self._process("oncelog.worker", "worker_ready", variables)
+        return await self._process((sys.executable, "-m", "oncelog.worker"), "worker_ready", variables)
 
     async def projector_process(self, read_model: str) -> WorkerProcess:
         """Start a projector of a read model as a process of its own."""
         own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model}
-        return await self._process("oncelog.projector", "projector_ready", own)
+        return await self._process((sys.executable, "-m", "oncelog.projector"), "projector_ready", own)
 
-    async def _process(self, module: str, sign: str, variables: Mapping[str, str]) -> WorkerProcess:
+    async def program(self, path: Path, sign: str, *, folder: Path) -> WorkerProcess:
+        """Start an installed program in a folder of the caller's; no module of the checkout is on its path."""
+        return await self._process((str(path),), sign, {"PYTHONPATH": ""}, folder=folder)
+
+    async def _process(
+        self, argv: Sequence[str], sign: str, variables: Mapping[str, str], *, folder: Path | None = None
+    ) -> WorkerProcess:
         log = self.folder / f"process-{len(self._processes)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                module,
+                *argv,
+                cwd=folder,
                 env={**self.variables, "TEMPORAL_NAMESPACE": self.temporal.namespace, **variables},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

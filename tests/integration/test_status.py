@@ -227,7 +227,7 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
     monkeypatch.setenv("TEMPORAL_ADDRESS", NOWHERE)
     temporal = None if "temporal" in away else installation.temporal
     async with await Stores.connect(settings) as stores:
-        client = Oncelog(stores, settings, temporal=temporal)
+        client = Oncelog(stores.ports, settings, temporal=temporal)
         ended, left = await client.status(done.command_id), await client.status(begun.command_id)
         assert (ended.stage, ended.result) == (stage_of_done, result)
         assert (left.stage, left.workflow) == half_done

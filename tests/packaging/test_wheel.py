@@ -1,19 +1,75 @@
-"""The wheel holds all of it and nothing else, and works in an environment that has never seen the checkout."""
+"""The wheel: what it holds, and that it works in an environment that has never seen the checkout."""
 
+import json
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import installation
+from tests.integration.installation import Installation
+
+__all__ = ["installation"]  # a fixture
+
 ROOT = Path(__file__).parents[2]
 
+#: An application as Temporal's samples lay it out: its modules have the names of our folders.
+APPLICATION = {
+    "activities.py": """
+from temporalio import activity
 
-def run(argv: Sequence[str | Path], folder: Path) -> str:
-    fresh = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+@activity.defn
+async def greet(name: str) -> str:
+    return f"hello {name}"
+""",
+    "workflows.py": """
+from datetime import timedelta
+from temporalio import workflow
+with workflow.unsafe.imports_passed_through():
+    from activities import greet
+
+@workflow.defn
+class Greeting:
+    @workflow.run
+    async def run(self, name: str) -> str:
+        return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(seconds=60))
+""",
+    "worker.py": """
+from temporalio.worker import Worker
+from activities import greet
+from workflows import Greeting
+
+def new_worker(client):
+    return Worker(client, task_queue="greetings", workflows=[Greeting], activities=[greet])
+""",
+    "application.py": """
+import asyncio, json, os
+from temporalio.client import Client
+import worker
+from oncelog.client.client import Command, Oncelog, new_command_id
+from oncelog.workflows.command import InstanceCommand
+from workflows import Greeting
+
+async def main():
+    client = await Client.connect(os.environ["TEMPORAL_ADDRESS"], namespace=os.environ["TEMPORAL_NAMESPACE"])
+    async with worker.new_worker(client), Oncelog.connect() as oncelog:
+        greeting = await client.execute_workflow(Greeting.run, "Lamp", id="greeting", task_queue="greetings")
+        command = Command(command_id=new_command_id(), command_type="CREATE_INSTANCE", db_name="shop",
+                          class_id="Product", instance_id="p1", payload={"name": greeting})
+        result = await oncelog.submit(command)
+    print(json.dumps({"greeting": greeting, "outcome": result.outcome, "type": InstanceCommand.__name__}))
+
+asyncio.run(main())
+""",
+}
+
+
+def run(argv: Sequence[str | Path], folder: Path, variables: Mapping[str, str] = os.environ) -> str:
+    fresh = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     argv = [str(part) for part in argv]
     done = subprocess.run(argv, cwd=folder, env=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -28,13 +84,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_claims_three_generic_names_and_ours(wheel: Path):
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of an environment that holds the wheel and what it requires, and nothing else."""
+    folder = tmp_path_factory.mktemp("venv")
+    run([sys.executable, "-m", "venv", folder], folder)
+    run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], folder)
+    return folder / "bin"
+
+
+def test_wheel_claims_one_import_name(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.split("/", 1)[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"oncelog"}
+    assert {name.split("/", 1)[0] for name in names if ".dist-info/" not in name} == {"oncelog"}
 
 
-def test_it_carries_what_is_not_code(wheel: Path):
+def test_wheel_holds_workflows_activities_and_worker(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"oncelog/worker.py", "oncelog/workflows/command.py", "oncelog/activities/command.py"} <= names
+
+
+def test_wheel_holds_scripts_and_type_marker(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     data = {str(path.relative_to(ROOT)) for path in (ROOT / "oncelog").rglob("*.lua")} | {"oncelog/py.typed"}
     assert len(data) > 3
@@ -42,13 +111,21 @@ def test_it_carries_what_is_not_code(wheel: Path):
 
 
 @pytest.mark.slow
-def test_it_works_in_a_fresh_environment(wheel: Path, tmp_path: Path):
-    run([sys.executable, "-m", "venv", tmp_path / "venv"], tmp_path)
-    programs = tmp_path / "venv" / "bin"
-    run([programs / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], tmp_path)
+def test_programs_run_in_a_fresh_environment(programs: Path, tmp_path: Path):
     assert "submit" in run([programs / "oncelog", "--help"], tmp_path)
     assert "oncelog-worker" in run([programs / "oncelog-worker", "--help"], tmp_path)
-    where = run(
-        [programs / "python", "-c", "import oncelog.worker, oncelog.client.client as c; print(c.__file__)"], tmp_path
-    )
-    assert where.startswith(str(tmp_path))
+    assert "oncelog-projector" in run([programs / "oncelog-projector", "--help"], tmp_path)
+    where = run([programs / "python", "-c", "import oncelog.worker as w; print(w.__file__)"], tmp_path)
+    assert where.startswith(str(programs.parent))
+
+
+@pytest.mark.integration
+async def test_application_with_the_same_module_names_runs(programs: Path, installation: Installation, tmp_path: Path):
+    for name, text in APPLICATION.items():
+        (tmp_path / name).write_text(text)
+    worker = await installation.program(programs / "oncelog-worker", "worker_ready", folder=tmp_path)
+    await worker.ready()
+    variables = {**installation.variables, "TEMPORAL_NAMESPACE": installation.temporal.namespace}
+    said = json.loads(run([programs / "python", "application.py"], tmp_path, variables))
+    assert said == {"greeting": "hello Lamp", "outcome": "APPLIED", "type": "InstanceCommand"}
+    assert await worker.stop() == 0

@@ -11,7 +11,6 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,7 +107,7 @@ async def _read_back(recorder: Recorder, world: World, command: Command) -> Comm
             return None
         asked = ReadAsked(aggregate_id=str(PLACE), token=result.consistency_token)
         op_id = recorder.add(Kind.INVOKE, client=50, op="read", asked=asked)
-        client = Oncelog(SimpleNamespace(ports=process.ports), world.settings)  # type: ignore[arg-type]
+        client = Oncelog(process.ports, world.settings)
         document = await client.get(PLACE, token=result.consistency_token, deadline_s=READ_DEADLINE_S)
         found = ReadFound(sequence_number=0)
         if document:

@@ -11,23 +11,9 @@ from oncelog.errors import AggregateBusy
 from oncelog.ports import FoundNode, Ports
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.settings import Settings
-from oncelog.testing.memory.elasticsearch import MemoryDocuments, MemoryScan
-from oncelog.testing.memory.graph import MemoryGraph
-from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
-from oncelog.testing.memory.s3 import (
-    MemoryBucket,
-    MemoryCheckpoints,
-    MemoryChunkRecords,
-    MemoryClassNames,
-    MemoryCommandRecords,
-    MemoryDeadLetters,
-    MemoryEventLog,
-    MemoryLargeObjects,
-    MemoryLogCatalogue,
-    MemorySnapshots,
-)
-from oncelog.testing.memory.searches import MemorySearches
+from oncelog.testing import MemoryServers
+from oncelog.testing.memory.elasticsearch import MemoryScan
+from oncelog.testing.memory.kafka import MemoryStream
 from oncelog.testing.memory.workflows import MemoryWorkflows
 from oncelog.verification.audit import Audit
 from oncelog.verification.reading import Sources
@@ -38,41 +24,15 @@ NOON = "2026-01-01T12:00:00.000000Z"
 
 
 @dataclass
-class World:
-    """All servers of one installation."""
+class World(MemoryServers):
+    """All servers of one installation, and Temporal as far as reconciliation asks."""
 
     settings: Settings = field(default_factory=lambda: Settings(snapshot_interval_events=10))
-    bucket: MemoryBucket = field(default_factory=MemoryBucket)
-    redis: MemoryRedis = field(default_factory=MemoryRedis)
-    publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
-    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     workflows: MemoryWorkflows = field(default_factory=MemoryWorkflows)
-    graph: MemoryGraph = field(default_factory=MemoryGraph)
-    failures: MemoryFailures = field(default_factory=MemoryFailures)
 
     def process(self) -> "Process":
-        """Start a worker process: one that knows nothing yet."""
-        event_log = MemoryEventLog(self.bucket)
-        ports = Ports(
-            installation=self.settings.installation,
-            event_log=event_log,
-            records=MemoryCommandRecords(self.bucket),
-            catalogue=MemoryLogCatalogue(self.bucket, event_log),
-            marks=MemoryCheckpoints(self.bucket),
-            chunk_records=MemoryChunkRecords(self.bucket),
-            large_objects=MemoryLargeObjects(self.bucket),
-            snapshots=MemorySnapshots(self.bucket),
-            names=MemoryClassNames(self.bucket),
-            leases=MemoryLeases(self.redis, generations=self.publisher.generations, lease_ms=self.settings.lease_ms),
-            statuses=MemoryCommandStatuses(self.redis),
-            publisher=self.publisher,
-            documents=self.documents,
-            searches=MemorySearches(self.documents),
-            indices=self.documents,
-            graph=self.graph,
-            dead_letters=MemoryDeadLetters(self.bucket),
-            failures=self.failures,
-        )
+        """Start a worker process: one with an empty cache."""
+        ports = self.ports()
         return Process(ports, assemble(ports, self.settings))
 
     def logs(self) -> promises.Logs:

@@ -1,4 +1,4 @@
-"""What a bulk command is bound to: its plan, and chunk by chunk the end of each item (design: rule R2, for batches)."""
+"""What a bulk command is bound to: its plan, and chunk by chunk the end of each item (docs/protocol.md)."""
 
 from collections.abc import Sequence
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What the projector counts, for Prometheus. Names as the design has them; each is labelled with the read model."""
+"""What the projector counts, for Prometheus. Each is labelled with the read model."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The memory of commands: records written once, for ever (rule R2)."""
+"""The memory of commands: records written once, for ever (docs/protocol.md, R2)."""
 
 from oncelog.domain.bulk.records import ChunkRecord, read_chunk_record
 from oncelog.domain.identifiers import command_folder

@@ -1,4 +1,4 @@
-"""The log of events: one immutable object per slot, written by conditional PUT (rule R1)."""
+"""The log of events: one immutable object per slot, written by conditional PUT (docs/protocol.md, R1)."""
 
 import re
 

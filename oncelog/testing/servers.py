@@ -1,0 +1,64 @@
+"""All servers of one installation, in memory."""
+
+from dataclasses import dataclass, field
+
+from oncelog.ports import Ports
+from oncelog.settings import Settings
+from oncelog.testing.memory.elasticsearch import MemoryDocuments
+from oncelog.testing.memory.graph import MemoryGraph
+from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher
+from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
+from oncelog.testing.memory.s3 import (
+    MemoryBucket,
+    MemoryCheckpoints,
+    MemoryChunkRecords,
+    MemoryClassNames,
+    MemoryCommandRecords,
+    MemoryDeadLetters,
+    MemoryEventLog,
+    MemoryLargeObjects,
+    MemoryLogCatalogue,
+    MemorySnapshots,
+)
+from oncelog.testing.memory.searches import MemorySearches
+
+
+@dataclass
+class MemoryServers:
+    """The servers; each has ``available``, which a test sets to False for an outage.
+
+    ``bucket.objects`` holds what S3 holds, ``publisher.messages`` the stream, ``documents.indices`` the documents by
+    alias, ``graph.nodes`` the nodes. ``redis.flush()`` empties Redis.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    bucket: MemoryBucket = field(default_factory=MemoryBucket)
+    redis: MemoryRedis = field(default_factory=MemoryRedis)
+    publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
+    graph: MemoryGraph = field(default_factory=MemoryGraph)
+    failures: MemoryFailures = field(default_factory=MemoryFailures)
+
+    def ports(self) -> Ports:
+        """Return new ports on these servers, as a process that has just started has them."""
+        event_log = MemoryEventLog(self.bucket)
+        return Ports(
+            installation=self.settings.installation,
+            event_log=event_log,
+            records=MemoryCommandRecords(self.bucket),
+            catalogue=MemoryLogCatalogue(self.bucket, event_log),
+            marks=MemoryCheckpoints(self.bucket),
+            chunk_records=MemoryChunkRecords(self.bucket),
+            large_objects=MemoryLargeObjects(self.bucket),
+            snapshots=MemorySnapshots(self.bucket),
+            names=MemoryClassNames(self.bucket),
+            leases=MemoryLeases(self.redis, generations=self.publisher.generations, lease_ms=self.settings.lease_ms),
+            statuses=MemoryCommandStatuses(self.redis),
+            publisher=self.publisher,
+            documents=self.documents,
+            searches=MemorySearches(self.documents),
+            indices=self.documents,
+            graph=self.graph,
+            dead_letters=MemoryDeadLetters(self.bucket),
+            failures=self.failures,
+        )
