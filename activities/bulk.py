@@ -47,7 +47,7 @@ class BulkActivities:
 
     @property
     def all(self) -> list[Callable[..., Any]]:
-        """What a worker registers."""
+        """The activities for a worker to register."""
         return [self.open_bulk, self.run_chunks, self.close_bulk, self.deliver_chunks, self.finish_bulk]
 
     @activity.defn

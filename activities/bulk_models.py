@@ -1,4 +1,4 @@
-"""What the workflow of a bulk command and its activities say to each other, and what it says to who asks."""
+"""Models of a bulk command: between workflow and activities, and for its callers."""
 
 from enum import StrEnum
 from typing import Any
@@ -58,7 +58,7 @@ class BulkFinishRequest(_Model):
 
 
 class BulkStage(StrEnum):
-    """What a bulk command is doing. ``PAUSING``: told to pause, it still ends the chunk that it has begun."""
+    """The step that a bulk command is at. ``PAUSING``: told to pause, it still ends the chunk that it has begun."""
 
     OPENING = "OPENING"
     RUNNING = "RUNNING"
@@ -87,7 +87,7 @@ class BulkView(_Model):
 
 
 class BulkContinuation(_Model):
-    """What a run of the workflow hands to the next one."""
+    """The state that one run of the workflow passes to the next."""
 
     command_id: str
     command_type: str

@@ -1,8 +1,8 @@
 """The steps of a consistency check: to begin, to count, to sweep some pages of commands, of classes or of aggregates,
 to keep how far it saw.
 
-Each may be repeated; a sweep that is taken over goes on after the last page that the one before told of. What that one
-had finished of a page it did not tell of is then found whole, and counted as nothing to do.
+Each may be repeated; a retry continues after the last page that the attempt before it has reported. Work that the
+earlier attempt finished on an unreported page is then found complete, and counted as nothing to do.
 """
 
 import math
@@ -20,7 +20,7 @@ from oncelog.ports import Page, Ports
 from oncelog.reconcile.scope import Scope
 from oncelog.reconcile.summary import ReconcileSummary
 
-#: How long a sweep goes on before it hands back what it has, so that people see it come along.
+#: How long one activity reconciles before it returns what it has, so that progress is visible.
 RECONCILE_S = 5.0
 HEARTBEAT_S = 5.0
 
@@ -39,7 +39,7 @@ class CheckActivities:
 
     @property
     def all(self) -> list[Callable[..., Any]]:
-        """What a worker registers."""
+        """The activities for a worker to register."""
         return [
             self.begin_check,
             self.count_aggregates,

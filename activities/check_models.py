@@ -1,4 +1,4 @@
-"""What a consistency check is asked for, what it says, and what its activities pass on. May import the pipeline."""
+"""Models of a consistency check: its request, its report, and what its activities exchange. May import the pipeline."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ GRACE_S = 600.0
 
 
 class CheckPhase(StrEnum):
-    """What a check is at, in order."""
+    """The phase of a check, in order."""
 
     COMMANDS = "COMMANDS"
     CLASSES = "CLASSES"
@@ -23,12 +23,12 @@ class CheckPhase(StrEnum):
 
 
 class CheckOutcome(StrEnum):
-    """What a check came to, the worst first."""
+    """The outcome of a check, the worst first."""
 
     DAMAGED = "DAMAGED"  # something needs a person; see the findings
     UNFINISHED = "UNFINISHED"  # a server gave no answer about something; the next check tries again
-    FOUND = "FOUND"  # something is half done, and nothing was changed
-    REPAIRED = "REPAIRED"  # what was half done is finished
+    FOUND = "FOUND"  # something is incomplete, and nothing was changed
+    REPAIRED = "REPAIRED"  # incomplete work is finished
     CLEAN = "CLEAN"
 
 
@@ -73,12 +73,12 @@ class CheckRequest(BaseModel):
 
     @property
     def scope(self) -> str:
-        """What is checked, in words."""
+        """The scope of the check, in words."""
         return "/".join(name for name in (self.db_name, self.class_id) if name) or "everything"
 
 
 class CheckReport(BaseModel):
-    """What a check has found and done; final once ``phase`` is ``DONE``. Times are of S3's clock.
+    """The findings and repairs of a check; final once ``phase`` is ``DONE``. Times are of S3's clock.
 
     ``aggregates_total``: how many there are to look at, None where they are not counted (yet).
     """
@@ -105,7 +105,7 @@ class ReconcileRequest(BaseModel):
 
 
 class ReconcileReport(BaseModel):
-    """What some pages came to. ``position``: where to go on, None at the end."""
+    """The result of some pages. ``position``: where to go on, None at the end."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -40,7 +40,7 @@ class CommandActivities:
 
     @property
     def all(self) -> list[Callable[..., Any]]:
-        """What a worker registers."""
+        """The activities for a worker to register."""
         return [
             self.commit_command,
             self.deliver_event,

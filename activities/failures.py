@@ -10,7 +10,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from oncelog.errors import AggregateBusy, ContainerUnusable, OncelogError
 
-#: What needs a person first (a damaged object, say) is looked at again this often; the command stays pending meanwhile.
+#: An error that needs a person first (a damaged object, say) is retried this often; the command stays pending
+#: meanwhile.
 UNTIL_MENDED = timedelta(minutes=1)
 
 #: A failure has to stay below this as a whole: Temporal's server replaces a larger one by "exceeds size limit".

@@ -1,4 +1,4 @@
-"""What workflows and activities say to each other: one model in, one model out."""
+"""Models between workflows and activities: one model in, one model out."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class CommitRequest(BaseModel):
 
 
 class CommitReport(BaseModel):
-    """What the command came to, and whether its event is on Kafka already."""
+    """The outcome of the command, and whether its event is on Kafka already."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class DeliverRequest(BaseModel):
 
 
 class DeliverReport(BaseModel):
-    """What was done now. ``failures``: step to the reason why it is not done."""
+    """The steps taken now. ``failures``: step to the reason why it is not done."""
 
     model_config = ConfigDict(frozen=True)
 

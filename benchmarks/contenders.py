@@ -1,4 +1,4 @@
-"""What is measured on Temporal: the command path, and its floor. Client and worker share one process.
+"""The contenders on Temporal: the command path, and its floor. Client and worker share one process.
 
 Each is an asynchronous context manager that gives a ``Contender``. Opened and closed anew for every block of load, so
 that no two ever run at the same time.
@@ -36,7 +36,7 @@ Opening = Callable[[Settings], AbstractAsyncContextManager[Contender]]
 
 
 def creation() -> Command:
-    """Return a command that makes an instance nobody has made before, of some 200 bytes."""
+    """Return a command that creates a new instance, of some 200 bytes."""
     command_id = new_command_id()
     payload = {"name": "Lamp", "price": 12.5, "tags": ["new", "indoor"], "description": "x" * 100}
     return Command(

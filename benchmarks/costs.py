@@ -1,4 +1,4 @@
-"""What one command costs besides time: CPU by server, requests to stores, events and tasks in Temporal."""
+"""The cost of one command besides time: CPU by server, requests to stores, events and tasks in Temporal."""
 
 import os
 import time
@@ -33,7 +33,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command of a contender costs, counted one by one."""
+    """The cost of one command of a contender, counted one by one."""
 
     contender: str
     requests: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What is measured beside it: DBOS on PostgreSQL, with the same two steps on the same stores."""
+"""The contender beside it: DBOS on PostgreSQL, with the same two steps on the same stores."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

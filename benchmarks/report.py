@@ -1,4 +1,4 @@
-"""What is printed: ratios first, then what they are made of."""
+"""The printed report: ratios first, then what they are made of."""
 
 import statistics
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What a command costs on streams of different lengths, in a process that knows them and in one that does not."""
+"""The cost of a command on streams of different lengths, in a process that has them cached and in one that has not."""
 
 import asyncio
 import statistics

@@ -67,7 +67,7 @@ class OncelogError(Exception):
 
 
 class InputInvalid(OncelogError):
-    """What was given cannot be accepted; nothing was written."""
+    """Input cannot be accepted; nothing was written."""
 
 
 class SettingsInvalid(InputInvalid):

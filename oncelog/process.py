@@ -1,4 +1,4 @@
-"""What ``oncelog-worker`` and ``oncelog-projector`` have in common as programs: they run until told to stop."""
+"""The process runner of ``oncelog-worker`` and ``oncelog-projector``: they run until told to stop."""
 
 import asyncio
 import gc
@@ -91,8 +91,8 @@ def keep_standard_output() -> None:
 def leave(code: int) -> NoReturn:
     """End this process now, with this exit code, once all its output is written.
 
-    A Temporal client has threads of its own that call back into Python. One that does so while the interpreter takes
-    itself apart ends the process with SIGABRT, whatever the command came to, so the interpreter is not taken apart.
+    A Temporal client has threads of its own that call back into Python. A thread that does so while the interpreter is
+    finalized ends the process with SIGABRT, whatever the outcome, so the interpreter is not finalized.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

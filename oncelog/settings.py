@@ -116,7 +116,7 @@ class Settings(BaseSettings):
 
     @property
     def installation(self) -> str:
-        """What tells this installation from others in its consistency tokens: bucket and namespace hold its truth."""
+        """The identity of this installation in its consistency tokens: bucket and namespace hold its truth."""
         return installation_mark(f"{self.s3_bucket}/{self.namespace}")
 
     @property

@@ -40,7 +40,7 @@ def locked(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterato
 def install(folder: Path, build: Callable[[Path], None], *, on_wait: Callable[[], None] = lambda: None) -> None:
     """Make `folder` by calling `build` on a temporary one and renaming it: it appears complete, or not at all.
 
-    Whoever comes second waits and finds it done. What a killed build left behind is removed first.
+    A second builder waits and finds it done. Remains of a killed build are removed first.
     """
     with locked(folder.parent / "locks" / folder.name, on_wait=on_wait):
         if folder.exists():

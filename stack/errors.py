@@ -1,4 +1,4 @@
-"""What can go wrong with a stack, and the exit code each kind ends the command with.
+"""Errors of a stack, and the exit code of each kind.
 
 StackError (3)
 ├── UsageError (2)          the question makes no sense: unknown server, bad port, stack not brought up

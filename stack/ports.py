@@ -36,7 +36,7 @@ def try_bind(probe: socket.socket, port: int) -> bool:
 def reserve_free() -> socket.socket:
     """A socket bound to a free port, which keeps other stacks from choosing it until it is closed.
 
-    It is bound alone, then made to share, and never listens: so it refuses whoever binds as this function does, and
+    It is bound alone, then made to share, and never listens: so it refuses a port bound as this function binds it, and
     lets the server through, since servers set SO_REUSEADDR.
     """
     for port in random.sample(FREE_PORTS, 200):
@@ -60,7 +60,7 @@ def demand_free(name: str, port: int, variable: str) -> None:
 
 
 def listener(port: int) -> str | None:
-    """Who listens on `port`, as `name (pid N)`; None where /proc does not tell."""
+    """The process that listens on `port`, as `name (pid N)`; None where /proc does not tell."""
     inodes = listening_inodes(port)
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():

@@ -121,7 +121,7 @@ class User:
 
 @dataclass(frozen=True)
 class Order:
-    """What a keeper is told: what to run, where to log, and when to end it."""
+    """The instructions to a supervisor: what to run, where to log, and when to end it."""
 
     folder: Path
     """Where the record `process.json` is kept."""
@@ -144,7 +144,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Record:
-    """What a keeper wrote about its server."""
+    """The report of a supervisor on its server."""
 
     keeper: Identity
     server: Identity

@@ -20,7 +20,7 @@ class Program:
     alternative: Source | None = None
     """Tried first where the source's tools are missing, since it needs fewer."""
     entry: str = ""
-    """What to use of the cached folder: a file or folder in it, or all of it."""
+    """The parts of the cached folder to use: a file or folder in it, or all of it."""
     minimum: str = ""
     below: str | None = None
     executables: tuple[str, ...] = ()
@@ -32,10 +32,10 @@ class Program:
     home: str | None = None
     """Where the entry lies seen from the folder above an executable's `bin`; None when it is the executable itself."""
     needs: tuple[Tool, ...] = ()
-    """What it takes to run it."""
+    """The requirements to run it."""
 
     def entry_of(self, executable: Path) -> Path:
-        """What to use of a program found on the PATH."""
+        """The parts to use of a program found on the PATH."""
         return executable if self.home is None else executable.resolve().parent.parent / self.home
 
 

@@ -56,6 +56,6 @@ class QuietReporter(PlainReporter):
 
     @contextmanager
     def task(self, title: str) -> Iterator[Tick]:
-        """Speak as the plain reporter does: whoever waits minutes wants to know for what."""
+        """Speak as the plain reporter does: a user who waits minutes wants to know for what."""
         with PlainReporter().task(title) as tick:
             yield tick

@@ -27,7 +27,7 @@ class Found:
     """A program that is there."""
 
     path: Path
-    """What `Program.entry` says: an executable, or the folder with its parts."""
+    """The meaning of `Program.entry`: an executable, or the folder with its parts."""
     version: str
     origin: str
     """`PATH` or `cache`."""

@@ -18,10 +18,10 @@ POLL_S = 0.05
 """How often a server that is starting is asked."""
 
 EXTERNAL_TIMEOUT_S = 5.0
-"""How long a server that somebody else runs may take to answer."""
+"""How long a server that the stack does not run may take to answer."""
 
 UNWELL = (OSError, UnreachableError, ValueError, KeyError, struct.error)
-"""What a check raises while a server is down, starting, or not the server it should be."""
+"""The errors of a health check while a server is down, starting, or not the server it should be."""
 
 
 class Cancelled(Exception):
@@ -61,7 +61,7 @@ class Server:
 
     @property
     def is_external(self) -> bool:
-        """Whether somebody else runs it; then it can only be asked how it is."""
+        """Whether the server is run outside of the stack; then it can only be asked how it is."""
         return self._place is None
 
     @property
@@ -71,7 +71,7 @@ class Server:
 
     @property
     def record(self) -> Record | None:
-        """What its keeper wrote at the last start."""
+        """The supervisor's report at the last start."""
         return process.read_record(self.folder)
 
     @property
@@ -89,7 +89,7 @@ class Server:
         return self.complaint() is None
 
     def complaint(self) -> str | None:
-        """What is wrong with it; None when it is well."""
+        """The problem with it; None when it is well."""
         if not self.is_external and not self.is_running():
             return self.how_it_ended()
         try:

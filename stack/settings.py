@@ -1,4 +1,4 @@
-"""What one stack is asked to be: its name, its folders, its ports, and which servers others run for it."""
+"""The settings of one stack: its name, its folders, its ports, and which servers others run for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Settings:
     """Whether the data is thrown away at the end."""
 
     def command(self, verb: str) -> str:
-        """What to type to do something to this very stack."""
+        """The commands to type for this very stack."""
         words = ["python -m stack", verb]
         if self.name != DEFAULT_NAME:
             words.append(f"--name {self.name}")

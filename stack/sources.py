@@ -25,7 +25,7 @@ class Source(Protocol):
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """What the machine needs for it."""
+        """The machine's requirements for it."""
 
     @property
     def takes(self) -> str:
@@ -35,7 +35,7 @@ class Source(Protocol):
         """The arguments and the environment of the build that fills `folder`."""
 
     def finish(self, folder: Path) -> None:
-        """What is left to do after the build."""
+        """The steps after the build."""
 
 
 @dataclass(frozen=True)

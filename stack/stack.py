@@ -37,7 +37,7 @@ TEST_SERVER_VARIABLE = "ONCELOG_TEMPORAL_TEST_SERVER"
 
 @dataclass(frozen=True)
 class Start:
-    """What `up` did about one server."""
+    """The result of `up` for one server."""
 
     server: Server
     what: str
@@ -72,7 +72,7 @@ class Stack:
     def scratch(
         cls, *, advertised: Mapping[str, str] | None = None, reporter: Reporter | None = None
     ) -> Iterator[Stack]:
-        """As `temporary`, but not up yet, for whoever puts something below or before its servers first.
+        """As `temporary`, but not up yet, for callers that put something below or before its servers first.
 
         `advertised`: server name to the address (host:port) that it tells its clients, for a proxy before it.
         """

@@ -1,4 +1,4 @@
-"""What a stack remembers between commands: which ports it took, which programs it runs, which servers are not its own.
+"""The state of a stack between commands: which ports it took, which programs it runs, which servers are not its own.
 
 One JSON file, `stack.json`, in the stack's data folder.
 """
@@ -19,7 +19,7 @@ class ServerState:
     """One server of the stack."""
 
     address: str | None = None
-    """Where it is, if somebody else runs it."""
+    """Its address, if it is run outside of the stack."""
     program: str | None = None
     version: str | None = None
     origin: str | None = None

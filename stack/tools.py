@@ -21,7 +21,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def output_of(argv: list[str], *, timeout_s: float = 30) -> str:
-    """What a program prints on both streams; empty when it cannot be run."""
+    """A program's output on both streams; empty when it cannot be run."""
     try:
         result = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -70,7 +70,7 @@ class Tool:
         return match is None or version_key(match[1]) >= version_key(self.minimum)
 
     def shortfall(self) -> str:
-        """What is wanted, what was found, and where to have it from, for a message."""
+        """The requirement, the version found, and the source to have it from, for a message."""
         where = f"Debian package {self.package}"
         if not self.package_will_do():
             where = f"the {where} is older than that, so take it from its makers"
@@ -163,7 +163,7 @@ def demand(tools: Iterable[Tool], reporter: Reporter) -> None:
 
 
 def rights_to_install() -> list[str] | None:
-    """What to put before apt-get: nothing as root, sudo where it asks no password; None where neither works."""
+    """The prefix of apt-get: nothing as root, sudo where it asks no password; None where neither works."""
     if shutil.which("apt-get") is None:
         return None
     if os.geteuid() == 0:

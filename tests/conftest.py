@@ -1,4 +1,4 @@
-"""What all tests on real servers share: one stack per session, and names of its own for each test."""
+"""Fixtures of all tests on real servers: one stack per session, and names of its own for each test."""
 
 import os
 import uuid

@@ -1,4 +1,4 @@
-"""What must hold of what lies in the servers, whatever happened: the checks of ``oncelog verify``, as assertions."""
+"""Invariants of the stored data, whatever happened: the checks of ``oncelog verify``, as assertions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The story of a consistency check: what terminated workflows left half done is found, and finished if so asked."""
+"""The story of a consistency check: the incomplete work of terminated workflows is found, and finished if so asked."""
 
 import asyncio
 from itertools import pairwise
@@ -142,7 +142,7 @@ class ConsistencyCheck:
 
 
 def _after(phase: CheckPhase) -> CheckPhase:
-    """Return the next phase; a check of a release that swept no classes goes on without."""
+    """Return the next phase; a check of a release that had no classes phase goes on without."""
     following = _FOLLOWING[phase]
     if following is CheckPhase.CLASSES and not workflow.patched("sweep-classes"):
         return CheckPhase.AGGREGATES

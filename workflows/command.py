@@ -38,7 +38,7 @@ else:
 
 
 class CommandWorkflow:
-    """What the workflows of all commands on one aggregate have in common. ``kinds``: what this one accepts."""
+    """The common part of the workflows of all commands on one aggregate. ``kinds``: what this one accepts."""
 
     kinds: ClassVar[frozenset[CommandType]]
 

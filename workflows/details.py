@@ -1,4 +1,4 @@
-"""What the Web UI shows of a running or finished command, in Markdown."""
+"""The current details of a running or finished command for the Web UI, in Markdown."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What a Temporal client, worker and replayer must agree on, in one plugin."""
+"""The settings that a Temporal client, worker and replayer must share, in one plugin."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -26,7 +26,7 @@ UNTIL_DONE = RetryPolicy(
     maximum_attempts=0,
 )
 
-#: A sweep hands back after some pages; one page of a slow server may take a while.
+#: Reconciliation returns after some pages; one page of a slow server may take a while.
 RECONCILE_TIMEOUT = timedelta(minutes=10)
 #: To list all that there is; a repeated attempt goes on where the one before it was.
 COUNT_TIMEOUT = timedelta(hours=12)

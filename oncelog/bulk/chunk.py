@@ -35,7 +35,9 @@ BeforeWaiting = Callable[[], Awaitable[None]]
 
 @dataclass
 class Written:
-    """What a chunk did to one aggregate. ``published``: the watermark last heard of; ``state``: at its last event."""
+    """The result of a chunk for one aggregate. ``published``: the watermark last heard of; ``state``: at its
+    last event.
+    """
 
     aggregate_id: AggregateId
     events: list[Event] = field(default_factory=list)
@@ -99,7 +101,7 @@ class ChunkCommitter:
                 await trace.step("bulk_persist", self._persist(record, bound, at_hand, written))
             records.append(bound)
             left = bound_anew(fates(bound, at_hand.event_in))
-            if left:  # before turns are waited for, those at hand are given up: nobody waits for what he blocks
+            if left:  # before turns are waited for, those at hand are given up: so no attempt waits for itself
                 await self._give_up(record, at_hand, written)
                 await before_waiting()
                 changes = {index: first.changes[index] for index in left}

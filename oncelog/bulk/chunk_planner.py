@@ -1,11 +1,11 @@
-"""What a record of a chunk is going to bind its items to: turns, positions and decisions, before anything is written.
+"""Plans one record of a chunk: turns, positions and decisions, before anything is written.
 
 All of it may be found out while the chunk before is still being written, as long as the two share no aggregate: then
-nothing that is decided here rests on what that one makes. What binds is the record alone, written in its turn.
+nothing that is decided here rests on what that one makes. Only the record binds, once it is written.
 
-The first record of a chunk is made with the turns that are free: they are for speed, and nobody waits for all of
-hundreds. What others displace is bound anew, with turns that are waited for, in the order of the aggregates' IDs, so
-that two bulk commands never wait for each other.
+The first record of a chunk is made with the turns that are free: they are for speed, and waiting for all of hundreds
+would cost more than it saves. Items in conflict are bound again under leases that are waited for, in the order of the
+aggregates' IDs, so that two bulk commands never wait for each other.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Round:
     class_schema: ClassSchema | None = None
 
     def event_in(self, name: str, slot: int) -> str | None:
-        """Return the ID of the event that was seen in a slot, or None if nobody has looked."""
+        """Return the ID of the event that was read in a slot, or None if the slot was not read."""
         return self.standing.get((name, slot))
 
     @property

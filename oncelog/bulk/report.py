@@ -1,4 +1,4 @@
-"""What a bulk command came to, told from its records: one line per item, and the counts."""
+"""The result of a bulk command, read from its records: one line per item, and the counts."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class BulkReporter:
-    """Writes results, from the records alone: so they are the same whoever writes them, and may be written anew."""
+    """Writes results, from the records alone: so every writer writes the same bytes, and may write them again."""
 
     def __init__(self, ports: Ports) -> None:
         self._records: ChunkRecords = ports.chunk_records

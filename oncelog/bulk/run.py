@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass
 class RunControl:
-    """What a run is told from outside: when to stop, who hears of its progress, who looks in after each step."""
+    """The control of a run from outside: when to stop, who hears of its progress, who looks in after each step."""
 
     stopping: Callable[[], bool]
     progressed: Callable[[Progress], None]
@@ -60,8 +60,8 @@ class BulkRunner:
     async def run(self, record: BulkRecord, progress: Progress, run_control: RunControl) -> Progress:
         """Go on from where ``progress`` stands until told to stop, or to the end; return how far it came.
 
-        What is begun is ended: it stops between chunks only. A server that is needed for writing and does not answer
-        ends the run, too, as long as it came further than at its beginning; else raises StoreUnavailable.
+        A chunk that has begun is finished: it stops between chunks only. A server that is needed for writing and does
+        not answer ends the run, too, as long as it came further than at its beginning; else raises StoreUnavailable.
         """
         run = self._begin(record, progress, run_control)
         try:

@@ -1,4 +1,5 @@
-"""What an operator types: ``oncelog submit|bulk|class|status|get|history|search|graph|path|verify|demo`` and others.
+"""The command line of an operator: ``oncelog submit|bulk|class|status|get|history|search|graph|path|verify|demo`` and
+others.
 
 May import everything but ``worker``.
 

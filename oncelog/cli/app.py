@@ -125,7 +125,7 @@ def status(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the command has come to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a command has come, whether somebody is at work on it, and its result."""
+    """Show how far a command has come, whether its workflow is open, and its result."""
     with explained(as_json=as_json):
         found = asyncio.run(_status(command_id, wait=wait))
         if as_json:
@@ -218,7 +218,7 @@ def check(
     attach: Annotated[str | None, typer.Option(metavar="CHECK_ID", help="Show a check that was started.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find what ended workflows left half done (records, stream, documents); `oncelog verify` proves all promises."""
+    """Find what ended workflows left incomplete (records, stream, documents); `oncelog verify` proves all promises."""
     with explained(as_json=as_json):
         if attach is not None and (repair or db_name or class_id):
             raise InputInvalid("check: expected either --attach or what to check, found both")

@@ -40,7 +40,7 @@ bulk_app = typer.Typer(
 
 
 class Ended(StrEnum):
-    """What can come of an item."""
+    """The possible ends of an item."""
 
     APPLIED = "APPLIED"
     REJECTED = "REJECTED"

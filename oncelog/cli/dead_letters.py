@@ -39,7 +39,7 @@ Why = Annotated[str, typer.Option(help="Why; recorded.")]
 
 @dataclass(frozen=True)
 class Desk:
-    """What the commands here work with, for one read model."""
+    """The services of these commands, for one read model."""
 
     letters: DeadLetters
     read_model: ReadModel
@@ -114,13 +114,15 @@ def retry(
 
 
 class Decision(Protocol):
-    """What a mender does about an aggregate."""
+    """An action of the dead-letter service on one aggregate."""
 
     async def __call__(self, aggregate_id: AggregateId, /, *, by: str, reason: str) -> DeadLetter: ...
 
 
 def _offer(name: str, about: str, decision: Callable[[DeadLetterService], Decision], *, reason: Any = ...) -> None:
-    """Add the command by which somebody decides about one aggregate; ``reason``: what is recorded if none is given."""
+    """Add the command by which an operator decides about one aggregate; ``reason``: what is recorded if none is
+    given.
+    """
 
     @app.command(name, help=about)
     def decide(

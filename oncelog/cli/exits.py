@@ -34,7 +34,7 @@ def exit_for(error: OncelogError) -> Exit:
 def explained(*, as_json: bool = False) -> Iterator[None]:
     """End the program with a clear line for every error of ours; ``as_json``: and with one for programs.
 
-    And with one for Ctrl-C, which nobody further up explains.
+    And with one for Ctrl-C, which no caller explains.
     """
     try:
         yield

@@ -19,7 +19,7 @@ HINT_AFTER_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one command: its result, or the error that kept us from it. ``latency_ms``: as seen from here."""
+    """The result of one command: its result, or the error that kept us from it. ``latency_ms``: as seen from here."""
 
     command: Command
     result: CommandResult | None
@@ -86,7 +86,7 @@ async def submit_with_progress(
 async def progress_shown(oncelog: Oncelog, total: int, *, title: str) -> AsyncIterator[Callable[[Answer], None]]:
     """Show a progress bar on standard error, where there is more than one command; yields what tells it of answers.
 
-    It says so when nobody works. ``total``: how many answers are expected; there may be more.
+    It says so when no worker runs. ``total``: how many answers are expected; there may be more.
     """
     columns = (
         SpinnerColumn(),

@@ -39,12 +39,14 @@ def sources_of(stores: Stores, settings: Settings) -> Sources:
 
 
 def projectors_of(settings: Settings) -> KafkaProgress | None:
-    """Return those who show instances, None where each command shows its own."""
+    """Return the read models that are projected by projectors, or None if each command projects its own."""
     return KafkaProgress(settings) if settings.projection == "stream" else None
 
 
 async def run_verify(*, histories: Sequence[Path], db_name: str | None, drained: bool) -> Report:
-    """Verify the installation that the environment leads to; ``drained``: nothing is under way, so ask nobody."""
+    """Verify the installation that the environment leads to; ``drained``: nothing is under way, so Temporal is
+    not asked.
+    """
     if db_name is not None:
         check_name(db_name, "--db")
     history: History | None = read_history(histories) if histories else None

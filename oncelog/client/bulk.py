@@ -149,7 +149,7 @@ class Bulks:
     async def result_of(self, bulk: Bulk) -> BulkResult:
         """Start the command, or attach to it, and wait for its end; its items must have been uploaded."""
         result = await self._oncelog.submit(bulk)
-        assert isinstance(result, BulkResult)  # whoever has used the ID, this is the answer to a bulk command
+        assert isinstance(result, BulkResult)  # this answers a bulk command, whichever kind of command has used the ID
         return result
 
     async def follow(self, bulk: Bulk) -> AsyncIterator[BulkView | BulkResult]:

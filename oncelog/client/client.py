@@ -1,4 +1,4 @@
-"""What an application imports: submit commands, ask what became of them, read instances and their history."""
+"""The client of an application: submit commands, ask what became of them, read instances and their history."""
 
 import asyncio
 import hashlib
@@ -95,7 +95,7 @@ class _StartOptions(TypedDict):
 
 @dataclass(frozen=True)
 class Submission:
-    """What came of submitting a command. ``duplicate``: its ID had been used, and the result is the first one."""
+    """The answer to a submitted command. ``duplicate``: its ID had been used, and the result is the first one."""
 
     result: CommandResult
     duplicate: bool
@@ -135,7 +135,7 @@ class Oncelog:
 
     @property
     def ports(self) -> Ports:
-        """What this client reads and writes through."""
+        """The ports that this client reads and writes through."""
         return self._ports
 
     async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult:
@@ -143,7 +143,7 @@ class Oncelog:
 
         A bulk command gives a ``BulkResult``; ``oncelog.client.bulk`` has what else can be done with one.
 
-        ``early``: return as soon as the event is persisted, before it is published and projected. Whoever stops
+        ``early``: return as soon as the event is persisted, before it is published and projected. A caller that stops
         waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
         StoreUnsafe, CommandFailed.
         """
@@ -370,7 +370,7 @@ class Oncelog:
                 InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
             )
         except (WorkflowAlreadyStartedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            # The operation keeps the error for whoever awaits its handle, and asyncio complains where nobody does.
+            # The operation keeps the error for the awaiter of its handle, and asyncio complains if there is none.
             with suppress(type(error)):
                 await starting.workflow_handle()
             raise

@@ -1,7 +1,7 @@
-"""How far a command has come, from whoever still knows: Redis, its records in S3, Temporal.
+"""Status lookup, from each source that still knows the command: Redis, its records in S3, Temporal.
 
 Redis has the times and the end, for a while. The records know for ever whether there is a fact. Temporal knows whether
-somebody is at work on it. So what is not at its end is asked of all three, and none of them has to answer.
+the workflow is open. So what is not at its end is asked of all three, and none of them has to answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Workflow:
-    """What Temporal says. ``state``: its own word, or UNKNOWN where it has no such workflow (any more)."""
+    """The workflow's state in Temporal. ``state``: its own word, or UNKNOWN where it has no such workflow (any
+    more).
+    """
 
     state: str
     attributes: TypedSearchAttributes = TypedSearchAttributes.empty
@@ -41,7 +43,7 @@ class _Workflow:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What the records say: the last one, and what the command came to if that is known."""
+    """The state in the records: the last one, and what the command came to if that is known."""
 
     record: AnyRecord
     result: BulkResult | CommandResult | None
@@ -58,10 +60,10 @@ class StatusLookup:
         self._temporal = temporal
 
     async def status(self, command_id: str) -> CommandStatus:
-        """Return how far a command has come, and whether somebody is at work on it.
+        """Return how far a command has come, and whether its workflow is open.
 
-        Raises CommandUnknown, InputInvalid for what is no command ID, LogDamaged, and StoreUnavailable where nobody
-        who answers knows it.
+        Raises CommandUnknown, InputInvalid for an invalid command ID, LogDamaged, and StoreUnavailable if no source
+        that answers knows it.
         """
         check_command_id(command_id)
         silent: list[StoreUnavailable] = []
@@ -127,7 +129,7 @@ def _begun(command_id: str, recorded: _Recorded | None, workflow: _Workflow | No
             stage=Stage.ACCEPTED,
             history=((Stage.ACCEPTED, record.occurred_at),),
         )
-    assert workflow is not None  # somebody knows it
+    assert workflow is not None  # one source knows it
     return CommandStatus(
         command_id=command_id,
         command_hash=(workflow.result and workflow.result.command_hash) or "",
@@ -153,12 +155,14 @@ def _stage(result: BulkResult | CommandResult | None, workflow: _Workflow | None
         return Stage.REJECTED
     told = workflow.result if workflow else None
     ended = told is not None and told.command_hash == result.command_hash
-    # That of a bulk command is written when all of it is delivered; a single one's event may be all there is.
+    # A bulk command's status is written when all of it is delivered; a single one's event may be all there is.
     return Stage.COMPLETED if ended or isinstance(result, BulkResult) else Stage.PERSISTED
 
 
 def _remark(status: CommandStatus, *, recorded: bool, silent: bool) -> str:
-    """Say what to do about a command that nobody brings to its end; nothing where there is nothing to do."""
+    """Return the remedy for a command without an open workflow and without an end; nothing where there is
+    nothing to do.
+    """
     if status.workflow in (None, RUNNING) or status.stage in (Stage.COMPLETED, Stage.REJECTED):
         return ""
     if status.workflow == UNKNOWN:

@@ -24,7 +24,9 @@ from oncelog.write.strictness import Strictness
 
 @dataclass(frozen=True)
 class BulkPipeline:
-    """What a worker needs for bulk commands; turns, states and documents are shared with commands on one instance."""
+    """The services of a worker for bulk commands; turns, states and documents are shared with commands on one
+    instance.
+    """
 
     opener: BulkOpener
     runner: BulkRunner

@@ -1,4 +1,4 @@
-"""The sweeps put together on one process's command path."""
+"""The reconcilers, wired to one process's pipeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from oncelog.write.publication import Publication
 
 @dataclass(frozen=True)
 class Reconcilers:
-    """What a check goes through, in this order.
+    """The reconcilers of a check, in their order.
 
-    What commands are made to come to, the aggregates' sweep delivers, into whatever the classes' sweep has opened.
+    The reconciler of aggregates delivers the commands that were finished, into the indices that the reconciler of
+    classes has opened.
     """
 
     commands: CommandReconciler
@@ -42,7 +43,7 @@ class Reconcilers:
 def assemble_reconcilers(
     pipeline: Pipeline, ports: Ports, running: RunningWorkflows, *, after_step: AfterStep = nothing_after
 ) -> Reconcilers:
-    """Build the sweeps; ``after_step`` looks in after each step of finishing a command."""
+    """Build the reconcilers; ``after_step`` looks in after each step of finishing a command."""
     commands = CommandReconciler(
         committer=pipeline.committer,
         deliverer=pipeline.deliverer,

@@ -1,6 +1,6 @@
 """JSON as Oncelog accepts it, and the one byte form of it that is hashed.
 
-Canonical form is RFC 8785 (JCS). What JCS cannot represent exactly is refused at the door rather than rounded.
+Canonical form is RFC 8785 (JCS). A value that JCS cannot represent exactly is refused at the door rather than rounded.
 """
 
 import hashlib
@@ -28,8 +28,9 @@ from oncelog.domain.limits import (
 )
 from oncelog.errors import InputInvalid
 
-#: What the standard library writes as RFC 8785 does not, or does not refuse as it does: whole floats, exponents, long
-#: integers; and keys that UTF-16 sorts otherwise. Either may match within a text, which costs time and nothing else.
+#: Values that the standard library writes differently from RFC 8785, or accepts where RFC 8785 refuses: whole floats,
+#: exponents, long integers; and keys that UTF-16 sorts otherwise. Either may match within a text, which costs time and
+#: nothing else.
 _OTHER_NUMBERS = re.compile(r"[:,\[]-?(?:\d{16}|\d+\.0[,}\]]|[\d.]+e)")
 _OTHER_ORDER = re.compile(r"[\ue000-\U0010ffff]")
 _standard = json.JSONEncoder(

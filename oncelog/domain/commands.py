@@ -1,4 +1,4 @@
-"""What can be asked for: the command model, and its hash."""
+"""Requests: the command model, and its hash."""
 
 from collections.abc import Callable
 from enum import StrEnum

@@ -21,19 +21,19 @@ LETTER_VERSION = "1.0.0"
 
 
 class DeadLetterKind(StrEnum):
-    """What a letter says. After the first two the aggregate waits; after the next two somebody is catching up."""
+    """The action of a letter. After the first two the aggregate waits; after the next two a catch-up is under way."""
 
     PARKED = "PARKED"  # its projection failed for good
-    PAUSED = "PAUSED"  # somebody wants its projection to wait
-    RETRYING = "RETRYING"  # somebody tries again from the log
-    SKIPPED = "SKIPPED"  # somebody gave up on what was parked: versions up to that one need not be shown
+    PAUSED = "PAUSED"  # an operator wants its projection to wait
+    RETRYING = "RETRYING"  # an operator retries from the log
+    SKIPPED = "SKIPPED"  # an operator skipped the parked version: versions up to that one need not be shown
     RESOLVED = "RESOLVED"  # it is shown as far as the log went
 
 
 class DeadLetter(Value):
     """One letter. ``sequence_number``: which event or version it is about, 0 where none is known.
 
-    ``given_up_through``: versions up to this one are never tried again, because somebody skipped them.
+    ``given_up_through``: versions up to this one are never tried again, because an operator skipped them.
     ``by``: the person or the program; ``code`` and ``reason``: the error's, or the person's words; ``at``: RFC 3339,
     UTC, the writer's clock.
     """
@@ -58,7 +58,7 @@ class DeadLetter(Value):
 
     @property
     def unfinished(self) -> bool:
-        """Whether somebody was to catch up from the log, and has not said that it is done."""
+        """Whether a catch-up from the log was begun and is not reported as done."""
         return self.kind in (DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED)
 
     @property
@@ -86,7 +86,7 @@ def reason_of(error: Exception) -> tuple[str, str]:
     return "Defect", f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
 
 
-#: What may be asked for while which letter stands last; ``None``: none is there.
+#: The actions that are allowed after each last letter; ``None``: none is there.
 _ALLOWED: dict[DeadLetterKind, tuple[DeadLetterKind | None, ...]] = {
     DeadLetterKind.PARKED: (None, DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED, DeadLetterKind.RESOLVED),
     DeadLetterKind.PAUSED: (
@@ -113,6 +113,6 @@ def follows(kind: DeadLetterKind, last: DeadLetter | None) -> bool:
 
 
 def skipped_through(letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
-    """Return the letter by which somebody gave up on showing this version, or None."""
+    """Return the letter that skipped this version, or None."""
     skips = (letter for letter in letters if letter.kind is DeadLetterKind.SKIPPED)
     return next((letter for letter in skips if letter.sequence_number >= sequence_number), None)

@@ -1,4 +1,4 @@
-"""What a command of any type decides: one place to ask, whichever aggregate it is about."""
+"""The decision on a command of any type: one place to ask, whichever aggregate it is about."""
 
 from oncelog.domain import instance
 from oncelog.domain.commands import CLASS_COMMANDS

@@ -7,8 +7,8 @@ form in every version, for ever, so that a chain can be verified whatever its li
 - 1.1.0 adds ``definition``: which version of its class' definition the data was validated against, null for none.
 - 2.0.0 adds ``effect``, which says what ``data`` does: ``REPLACE`` all that was there, ``MERGE`` into it as a JSON
   Merge Patch, or ``REMOVE`` it. Before, an update always merged; now it may replace, where a patch cannot say what
-  changed (a member that became null, or data brought into the form of a new definition). Whoever does not look at
-  ``effect`` would read such an update wrongly: hence a new MAJOR.
+  changed (a member that became null, or data brought into the form of a new definition). A reader that ignores
+  ``effect`` would read this update wrongly: hence a new MAJOR.
 
 Class events came later, in the form of 2.0.0, and begin with 1.0.0.
 """

@@ -1,7 +1,7 @@
-"""What has happened: the immutable, checksummed event, its chain, and its one byte form.
+"""Events: the immutable, checksummed event, its chain, and its one byte form.
 
 An ``Event`` is what is stored, in whichever version that was written: its bytes are what is hashed, chained, published.
-What it means is read through ``content_of``, the one place where an older version is read as the newest.
+Their meaning is read through ``content_of``, the one place where an older version is upcast to the newest.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class EventType(StrEnum):
 
 
 class Effect(StrEnum):
-    """What an event's data does to the data before it."""
+    """The effect of an event's data on the data before it."""
 
     REPLACE = "REPLACE"
     MERGE = "MERGE"
@@ -50,7 +50,7 @@ class DefinitionReference(Value):
 
 
 class EventContent(NamedTuple):
-    """What an event says, as the newest version says it. ``definition``: what its data was validated against."""
+    """The content of an event, upcast to the newest version. ``definition``: what its data was validated against."""
 
     data: dict[str, Any]
     definition: DefinitionReference | None
@@ -164,9 +164,9 @@ def read_event(data: bytes, *, where: str) -> Event:
 def _as_sealed(data: bytes) -> Event | None:
     """Return the event if these bytes, without their ``checksum``, are those that it was taken of; else None.
 
-    Whoever sealed them made them canonical, and checked all that they hold: that need not be done again. It is most
-    of what reading an event costs, and every event is read many times. None says nothing of damage, nor whether the
-    event is of a release to come: the long way does.
+    The writer that sealed them made them canonical, and checked all that they hold: that need not be done again. It is
+    most of what reading an event costs, and every event is read many times. None says nothing of damage, nor whether
+    the event is of a release to come: the long way does.
     """
     start = data.find(_CHECKSUM_MEMBER)  # in canonical form it is the fourth member, of which none before holds objects
     digest_at = start + len(_CHECKSUM_MEMBER)

@@ -1,4 +1,4 @@
-"""What commands, events and records have in common: they are values."""
+"""The base of commands, events and records: they are values."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -26,7 +26,7 @@ from oncelog.errors import LogDamaged
 
 
 class Change(Protocol):
-    """What is asked of one instance: a command, or one item of a bulk command."""
+    """A change to one instance: a command, or one item of a bulk command."""
 
     @property
     def command_id(self) -> str: ...
@@ -244,7 +244,7 @@ def _oversize(data: dict[str, Any], state: Instance) -> Rejection | None:
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details={"size_bytes": size_bytes})
 
 
-#: What a command of each type makes, if it is not refused.
+#: The event type of each command type, if the command is not rejected.
 EVENTS = {
     CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
     CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),

@@ -1,4 +1,4 @@
-"""Every limit on an object that somebody gives us or that we write: the one place of its number.
+"""Every limit on an object that is received or written: the one place of its number.
 
 The unit is in the name (``_BYTES``, ``_CHARACTERS``, else a count); the comment names the object and who checks it.
 ``docs/limits.md`` has the same table with the error codes and the reasons; ``tests/domain/test_limits.py`` holds the

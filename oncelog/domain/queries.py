@@ -1,4 +1,4 @@
-"""What can be searched for among the instances of a class."""
+"""Searches among the instances of a class."""
 
 import hashlib
 import math
@@ -22,7 +22,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between bounds, each of which may be left open. What is no number is in no range."""
+    """Numbers between bounds, each of which may be left open. A value that is not a number is in no range."""
 
     at_least: float | None = None
     above: float | None = None

@@ -19,7 +19,7 @@ RECORD_VERSION = "1.1.0"
 
 
 class CommandRecord(Value):
-    """What a command is bound to: the slot it is about to take (an intent), or its rejection.
+    """The record of a command: the slot it is about to take (an intent), or its rejection.
 
     Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
     before turned out to hold another command's event. Records are never changed.
@@ -73,7 +73,7 @@ def record_of(
     )
 
 
-#: What may stand under a command's ID: one ID is used by one command, on one instance or in bulk.
+#: The records that one command ID may have: one ID is used by one command, on one instance or in bulk.
 AnyRecord = CommandRecord | BulkRecord
 
 

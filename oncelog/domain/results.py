@@ -1,4 +1,4 @@
-"""What a command comes to: applied, or rejected with a reason."""
+"""The result of a command: applied, or rejected with a reason."""
 
 from enum import StrEnum
 from typing import Any

@@ -55,7 +55,7 @@ class SchemaVersions:
     def steps_from(self, version: SemanticVersion) -> tuple[Step, ...]:
         """Return the steps that lead from a stored version to the newest.
 
-        Raises EventFromFuture for a newer MAJOR, SchemaGap for what nobody ever stored.
+        Raises EventFromFuture for a newer MAJOR, SchemaGap for a version that was never stored.
         """
         return self._way(self._nearest(version))
 

@@ -1,4 +1,4 @@
-"""What a sweep asks: what there is, how far it is known to be whole, and who is at work on it."""
+"""Ports of reconciliation: what there is, how far it is known to be whole, and who is at work on it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ListedStream:
 
 
 class LogCatalogue(Protocol):
-    """What there is in the log, by listing alone: for those who go through all of it, never to decide on a command."""
+    """The streams and commands in the log, by listing alone: for readers of all of it, never to decide on a command."""
 
     async def commands(self, *, after: str = "") -> Page[KnownCommand]:
         """Return the next commands that have a record; ``after``: the position of the page before."""
@@ -76,7 +76,9 @@ class Settled:
 
 
 class Checkpoints(Protocol):
-    """How far the log is known to be whole, by S3's own clock, so that a sweep need not read all of it every time."""
+    """The checkpoint: up to which time the log is known to be complete, by S3's own clock, so that a check need
+    not read all of it each time.
+    """
 
     async def now(self) -> datetime:
         """Return what S3's clock says."""
@@ -92,7 +94,7 @@ class Checkpoints(Protocol):
 
 
 class RunningWorkflows(Protocol):
-    """Who is at work. What it says may be out of date at once, so it is for saving work, never for safety."""
+    """The open workflows. Its answer may be out of date at once, so it saves work and is no ground for safety."""
 
     async def is_running(self, command_id: str) -> bool:
         """Return whether the command's workflow is open; False where Temporal knows nothing of it (any more)."""

@@ -1,4 +1,4 @@
-"""What Redis knows, for speed and never for safety: turns on aggregates, and how far commands have come."""
+"""Coordination through Redis, for speed and never for safety: turns on aggregates, and how far commands have come."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,14 +29,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Somebody else's turn. ``position``: how many are to come before us, the holder included."""
+    """Another command's lease. ``position``: how many are to come before us, the holder included."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class StreamProgress:
-    """What is known of an aggregate now: its ``state`` at the head (None leaves the head), and its watermark.
+    """The known progress of a stream: its ``state`` at the head (None leaves the head), and its watermark.
 
     A watermark is raised within its own generation only. ``release`` gives up the turn and the place in the queue, if
     its holder has them.
@@ -57,7 +57,7 @@ class Leases(Protocol):
     async def take(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> Sequence[Lease | Waiting]:
-        """Take each turn that is free, run out or already ours, and that nobody waits longer for.
+        """Acquire each lease that is free, expired or already held by this holder, if no earlier attempt waits for it.
 
         ``holder`` is the command ID. Where it is not granted, one who is ``queueing`` stands in the queue, and loses
         its place by not asking again for a while.
@@ -94,11 +94,11 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class CommandStatus:
-    """What is known of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
+    """The status of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
 
     ``workflow``: what Temporal calls the state of a command that had not come to its end when it was asked, UNKNOWN
-    where it has none; None where it was not asked or gave no answer. ``remark``: what to do about one that nobody is at
-    work on. Neither is kept.
+    where it has none; None where it was not asked or gave no answer. ``remark``: the remedy for a command whose
+    workflow is gone. Neither is kept.
     """
 
     command_id: str

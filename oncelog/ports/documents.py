@@ -89,7 +89,7 @@ class IndexSchema:
 
     @property
     def digest(self) -> str | None:
-        """What two mappings that are the same have in common; None for the flattened one."""
+        """SHA-256 of the canonical mapping; None for the flattened one."""
         return None if self.mapping is None else sha256_hex(canonical_bytes(self.mapping))
 
 
@@ -97,9 +97,9 @@ class IndexSchema:
 class DocumentIndex:
     """One index of a class's documents. ``mapping_digest``: that of its form.
 
-    As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: somebody wants readers to see this
-    one, whatever the class's definition is by now; ``exact``: its documents have the
-    terms that filters need, which those of earlier releases have not.
+    As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: an operator wants readers to see
+    this one, whatever the class's definition is by now; ``exact``: its documents have the terms that filters need,
+    which those of earlier releases have not.
     """
 
     name: str

@@ -41,7 +41,7 @@ class Graph(Protocol):
         """Return nodes with an edge of this predicate to any of the targets, those whose aggregate ID sorts above
         ``after`` in order of it, ``nodes_max`` at most; raises StoreUnavailable.
 
-        What was just written may be missing for a moment where the store searches an index that is refreshed.
+        A write of a moment ago may be missing where the store searches an index that is refreshed.
         """
         ...
 
@@ -64,6 +64,6 @@ class Graph(Protocol):
     def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
         """Yield every node of a database, tombstones included, in any order; raises StoreUnavailable.
 
-        What is written meanwhile may or may not be among them.
+        A concurrent write may or may not be among them.
         """
         ...

@@ -1,4 +1,4 @@
-"""What lies in S3: the log, the records that bind commands to it, and what is derived from both."""
+"""Ports of S3: the log, the records that bind commands to it, and what is derived from both."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class CommandRecords(Protocol):
     async def write(self, record: AnyRecord) -> AnyRecord:
         """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged.
 
-        What stands may be a record of the other kind, where one ID was used for two commands.
+        The stored record may be of the other kind, if one ID was used for two commands.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What documents and graph have in common for those who keep them."""
+"""The common port of documents and graph, for their projection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ProjectionStatus:
 
 
 class ReadModel(Protocol):
-    """What the log looks like from one side: documents, a graph. A pure function of each aggregate's events.
+    """A view of the log: documents, a graph. A pure function of each aggregate's events.
 
     It is shown states, not events: a state at a sequence number carries every event up to it, so that repeated, late
     and left out writes cannot make a read model wrong, and folding is done once for all read models.
@@ -43,5 +43,5 @@ class ReadModel(Protocol):
         ...
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
-        """Return how each aggregate is shown, for those who make good what is behind; raises LogDamaged besides."""
+        """Return the projection status of each aggregate, for reconciliation; raises LogDamaged besides."""
         ...

@@ -1,4 +1,4 @@
-"""What goes over Kafka: events to whoever subscribes, and word of what could not be shown."""
+"""Ports of Kafka: events for subscribers, and announcements of projection failures."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ class EventSubscription(Protocol):
     """A share of the stream, divided among all who subscribe under one group's name."""
 
     async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
-        """Join. ``giving_up`` is awaited before partitions go to somebody else: the last chance to commit them."""
+        """Join. ``giving_up`` is awaited before partitions go to another subscriber: the last chance to commit them."""
         ...
 
     async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
@@ -134,7 +134,7 @@ class EventSubscription(Protocol):
 
 
 class FailureStream(Protocol):
-    """Where failures are told to whoever wants to hear of them; what is true of them lies in ``DeadLetters``."""
+    """Announces projection failures to subscribers; what is true of them lies in ``DeadLetters``."""
 
     async def announce(self, key: str, body: Mapping[str, Any]) -> None:
         """Send one failure, acknowledged; it may arrive twice. ``body`` is JSON."""

@@ -13,7 +13,7 @@ from oncelog.replay.stream_reader import StreamReader
 class DefinedClasses:
     """Reads the definitions of a database from the log: one listing for each question, each event once.
 
-    A listing is never behind, so what was defined a moment ago is known, whoever defined it.
+    A listing is never behind, so a definition of a moment ago is known, whichever client made it.
     """
 
     def __init__(self, catalogue: LogCatalogue, reader: StreamReader) -> None:

@@ -43,7 +43,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question found.
+    """The answer to a question.
 
     ``paths``: each from a start to an end, one per end, in order of the ends' IDs. ``documents``: of everything on
     them. ``dangling``: referred to, but no such instance is in the graph. ``undocumented``: in the graph without a

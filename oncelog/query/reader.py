@@ -62,7 +62,7 @@ class Reader:
     async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
         """Return a page of what is found.
 
-        Of a token only instances of the class that is searched count. Nobody is made to refresh an index for it:
+        Of a token only instances of the class that is searched count. No index is refreshed for it:
         what was just written is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
         StoreUnavailable.
         """

@@ -59,9 +59,9 @@ class Visibility:
         """Return once every view shows each aggregate at its sequence number or beyond.
 
         Asks at least once. Raises NotYetVisible after ``deadline_s``, which says where it stands, and ProjectionParked
-        as soon as that is why: an aggregate is parked or paused, or somebody skipped the wanted version. A server that
-        gives no answer is waited for as well, and then StoreUnavailable raised: an index that is just being made
-        answers nobody.
+        as soon as that is why: an aggregate is parked or paused, or the wanted version was skipped. A server that
+        gives no answer is waited for as well, and then StoreUnavailable raised: an index that is being created does not
+        answer yet.
         """
         waits = [asyncio.create_task(self._until_shown(wanted, view, deadline_s=deadline_s)) for view in views]
         try:
@@ -93,7 +93,7 @@ class Visibility:
             pause_s = min(pause_s * 2, POLL_S_MAX)
 
     async def _refuse_parked(self, waiting: Mapping[AggregateId, int], read_model: str) -> None:
-        """Raise ProjectionParked if one of these waits for a person, or somebody gave up on the wanted version."""
+        """Raise ProjectionParked if one of these waits for an operator, or the wanted version was skipped."""
         asked = list(waiting)
         if len(asked) > ASKED_ONE_BY_ONE_MAX:
             ever_parked = await self._letters.numbers(read_model)

@@ -70,7 +70,7 @@ class Gathered:
         finally:
             # At once, not when the task is seen to be done: what is enqueued in between would find no flight.
             self._flights.discard(asyncio.current_task())
-            for waiting in (waiting for group in batch for waiting in group):  # cancelled: nobody waits for ever
+            for waiting in (waiting for group in batch for waiting in group):  # cancelled: no caller waits forever
                 waiting.outcome.cancel()
 
     def _take_batch(self) -> list[list[_Waiting]]:

@@ -1,8 +1,8 @@
-"""What people do about dead letters: try again from the log, skip, pause, resume. Each is itself a letter.
+"""The dead-letter service, for operators: try again from the log, skip, pause, resume. Each is itself a letter.
 
-Ending a wait goes in three steps: a letter says that somebody catches up (from then on new events flow again), the
-log's head is read after that and shown, and a letter says that it is done. If the program dies in between, the second
-letter is missing, which is visible, and whoever comes next finishes it.
+Ending a wait goes in three steps: a letter says that a catch-up begins (from then on new events flow again), the log's
+head is read after that and projected, and a letter says that it is done. If the process dies in between, the second
+letter is missing, which is visible, and the next projector finishes it.
 """
 
 import asyncio

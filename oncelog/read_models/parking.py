@@ -1,6 +1,6 @@
 """Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
 
-The truth of what waits lies in ``DeadLetters`` (S3). What a process remembers of it is only a suspicion: it says of
+The truth of what waits lies in ``DeadLetters`` (S3). The memory of a process is only a hint: it says of
 which aggregates to ask, and asking is what counts before an event is left alone. Where more than ``LETTERS_MAX`` wait,
 only the class of the others is remembered, and all of its aggregates are asked about. An event that was left alone is
 in the log already, and the program that ends the waiting says so first and reads the log's head after that: so none is
@@ -37,7 +37,7 @@ def is_set_aside(letter: DeadLetter) -> bool:
 
 
 class Parking:
-    """What waits in one read model, for one process. ``by``: the program that parks."""
+    """The parked aggregates of one read model, for one process. ``by``: the program that parks."""
 
     def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = _PROGRAM) -> None:
         self.read_model = read_model
@@ -55,7 +55,7 @@ class Parking:
         return letter.waits if letter is not None else _class_of(aggregate_id) in self._crowded
 
     def unfinished(self) -> list[DeadLetter]:
-        """Return the letters after which somebody was to catch up, as far as this process has heard."""
+        """Return the letters that began a catch-up, as far as this process has read them."""
         return [letter for letter in self._last.values() if letter.unfinished]
 
     def set_aside(self) -> list[DeadLetter]:
@@ -161,7 +161,7 @@ class Parking:
         """Let the aggregate wait, and tell so; returns the letter that stands then. May be repeated.
 
         ``sequence_number``: what the error is about; ``wanted``: which version was to be shown, if that is a later one.
-        One that waits already only tells again, and not to show what somebody has skipped is no reason to wait.
+        An aggregate that waits already is only announced again, and a skipped version is no reason to wait.
         """
         wanted = max(wanted, sequence_number)
         code, reason = reason_of(error)
@@ -179,7 +179,7 @@ class Parking:
                 code=code,
                 reason=reason,
             )
-            letter = await self._letters.append(parked)  # another one's, if somebody was faster: looked at again
+            letter = await self._letters.append(parked)  # another writer's letter, if that was faster: looked at again
         self._keep(letter)
         await self.tell(letter)
         return letter
@@ -192,7 +192,7 @@ class Parking:
     async def write(self, kind: DeadLetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
         """Write what a person or a program decided about an aggregate.
 
-        Raises InputInvalid where it does not apply to how things stand, or somebody else was faster.
+        Raises InputInvalid if the action is not allowed after the last letter, or another writer was faster.
         """
         last = await self.standing(aggregate_id)
         if not follows(kind, last):

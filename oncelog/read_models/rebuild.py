@@ -15,14 +15,16 @@ AT_ONCE = 100
 
 @dataclass
 class Rebuilt:
-    """What a rebuild did: instances shown at their head or beyond, and those that cannot be, which are parked."""
+    """The result of a rebuild: instances shown at their head or beyond, and those that cannot be, which are parked."""
 
     shown: int = 0
     parked: int = 0
 
 
 class Rebuilding:
-    """Rebuilds one read model. What is shown already is shown again, which changes nothing; live writes may go on."""
+    """Rebuilds one read model. An aggregate that is projected already is projected again, which changes
+    nothing; live writes may go on.
+    """
 
     def __init__(
         self, *, log: EventLog, snapshots: Snapshots, catalogue: LogCatalogue, read_model: ReadModel, parking: Parking

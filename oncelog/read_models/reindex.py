@@ -49,7 +49,7 @@ class Reindexer:
     async def left_behind(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
         """Return in words how documents lie otherwise than the newest definition says, or None.
 
-        An index that somebody has gone back to, and pinned, lies as it should. Raises StoreUnavailable.
+        An index that an operator has gone back to, and pinned, is left. Raises StoreUnavailable.
         """
         class_schema = await self._newest(class_name, at_least=at_least)
         current = await self._indices.current(class_name)

@@ -1,6 +1,6 @@
 """How the documents of a defined class are indexed: one typed field per member of ``data``, from its JSON Schema.
 
-What a field takes is never narrower than what the schema admits, so that valid data can always be indexed; where no
+A field's type is never narrower than what the schema admits, so that valid data can always be indexed; where no
 field type is wide enough (a member that may be an object or a text), the member is kept but not searched. A schema
 with more members than an index should have fields is kept whole in one ``flattened`` field, as undefined classes are.
 """
@@ -12,7 +12,7 @@ from oncelog.domain.json_pointer import parse_pointer
 from oncelog.domain.ontology.schemas import Schema, resolved
 
 #: Elasticsearch's own limits are 1,000 fields and 20 levels of an index. It counts objects and sub-fields as well, and
-#: the document has 14 fields beside those of the data; the rest is left to whoever adds some to an index.
+#: the document has 14 fields beside those of the data; the rest is left to the function that adds some to an index.
 FIELDS_MAX = 950
 DEPTH_MAX = 16
 #: Lucene takes no term above 32,766 bytes; a character has at most 4.

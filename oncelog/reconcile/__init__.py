@@ -1,4 +1,4 @@
-"""The sweep: finishes what a workflow that is gone left half done (docs/protocol.md).
+"""Reconciliation: finishes what an ended workflow left incomplete (docs/protocol.md).
 
 An orphan is a command whose record stands and whose end does not, an event that may not be on the stream, a read model
 that shows an aggregate behind its log. Nothing here is decided anew: a command is committed again from its record, a

@@ -40,7 +40,7 @@ PUBLISHED_AT_ONCE_MAX = 64
 class _Reached:
     """How far an aggregate has come: its watermark, and how each read model that has it shows it, by its name.
 
-    ``being_redefined``: whoever defined its class last is still at work, and brings along what is outdated.
+    ``being_redefined``: the command that defined its class last still runs, and will rebuild outdated nodes.
     """
 
     published: Watermark | None
@@ -99,7 +99,7 @@ class AggregateReconciler:
         self._running_definitions = running_definitions
 
     async def page(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
-        """Sweep these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
+        """Reconcile these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         if await self._publisher.generations() != terms.generations:
             terms = replace(terms, published_through=None)  # it was so in a topic that is lost
         letters = _Letters(self._letters)
@@ -235,7 +235,7 @@ class AggregateReconciler:
     async def _publish(
         self, listed_stream: ListedStream, published: Watermark | None, head: StoredEvent, terms: Scope
     ) -> ReconcileSummary:
-        """The head is the last thing to publish: whoever wrote it sends all before it along (docs/protocol.md, R3)."""
+        """The head is the last thing to publish: its writer sends all before it along (docs/protocol.md, R3)."""
         known = "unknown" if published is None else str(published.through)
         found = half_done(_place(listed_stream), f"head {listed_stream.head}, known to be published: {known}")
         if not terms.repair:
@@ -248,7 +248,7 @@ class AggregateReconciler:
     async def _project(
         self, listed_stream: ListedStream, behind: Mapping[str, ProjectionStatus], letters: "_Letters", terms: Scope
     ) -> ReconcileSummary:
-        """Show the head in the read models where nobody has to decide about it first."""
+        """Project the head in the read models where no operator has to decide first."""
         parked = await letters.parked(listed_stream, behind)
         left = [name for name in behind if name not in parked]
         tally = _told(listed_stream, parked)

@@ -17,8 +17,8 @@ from oncelog.reconcile.summary import ReconcileSummary
 class ClassReconciler:
     """Brings the documents of classes into another index, as the command would have that defined them.
 
-    Beside one that still lives both fill the same index, and one of them moves the alias. Without the sweep a class
-    would stand still whose old index was closed for the last documents when its command's workflow was terminated.
+    Beside one that still lives both fill the same index, and one of them moves the alias. Without this reconciler a
+    class would be stuck if its old index was closed for the last documents when its command's workflow was terminated.
     """
 
     def __init__(self, *, reindexer: Reindexer, running_definitions: RunningDefinitions) -> None:
@@ -26,7 +26,7 @@ class ClassReconciler:
         self._running_definitions = running_definitions
 
     async def page(self, classes: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
-        """Sweep these classes; raises StoreUnavailable if a server kept it from every one of them."""
+        """Reconcile these classes; raises StoreUnavailable if a server kept it from every one of them."""
         within = [listed_stream for listed_stream in classes if terms.covers(listed_stream.aggregate_id)]
         return await each(within, partial(self._class, terms), place=_place)
 

@@ -47,7 +47,7 @@ class CommandReconciler:
         self._after_step = after_step
 
     async def page(self, commands: Sequence[KnownCommand], terms: Scope) -> ReconcileSummary:
-        """Sweep these commands; raises StoreUnavailable if a server kept it from every one of them."""
+        """Reconcile these commands; raises StoreUnavailable if a server kept it from every one of them."""
         new = [command for command in commands if not terms.are_settled(command.written_at)]
         tally = await each(new, partial(self._command, terms), place=_place)
         return tally + ReconcileSummary(commands=len(commands) - len(new))
@@ -74,7 +74,7 @@ class CommandReconciler:
         return seen + found + (ReconcileSummary(closed=1) if known or cut_short else ReconcileSummary(finished=1))
 
     async def _left_behind(self, command: KnownCommand) -> AnyRecord | None:
-        """Return the last record of a command that is half done, or None.
+        """Return the last record of an incomplete command, or None.
 
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
         command that has ended, since its records tell the same: the last one that was listed, mostly.
@@ -94,7 +94,7 @@ class CommandReconciler:
         trace = Trace(self._after_step)
         if isinstance(record, CommandRecord):
             result = await self._commit(record, trace)
-        else:  # what is left to deliver of one that has ended is found by the aggregates' sweep
+        else:  # the reconciler of aggregates finds what is left to deliver of a command that has ended
             result = known or await self._bulks.end(record)
         status = final_status(result, command_type=record.command["command_type"], steps=trace.steps)
         await trace.step("complete", self._statuses.complete(status))
@@ -114,8 +114,8 @@ class CommandReconciler:
         return result
 
     async def _project(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
-        """Show it now if that can be: its class may stand still until the sweep of classes, which comes next, and what
-        is not shown is what the sweep of aggregates looks for after that.
+        """Show it now if that can be: its class may be closed until the reconciler of classes, which comes next, and
+        the reconciler of aggregates projects what is missing after that.
         """
         try:
             await self._deliverer.project_or_park(aggregate_id, sequence_number, trace)

@@ -1,4 +1,6 @@
-"""Who defined a class last: what follows from a definition is theirs to bring along for as long as they are at work."""
+"""The running definition of a class: what follows from a definition is theirs to bring along for as long as
+they are at work.
+"""
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged, SchemaUnsupported
@@ -8,7 +10,7 @@ from oncelog.replay.stream_reader import StreamReader
 
 
 class RunningDefinitions:
-    """Asks about the workflows of definitions; only to save work, as everywhere in a sweep."""
+    """Asks about the workflows of definitions; only to save work, as everywhere in reconciliation."""
 
     def __init__(self, *, class_schemas: ClassSchemas, reader: StreamReader, running: RunningWorkflows) -> None:
         self._class_schemas = class_schemas
@@ -24,5 +26,5 @@ class RunningDefinitions:
                 return False
             defined = await self._reader.required(class_name, class_schema.reference.sequence_number)
         except (LogDamaged, SchemaUnsupported):
-            return False  # the class itself is told of; here it holds up nobody
+            return False  # the class itself is told of; here it holds up no other class
         return await self._running.is_running(defined.event.command_id)

@@ -1,4 +1,4 @@
-"""On which terms a sweep goes, and how it goes through a page without one bad thing holding up the others."""
+"""The scope of a reconciliation, and a page's items in parallel, without one bad item holding up the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 class Scope:
     """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
 
-    ``before``: only what was written no later is touched. ``settled_through``: what was written until then is
-    known to have been whole, for a sweep saw it so and a fact once settled stays it. ``published_through``: the same of
-    the stream, which can be lost: in topics of these ``generations``, those when the check began.
+    ``before``: only what was written no later is touched. ``settled_through``: the log is known to be complete up to
+    then, because a check saw it complete, and it stays so. ``published_through``: the same of the stream, which can be
+    lost: in topics of these ``generations``, those when the check began.
     """
 
     repair: bool
@@ -69,7 +69,7 @@ Found = TypeVar("Found")
 
 
 def half_done(place: str, what: str) -> ReconcileSummary:
-    """Return the tally of one thing found."""
+    """Return the summary of one finding."""
     log.info("half_done", place=place, what=what)
     return ReconcileSummary(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
 

@@ -1,4 +1,4 @@
-"""What a sweep saw and did: counts, and the places that a person may want to look at."""
+"""The summary of a reconciliation: counts, and the places that a person may want to look at."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FindingKind(StrEnum):
-    HALF_DONE = "HALF_DONE"  # finished by now, where the sweep repairs
+    HALF_DONE = "HALF_DONE"  # finished by now, where the check repairs
     DAMAGE = "DAMAGE"  # needs a person
     PARKED = "PARKED"  # waits in the dead letters, with its reason
     UNFINISHED = "UNFINISHED"  # a server gave no answer: the next sweep tries again
@@ -36,7 +36,7 @@ class Finding(BaseModel):
 
 
 class ReconcileSummary(BaseModel):
-    """The sum of what was seen and done; tallies of parts add up.
+    """The sum of what was seen and done; summaries of parts add up.
 
     ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
     end, ``closed`` ones had come to it without anyone saying so, or were ended as they stood (bulk commands with chunks

@@ -16,7 +16,8 @@ async def concurrently(
 ) -> list[Found]:
     """Do it to each value as soon as ``free`` lets it, and return what came of each, in their order.
 
-    The first error ends the others: while a server is down, nobody waits for every one of hundreds to find that out.
+    The first error ends the others: while a server is down, the caller does not wait for each of hundreds to find that
+    out.
     """
     given = list(values)
     found: dict[int, Found] = {}

@@ -1,4 +1,4 @@
-"""What this process knows of classes: the rules that a command is decided under, and those it was decided under.
+"""The class schemas known to this process: the rules that a command is decided under, and those it was decided under.
 
 A command is bound by its record to one definition, so that every attempt decides alike, whatever is defined meanwhile.
 Which one is the newest is asked when a command is bound: Redis tells of a definition that was committed since, and S3

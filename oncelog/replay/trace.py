@@ -1,4 +1,4 @@
-"""What a command's steps did and how long they took, for people; and where tests and crash points look in."""
+"""The steps of a command and their durations, for people; and where tests and crash points look in."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from oncelog.domain.events import rfc3339
 
 T = TypeVar("T")
 
-#: Called after each step with its name; may end the process or empty a server, and so must find nothing half done.
+#: Called after each step with its name; may end the process or empty a server, and so must find nothing incomplete.
 AfterStep = Callable[[str], Awaitable[None]]
 
 
@@ -20,7 +20,7 @@ def utc_now() -> str:
 
 
 async def nothing_after(step: str) -> None:
-    """The ordinary case: nobody looks in."""
+    """The ordinary case: no observer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trace:
     steps: list[StepReport] = field(default_factory=list)
 
     async def step(self, name: str, doing: Awaitable[T], *, note: Callable[[T], Any] = lambda _: "") -> T:
-        """Await the step, note how long it took, and let whoever looks in do so."""
+        """Await the step, note how long it took, and call the observer."""
         began = time.perf_counter()
         found = await doing
         duration_ms = (time.perf_counter() - began) * 1000

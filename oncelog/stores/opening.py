@@ -36,7 +36,7 @@ from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
 
 @dataclass(frozen=True)
 class Stores:
-    """The real servers behind the ports, for whoever prepares them, counts their requests or closes them."""
+    """The real servers behind the ports, to prepare them, count their requests and close them."""
 
     ports: Ports
     bucket: S3Bucket

@@ -1,4 +1,4 @@
-"""All checks of what lies in the servers, together; pure, fed by whoever has read it."""
+"""All checks of what lies in the servers, together; pure; its caller reads the servers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

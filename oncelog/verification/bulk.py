@@ -25,7 +25,7 @@ DAMAGED = "damaged"
 
 @dataclass
 class BulkCounts:
-    """What the records say became of the items."""
+    """The items' outcomes as the records state them."""
 
     applied: int = 0
     rejected: int = 0
@@ -158,7 +158,7 @@ class BulkAudit:
         for record in records:
             where = self._where(record.chunk, record.number)
             if any(self._standing(b.aggregate_id, b.slot) == DAMAGED for b in record.bindings if b.slot):
-                return  # what became of its items nobody can tell
+                return  # the outcome of its items cannot be told
             if [binding.index for binding in record.bindings] != expected:
                 found = f"expected to bind {_named(expected)}, found {_named([b.index for b in record.bindings])}"
                 self._find(Code.RECORD_UNFOUNDED, where, found)

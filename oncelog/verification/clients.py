@@ -1,4 +1,4 @@
-"""What clients saw against what lies in the servers: nothing acknowledged is lost, no answer changes, order is kept."""
+"""Clients' histories against the stored data: nothing acknowledged is lost, no answer changes, order is kept."""
 
 import math
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a check may find: one stable code each, the place, and what was expected and found there."""
+"""The findings of a verification: one stable code each, the place, and what was expected and found there."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -69,7 +69,7 @@ class Code(StrEnum):
     NODE_PARKED = "NodeParked"
     NODE_WRONG = "NodeWrong"
     NODE_FOREIGN = "NodeForeign"
-    # What clients saw
+    # Clients' histories
     ACKNOWLEDGED_LOST = "AcknowledgedLost"
     REFUSED_PRESENT = "RefusedPresent"
     NEVER_SENT = "NeverSent"

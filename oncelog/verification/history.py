@@ -1,4 +1,4 @@
-"""What clients and faults write down while they run: one JSON line per invocation, per answer, per fault.
+"""Histories that clients and faults write while they run: one JSON line per invocation, per answer, per fault.
 
 ::
 
@@ -37,7 +37,7 @@ DIGEST_CHARACTERS = 32
 
 
 class Kind(StrEnum):
-    """What a line says."""
+    """The content of a line."""
 
     RUN = "run"
     INVOKE = "invoke"
@@ -62,7 +62,7 @@ class ReadAsked(Value):
 
 
 class ReadFound(Value):
-    """What a read found: 0 for no document. ``digest``: see ``document_digest``."""
+    """The answer to a read: 0 for no document. ``digest``: see ``document_digest``."""
 
     sequence_number: int
     deleted: bool = False

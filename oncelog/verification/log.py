@@ -25,7 +25,7 @@ GAPS_NAMED_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """What the other checks need of an event, less than a kilobyte whatever its data.
+    """The facts about an event that the other checks need, less than a kilobyte whatever its data.
 
     ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
     data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
@@ -46,7 +46,7 @@ class EventFacts:
 
 @dataclass
 class LogFacts:
-    """What one aggregate's log holds. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
+    """The log of one aggregate. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
 
     ``head``: the highest slot taken when the log was first read; later looks may find events beyond it, which say what
     a message or a document is about but are not themselves judged. ``watermark``: the highest that an event was written

@@ -49,7 +49,7 @@ class Stream(Protocol):
 
 
 class Projectors(Protocol):
-    """Those who show what is on the stream, where commands leave it to them."""
+    """The projectors that project the stream, where commands leave it to them."""
 
     async def reached(self, read_model: str) -> Mapping[int, int]:
         """Return by partition of the stream the offset that they go on from, 0 where they were never seen.
@@ -197,8 +197,8 @@ class Reading:
     async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
         """Return the letter by which an aggregate need not be shown at its head, or None.
 
-        It waits for a person, or one has given up on that version. Who has letters at all is listed once, when this is
-        asked for the first time.
+        It waits for a person, or one has given up on that version. Aggregates with letters are listed once, at the
+        first call.
         """
         stored, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
         if read_model not in self._lettered:

@@ -14,7 +14,7 @@ from oncelog.verification.log import content_digest
 
 @dataclass(frozen=True, slots=True)
 class RecordFacts:
-    """What the checks need of one record. ``content_digests``: of the events that its command may make."""
+    """The facts about one record that the checks need. ``content_digests``: of the events that its command may make."""
 
     number: int
     aggregate_id: str
@@ -44,7 +44,7 @@ class CommandFacts:
 
     @property
     def rejection(self) -> Rejection | None:
-        """What it was refused for as a whole, as far as its records tell."""
+        """The reason for which it was rejected as a whole, as far as its records tell."""
         if self.bulk is not None:
             return self.bulk.rejection
         return self.last.rejection if self.records else None

@@ -49,7 +49,7 @@ class Recovery(BaseModel):
 
 
 class RunReport(BaseModel):
-    """What a history shows beside findings."""
+    """The figures of a history, beside findings."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -23,7 +23,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of what a read model shows of an aggregate, at which version."""
+    """The facts about an aggregate in a read model, and its version there."""
 
     sequence_number: int
 
@@ -95,7 +95,7 @@ class ShownAudit(ABC, Generic[AnySeen]):
     def _behind(self, aggregate_id: str, log: LogFacts) -> Iterator[Finding]:
         seen = self._seen.get(aggregate_id)
         if log.head not in log.events or (seen and seen.sequence_number >= log.head):
-            return  # of a damaged head nobody shows anything
+            return  # the projection of a damaged head is not judged
         numbers = range((seen.sequence_number if seen else 0) + 1, log.head + 1)
         yield Finding(
             self.codes.stale if seen else self.codes.missing,

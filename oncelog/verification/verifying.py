@@ -24,7 +24,7 @@ InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
 #: By read model, and by partition of the stream, the offset that its projectors go on from.
 Reached = Mapping[str, Mapping[int, int]]
 
-#: What is parked is found as one of these at first: in which read model it may be, and what it is found as then.
+#: Maps MISSING and STALE findings to PARKED: in which read model it may be, and what it is found as then.
 BEHIND = {
     code: (audit.read_model, audit.codes.parked)
     for audit in (DocumentAudit, NodeAudit)
@@ -69,7 +69,7 @@ class Summary(BaseModel):
 
 
 class Report(BaseModel):
-    """What ``oncelog verify`` says. ``counts``: of all findings; ``findings`` keeps the first ones only.
+    """The report of ``oncelog verify``. ``counts``: of all findings; ``findings`` keeps the first ones only.
 
     ``unattended``: read models that lack something, are for projectors to show, and whose projectors were never seen.
     """
@@ -91,7 +91,7 @@ async def nothing_in_flight(_command_ids: Collection[str]) -> Collection[str]:
 
 
 def _unwatched(_what: str, _count: int) -> None:
-    """Nobody follows."""
+    """No projector follows."""
 
 
 async def verify(
@@ -105,9 +105,9 @@ async def verify(
 ) -> Report:
     """Hold all promises against what lies in the servers, and against what clients saw.
 
-    Others may write meanwhile. What is not finished is looked at once more after ``in_flight`` was asked who is at
-    work, and ``projectors``, where commands leave it to them to show instances, how far they have come; so it is
-    pending only while somebody is yet to come to it. Raises StoreUnavailable.
+    Others may write meanwhile. Incomplete work is checked once more after ``in_flight`` was asked for open workflows,
+    and ``projectors``, where commands leave the projection to them, for their offsets; so it is pending only while a
+    projector is yet to come to it. Raises StoreUnavailable.
     """
     audit = Audit(db_name=db_name)
     reading = Reading(sources, audit, progress)

@@ -1,4 +1,4 @@
-"""What a command came to, from its records and the slots they name: the answer that outlives every other memory."""
+"""The outcome of a command, from its records and the slots they name: the answer that outlives every other memory."""
 
 import structlog
 from pydantic import ValidationError

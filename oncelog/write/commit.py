@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Committed:
-    """What a command came to. ``published``: whether its event is known to be on Kafka already."""
+    """The outcome of a command. ``published``: whether its event is known to be on Kafka already."""
 
     result: CommandResult
     published: bool = False
@@ -155,7 +155,9 @@ class Committer:
     async def _bind(
         self, command: Command, number: int, *, occurred_at: str, position: StreamHead
     ) -> tuple[AnyRecord, StreamHead]:
-        """Decide, and write the next record; what then stands under its number binds, whoever wrote it (R2)."""
+        """Decide, and write the next record; the record that is stored under its number binds, whichever
+        attempt wrote it (R2).
+        """
         class_schema, decision = await self._decide(command, position, occurred_at=occurred_at)
         if isinstance(decision, Rejection):
             position = await self._stream_heads.proven(command.aggregate_id, position)

@@ -71,7 +71,7 @@ class StreamHeads:
         return position
 
     async def latest(self, aggregate_id: AggregateId) -> StreamHead:
-        """Learn head and watermark from S3, and leave Redis as it is: somebody else is changing both."""
+        """Learn head and watermark from S3, and leave Redis as it is: another attempt is changing both."""
         state, watermark = await self._reader.latest(aggregate_id)
         published = await self._publication.current(aggregate_id, watermark)
         if state.sequence_number:

@@ -1,6 +1,6 @@
 """One file per server: how it is configured, started and asked whether it is well.
 
-What is here knows its server's protocol and nothing of the rest of the stack; it imports the standard library and the
+This code knows its server's protocol and nothing of the rest of the stack; it imports the standard library and the
 modules below it in `stack` only.
 """
 
@@ -16,10 +16,10 @@ from stack.servers.temporal import Temporal
 from stack.servers.toxiproxy import Toxiproxy
 
 DEFAULT: tuple[Definition, ...] = (Temporal(), Redis(), Kafka(), Elasticsearch(), S3())
-"""What `up` starts."""
+"""The servers that `up` starts."""
 
 ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL())
-"""What `up --only` may name besides."""
+"""The servers that `up --only` may name besides."""
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in (*DEFAULT, *ON_DEMAND)}
 

@@ -1,4 +1,4 @@
-"""What every server's file says about it."""
+"""The definition of a server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Command:
-    """What to execute."""
+    """The program to execute."""
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,9 @@ class Definition(ABC):
     ports: ClassVar[Mapping[str, int]]
     """Each port's name and its default. The first one is where clients connect."""
     address_variable: str
-    """The variable that holds its address; set in the environment, it stands for a server run by somebody else."""
+    """The variable that holds its address; set in the environment, it names a server that is run outside of the
+    stack.
+    """
     refuses_root: bool = False
     start_timeout_s: float = 90
     stop_timeout_s: float = 20
@@ -88,7 +90,9 @@ class Definition(ABC):
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """What servers inherit from the caller: next to nothing, so that no setting of a user's reaches them unseen."""
+    """The variables that servers inherit from the caller: next to nothing, so that no setting of a user's
+    reaches them unseen.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     return kept | more
 

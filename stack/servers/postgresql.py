@@ -20,7 +20,7 @@ PROTOCOL_3_0 = 196_608
 
 
 class PostgreSQL(Definition):
-    """One PostgreSQL server that trusts whoever reaches it, which is this machine only."""
+    """One PostgreSQL server that trusts every connection, which can come from this machine only."""
 
     name = "postgresql"
     program = POSTGRESQL

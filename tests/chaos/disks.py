@@ -1,7 +1,7 @@
 """Small disks of our own, to be filled up: a tmpfs for each server's data.
 
 They are mounted in a mount namespace of this run (``unshare --mount``), which vanishes with its last process: so
-nothing stays mounted, however the run ends, and nobody else sees them.
+nothing stays mounted, however the run ends, and no other process sees them.
 """
 
 import os

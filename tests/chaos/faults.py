@@ -140,7 +140,7 @@ async def redis_refused_writes(ground: Installation, draws: Draws) -> AsyncItera
 
 @kind("redis", (0.5, 1.0), SELDOM)
 async def redis_overwritten(ground: Installation, _: Draws) -> AsyncIterator[Note]:
-    """Somebody writes plain strings over our keys: the wrong type for every script."""
+    """Plain strings are written over our keys: the wrong type for every script."""
     async with redis_of(ground) as redis:
         keys = [key async for key in redis.scan_iter("oncelog:*", count=1000)]
         for key in keys:
@@ -165,7 +165,7 @@ def _forging(*names: str) -> Callable[[Installation, Draws], AsyncIterator[Note]
         yield note
         until_s = time.monotonic() + FORGED_PATIENCE_S
         while _lines(made) == before and time.monotonic() < until_s:
-            await asyncio.sleep(0.05)  # nobody has asked S3 yet
+            await asyncio.sleep(0.05)  # S3 was not asked yet
         ground.forgery.unlink(missing_ok=True)
         note["forged"] = _lines(made) - before
 
@@ -190,7 +190,7 @@ for _name, _names in {
 
 @kind("s3", (0.5, 1.0), SELDOM, how=("overwrite", "delete"), which=tuple(range(8)))
 async def s3_tampered_with(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
-    """Somebody overwrites or deletes an event: denied, or noticed and restored from its versions."""
+    """An event is overwritten or deleted by a foreign hand: denied, or noticed and restored from its versions."""
     async with tampering.tampered(ground.settings, how=draws["how"], which=draws["which"]) as note:
         yield note
 
@@ -200,7 +200,7 @@ async def s3_tampered_with(ground: Installation, draws: Draws) -> AsyncIterator[
 
 @kind("kafka", (0.5, 2.0), SELDOM)
 async def kafka_topic_dropped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
-    """The topic is deleted with all that is in it; whoever publishes next makes it anew."""
+    """The topic is deleted with all that is in it; the next publisher makes it anew."""
     ground.dropped.append([message async for message in KafkaStream(ground.settings).messages(after={})])
     admin = AIOKafkaAdminClient(bootstrap_servers=ground.direct.kafka_bootstrap_servers)
     await admin.start()

@@ -128,7 +128,7 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
 
 @dataclass(frozen=True)
 class Order:
-    """What is in force. ``names``: of forgeries; ``share``: of the requests that they fit, 0 to 1."""
+    """The forgeries in force. ``names``: of forgeries; ``share``: of the requests that they fit, 0 to 1."""
 
     names: tuple[str, ...]
     share: float

@@ -1,4 +1,4 @@
-"""What nobody should send: commands to be refused with a clear error and without any effect, as raw JSON.
+"""Hostile input: commands to be refused with a clear error and without any effect, as raw JSON.
 
 Each is a change to an innocent command; ``docs/errors.md`` says what is expected instead.
 """

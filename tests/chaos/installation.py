@@ -35,7 +35,9 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Installation:
-    """What a fault can be done to. ``settings`` and ``variables`` lead through the proxies, ``direct`` past them."""
+    """The installation that faults are done to. ``settings`` and ``variables`` lead through the proxies,
+    ``direct`` past them.
+    """
 
     stack: Stack
     proxies: Proxies
@@ -46,7 +48,7 @@ class Installation:
     forgery: Path
     has_disks: bool
     dropped: list[list[Message]] = field(default_factory=list)
-    """What topics held before they were dropped, for whoever judges."""
+    """The messages of dropped topics, for the checker."""
     senders: list[Sender] = field(default_factory=list)
     """The clients of the run."""
 
@@ -167,5 +169,5 @@ def _keep_logs(stack: Stack, folder: Path) -> None:
 
 
 def say(text: str) -> None:
-    """Tell whoever looks on."""
+    """Tell the observer."""
     print(text, file=sys.stderr, flush=True)

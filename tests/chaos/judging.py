@@ -1,4 +1,4 @@
-"""What a run left behind, read back from every server and held against what its clients wrote down."""
+"""The stored data after a run, read back from every server and held against what its clients wrote down."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

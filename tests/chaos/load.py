@@ -44,9 +44,9 @@ class Pending:
 
 @dataclass
 class ReconcileSummary:
-    """What all clients together have asked and heard; who waits for something to be under way looks here.
+    """The calls and answers of all clients together; who waits for something to be under way looks here.
 
-    What is under way or unknown stands under its command's hash, since one command ID may be used for two contents.
+    Calls under way or unknown are kept under their command's hash, since one command ID may be used for two contents.
     """
 
     calls: Counter[str] = field(default_factory=Counter)

@@ -14,7 +14,7 @@ from tests.chaos.plan import PlannedFault, as_json
 from tests.chaos.tampering import Unnoticed
 
 WORK_TIMEOUT_S = 30.0
-"""How long to wait for something to be under way before a fault is done to nobody."""
+"""How long to wait for a command to be under way before a fault is done without one."""
 
 MENDING_TIMEOUT_S = 120.0
 POLL_S = 0.02

@@ -1,4 +1,4 @@
-"""What a run will do, drawn from its seed before it begins: the same seed, the same faults and the same commands."""
+"""The plan of a run, drawn from its seed before it begins: the same seed, the same faults and the same commands."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +75,7 @@ class PlannedCall:
     read: bool
 
 
-#: What clients do, and how often against each other. An aggregate is created again and again in vain, and now and then
+#: The clients' calls, and how often each occurs. An aggregate is created again and again in vain, and now and then
 #: brought back after a deletion.
 CALLS: Mapping[str, int] = {
     "create": 12,

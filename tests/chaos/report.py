@@ -1,4 +1,4 @@
-"""What runs came to, in numbers: one report per run, and one of all of them, for people and as JSON."""
+"""The results of runs, in numbers: one report per run, and one of all of them, for people and as JSON."""
 
 import bisect
 import math
@@ -66,7 +66,7 @@ def report_of(
 
 
 def _was_quiet(nemesis: Nemesis, tally: ReconcileSummary) -> bool:
-    """Return whether nobody complained and nothing had to be helped."""
+    """Return whether there were no findings and no manual help."""
     return not (nemesis.unnoticed or tally.complaints or any(done.trouble for done in nemesis.done))
 
 

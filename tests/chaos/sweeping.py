@@ -1,4 +1,4 @@
-"""What operators do: consistency checks beside the load and at the end, and a retry of what was parked."""
+"""The operator's part: consistency checks beside the load and at the end, and a retry of what was parked."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def sweep_beside(settings: Settings, tally: ReconcileSummary, *, until: as
 
 
 async def sweep(settings: Settings) -> CheckReport:
-    """Finish what is left half done, and return what the last check says; raises OncelogError."""
+    """Finish incomplete work, and return the last check's report; raises OncelogError."""
     checks = Checks(await connection.connect(), settings)
     for _ in range(ATTEMPTS_MAX):
         report = await checks.result(await checks.start(REPAIR))

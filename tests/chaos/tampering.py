@@ -1,4 +1,4 @@
-"""Somebody meddles with an event in S3, past every rule: what the bucket allows, and who notices."""
+"""A foreign hand changes an event in S3, against every rule: what the bucket allows, and who notices."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a run will do is settled by its seed."""
+"""The seed determines the plan of a run."""
 
 import json
 import math
@@ -14,11 +14,11 @@ from tests.chaos.kinds import KINDS
 from tests.chaos.plan import kind_names, plan_calls, plan_faults
 from tests.chaos.report import recoveries_s
 
-#: What one campaign is made of, see the Makefile.
+#: The parts of one campaign, see the Makefile.
 SEEDS, FAULTS = (1, 2, 3, 4, 5), 70
 
 
-def test_the_same_seed_plans_the_same_and_another_seed_something_else():
+def test_a_seed_determines_its_plan():
     assert plan_faults(7, 40) == plan_faults(7, 40)
     assert plan_faults(7, 40) != plan_faults(8, 40)
     first, again, other = (list(islice(plan_calls(seed, 3, aggregates=50), 100)) for seed in (7, 7, 8))
@@ -31,7 +31,7 @@ def test_a_plan_has_as_many_faults_as_were_asked_for(count: int):
     assert len(plan_faults(1, count)) == count
 
 
-def test_a_campaign_has_ten_faults_of_each_of_fifteen_kinds_and_every_kind_there_is():
+def test_campaign_covers_every_kind_ten_times():
     planned = Counter(fault.kind for seed in SEEDS for fault in plan_faults(seed, FAULTS))
     assert planned.total() >= 200
     assert sum(times >= 10 for times in planned.values()) >= 15
@@ -43,7 +43,7 @@ def test_kinds_that_are_named_come_equally_often():
     assert Counter(fault.kind for fault in plan_faults(1, 8, named)) == {"worker_killed": 4, "redis_flushed": 4}
 
 
-def test_a_kind_that_does_not_exist_is_refused_with_those_that_do():
+def test_unknown_kind_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown kind redis_eaten; there are: .*redis_flushed"):
         kind_names("redis_flushed,redis_eaten")
 
@@ -60,7 +60,7 @@ def test_an_order_of_forgeries_is_read_as_it_was_written(tmp_path):
     assert Order.read(path) == order
 
 
-def test_a_command_is_counted_with_the_first_fault_that_it_outlives(tmp_path):
+def test_command_counts_for_the_first_fault_it_outlives(tmp_path):
     path = tmp_path / "history.ndjson"
     command = {"command_id": "c1"}
     answer = {"kind": "ok", "result": {}}

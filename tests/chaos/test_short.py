@@ -88,5 +88,5 @@ def test_nothing_of_it_runs_on(report: dict[str, Any]):
             if mark in environ.read_bytes():
                 living.append(environ.parent.name)
         except OSError:
-            continue  # ended meanwhile, or somebody else's
+            continue  # ended meanwhile, or another process's
     assert living == []

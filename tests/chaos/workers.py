@@ -22,7 +22,7 @@ STOP_TIMEOUT_S = 30.0  # longer than a worker's drain
 
 @dataclass(frozen=True)
 class Program:
-    """What is run: a module, and what it says once it takes work."""
+    """The programs to run: a module, and what it says once it takes work."""
 
     module: str
     ready: str
@@ -145,7 +145,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def guest(self, program: Program = WORKER, **variables: str) -> AsyncIterator[Kept]:
-        """Run one more for the length of a block, with variables of its own; nobody starts it again."""
+        """Run one more for the length of a block, with variables of its own; no supervisor starts it again."""
         self._guests += 1
         guest = self._new(f"guest-{self._guests}", program, **variables)
         try:

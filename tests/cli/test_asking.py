@@ -1,4 +1,4 @@
-"""What an operator types to ask, and what is wrong with it."""
+"""An operator's queries on the command line, and their errors."""
 
 from datetime import UTC, datetime
 

@@ -31,7 +31,7 @@ def submit(variables: Mapping[str, str], *arguments: str, given: str | None = No
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_file_is_one_command_and_what_came_of_each_item_is_shown(variables: dict[str, str], file: Path):
+def test_file_is_one_command_with_a_result_per_item(variables: dict[str, str], file: Path):
     created = submit(variables, "create", "shop/Product", "--bulk", str(file), "--id", "load-1", "--actor", "ann")
     assert created.returncode == 0, created.stderr
     assert answer(created)["counts"] == {"items": 700, "applied": 700, "rejected": 0, "not_attempted": 0}
@@ -77,7 +77,7 @@ def test_items_that_are_rejected_are_findings(variables: dict[str, str]):
         (["create", "shop/Product", "--bulk", "nowhere.ndjson"], "", "nowhere.ndjson"),
     ],
 )
-def test_what_is_not_valid_is_refused_before_anything_is_uploaded(
+def test_invalid_items_are_refused_before_upload(
     variables: dict[str, str], arguments: Sequence[str], given: str, problem: str
 ):
     found = run(variables, ["submit", *arguments], given=given)

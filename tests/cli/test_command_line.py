@@ -72,7 +72,7 @@ def test_an_instance_is_created_shown_changed_and_deleted(variables: dict[str, s
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_repeated_command_gives_its_first_result_and_another_content_is_refused(variables: dict[str, str]):
+def test_repeated_command_returns_its_first_result(variables: dict[str, str]):
     command_id = new_command_id()
     arguments = ["submit", "create", "shop/Product/p2", "--id", command_id, "--json"]
     first, again = run(variables, arguments), run(variables, arguments)
@@ -86,7 +86,7 @@ def test_a_repeated_command_gives_its_first_result_and_another_content_is_refuse
 
 
 @pytest.mark.usefixtures("worker")
-def test_many_commands_from_standard_input_keep_their_order_per_instance(variables: dict[str, str]):
+def test_commands_from_stdin_keep_their_order_per_instance(variables: dict[str, str]):
     lines = [
         {
             "command_id": new_command_id(),
@@ -128,7 +128,7 @@ def test_a_rejected_command_ends_with_its_reason_and_exit_code_1(variables: dict
         (["status", "a/b"], 2, "command_id"),
     ],
 )
-def test_errors_say_what_is_wrong_with_an_exit_code_that_means_it(
+def test_each_error_has_its_message_and_exit_code(
     worker: subprocess.Popen[bytes], variables: dict[str, str], arguments: list[str], code: int, word: str
 ):
     found = run(variables, arguments)
@@ -148,9 +148,7 @@ def test_a_bad_setting_is_named_with_exit_code_2(variables: dict[str, str]):
 
 
 @pytest.mark.usefixtures("worker")
-def test_what_a_worker_made_is_verified_and_a_history_that_knows_less_is_contradicted(
-    variables: dict[str, str], tmp_path: Path
-):
+def test_worker_output_is_verified_and_a_false_history_fails(variables: dict[str, str], tmp_path: Path):
     command_id = new_command_id()
     run(variables, ["submit", "create", "audit/Product/p1", "--id", command_id])
     sound = run(variables, ["verify", "--db", "audit", "--json"])

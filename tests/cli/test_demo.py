@@ -82,7 +82,7 @@ def test_what_others_are_within_comes_first():
         )
 
 
-def test_a_subdivision_is_found_by_a_name_that_it_has_and_none_is_made_up():
+def test_subdivision_is_found_by_a_name_it_has():
     """Held against the packages, by a way of comparing of its own."""
     names = SubdivisionNames()
     named: dict[tuple[str, str], set[str]] = {}
@@ -131,7 +131,7 @@ def test_each_version_of_the_airport_follows_from_the_one_before():
     assert state.sequence_number == 3
 
 
-def test_old_forms_fit_a_minor_and_not_a_major_whose_migration_mends_them():
+def test_old_forms_fit_a_minor_and_a_major_migrates_them():
     found = {definition["version"]: parse_definition(definition, class_id=AIRPORT) for definition in VERSIONS}
 
     def fits(payload: dict[str, Any], version: str) -> bool:
@@ -150,7 +150,7 @@ def test_old_forms_fit_a_minor_and_not_a_major_whose_migration_mends_them():
         assert fits(migrated(second, found["2.0.0"].migration), "2.0.0")
 
 
-def test_command_ids_are_the_same_every_time_and_name_one_command_each():
+def test_command_ids_are_stable_and_unique():
     def commands() -> list[Command]:
         return [*country_commands(), *subdivision_commands()]
 

@@ -54,7 +54,7 @@ def _asking(world: World, **limits: int) -> Asking:
     return Asking(Reader(process.ports, process.pipeline.reader, **limits), QUESTIONS, token=None, deadline_s=0)
 
 
-async def test_high_airports_come_by_way_of_subdivisions_and_the_others_are_named(world: World):
+async def test_high_airports_are_found_through_subdivisions(world: World):
     found = await _asking(world).high_airports()
     assert found.rows == [("LOIR", 2776, "AT-7 Tirol", "At LOIR"), ("INN", 1906, "AT-7 Tirol", "At INN")]
     assert found.notes == ["Not among them: LOXX At LOXX, as high, in no subdivision."]
@@ -66,7 +66,7 @@ async def test_countries_are_compared_and_what_is_not_there_is_named(world: Worl
     assert found.notes == ["XX is nowhere", "not in the graph: demo/Country/XX"]
 
 
-async def test_a_country_with_more_than_one_question_looks_at_is_counted_by_its_subdivisions(world: World):
+async def test_large_country_is_counted_by_its_subdivisions(world: World):
     found = await _asking(world, nodes_max=7).compared_countries()
     assert found.rows[0] == ("Austria", 4, 3, 1, None)
     assert "?: Austria has more airports than one question looks at." in found.notes
@@ -84,9 +84,7 @@ async def test_the_shortest_way_is_shown_step_by_step(world: World):
     assert found.rows[2][2] == "Austria"
 
 
-async def test_an_answer_is_a_table_for_people_and_an_object_for_programs(
-    world: World, capsys: pytest.CaptureFixture[str]
-):
+async def test_answer_is_a_table_and_a_json_object(world: World, capsys: pytest.CaptureFixture[str]):
     found = await _asking(world).compared_countries()
     found.rows.append(("United States", 12_579, 57, 4, None))
     found.present(rows_max=2)

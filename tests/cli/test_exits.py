@@ -12,7 +12,7 @@ INTERRUPTED = """
 import asyncio, os, signal
 from oncelog.cli.exits import explained
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs us in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler) # a shell that runs us in the background has it ignored
 
 async def wait():
     os.kill(os.getpid(), signal.SIGINT)

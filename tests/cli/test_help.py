@@ -31,6 +31,6 @@ def test_there_are_commands_to_look_at():
     assert {("graph",), ("class", "define"), ("bulk", "status"), ("dead-letters", "list"), ("demo",)} <= set(ALL)
 
 
-def test_brackets_in_the_help_of_a_hop_are_shown_as_they_are_typed():
+def test_brackets_in_a_hops_help_are_printed_as_typed():
     output = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, ["graph", "--help"]).output
     assert "'airports[/feet>=2000]'" in output

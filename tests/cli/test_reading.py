@@ -1,4 +1,4 @@
-"""What an operator types becomes commands, all of them valid or none accepted."""
+"""An operator's input becomes commands, all of them valid or none accepted."""
 
 import io
 import json

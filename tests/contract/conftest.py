@@ -104,7 +104,7 @@ def _in_memory() -> Opened:
 
 @dataclass(frozen=True)
 class Redis:
-    """What Redis offers, with chosen times; each call makes a new one on the same server."""
+    """Redis' leases, with chosen times; each call makes a new one on the same server."""
 
     leases: Callable[..., Leases]
     statuses: CommandStatuses

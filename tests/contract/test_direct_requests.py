@@ -96,7 +96,7 @@ async def test_a_key_is_sent_as_boto3_would_send_it(s3: PlayedS3):
     assert s3.bodies == [b"1", b"2"]
 
 
-async def test_what_sends_elsewhere_is_followed_by_boto3_and_asked_again(s3: PlayedS3):
+async def test_redirected_request_is_repeated_through_boto3(s3: PlayedS3):
     async def elsewhere(_: web.Request) -> web.Response:
         return web.Response(status=307, headers={"Location": "http://elsewhere.test/"})
 

@@ -49,7 +49,7 @@ async def everything(opened: Opened, index: DocumentIndex, *, close: bool = Fals
     return found
 
 
-async def test_a_class_has_no_index_until_its_first_document_or_its_definition(opened: Opened):
+async def test_class_has_no_index_before_its_first_document(opened: Opened):
     assert await opened.ports.indices.current(NAME) is None
     assert await opened.ports.documents.write([document("p1", form=IndexSchema(), n=1)]) == [None]
     found = await opened.ports.indices.current(NAME)
@@ -88,7 +88,7 @@ async def test_what_does_not_fit_is_kept_whole_all_the_same(opened: Opened, data
     assert await read(opened) == document("p1", 2, name="fits")
 
 
-async def test_changes_come_in_order_each_document_once_with_its_newest_version(opened: Opened):
+async def test_changes_come_in_order_once_per_document(opened: Opened):
     index = await opened.ports.indices.create(NAME, TYPED, first=True)
     await opened.ports.documents.write([document(f"p{number}") for number in range(7)])
     await opened.ports.documents.write([document("p3", 2)])

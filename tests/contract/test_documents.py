@@ -62,7 +62,7 @@ async def test_one_batch_may_hold_anything(opened: Opened):
         assert await _read(opened, document.aggregate_id) == document
 
 
-async def test_what_can_never_be_held_is_told_apart_and_holds_up_nobody(opened: Opened):
+async def test_refused_document_holds_up_no_other(opened: Opened):
     good, bad = _documents(1)[0], _documents(1, "p2")[0]
     bad = replace(bad, body={**bad.body, "colour": "red"})
     fine, refused = await opened.ports.documents.write([good, bad])
@@ -116,7 +116,7 @@ async def test_any_json_object_comes_back_as_it_was(opened: Opened, data: dict[s
 
 
 @given(st.lists(st.integers(0, 400), max_size=20))
-def test_bulk_requests_are_bounded_in_number_and_bytes_and_leave_nothing_out(sizes: list[int]):
+def test_bulk_requests_are_bounded_and_complete(sizes: list[int]):
     bodies = [{"text": "x" * size} for size in sizes]
     writes = [VersionedWrite("a", str(n), 1, body, "document", PLACE, "a.1") for n, body in enumerate(bodies)]
     requests = list(bulk_requests(writes, writes_max=5, bytes_max=1_000))

@@ -227,7 +227,7 @@ def test_searches_and_hops_agree_with_the_filter_function(environment: Any, requ
 
 @pytest.mark.integration
 async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: Settings):
-    """Such an index has no terms: an answer by them would leave all of its documents out."""
+    """An index of this kind has no terms: an answer by them would leave all of its documents out."""
     name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", where={"/v": 10})
     async with patient_stores(settings, prepared=False) as stores:
         (document,) = [_document(name, "p1", {"v": 10}, IndexSchema())]
@@ -287,7 +287,7 @@ async def test_check_renews_indices_of_an_earlier_release(world: World, definiti
 
 
 @pytest.mark.parametrize("terms", [[], ["/v", "/v=11"]])
-def test_terms_that_are_not_those_of_the_data_are_found_by_a_verification(terms: list[str]):
+def test_verification_finds_terms_that_do_not_fit_the_data(terms: list[str]):
     document = _document(AggregateId.of_class("shop", "Product"), "p1", {"v": 10}, IndexSchema())
     stored = as_indexed(document.body)
     assert as_verified(stored) == document.body

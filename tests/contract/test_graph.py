@@ -87,7 +87,7 @@ async def test_the_newest_wins_in_whatever_order_they_come(graph: Graph):
         assert await graph.read([nodes[0].aggregate_id]) == [nodes[2]]
 
 
-async def test_a_new_definition_changes_the_edges_at_the_same_event_and_an_old_one_does_not(graph: Graph):
+async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: Graph):
     before, after = (
         _node("Vienna", 3, definition_sequence=1),
         _node("Vienna", 3, definition_sequence=2, part_of={COUNTRIES[0]}),
@@ -101,7 +101,7 @@ async def test_a_new_definition_changes_the_edges_at_the_same_event_and_an_old_o
     assert await graph.read([after.aggregate_id]) == [later]
 
 
-async def test_nodes_read_in_the_order_asked_for_and_missing_ones_as_none(graph: Graph):
+async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: Graph):
     vienna, graz = _node("Vienna", part_of={COUNTRIES[0]}), _node("Graz")
     await _written(graph, vienna, graz)
     missing = AggregateId.of("geo", "City", "Atlantis")
@@ -110,7 +110,7 @@ async def test_nodes_read_in_the_order_asked_for_and_missing_ones_as_none(graph:
     assert await graph.read([]) == []
 
 
-async def test_nodes_of_one_class_come_together_and_a_page_may_begin_where_they_do(graph: Graph):
+async def test_nodes_of_a_class_come_together_across_pages(graph: Graph):
     edges = edge_map({"part_of": {COUNTRIES[0]}})
     names = [("Cit", "z"), ("City", "a"), ("City", "é"), ("City-Hall", "a"), ("CityHall", "a"), ("City_Hall", "~")]
     nodes = [GraphNode(AggregateId.of("geo", class_id, name), 1, 1, False, edges) for class_id, name in names]
@@ -121,7 +121,7 @@ async def test_nodes_of_one_class_come_together_and_a_page_may_begin_where_they_
     assert [each.aggregate_id.instance_id for each in cities] == ["é", "a"]  # in encoded form
 
 
-async def test_an_edge_may_point_to_what_is_not_there_yet_and_in_circles(graph: Graph):
+async def test_edge_may_be_dangling_or_circular(graph: Graph):
     one, two = AggregateId.of("geo", "City", "one"), AggregateId.of("geo", "City", "two")
     first, second = GraphNode(one, 1, 1, False, {"near": (two,)}), GraphNode(two, 1, 1, False, {"near": (one, two)})
     await _written(graph, first)
@@ -143,7 +143,7 @@ async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: Gra
     assert await graph.referring("nowhere", COUNTRIES, "part_of", nodes_max=10) == []
 
 
-async def test_a_tombstone_refers_to_nothing_and_late_writes_lose_against_it(graph: Graph):
+async def test_tombstone_has_no_edges_and_late_writes_lose(graph: Graph):
     alive, deleted = _node("Vienna", 2, part_of={COUNTRIES[0]}), _node("Vienna", 3, deleted=True)
     await _written(graph, alive)
     assert await _referring(graph, COUNTRIES, count=1) == [alive]
@@ -180,9 +180,7 @@ async def test_concurrent_writers_leave_the_newest(graph: Graph):
     assert await graph.read([nodes[0].aggregate_id]) == [nodes[-1]]
 
 
-async def test_a_scan_yields_every_node_once_with_what_its_store_compares(
-    graph: Graph, monkeypatch: pytest.MonkeyPatch
-):
+async def test_scan_yields_every_node_once(graph: Graph, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scan, "HITS_PER_PAGE", 3)
     monkeypatch.setattr(terminus_graph, "NODES_PER_PAGE", 3)
     nodes = [_node(f"c{number}", number + 1, part_of={COUNTRIES[0]}) for number in range(7)]

@@ -1,4 +1,4 @@
-"""What brokers know of all topics is asked again for a while, since one that just came back knows nothing."""
+"""Metadata of all topics is asked again for a while, since a broker that just came back knows nothing."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Somebody writes over our keys in Redis: an aggregate's turn is for speed, so nothing under it may hold it up."""
+"""Our keys in Redis are overwritten: an aggregate's turn is for speed, so nothing under it may hold it up."""
 
 import asyncio
 from collections.abc import Collection

@@ -119,7 +119,7 @@ async def test_a_member_alone_gets_all_of_it_each_aggregate_in_order(topic: Topi
     assert await member.next_batch(messages_max=7, wait_s=0.05) == []
 
 
-async def test_it_goes_on_from_what_was_committed_and_repeats_what_was_not(topic: Topic, members: Members):
+async def test_subscription_resumes_from_the_committed_offset(topic: Topic, members: Members):
     first = await send(topic, range(10))
     member = await members.join()
     found = await take(member, 30)
@@ -132,7 +132,7 @@ async def test_it_goes_on_from_what_was_committed_and_repeats_what_was_not(topic
     assert not in_order(again, first)
 
 
-async def test_two_share_the_partitions_and_the_first_may_land_before_it_gives_up(topic: Topic, members: Members):
+async def test_two_members_share_partitions_and_finish_before_revoke(topic: Topic, members: Members):
     chains = await send(topic, range(30))
     handed_over = asyncio.Event()
     found: list[Delivery] = []

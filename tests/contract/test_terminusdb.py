@@ -1,4 +1,4 @@
-"""What is TerminusDB's own: that it cannot be reached, refuses us, or is named wrongly."""
+"""TerminusDB alone: that it cannot be reached, refuses us, or is named wrongly."""
 
 import json
 import os

@@ -68,7 +68,7 @@ async def test_offsets_that_were_kept_of_another_topic_are_passed_over(settings:
         await again.stop()
 
 
-async def test_a_topic_that_changes_under_a_member_is_read_from_its_beginning(settings: Settings):
+async def test_topic_made_anew_is_read_from_its_beginning(settings: Settings):
     """Lost and made anew between two looks at it, with as many messages as before: nothing but the ID tells."""
     await _filled(settings)
     landed: list[float] = []

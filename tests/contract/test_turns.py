@@ -20,7 +20,7 @@ def _leases(redis: Redis, lease_ms: int = LONG_MS, patience_ms: int = LONG_MS) -
 
 
 async def _granted(leases: Leases, holder: str) -> Lease:
-    """Ask until it is granted, as whoever waits does."""
+    """Ask until it is granted, as a waiting command does."""
     async with asyncio.timeout(120):
         while isinstance(answer := await _take(leases, holder), Waiting):
             await asyncio.sleep(0.005)
@@ -86,7 +86,7 @@ async def test_who_does_not_queue_stands_in_nobodys_way(redis: Redis):
     assert await _take(leases, "c") == UNKNOWN
 
 
-async def test_many_aggregates_take_one_round_trip_each_with_its_own_answer(redis: Redis):
+async def test_many_aggregates_take_one_round_trip(redis: Redis):
     leases = _leases(redis)
     places = [AggregateId.parse(f"shop/Product/m{number}") for number in range(250)]
     events = chain(2)

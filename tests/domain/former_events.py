@@ -58,7 +58,7 @@ def forget_versions(patch: pytest.MonkeyPatch, event_type: str, *, since: str) -
     known = [version for version in schemas.ever_stored if version < SemanticVersion.parse(since)]
     steps = {version: step for version, step in schemas.steps.items() if step[0] in known}
     patch.setitem(EVENT_SCHEMAS, event_type, replace(schemas, ever_stored=known, steps=steps))
-    # What was looked up before must not be known any more, nor later what is looked up now.
+    # Looked-up values must be forgotten before and after.
     patch.setattr(events, "steps_from", event_schemas.steps_from.__wrapped__)
 
 

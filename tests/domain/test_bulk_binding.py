@@ -1,4 +1,4 @@
-"""Which items are displaced and void follows from the slots alone, whoever looks and however far each attempt came."""
+"""Conflicts and invalidations follow from the slots alone, whichever attempt reads them and however far each came."""
 
 from collections.abc import Callable
 from itertools import count
@@ -111,7 +111,7 @@ def test_a_later_item_is_decided_on_what_an_earlier_one_makes():
     assert rejection.code is RejectionCode.INSTANCE_EXISTS
 
 
-def test_what_follows_a_displaced_item_is_void_rejections_too_and_what_came_before_stands():
+def test_items_after_a_conflict_are_invalidated():
     bulk = bulk_delete(
         item("p1", expected_version=9), item("p1"), item("p1"), item("p2"), {"rubbish": True}, command_id="b"
     )
@@ -122,7 +122,7 @@ def test_what_follows_a_displaced_item_is_void_rejections_too_and_what_came_befo
     chunk = bound(log, record, [0, 1, 2, 3, 4], 1)
     assert [binding.slot for binding in chunk.bindings] == [None, 2, None, 2, None]
     assert refuses_first(by_aggregate(chunk.bindings)["shop/Product/p1"])
-    log.apply(update("p1"))  # somebody else is faster
+    log.apply(update("p1"))  # another command is faster
     while write_next(log, record, chunk, "shop/Product/p2"):
         pass
     became = fates(chunk, log.event_in)
@@ -170,7 +170,7 @@ def bulks(draw: st.DrawFn) -> Bulk:
 
 
 @given(data=st.data(), bulk=bulks())
-def test_any_number_of_attempts_see_the_same_ends_and_apply_each_item_once(data: st.DataObject, bulk: Bulk):
+def test_concurrent_attempts_apply_each_item_once(data: st.DataObject, bulk: Bulk):
     """Attempts write in any interleaving beside single commands; what is definite once never changes again."""
     log = Log()
     others = [create, update, delete]

@@ -1,4 +1,4 @@
-"""What canonical JSON holds is hashed the same everywhere; what it cannot hold is refused with its place."""
+"""Canonical JSON has one hash everywhere; what it cannot hold is refused with its place."""
 
 import json
 
@@ -41,7 +41,7 @@ _written = st.recursive(
 @given(_written)
 @example({"\uffee": 1, "😀": 2})
 @example([-0.0, 1.0, 1e16, 1e20, 1e21, 1e-5, 1e-7, 123456789012345.6, 0.1, -9007199254740991])
-def test_whichever_way_it_is_written_the_form_is_that_of_rfc_8785(value):
+def test_canonical_form_is_that_of_rfc_8785(value):
     assert canonical_bytes(value) == rfc8785.dumps(value)
 
 
@@ -78,7 +78,7 @@ def test_rfc_8785_example_of_section_3_2_4():
         ('{"a\\u0000b": 1}', "NUL"),
     ],
 )
-def test_what_canonical_json_cannot_hold_is_refused_with_its_place(text, said):
+def test_value_that_canonical_json_cannot_hold_is_refused(text, said):
     with pytest.raises(InputInvalid, match=said):
         parse_json(text)
 

@@ -172,7 +172,7 @@ def test_relationships_keep_their_meaning_within_a_major(change: dict[str, Any],
 
 
 @pytest.mark.parametrize(("path", "breaks"), [("/mayor", False), ("/pop", True)])
-def test_a_new_relationship_needs_a_place_where_nothing_could_stand(path: str, breaks: bool):
+def test_new_relationship_needs_an_unused_place(path: str, breaks: bool):
     state, _ = history(define(FIRST))
     more = {"led_by": {"target_class": "Person", "cardinality": "one", "path": path}}
     relationships = {**FIRST["relationships"], **more}
@@ -308,7 +308,7 @@ def test_a_retired_class_takes_no_instance_and_lets_them_go():
     assert isinstance(decide(state, ask("DELETE", number=2), occurred_at=NOW, class_schema=retired), Event)
 
 
-def test_an_update_over_a_new_major_carries_all_that_the_migration_made_of_it():
+def test_update_over_a_new_major_keeps_the_migrated_data():
     old, new = class_schema(FIRST), class_schema(FIRST, SECOND)
     create = ask("CREATE", {"name": "Ulm", "pop": "126000"})
     state = evolve(UNTOUCHED, made(decide(UNTOUCHED, create, occurred_at=NOW, class_schema=old)))
@@ -320,7 +320,7 @@ def test_an_update_over_a_new_major_carries_all_that_the_migration_made_of_it():
     assert (content_of(again).effect, again.data) == ("MERGE", {"mayor": None})
 
 
-def test_data_from_before_the_class_was_defined_goes_through_every_migration():
+def test_data_older_than_its_class_passes_every_migration():
     new = class_schema(FIRST, SECOND)
     assert new.current({"name": "Ulm", "pop": "7"}, None) == {"name": "Ulm", "population": 7}
     assert new.current({"name": "Ulm", "pop": "7"}, class_schema(FIRST).reference) == {"name": "Ulm", "population": 7}
@@ -335,7 +335,7 @@ def test_what_a_record_says_was_accepted_is_not_judged_again():
 
 
 @given(objects, st.sampled_from([(FIRST,), (FIRST, WIDER), (FIRST, WIDER, SECOND)]))
-def test_whatever_is_accepted_is_valid_and_whatever_is_refused_is_not(data: dict[str, Any], payloads: tuple[Any, ...]):
+def test_accepted_data_is_valid_and_refused_data_is_not(data: dict[str, Any], payloads: tuple[Any, ...]):
     found = class_schema(*payloads)
     decision = decide(UNTOUCHED, ask("CREATE", {**data, "name": "x"}), occurred_at=NOW, class_schema=found)
     assert isinstance(decision, Rejection) == bool(found.findings({**data, "name": "x"}))

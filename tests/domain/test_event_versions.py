@@ -70,7 +70,7 @@ def test_samples_are_those_that_were_stored(folder: str):
 
 
 @pytest.mark.parametrize("folder", SAMPLES)
-def test_samples_are_read_byte_for_byte_and_fold_to_what_they_folded_to_then(folder: str):
+def test_sample_events_fold_as_they_did_then(folder: str):
     events = samples(folder)
     assert [event.canonical for event in events] == [path.read_bytes() for path in sample_files(folder)]
     for number in range(1, len(events) + 1):
@@ -187,7 +187,7 @@ def test_what_has_no_version_is_no_event(version: object):
 
 
 @pytest.mark.parametrize("more", [{"effect": "ADD"}, {"definition": 7}])
-def test_an_event_that_does_not_say_what_its_version_promises_is_not_folded(more: dict[str, Any]):
+def test_event_that_breaks_its_versions_form_is_not_folded(more: dict[str, Any]):
     event = read(write("2.0.0", "INSTANCE_CREATED", {}, number=1, after=None, **more))
     with pytest.raises(LogDamaged, match="promises"):
         content_of(event)
@@ -229,7 +229,7 @@ def rewritten(events: Sequence[Event]) -> list[Event]:
 
 
 @given(histories())
-def test_migrating_then_projecting_equals_projecting_then_migrating(events: list[Event]):
+def test_migration_commutes_with_projection(events: list[Event]):
     projected, migrated = fold(events), fold(rewritten(events))
     as_stored = {"checksum": projected.checksum, "schema_version": projected.schema_version}
     assert projected == replace(migrated, **as_stored)
@@ -238,7 +238,7 @@ def test_migrating_then_projecting_equals_projecting_then_migrating(events: list
 
 
 @given(histories(versions=["1.0.0"]))
-def test_a_state_kept_by_an_earlier_release_is_the_one_folded_today(events: list[Event]):
+def test_snapshot_of_an_earlier_release_equals_todays_fold(events: list[Event]):
     kept = json.dumps(fold_1_0_0(events))
     assert INSTANCE_JSON.validate_json(kept) == fold(events)
 

@@ -62,17 +62,17 @@ def test_what_does_not_fit_the_state_is_rejected_with_its_code(state, kind, fiel
     assert state.aggregate_id in decision.message
 
 
-def test_a_deleted_instance_can_be_created_anew_and_keeps_counting():
+def test_deleted_instance_is_created_again_and_keeps_counting():
     again = applied(DELETED, command(number=3, payload={"name": "again"}))
     assert (again.sequence_number, again.exists, again.data) == (3, True, {"name": "again"})
 
 
-def test_a_tombstone_keeps_when_it_was_created_and_drops_the_data():
+def test_tombstone_keeps_its_creation_time_and_drops_the_data():
     assert (DELETED.exists, DELETED.data, DELETED.created_at) == (False, {}, NOW)
 
 
 @given(st.lists(json_objects, min_size=1, max_size=5))
-def test_folding_stored_events_gives_the_state_in_memory_byte_for_byte(payloads):
+def test_folding_stored_events_equals_the_state_in_memory(payloads):
     state, stored = EMPTY, []
     for number, payload in enumerate(payloads, 1):
         kind = CommandType.CREATE_INSTANCE if number == 1 else CommandType.UPDATE_INSTANCE
@@ -87,7 +87,7 @@ def test_folding_stored_events_gives_the_state_in_memory_byte_for_byte(payloads)
 
 
 @given(json_objects)
-def test_an_event_that_was_just_made_has_the_canonical_form_of_its_fields(payload):
+def test_new_event_has_the_canonical_form_of_its_fields(payload):
     event = decide(EMPTY, command(payload=payload), occurred_at=NOW)
     assert isinstance(event, Event)
     fields = event.model_dump(mode="json")

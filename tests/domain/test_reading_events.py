@@ -46,7 +46,7 @@ def test_another_form_of_the_same_event_is_read_the_long_way():
     assert read_event(spread, where="here") == EVENT
 
 
-def test_a_member_called_checksum_before_its_own_does_not_mislead():
+def test_nested_member_called_checksum_does_not_mislead():
     event = resealed(aaa={"z": 1, "checksum": "f" * 64})
     assert read_event(event.canonical, where="here") == event
 
@@ -70,7 +70,7 @@ def test_values_are_read_as_the_standard_library_reads_them(number: float, whole
     assert repr(read_event(written, where="here").data) == repr(json.loads(written)["data"])
 
 
-def test_an_event_of_a_release_to_come_is_told_from_damage_though_it_is_whole():
+def test_event_of_a_future_release_is_told_from_damage():
     for changes in ({"event_type": "INSTANCE_CLONED"}, {"schema_version": "9.0.0"}):
         fields = {**json.loads(EVENT.canonical), **changes}
         fields["checksum"] = checksum_of(fields)

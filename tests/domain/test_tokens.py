@@ -44,7 +44,7 @@ def test_a_token_that_was_cut_short_is_refused(part, data):
         read_token(token[: data.draw(st.integers(0, len(token) - 1))])
 
 
-def test_one_of_another_installation_is_refused_and_merged_with_none_of_ours():
+def test_token_of_another_installation_is_refused():
     token = make_token({"shop/Product/p1": 1}, installation=THEIRS)
     assert read_token(token) == {"shop/Product/p1": 1}
     with pytest.raises(TokenInvalid, match="another namespace or bucket; read where its command was submitted"):

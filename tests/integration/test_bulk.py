@@ -216,9 +216,7 @@ async def test_cancelled_it_says_what_was_done(installation: Installation, bulks
     assert lines[-1] == {"index": 3_999, "outcome": "NOT_ATTEMPTED"}
 
 
-async def test_single_commands_go_on_beside_a_bulk_command_on_the_same_instances(
-    installation: Installation, bulks: Bulks
-):
+async def test_single_commands_proceed_beside_a_bulk_command(installation: Installation, bulks: Bulks):
     async with installation.worker(), asyncio.timeout(120):
         await bulks.submit(CREATE, "shop", "Product", items(40))
         changes = [item(f"p{index % 40}", {f"b{index}": True}) for index in range(400)]

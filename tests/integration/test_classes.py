@@ -97,7 +97,7 @@ async def test_documents_are_found_under_each_definition_in_turn(installation: I
     await installation.check()
 
 
-async def test_a_definition_evolves_under_writers_and_readers_without_a_gap(installation: Installation):
+async def test_definition_evolves_under_load_without_a_gap(installation: Installation):
     """Two workers; writers update every instance again and again, readers look at every instance all the time."""
     names = [f"n{number}" for number in range(40)]
     places = [AggregateId("shop", "Product", name) for name in names]
@@ -151,7 +151,7 @@ async def test_a_definition_evolves_under_writers_and_readers_without_a_gap(inst
     await installation.check()
 
 
-async def test_a_worker_that_dies_while_documents_follow_leaves_nothing_half_done(installation: Installation):
+async def test_worker_death_during_reindex_leaves_nothing_incomplete(installation: Installation):
     async with installation.worker():
         await installation.client.submit(define(FIRST))
         await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(10)))

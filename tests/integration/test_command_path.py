@@ -73,14 +73,14 @@ async def test_a_token_reads_the_own_write(installation: Installation):
         assert (document.sequence_number, document.body["data"]) == (2, {"n": 2})
 
 
-async def test_an_early_duplicate_gets_the_first_result_without_a_noise(installation: Installation):
+async def test_early_duplicate_gets_the_first_result_silently(installation: Installation):
     noises: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noises.append(context))
     command = create()
     async with installation.worker():
         first = await installation.client.submission(command)
         again = await installation.client.submission(command, early=True)
-    gc.collect()  # asyncio complains of an exception that nobody asked for when its future goes
+    gc.collect()  # asyncio complains of an exception that was never retrieved when its future goes
     asyncio.get_running_loop().set_exception_handler(None)
     assert (first.duplicate, again.duplicate) == (False, True)
     assert again.result == first.result
@@ -187,7 +187,7 @@ async def test_two_workers_at_once_keep_the_order(installation: Installation):
 
 
 async def _start_as_anyone(installation: Installation, command: Command) -> CommandResult:
-    """Start it again although it is closed, as somebody who does not keep to our policies."""
+    """Start it again although it is closed, as a client that does not keep to our policies."""
     return await installation.temporal.execute_workflow(
         InstanceCommand.run,
         command,
@@ -199,7 +199,7 @@ async def _start_as_anyone(installation: Installation, command: Command) -> Comm
     )
 
 
-async def test_an_id_with_other_content_is_refused_by_whoever_still_knows_it(installation: Installation):
+async def test_id_with_other_content_is_refused(installation: Installation):
     command = create()
     other = update(command_id=command.command_id)
     async with installation.worker():

@@ -1,4 +1,4 @@
-"""What terminated workflows leave on real servers, and the check that finishes it: by hand, and on schedule."""
+"""Remains of terminated workflows on real servers, and the check that finishes them: by hand, and on schedule."""
 
 import asyncio
 import sys
@@ -48,7 +48,7 @@ CLASS = AggregateId.of_class("shop", "Product")
 
 Handle = WorkflowHandle[InstanceCommand, CommandResult]
 
-#: Steps after which a command has a record, so that it is for the sweep to finish it.
+#: Steps after which a command has a record, so that the check has to finish it.
 RECORDED = ("record", "persist", "publish", "project", "complete")
 
 
@@ -80,9 +80,7 @@ async def _nothing_half_done(installation: Installation) -> None:
 
 @pytest.mark.parametrize("lost", ["nothing", "redis", "redis and temporal"])
 @pytest.mark.parametrize("step", STEPS)
-async def test_what_a_dead_worker_and_a_terminated_workflow_leave_is_finished(
-    installation: Installation, step: str, lost: str
-):
+async def test_work_of_a_dead_worker_is_finished(installation: Installation, step: str, lost: str):
     async with installation.worker():
         await installation.client.submit(create("before"))
     worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER=step)).ready()
@@ -112,7 +110,7 @@ async def _terminate(handle: Handle) -> None:
 
 
 async def _is_whole(installation: Installation, command: Command) -> None:
-    """A command with a record has its end, and whoever asks hears of it; one without has no effect."""
+    """A command with a record has its end, and its status says so; one without has no effect."""
     records = installation.stores.ports.records
     made = {event.command_id for events in (await installation.logs()).values() for event in events}
     if await records.read(command.command_id, 1) is None:
@@ -135,7 +133,7 @@ async def test_a_command_that_is_terminated_without_a_record_says_so(installatio
         await installation.client.result(handle.id)
 
 
-async def test_a_reset_workflow_goes_on_by_itself_and_the_check_leaves_it_alone(installation: Installation):
+async def test_reset_workflow_continues_and_the_check_leaves_it(installation: Installation):
     worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER="record")).ready()
     command = create()
     handle = await _start(installation, command)
@@ -180,7 +178,7 @@ async def _reset(installation: Installation, handle: Handle) -> None:
 
 @pytest.mark.parametrize("step", ["allocate", "record", "persist", "publish"])
 async def test_a_zombie_on_real_servers_wakes_up_after_the_sweep(installation: Installation, step: str):
-    """Two processes' worth of clients: the zombie holds still in the middle while a sweep finishes its command."""
+    """Two processes' worth of clients: the zombie holds still in the middle while a check finishes its command."""
     asleep, woken = asyncio.Event(), asyncio.Event()
 
     async def sleep(done: str) -> None:
@@ -288,7 +286,7 @@ async def test_a_terminated_bulk_command_is_ended_where_it_stands(installation: 
 
 
 @pytest.mark.parametrize("step", ["bulk_open", "bulk_record", "bulk_persist", "bulk_publish"])
-async def test_a_bulk_command_without_a_workflow_is_ended_where_it_stands(installation: Installation, step: str):
+async def test_orphaned_bulk_command_is_closed_as_it_stands(installation: Installation, step: str):
     settings = installation.settings.model_copy(update={"bulk_chunk_items_max": 2})
     bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(7)))
     path = assemble(installation.stores.ports, settings).bulk
@@ -358,7 +356,7 @@ async def _index(installation: Installation) -> tuple[str, bool]:
     return current.name.rpartition(".")[2], current.closed
 
 
-async def test_a_class_that_stands_still_since_its_definition_was_terminated_is_let_go(installation: Installation):
+async def test_class_stuck_by_a_terminated_definition_is_released(installation: Installation):
     async with installation.worker():
         await installation.client.submit(define(FIRST))
         await asyncio.gather(*(installation.client.submit(create(f"n{one}", {"name": "x"})) for one in range(5)))
@@ -396,7 +394,7 @@ async def test_nodes_follow_a_definition_whose_workflow_was_terminated(installat
         await _nothing_half_done(installation)
 
 
-async def test_a_definition_and_sweeps_bring_the_same_documents_along_at_once(installation: Installation):
+async def test_definition_and_checks_reindex_at_the_same_time(installation: Installation):
     ports = installation.stores.ports
     async with installation.worker():
         await installation.client.submit(define(FIRST))
@@ -425,7 +423,7 @@ async def test_a_definition_and_sweeps_bring_the_same_documents_along_at_once(in
         await _nothing_half_done(installation)
 
 
-async def test_an_index_that_was_gone_back_to_is_left_alone_while_it_is_pinned(installation: Installation):
+async def test_pinned_index_is_left_alone(installation: Installation):
     indices = installation.stores.elasticsearch.client.indices
     async with installation.worker():
         await installation.client.submit(define(FIRST))
@@ -451,7 +449,7 @@ async def test_an_index_that_was_gone_back_to_is_left_alone_while_it_is_pinned(i
         await _nothing_half_done(installation)
 
 
-async def test_a_node_that_cannot_be_read_is_told_and_holds_up_no_other(installation: Installation):
+async def test_unreadable_node_is_reported_and_holds_up_no_other(installation: Installation):
     elasticsearch = installation.stores.elasticsearch.client
     async with installation.worker():
         for name in ("behind", "spoilt"):

@@ -45,7 +45,7 @@ def _letters(name: str) -> str:
 
 
 class Data:
-    """What the packages say of some airports, past all of the demo."""
+    """The packages' data on some airports, read without the demo."""
 
     def __init__(self, codes: set[str]) -> None:
         self.airports = {code: each for code, each in airportsdata.load().items() if code in codes}
@@ -131,7 +131,7 @@ def _demo(installation: Installation) -> Demo:
     return Demo(installation.client, installation.stores, installation.settings, scene, concurrency=8)
 
 
-async def test_a_definition_evolves_while_data_flows_and_a_second_demo_answers_the_same(
+async def test_second_demo_answers_the_same_after_evolution(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ):
     async def run(*, as_json: bool) -> str:
@@ -157,7 +157,7 @@ async def test_a_definition_evolves_while_data_flows_and_a_second_demo_answers_t
     assert {each.definition.version for each in contents if each.definition} == {"1.0.0", "1.1.0", "2.0.0"}
 
 
-async def test_a_demo_that_goes_on_when_its_class_has_moved_on_loses_nothing(
+async def test_demo_continues_after_its_class_has_moved_on(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ):
     """As after a run that was interrupted: whatever still speaks an old form comes too late, and is sent again."""

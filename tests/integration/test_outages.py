@@ -31,7 +31,7 @@ def servers(stack: Stack) -> Iterator[Stack]:
 
 @pytest.fixture
 async def installation(servers: Stack, installation: Installation) -> AsyncIterator[Installation]:
-    """One that is there before any server goes away."""
+    """An instance from before any server goes away."""
     async with installation.worker():
         await installation.client.submit(create("before"))
         yield installation
@@ -79,7 +79,10 @@ async def test_a_store_that_is_away_for_a_while(
     submitted = await _submitted(installation)
     for _, handle in submitted:
         assert await _pending(handle) == waiting
-    if name in ("kafka", "elasticsearch"):  # the facts stand already, and whoever needs no more than that goes on
+    if name in (
+        "kafka",
+        "elasticsearch",
+    ):  # the facts are stored already, and callers that need no more than that proceed
         early = await installation.client.submit(update("before", payload={"early": True}), early=True)
         assert early.outcome is Outcome.APPLIED
         logs = await installation.logs()

@@ -122,7 +122,7 @@ class Projection:
         wanted = [place for place in self.chains if place not in but]
         async with asyncio.timeout(UNTIL_S):
             while True:
-                with contextlib.suppress(StoreUnavailable):  # an index that is just being made answers to nobody
+                with contextlib.suppress(StoreUnavailable):  # an index that is just being made does not answer yet
                     found = await self.stores.documents.read(wanted)
                     reached = [document.sequence_number if document else 0 for document in found]
                     if reached == [len(self.chains[place]) for place in wanted]:
@@ -211,9 +211,7 @@ async def test_duplicates_gaps_and_any_order_come_to_the_same(projection: Projec
     ("step", "read_model"),
     [*((step, "documents") for step in ("fetch", "fold", "show", "park", "commit")), ("show", "graph")],
 )
-async def test_a_projector_killed_after_any_step_is_finished_by_the_next(
-    projection: Projection, step: str, read_model: str
-):
+async def test_killed_projector_is_finished_by_the_next(projection: Projection, step: str, read_model: str):
     await projection.fill(range(40))
     doomed = await projection.process(ONCELOG_CRASH_AFTER=step, ONCELOG_PROJECTOR_READ_MODEL=read_model)
     async with asyncio.timeout(UNTIL_S):
@@ -226,7 +224,7 @@ async def test_a_projector_killed_after_any_step_is_finished_by_the_next(
         assert await next_one.wait() == 0, projection.log_of(1).read_text()
 
 
-async def test_several_share_the_work_while_others_come_go_and_die_in_the_middle_of_it(projection: Projection):
+async def test_projectors_share_work_while_others_come_and_die(projection: Projection):
     async def feed() -> None:
         for start in range(0, 300, 30):
             await projection.fill(range(start, start + 30))
@@ -248,7 +246,7 @@ async def test_several_share_the_work_while_others_come_go_and_die_in_the_middle
 
 
 @pytest.mark.parametrize("lands", [True, False], ids=["lands in time", "is called off"])
-async def test_a_batch_in_the_middle_of_a_rebalance_lands_or_is_done_by_the_next(
+async def test_batch_in_a_rebalance_is_written_or_repeated(
     projection: Projection, monkeypatch: pytest.MonkeyPatch, *, lands: bool
 ):
     """One projector has written a batch, and not committed it yet, when another one joins and asks for a share."""
@@ -286,7 +284,7 @@ async def test_a_batch_in_the_middle_of_a_rebalance_lands_or_is_done_by_the_next
 
 
 async def _make_choosy_index(projection: Projection) -> str:
-    """Make the class's index with a mapping that refuses what is no number, as a mapping of somebody's own might."""
+    """Make the class's index with a mapping that refuses all but numbers, as an operator's own mapping might."""
     alias = projection.stores.documents.alias_of(PLACE)
     mappings = {"properties": {"data": {"properties": {"n": {"type": "integer"}}}}}
     await projection.stores.elasticsearch.client.indices.delete_index_template(
@@ -308,7 +306,7 @@ def _typed_chain(name: str, *values: object) -> list[Event]:
     return found
 
 
-async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resumed_by_hand(projection: Projection):
+async def test_refused_document_is_retried_skipped_and_resumed(projection: Projection):
     index = await _make_choosy_index(projection)
     bad, good = _typed_chain("p1", 1, "x", "y", 4), _typed_chain("p2", 1, 2)
     for events in (bad, good):
@@ -336,7 +334,7 @@ async def test_a_document_that_is_refused_waits_and_is_retried_skipped_and_resum
     assert [each.kind for each in history] == [DeadLetterKind.PARKED, DeadLetterKind.RETRYING, DeadLetterKind.RESOLVED]
 
 
-async def test_what_is_skipped_is_recorded_and_later_versions_are_shown(projection: Projection):
+async def test_skip_is_recorded_and_later_versions_are_projected(projection: Projection):
     await _make_choosy_index(projection)
     events = _typed_chain("p1", "x", 2)
     await projection.write(events[:1])
@@ -401,9 +399,7 @@ async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
         await projection.all_shown()
 
 
-async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow(
-    projection: Projection, monkeypatch: pytest.MonkeyPatch
-):
+async def test_event_from_the_future_waits_for_an_upgrade(projection: Projection, monkeypatch: pytest.MonkeyPatch):
     future, known = chain(3), chain(1, "p2")
     for events in (future, known):
         await projection.write(events)
@@ -429,7 +425,7 @@ async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow
     await projection.all_shown()
 
 
-async def test_a_lost_topic_loses_nothing_that_was_sent_after_it_came_back(projection: Projection):
+async def test_lost_topic_loses_no_later_event(projection: Projection):
     await projection.fill(range(10))
     async with projection.running():
         await projection.all_shown()
@@ -488,7 +484,7 @@ async def _verified(installation: Installation) -> dict[Code, Severity]:
     return {finding.code: finding.severity for finding in report.findings}
 
 
-async def test_commands_leave_documents_to_the_projector_and_wait_through_the_token(installation: Installation):
+async def test_token_waits_for_the_projector(installation: Installation):
     installation.settings = installation.settings.model_copy(update={"projection": "stream"})
     graph = installation.stores.ports.graph
     async with installation.worker():
@@ -507,7 +503,7 @@ async def test_commands_leave_documents_to_the_projector_and_wait_through_the_to
             found = [None]
             while found == [None]:
                 await asyncio.sleep(0.05)
-                with contextlib.suppress(StoreUnavailable):  # an index that is just being made answers to nobody
+                with contextlib.suppress(StoreUnavailable):  # an index that is just being made does not answer yet
                     found = list(await graph.read([PLACE]))
     await installation.check()
     indices = installation.stores.elasticsearch.client.indices
@@ -515,7 +511,7 @@ async def test_commands_leave_documents_to_the_projector_and_wait_through_the_to
     assert await _verified(installation) == {Code.NODE_MISSING: Severity.VIOLATION}, "it was passed, and is lost"
 
 
-async def test_a_command_whose_document_is_refused_completes_and_says_so(installation: Installation):
+async def test_command_with_a_refused_document_completes(installation: Installation):
     stores = installation.stores
     alias = stores.documents.alias_of(PLACE)
     await stores.elasticsearch.client.indices.delete_index_template(name=installation.settings.named("instances"))

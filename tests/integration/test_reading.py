@@ -88,7 +88,7 @@ class Geography:
         return sorted(document.aggregate_id.instance_id for document in page.documents)
 
 
-async def test_a_definition_makes_edges_and_types_of_what_is_there_and_what_comes(installation: Installation):
+async def test_definition_gives_old_and_new_data_edges_and_types(installation: Installation):
     async with installation.worker():
         geography = Geography(installation)
         write, ends, found = geography.write, geography.ends, geography.found
@@ -197,7 +197,7 @@ def _typed(names: Sequence[str], token: str) -> list[list[str]]:
 
 
 async def _refuse_texts_as_numbers(installation: Installation) -> str:
-    """Make the documents' index with a mapping that refuses some, as a mapping of somebody's own might."""
+    """Make the documents' index with a mapping that refuses some, as an operator's own mapping might."""
     indices, alias = installation.stores.elasticsearch.client.indices, installation.stores.documents.alias_of(GRAZ)
     await indices.delete_index_template(name=installation.settings.named("instances"))
     mappings = {"properties": {"data": {"properties": {"people": {"type": "integer"}}}}}

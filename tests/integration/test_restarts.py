@@ -1,4 +1,4 @@
-"""What breaks in the middle of a command: its worker ends, or Redis forgets, after any step."""
+"""Failures in the middle of a command: its worker ends, or Redis forgets, after any step."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Where a command stands, on real servers: from its acceptance on, whoever dies or forgets."""
+"""Where a command stands, on real servers: from its acceptance on, whichever server dies or forgets."""
 
 from collections.abc import Awaitable, Callable
 
@@ -64,9 +64,7 @@ async def _status(installation: Installation, command: Command | Bulk) -> Comman
 
 
 @pytest.mark.parametrize("made", KINDS)
-async def test_it_is_known_from_acceptance_on_until_all_but_the_records_have_forgotten(
-    installation: Installation, made: Made
-):
+async def test_status_is_known_until_only_records_are_left(installation: Installation, made: Made):
     command = made()
     with pytest.raises(CommandUnknown):
         await installation.client.status(command.command_id)
@@ -100,7 +98,7 @@ async def test_it_is_known_from_acceptance_on_until_all_but_the_records_have_for
         *(pytest.param(*kind.values, True, id=f"{kind.id}, claimed") for kind in KINDS),
     ],
 )
-async def test_one_terminated_before_its_first_record_is_said_to_have_done_nothing(
+async def test_status_of_one_terminated_before_its_record_is_unstarted(
     installation: Installation, made: Made, claimed: bool
 ):
     command = made()
@@ -137,7 +135,7 @@ async def test_one_terminated_before_its_first_record_is_said_to_have_done_nothi
         pytest.param(lambda: bulk_create(item("p1")), "open", Stage.ACCEPTED, False, id="bulk with its record"),
     ],
 )
-async def test_one_terminated_with_a_record_is_said_to_be_finished_by_a_check_and_is(
+async def test_status_of_one_terminated_with_a_record_names_the_check(
     installation: Installation, made: Made, step: str, stage: Stage, forgotten: bool
 ):
     command = made()
@@ -189,7 +187,7 @@ async def test_it_stays_that_of_the_first_content(installation: Installation):
         result = await installation.client.submit(command)
     await installation.lose_temporal()
     await installation.empty_redis()
-    handle = await installation.client.start(other)  # nobody has heard of it
+    handle = await installation.client.start(other)  # no server knows it
     await _die_after(installation, other, "claim")
     assert (await _status(installation, command)).result == result
     async with installation.worker():
@@ -231,5 +229,5 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
         ended, left = await client.status(done.command_id), await client.status(begun.command_id)
         assert (ended.stage, ended.result) == (stage_of_done, result)
         assert (left.stage, left.workflow) == half_done
-        with pytest.raises(StoreUnavailable):  # whoever is away may be the one who knows it
+        with pytest.raises(StoreUnavailable):  # the server that is away may be the one that knows it
             await client.status("nobody-knows")

@@ -126,7 +126,7 @@ def _holds_of_what_is_behind(found: Mapping[str, list[Any] | BaseException], *, 
         assert error.details["found"] == {each: seen[each] for each in asked}
 
 
-async def test_under_projectors_that_stand_still_tokens_say_where_they_stand_and_hold_once_they_go_on(
+async def test_token_names_a_stopped_projector_and_holds_later(
     installation: Installation,
 ):
     projectors = [await installation.projector_process(name) for name in ("documents", "graph")]
@@ -182,7 +182,7 @@ async def _graph_shows(installation: Installation, wanted: Mapping[AggregateId, 
             await asyncio.sleep(0.05)
 
 
-async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refused(
+async def test_token_of_another_installation_or_release_is_refused(
     installation: Installation, environment: Mapping[str, str], tmp_path: Path
 ):
     other = installation.settings.model_copy(update={"namespace": f"{installation.settings.namespace}-b"})
@@ -219,7 +219,7 @@ async def test_a_token_of_another_installation_or_release_or_of_nobody_is_refuse
     assert [(code, lines[0]["error"]["code"]) for code, lines in found] == [(2, "TokenInvalid")] * 4
 
 
-async def test_all_of_a_bulk_command_is_waited_for_by_its_results_and_some_of_it_by_a_token(installation: Installation):
+async def test_bulk_command_is_waited_for_by_results_or_token(installation: Installation):
     bulks, reader = Bulks(installation.client), installation.client.reader
     projectors = [await installation.projector_process(name) for name in ("documents", "graph")]
     count = VISIBLE_AT_ONCE + 200
@@ -254,7 +254,7 @@ async def test_all_of_a_bulk_command_is_waited_for_by_its_results_and_some_of_it
     await installation.check()
 
 
-async def test_a_bulk_command_with_an_item_that_waits_for_a_person_says_so_at_once(installation: Installation):
+async def test_bulk_command_with_a_parked_item_says_so_at_once(installation: Installation):
     bulks = Bulks(installation.client)
     await installation.projector_process("graph")
     projector = await installation.projector_process("documents")

@@ -1,6 +1,6 @@
 """The real activities on servers in memory as a state machine: Hypothesis decides whose step is next, and what breaks.
 
-What ``tests/model`` tries in full on a model is tried here in part on the code itself, so that the two stay in step.
+The part of ``tests/model``'s search that is tried here on the code itself, so that the two stay in step.
 A crash before and after every request is a crash between any two steps, since nothing else of an attempt can be seen
 from outside.
 """
@@ -40,7 +40,7 @@ Item = tuple[str, int | None]
 """An instance and the version it is expected to have."""
 
 Then = tuple[int, int]
-"""Who goes on then, and for how many requests."""
+"""The next to proceed, and for how many requests."""
 
 _which = st.integers(0, 5)
 _then = st.tuples(_which, st.integers(0, 15))
@@ -101,7 +101,7 @@ class CommandPath(RuleBasedStateMachine):
         for kind, place, hosts, then in first:
             self.give(kind, (place, None), None, hosts, then)
 
-    # What users do
+    # Actions of users
 
     @precondition(lambda self: len(self.works) < WORKS_MAX)
     @rule(kind=_kinds, item=st.tuples(_places, _versions), redis=_wrongs, hosts=_some_hosts, then=_then)
@@ -145,7 +145,7 @@ class CommandPath(RuleBasedStateMachine):
         self._begin(_one_of(self._living_bulks(), which), host, True, closing=True)
         self._go_on(then)
 
-    # What workflows and processes do
+    # Actions of workflows and processes
 
     @precondition(lambda self: self._living())
     @rule(which=_which, host=_hosts, quick=st.booleans(), then=_then)
@@ -157,7 +157,7 @@ class CommandPath(RuleBasedStateMachine):
     @precondition(lambda self: self._living())
     @rule(which=_which, then=_then)
     def terminate(self, which: int, then: Then) -> None:
-        """A workflow is terminated: nobody tries its command again, and what is alive of it has become a zombie."""
+        """A workflow is terminated: its command is not retried, and what is alive of it has become a zombie."""
         command_id = _one_of(self._living(), which).command.command_id
         for work in self.works:
             work.terminated = work.terminated or work.command.command_id == command_id
@@ -166,7 +166,7 @@ class CommandPath(RuleBasedStateMachine):
 
     @rule(host=_hosts, then=_then)
     def sweep(self, host: int, then: Then) -> None:
-        """The sweep begins, beside everything else."""
+        """Reconciliation begins, beside everything else."""
         self.crew.begin("sweep", self.hosts[host], self._swept(self.hosts[host].process))
         self._go_on(then)
 
@@ -210,7 +210,7 @@ class CommandPath(RuleBasedStateMachine):
         self.loop.pass_time(seconds)
         self._go_on(then)
 
-    # What breaks
+    # Failures
 
     @rule(what=st.sampled_from(["everything", "leases", "known", "statuses"]), then=_then)
     def empty_redis(self, what: str, then: Then) -> None:
@@ -230,7 +230,7 @@ class CommandPath(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(SERVERS), meanwhile=_then, then=_then)
     def cut_off(self, name: str, meanwhile: Then, then: Then) -> None:
-        """A server is away while somebody goes on."""
+        """A server is away while a process proceeds."""
         server = getattr(self.world, name)
         server.available = False
         self._go_on(meanwhile)
@@ -268,7 +268,7 @@ class CommandPath(RuleBasedStateMachine):
         """Heal everything and bring all work to its end; then what was frozen all the while wakes up."""
         for name in SERVERS:
             getattr(self.world, name).available = True
-        self.loop.pass_time(10.0)  # leases of those who are frozen run out
+        self.loop.pass_time(10.0)  # leases of frozen processes expire
         self._bring_to_end()
         done = self._written()
         self.crew.run_out()
@@ -278,7 +278,7 @@ class CommandPath(RuleBasedStateMachine):
         self._bring_to_end()
 
     def _bring_to_end(self) -> None:
-        """The sweep sees to what nobody else does, and every workflow that is left to its own command."""
+        """Reconciliation finishes the rest, and every workflow that is left to its own command."""
         tally = self.loop.finish(sweep(self.world))
         assert (tally.damaged, tally.unfinished) == (0, 0), tally
         looked = self.loop.finish(sweep(self.world, LOOK_ONLY))

@@ -1,4 +1,4 @@
-"""What the code would do if it forgot a rule; each is a change that a careless hand might make.
+"""Mutations: the code without one of its rules; each is a change that a careless hand might make.
 
 They are sorted by how soon a story shows them: ``SOON`` within some dozens, the others within some hundreds.
 """

@@ -22,7 +22,7 @@ from tests.write.world import World
 
 @dataclass
 class Log:
-    """What is known of one aggregate's log: its events, and its states from before the first to after the last."""
+    """The facts about one aggregate's log: its events, and its states from before the first to after the last."""
 
     states: list[Instance]
     events: list[Event] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Given:
 
     @property
     def event_ids(self) -> list[str]:
-        """What events it may make, by index of its items."""
+        """The events it may make, by index of its items."""
         items = self.command.payload.items or [] if isinstance(self.command, Bulk) else [self.command]
         return [derive_event_id(self.command.command_id, index) for index in range(len(items))]
 

@@ -1,4 +1,4 @@
-"""An event loop without time, and attempts that take one request at a time: whoever drives says what is next."""
+"""An event loop without time, and attempts that take one request at a time: the driver chooses the next request."""
 
 import asyncio
 import contextvars
@@ -94,7 +94,7 @@ class Crew:
         self.loop.set_exception_handler(self._noted)
 
     async def pause(self) -> None:
-        """Wait until this request is let through; what belongs to no attempt waits for nobody."""
+        """Wait until this request is let through; a request of no attempt waits for none."""
         attempt = _current.get()
         if attempt is None:
             return

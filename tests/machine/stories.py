@@ -1,4 +1,4 @@
-"""What a command's workflow does with its activities, told again each time an attempt begins."""
+"""The workflow of a command with its activities, told again each time an attempt begins."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""What there is in the model of batches: commands of many items, records, slots; and what must hold of them."""
+"""The state of the model of batches: commands of many items, records, slots; and what must hold of them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from tests.model.protocol import Kind
 from tests.model.search import Violation
 
 REJECTED = 0
-"""What a record names instead of a slot."""
+"""The entry of a record instead of a slot."""
 
 NOT_ATTEMPTED = -1
 """The end of an item that a closing record cut off."""
@@ -17,7 +17,7 @@ class Order(NamedTuple):
     """A command that was given. ``items``: each one's aggregate. ``chunkings``: lengths of chunks a release may choose.
 
     A single command has one item, no plan, and cannot be closed. ``attempts``: how many are alive at once.
-    ``cancelled``: it may be asked to stop; ``terminated``: its workflow may go, and the sweep has the rest.
+    ``cancelled``: it may be asked to stop; ``terminated``: its workflow may go, and reconciliation has the rest.
     """
 
     kind: Kind
@@ -42,7 +42,7 @@ class Slot(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a record says of one item: its slot, or REJECTED."""
+    """A record's entry for one item: its slot, or REJECTED."""
 
     item: int
     end: int
@@ -54,7 +54,7 @@ CLOSED: Record = ()
 
 
 class Look(NamedTuple):
-    """What an attempt has learned of an aggregate. ``seen``: whether S3 showed ``head`` to be the head."""
+    """An attempt's knowledge of an aggregate. ``seen``: whether S3 showed ``head`` to be the head."""
 
     aggregate: int
     head: int
@@ -71,7 +71,7 @@ class Progress(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt at a command, or (``sweep``) the sweep's. ``at``: the next request it makes."""
+    """One attempt at a command, or (``sweep``) the reconciler's. ``at``: the next request it makes."""
 
     at: str = "plan"
     sweep: bool = False
@@ -100,7 +100,7 @@ class State(NamedTuple):
     stale: int  # how often an attempt may still go by what is out of date
     losses: int
     deaths: int
-    sweeps: int  # how many more the sweep may begin beside zombies
+    sweeps: int  # how many more reconciliations may begin beside zombies
 
 
 def items_of(plan: tuple[int, ...], chunk: int) -> range:
@@ -113,7 +113,7 @@ def exists(slots: tuple[Slot, ...], head: int) -> bool:
 
 
 def ends_of(state: State, command: int, order: Order, plan: tuple[int, ...]) -> tuple[int, ...]:
-    """What every item came to, from the records alone: its entry in the last record that binds it."""
+    """The end of every item, from the records alone: its entry in the last record that binds it."""
     ends = [NOT_ATTEMPTED] * len(order.items)
     for entry in _entries(state, command):
         ends[entry.item] = entry.end
@@ -190,7 +190,7 @@ def _bound_again(records: tuple[Record, ...], record: Record, item: int) -> bool
 
 
 def check_left(state: State, orders: tuple[Order, ...]) -> None:
-    """Nothing is left over once nobody has anything to do any more."""
+    """Nothing is left over at the end."""
     for command, order in enumerate(orders):
         if any(attempt.at != "done" for attempt in state.attempts[command]):
             raise Violation("an attempt is stuck")

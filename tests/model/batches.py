@@ -1,6 +1,6 @@
-"""Batches as an executable model: commands of many items beside single ones, on several aggregates, and the sweep.
+"""Batches as an executable model: commands of many items beside single ones, on several aggregates, and the reconciler.
 
-One record binds several items, several of them perhaps on one aggregate. What Redis says is left out here: an attempt
+One record binds several items, several of them perhaps on one aggregate. Redis is left out here: an attempt
 goes by a head that it read some time ago, which is the worst that Redis can make it do once rule R1 holds
 (``protocol`` has Redis itself, and the turns). As there, every ``yield`` is one request, and so atomic.
 """
@@ -33,7 +33,7 @@ from tests.model.search import Violation
 
 
 class BatchRule(StrEnum):
-    """What may be left out, to see what it is there for."""
+    """Rules that may be left out, to see what each is there for."""
 
     PLAN = "the command's record fixes where each chunk starts, for every attempt and release"
     VOID = "what follows a displaced item on its aggregate in one record is void: slots and rejections alike"
@@ -51,12 +51,12 @@ Step = Iterator[tuple[str, Attempt, State]]
 
 @dataclass(frozen=True)
 class Batches:
-    """What is searched.
+    """The bounds of a search.
 
     ``born``: per aggregate, slots taken and published before. ``streams``: whether publishing is part of it.
     ``ahead``: whether the next chunk may be looked at before this one is at its end, if they share no aggregate. The
-    others bound how often an attempt goes by a head that is out of date, Redis loses its watermarks, an attempt dies
-    and starts again, and the sweep begins beside attempts that are still alive.
+    others bound how often an attempt uses a head that is out of date, Redis loses its watermarks, an attempt dies and
+    starts again, and reconciliation begins beside attempts that are still alive.
     """
 
     orders: tuple[Order, ...]
@@ -133,7 +133,7 @@ class Batches:
             yield "Redis is emptied", state._replace(marks=lost, losses=state.losses - 1)
 
     def _plan(self, state: State, command: int, attempt: Attempt) -> Step:
-        """Write the command's record, or read the one that stands; the sweep begins nothing."""
+        """Write the command's record, or read the one that stands; reconciliation begins nothing."""
         order, standing = self.orders[command], state.plans[command]
         if attempt.sweep and not (standing if order.bulk else state.records[command][0]):
             yield "finds nothing bound", Attempt("done", sweep=True), state
@@ -235,7 +235,7 @@ class Batches:
             yield "goes on to the next record", self._further(state, command, attempt), state
 
     def _looks_ahead(self, state: State, command: int, attempt: Attempt) -> Iterator[Look]:
-        """What is decided ahead may rest on what S3 showed to be the head at the time: so it counts as seen."""
+        """A decision ahead may rest on what S3 showed to be the head at the time: so it counts as seen."""
         items, following = self.orders[command].items, attempt.chunk + 1
         if not self.ahead or attempt.number or following == len(attempt.plan):
             return
@@ -270,7 +270,7 @@ class Batches:
         return self._gone_on(state, command, attempt._replace(at="put", progress=progress, open=()))
 
     def _gone_on(self, state: State, command: int, attempt: Attempt) -> tuple[Attempt, State]:
-        """What comes after a PUT or a record: more PUTs, a further record, publishing, the next chunk or the end."""
+        """The steps after a PUT or a record: more PUTs, a further record, publishing, the next chunk or the end."""
         record = state.records[command][attempt.chunk][attempt.number]
         if not all(
             self._passed(progress, self._bound(record, command, progress.aggregate)) for progress in attempt.progress

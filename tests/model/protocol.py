@@ -18,7 +18,7 @@ from tests.model.search import Violation
 
 
 class Rule(StrEnum):
-    """What may be left out, to see what it is there for."""
+    """Rules that may be left out, to see what each is there for."""
 
     CONDITIONAL = "R1: an event is written only if its slot is free"
     PREDECESSOR = "R1: the predecessor is read before a slot is named; what Redis says does not count"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 class Redis(NamedTuple):
-    """What Redis knows. ``head`` and ``published`` count slots, None where it knows nothing of the log.
+    """The contents of Redis. ``head`` and ``published`` count slots, None where it knows nothing of the log.
 
     ``lost``: the watermark of the topic that was lost, where one was.
     """
@@ -60,7 +60,7 @@ class Slot(NamedTuple):
 
 
 REJECTED = 0
-"""What a record names instead of a slot, and what a rejected command answers."""
+"""A record's entry instead of a slot, and a rejected command's answer."""
 
 
 class Attempt(NamedTuple):
@@ -102,7 +102,7 @@ Step = Iterator[tuple[str, Attempt, State]]
 
 @dataclass(frozen=True)
 class Model:
-    """What is searched.
+    """The bounds of a search.
 
     ``born``: slots taken and published before. The others bound how often Redis loses what it knows, an attempt dies
     and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, Kafka does not

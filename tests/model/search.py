@@ -32,7 +32,7 @@ class Searchable(Protocol[State]):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to. ``story``: the shortest way to the violation."""
+    """The result of a search. ``story``: the shortest way to the violation."""
 
     states: int
     violation: str = ""

@@ -1,4 +1,6 @@
-"""Batches, closing and the sweep break nothing in any reachable state, and each of their rules is needed for that."""
+"""Batches, closing and reconciliation break nothing in any reachable state, and each of their rules is needed
+for that.
+"""
 
 from dataclasses import replace
 
@@ -127,6 +129,6 @@ def test_without_a_rule_there_is_a_violation(rule: BatchRule):
     assert expected in search(replace(model, without=frozenset({rule}))).violation
 
 
-def test_what_follows_a_displaced_item_would_overtake_it_if_it_were_not_void():
+def test_item_after_a_conflict_would_overtake_unless_invalidated():
     model = MODELS["two items of one aggregate, tried twice, beside a change"]
     assert "overtook" in search(replace(model, without=frozenset({BatchRule.VOID}))).violation

@@ -1,4 +1,4 @@
-"""What is in the log comes to be shown, whatever the stream, the servers and other projectors do."""
+"""The log comes to be projected, whatever the stream, the servers and other projectors do."""
 
 import asyncio
 import random
@@ -139,7 +139,7 @@ class FirstHeld(Watched):
             await self.let_go.wait()
 
 
-async def test_batches_of_different_aggregates_are_written_at_the_same_time(stream: Stream):
+async def test_batches_of_different_aggregates_are_written_in_parallel(stream: Stream):
     class Together(Watched):
         async def gate(self, names: set[str]) -> None:
             await self.until(lambda: self.most_at_once == FLIGHTS_MAX)
@@ -154,9 +154,7 @@ async def test_batches_of_different_aggregates_are_written_at_the_same_time(stre
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_versions_of_one_aggregate_are_written_in_order_whatever_else_is_on_its_way(
-    stream: Stream, seed: int
-):
+async def test_versions_of_one_aggregate_are_written_in_order(stream: Stream, seed: int):
     dice = random.Random(seed)
 
     class Dawdling(Watched):
@@ -183,7 +181,7 @@ async def test_the_versions_of_one_aggregate_are_written_in_order_whatever_else_
 
 
 @pytest.mark.parametrize("dies", [True, False])
-async def test_nothing_is_committed_beyond_a_batch_that_is_still_being_written(dies: bool):
+async def test_offset_of_an_unfinished_batch_is_not_committed(dies: bool):
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     for number in range(FLIGHTS_MAX):
         await stream.told(chain(2, f"p{number}"))
@@ -203,9 +201,7 @@ async def test_nothing_is_committed_beyond_a_batch_that_is_still_being_written(d
     stream.check_all_shown()
 
 
-async def test_partitions_that_are_taken_while_several_batches_are_on_their_way_lose_nothing(
-    stream: Stream, monkeypatch: pytest.MonkeyPatch
-):
+async def test_revoked_partitions_with_batches_in_flight_lose_nothing(stream: Stream, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "HAND_OVER_S", 0.01)  # what is held does not land in time
     for number in range(40):
         await stream.told(chain(2, f"p{number}"))
@@ -220,7 +216,7 @@ async def test_partitions_that_are_taken_while_several_batches_are_on_their_way_
     stream.check_all_shown()
 
 
-async def test_what_is_fetched_while_partitions_are_given_up_is_not_committed_without_what_came_before(
+async def test_fetch_during_a_revoke_is_not_committed_early(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(loop, "HAND_OVER_S", 0.2)
@@ -237,7 +233,7 @@ async def test_what_is_fetched_while_partitions_are_given_up_is_not_committed_wi
     stream.check_all_shown()
 
 
-async def test_a_defect_ends_the_projector_with_nothing_committed_beyond_it():
+async def test_defect_ends_the_projector_without_a_commit_beyond_it():
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     for number in range(6):
         await stream.told(chain(1, f"p{number}"))
@@ -291,7 +287,7 @@ async def test_one_that_can_never_be_shown_waits_and_the_others_flow(stream: Str
     assert (told[1]["code"], told[1]["sequence_number"]) == ("InputInvalid", 3)
 
 
-async def test_what_waited_is_shown_when_its_reason_is_gone_and_somebody_retries(stream: Stream):
+async def test_parked_aggregate_is_projected_after_a_retry(stream: Stream):
     events = chain(6)
     await stream.write(events)
     await stream.send(events[:3])
@@ -315,7 +311,7 @@ async def _damage(stream: Stream, number: int) -> StoredObject:
     return whole
 
 
-async def test_a_damaged_event_is_never_folded_and_what_comes_before_it_is_shown(stream: Stream):
+async def test_damaged_event_is_not_folded_and_earlier_ones_are(stream: Stream):
     events = chain(5)
     await stream.write(events)
     whole = await _damage(stream, 4)
@@ -336,7 +332,7 @@ async def test_a_damaged_event_is_never_folded_and_what_comes_before_it_is_shown
     stream.check_all_shown()
 
 
-async def test_an_event_from_the_future_waits_for_an_upgrade_and_the_others_flow(stream: Stream):
+async def test_event_from_the_future_waits_for_an_upgrade(stream: Stream):
     future, known = chain(4), chain(1, "p2")
     await stream.write(future)
     with pytest.MonkeyPatch.context() as patch:
@@ -382,7 +378,7 @@ async def test_a_message_of_no_aggregate_is_told_and_passed(stream: Stream, key:
     assert (told["code"], told["value"]) == ("MessageStray", "hello")
 
 
-async def test_a_message_of_an_aggregate_without_events_parks_that_only(stream: Stream):
+async def test_message_of_an_aggregate_without_events_is_parked_alone(stream: Stream):
     stream.publisher.append(b"shop/Product/ghost", b"{}")
     await stream.told(chain(1))
     async with stream.projector():
@@ -391,7 +387,7 @@ async def test_a_message_of_an_aggregate_without_events_parks_that_only(stream: 
     assert [key for key, _ in stream.failures.announced] == ["shop/Product/ghost"]
 
 
-async def test_a_state_in_memory_that_does_not_fit_gives_way_to_the_log(stream: Stream):
+async def test_cached_state_that_does_not_fit_is_replaced_from_the_log(stream: Stream):
     forged, true = chain(2, n=1), chain(3)
     await stream.write(true)
     await stream.send(forged[:1])
@@ -404,7 +400,7 @@ async def test_a_state_in_memory_that_does_not_fit_gives_way_to_the_log(stream: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_projector_that_dies_after_any_step_is_finished_by_the_next(step: str):
+async def test_projector_dead_after_any_step_is_finished_by_the_next(step: str):
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     chains = [chain(4, f"p{number}") for number in range(8)]
     for events in chains:
@@ -431,7 +427,7 @@ async def test_a_projector_that_dies_after_any_step_is_finished_by_the_next(step
     assert letters == [f"dead-letters/documents/{PLACE}/000001.json"]
 
 
-async def test_several_share_the_work_and_hand_it_over_in_the_middle_of_a_batch(stream: Stream):
+async def test_projectors_hand_over_in_the_middle_of_a_batch(stream: Stream):
     chains = [chain(6, f"p{number}") for number in range(60)]
     for events in chains:
         await stream.write(events)

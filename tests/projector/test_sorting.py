@@ -43,7 +43,7 @@ def test_every_message_is_accounted_for_and_nothing_new_is_lost(drawn, shown: in
 
 
 @given(drawn=deliveries)
-async def test_folding_a_batch_gives_the_logs_state_at_its_newest_event(drawn):
+async def test_folding_a_batch_gives_the_state_of_the_log(drawn):
     log = MemoryEventLog(MemoryBucket())
     for event in EVENTS:
         await log.append(event, published_through=UNPUBLISHED)

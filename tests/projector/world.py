@@ -105,7 +105,7 @@ class Stream(World):
             await running.stop()
 
     def dead_letter_service(self) -> DeadLetterService:
-        """What the command line uses, on its own."""
+        """The dead-letter service of the command line, on its own."""
         model = DocumentsModel(self.documents)
         snapshots, letters = MemorySnapshots(self.bucket), MemoryDeadLetters(self.bucket)
         parking = Parking(read_model=model.name, letters=letters, failures=self.failures, by="cli")

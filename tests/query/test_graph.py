@@ -102,7 +102,7 @@ IN_COUNTRY = [Hop("located_in"), Hop("part_of")]
 OF_COUNTRY = [Hop("part_of", inward=True), Hop("located_in", inward=True)]
 
 
-async def test_hops_lead_from_an_airport_to_its_country_with_documents_of_all_on_the_way(atlas: Atlas):
+async def test_hops_lead_to_the_country_with_all_documents(atlas: Atlas):
     answer = await atlas.reader().walk([airport("VIE")], IN_COUNTRY)
     assert answer.paths == [(airport("VIE"), subdivision("AT-9"), country("AT"))]
     assert {each: found.body["data"] for each, found in answer.documents.items()} == {
@@ -134,7 +134,7 @@ async def test_a_filter_at_each_hop_keeps_what_its_data_says(atlas: Atlas):
         await atlas.reader().walk([country("AT")], [Hop("part_of", inward=True, where={"code": "AT-7"})])
 
 
-async def test_a_class_can_be_asked_for_where_a_predicate_leads_to_several(atlas: Atlas):
+async def test_class_can_be_chosen_where_a_predicate_leads_to_several(atlas: Atlas):
     atlas.define("Heliport", country=("Country", "heliports"))
     pad = AggregateId.of("geo", "Heliport", "pad")
     await atlas.put(airport("X"), country={country("AT")})
@@ -155,7 +155,7 @@ async def test_a_hop_goes_by_the_inverse_that_another_class_declares(atlas: Atla
     ]
 
 
-async def test_an_inverse_leads_to_instances_of_the_class_that_declares_it_only(atlas: Atlas):
+async def test_inverse_leads_only_to_instances_of_its_own_class(atlas: Atlas):
     atlas.define("Heliport", located_in=("Subdivision", "heliports"))
     pads = [AggregateId.of("geo", "Heliport", f"{number:02}") for number in range(12)]
     for pad in pads:
@@ -168,19 +168,19 @@ async def test_an_inverse_leads_to_instances_of_the_class_that_declares_it_only(
     assert found == {"airports": [airport("INN")], "heliports": pads}
 
 
-async def test_the_same_name_is_walked_from_each_class_as_it_means_there(atlas: Atlas):
+async def test_same_name_means_what_each_class_declares(atlas: Atlas):
     await atlas.put(airport("FIELD"), country={country("AT")})
     answer = await atlas.reader().walk([country("AT"), subdivision("AT-7")], [Hop("airports")])
     assert answer.paths == [(country("AT"), airport("FIELD")), (subdivision("AT-7"), airport("INN"))]
 
 
-async def test_a_hop_from_several_classes_goes_on_from_those_that_have_the_name(atlas: Atlas):
+async def test_hop_from_several_classes_follows_those_with_the_name(atlas: Atlas):
     await atlas.put(subdivision("AT-7-1"), within={subdivision("AT-7")})
     answer = await atlas.reader().walk([country("AT"), airport("VIE")], [Hop("subdivisions"), Hop("parts")])
     assert answer.paths == [(country("AT"), subdivision("AT-7"), subdivision("AT-7-1"))]
 
 
-async def test_a_name_that_nobody_declares_is_refused_with_what_there_is(atlas: Atlas):
+async def test_unknown_name_is_refused_with_the_known_ones(atlas: Atlas):
     async def refusal(*hops: Hop) -> str:
         with pytest.raises(InputInvalid) as raised:
             await atlas.reader().walk([country("none")], hops)
@@ -199,7 +199,7 @@ async def test_a_name_that_nobody_declares_is_refused_with_what_there_is(atlas: 
         await atlas.reader().walk([AggregateId.of("geo", "Cuontry", "AT")], [Hop("airports")])
 
 
-async def test_a_name_that_two_classes_give_needs_the_class_or_the_predicate(atlas: Atlas):
+async def test_ambiguous_name_needs_a_class_or_predicate(atlas: Atlas):
     atlas.define("Heliport", stands_in=("Country", "airports"))
     pad = AggregateId.of("geo", "Heliport", "pad")
     await atlas.put(pad, stands_in={country("AT")})
@@ -210,7 +210,7 @@ async def test_a_name_that_two_classes_give_needs_the_class_or_the_predicate(atl
     assert (await atlas.reader().walk([subdivision("AT-7")], [Hop("airports")])).paths  # from there it is one
 
 
-async def test_a_classes_own_predicate_means_what_it_meant_whatever_others_declare(atlas: Atlas):
+async def test_own_predicate_keeps_its_meaning(atlas: Atlas):
     atlas.define("Runway", of=("Airport", "located_in"))
     runway = AggregateId.of("geo", "Runway", "11/29")
     await atlas.put(runway, of={airport("VIE")})
@@ -308,7 +308,7 @@ async def test_hub_with_thousands_of_dependants_is_walked_whole(atlas: Atlas):
     assert (await atlas.reader(nodes_max=2_100).walk([hub], [back, back], ends_max=10_000)).cut
 
 
-async def test_shortest_path_follows_edges_or_goes_against_them_if_asked(atlas: Atlas):
+async def test_shortest_path_follows_edges_in_the_asked_direction(atlas: Atlas):
     reader = atlas.reader()
     assert (await reader.shortest_path(airport("VIE"), country("AT"))).paths == [
         (airport("VIE"), subdivision("AT-9"), country("AT"))

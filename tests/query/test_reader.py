@@ -55,7 +55,7 @@ def _token(**numbers: int) -> str:
     return merge_tokens([_token_of(f"shop/Product/{name}", number) for name, number in numbers.items()])
 
 
-async def test_a_search_shows_what_its_token_names_or_says_where_it_stands():
+async def test_search_with_a_token_waits_or_says_where_it_is():
     world = World()
     result = await world.process().run(create())
     reader = _reader(world)
@@ -88,7 +88,7 @@ async def test_a_read_goes_on_as_soon_as_it_is_shown():
 
 
 @pytest.mark.parametrize("hop", [Hop("made_by"), Hop("made_by", inward=True), Hop("products")])
-async def test_the_graph_shows_what_a_token_names_or_says_where_it_stands(hop: Hop):
+async def test_graph_with_a_token_waits_or_says_where_it_is(hop: Hop):
     world = await _linked()
     start, end = (PLACE, FAR) if hop == Hop("made_by") else (FAR, PLACE)
     process = world.process()
@@ -126,7 +126,7 @@ async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
     assert answer.paths == [(PLACE, FAR)]
 
 
-async def test_of_a_token_a_question_of_the_graph_counts_instances_of_its_database():
+async def test_token_counts_only_instances_of_the_graphs_database():
     world = await _linked()
     await world.graph.write([GraphNode(PLACE, 1, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     token = merge_tokens([_token_of("shop/_class/Product", 7), _token_of("other/Maker/m1", 7)])
@@ -171,7 +171,7 @@ READ_MODELS = [("documents", ["get", "search", "walk", "walk back", "path"]), ("
 
 
 @pytest.mark.parametrize(("read_model", "asked"), READ_MODELS)
-async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_model: str, asked: list[str]):
+async def test_parked_aggregate_is_reported_at_once_in_its_read_model(read_model: str, asked: list[str]):
     world = await _linked()
     process = world.process()
     await process.run(create())
@@ -194,7 +194,7 @@ async def test_what_is_parked_is_said_at_once_by_whoever_reads_that_model(read_m
             await question()
 
 
-async def test_what_is_parked_holds_up_only_who_asks_for_what_is_not_shown_of_it():
+async def test_parked_aggregate_holds_up_only_queries_beyond_it():
     world = await _linked()
     process = world.process()
     await process.run(create())
@@ -239,7 +239,7 @@ async def test_of_many_that_are_not_shown_the_parked_one_is_found():
             )
 
 
-async def test_what_no_token_can_name_is_waited_for_in_documents_and_graph():
+async def test_bulk_command_without_token_is_waited_for():
     world = World()
     await world.process().run(create())
     reader = _reader(world)
@@ -253,7 +253,7 @@ async def test_what_no_token_can_name_is_waited_for_in_documents_and_graph():
         await reader.until_visible({PLACE: 2}, deadline_s=0)
 
 
-async def test_a_server_that_gives_no_answer_is_waited_for_and_then_named():
+async def test_silent_server_is_waited_for_and_then_named():
     world = await _linked()
     process = world.process()
     await process.run(create())

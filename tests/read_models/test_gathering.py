@@ -74,7 +74,7 @@ async def test_what_comes_meanwhile_goes_together():
     assert [len(batch) for batch in store.batches] == [1, 8]
 
 
-async def test_of_one_aggregate_only_the_newest_is_sent_and_all_are_told():
+async def test_newest_state_of_an_aggregate_is_sent_for_all_callers():
     store = Recording()
     gathered = Gathered(store)
     await asyncio.gather(*(gathered.show(state("p1", version)) for version in (2, 3, 1)))
@@ -97,7 +97,7 @@ async def test_one_that_is_refused_holds_up_no_other():
     assert (bad, good) == (refusal, None)
 
 
-async def test_a_newest_that_can_never_be_written_leaves_the_one_before_to_be_written():
+async def test_unwritable_newest_state_leaves_the_one_before():
     store = Recording()
     refusal = InputInvalid("never")
     store.refused = {(state().aggregate_id, 2): refusal}
@@ -110,7 +110,7 @@ async def test_a_newest_that_can_never_be_written_leaves_the_one_before_to_be_wr
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("E", "writing", "down"), ValueError("a defect")])
-async def test_a_batch_that_fails_is_told_to_everybody_and_the_next_one_goes(failure: Exception):
+async def test_failed_batch_fails_its_callers_and_the_next_proceeds(failure: Exception):
     store = Recording()
     store.failure = failure
     gathered = Gathered(store)

@@ -65,7 +65,7 @@ def test_without_a_definition_or_once_deleted_there_are_no_edges():
     assert (deleted.edges, deleted.deleted, deleted.sequence_number) == ({}, True, 2)
 
 
-def test_data_of_an_earlier_definition_is_read_in_the_form_of_the_newest():
+def test_data_of_an_earlier_definition_is_read_as_the_newest():
     renamed = {
         **CITY,
         "version": "2.0.0",
@@ -79,7 +79,7 @@ def test_data_of_an_earlier_definition_is_read_in_the_form_of_the_newest():
     assert node_of(earlier, class_schema).edges == {"part_of": _in("Country", "AT")}
 
 
-async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own_outcome():
+async def test_class_schema_is_read_once_per_class():
     graph, asked = MemoryGraph(), []
 
     async def class_schema_of(aggregate_id: AggregateId, *, at_least: int) -> ClassSchema | None:
@@ -106,7 +106,7 @@ async def test_each_class_is_asked_for_its_rules_once_and_each_state_has_its_own
     assert graph.nodes[AggregateId.parse("geo/City/Graz")].edges == {"part_of": _in("Country", "AT")}
 
 
-async def test_a_node_is_outdated_once_its_class_is_defined_anew_unless_that_cannot_be_read():
+async def test_node_is_outdated_after_a_new_definition():
     graph, newest = MemoryGraph(), _class_schema()
 
     async def class_schema_of(aggregate_id: AggregateId, *, at_least: int) -> ClassSchema | None:

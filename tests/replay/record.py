@@ -37,7 +37,7 @@ from tests.write.world import World
 
 FOLDER = Path(__file__).parent / "histories"
 
-#: ``process@host``, which names whoever polled a queue and queues of their own.
+#: ``process@host``, which names the process that polled a queue and queues of its own.
 PROCESS = re.compile(r"^\d+@.+")
 
 Handle = WorkflowHandle[InstanceCommand, CommandResult]

@@ -1,4 +1,4 @@
-"""What earlier releases left in Temporal can still be gone on with."""
+"""Workflows of earlier releases can be continued."""
 
 import json
 from pathlib import Path

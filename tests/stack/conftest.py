@@ -1,4 +1,4 @@
-"""What the stack's own tests share: waiting for conditions, programs that pretend, and one full stack."""
+"""Fixtures of the stack's own tests: waiting for conditions, programs that pretend, and one full stack."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_taken_port_is_an_error_that_says_whose_it_is(command: Command) -> Non
     assert f"(pid {os.getpid()})" in up.stderr
 
 
-def test_a_server_that_dies_at_start_tells_why_and_where_its_log_is(command: Command, tmp_path: Path) -> None:
+def test_server_that_dies_at_start_reports_its_log(command: Command, tmp_path: Path) -> None:
     broken = tmp_path / "data" / "redis" / "data" / "appendonlydir"
     broken.mkdir(parents=True)
     (broken / "appendonly.aof.manifest").write_text("rubbish\n")
@@ -138,7 +138,7 @@ def test_a_request_that_makes_no_sense_ends_with_2(arguments: tuple[str, ...], c
     assert command(*arguments).returncode == 2
 
 
-def test_questions_about_a_stack_that_was_never_up_end_with_3_and_the_remedy(command: Command) -> None:
+def test_queries_about_a_stack_that_is_down_exit_with_3(command: Command) -> None:
     for verb in ("env", "status", "logs"):
         result = command(verb)
         assert result.returncode == 3
@@ -160,9 +160,7 @@ def test_foreground_servers_end_with_their_command(
     assert running.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
 
 
-def test_foreground_servers_end_when_the_parent_of_their_command_is_killed(
-    tmp_path: Path, wait_until: WaitUntil
-) -> None:
+def test_foreground_servers_end_with_their_parent(tmp_path: Path, wait_until: WaitUntil) -> None:
     folders = [tmp_path / "redis", tmp_path / "s3"]
     shell = ["/bin/sh", "-c", f"{shlex.join(foreground_arguments(tmp_path))}; true"]
     with subprocess.Popen(shell, cwd=ROOT, stderr=subprocess.PIPE, text=True) as parent:
@@ -193,7 +191,7 @@ def wait_until_up(running: subprocess.Popen[str]) -> None:
 
 
 def redis(command: Command, words: str) -> str:
-    """What Redis answers."""
+    """The answers of Redis."""
     url = json.loads(command("env", "--json").stdout)["ONCELOG_REDIS_URL"]
     port = int(url.rsplit(":", 1)[1].split("/")[0])
     with socket.create_connection(("127.0.0.1", port)) as connection:

@@ -20,7 +20,7 @@ def pid_of(stack: Stack, name: str) -> int | None:
     return record.server.pid if record is not None and record.server.is_alive() else None
 
 
-def test_it_has_the_stacks_variables_is_replaced_by_the_next_and_ends_with_the_servers():
+def test_sidecar_is_replaced_and_ends_with_the_servers():
     with Stack.temporary(["redis"]) as stack:
         url = stack.environment()["ONCELOG_REDIS_URL"]
         log = run_beside(stack, "sayer", [sys.executable, "-c", SAY_AND_STAY], until=url)

@@ -24,7 +24,7 @@ PARSER = f"github.com/compose-spec/compose-go/v2/cmd@v{versions.COMPOSE_GO}"
 
 
 def compose_command() -> list[str] | None:
-    """What parses a Compose file here: Docker Compose, or the parser it is made with, compiled by Go."""
+    """A parser of Compose files: Docker Compose, or the parser it is made with, compiled by Go."""
     if shutil.which("docker"):
         version = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
         if version.returncode == 0:

@@ -19,7 +19,7 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def test_a_taken_port_is_reported_with_its_holder_and_the_ways_out(listener: socket.socket) -> None:
+def test_taken_port_is_reported_with_its_holder(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with pytest.raises(PortTakenError) as caught:
         ports.demand_free("kafka_controller", port, "ONCELOG_STACK_KAFKA_CONTROLLER_PORT")
@@ -45,7 +45,7 @@ def test_a_closed_port_is_free_although_a_connection_lingers(listener: socket.so
     assert ports.is_free(port)
 
 
-def test_a_reserved_port_is_refused_to_the_next_that_chooses_and_open_to_its_server(
+def test_reserved_port_is_open_to_its_own_server_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ports.reserve_free() as held:

@@ -21,7 +21,7 @@ Answering = Callable[[bytes], AbstractContextManager[int]]
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A server that sends the same bytes to whoever says something; yields its port."""
+    """A server that sends the same bytes to every client; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

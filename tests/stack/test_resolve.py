@@ -53,7 +53,7 @@ def test_a_program_on_the_path_that_is_new_enough_is_used(
 
 
 @pytest.mark.parametrize("output", ["tool version 1.4.9", "tool version git"], ids=["too old", "unknown"])
-def test_a_program_on_the_path_that_is_not_known_to_be_new_enough_is_passed_over(
+def test_program_of_unknown_version_is_passed_over(
     output: str, program: Program, tmp_path: Path, fake_program: Callable[[str, str], Path]
 ) -> None:
     fake_program("oncelog-tool", output)
@@ -67,7 +67,7 @@ def test_what_is_in_the_cache_is_not_built_again(program: Program, tmp_path: Pat
     assert resolve([unbuildable], tmp_path, REPORTER)["tool"].path.read_text() == "built\n"
 
 
-def test_a_failed_build_tells_its_log_and_leaves_nothing_that_looks_complete(program: Program, tmp_path: Path) -> None:
+def test_failed_build_names_its_log_and_leaves_nothing(program: Program, tmp_path: Path) -> None:
     broken = replace(program, source=Script("echo half > tool; echo no such module; exit 7"))
     with pytest.raises(BuildError, match=r"(?s)tool 2\.0.*exit code 7.*its log is .*no such module"):
         resolve([broken], tmp_path, REPORTER)
@@ -140,13 +140,13 @@ def test_a_package_that_is_too_old_is_not_installed_but_reported(
     assert not installed.exists()
 
 
-def test_the_other_source_serves_where_the_first_ones_tools_are_missing(program: Program, tmp_path: Path) -> None:
+def test_second_source_serves_where_tools_are_missing(program: Program, tmp_path: Path) -> None:
     absent = Tool("Go", "99.0", "golang-go", lambda: None)
     either = replace(program, source=Script("exit 1", tools=(absent,)), alternative=Script("echo downloaded > tool"))
     assert resolve([either], tmp_path, REPORTER)["tool"].path.read_text() == "downloaded\n"
 
 
-def test_when_the_other_source_fails_the_first_ones_tools_are_demanded(
+def test_tools_of_the_first_source_are_demanded_at_last(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tools, "rights_to_install", lambda: None)

@@ -249,7 +249,7 @@ def test_killing_the_parent_leaves_no_orphan_and_no_data(wait_until: WaitUntil) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must start Elasticsearch as somebody else")
-def test_data_that_elasticsearchs_account_cannot_reach_is_refused_with_the_folder(tmp_path: Path) -> None:
+def test_unreachable_data_folder_is_refused_with_its_path(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     argv = [sys.executable, "-m", "stack", "up", "--own", "--only", "elasticsearch", "--data", str(closed / "data")]
@@ -271,7 +271,7 @@ def put(url: str, document: dict[str, object]) -> int:
 
 
 def listening_addresses(port: int) -> set[str]:
-    """The addresses, as /proc/net writes them, on which somebody listens on this port."""
+    """The addresses, as /proc/net writes them, with a listener on this port."""
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

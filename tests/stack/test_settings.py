@@ -34,7 +34,7 @@ def settle(settings: Settings, *names: str, state: State | None = None, running:
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-def test_a_server_whose_address_is_in_the_environment_is_run_by_others(name: str) -> None:
+def test_server_with_an_address_in_the_environment_is_external(name: str) -> None:
     variable, address = ADDRESSES[name]
     state = settle(read_settings({variable: address}, name="x"), name)
     assert state.servers[name] == ServerState(address=address)
@@ -45,13 +45,13 @@ def test_own_passes_addresses_over() -> None:
     assert settle(settings, "redis").servers["redis"].address is None
 
 
-def test_the_address_of_this_very_stack_in_the_environment_changes_nothing() -> None:
+def test_own_address_in_the_environment_changes_nothing() -> None:
     known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
     settings = read_settings({"ONCELOG_REDIS_URL": "redis://127.0.0.1:16379/0"}, name="x")
     assert settle(settings, "redis", state=known, running=("redis",)).servers["redis"].address is None
 
 
-def test_a_running_server_is_not_silently_exchanged_for_one_run_by_others() -> None:
+def test_running_server_is_not_replaced_by_an_external_one() -> None:
     known = State(ports={"redis": 16379}, servers={"redis": ServerState()})
     settings = read_settings({"ONCELOG_REDIS_URL": "redis://redis.example/0"}, name="x")
     with pytest.raises(UsageError, match=r"runs at redis://127.0.0.1:16379/0, asked for is ONCELOG_REDIS_URL=.*down"):
@@ -100,7 +100,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
         assert read_settings({}, name=name).name == "default"
 
 
-def test_the_data_folder_is_chosen_by_option_then_variable_then_name(tmp_path: Path) -> None:
+def test_data_folder_is_chosen_by_option_variable_and_name(tmp_path: Path) -> None:
     variable = {"ONCELOG_STACK_DATA_DIR": str(tmp_path / "variable"), "ONCELOG_STACK_NAME": "mine"}
     assert read_settings(variable, data=tmp_path / "option").data == tmp_path / "option"
     assert read_settings(variable).data == tmp_path / "variable"

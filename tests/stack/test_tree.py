@@ -1,4 +1,4 @@
-"""What holds for every file of the package."""
+"""Rules for every file of the package."""
 
 from __future__ import annotations
 

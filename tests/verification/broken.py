@@ -71,7 +71,7 @@ async def play(seed: int) -> Report:
 
 async def _heal(world: World) -> None:
     async def at_once() -> None:
-        """Nobody is in the way any more."""
+        """Leases exclude no other holder any more."""
 
     for server in (world.bucket, world.redis, world.publisher, world.documents):
         server.pause = at_once

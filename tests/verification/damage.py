@@ -24,7 +24,7 @@ VERSIONS = 5
 
 
 class Runs(Protocol):
-    """A worker process, or whoever stands before it."""
+    """A worker process, or the object before it."""
 
     def run(self, command: Command) -> Awaitable[CommandResult]: ...
 
@@ -32,7 +32,7 @@ class Runs(Protocol):
 async def healthy(watched: Callable[[Process], Runs] = lambda process: process) -> World:
     """Three aggregates of five events each, one deleted and made anew, refused commands, and one that had to move.
 
-    ``watched``: puts something between whoever asks and each process.
+    ``watched``: puts something between each caller and each process.
     """
     world = World()
     process = watched(world.process())
@@ -42,7 +42,7 @@ async def healthy(watched: Callable[[Process], Runs] = lambda process: process) 
         last = delete(name) if name == "shelf" else update(name, {"price": None})
         await process.run(last.model_copy(update={"command_id": f"{name}-3"}))
         again = create(name) if name == "shelf" else update(name, {"price": 4})
-        if name == "shelf":  # nobody remembers it, so its creation goes for slot 1 first and needs a further record
+        if name == "shelf":  # no cache holds it, so its creation goes for slot 1 first and needs a further record
             world.redis.flush()
             process = watched(world.process())
         await process.run(again.model_copy(update={"command_id": f"{name}-4"}))

@@ -1,4 +1,4 @@
-"""What clients saw of a healthy installation, and everything that may be untrue of it."""
+"""Clients' histories of a healthy installation, and everything that may be untrue of them."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What clients saw is compared with what lies in the servers: each untruth under its code, and none in what is true."""
+"""Clients' histories are compared with the stored data: each untruth under its code, and none in what is true."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def test_what_was_written_is_read_back(path: Path):
     assert history.runs == [{"seed": 7}]
 
 
-def test_several_writers_share_a_file_and_several_files_are_one_history(tmp_path: Path):
+def test_several_writers_and_files_form_one_history(tmp_path: Path):
     paths = [tmp_path / "a", tmp_path / "b"]
     writers = [HistoryWriter(path) for path in (*paths, *paths)]
     asked = [writer.invoke(number, create()) for number, writer in enumerate(writers)]

@@ -158,7 +158,7 @@ class Damage:
     code: Code
 
 
-#: In this order, since of a log that is damaged nobody can tell what its document should be.
+#: In this order, since the document of a damaged log cannot be judged.
 PLANTED = [
     Damage(_change_document, Code.DOCUMENT_WRONG),
     Damage(_add_document, Code.DOCUMENT_FOREIGN),

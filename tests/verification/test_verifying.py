@@ -70,7 +70,7 @@ async def test_what_nobody_works_on_is_a_violation(step: str):
 
 
 @pytest.mark.parametrize("step", LEFT)
-async def test_what_came_to_its_end_while_it_was_looked_at_is_no_finding(step: str):
+async def test_work_finished_during_the_check_is_no_finding(step: str):
     world = await left_after(step)
 
     async def finish(command_ids: Collection[str]) -> Collection[str]:
@@ -129,7 +129,7 @@ async def test_a_document_that_is_parked_is_pending_with_its_reason():
     assert "never to be held" in report.findings[0].found
 
 
-async def test_a_version_that_a_person_gave_up_on_is_pending_and_a_later_one_is_not():
+async def test_skipped_version_is_pending_and_a_later_one_is_not():
     world = World()
     process = world.process()
     await process.complete(create())
@@ -144,7 +144,7 @@ async def test_a_version_that_a_person_gave_up_on_is_pending_and_a_later_one_is_
     assert codes(report)[Code.DOCUMENT_MISSING] is Severity.VIOLATION
 
 
-async def test_a_node_that_is_parked_is_pending_in_its_own_read_model_only():
+async def test_parked_node_is_pending_in_its_own_read_model_only():
     world = await healthy()
     for read_model, lamp in (("graph", LAMP), ("documents", DESK)):
         world.graph.nodes.pop(AggregateId.parse(lamp))
@@ -178,7 +178,7 @@ async def test_nodes_wait_for_the_definition_that_is_under_way():
     assert (await verify(world.sources, in_flight=regraphed)).findings == []
 
 
-async def test_a_class_that_is_defined_anew_while_it_is_read_is_no_finding():
+async def test_class_redefined_while_it_is_read_is_no_finding():
     world = await graph_damage.healthy()
     read_objects = reading.objects
     again = iter([graph_damage.redefine(world, SECOND, command_id="second")])
@@ -197,7 +197,7 @@ async def test_a_class_that_is_defined_anew_while_it_is_read_is_no_finding():
     assert {node.definition_sequence for node in world.graph.nodes.values()} == {3}
 
 
-async def test_of_a_class_whose_log_is_damaged_no_node_is_judged_but_its_place():
+async def test_nodes_of_a_class_with_a_damaged_log_are_not_judged():
     world = await graph_damage.healthy()
     del world.bucket.objects[f"events/shop/_class/Product/{1:020d}.json"]
     world.graph.nodes.pop(graph_damage.DESK)
@@ -255,7 +255,7 @@ async def test_what_projectors_have_passed_and_is_not_shown_is_lost():
     assert codes(report) == dict.fromkeys(LAMP_MISSING, Severity.VIOLATION)
 
 
-async def test_what_never_came_to_the_stream_is_not_for_projectors_to_show():
+async def test_unpublished_event_is_not_expected_of_projectors():
     world = await left_after("persist")
     report = await verify(world.sources, in_flight=nothing_in_flight, projectors=Projecting(0))
     assert set(codes(report).values()) == {Severity.VIOLATION}

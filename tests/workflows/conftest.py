@@ -31,7 +31,7 @@ START_TIMEOUT = timedelta(minutes=3)
 
 @dataclass(frozen=True)
 class Bench:
-    """What a workflow test works with: ``plain`` is a client that knows nothing of ours."""
+    """The parts of a workflow test: ``plain`` is a client that knows nothing of ours."""
 
     env: WorkflowEnvironment
     client: Client
@@ -64,7 +64,7 @@ async def running_worker(
 
 @pytest.fixture
 def world() -> World:
-    """What the worker of ``bench`` runs on; a module may have another."""
+    """The stores of ``bench``'s worker; a module may have another."""
     return World()
 
 

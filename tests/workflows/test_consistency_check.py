@@ -49,7 +49,7 @@ async def test_orphans_are_found_and_then_finished(bench: Bench):
     assert await handle.query(ConsistencyCheck.progress) == done
 
 
-async def test_documents_that_a_terminated_definition_left_are_brought_along(bench: Bench):
+async def test_documents_left_by_a_terminated_definition_are_reindexed(bench: Bench):
     await left_by_a_definition(bench.world, "close")
     looked = await check(bench.client, CheckRequest(grace_s=0), "look")
     assert (looked.outcome, looked.tally.reindexed) == (CheckOutcome.FOUND, 0)
@@ -66,7 +66,7 @@ async def test_what_is_young_is_left_alone_by_default(bench: Bench):
     assert bench.world.logs() == {}
 
 
-async def test_without_a_request_everything_is_looked_at_and_nothing_changed(bench: Bench):
+async def test_check_without_repair_changes_nothing(bench: Bench):
     await die(bench.world, create(), "record")
     handle = await bench.client.start_workflow("ConsistencyCheck", id="bare", task_queue=TASK_QUEUE)
     report = CheckReport.model_validate(await handle.result())

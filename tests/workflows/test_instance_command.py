@@ -94,7 +94,7 @@ async def test_a_closed_duplicate_reads_the_first_result(bench: Bench):
     assert await bench.client.get_workflow_handle_for(InstanceCommand.run, command.command_id).result() == result
 
 
-async def test_a_command_that_temporal_has_forgotten_gives_its_first_result(bench: Bench):
+async def test_forgotten_command_returns_its_first_result(bench: Bench):
     command = create()
     first = await bench.world.process().run(command)
     bench.world.redis.flush()

@@ -35,7 +35,7 @@ class Schedule:
 
     async def drive(self, attempts: list[asyncio.Task[CommandResult | None]]) -> None:
         while not all(attempt.done() for attempt in attempts):
-            for _ in range(8):  # until everybody waits for a request or for somebody else
+            for _ in range(8):  # until every caller waits for a request or for another caller
                 await asyncio.sleep(0)
             if not self.waiting:
                 continue

@@ -1,4 +1,4 @@
-"""A whole sweep over servers in memory, as a check does it, without a workflow around it."""
+"""A whole reconciliation over servers in memory, as a check does it, without a workflow around it."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ async def sweep(
     after_step: AfterStep = nothing_after,
     process: Process | None = None,
 ) -> ReconcileSummary:
-    """Sweep everything, by default in a process that knows nothing yet."""
+    """Reconcile everything, by default in a process with an empty cache."""
     process = process or world.process()
     sweeps = assemble_reconcilers(process.pipeline, process.ports, world.workflows, after_step=after_step)
     commands = await process.ports.catalogue.commands()

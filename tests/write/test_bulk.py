@@ -58,7 +58,7 @@ async def test_items_that_change_and_delete_follow_what_is_there(world: World):
         check_results(world, result)
 
 
-async def test_items_of_one_instance_keep_their_order_within_and_across_chunks(world: World):
+async def test_items_of_one_instance_keep_their_order(world: World):
     await world.process().run(create("p1"))
     bulk = bulk_update(*(item("p1", {"n": number, f"k{number}": True}) for number in range(11)))
     result = await run_bulk(world, bulk)
@@ -73,7 +73,7 @@ async def test_items_without_an_instance_each_get_one(world: World):
     assert len({line["aggregate_id"] for line in check_results(world, result)}) == 5
 
 
-async def test_an_item_that_is_not_valid_is_rejected_and_the_others_are_not(world: World):
+async def test_invalid_item_is_rejected_alone(world: World):
     rubbish: list[Any] = [7, {"instance_id": ""}, {"payload": []}, {"instance_id": "p1", "colour": "red"}, None]
     result = await run_bulk(world, bulk_create(item("p0"), *rubbish, item("p9")))
     found = check_results(world, result)
@@ -158,7 +158,7 @@ async def test_an_id_is_used_by_one_command_only(world: World, *, forgetful: boo
     assert sorted(check(world)) == ["shop/Product/p1", "shop/Product/p2"]
 
 
-async def test_items_that_were_changed_after_they_were_accepted_are_not_applied(world: World):
+async def test_items_changed_after_acceptance_are_not_applied(world: World):
     bulk = upload(world, bulk_create(*(item(f"p{number}") for number in range(6))))
     await Attempt(world.process(), stop_after=1).run(bulk)
     key = bulk.as_json["payload"]["items_key"]
@@ -168,7 +168,7 @@ async def test_items_that_were_changed_after_they_were_accepted_are_not_applied(
     assert len(world.logs()) == 4
 
 
-async def test_a_run_that_is_told_to_stop_stops_between_chunks_and_goes_on_where_it_was(world: World):
+async def test_stopped_run_ends_between_chunks_and_resumes_there(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
     stopped = await Attempt(world.process(), stop_after=1).run(bulk)
     assert isinstance(stopped, Progress)
@@ -180,7 +180,7 @@ async def test_a_run_that_is_told_to_stop_stops_between_chunks_and_goes_on_where
     check_results(world, result)
 
 
-async def test_a_command_that_is_closed_says_what_was_done_and_does_no_more(world: World):
+async def test_closed_command_reports_and_does_no_more(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
     stopped = await Attempt(world.process(), stop_after=1).run(bulk)
     assert isinstance(stopped, Progress)
@@ -193,7 +193,7 @@ async def test_a_command_that_is_closed_says_what_was_done_and_does_no_more(worl
     assert len(world.logs()) == 4
 
 
-async def test_closing_ends_a_chunk_that_a_live_attempt_has_bound_and_closes_the_next(world: World):
+async def test_closing_finishes_a_bound_chunk_and_closes_the_next(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
     stopped = await Attempt(world.process(), stop_after=1).run(bulk)
     assert isinstance(stopped, Progress)
@@ -253,7 +253,7 @@ async def test_stopped_delivery_returns_the_chunks_left(world: World):
     check(world, finished=False)
 
 
-async def test_a_run_that_came_further_ends_in_good_order_when_writing_is_not_possible(world: World):
+async def test_run_ends_in_order_when_writing_is_impossible(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
 
     async def fall_silent(step: str) -> None:
@@ -298,7 +298,7 @@ async def test_a_summary_that_is_damaged_is_told_anew(world: World):
     assert await run_bulk(world, bulk) == result
 
 
-async def test_items_are_decided_under_the_definition_that_their_record_names(world: World):
+async def test_items_are_decided_under_the_recorded_definition(world: World):
     process = world.process()
     await process.run(define(FIRST))
     bulk = bulk_create(item("p1", {"name": "Lamp"}), item("p2", {"price": 7}), item("p3", {"name": "Chair"}))
@@ -319,7 +319,7 @@ async def test_items_are_decided_under_the_definition_that_their_record_names(wo
     assert [line["outcome"] for line in check_results(world, later)] == ["APPLIED", "REJECTED"]
 
 
-async def test_an_instance_that_is_ahead_of_what_is_known_of_its_class_is_decided_under_that(world: World):
+async def test_instance_ahead_of_its_class_cache_is_decided_under_it(world: World):
     """Redis rolled back knows nothing of the second definition, and neither does this process, but an event does."""
     process = world.process()
     await process.run(define(FIRST))

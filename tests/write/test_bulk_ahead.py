@@ -22,7 +22,7 @@ def world() -> World:
 
 
 def held(world: World) -> list[str]:
-    """Return the instances on which somebody has a turn."""
+    """Return the instances under a lease."""
     names = [str(AggregateId.of("shop", "Product", f"p{number}")) for number in range(10)]
     return [name for name in names if world.redis.leases.get(name)]
 
@@ -53,7 +53,7 @@ async def test_a_chunk_is_prepared_while_the_one_before_is_written(world: World)
     check_results(world, result)
 
 
-async def test_a_chunk_of_the_same_instances_is_prepared_after_the_one_before(world: World):
+async def test_chunk_of_the_same_instances_is_prepared_after_the_other(world: World):
     steps: list[str] = []
 
     async def note(step: str) -> None:
@@ -80,7 +80,7 @@ async def test_who_is_faster_than_a_prepared_chunk_displaces_its_items(world: Wo
     assert f"commands/{bulk.command_id}/chunks/000002/000002.json" in world.bucket.objects
 
 
-async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_waited_for(world: World):
+async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: World):
     contested = AggregateId.of("shop", "Product", "p1")
     name = str(contested)
 
@@ -102,7 +102,7 @@ async def test_turns_of_a_prepared_chunk_are_given_up_before_another_turn_is_wai
     assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6
 
 
-async def test_a_command_that_is_closed_before_a_prepared_chunk_ends_there(world: World):
+async def test_closed_command_ends_before_its_prepared_chunk(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
 
     async def close_second() -> None:
@@ -116,7 +116,7 @@ async def test_a_command_that_is_closed_before_a_prepared_chunk_ends_there(world
     assert len(world.logs()) == 4
 
 
-async def test_turns_of_a_prepared_chunk_are_given_up_when_the_run_stops_before_it(world: World):
+async def test_leases_of_a_prepared_chunk_are_released_on_stop(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
     ahead = _Ahead()
     stopped = await Attempt(world.process(), ahead, stop_after=1).run(bulk)

@@ -59,7 +59,7 @@ async def test_every_step_is_gone_through(world: World):
 
 @pytest.mark.parametrize("forgetful", [False, True])
 @pytest.mark.parametrize("step", STEPS)
-async def test_an_attempt_that_dies_after_any_step_is_finished_by_the_next(world: World, step: str, *, forgetful: bool):
+async def test_attempt_dead_after_any_step_is_finished_by_the_next(world: World, step: str, *, forgetful: bool):
     bulk = changes(world)
     attempt = Attempt(world.process(), crash_after(step))
     with pytest.raises(Crashed):
@@ -135,7 +135,7 @@ async def test_a_rejection_rests_on_no_state_that_only_redis_shows(world: World)
 
 @pytest.mark.parametrize("server", ["bucket", "redis"])
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_an_answer_that_is_lost_once_at_every_place_changes_no_effect(world: World, server: str, moment: str):
+async def test_answer_lost_at_any_place_changes_no_effect(world: World, server: str, moment: str):
     """Every request fails once, before or after it took effect; the command is repeated until it is through."""
     failed: set[tuple[str, ...]] = set()
 
@@ -157,7 +157,7 @@ async def test_an_answer_that_is_lost_once_at_every_place_changes_no_effect(worl
         if isinstance(result, BulkResult):
             break
         progress = result or progress
-        world.redis.leases.clear()  # a lease that nobody gave up has run out by the next attempt
+        world.redis.leases.clear()  # a lease that was not released has expired by the next attempt
     setattr(getattr(world, server), moment, lambda *_: None)
     assert isinstance(result, BulkResult)
     assert (result.counts.applied, result.counts.rejected) == (7, 1)

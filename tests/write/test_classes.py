@@ -97,7 +97,7 @@ async def test_the_record_and_the_event_say_what_was_decided_under(world: World)
     assert record.definition == content_of(event).definition == first
 
 
-async def test_an_attempt_decides_under_what_its_record_names_whatever_was_defined_since(world: World):
+async def test_attempt_decides_under_the_recorded_definition(world: World):
     """It dies between record and slot; meanwhile a new MAJOR comes under which the command would be refused."""
     process = world.process()
     await process.run(define(FIRST))
@@ -121,7 +121,7 @@ async def test_an_attempt_decides_under_what_its_record_names_whatever_was_defin
     world.check()
 
 
-async def test_an_update_over_a_new_major_carries_what_the_migration_made(world: World):
+async def test_update_over_a_new_major_carries_the_migration(world: World):
     process = world.process()
     await process.run(create("old", {"name": "Chair", "price": "5"}))
     await process.run(define(FIRST))
@@ -147,9 +147,7 @@ async def test_no_aggregate_goes_back_to_an_earlier_definition(world: World):
     assert code(await stale.run(update(payload={"name": 7}))) is RejectionCode.PAYLOAD_INVALID
 
 
-async def test_redis_having_forgotten_a_definition_is_made_good_before_long(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+async def test_forgotten_definition_is_reloaded_before_long(world: World, monkeypatch: pytest.MonkeyPatch):
     stale = world.process()
     await stale.run(create("p0", {}))
     await world.process().run(define(FIRST))
@@ -158,7 +156,7 @@ async def test_redis_having_forgotten_a_definition_is_made_good_before_long(
     assert code(await stale.run(create(payload={}))) is RejectionCode.PAYLOAD_INVALID
 
 
-async def test_redis_overstating_a_class_is_found_out_and_made_to_forget(world: World):
+async def test_overstated_class_head_is_found_and_forgotten(world: World):
     ahead = World()
     for command in (define(FIRST), define(WIDER)):
         await ahead.process().run(command)
@@ -179,7 +177,7 @@ async def test_knowing_a_class_costs_one_call_of_redis_and_none_of_s3(world: Wor
     assert world.redis.calls == {"claim_command": 1, "take_turn": 1, "hget": 1, "settle_turn": 1}
 
 
-async def test_definitions_and_instances_at_once_are_each_decided_under_one_definition(world: World):
+async def test_concurrent_commands_each_have_one_definition(world: World):
     """Versions follow one another while instances are created: every event fits the definition that it names."""
     processes = [world.process() for _ in range(4)]
     await processes[0].run(define(FIRST))

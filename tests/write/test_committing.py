@@ -1,4 +1,4 @@
-"""What commands come to, through the real command path on servers in memory."""
+"""Outcomes of commands, through the real command path on servers in memory."""
 
 import asyncio
 
@@ -47,7 +47,7 @@ async def test_token_names_the_event_of_its_command(world: World):
         assert read_token(again) == {str(commands[2].aggregate_id): 3}
 
 
-async def test_a_repeated_command_gives_its_first_result_and_writes_nothing(world: World):
+async def test_repeated_command_returns_its_first_result_unwritten(world: World):
     first, second = create(), update()
     for command in (first, second):
         await world.process().run(command)
@@ -60,7 +60,7 @@ async def test_a_repeated_command_gives_its_first_result_and_writes_nothing(worl
     assert world.bucket.objects == written
 
 
-async def test_other_content_under_a_used_id_is_refused_also_when_redis_has_forgotten(world: World):
+async def test_other_content_is_refused_after_redis_has_forgotten(world: World):
     command = create()
     await world.process().run(command)
     other = command.model_copy(update={"payload": {"n": 99}})
@@ -152,7 +152,7 @@ async def test_the_first_attempts_time_counts(world: World):
     assert events[0].occurred_at == NOON
 
 
-async def test_kafka_out_of_reach_holds_nobody_up_and_is_made_good_in_order(world: World):
+async def test_kafka_outage_holds_up_no_command_and_order_is_kept(world: World):
     process = world.process()
     world.publisher.available = False
     for command in (create(), *(update() for _ in range(30))):
@@ -195,7 +195,7 @@ def rewrite(world: World, key: str, **change: object) -> None:
     world.bucket.objects[key] = StoredObject(canonical_bytes(fields), world.bucket.objects[key].metadata)
 
 
-async def test_an_event_from_the_future_lets_its_aggregate_wait_and_all_others_go_on(world: World):
+async def test_event_from_the_future_holds_up_its_aggregate_only(world: World):
     """As when a worker of the next release runs beside one of this."""
     command = create()
     await world.process().run(command)

@@ -1,4 +1,4 @@
-"""What a command costs, in requests: constant, and little."""
+"""The cost of a command, in requests: constant, and little."""
 
 from collections import Counter
 
@@ -86,7 +86,7 @@ async def bulk_cost(world: World, bulk: Bulk) -> tuple[Counter[str], Counter[str
     return spent(world)
 
 
-async def test_an_item_of_a_bulk_command_costs_one_put_and_a_chunk_little_more():
+async def test_bulk_item_costs_one_put():
     costs = []
     for items in (500, 1_000):
         world = World()
@@ -98,7 +98,7 @@ async def test_an_item_of_a_bulk_command_costs_one_put_and_a_chunk_little_more()
     assert large_redis - small_redis == {"take_turn": 1, "settle_turn": 1, "hget": 2}  # for deciding, for the graph
 
 
-async def test_an_item_that_changes_what_others_wrote_reads_the_predecessor_once():
+async def test_item_on_a_foreign_event_reads_its_predecessor_once():
     costs = []
     for items in (200, 400):
         world = World()
@@ -123,6 +123,6 @@ async def test_check_asks_each_store_once_per_200_aggregates():
 
     world.documents.pause, world.graph.pause = counting("documents"), counting("graph")
     tally = await sweep(world)
-    assert (tally.aggregates, tally.closed, tally.projected) == (250, 1, 0)  # nobody has kept the bulk's status
+    assert (tally.aggregates, tally.closed, tally.projected) == (250, 1, 0)  # the bulk's status is not kept
     assert asked == {"documents": 2 + 1, "graph": 2}  # the index of the class once for all of the page
     assert spent(world)[1]["hget"] == 2 + 2  # the watermarks, and the heads of their classes

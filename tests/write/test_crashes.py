@@ -32,7 +32,7 @@ def world() -> World:
 
 @pytest.mark.parametrize("forgetful", [False, True])
 @pytest.mark.parametrize("step", STEPS)
-async def test_an_attempt_that_dies_after_any_step_is_finished_by_the_next(world: World, step: str, *, forgetful: bool):
+async def test_attempt_dead_after_any_step_is_finished_by_the_next(world: World, step: str, *, forgetful: bool):
     await world.process().run(create())
     command = update(payload={"a": 1})
     with pytest.raises(Crashed):
@@ -91,7 +91,7 @@ async def test_redis_restored_from_an_older_copy_is_not_believed(world: World):
     world.check_document(command.aggregate_id)
 
 
-async def test_a_refusal_is_not_recorded_on_what_an_older_copy_of_redis_says(world: World):
+async def test_rejection_is_not_recorded_on_an_old_copy_of_redis(world: World):
     process = world.process()
     await process.run(create())
     older = _copy(world.redis)
@@ -100,7 +100,7 @@ async def test_a_refusal_is_not_recorded_on_what_an_older_copy_of_redis_says(wor
     assert (await world.process().run(update(expected_version=2))).sequence_number == 3
 
 
-async def test_redis_overstating_the_head_is_found_out_before_anything_is_written(world: World):
+async def test_overstated_head_is_found_before_anything_is_written(world: World):
     command = create()
     await world.process().run(command)
     ahead = World()
@@ -153,7 +153,7 @@ async def test_redis_interrupted_around_any_call_changes_no_effect(world: World,
                 await world.process().run(command)
                 break
             except StoreUnavailable:
-                world.redis.leases.clear()  # a lease that nobody gave up has run out by the next attempt
+                world.redis.leases.clear()  # a lease that was not released has expired by the next attempt
         else:
             pytest.fail("not through after 20 attempts")
     assert {"claim_command", "take_turn", "settle_turn"} <= failed

@@ -1,4 +1,4 @@
-"""What can never be projected waits for a person; its commands do not, and nothing of it is forgotten."""
+"""A state that can never be projected waits for a person; its commands do not, and nothing of it is forgotten."""
 
 from datetime import UTC, datetime
 
@@ -78,7 +78,7 @@ async def test_what_waits_is_left_alone_by_whoever_has_heard_of_it(world: World)
     assert await process.pipeline.deliverer.project_or_park(PLACE, result.sequence_number or 0, Trace())
 
 
-async def test_a_skip_says_who_and_why_and_lets_what_came_after_it_be_shown(world: World):
+async def test_skip_names_operator_and_reason_and_lets_later_ones_pass(world: World):
     process = world.process()
     for command in (create(), update(), update()):
         await process.commit(command)
@@ -102,7 +102,7 @@ async def test_a_skip_of_the_head_shows_nothing(world: World):
     assert world.documents.indices == {}
 
 
-async def test_what_was_skipped_is_not_parked_again_but_what_comes_after_it_is(world: World):
+async def test_skipped_version_is_not_parked_again(world: World):
     await world.process().commit(create())
     await park(world)
     await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
@@ -158,7 +158,7 @@ async def test_what_was_never_parked_cannot_be_mended(world: World, what: str):
     assert world.bucket.objects == {}
 
 
-async def test_a_retry_that_dies_half_way_is_seen_and_finished_by_anyone(world: World):
+async def test_unfinished_retry_is_visible_and_finished_by_the_next(world: World):
     await world.process().commit(create())
     await park(world)
     world.documents.available = False

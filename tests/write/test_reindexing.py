@@ -30,7 +30,7 @@ def documents(world: World) -> dict[str, dict[str, object]]:
     return {key: dict(one.body["data"]) for key, one in world.documents.indices["shop.product"].items()}
 
 
-async def test_documents_lie_in_the_form_of_the_definition_whatever_they_were_written_under(world: World):
+async def test_documents_follow_the_definition_of_their_index(world: World):
     process = world.process()
     await run_all(process, create("free", {"name": "Chair", "price": "5", "odd": 1}), define(FIRST))
     await run_all(process, create("first", {"name": "Lamp", "price": "12.50"}))
@@ -50,7 +50,7 @@ async def test_documents_lie_in_the_form_of_the_definition_whatever_they_were_wr
     world.check()
 
 
-async def test_before_the_index_has_followed_documents_keep_its_form_and_nothing_is_lost(world: World):
+async def test_documents_keep_the_old_schema_until_the_index_follows(world: World):
     process = world.process()
     await run_all(process, define(FIRST), create("a", {"name": "Lamp", "price": "1"}))
     await process.pipeline.reindexer.run(NAME)
@@ -89,7 +89,7 @@ async def test_a_class_that_is_not_defined_is_left_alone(world: World):
     assert await process.pipeline.reindexer.run(NAME) == "the class is not defined"
 
 
-async def test_the_first_document_of_a_defined_class_finds_a_typed_index(world: World):
+async def test_first_document_of_a_defined_class_finds_a_typed_index(world: World):
     process = world.process()
     await run_all(process, define(FIRST), create("a", {"name": "Lamp"}))
     found = await process.ports.indices.current(NAME)
@@ -97,7 +97,7 @@ async def test_the_first_document_of_a_defined_class_finds_a_typed_index(world: 
     assert found.mapping_digest is not None
 
 
-async def test_commands_and_readers_go_on_while_indices_follow_one_another(world: World):
+async def test_commands_and_readers_proceed_while_indices_change(world: World):
     """Four processes write, two of them reindex for two definitions at once, and readers never see a step back."""
     processes = [world.process() for _ in range(4)]
     names = [f"n{number}" for number in range(12)]

@@ -1,4 +1,4 @@
-"""What a gone workflow left half done is finished, beside whatever still lives."""
+"""Incomplete work of a gone workflow is finished, beside zombies."""
 
 import asyncio
 import json
@@ -194,7 +194,7 @@ async def test_an_unpublished_range_is_published_in_order(world: World):
     await nothing_half_done(world)
 
 
-async def test_events_of_commands_that_ended_are_published_and_projected_too(world: World):
+async def test_events_of_ended_commands_are_published_and_projected(world: World):
     process = world.process()
     for command in (create(), update()):
         await process.complete(command)
@@ -244,7 +244,7 @@ async def test_a_node_behind_is_written_and_one_ahead_is_damage(world: World):
     assert (tally.damaged, "the graph show it at version 9" in tally.findings[0].what) == (1, True)
 
 
-async def test_what_both_read_models_lack_is_one_finding_that_names_both(world: World):
+async def test_both_read_models_behind_are_one_finding(world: World):
     await world.process().complete(create())
     world.documents.clear()
     world.graph.nodes.clear()
@@ -268,7 +268,7 @@ async def test_what_is_parked_in_one_read_model_is_shown_in_the_other(world: Wor
     assert (world.graph.nodes, world.documents.indices) == ({PLACE: node}, {})
 
 
-async def test_what_one_read_model_can_never_show_is_parked_there_alone(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_unprojectable_state_is_parked_in_one_read_model_alone(world: World, monkeypatch: pytest.MonkeyPatch):
     await world.process().complete(create())
     world.documents.clear()
     world.graph.nodes.clear()
@@ -340,7 +340,7 @@ async def defined(world: World) -> None:
 
 
 async def left_by_a_definition(world: World, step: str) -> None:
-    """What a definition's workflow leaves that is terminated after a step of bringing documents along."""
+    """Remains of a definition's workflow that is terminated after a step of reindexing."""
     await defined(world)
     process = world.process()
     await process.complete(define(SECOND, command_id="second"))
@@ -360,7 +360,7 @@ async def index_of_class(world: World) -> DocumentIndex:
 
 
 @pytest.mark.parametrize("step", ["define", "create", "close"])
-async def test_documents_follow_their_definition_although_its_workflow_was_terminated(world: World, step: str):
+async def test_documents_follow_after_a_terminated_definition(world: World, step: str):
     await left_by_a_definition(world, step)
     looked = await sweep(world, LOOK_ONLY)
     (first, *_) = looked.findings
@@ -375,9 +375,7 @@ async def test_documents_follow_their_definition_although_its_workflow_was_termi
 
 
 @pytest.mark.parametrize("orphaned_after", [None, *RECORDED])
-async def test_a_class_that_stands_still_is_let_go_before_what_waits_for_it_is_shown(
-    world: World, orphaned_after: str | None
-):
+async def test_stuck_class_is_released_before_its_documents(world: World, orphaned_after: str | None):
     await left_by_a_definition(world, "close")
     waiting = update("p1", {"cost": 7})
     if orphaned_after:
@@ -393,7 +391,7 @@ async def test_a_class_that_stands_still_is_let_go_before_what_waits_for_it_is_s
 
 
 @pytest.mark.parametrize("step", ["define", "create", "close"])
-async def test_a_definition_that_is_at_work_is_left_alone_and_may_wake_up_within_a_sweep(world: World, step: str):
+async def test_running_definition_is_left_alone(world: World, step: str):
     await left_by_a_definition(world, step)
     world.workflows.running.add("second")
     tally = await sweep(world)
@@ -404,7 +402,7 @@ async def test_a_definition_that_is_at_work_is_left_alone_and_may_wake_up_within
     await nothing_half_done(world)
 
 
-async def test_an_index_that_somebody_went_back_to_and_pinned_is_left_alone(world: World):
+async def test_pinned_index_is_left_by_reconciliation(world: World):
     await left_by_a_definition(world, "define")
     world.documents.generations["shop.product"].pinned = True
     tally = await sweep(world)
@@ -422,7 +420,7 @@ async def test_a_scope_holds_for_classes_too(world: World):
     await nothing_half_done(world)
 
 
-async def test_an_orphaned_definition_is_finished_and_its_documents_follow_in_the_same_sweep(world: World):
+async def test_orphaned_definition_is_finished_with_its_documents(world: World):
     await defined(world)
     await die(world, define(SECOND), "record")
     scope = replace(ANY_AGE, db_name="shop", class_id="Product")
@@ -440,7 +438,7 @@ async def test_a_damaged_class_is_told_and_holds_up_no_other(world: World):
     assert (tally.reindexed, tally.damaged) == (1, 1)
 
 
-async def test_nodes_under_an_earlier_definition_of_their_class_are_found_and_brought_along(world: World):
+async def test_outdated_nodes_are_found_and_rebuilt(world: World):
     await redefined(world)
     looked = await sweep(world, LOOK_ONLY)
     assert (looked.found, looked.projected) == (2, 0)
@@ -454,7 +452,7 @@ async def test_nodes_under_an_earlier_definition_of_their_class_are_found_and_br
     await nothing_half_done(world)
 
 
-async def test_nodes_are_left_to_the_command_that_defines_their_class_while_it_is_at_work(world: World):
+async def test_outdated_nodes_are_left_to_a_running_definition(world: World):
     await redefined(world)
     world.workflows.running.add("wider")
     tally = await sweep(world)
@@ -468,7 +466,7 @@ async def test_nodes_are_left_to_the_command_that_defines_their_class_while_it_i
     await nothing_half_done(world)
 
 
-async def test_a_node_that_may_not_be_so_large_under_a_new_definition_is_parked_and_told_once(world: World):
+async def test_node_too_large_under_a_new_definition_is_parked_once(world: World):
     process = world.process()
     await process.complete(create("p1", {"parts": [f"part-{number}" for number in range(EDGES_MAX + 1)]}))
     await process.complete(define(MANY_PARTS))
@@ -496,7 +494,7 @@ async def test_damage_is_told_with_its_place_and_holds_up_nobody(world: World):
     assert tally.oldest_left is not None
 
 
-async def test_a_release_that_would_decide_otherwise_is_told_and_writes_nothing(world: World):
+async def test_release_that_decides_otherwise_is_reported_unwritten(world: World):
     command = create()
     await die(world, command, "record")
     key = f"commands/{command.command_id}/000001.json"
@@ -522,9 +520,7 @@ async def test_what_waits_for_a_person_is_told_and_left_alone(world: World, kind
     assert not world.documents.indices
 
 
-async def test_what_can_never_be_projected_is_parked_and_its_command_ends(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
+async def test_unprojectable_command_is_parked_and_ends(world: World, monkeypatch: pytest.MonkeyPatch):
     refused = InputInvalid("no such field")
     monkeypatch.setattr(world.documents, "_write", lambda document: refused)
     command = create()
@@ -538,7 +534,7 @@ async def test_what_can_never_be_projected_is_parked_and_its_command_ends(
 
 
 @pytest.mark.parametrize("server", ["publisher", "documents", "graph"])
-async def test_a_server_that_is_away_leaves_the_rest_for_the_next_sweep(world: World, server: str):
+async def test_server_outage_leaves_the_rest_for_the_next_check(world: World, server: str):
     for instance_id in ("p1", "p2"):
         await world.process().complete(create(instance_id))
     await die(world, update(), "record")

@@ -1,4 +1,4 @@
-"""What a gone workflow left of a bulk command: bound chunks are ended, the rest is closed, the result assembled."""
+"""Remains of a gone workflow of a bulk command: bound chunks are ended, the rest is closed, the result assembled."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ async def die(world: World, bulk: Bulk, step: str, nth: int = 1) -> None:
 
 
 async def swept_result(world: World, bulk: Bulk) -> BulkResult:
-    """Hold that the command has its one result, whoever asks, and that nothing is half done."""
+    """Hold that the command has its one result, for every reader, and that nothing is incomplete."""
     process = world.process()
     status = await process.ports.statuses.read(bulk.command_id)
     assert status is not None
@@ -164,7 +164,7 @@ async def test_a_scope_counts_for_bulk_commands_too(world: World):
 
 @pytest.mark.parametrize("nth", [1, 2, 4])
 @pytest.mark.parametrize("step", ["bulk_open", "bulk_allocate", *STEPS[:3]])
-async def test_a_zombie_wakes_up_after_a_sweep_and_comes_to_the_same_result(world: World, step: str, nth: int):
+async def test_zombie_after_a_check_comes_to_the_same_result(world: World, step: str, nth: int):
     bulk, is_it = creating(), on_nth(step, nth)
 
     async def sweep_meanwhile(done: str) -> None:
@@ -179,7 +179,7 @@ async def test_a_zombie_wakes_up_after_a_sweep_and_comes_to_the_same_result(worl
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("step", ["bulk_close", "bulk_allocate", *STEPS])
-async def test_a_zombie_wakes_up_within_a_sweep_and_comes_to_the_same_result(world: World, step: str, nth: int):
+async def test_zombie_within_a_check_comes_to_the_same_result(world: World, step: str, nth: int):
     bulk, is_it = creating(), on_nth(step, nth)
     await die(world, bulk, "bulk_record", 2)
     answers = []

@@ -1,4 +1,4 @@
-"""What the demo's classes are: countries, their subdivisions, and airports, whose definition evolves while they flow.
+"""The demo's classes: countries, their subdivisions, and airports, whose definition evolves while they flow.
 
 Relationships stand where the data has them: an airport's country is a field of its record, and the subdivision is the
 code that its name was found under, if it was.
@@ -69,7 +69,7 @@ AIRPORTS_PLACED: dict[str, Any] = {
     "relationships": {**AIRPORTS["relationships"], "located_in": _to(SUBDIVISION, "/subdivision", "airports")},
 }
 
-#: A MAJOR: a number says its unit. What was stored before is read in the new form.
+#: A MAJOR: a number says its unit. Data stored before is read in the new form.
 AIRPORTS_IN_FEET: dict[str, Any] = {
     **AIRPORTS_PLACED,
     "version": "2.0.0",

@@ -30,11 +30,11 @@ OUTSIDE_REMARK = "XK is Kosovo: it has airports, which refer to it, and no entry
 REGION = ("BO", "EC", "IE", *OUTSIDE)
 SHOWN = "SLLP"  # El Alto, above La Paz
 EXISTING = "BO"  # a country that is created twice
-DELETED = "AQ"  # nobody lives there who could object
+DELETED = "AQ"  # there is no population that could object
 
 
 class Placed(StrEnum):
-    """What became of the name of a subdivision that an airport's record has, or has not."""
+    """The subdivision's name that an airport's record has or lacks, and its resolution."""
 
     FOUND = "named as in ISO 3166-2"
     UNNAMED = "not named"

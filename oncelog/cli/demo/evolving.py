@@ -37,7 +37,7 @@ class Evolution:
 
 @dataclass
 class Flow:
-    """What came of the airports.
+    """The results for the airports.
 
     ``answers``: to all commands in the order in which they were sent; ``late``: those refused since they spoke an
     old form, each of which was sent again. ``placed``: what became of their subdivisions' names.
@@ -50,7 +50,7 @@ class Flow:
 
     @property
     def failed(self) -> list[Answer]:
-        """What was not applied, and was not sent again either."""
+        """Airports that were not applied and were not sent again."""
         late = {answer.command.command_id for answer in self.late}
         defined = [evolution.answer for evolution in self.evolutions]
         return [
@@ -71,7 +71,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is in the stores of the airports that were sent.
+    """The stored airports, of those that were sent.
 
     ``decided``: how many were created under which version, by their first events in S3; ``found`` and ``in_feet``: how
     many a search finds, and how many of them by the field that the last version named anew.

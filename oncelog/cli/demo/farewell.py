@@ -1,4 +1,4 @@
-"""What to type next, once a demo is through."""
+"""Suggestions for the next commands, at the end of a demo."""
 
 import os
 import sys

@@ -45,7 +45,7 @@ from oncelog.settings import Settings
 LINES_SHOWN = 3
 ROWS_SHOWN = 12
 
-#: What each class is defined as, once and for all.
+#: The final definition of each class.
 DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
     COUNTRY: COUNTRIES,
     SUBDIVISION: SUBDIVISIONS,

@@ -29,7 +29,7 @@ BETWEEN = ("located_in", "part_of")
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked of which database.
+    """A question and the database it is asked of.
 
     ``high``: a country and an elevation in feet; ``countries``: which are compared; ``ends``: two airports.
     ``remark``: why some of the countries are not there.
@@ -77,7 +77,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Country:
-    """What the graph has of one country's airports.
+    """The graph's airports of one country.
 
     ``among``: how many each of its subdivisions has; ``in_none``: how many are in none of them, None where there are
     more airports than one question may look at.

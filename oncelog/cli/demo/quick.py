@@ -56,7 +56,9 @@ DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Scene:
-    """What is sent and asked. ``commands``: about countries and subdivisions; ``airports``: records, as they flow."""
+    """Commands and questions of the demo. ``commands``: about countries and subdivisions; ``airports``:
+    records, as they flow.
+    """
 
     commands: Sequence[Command]
     airports: Sequence[Mapping[str, Any]]
@@ -71,7 +73,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of everything that was submitted. ``class_schemas``: of classes that do not change meanwhile."""
+    """The results of all submitted commands. ``class_schemas``: of classes that do not change meanwhile."""
 
     class_schemas: list[Answer]
     instances: list[Answer]
@@ -87,7 +89,7 @@ class Sent:
 
     @property
     def failed(self) -> list[Answer]:
-        """What should have been applied and was not."""
+        """Commands that should have been applied and were not."""
         others = [answer for answer in (*self.class_schemas, *self.instances) if not answer.applied]
         return [*others, *self.flow.failed]
 

@@ -1,9 +1,9 @@
-"""What a chunk's records bind its items to, and what became of that: told from the slots alone.
+"""The bindings of a chunk's records, and their conflict outcomes: told from the slots alone.
 
 Several items of one aggregate in one record take consecutive slots, which are written in order. The first one whose
 slot turns out to hold another's event is displaced, and everything after it on that aggregate in that record is void:
-its slots are never tried. So every attempt, however many are alive, sees the same items displaced and void, and the
-next record, which binds exactly those, says the same whoever writes it first.
+its slots are never tried. So every attempt, however many are alive, sees the same items conflicted and invalidated, and
+the next record, which binds exactly those, is the same from every writer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,12 +17,12 @@ from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 
-#: Gives the ID of the event that stands in a slot of an aggregate, or None if it is free (or nobody has looked yet).
+#: Gives the ID of the event in a slot of an aggregate, or None if the slot is free (or was not read yet).
 EventIn = Callable[[str, int], str | None]
 
 
 class Fate(StrEnum):
-    """What became of one binding. ``OPEN``: nobody can tell yet."""
+    """The conflict outcome of one binding. ``OPEN``: not yet decided."""
 
     APPLIED = "APPLIED"
     REJECTED = "REJECTED"
@@ -75,7 +75,7 @@ def bind(
 def refuses_first(bindings: Sequence[Binding]) -> bool:
     """Tell whether a rejection rests on the state that was found, not on one that these bindings make.
 
-    Such a rejection may be recorded only on a state that S3 itself showed to be the head.
+    A rejection of this kind may be recorded only on a state that S3 itself has shown to be the head.
     """
     return bool(bindings) and bindings[0].rejection is not None
 

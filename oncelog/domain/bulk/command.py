@@ -1,4 +1,4 @@
-"""What can be asked for in bulk: the command model, and its hash."""
+"""Bulk requests: the command model, and its hash."""
 
 import re
 from enum import StrEnum
@@ -32,7 +32,7 @@ class BulkType(StrEnum):
 
     @property
     def of_each(self) -> CommandType:
-        """What is done to each item's instance."""
+        """The change to each item's instance."""
         return CommandType(self.removeprefix("BULK_").removesuffix("S"))
 
     @property

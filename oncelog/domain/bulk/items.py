@@ -25,7 +25,7 @@ class Item(Value):
 
 @dataclass(frozen=True)
 class ItemChange:
-    """What item ``index`` of a bulk command asks of its instance: a ``Change`` as any command is one."""
+    """The change that item ``index`` of a bulk command makes to its instance: a ``Change`` as any command is one."""
 
     index: int
     command_id: str

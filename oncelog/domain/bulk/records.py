@@ -1,4 +1,4 @@
-"""What a bulk command is bound to: its plan, and chunk by chunk the end of each item (docs/protocol.md)."""
+"""The records of a bulk command: its plan, and chunk by chunk the end of each item (docs/protocol.md)."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -56,7 +56,7 @@ class Closed(StrEnum):
 
 
 class Binding(Value):
-    """What one item is bound to: a slot of its aggregate, or a rejection. An invalid item has no aggregate."""
+    """The binding of one item: a slot of its aggregate, or a rejection. An invalid item has no aggregate."""
 
     index: int
     aggregate_id: str | None = None

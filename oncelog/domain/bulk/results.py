@@ -1,4 +1,4 @@
-"""What a bulk command comes to: counts, and one line per item."""
+"""The result of a bulk command: counts, and one line per item."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,6 @@
-"""What instances of a class are decided under: its definition, and how data of earlier ones gets into its form."""
+"""The class schema that instances are decided under: its definition, and how data of earlier ones gets into its
+form.
+"""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence

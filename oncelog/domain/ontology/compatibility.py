@@ -1,4 +1,4 @@
-"""What breaks from one schema to the next: data that was valid and would no longer be.
+"""Breaking changes from one schema to the next: data that was valid and would no longer be.
 
 Whether anything breaks is proven by ``Comparison``; where it is not proven, the walk here finds out where, for people.
 """
@@ -24,7 +24,7 @@ from oncelog.domain.ontology.schemas import (
     within,
 )
 
-#: What says nothing about which values are valid, and what is walked through.
+#: Annotations, which do not affect validity, and keywords that are descended into.
 _SILENT = frozenset(
     {
         "title",

@@ -41,7 +41,7 @@ Member = Annotated[str, AfterValidator(_below_the_root)]
 
 
 class Kind(StrEnum):
-    """What ``convert`` can make of a value."""
+    """The target types of ``convert``."""
 
     STRING = "string"
     NUMBER = "number"
@@ -228,7 +228,7 @@ _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
     Kind.ARRAY: _array,
 }
 
-#: What a value may be of that stays as it is when it should be converted.
+#: The types of a value that ``convert`` leaves as it is.
 _LEFT_OVER: dict[Kind, list[str]] = {
     Kind.STRING: ["null", "array", "object"],
     Kind.NUMBER: ["null", "array", "object", "boolean", "string"],
@@ -236,8 +236,8 @@ _LEFT_OVER: dict[Kind, list[str]] = {
     Kind.BOOLEAN: ["null", "array", "object", "string", "number"],
 }
 
-#: What an object schema may say of all its members together. It is left out of a schema whose members are changed: to
-#: know less of old data is never wrong.
+#: Keywords of an object schema that concern all of its members together. It is left out of a schema whose members are
+#: changed: to know less of old data is never wrong.
 _KNOWN_OF_MEMBERS = ("type", "properties", "required", "additionalProperties")
 
 

@@ -1,4 +1,6 @@
-"""What can be walked by name: along a class's predicates, and back by what other classes call the way back."""
+"""Relationship names that can be walked: along a class's predicates, and back by what other classes call the
+way back.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +47,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name as people write it."""
         return (self.inverse if self.inward else self.predicate) or self.spelled
 
     def __str__(self) -> str:
@@ -90,8 +92,8 @@ class RelationshipNames:
         """Return what a hop of this name means from instances of these classes, at most one way for each of them.
 
         ``name`` is a predicate, or an inverse that another class declares towards the class at hand; a class's own
-        predicate comes first, so that nobody else's definition changes what it means. ``inward``: it is a predicate to
-        be walked back, from whichever class declares it. ``leads_to``: only to this class.
+        predicate comes first, so that another class's definition does not change its meaning. ``inward``: it is a
+        predicate to be walked back, from whichever class declares it. ``leads_to``: only to this class.
 
         Raises InputInvalid where none of the classes has such a way, or one has two that are called the same.
         """

@@ -67,7 +67,7 @@ class Shown:
 
 
 class Showing:
-    """Folds and shows batches in one read model. What it returns from is settled: shown, parked, waiting or told."""
+    """Folds and shows batches in one read model. A state that it returns is final: shown, parked, waiting or told."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Showing:
         self._metrics.skipped.inc(prepared.found.skipped)
 
     async def park(self, prepared: Prepared) -> None:
-        """Park what is poisoned, and tell of messages that belong to nobody. Raises Stopped."""
+        """Park the poisoned aggregates, and report unroutable messages. Raises Stopped."""
         work = prepared.found.work
         await _some_at_once([partial(self._park, work[place], poison) for place, poison in prepared.poison.items()])
         await _some_at_once([partial(self._tell_stray, each) for each in prepared.found.strays])
@@ -144,7 +144,9 @@ class Showing:
         await _some_at_once([partial(look_up, work) for work in lookups])
 
     async def _leave(self, work: Work, letter: DeadLetter) -> None:
-        """Leave what waits alone. Whoever parked it may have died before telling of it, if this is its event."""
+        """Leave what waits alone. The process that parked it may have died before it announced it, if this is
+        its event.
+        """
         self._metrics.waiting.inc(work.messages)
         if letter.sequence_number == work.target or letter.sequence_number in work.events:
             await self._patience.until_done(partial(self._parking.tell, letter))

@@ -17,7 +17,7 @@ SEQUENCE_NUMBER = "sequence_number"
 
 @dataclass(slots=True)
 class Work:
-    """What a batch says of one aggregate. ``events``: those that could be read, by number; all of them are new.
+    """The events of one aggregate in a batch. ``events``: those that could be read, by number; all of them are new.
 
     ``target``: the highest number that any message names. ``unnamed``: a message could not be read and names none, so
     that only the log knows how far it goes. ``messages``: how many of the batch's are settled once it is shown.

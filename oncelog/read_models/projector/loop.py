@@ -1,9 +1,9 @@
 """The loop: take a batch, fold it, show it, commit it. While some batches are on their way out, the next is folded.
 
 Offsets are committed only after the read model has acknowledged all of a batch, and of those before it, and their
-failures are parked. So a projector may die anywhere, or lose its partitions at any moment: whoever comes next does the
-same again, which the read model's fencing by sequence number makes harmless. Batches that have an aggregate in common
-go out one after the other. Memory holds ``FLIGHTS_MAX`` batches and one more, and what the client prefetches.
+failures are parked. So a projector may die anywhere, or lose its partitions at any moment: the next owner does the same
+again, which the read model's fencing by sequence number makes harmless. Batches that have an aggregate in common go out
+one after the other. Memory holds ``FLIGHTS_MAX`` batches and one more, and what the client prefetches.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ WAIT_S = 0.25  # for messages, between two looks at whether to stop
 HAND_OVER_S = 10.0
 DRAIN_S = 10.0
 REFRESH_S = 2.0
-#: After which a retry or a skip that nobody finished is finished by a projector.
+#: After which a projector finishes a retry or a skip that was left unfinished.
 UNFINISHED_AFTER = timedelta(seconds=60)
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """What was fetched together. ``epoch``: under which assignment of partitions; ``offsets``: to go on from, then."""
+    """One batch of messages. ``epoch``: under which assignment of partitions; ``offsets``: to go on from, then."""
 
     epoch: int
     offsets: Mapping[int, int]

@@ -1,4 +1,4 @@
-"""What the projector counts, for Prometheus. Each is labelled with the read model."""
+"""The projector's metrics, for Prometheus. Each is labelled with the read model."""
 
 from collections.abc import Mapping
 

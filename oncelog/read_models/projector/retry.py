@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Stopped(Exception):
-    """Work was given up because the projector stops; whoever comes next does it again from the last commit."""
+    """Work was given up because the projector stops; the next owner does it again from the last commit."""
 
 
 class Patience:

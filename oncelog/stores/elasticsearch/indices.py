@@ -1,9 +1,9 @@
 """The indices behind the aliases of documents: which form each has, and how one follows another without a gap.
 
-An index says in its mapping's ``_meta`` which definition its documents are in the form of. One that follows is filled
-beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the old one
-is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is copied,
-and the alias moves in one step.
+An index says in its mapping's ``_meta`` which definition its documents are in the form of. The index that follows is
+filled beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the
+old one is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is
+copied, and the alias moves in one step.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -138,7 +138,7 @@ class ElasticsearchIndices:
     async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:
         """Drop what readers neither see nor saw last: what was kept of switches before, what came too late to follow.
 
-        Only whoever has switched does so: one that comes too late would drop what was kept just now.
+        Only the process that has switched does so: one that comes too late would drop what was kept just now.
         """
         names = {index.name for index in kept}
         try:

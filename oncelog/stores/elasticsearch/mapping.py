@@ -27,7 +27,7 @@ _FLATTENED = {
 
 #: The terms of ``exact_terms``, by which filters are answered whatever the class's definition: no document values,
 #: since nothing sorts or groups by them. Only an index of which every document has them knows the second name;
-#: whoever sorts by it is refused by any other index, instead of finding nothing there.
+#: a query that sorts by it is refused by any other index, instead of finding nothing there.
 EXACT = "exact"
 EXACT_READY = "exact_ready"
 

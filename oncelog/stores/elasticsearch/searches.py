@@ -1,4 +1,4 @@
-"""Searching documents. What a search sees is refreshed about once a second, and nobody is made to refresh it sooner."""
+"""Searching documents. A search sees writes after about a second, and no refresh is forced."""
 
 import base64
 import binascii

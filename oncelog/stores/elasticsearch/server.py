@@ -79,7 +79,7 @@ class VersionedWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class VersionedRead:
-    """What stands behind an alias under one ``_id``."""
+    """A document behind an alias under one ``_id``."""
 
     version: int
     body: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""What Kafka's brokers know of all topics: asking for one by name might create it."""
+"""Metadata of all topics, from Kafka's brokers: asking for one by name might create it."""
 
 import asyncio
 import time

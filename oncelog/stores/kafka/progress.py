@@ -16,7 +16,7 @@ REQUEST_TIMEOUT_MS = 10_000
 
 
 class KafkaProgress:
-    """Reads a consumer group's offsets without being a member of it, so that nobody's partitions move."""
+    """Reads a consumer group's offsets without being a member of it, so that no partition moves."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

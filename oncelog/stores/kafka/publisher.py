@@ -1,4 +1,4 @@
-"""Kafka: the stream of events, each aggregate's in order, for whoever wants to follow.
+"""Kafka: the stream of events, each aggregate's in order.
 
 A message is a CloudEvent 1.0 in binary mode (https://github.com/cloudevents/spec, Kafka protocol binding): the value is
 the event's canonical JSON, as it lies in S3, and the headers say what it is about without parsing it.
@@ -26,7 +26,7 @@ from oncelog.stores.kafka.topics import KafkaTopics
 
 REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
 SEND_TIMEOUT_S = 5.0  # one event, connecting included
-SILENCE_S = 1.0  # after a failure, until somebody should try again
+SILENCE_S = 1.0  # after a failure, until a new attempt is worthwhile
 ALONE_S = 60.0  # after a batch was too large for its topic, until messages go in batches again
 STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
@@ -129,7 +129,7 @@ class KafkaPublisher:
     def answers(self) -> bool:
         """Whether a call is worth waiting for: False for a moment after a failure, and while another one finds out.
 
-        So whoever holds something that others wait for can do without Kafka at once while it is down.
+        So a caller that holds something that others wait for can do without Kafka at once while it is down.
         """
         return time.monotonic() >= self._silent_until_s
 

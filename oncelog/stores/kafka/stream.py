@@ -20,7 +20,7 @@ SILENCE_MS = 15_000  # without a message although there are more
 
 
 class KafkaStream:
-    """The topics of events as they stand, read without a consumer group, so that nobody's offsets change.
+    """The topics of events, read without a consumer group, so that no group's offsets change.
 
     Their partitions are numbered together: those of the second topic from ``PARTITIONS_MAX`` on.
     """

@@ -79,7 +79,7 @@ class KafkaSubscription:
         """Keep the offsets to go on from; what is ours no longer is left to its new owner. Raises StoreUnavailable."""
         consumer = self._consumer
         if consumer is None:
-            return  # left since: whoever has the partitions now begins from the last commit
+            return  # left since: the new owner of the partitions begins from the last commit
         mine = {partition.partition for partition in consumer.assignment()}
         metadata = str(self._topic_id or "")
         wanted = {

@@ -140,7 +140,7 @@ class RedisServer:
         try:
             return await call()
         except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):  # somebody wrote over our keys: nothing under them is known any more
+            if str(error).startswith("WRONGTYPE"):  # our keys were overwritten: nothing under them is known any more
                 _log.warning("redis_key_of_wrong_type", keys=list(keys), doing=doing)
                 await self.delete(*keys)
             raise refused(error, self.store, at) from error
@@ -164,7 +164,7 @@ async def open_redis(settings: Settings) -> RedisServer:
 
 
 class RedisLeases:
-    """``Leases`` in Redis. ``lease_ms``: how long a turn lasts that nobody gives up or takes again.
+    """``Leases`` in Redis. ``lease_ms``: the duration of a lease that is neither released nor renewed.
 
     ``generations`` gives the current generations of the topics. Each generation's watermark is a field of its own.
     """

@@ -49,7 +49,7 @@ class ListedObject(NamedTuple):
 
 
 class Bucket(Protocol):
-    """What the stores need of S3. All may raise StoreUnavailable; all may be repeated."""
+    """The requests of the stores to S3. All may raise StoreUnavailable; all may be repeated."""
 
     async def get(self, key: str) -> StoredObject | None:
         """Return the object, or None if there is none. Raises LogDamaged if its bytes are not those written."""

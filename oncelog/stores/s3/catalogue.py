@@ -1,4 +1,6 @@
-"""What lies in the bucket, page by page, from one listing each: which commands have records, how far each log goes."""
+"""The contents of the bucket, page by page, from one listing each: which commands have records, how far each
+log goes.
+"""
 
 import re
 from collections.abc import Sequence
@@ -20,9 +22,9 @@ _PAST_FOLDER = "0"  # the character after "/": sorts above all that lies in a fo
 
 
 class S3LogCatalogue:
-    """``LogCatalogue`` on a bucket. What is none of ours is passed over: telling it apart is for a verification.
+    """``LogCatalogue`` on a bucket. Foreign keys are passed over: telling it apart is for a verification.
 
-    What belongs together (a command's records, an aggregate's slots) sorts together. Where a page ends in the middle
+    Keys that belong together (a command's records, an aggregate's slots) sort together. Where a page ends in the middle
     of it, it is left to the next page; where it alone is more than a page, its rest is passed over, and ``log`` finds
     the head, so that a page takes a number of requests that hardly grows with what it meets.
     """

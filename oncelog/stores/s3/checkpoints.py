@@ -1,4 +1,4 @@
-"""How far the log is known to be whole: one object, replaced by each sweep that went through all of it."""
+"""How far the log is known to be whole: one object, replaced by each check that went through all of it."""
 
 from datetime import datetime
 
@@ -40,7 +40,7 @@ class S3Checkpoints:
         try:
             found = await self._bucket.get(MARK)
             mark = None if found is None else _Mark.model_validate_json(found.body)
-        except (LogDamaged, ValidationError) as error:  # derived: without it, a sweep reads more
+        except (LogDamaged, ValidationError) as error:  # derived: without it, a check reads more
             _log.warning("sweep_mark_unreadable", reason=str(error))
             return None
         return None if mark is None else Settled(mark.settled_through, mark.generations)

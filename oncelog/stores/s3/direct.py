@@ -68,7 +68,7 @@ class _Answer:
 
 
 class DirectRequests:
-    """``ObjectRequests`` over connections of its own. What is out of the ordinary goes ``otherwise``: through boto3.
+    """``ObjectRequests`` over connections of its own. An unusual case goes ``otherwise``: through boto3.
 
     That is: bodies above DIRECT_BYTES_MAX, proxies, signatures other than Signature Version 4, and an answer that
     sends us elsewhere, which botocore knows to follow.

@@ -17,7 +17,7 @@ CONFLICT_PAUSE_S = 0.05
 TEAM = "admin"
 AUTHOR = "oncelog"
 
-#: What it answers to two that create the same at the same time, or commit at the same time.
+#: The answers to concurrent creations of the same document, and to concurrent commits.
 _CONFLICTS = ("DocumentIdAlreadyExists", "TransactionRetry", "TransactionFailed")
 
 

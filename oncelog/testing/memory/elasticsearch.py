@@ -41,7 +41,7 @@ class MemoryDocuments:
 
     @property
     def indices(self) -> dict[str, dict[str, Document]]:
-        """What readers see, by name of the class."""
+        """The index that readers see, by name of the class."""
         return {name: generation.documents for name, generation in self.generations.items()}
 
     def lose_alias(self, name: str) -> None:

@@ -55,7 +55,7 @@ class MemoryGraph:
         return any(aggregate_id.db_name == db_name for aggregate_id in self.nodes)
 
     async def refresh(self, db_name: str) -> None:
-        """What is written is found at once."""
+        """A write is found at once."""
 
     async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
         self._demand(f"reading the graph of {db_name}")

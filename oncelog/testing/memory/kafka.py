@@ -50,7 +50,7 @@ class MemoryPublisher:
             self.append(event.aggregate_id.encode(), event.canonical, tuple(headers_of(event)))
 
     def append(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
-        """Append any message, as whoever may write to the topic can."""
+        """Append any message, as any producer of the topic can."""
         partition = partition_of(key, self._first_partitions)
         self.messages.append(Message(partition, len(self.of(partition)), key, tuple(headers), value))
 
@@ -81,14 +81,14 @@ class MemoryFailures:
 
 @dataclass
 class MemoryGroup:
-    """What Kafka keeps of a group of subscribers: who is in it, and what was committed, of which topic."""
+    """A consumer group's state in Kafka: who is in it, and what was committed, of which topic."""
 
     topic: MemoryPublisher
     members: list["MemorySubscription"] = field(default_factory=list)
     committed: dict[int, tuple[int, int]] = field(default_factory=dict)  # partition: incarnation and offset
 
     async def rebalance(self, members: Sequence["MemorySubscription"]) -> None:
-        """Give the partitions to these members, after those who had them heard of it."""
+        """Assign the partitions to these members, after their former owners were told."""
         await asyncio.gather(*(member.giving_up() for member in self.members if member in members))
         self.members = list(members)
         for index, member in enumerate(self.members):

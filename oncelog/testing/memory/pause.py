@@ -7,5 +7,5 @@ Pause = Callable[[], Awaitable[None]]
 
 
 async def let_others() -> None:
-    """Let whoever else is ready take a step."""
+    """Let another ready caller take a step."""
     await asyncio.sleep(0)

@@ -41,7 +41,7 @@ class _Expiring(Generic[Value]):
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a log; ``head`` None where only its watermarks are. ``published``: one by generation."""
+    """The known progress of a stream; ``head`` None where only its watermarks are. ``published``: one by generation."""
 
     head: int | None = None
     published: Mapping[int, int] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Known:
 
 
 class MemoryRedis:
-    """What a Redis holds for us. ``clock`` gives seconds; ``flush`` empties it, as FLUSHALL does.
+    """The contents of one Redis. ``clock`` gives seconds; ``flush`` empties it, as FLUSHALL does.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a step before it takes effect, and after it
     did but before it is answered; ``pause`` is what lets others go first.

@@ -1,4 +1,4 @@
-"""Temporal's twin, as far as a sweep asks: a set of the commands that somebody is at work on."""
+"""Temporal's twin, as far as reconciliation asks: a set of the commands whose workflow is open."""
 
 from collections.abc import Collection
 
