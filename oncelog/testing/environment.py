@@ -22,6 +22,21 @@ from oncelog.workflows.plugin import oncelog_plugin
 START_TIMEOUT = timedelta(minutes=3)
 
 
+@asynccontextmanager
+async def start_time_skipping(test_server: str | None = None) -> AsyncIterator[WorkflowEnvironment]:
+    """Start Temporal's test server with our search attributes and without a worker, and end it after the block.
+
+    ``test_server``: its path; without it, the SDK downloads one.
+    """
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=test_server, test_server_startup_timeout=START_TIMEOUT, plugins=[oncelog_plugin]
+    ) as workflows:
+        kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
+        request = AddSearchAttributesRequest(namespace=workflows.client.namespace, search_attributes=kinds)
+        await workflows.client.operator_service.add_search_attributes(request)  # this server cannot list them first
+        yield workflows
+
+
 @dataclass(frozen=True)
 class OncelogEnvironment:
     """One installation, for one test.
@@ -47,12 +62,7 @@ class OncelogEnvironment:
         ``test_server``: the path of Temporal's test server; without it, the SDK downloads one.
         """
         servers = servers or MemoryServers()
-        async with await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=test_server, test_server_startup_timeout=START_TIMEOUT, plugins=[oncelog_plugin]
-        ) as workflows:
-            kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
-            request = AddSearchAttributesRequest(namespace=workflows.client.namespace, search_attributes=kinds)
-            await workflows.client.operator_service.add_search_attributes(request)
+        async with start_time_skipping(test_server) as workflows:
             ports = servers.ports()
             pipeline = assemble(ports, servers.settings)
             client = Oncelog(servers.ports(), servers.settings, temporal=workflows.client)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -20,13 +18,10 @@ from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import FailureInterceptor
 from oncelog.composition.reconcile import assemble_reconcilers
-from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
-from oncelog.workflows.plugin import oncelog_plugin
+from oncelog.testing.environment import start_time_skipping
 from tests.write.world import World
 
 TASK_QUEUE = "oncelog"
-#: A start takes less than a second; a busy machine may take minutes.
-START_TIMEOUT = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -72,14 +67,7 @@ def world() -> World:
 async def bench(environment: Mapping[str, str], world: World) -> AsyncIterator[Bench]:
     """One environment per test, since its clock is everybody's."""
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # days of an outage are thousands of warnings
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=environment["ONCELOG_TEMPORAL_TEST_SERVER"],
-        test_server_startup_timeout=START_TIMEOUT,
-        plugins=[oncelog_plugin],
-    ) as env:
-        kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
-        request = AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=kinds)
-        await env.client.operator_service.add_search_attributes(request)  # this server cannot list them first
+    async with start_time_skipping(environment["ONCELOG_TEMPORAL_TEST_SERVER"]) as env:
         address = env.client.service_client.config.target_host
         plain = await Client.connect(address, data_converter=pydantic_data_converter)
         async with running_worker(env.client, world):
