@@ -1,7 +1,8 @@
-"""JSON Pointers, RFC 6901: where something stands in a JSON document."""
+"""JSON Pointers, RFC 6901: the place of a value in a JSON document. The one module that writes and reads them."""
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from oncelog.errors import InputInvalid
 
@@ -21,8 +22,23 @@ def pointer_of(parts: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+def parse_fragment(text: str) -> tuple[str, ...]:
+    """Return the names that a URI fragment such as ``#/$defs/a%20b`` leads through (section 6); raises InputInvalid."""
+    if not text.startswith("#"):
+        raise InputInvalid(f"JSON Pointer: expected a fragment that begins with '#', found {text[:80]!r}")
+    try:
+        return parse_pointer(unquote(text[1:], errors="strict"))
+    except UnicodeDecodeError as error:
+        raise InputInvalid(f"JSON Pointer: expected percent-encoded UTF-8, found {text[:80]!r}") from error
+
+
+def fragment_of(parts: Iterable[str | int]) -> str:
+    """Return the URI fragment of a pointer: all but letters, digits and ``-._~`` is percent-encoded."""
+    return "#" + quote(pointer_of(parts), safe="/~")
+
+
 def value_at(document: Any, parts: Iterable[str]) -> Any:
-    """Return what stands there, through objects only, or None."""
+    """Return the value at a place, through objects only; None where there is none."""
     for part in parts:
         document = document.get(part) if isinstance(document, dict) else None
     return document

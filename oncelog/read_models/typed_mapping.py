@@ -8,7 +8,7 @@ with more members than an index should have fields is kept whole in one ``flatte
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from oncelog.domain.json_pointer import parse_pointer
+from oncelog.domain.json_pointer import parse_fragment, value_at
 from oncelog.domain.ontology.schemas import Schema, resolved
 
 #: Elasticsearch's own limits are 1,000 fields and 20 levels of an index. It counts objects and sub-fields as well, and
@@ -120,7 +120,7 @@ class _Typing:
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference not in references:
             references.add(reference)
-            yield from self._nodes(_one_step(reference, self._root), references)
+            yield from self._nodes(value_at(self._root, parse_fragment(reference)), references)
         parts = [part for keyword in ("allOf", "anyOf", "oneOf") for part in schema.get(keyword, ())]
         parts += [schema[keyword] for keyword in ("then", "else") if keyword in schema]
         if reference is None or set(schema) - {"$ref"}:
@@ -154,8 +154,3 @@ class _Typing:
             if keyword in schema:
                 types &= frozenset[str]().union(*(self._types(part, depth + 1) for part in schema[keyword]))
         return types
-
-
-def _one_step(reference: str, root: dict[str, Any]) -> Schema:
-    target: Schema = root if reference == "#" else root["$defs"][parse_pointer(reference.removeprefix("#"))[1]]
-    return target

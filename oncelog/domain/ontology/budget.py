@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oncelog.domain.json_pointer import parse_pointer, pointer_of
+from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
 from oncelog.domain.limits import (
     APPLICATIONS_MAX,
     DEPTH_MAX,
@@ -240,7 +240,7 @@ def _target(node: Node, root: Node) -> Any:
     reference = node.get("$ref")
     if not isinstance(reference, str):
         return None
-    return root if reference == "#" else root.get("$defs", {}).get(parse_pointer(reference.removeprefix("#"))[1])
+    return value_at(root, parse_fragment(reference))
 
 
 def parts_in_place(node: Node, root: Node) -> Iterator[Node]:

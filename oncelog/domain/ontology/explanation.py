@@ -7,12 +7,11 @@ validator's quick yes or no decides at each step, and a set of alternatives that
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import jsonschema_rs
 
 from oncelog.domain.canonical import shortened
-from oncelog.domain.json_pointer import parse_pointer, pointer_of
+from oncelog.domain.json_pointer import fragment_of, parse_fragment, parse_pointer, pointer_of, value_at
 from oncelog.domain.limits import FINDING_STEPS_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
 
 Finding = dict[str, str]
@@ -112,7 +111,9 @@ class Explanation:
         if self._steps > FINDING_STEPS_MAX:
             raise _BudgetSpentError
         if where not in self._validators:
-            self._validators[where] = self._compile({"$ref": f"{_ROOT}#{_fragment(where)}"}, registry=self._registry)
+            self._validators[where] = self._compile(
+                {"$ref": f"{_ROOT}{fragment_of(parse_pointer(where))}"}, registry=self._registry
+            )
         return self._validators[where].is_valid(value)
 
     def _fits_alternatives(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
@@ -142,9 +143,8 @@ class Explanation:
             findings.add((*at, *error.instance_path), error.message)
 
     def _of_ref(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
-        pointer = part["$ref"].removeprefix("#")
-        target = self._root["$defs"][parse_pointer(pointer)[1]] if pointer else self._root
-        self._look(target, pointer, value, at, findings)
+        names = parse_fragment(part["$ref"])
+        self._look(value_at(self._root, names), pointer_of(names), value, at, findings)
 
     def _of_allOf(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
         for index, each in enumerate(part["allOf"]):
@@ -215,8 +215,3 @@ def _short(value: Any) -> str:
     if isinstance(value, dict | list):
         return f"an {'object' if isinstance(value, dict) else 'array'} of {len(value)}"
     return repr(value)[:80]
-
-
-def _fragment(pointer: str) -> str:
-    """Return a pointer as it stands in a URI: everything but letters and digits is percent-encoded."""
-    return quote(pointer, safe="/~")

@@ -4,7 +4,6 @@ Formats are asserted, not only noted: a typed index needs dates to be dates. Pat
 look-around and back-references, so that matching takes time in proportion to its input. Nothing is ever fetched.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from oncelog.domain.canonical import canonical_bytes, shortened
-from oncelog.domain.json_pointer import parse_pointer, pointer_of
+from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
 from oncelog.domain.limits import (
     ALTERNATIVES_MAX,
     COMPARED_VALUES_MAX,
@@ -33,7 +32,6 @@ Schema = bool | dict[str, Any]
 
 #: Keywords that make a reference mean something else elsewhere.
 _MOVING = frozenset({"$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"})
-_OWN_REFERENCE = re.compile(r"#(/\$defs/[^/]+)?")
 
 _META = jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, validate_formats=True)
 
@@ -181,7 +179,7 @@ def resolved(schema: Schema, root: dict[str, Any]) -> Schema:
         if reference in seen:
             return True  # it goes round in a circle and says nothing
         seen.add(reference)
-        schema = root if reference == "#" else root["$defs"][parse_pointer(reference.removeprefix("#"))[1]]
+        schema = value_at(root, parse_fragment(reference))
     return schema
 
 
@@ -197,10 +195,19 @@ def _foreign(schema: dict[str, Any]) -> Iterator[Finding]:
         if "dependencies" in node:
             yield {"at": f"{at}/dependencies", "problem": "expected dependentRequired or dependentSchemas in its place"}
         reference = node.get("$ref")
-        if isinstance(reference, str) and not _OWN_REFERENCE.fullmatch(reference):
+        if isinstance(reference, str) and not _is_own_reference(reference):
             problem = f"expected '#' or '#/$defs/NAME', found {_cut(repr(reference))}; copy it in"
             yield {"at": f"{at}/$ref", "problem": problem}
         pending += [(at + below, part) for below, part in subschemas(node)]
+
+
+def _is_own_reference(reference: str) -> bool:
+    """Return whether a reference leads to the schema itself or to one of its definitions."""
+    try:
+        names = parse_fragment(reference)
+    except InputInvalid:
+        return False
+    return not names or (len(names) == 2 and names[0] == "$defs")
 
 
 _cut = shortened
