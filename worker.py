@@ -18,7 +18,7 @@ from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
 from oncelog.client import connection
-from oncelog.client.schedules import keep_check_scheduled
+from oncelog.client.schedules import keep_schedules
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.event_schemas import check_event_schemas
@@ -98,7 +98,7 @@ async def _prepared(stores: Stores, settings: Settings) -> Client:
     async def temporal() -> Client:
         client = await connection.connect(runtime=_runtime(settings))
         await connection.prepare(client)
-        await keep_check_scheduled(client, settings)
+        await keep_schedules(client, settings)
         return client
 
     outcomes = await asyncio.gather(temporal(), stores.prepare(), return_exceptions=True)

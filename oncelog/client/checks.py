@@ -9,7 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from oncelog.activities.check_models import CheckReport, CheckRequest
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
-from oncelog.client.schedules import schedule_id
+from oncelog.client.schedules import CHECK
 from oncelog.errors import CommandFailed, CommandUnknown, OncelogError
 from oncelog.settings import Settings
 from oncelog.workflows.check import ConsistencyCheck
@@ -26,7 +26,7 @@ class Checks:
 
     async def start(self, request: CheckRequest) -> str:
         """Start a check and return its workflow ID, by which it is attached to again; raises StoreUnavailable."""
-        check_id = f"{schedule_id(self._settings)}-{new_command_id()}"
+        check_id = f"{self._settings.named(CHECK)}-{new_command_id()}"
         try:
             await self._temporal.start_workflow(
                 ConsistencyCheck.run,

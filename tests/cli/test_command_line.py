@@ -178,3 +178,22 @@ def test_worker_output_is_verified_and_a_false_history_fails(variables: dict[str
 def test_verify_names_a_server_out_of_reach_with_exit_code_3(variables: dict[str, str]):
     found = run({**variables, "ONCELOG_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, ["verify"])
     assert (found.returncode, "Kafka at 127.0.0.1:1" in found.stderr) == (3, True), found.stderr
+
+
+def test_schedules_are_applied_listed_and_paused(variables: dict[str, str]):
+    own = variables | {"ONCELOG_NAMESPACE": f"cli-{os.urandom(4).hex()}", "ONCELOG_CHECK_INTERVAL_S": "7200"}
+    try:
+        assert run(own, ["schedules", "list"]).returncode == 1
+        assert answer(run(own, ["schedules", "apply", "--json"]))["change"] == "created"
+        assert run(own, ["schedules", "pause", "consistency-check", "--note", "disk is full"]).returncode == 0
+        listed = run(own, ["schedules", "list", "--json"])
+        found = answer(listed)
+        assert (listed.returncode, found["interval_s"], found["note"]) == (0, 7200, "disk is full")
+        assert "paused: disk is full" in run(own, ["schedules", "list"]).stdout
+        assert run(own, ["schedules", "resume", "consistency-check"]).returncode == 0
+        assert answer(run(own, ["schedules", "list", "--json"]))["paused"] is False
+        unknown = run(own, ["schedules", "trigger", "consistency"])
+        assert (unknown.returncode, "expected one of consistency-check" in unknown.stderr) == (2, True)
+    finally:
+        deleted = run(own | {"ONCELOG_CHECK_INTERVAL_S": "0"}, ["schedules", "apply", "--json"])
+    assert answer(deleted)["change"] == "deleted"

@@ -17,7 +17,7 @@ from oncelog.bulk.run import Progress, RunControl
 from oncelog.cli.verify import sources_of
 from oncelog.client.checks import Checks
 from oncelog.client.connection import TemporalWorkflows
-from oncelog.client.schedules import keep_check_scheduled, schedule_id
+from oncelog.client.schedules import CHECK, ScheduleChange, Schedules
 from oncelog.composition.pipeline import assemble
 from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.bulk.records import Closed
@@ -25,7 +25,7 @@ from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome
-from oncelog.errors import CommandFailed, CommandUnknown
+from oncelog.errors import CommandFailed, CommandUnknown, InputInvalid
 from oncelog.ports import Stage
 from oncelog.replay.trace import Trace
 from oncelog.stores.opening import Stores
@@ -219,10 +219,10 @@ async def test_a_scope_leaves_others_half_done(installation: Installation):
         await _nothing_half_done(installation)
 
 
-async def test_the_schedule_is_kept_triggers_and_stays_paused(installation: Installation):
+async def test_schedule_runs_when_triggered_and_stays_paused(installation: Installation):
     settings, temporal = installation.settings, installation.temporal
     worker = await (await installation.worker_process(ONCELOG_CHECK_GRACE_S="0")).ready()
-    handle = temporal.get_schedule_handle(schedule_id(settings))
+    handle = temporal.get_schedule_handle(settings.named(CHECK))
     described = await handle.describe()
     (interval,) = described.schedule.spec.intervals
     assert interval.every.total_seconds() == settings.check_interval_s
@@ -230,21 +230,38 @@ async def test_the_schedule_is_kept_triggers_and_stays_paused(installation: Inst
     orphan = create()
     await installation.client.submit(create("before"))
     await _orphan(installation, orphan)
-    await handle.trigger()
+    schedules = Schedules(temporal, settings)
+    await schedules.trigger(CHECK)
     report = await _scheduled_report(installation)
     assert (report.repair, report.tally.finished) == (True, 1)
-    await handle.pause(note="maintenance")
+    await schedules.pause(CHECK, note="maintenance")
     assert await worker.stop() == 0
-    changed = settings.model_copy(update={"check_interval_s": 3600})
-    await keep_check_scheduled(temporal, changed)
+    changed = Schedules(temporal, settings.model_copy(update={"check_interval_s": 3600}))
+    assert await changed.apply() == {CHECK: ScheduleChange.UPDATED}
     described = await handle.describe()
     assert (described.schedule.state.paused, described.schedule.state.note) == (True, "maintenance")
     assert described.schedule.spec.intervals[0].every.total_seconds() == 3600
-    for _ in range(2):
-        await keep_check_scheduled(temporal, settings.model_copy(update={"check_interval_s": 0}))
-        with pytest.raises(RPCError) as caught:
-            await handle.describe()
-        assert caught.value.status is RPCStatusCode.NOT_FOUND
+    (state,) = await changed.states()
+    assert (state.exists, state.paused, state.note, state.next_run) == (True, True, "maintenance", None)
+    assert state.last_workflow_id is not None
+    assert state.last_workflow_id.startswith(settings.named(CHECK))
+    await changed.resume(CHECK, note="done")
+    (state,) = await changed.states()
+    assert (state.paused, state.next_run is not None) == (False, True)
+
+
+async def test_schedule_with_interval_zero_is_deleted(installation: Installation):
+    schedules = Schedules(installation.temporal, installation.settings)
+    assert await schedules.apply() == {CHECK: ScheduleChange.CREATED}
+    without = Schedules(installation.temporal, installation.settings.model_copy(update={"check_interval_s": 0}))
+    assert await without.apply() == {CHECK: ScheduleChange.DELETED}
+    assert await without.apply() == {CHECK: ScheduleChange.ABSENT}
+    (state,) = await without.states()
+    assert not state.exists
+    with pytest.raises(InputInvalid, match="expected it at Temporal, found none"):
+        await without.trigger(CHECK)
+    with pytest.raises(InputInvalid, match="expected one of consistency-check"):
+        await without.trigger("other")
 
 
 async def _orphan(installation: Installation, command: Command) -> None:
@@ -470,7 +487,7 @@ async def test_unreadable_node_is_reported_and_holds_up_no_other(installation: I
 
 
 async def _scheduled_report(installation: Installation) -> CheckReport:
-    handle = installation.temporal.get_schedule_handle(schedule_id(installation.settings))
+    handle = installation.temporal.get_schedule_handle(installation.settings.named(CHECK))
     async with asyncio.timeout(60):
         while not (actions := (await handle.describe()).info.recent_actions):
             await asyncio.sleep(0.1)
