@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.chunk_planner import ChunkPlanner, Round
 from oncelog.domain.bulk.binding import (
     bound_anew,
@@ -20,7 +21,6 @@ from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Rejection
 from oncelog.errors import LogDamaged
 from oncelog.ports import UNPUBLISHED, Ports, StoredEvent, StreamProgress, Watermark
-from oncelog.replay.bounded import concurrently
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import Trace
@@ -130,7 +130,7 @@ class ChunkCommitter:
         async def write(name: str) -> None:
             await self._write(record, groups[name], at_hand, written[name])
 
-        await concurrently(self._free, write, groups)
+        await bounded_gather(write, groups, at_once=self._free)
 
     async def _learn_watermarks(self, names: list[str], at_hand: Round, written: dict[str, Written]) -> None:
         unknown = [name for name in names if name not in at_hand.positions]

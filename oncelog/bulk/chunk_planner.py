@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.items import BulkItems
 from oncelog.domain.bulk.binding import bindings_of, refuses_first
 from oncelog.domain.bulk.items import ItemChange, change_of, shortened
@@ -27,7 +28,6 @@ from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Lease, Ports, StreamProgress
-from oncelog.replay.bounded import concurrently
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.trace import Trace
 from oncelog.write.judge import Judge
@@ -166,7 +166,7 @@ class ChunkPlanner:
             return await self._stream_heads.latest(aggregate_id)
 
         pairs = list(zip(aggregate_ids, answers, strict=True))
-        found = await concurrently(self._free, position, pairs)
+        found = await bounded_gather(position, pairs, at_once=self._free)
         at_hand.positions = {str(name): position for name, position in zip(aggregate_ids, found, strict=True)}
 
     async def _bind(self, record: BulkRecord, at_hand: Round) -> ChunkRecord:
@@ -202,7 +202,7 @@ class ChunkPlanner:
             known = at_hand.definition
             at_hand.class_schema = await self._class_schemas.newest(at_hand.aggregate_ids[0], at_least=known)
             at_hand.made.clear()
-            found = await concurrently(self._free, bind, groups)
+            found = await bounded_gather(bind, groups, at_once=self._free)
         return [binding for bindings in found for binding in bindings]
 
     async def _bind_aggregate(

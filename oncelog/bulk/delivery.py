@@ -9,13 +9,13 @@ import time
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.chunk import ChunkEnd, Written
 from oncelog.domain.bulk.binding import by_aggregate, last_bindings
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import ChunkRecords, Ports, Snapshots, StreamProgress
-from oncelog.replay.bounded import concurrently
 from oncelog.replay.trace import Trace
 from oncelog.write.delivery import Deliverer
 from oncelog.write.publication import Publication
@@ -70,9 +70,9 @@ class ChunkDelivery:
         async def project(head: tuple[AggregateId, int]) -> None:
             await self._project_one(*head)
 
-        await trace.step("bulk_publish", concurrently(self._free, publish, heads))
+        await trace.step("bulk_publish", bounded_gather(publish, heads, at_once=self._free))
         ours = [head for head in heads if self._deliverer.projects(head[0])]
-        await trace.step("bulk_project", concurrently(self._free, project, ours))
+        await trace.step("bulk_project", bounded_gather(project, ours, at_once=self._free))
 
     async def _publish(self, written: list[Written]) -> str | None:
         """Send every aggregate's events, aggregates side by side, and raise the watermarks of those acknowledged."""

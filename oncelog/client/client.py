@@ -34,6 +34,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
 from oncelog.client.status import StatusLookup, handle_of
 from oncelog.domain.bulk.command import Bulk
@@ -289,20 +290,18 @@ class Oncelog:
     async def under_way(self, command_ids: Iterable[str]) -> set[str]:
         """Return those commands whose workflow runs now; raises StoreUnavailable."""
         temporal = await self.temporal()
-        asking = asyncio.Semaphore(DESCRIBED_AT_A_TIME)
 
         async def running(command_id: str) -> bool:
-            async with asking:
-                try:
-                    described = await temporal.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
-                except RPCError as error:
-                    if error.status is RPCStatusCode.NOT_FOUND:
-                        return False
-                    raise self.unavailable("asking which commands are under way", error) from error
-                return described.status is WorkflowExecutionStatus.RUNNING
+            try:
+                described = await temporal.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return False
+                raise self.unavailable("asking which commands are under way", error) from error
+            return described.status is WorkflowExecutionStatus.RUNNING
 
         asked = list(command_ids)
-        found = await asyncio.gather(*map(running, asked))
+        found = await bounded_gather(running, asked, at_once=DESCRIBED_AT_A_TIME)
         return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
 
     async def class_schema(self, db_name: str, class_id: str) -> ClassSchema | None:

@@ -15,6 +15,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
 from oncelog.workflows.plugin import oncelog_plugin
@@ -96,7 +97,7 @@ class TemporalWorkflows:
         """Return those whose latest run is open, as the list of workflows has them; raises StoreUnavailable."""
         asked = sorted(set(command_ids))
         if len(asked) <= DESCRIBED_MAX:
-            running = await asyncio.gather(*(self.is_running(command_id) for command_id in asked))
+            running = await bounded_gather(self.is_running, asked, at_once=DESCRIBED_MAX)
             return {command_id for command_id, is_running in zip(asked, running, strict=True) if is_running}
         found: set[str] = set()
         try:

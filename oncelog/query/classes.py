@@ -1,13 +1,13 @@
 """The classes of a database as they are defined now, for questions that go by their names."""
 
-import asyncio
 from collections.abc import Mapping
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
 from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.ports import LogCatalogue
-from oncelog.replay.stream_reader import StreamReader
+from oncelog.replay.stream_reader import READS_IN_FLIGHT_MAX, StreamReader
 
 
 class DefinedClasses:
@@ -33,7 +33,7 @@ class DefinedClasses:
     async def newest(self, db_name: str) -> Mapping[str, ClassSchema]:
         """Return each defined class's newest rules, those of retired ones as well; raises as ``ways`` does."""
         heads = await self._heads(db_name)
-        found = await asyncio.gather(*(self._read(name, head) for name, head in heads.items()))
+        found = await bounded_gather(self._read, heads.items(), at_once=READS_IN_FLIGHT_MAX)
         return {
             name.instance_key: class_schema
             for name, class_schema in zip(heads, found, strict=True)
@@ -49,7 +49,8 @@ class DefinedClasses:
             position = page.position
         return heads
 
-    async def _read(self, name: AggregateId, head: int) -> ClassSchema | None:
+    async def _read(self, listed: tuple[AggregateId, int]) -> ClassSchema | None:
+        name, head = listed
         known, class_schema = self._known.get(name, (0, None))
         if known < head:
             for event in await self._reader.events(name, range(known + 1, head + 1)):

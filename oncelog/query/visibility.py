@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter, skipped_through
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.tokens import read_token
 from oncelog.errors import InputInvalid, NotYetVisible, StoreUnavailable, TokenInvalid
 from oncelog.ports import DeadLetters
 from oncelog.read_models.parking import parked_error
-from oncelog.replay.bounded import concurrently
 
 POLL_S = 0.02
 POLL_S_MAX = 0.5
@@ -99,9 +99,8 @@ class Visibility:
             ever_parked = await self._letters.numbers(read_model)
             asked = [each for each in asked if each in ever_parked]
         history = partial(self._letters.history, read_model)
-        for aggregate_id, letters in zip(
-            asked, await concurrently(asyncio.Semaphore(ASKED_AT_ONCE_MAX), history, asked), strict=True
-        ):
+        histories = await bounded_gather(history, asked, at_once=ASKED_AT_ONCE_MAX)
+        for aggregate_id, letters in zip(asked, histories, strict=True):
             stands = _why_never_shown(letters, waiting[aggregate_id])
             if stands is not None:
                 raise parked_error(stands)

@@ -5,19 +5,18 @@ head is read after that and projected, and a letter says that it is done. If the
 letter is missing, which is visible, and the next projector finishes it.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable
 from oncelog.ports import EventLog, ReadModel, Snapshots
 from oncelog.read_models.parking import Parking, is_set_aside
-from oncelog.replay.bounded import concurrently
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
 #: Of a class whose container can be used again.
@@ -67,12 +66,13 @@ class DeadLetterService:
         for letter in letters:
             by_class[letter.aggregate.db_name, letter.aggregate.class_id].append(letter)
         done = 0
-        retry, free = partial(self._retry_alone, by=by), asyncio.Semaphore(RETRIES_AT_ONCE_MAX)
+        retry = partial(self._retry_alone, by=by)
         for some in by_class.values():
             if not await self._takes(some[0].aggregate):
                 continue
             for start in range(0, len(some), RETRIES_AT_ONCE_MAX):
-                ended = await concurrently(free, retry, some[start : start + RETRIES_AT_ONCE_MAX])
+                started = some[start : start + RETRIES_AT_ONCE_MAX]
+                ended = await bounded_gather(retry, started, at_once=RETRIES_AT_ONCE_MAX)
                 done += sum(letter is not None and not letter.waits for letter in ended)
                 if any(letter is not None and is_set_aside(letter) for letter in ended):
                     break  # its container cannot be used after all

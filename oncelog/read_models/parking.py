@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind, follows, reason_of
 from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import AggregateId
@@ -141,13 +142,7 @@ class Parking:
     async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
         """Return which of these wait, and since which letter; asks only about those suspected of it."""
         suspected = [each for each in aggregate_ids if self.suspects(each)]
-        free = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
-
-        async def ask(aggregate_id: AggregateId) -> DeadLetter | None:
-            async with free:
-                return await self.standing(aggregate_id)
-
-        letters = await asyncio.gather(*map(ask, suspected))
+        letters = await bounded_gather(self.standing, suspected, at_once=ASKED_AT_ONCE_MAX)
         return {letter.aggregate: letter for letter in letters if letter and letter.waits}
 
     async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:

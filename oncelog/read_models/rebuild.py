@@ -1,9 +1,9 @@
 """A read model from the log alone: every instance of a class is folded and shown again."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.instance import Instance
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.ports import EventLog, ListedStream, LogCatalogue, ReadModel, Snapshots
@@ -50,7 +50,7 @@ class Rebuilding:
         return done
 
     async def _show(self, listed_streams: Sequence[ListedStream], done: Rebuilt) -> None:
-        folded = await asyncio.gather(*(self._state_at(listed_stream) for listed_stream in listed_streams))
+        folded = await bounded_gather(self._state_at, listed_streams, at_once=AT_ONCE)
         states = [state for state in folded if isinstance(state, Instance)]
         outcomes = dict(
             zip((state.aggregate_id for state in states), await self._read_model.apply(states), strict=True)

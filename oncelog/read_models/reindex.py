@@ -5,12 +5,12 @@ take. Any number of attempts may run at once, also for different definitions: on
 followed, each new index can be filled by many, and who comes too late looks again.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
@@ -119,19 +119,18 @@ class Reindexer:
         One whose log cannot be folded (it is damaged, or of a newer release) keeps the document it has: a single
         aggregate holds up no class.
         """
-        in_flight = asyncio.Semaphore(READS_IN_FLIGHT_MAX)
 
-        async def one(key: str, version: int) -> Document | None:
-            async with in_flight:
-                aggregate_id = AggregateId(name.db_name, name.instance_key, key)
-                try:
-                    return formed(document_of(await self._reader.at(aggregate_id, version)), class_schema)
-                except (LogDamaged, SchemaUnsupported) as error:
-                    log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
-                (found,) = await self._documents.read([aggregate_id])
-                return replace(found, form=class_schema.reference if class_schema else None) if found else None
+        async def fold(listed: tuple[str, int]) -> Document | None:
+            key, version = listed
+            aggregate_id = AggregateId(name.db_name, name.instance_key, key)
+            try:
+                return formed(document_of(await self._reader.at(aggregate_id, version)), class_schema)
+            except (LogDamaged, SchemaUnsupported) as error:
+                log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
+            (found,) = await self._documents.read([aggregate_id])
+            return replace(found, form=class_schema.reference if class_schema else None) if found else None
 
-        found = await asyncio.gather(*(one(*each) for each in wanted))
+        found = await bounded_gather(fold, wanted, at_once=READS_IN_FLIGHT_MAX)
         return [document for document in found if document is not None]
 
 

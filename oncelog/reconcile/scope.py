@@ -1,6 +1,5 @@
 """The scope of a reconciliation, and a page's items in parallel, without one bad item holding up the others."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.ports import Generations
@@ -91,22 +91,19 @@ class Steps(Generic[Item]):
     ) -> list[tuple[Item, Found]]:
         """Take each item through a step; return those that came through, in order, with what came of each."""
         self._items.update(items)
-        free = asyncio.Semaphore(at_once_max)
-        found: dict[int, Found] = {}
 
-        async def one(number: int, item: Item) -> None:
-            async with free:
-                try:
-                    found[number] = await step(item)
-                except StoreUnavailable as error:
-                    self._silent[item] = error
-                    self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
-                except OncelogError as error:
-                    where = str(error.details.get("where", self._place(item)))
-                    self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
+        async def take_one(item: Item) -> tuple[Item, Found] | None:
+            try:
+                return item, await step(item)
+            except StoreUnavailable as error:
+                self._silent[item] = error
+                self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
+            except OncelogError as error:
+                where = str(error.details.get("where", self._place(item)))
+                self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
+            return None
 
-        await asyncio.gather(*(one(number, item) for number, item in enumerate(items)))
-        return [(items[number], found[number]) for number in sorted(found)]
+        return [taken for taken in await bounded_gather(take_one, items, at_once=at_once_max) if taken]
 
     def demand_any(self) -> None:
         """Raise StoreUnavailable if every item failed for want of a server: then it is worth waiting for it."""

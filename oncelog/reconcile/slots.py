@@ -1,6 +1,6 @@
 """Slots that a check reads once, although several of its steps need them: to publish an event, and to fold it."""
 
-from collections import OrderedDict
+from cachetools import LRUCache
 
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
@@ -12,14 +12,14 @@ BYTES_MAX = 64 * 1024 * 1024
 class RememberedSlots:
     """An ``EventLog`` that remembers the slots it read last: a slot never changes once it is taken.
 
-    ``bytes_max`` bounds what is remembered. A slot that was free is read again.
+    ``bytes_max`` bounds the events remembered; the least recently used go first. A slot that was free is read again.
     """
 
     def __init__(self, log: EventLog, *, bytes_max: int = BYTES_MAX) -> None:
         self._log = log
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._slots: OrderedDict[tuple[AggregateId, int], StoredEvent] = OrderedDict()
+        self._slots: LRUCache[tuple[AggregateId, int], StoredEvent] = LRUCache(
+            bytes_max, getsizeof=lambda stored: len(stored.event.canonical)
+        )
 
     async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
         return await self._log.append(event, published_through=published_through)
@@ -27,12 +27,8 @@ class RememberedSlots:
     async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         slot = (aggregate_id, sequence_number)
         stored = self._slots.get(slot) or await self._log.read(aggregate_id, sequence_number)
-        if stored is not None and slot not in self._slots:
+        if stored is not None and len(stored.event.canonical) <= self._slots.maxsize:
             self._slots[slot] = stored
-            self._bytes += len(stored.event.canonical)
-            while self._bytes > self._bytes_max:
-                _, oldest = self._slots.popitem(last=False)
-                self._bytes -= len(oldest.event.canonical)
         return stored
 
     async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
@@ -41,4 +37,3 @@ class RememberedSlots:
     def clear(self) -> None:
         """Forget all slots: what was altered since is for the log to say."""
         self._slots.clear()
-        self._bytes = 0

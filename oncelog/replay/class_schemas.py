@@ -8,12 +8,12 @@ decided under, and no aggregate ever goes back to an earlier definition than its
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import structlog
+from cachetools import LRUCache
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import CLASSES, AggregateId
@@ -58,7 +58,7 @@ class ClassSchemas:
         self._reader = reader
         self._leases = leases
         self._clock_s = clock_s
-        self._known: OrderedDict[AggregateId, _Known] = OrderedDict()
+        self._known: LRUCache[AggregateId, _Known] = LRUCache(CLASSES_MAX)
         self._reading: WeakValueDictionary[AggregateId, asyncio.Lock] = WeakValueDictionary()
 
     async def newest(self, aggregate_id: AggregateId, *, at_least: int = 0) -> ClassSchema | None:
@@ -77,8 +77,6 @@ class ClassSchemas:
             known = await self._read(name)
             if known.state.sequence_number < wanted:
                 await self._overstated(name, at_least=at_least, told=told, found=known.state.sequence_number)
-        if name in self._known:
-            self._known.move_to_end(name)
         return known.newest
 
     async def is_defined(self, db_name: str, class_id: str) -> bool:
@@ -121,8 +119,6 @@ class ClassSchemas:
             if known.newest is not None and known.newest.is_large:
                 await asyncio.to_thread(known.newest.prepare)
             known.checked_s = began_s
-            if len(self._known) > CLASSES_MAX:
-                self._known.popitem(last=False)
             return known
 
     async def _overstated(self, name: AggregateId, *, at_least: int, told: int | None, found: int) -> None:

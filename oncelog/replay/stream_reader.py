@@ -1,8 +1,8 @@
 """From the log to a state: what this process knows of aggregates, and how it learns what it does not know."""
 
-import asyncio
-from collections import OrderedDict
+from cachetools import LRUCache
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
@@ -19,14 +19,10 @@ class StateCache:
     """
 
     def __init__(self, *, aggregates_max: int) -> None:
-        self._states: OrderedDict[AggregateId, Instance] = OrderedDict()
-        self._aggregates_max = aggregates_max
+        self._states: LRUCache[AggregateId, Instance] = LRUCache(aggregates_max)
 
     def get(self, aggregate_id: AggregateId) -> Instance | None:
-        state = self._states.get(aggregate_id)
-        if state is not None:
-            self._states.move_to_end(aggregate_id)
-        return state
+        return self._states.get(aggregate_id)
 
     def put(self, aggregate_id: AggregateId, state: Instance) -> None:
         """Keep the state unless a later one is there."""
@@ -34,9 +30,6 @@ class StateCache:
         if known is not None and known.sequence_number > state.sequence_number:
             return
         self._states[aggregate_id] = state
-        self._states.move_to_end(aggregate_id)
-        if len(self._states) > self._aggregates_max:
-            self._states.popitem(last=False)
 
     def drop(self, aggregate_id: AggregateId) -> None:
         """Forget the aggregate, because what is known of it does not fit to the log."""
@@ -99,13 +92,11 @@ class StreamReader:
 
     async def events(self, aggregate_id: AggregateId, numbers: range) -> list[Event]:
         """Return the events of slots that must be taken, in order; raises LogDamaged."""
-        in_flight = asyncio.Semaphore(READS_IN_FLIGHT_MAX)
 
         async def read(number: int) -> Event:
-            async with in_flight:
-                return (await self.required(aggregate_id, number)).event
+            return (await self.required(aggregate_id, number)).event
 
-        return await asyncio.gather(*(read(number) for number in numbers))
+        return await bounded_gather(read, numbers, at_once=READS_IN_FLIGHT_MAX)
 
     def _nearest(self, aggregate_id: AggregateId, sequence_number: int, start: Instance | None) -> Instance:
         candidates = (self._cache.get(aggregate_id), start, Instance(aggregate_id=str(aggregate_id)))

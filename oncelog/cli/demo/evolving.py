@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
 from oncelog.cli.demo.data import DB_NAME, Placed, SubdivisionNames, airport, create, definition_command, update
 from oncelog.cli.submit import Answer, submit_all
@@ -131,15 +132,13 @@ class Evolving:
 
     async def kept(self) -> Kept:
         """Look into the stores for what was sent."""
-        in_flight = asyncio.Semaphore(READS_IN_FLIGHT_MAX)
 
         async def decided(code: str) -> str | None:
-            async with in_flight:
-                stored = await self._oncelog.ports.event_log.read(AggregateId.of(DB_NAME, AIRPORT, code), 1)
+            stored = await self._oncelog.ports.event_log.read(AggregateId.of(DB_NAME, AIRPORT, code), 1)
             definition = content_of(stored.event).definition if stored else None
             return definition.version if definition else None
 
-        versions = await asyncio.gather(*map(decided, self._records))
+        versions = await bounded_gather(decided, self._records, at_once=READS_IN_FLIGHT_MAX)
         reader, every = self._oncelog.reader, Search(DB_NAME, AIRPORT, results_max=1)
         found = await reader.search(every, token=self._flow.token, deadline_s=DEADLINE_S)
         without = await reader.search(replace(every, where={"/elevation_ft": None}))

@@ -3,7 +3,6 @@
 Each says how an operator would ask it, and what is not as it should be in its answer.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.cli import show
 from oncelog.cli.demo.classes import AIRPORT, COUNTRY
 from oncelog.cli.demo.farewell import shell_prefix
@@ -133,14 +133,13 @@ class Asking:
         subdivisions: dict[AggregateId, list[AggregateId]] = {country: [] for country in countries}
         for country, subdivision in there.paths:
             subdivisions[country].append(subdivision)
-        free = asyncio.Semaphore(QUESTIONS_AT_A_TIME)
 
         async def compared(country: AggregateId) -> _Country:
-            async with free:
-                return await self._compared(country, subdivisions[country])
+            return await self._compared(country, subdivisions[country])
 
         known = [country for country in countries if country not in there.dangling]
-        pairs = list(zip(known, await asyncio.gather(*map(compared, known)), strict=True))
+        results = await bounded_gather(compared, known, at_once=QUESTIONS_AT_A_TIME)
+        pairs = list(zip(known, results, strict=True))
         found = Answered(
             "2. Which countries have most airports in subdivisions, and subdivisions without any?",
             f"oncelog graph {self._country(self._asked.high[0])} subdivisions airports --limit {ENDS_MAX}",

@@ -1,13 +1,14 @@
 """Showing a batch: its states are written, only what failed again, and what can never be shown is parked."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from cachetools import LRUCache
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
@@ -51,8 +52,7 @@ class Shown:
     """Through which number aggregates are known to be shown; the least recently shown are forgotten first."""
 
     def __init__(self, *, aggregates_max: int = REMEMBERED_MAX) -> None:
-        self._numbers: OrderedDict[AggregateId, int] = OrderedDict()
-        self._aggregates_max = aggregates_max
+        self._numbers: LRUCache[AggregateId, int] = LRUCache(aggregates_max)
 
     def number(self, aggregate_id: AggregateId) -> int:
         """Return the number, 0 where none is known."""
@@ -61,9 +61,6 @@ class Shown:
     def put(self, aggregate_id: AggregateId, number: int) -> None:
         """Remember that the aggregate is shown through this number at least."""
         self._numbers[aggregate_id] = max(number, self._numbers.get(aggregate_id, 0))
-        self._numbers.move_to_end(aggregate_id)
-        if len(self._numbers) > self._aggregates_max:
-            self._numbers.popitem(last=False)
 
 
 class Showing:
@@ -132,8 +129,10 @@ class Showing:
     async def park(self, prepared: Prepared) -> None:
         """Park the poisoned aggregates, and report unroutable messages. Raises Stopped."""
         work = prepared.found.work
-        await _some_at_once([partial(self._park, work[place], poison) for place, poison in prepared.poison.items()])
-        await _some_at_once([partial(self._tell_stray, each) for each in prepared.found.strays])
+        await bounded_gather(
+            lambda found: self._park(work[found[0]], found[1]), prepared.poison.items(), at_once=AT_ONCE_MAX
+        )
+        await bounded_gather(self._tell_stray, prepared.found.strays, at_once=AT_ONCE_MAX)
 
     async def _look_up(self, prepared: Prepared, lookups: Sequence[Work]) -> None:
         async def look_up(work: Work) -> None:
@@ -141,7 +140,7 @@ class Showing:
             prepared.add(work.aggregate_id, folded)
 
         self._metrics.lookups.inc(len(lookups))
-        await _some_at_once([partial(look_up, work) for work in lookups])
+        await bounded_gather(look_up, lookups, at_once=AT_ONCE_MAX)
 
     async def _leave(self, work: Work, letter: DeadLetter) -> None:
         """Leave what waits alone. The process that parked it may have died before it announced it, if this is
@@ -237,19 +236,3 @@ class Showing:
 
 def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
     return aggregate_id.db_name, aggregate_id.class_id
-
-
-async def _some_at_once(doings: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of them, some at once; raises the first error, when the others have been called off."""
-    free = asyncio.Semaphore(AT_ONCE_MAX)
-
-    async def one(doing: Callable[[], Awaitable[None]]) -> None:
-        async with free:
-            await doing()
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for doing in doings:
-                group.create_task(one(doing))
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
