@@ -14,7 +14,7 @@ from tests.chaos import clocks, disks, forgeries, tampering
 from tests.chaos.installation import PROJECTORS, SERVERS, Installation
 from tests.chaos.kinds import OFTEN, SELDOM, Draws, Note, elasticsearch_of, kind, redis_of
 from tests.chaos.proxies import Toxic
-from tests.chaos.workers import PROJECTOR, READ_MODELS
+from tests.chaos.workers import PROJECTOR, READ_MODELS, WORKER
 
 STEPS = ("claim", "allocate", "record", "persist", "publish", "project", "complete")
 PROJECTOR_STEPS = ("fetch", "fold", "show", "commit")
@@ -64,7 +64,7 @@ async def worker_clock_jumped(ground: Installation, draws: Draws) -> AsyncIterat
     """One worker more, whose clock jumps while it works, and jumps back; S3 refuses signatures over 15 minutes off."""
     clock = ground.forgery.with_name("clock")
     clock.write_text("+0")
-    async with ground.supervisor.guest(**clocks.variables(clock)) as guest:
+    async with ground.supervisor.guest(WORKER, **clocks.variables(clock)) as guest:
         await guest.ready()
         clock.write_text(draws["jump"])
         yield {}
@@ -289,18 +289,17 @@ async def disk_full(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
 
 # The network, per link
 
-_LINKS = {"link": SERVERS}
 _ENDS = ("upstream", "downstream")
 
 
-@kind("network", **_LINKS, ms=(100, 400, 1500))
+@kind("network", link=SERVERS, ms=(100, 400, 1500))
 async def network_latency(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     toxic = Toxic("latency", "downstream", {"latency": draws["ms"], "jitter": draws["ms"] // 2})
     async with _spoilt(ground, draws["link"], toxic):
         yield {}
 
 
-@kind("network", **_LINKS, end=_ENDS, after_ms=(0, 50))
+@kind("network", link=SERVERS, end=_ENDS, after_ms=(0, 50))
 async def network_reset(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """Connections are reset: upstream before the server hears of it, downstream after it did."""
     toxic = Toxic("reset_peer", draws["end"], {"timeout": draws["after_ms"]}, 0.5)
@@ -308,14 +307,14 @@ async def network_reset(ground: Installation, draws: Draws) -> AsyncIterator[Not
         yield {}
 
 
-@kind("network", (3.0, 6.0), **_LINKS, end=_ENDS)
+@kind("network", (3.0, 6.0), link=SERVERS, end=_ENDS)
 async def network_black_hole(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """Nothing comes through in one direction, and nothing is closed."""
     async with _spoilt(ground, draws["link"], Toxic("timeout", draws["end"], {"timeout": 0})):
         yield {}
 
 
-@kind("network", **_LINKS, bytes=(0, 50, 500))
+@kind("network", link=SERVERS, bytes=(0, 50, 500))
 async def network_lost_answers(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """Requests are served, and their answers cut off."""
     async with _spoilt(ground, draws["link"], Toxic("limit_data", "downstream", {"bytes": draws["bytes"]})):

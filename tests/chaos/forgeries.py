@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
@@ -36,7 +37,7 @@ def _answer(request: Any, status: int, code: str) -> AWSResponse:
     """Return an error as S3 words it, without having asked S3."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>forged</Message></Error>".encode()
     headers = {"content-type": "application/xml", "content-length": str(len(body))}
-    return AWSResponse(request.url, status, headers, _Raw(body))
+    return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 class _S3:
@@ -52,7 +53,7 @@ class _S3:
 
 
 def _changed(request: Any, status: int, headers: Mapping[str, str], body: bytes) -> AWSResponse:
-    return AWSResponse(request.url, status, dict(headers), _Raw(body))
+    return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 def _internal_error(request: Any, _: _S3) -> AWSResponse:

@@ -246,7 +246,7 @@ class Client:
                 temporal = await self._oncelog.temporal()
                 answer = await temporal.execute_workflow(
                     "InstanceCommand",
-                    command | HOSTILE[name],
+                    {**command, **HOSTILE[name]},
                     id=command_id,
                     task_queue=self._settings.task_queue,
                     result_type=CommandResult,

@@ -13,7 +13,7 @@ from tests.chaos.kinds import SELDOM, Draws, Note, elasticsearch_of, kind, redis
 from tests.contract.topics import set_topic_setting
 
 #: Drawn as a number, since the indices are known at the time only: those of documents and of the graph.
-_INDICES = {"which": tuple(range(6))}
+_WHICH = tuple(range(6))
 _ALIASES = "instances.*,graph.*"
 SHARDS_PER_NODE = "cluster.max_shards_per_node"
 
@@ -32,7 +32,7 @@ async def _is_there(client: AsyncElasticsearch, index: str) -> bool:
     return bool(await client.indices.exists(index=index))
 
 
-@kind("elasticsearch", (3.0, 8.0), SELDOM, **_INDICES)
+@kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
 async def elasticsearch_index_closed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One index is closed: its aggregates wait, all others flow."""
     async with elasticsearch_of(ground) as client:
@@ -46,7 +46,7 @@ async def elasticsearch_index_closed(ground: Installation, draws: Draws) -> Asyn
             await client.indices.open(index=index, wait_for_active_shards=1)
 
 
-@kind("elasticsearch", (3.0, 8.0), SELDOM, **_INDICES)
+@kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
 async def elasticsearch_index_blocked(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One index takes no writes."""
     async with elasticsearch_of(ground) as client:
@@ -60,7 +60,7 @@ async def elasticsearch_index_blocked(ground: Installation, draws: Draws) -> Asy
             await client.indices.put_settings(index=index, settings={"index.blocks.write": None})
 
 
-@kind("elasticsearch", weight=SELDOM, **_INDICES)
+@kind("elasticsearch", weight=SELDOM, which=_WHICH)
 async def elasticsearch_alias_lost(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One alias is taken off its index; an operator puts it back, unless it leads to an index again."""
     async with elasticsearch_of(ground) as client:
@@ -74,7 +74,7 @@ async def elasticsearch_alias_lost(ground: Installation, draws: Draws) -> AsyncI
             await client.indices.put_alias(index=index, name=alias, is_write_index=True)
 
 
-@kind("elasticsearch", (3.0, 8.0), SELDOM, **_INDICES)
+@kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
 async def elasticsearch_alias_doubled(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One alias leads to a second index as well."""
     async with elasticsearch_of(ground) as client:
@@ -90,7 +90,7 @@ async def elasticsearch_alias_doubled(ground: Installation, draws: Draws) -> Asy
         await client.indices.delete(index=second, ignore_unavailable=True)
 
 
-@kind("elasticsearch", (3.0, 8.0), SELDOM, **_INDICES)
+@kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
 async def elasticsearch_shards_used_up(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """One index is lost when the node may hold no further shard, so that it cannot be made anew."""
     async with elasticsearch_of(ground) as client:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,8 +47,8 @@ def run(
     )
 
 
-def answer(found: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    return json.loads(found.stdout)
+def answer(found: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    return dict(json.loads(found.stdout))
 
 
 @pytest.mark.usefixtures("worker")
@@ -79,7 +80,7 @@ def test_repeated_command_returns_its_first_result(variables: dict[str, str]):
     assert (first.returncode, again.returncode) == (0, 0)
     assert answer(again) == answer(first) | {"duplicate": True}
     other = run(variables, [*arguments, "-p", '{"a": 1}'])
-    assert (other.returncode, answer(other)["rejection"]["code"]) == (1, "CommandIdReused")  # type: ignore[index]
+    assert (other.returncode, answer(other)["rejection"]["code"]) == (1, "CommandIdReused")
     status = answer(run(variables, ["status", command_id, "--json"]))
     first_result = {name: value for name, value in answer(first).items() if name != "duplicate"}
     assert (status["stage"], status["result"]) == ("COMPLETED", first_result)
@@ -168,7 +169,7 @@ def test_worker_output_is_verified_and_a_false_history_fails(variables: dict[str
         writer.invoke(1, parse_command({**COMMAND, "command_id": new_command_id()}))
     violated = run(variables, ["verify", "--db", "audit", "--history", str(history), "--json"])
     assert (violated.returncode, answer(violated)["verdict"]) == (1, "violated")
-    codes = {finding["code"] for finding in answer(violated)["findings"]}  # type: ignore[index,attr-defined]
+    codes = {finding["code"] for finding in answer(violated)["findings"]}
     assert codes == {"NeverSent", "TooQuiet"}
     history.write_text("nothing\n")
     refused = run(variables, ["verify", "--history", str(history)])

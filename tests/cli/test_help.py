@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from oncelog.cli.app import app
 
 
-def _commands(group: typer.main.TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:
+def _commands(group: TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:
     for name, command in group.commands.items():
-        if isinstance(command, typer.main.TyperGroup):
+        if isinstance(command, TyperGroup):
             yield from _commands(command, *path, name)
         yield (*path, name)
 

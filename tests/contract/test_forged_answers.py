@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
 from oncelog.domain.instance import Instance
@@ -38,14 +39,14 @@ class _Raw(BytesIO):
 def _answer(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Callable[..., AWSResponse]:
     """Return a handler that answers in S3's place, before anything is sent."""
     headers = {"content-length": str(len(body))} | (headers or {})
-    return lambda request, **_: AWSResponse(request.url, status, headers, _Raw(body))
+    return lambda request, **_: AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 def _forge_sending(bucket: S3Bucket, operation: str, handler: Callable[..., AWSResponse], times: int = 1) -> None:
     """Let the handler answer the next requests of an operation."""
     left = times
 
-    def once(**given: Any) -> AWSResponse | None:
+    def once(**given: Any) -> Any:
         nonlocal left
         left -= 1
         return handler(**given) if left >= 0 else None

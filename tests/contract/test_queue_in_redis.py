@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -36,8 +37,12 @@ class Queue:
 
     async def names(self) -> tuple[list[str], list[str]]:
         """Return who waits, in order, and who was seen."""
-        waiting, seen = [await self._client.zrange(self._prefix + name, 0, -1) for name in ("waiting", "seen")]
-        return [name.decode() for name in waiting], sorted(name.decode() for name in seen)
+        waiting, seen = await self._members("waiting"), await self._members("seen")
+        return waiting, sorted(seen)
+
+    async def _members(self, name: str) -> list[str]:
+        members: Any = await self._client.zrange(self._prefix + name, 0, -1)
+        return [member.decode() for member in members]
 
     async def last_asked_ms(self, holder: str) -> float:
         return float(await self._client.zscore(self._prefix + "seen", holder) or 0)

@@ -12,7 +12,7 @@ from temporalio.common import MetricMeter
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
-from temporalio.worker import ActivityInboundInterceptor
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from oncelog.activities.failures import FailureInterceptor, failure_of
 from oncelog.domain.graph import GraphNode
@@ -269,11 +269,12 @@ async def test_an_attempt_that_waits_for_a_container_is_counted():
                 "Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights"
             )
 
+    given = ExecuteActivityInput(fn=counted.append, args=[], executor=None, headers={})
     environment = ActivityEnvironment()
     environment.metric_meter = Meter()
     interceptor = FailureInterceptor().intercept_activity(Refused(None))  # type: ignore[arg-type]
     with pytest.raises(ApplicationError):
-        await environment.run(interceptor.execute_activity, None)
+        await environment.run(interceptor.execute_activity, given)
     labels = {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"}
     assert counted == [("oncelog_container_unusable", labels)]
 

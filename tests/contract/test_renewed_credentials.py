@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from oncelog.errors import ContainerUnusable, UnusableReason
 from oncelog.settings import Settings
@@ -23,14 +24,14 @@ class _Raw:
         yield self._body
 
 
-def _answer(request: Any, **_: Any) -> AWSResponse:
+def _answer(request: Any, **_: Any) -> Any:
     """Play an S3 that takes the new key only, and holds nothing."""
     signed = request.headers["Authorization"]
     is_new = b"Credential=NEW/" in (signed if isinstance(signed, bytes) else signed.encode())
     status, code = (404, b"NoSuchKey") if is_new else (403, b"ExpiredToken")
     body = b"<Error><Code>" + code + b"</Code><Message>m</Message></Error>"
     headers = {"content-type": "application/xml", "content-length": str(len(body))}
-    return AWSResponse(request.url, status, headers, _Raw(body))
+    return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 @pytest.fixture

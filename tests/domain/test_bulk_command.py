@@ -109,9 +109,10 @@ def test_an_item_that_is_not_valid_is_rejected_by_itself(bulk: Bulk, value: Any,
 
 
 def test_a_rejection_is_short_enough_for_a_record_of_hundreds():
-    details = {"errors": [{"at": "/x", "problem": "y" * 100}] * 50, "found_version": 3}
+    errors = [{"at": "/x", "problem": "y" * 100}] * 50
+    details = {"errors": errors, "found_version": 3}
     short = shortened(Rejection(code=RejectionCode.INVALID_COMMAND, message="m" * 5_000, details=details))
-    assert short.details == {"errors": details["errors"][:6], "found_version": 3, "left_out": {"errors": 44}}
+    assert short.details == {"errors": errors[:6], "found_version": 3, "left_out": {"errors": 44}}
     whole = Rejection(code=RejectionCode.INVALID_COMMAND, message="m", details={"text": "t" * 5_000, "n": 1})
     assert shortened(whole).details == {"n": 1, "left_out": {"text": 1}}
     assert len(canonical_bytes(short.model_dump(mode="json"))) < 2_000

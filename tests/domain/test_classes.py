@@ -27,13 +27,13 @@ def schema(*required: str, **properties: Any) -> dict[str, Any]:
 
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
-FIRST = {
+FIRST: dict[str, Any] = {
     "version": "1.0.0",
     "schema": schema("name", name=TEXT, pop=TEXT, country=TEXT),
     "relationships": {"part_of": {"target_class": "Country", "cardinality": "one", "path": "/country"}},
 }
 WIDER = {**FIRST, "version": "1.1.0", "schema": schema("name", name=TEXT, pop=TEXT, country=TEXT, mayor=TEXT)}
-SECOND = {
+SECOND: dict[str, Any] = {
     **FIRST,
     "version": "2.0.0",
     "schema": schema("name", "population", name=TEXT, population=WHOLE, country=TEXT, mayor=TEXT),
@@ -93,7 +93,7 @@ def test_a_class_is_an_aggregate_that_no_instance_can_meet():
     assert AggregateId.parse("geo/_class/City") == define(FIRST).aggregate_id
     for hostile in ({"class_id": "_class"}, {"class_id": "City", "instance_id": "x"}):
         with pytest.raises(InputInvalid):
-            define(FIRST, **hostile)
+            define(FIRST, 1, **hostile)
     with pytest.raises(InputInvalid):
         parse_command({**ask("CREATE").model_dump(mode="json", exclude_none=True), "class_id": "_class"})
     with pytest.raises(InputInvalid):

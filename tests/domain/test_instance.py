@@ -1,6 +1,7 @@
 """Decide and evolve: what a command makes of a state, and that folding is a function of the events alone."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ NOW = "2026-01-02T03:04:05.678901Z"
 EMPTY = Instance(aggregate_id="geo/Country/DE")
 
 
-def command(kind="CREATE_INSTANCE", number=1, **fields):
+def command(kind: str = "CREATE_INSTANCE", number: int = 1, **fields: Any) -> Command:
     return parse_command(
         {
             "command_id": f"c-{number}",
@@ -32,7 +33,7 @@ def command(kind="CREATE_INSTANCE", number=1, **fields):
     )
 
 
-def applied(state, asked):
+def applied(state: Instance, asked: Command) -> Instance:
     event = decide(state, asked, occurred_at=NOW)
     assert isinstance(event, Event), event
     return evolve(state, event)

@@ -32,7 +32,7 @@ class Clock:
 
     def __exit__(self, *_: object) -> None:
         spent_s = time.thread_time() - self._began_s
-        _, peak_bytes = tracemalloc.get_traced_memory()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert spent_s < CPU_S_MAX
         assert peak_bytes < MEMORY_BYTES_MAX

@@ -5,15 +5,17 @@ that a draw that reaches new code is kept. It ends with the first input that is 
 """
 
 import sys
+from typing import Any
 
 import atheris
 
 with atheris.instrument_imports(include=["oncelog.domain"]):
-    from tests.fuzz.test_judging import test_no_input_holds_up_the_loop as judging
+    from tests.fuzz.test_judging import test_no_input_holds_up_the_loop as judged
 
 
 def main() -> None:
-    atheris.Setup(sys.argv, judging.hypothesis.fuzz_one_input)
+    harness: Any = judged  # Hypothesis adds an attribute that its types do not know
+    atheris.Setup(sys.argv, harness.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 

@@ -100,7 +100,8 @@ def _nested(leaf: Any, depth: int, width: int) -> dict[str, Any]:
 @st.composite
 def large_documents(draw: st.DrawFn) -> dict[str, Any]:
     """Draw an instance's data of up to the largest permitted size."""
-    make, leaf = draw(_members), draw(st.sampled_from([*SCALARS, {}, [], {"x": 1}]))
+    make = draw(_members)
+    leaf: Any = draw(st.sampled_from([*SCALARS, {}, [], {"x": 1}]))
     count = draw(repeats) * draw(st.sampled_from([1, 1, 8, 64]))
     data = make(leaf, count)
     while size(data) > TEXT_BYTES_MAX - 100:

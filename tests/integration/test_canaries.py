@@ -181,7 +181,8 @@ async def redis_values(settings: Settings) -> str:
     texts = []
     async with Redis.from_url(settings.redis_url) as redis:
         async for key in redis.scan_iter(f"{settings.redis_prefix}*", count=1000):
-            kind = (await redis.type(key)).decode()
+            answer: Any = await redis.type(key)
+            kind = answer.decode()
             some = (0, -1) if kind in ("list", "zset") else ()
             texts.append(f"{key!r} {await getattr(redis, read[kind])(key, *some)!r}" if kind in read else repr(key))
     return "\n".join(texts)

@@ -3,12 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import WorkflowHandle
+from temporalio.client import ScheduleActionExecutionStartWorkflow, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -226,7 +227,7 @@ async def test_schedule_runs_when_triggered_and_stays_paused(installation: Insta
     described = await handle.describe()
     (interval,) = described.schedule.spec.intervals
     assert interval.every.total_seconds() == settings.check_interval_s
-    assert described.schedule.policy.catchup_window.total_seconds() == 600
+    assert described.schedule.policy.catchup_window == timedelta(seconds=600)
     orphan = create()
     await installation.client.submit(create("before"))
     await _orphan(installation, orphan)
@@ -493,7 +494,8 @@ async def _scheduled_report(installation: Installation) -> CheckReport:
             await asyncio.sleep(0.1)
     started = actions[-1].action
     checks = Checks(installation.temporal, installation.settings)
-    return await checks.result(started.workflow_id)  # type: ignore[union-attr]
+    assert isinstance(started, ScheduleActionExecutionStartWorkflow)
+    return await checks.result(started.workflow_id)
 
 
 async def test_a_check_is_attached_to_by_its_id(installation: Installation):

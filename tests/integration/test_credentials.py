@@ -78,7 +78,7 @@ async def _redis_user(settings: Settings) -> AsyncIterator[Credentials]:
             await redis.execute_command("ACL", "SETUSER", user, "resetpass", ">right")
 
         async def refusals() -> int:
-            log = await redis.acl_log()
+            log: Any = await redis.acl_log()
             return sum(int(entry["count"]) for entry in log if entry["username"] == user)
 
         authority = f"redis://{user}:right@"

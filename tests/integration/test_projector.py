@@ -500,7 +500,7 @@ async def test_token_waits_for_the_projector(installation: Installation):
         assert document.sequence_number == 1
         assert await _verified(installation) == {Code.NODE_MISSING: Severity.PENDING}, "nobody projects the graph"
         async with _projecting(installation, "graph"), asyncio.timeout(UNTIL_S):
-            found = [None]
+            found: list[GraphNode | None] = [None]
             while found == [None]:
                 await asyncio.sleep(0.05)
                 with contextlib.suppress(StoreUnavailable):  # an index that is just being made does not answer yet

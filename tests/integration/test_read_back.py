@@ -1,15 +1,16 @@
 """The largest permitted things, written on real servers, are read back once Redis and Temporal have forgotten them."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
 from oncelog.domain.results import CommandResult, Outcome
-from tests.bulks import ndjson
+from tests.bulks import ndjson, reference
 from tests.integration.installation import Installation
 from tests.largest import stories
-from tests.write.bulks import reference
 
 #: aiohttp warns of bodies above 1 MiB; tests take warnings for errors.
 LARGE = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
@@ -21,7 +22,7 @@ async def uploaded(installation: Installation, bulk: Bulk) -> Bulk:
     items = bulk.payload.items or []
     payload, _ = reference(items)
 
-    async def parts():
+    async def parts() -> AsyncIterator[bytes]:
         yield ndjson(items)
 
     await installation.stores.ports.large_objects.write(payload["items_key"], parts())

@@ -1,7 +1,7 @@
 """Search and graph on real servers: what a definition says of instances that are there, and of those that come."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -61,7 +61,7 @@ class Geography:
     async def write(self, kind: str, class_id: str, instance_id: str | None, payload: dict[str, Any]) -> None:
         command = Command(
             command_id=f"{kind}-{class_id}-{instance_id}-{len(self.tokens)}",
-            command_type=kind,  # type: ignore[arg-type]
+            command_type=kind,
             db_name="geo",
             class_id=class_id,
             instance_id=instance_id,
@@ -175,7 +175,7 @@ async def _asked_of_graz(geography: Geography, names: Sequence[str]) -> list[obj
     """Ask these questions of Graz with the token of all that was written; returns answers and errors."""
     more: Any = {"token": geography.token, "deadline_s": PARKED_DEADLINE_S}
     reader = geography.reader
-    questions = {
+    questions: dict[str, Callable[[], Awaitable[object]]] = {
         "get": lambda: geography.client.get(GRAZ, **more),
         "search": lambda: reader.search(Search("geo", "City"), **more),
         "graph": lambda: reader.walk([AUSTRIA], [Hop("part_of", inward=True)], **more),

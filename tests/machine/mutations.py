@@ -17,7 +17,7 @@ from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
 from oncelog.domain.bulk.results import BulkResult, rejected_bulk
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
-from oncelog.domain.records import CommandRecord
+from oncelog.domain.records import AnyRecord, CommandRecord
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import StreamProgress, Watermark
@@ -90,7 +90,7 @@ def no_record_is_written(patch: pytest.MonkeyPatch) -> None:
 def the_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
     real = S3CommandRecords.write
 
-    async def write(self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
+    async def write(self: S3CommandRecords, record: AnyRecord) -> AnyRecord:
         await real(self, record)
         return record
 
@@ -101,7 +101,7 @@ def the_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
 def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
     real = S3CommandRecords.write
 
-    async def write(self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
+    async def write(self: S3CommandRecords, record: AnyRecord) -> AnyRecord:
         return await real(self, record) if record.number == 1 else record
 
     patch.setattr(S3CommandRecords, "write", write)

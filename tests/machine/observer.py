@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Any
 
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.items import ItemChange, change_of
@@ -90,7 +91,7 @@ class Observer:
         given = self._answered(bulk, result)
         if result.rejection is not None:
             return
-        lines = results_of(self._world, result)
+        lines: list[dict[str, Any]] = results_of(self._world, result)
         last: dict[str, int] = {}
         for line, event_id in zip(lines, given.event_ids, strict=True):
             assert (event_id in self._event_ids) == (line["outcome"] == "APPLIED"), f"{bulk.command_id}: {line}"

@@ -1,15 +1,14 @@
 """A plugin of pytest: Redis gets the scripts of a folder in place of those of the same name."""
 
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import oncelog.stores.redis.redis as module
+import pytest
 
 #: The folder with the mutated scripts.
 VARIABLE = "ONCELOG_TEST_LUA"
-
-_files = module.files
 
 
 class _Lua:
@@ -28,4 +27,4 @@ class _Lua:
 
 if VARIABLE in os.environ:
     replaced = Path(os.environ.pop(VARIABLE))  # Settings refuse names that they do not know
-    module.files = lambda package: _Lua(_files(package), replaced)  # type: ignore[assignment,return-value]
+    pytest.MonkeyPatch().setattr("oncelog.stores.redis.redis.files", lambda package: _Lua(files(package), replaced))

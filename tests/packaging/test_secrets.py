@@ -13,6 +13,7 @@ from oncelog.stores.redis.redis import RedisServer
 from oncelog.stores.terminusdb.server import TerminusServer
 
 CANARY = "canary-6f1d"
+INPUT = ExecuteActivityInput(fn=redacted, args=[], executor=None, headers={})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ class _Failing(ActivityInboundInterceptor):
 async def failure_of(error: Exception) -> ApplicationError:
     interceptor = FailureInterceptor().intercept_activity(_Failing(error))
     with pytest.raises(ApplicationError) as caught:
-        await ActivityEnvironment().run(interceptor.execute_activity, None)
+        await ActivityEnvironment().run(interceptor.execute_activity, INPUT)
     return caught.value
 
 

@@ -266,7 +266,8 @@ async def test_silent_server_is_waited_for_and_then_named():
     ):
         with pytest.raises(StoreUnavailable):
             await asking
-    waiting = [asyncio.create_task(question()) for question in _questions(reader, _token(p1=1)).values()]
+    questions = _questions(reader, _token(p1=1)).values()
+    waiting = [asyncio.ensure_future(question()) for question in questions]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     world.documents.available = world.graph.available = True

@@ -8,6 +8,7 @@ import pytest
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.ports.read_models import ProjectionStatus
 from oncelog.read_models.batching import Gathered
 from oncelog.read_models.document import document_of
 from tests.contract.chains import chain, state_at
@@ -32,8 +33,11 @@ class Recording:
             raise self.failure
         return [self.refused.get((state.aggregate_id, state.sequence_number)) for state in states]
 
-    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        raise AssertionError("nobody reads here")
+    async def positions(self, _: Sequence[AggregateId]) -> Sequence[int]:
+        raise AssertionError("a write reads no positions")
+
+    async def projection_statuses(self, _: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
+        raise AssertionError("a write reads no statuses")
 
 
 def state(instance_id: str = "p1", version: int = 1) -> Instance:

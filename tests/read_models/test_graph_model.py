@@ -107,7 +107,8 @@ async def test_class_schema_is_read_once_per_class():
 
 
 async def test_node_is_outdated_after_a_new_definition():
-    graph, newest = MemoryGraph(), _class_schema()
+    graph = MemoryGraph()
+    newest: ClassSchema | None = _class_schema()
 
     async def class_schema_of(aggregate_id: AggregateId, *, at_least: int) -> ClassSchema | None:
         if newest is None:

@@ -130,9 +130,12 @@ def test_s3_refuses_to_overwrite_and_keeps_what_is_locked(full_stack: Stack) -> 
     bucket = f"lock-{uuid.uuid4().hex}"
     client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     assert client.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
-    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
     client.put_object_lock_configuration(
-        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
+        },
     )
     version = client.put_object(Bucket=bucket, Key="a/1", Body=b"1", IfNoneMatch="*")["VersionId"]
     with pytest.raises(ClientError, match="PreconditionFailed"):

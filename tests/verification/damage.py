@@ -215,6 +215,11 @@ def drop(world: World, key: str) -> None:
     del world.bucket.objects[key]
 
 
+def drop_log(world: World, aggregate_id: str) -> None:
+    for key in [key for key in world.bucket.objects if key.startswith(f"events/{aggregate_id}/")]:
+        drop(world, key)
+
+
 def add_object(world: World, key: str) -> None:
     world.bucket.objects[key] = StoredObject(b"{}")
 
@@ -234,7 +239,7 @@ class Damage:
 PLANTED = [
     Damage("an event is dropped", lambda w: drop(w, key_of(LAMP, 3)), Code.SEQUENCE_GAP),
     Damage("the last event is dropped", lambda w: drop(w, key_of(LAMP, 5)), Code.COMMAND_UNFINISHED),
-    Damage("a whole log is dropped", lambda w: [drop(w, key_of(LAMP, n)) for n in range(1, 6)], Code.MESSAGE_FOREIGN),
+    Damage("a whole log is dropped", lambda w: drop_log(w, LAMP), Code.MESSAGE_FOREIGN),
     Damage(
         "an event is duplicated under another slot",
         lambda w: put(w, LAMP, 6, w.bucket.objects[key_of(LAMP, 5)].body),

@@ -16,7 +16,7 @@ from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
 from oncelog.stores.kafka.publisher import headers_of
-from oncelog.verification.findings import Code
+from oncelog.verification.findings import Code, Severity
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create, delete, update
 from tests.contract.chains import state_at
@@ -189,5 +189,5 @@ async def test_every_kind_of_damage_is_found_and_nothing_before_it(installation:
         assert _count(found.counts, damage.code) > _count(known, damage.code), (damage, found.findings)
 
 
-def _count(counts: Mapping[object, Mapping[Code, int]], code: Code) -> int:
+def _count(counts: Mapping[Severity, Mapping[Code, int]], code: Code) -> int:
     return sum(counted.get(code, 0) for counted in counts.values())

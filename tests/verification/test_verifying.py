@@ -21,11 +21,12 @@ from oncelog.verification.findings import Code, Severity
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.classes import SECOND, define
 from tests.commands import create, update
+from tests.contract.chains import PLACE
 from tests.verification import graph_damage
 from tests.verification.damage import DESK, LAMP, drop_message, healthy, index_of, rewrite
 from tests.write.sweeper import sweep
 from tests.write.test_crashes import Crashed, crash_after
-from tests.write.test_parking import PLACE, dead_letter_service_of, park
+from tests.write.test_parking import dead_letter_service_of, park
 from tests.write.world import World
 
 LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}

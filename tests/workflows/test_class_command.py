@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
-from oncelog.workflows.command import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME, ClassCommand
+from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
+from oncelog.workflows.command import ClassCommand
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create
 from tests.workflows.conftest import TASK_QUEUE, Bench
@@ -67,7 +69,11 @@ async def test_a_repeated_command_gives_its_first_result(bench: Bench):
     first = await run_class(bench.client, command)
     with pytest.raises(WorkflowAlreadyStartedError):
         await bench.client.start_workflow(
-            ClassCommand.run, command, id=command.command_id, task_queue=TASK_QUEUE, id_reuse_policy=3
+            ClassCommand.run,
+            command,
+            id=command.command_id,
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         )
     assert await bench.world.process().run(command) == first
 

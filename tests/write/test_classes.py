@@ -190,7 +190,9 @@ async def test_concurrent_commands_each_have_one_definition(world: World):
         payload = {"name": "Lamp", "price": "1"} if number % 2 else {"name": "Lamp", "cost": 1}
         return await processes[number % 4].run(create(f"n{number}", payload))
 
-    _, *results = await asyncio.gather(evolve_class(processes[1]), *(make(number) for number in range(60)))
+    evolving = asyncio.create_task(evolve_class(processes[1]))
+    results = await asyncio.gather(*(make(number) for number in range(60)))
+    await evolving
     applied = [result for result in results if result.outcome is Outcome.APPLIED]
     assert applied
     logs = world.check()

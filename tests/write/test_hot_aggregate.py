@@ -1,7 +1,8 @@
 """Many commands of one aggregate: few are under way in a process at once, and no other aggregate waits for them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
@@ -14,7 +15,7 @@ from oncelog.domain.results import Outcome
 from oncelog.errors import AggregateBusy, StoreUnavailable
 from oncelog.ports import Stage
 from oncelog.testing.memory.redis import MemoryLeases, MemoryRedis
-from oncelog.write.lease_queue import PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, LeaseQueue
+from oncelog.write.lease_queue import GRACE_S, PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, LeaseQueue
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
 from tests.contract.topics import first_generations
@@ -140,8 +141,9 @@ async def test_places_are_given_back_however_commands_end(world: World, how: str
     assert (await process.commit(update())).outcome is Outcome.APPLIED
 
 
-def queue_of(**options: float) -> LeaseQueue:
-    return LeaseQueue(MemoryLeases(MemoryRedis(), generations=first_generations, lease_ms=10_000), **options)
+def queue_of(*, grace_s: float = GRACE_S, clock_s: Callable[[], float] = time.monotonic) -> LeaseQueue:
+    leases = MemoryLeases(MemoryRedis(), generations=first_generations, lease_ms=10_000)
+    return LeaseQueue(leases, grace_s=grace_s, clock_s=clock_s)
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """A check reads each slot once, and never believes what it remembers of one that was free."""
 
+from collections.abc import Collection
+
 from oncelog.domain.identifiers import AggregateId
 from oncelog.reconcile.slots import RememberedSlots
 from tests.commands import create, update
@@ -55,7 +57,7 @@ async def test_restore_reads_each_slot_once_and_asks_temporal_once():
     asked: list[int] = []
     among = world.workflows.running_among
 
-    async def counted(command_ids):  # type: ignore[no-untyped-def]
+    async def counted(command_ids: Collection[str]) -> Collection[str]:
         asked.append(len(command_ids))
         return await among(command_ids)
 

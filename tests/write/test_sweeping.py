@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from oncelog.domain.commands import Command
+from oncelog.domain.events import content_of
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import EDGES_MAX
-from oncelog.domain.results import Outcome
+from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import DocumentIndex, Stage, StreamProgress, Watermark
 from oncelog.read_models.document_schema import form_of
@@ -178,8 +179,9 @@ async def test_an_orphan_is_decided_under_the_definition_of_its_record(world: Wo
     assert (await sweep(world)).finished == 1
     await nothing_half_done(world)
     (event,) = world.logs()[str(PLACE)]
-    assert event.definition is not None
-    assert event.definition["version"] == "1.0.0"
+    reference = content_of(event).definition
+    assert reference is not None
+    assert reference.version == "1.0.0"
 
 
 async def test_an_unpublished_range_is_published_in_order(world: World):
@@ -589,7 +591,7 @@ async def test_a_zombie_wakes_up_within_a_sweep_at_any_step(world: World, step: 
     await world.process().complete(create())
     command, other = update(payload={"zombie": True}), update(payload={"other": True})
     await die(world, command, died_after)
-    answers = []
+    answers: list[CommandResult] = []
 
     async def wake_up(done: str) -> None:
         if done == step and not answers:
