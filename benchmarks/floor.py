@@ -38,12 +38,12 @@ class FloorActivities:
         return CommitReport(result=result, published=True, steps=STEPS)
 
     @activity.defn
-    async def step(self, request: CommitRequest) -> StepReport:
+    async def step(self, _request: CommitRequest) -> StepReport:
         """Answer as one step does."""
         return STEPS[0]
 
     @activity.defn
-    async def second(self, request: DeliverRequest) -> DeliverReport:
+    async def second(self, _request: DeliverRequest) -> DeliverReport:
         """Answer as ``deliver_event`` does."""
         return DeliverReport(steps=DELIVERY)
 

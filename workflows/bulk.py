@@ -124,11 +124,11 @@ class BulkCommand:
                 await workflow.wait_condition(lambda: not self._paused or self._cancelled)
                 continue
             if self._segments >= policies.BULK_SEGMENTS_PER_RUN or workflow.info().is_continue_as_new_suggested():
-                await self._go_on_anew(state)
+                await self._go_on_anew()
             state = await self._run_chunks(state)
         if not self._is_over(state):
             state = await self._close(state)
-        await self._deliver_all(state)
+        await self._deliver_all()
         return self._ended(await self._finish(state.command_id))
 
     def _is_over(self, state: BulkContinuation) -> bool:
@@ -211,7 +211,7 @@ class BulkCommand:
         backlog = [chunk for chunk in self._state.backlog if chunk not in delivered]
         self._state = self._state.model_copy(update={"backlog": backlog})
 
-    async def _deliver_all(self, state: BulkContinuation) -> None:
+    async def _deliver_all(self) -> None:
         self._stage = BulkStage.DELIVERING
         while self._state is not None and self._state.backlog:
             self._show(self._state)
@@ -231,7 +231,7 @@ class BulkCommand:
             summary="write results and summary",
         )
 
-    async def _go_on_anew(self, state: BulkContinuation) -> None:
+    async def _go_on_anew(self) -> None:
         """End this run of the workflow, whose history has grown, and begin the next one where it is."""
         if self._delivering is not None:
             self._delivering.cancel()

@@ -49,7 +49,7 @@ class _OneArgument(WorkflowInboundInterceptor):
 class AnsweringInterceptor(Interceptor):
     """Sees to it that a command with too many arguments is answered, too."""
 
-    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:  # noqa: A002
+    def workflow_interceptor_class(self, _input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
         return _OneArgument
 
 

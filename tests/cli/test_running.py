@@ -14,7 +14,7 @@ class _Client:
         self.unanswered = unanswered
         self.sent: list[str] = []
 
-    async def submission(self, command: Command, *, early: bool) -> Submission:
+    async def submission(self, command: Command, **_: bool) -> Submission:
         self.sent.append(command.command_id)
         if command.command_id in self.unanswered:
             raise StoreUnavailable("Temporal", "submitting", "gone")

@@ -84,7 +84,7 @@ def _in_memory() -> Opened:
     async def messages(aggregate_id: AggregateId) -> list[Message]:
         return [message for message in world.publisher.messages if message.key == str(aggregate_id).encode()]
 
-    async def drop_documents(aggregate_id: AggregateId) -> None:
+    async def drop_documents(_aggregate_id: AggregateId) -> None:
         world.documents.clear()
 
     async def drop_alias(aggregate_id: AggregateId) -> None:

@@ -20,7 +20,7 @@ async def _outcome(monkeypatch: pytest.MonkeyPatch, *items: dict[str, Any]) -> l
     async def bulk(**_: Any) -> dict[str, Any]:
         return {"items": [{"index": item} for item in items]}
 
-    async def none_missing(alias: str) -> StoreUnavailable | None:
+    async def none_missing(_alias: str) -> StoreUnavailable | None:
         return None
 
     server = ElasticsearchServer(Settings())

@@ -152,7 +152,7 @@ async def test_an_answer_that_does_not_come_is_none(s3: PlayedS3, monkeypatch: p
         ended.set()
 
 
-async def test_nobody_there_is_unavailable(s3: PlayedS3, unused_tcp_port: int):
+async def test_nobody_there_is_unavailable(unused_tcp_port: int):
     with pytest.raises(StoreUnavailable, match=f"S3 at http://localhost:{unused_tcp_port}"):
         await _put(f"http://localhost:{unused_tcp_port}", b"1")
 

@@ -71,11 +71,11 @@ async def test_every_name_has_slots_of_its_own(opened: Opened, instance_id: str)
 @pytest.mark.parametrize(
     "change",
     [
-        lambda body: b"",
+        lambda _body: b"",
         lambda body: body[:-1],
         lambda body: body.replace(b'"n":0', b'"n":1'),
-        lambda body: b"{}",
-        lambda body: b"[" * 100_000,
+        lambda _body: b"{}",
+        lambda _body: b"[" * 100_000,
     ],
     ids=["empty", "cut off", "altered", "another object", "deep"],
 )

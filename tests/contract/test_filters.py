@@ -178,7 +178,8 @@ SCHEMAS: list[dict[str, Any] | None] = [
 
 
 @pytest.mark.integration
-def test_searches_and_hops_agree_with_the_filter_function(environment: Any, request: pytest.FixtureRequest):
+@pytest.mark.usefixtures("environment")
+def test_searches_and_hops_agree_with_the_filter_function(request: pytest.FixtureRequest):
     """Searches and hops on drawn data in indices of every kind: flattened, typed, typed with data that does not fit."""
     numbers, asked = count(1), count()
     chosen: Settings = request.getfixturevalue("settings")

@@ -260,11 +260,11 @@ async def test_an_attempt_that_waits_for_a_container_is_counted():
     counted: list[tuple[str, Any]] = []
 
     class Meter(type(MetricMeter.noop)):  # type: ignore[misc]
-        def create_counter(self, name: str, description: str | None = None, unit: str | None = None) -> Any:
+        def create_counter(self, name: str, *_: Any) -> Any:
             return SimpleNamespace(add=lambda _, labels: counted.append((name, labels)))
 
     class Refused(ActivityInboundInterceptor):
-        async def execute_activity(self, input: Any) -> Any:  # noqa: A002 - the SDK's name
+        async def execute_activity(self, _: Any) -> Any:
             raise ContainerUnusable(
                 "Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights"
             )

@@ -80,9 +80,7 @@ class _Producer:
     async def _nothing(self) -> None:
         await asyncio.sleep(0)
 
-    async def send(
-        self, _topic: str, *, key: bytes, value: bytes, headers: object, partition: int | None
-    ) -> asyncio.Future[Any]:
+    async def send(self, _topic: str, *, value: bytes, **_: object) -> asyncio.Future[Any]:
         acknowledged = asyncio.get_running_loop().create_future()
         if self._batch_bytes == 1:
             self._end([(len(value), acknowledged)])

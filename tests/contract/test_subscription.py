@@ -190,7 +190,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(topic: Topic, member
             got |= {one.value for one in await member.next_batch(messages_max=100, wait_s=0.2)}
 
 
-async def test_it_leaves_within_seconds_and_may_leave_twice(topic: Topic, members: Members):
+async def test_it_leaves_within_seconds_and_may_leave_twice(members: Members):
     member = await members.join()
     async with asyncio.timeout(120):
         await member.stop()

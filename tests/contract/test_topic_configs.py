@@ -32,7 +32,7 @@ class Brokers:
         self._answer = (error_code, "no right", 2, TOPIC, [(*entry, False) for entry in configuration.items()])
         self._replicas = replicas
 
-    async def describe_configs(self, resources: Sequence[ConfigResource]) -> list[Any]:
+    async def describe_configs(self, _resources: Sequence[ConfigResource]) -> list[Any]:
         return [SimpleNamespace(resources=[self._answer])]
 
     async def describe_topics(self, topics: Sequence[str]) -> list[dict[str, Any]]:

@@ -137,7 +137,8 @@ async def test_index_at_the_border_of_fields_is_created_and_searched(settings: S
 
 
 @pytest.mark.integration
-def test_whatever_a_schema_admits_is_taken_by_its_fields(environment: Any, request: pytest.FixtureRequest):
+@pytest.mark.usefixtures("environment")
+def test_whatever_a_schema_admits_is_taken_by_its_fields(request: pytest.FixtureRequest):
     """Drawn schemas, each with an index of its own, and drawn values that are valid under them."""
     numbers, taken = count(1), count()
     chosen: Settings = request.getfixturevalue("settings")

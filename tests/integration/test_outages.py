@@ -30,7 +30,7 @@ def servers(stack: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def installation(servers: Stack, installation: Installation) -> AsyncIterator[Installation]:
+async def installation(installation: Installation) -> AsyncIterator[Installation]:
     """An instance from before any server goes away."""
     async with installation.worker():
         await installation.client.submit(create("before"))

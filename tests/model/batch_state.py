@@ -112,7 +112,7 @@ def exists(slots: tuple[Slot, ...], head: int) -> bool:
     return head > 0 and slots[head - 1].kind is not Kind.DELETE
 
 
-def ends_of(state: State, command: int, order: Order, plan: tuple[int, ...]) -> tuple[int, ...]:
+def ends_of(state: State, command: int, order: Order) -> tuple[int, ...]:
     """The end of every item, from the records alone: its entry in the last record that binds it."""
     ends = [NOT_ATTEMPTED] * len(order.items)
     for entry in _entries(state, command):
@@ -197,6 +197,6 @@ def check_left(state: State, orders: tuple[Order, ...]) -> None:
         if state.answers[command] is None and not state.gone[command]:
             raise Violation(f"command {command} has no answer")
         if any(state.records[command]) or (order.bulk and state.plans[command]):
-            check_answer(state, command, order, ends_of(state, command, order, state.plans[command]))
+            check_answer(state, command, order, ends_of(state, command, order))
             if state.answers[command] is None:
                 raise Violation(f"command {command} was begun and nobody brought it to its end")

@@ -337,7 +337,7 @@ class Batches:
 
     def _unpublished(self, state: State, command: int, attempt: Attempt) -> list[tuple[int, int]]:
         """The aggregates, and to where, that this attempt does not know to be published as far as its chunk went."""
-        order, ends = self.orders[command], ends_of(state, command, self.orders[command], attempt.plan)
+        order, ends = self.orders[command], ends_of(state, command, self.orders[command])
         through: dict[int, int] = {}
         for item in items_of(attempt.plan, attempt.chunk):
             if ends[item] > REJECTED:
@@ -347,7 +347,7 @@ class Batches:
 
     def _ended(self, state: State, command: int, attempt: Attempt) -> tuple[Attempt, State]:
         order = self.orders[command]
-        ends = ends_of(state, command, order, attempt.plan)
+        ends = ends_of(state, command, order)
         check_answer(state, command, order, ends)
         done = Attempt("done", sweep=attempt.sweep)
         return done, state._replace(answers=_with(state.answers, command, ends))

@@ -228,14 +228,14 @@ class Model:
             else:
                 yield f"takes the turn, nothing is known{_of(topic)}", attempt._replace(at="recover"), held
 
-    def _read(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _read(self, state: State, _command: int, attempt: Attempt) -> Step:
         """Read the predecessor that Redis named; slots never change, so once is enough."""
         if attempt.head <= len(state.slots):
             yield f"reads slot {attempt.head}", attempt._replace(at="bind"), state
         else:
             yield f"misses slot {attempt.head}", attempt._replace(at="recover"), state
 
-    def _recover(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _recover(self, state: State, _command: int, attempt: Attempt) -> Step:
         """``Committer._recovered``: head and watermark as S3 has them, whatever Redis said."""
         for topic in self._noticed(state, attempt):
             head, published = len(state.slots), self._watermark(state, topic)
@@ -298,7 +298,7 @@ class Model:
         else:
             yield f"finds slot {slot} taken", attempt._replace(at="recover", bound=False), state
 
-    def _send(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _send(self, state: State, _command: int, attempt: Attempt) -> Step:
         """``Committer._finish``: publish within the turn, from the watermark on, each acknowledged before the next."""
         assert attempt.slot is not None
         if state.silences:
@@ -329,7 +329,7 @@ class Model:
         answered = _answered(settled, command, attempt.slot)
         yield "gives up the turn", Attempt(at="done") if all_done else following, answered
 
-    def _ensure(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _ensure(self, state: State, _command: int, attempt: Attempt) -> Step:
         """``Publication.ensure``: publish up to the own slot whatever is not published yet, without any turn."""
         for topic in self._noticed(state, attempt):
             known = self._known_watermark(state, topic)
@@ -337,7 +337,7 @@ class Model:
             found = attempt._replace(at="resend", published=published, topic=topic)
             yield f"finds {published} published{_of(topic)}", found, state
 
-    def _resend(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _resend(self, state: State, _command: int, attempt: Attempt) -> Step:
         assert attempt.slot is not None
         if attempt.published >= attempt.slot:
             yield "is done", Attempt(at="done"), state
@@ -349,7 +349,7 @@ class Model:
             sent = _published(state, number, attempt.topic)
             yield f"publishes {number}{_of(attempt.topic)}", attempt._replace(at="raise", published=number), sent
 
-    def _raise(self, state: State, command: int, attempt: Attempt) -> Step:
+    def _raise(self, state: State, _command: int, attempt: Attempt) -> Step:
         """Raise the watermark of the topic that it was sent to, as far as its process knows; or notice another one."""
         known = self._raised(state.redis, state.topic, attempt.topic, attempt.published)
         raised = state._replace(redis=known)

@@ -75,7 +75,7 @@ class _Failing(ActivityInboundInterceptor):
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def execute_activity(self, input: ExecuteActivityInput) -> object:  # noqa: A002 - the SDK's name
+    async def execute_activity(self, _: ExecuteActivityInput) -> object:
         raise self._error
 
 

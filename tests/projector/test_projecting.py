@@ -100,7 +100,7 @@ class Watched(DocumentsModel):
         self.written: list[tuple[str, int]] = []
         self.changed = asyncio.Condition()
 
-    async def gate(self, names: set[str]) -> None:
+    async def gate(self, _names: set[str]) -> None:
         await asyncio.sleep(0)
 
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
@@ -141,7 +141,7 @@ class FirstHeld(Watched):
 
 async def test_batches_of_different_aggregates_are_written_in_parallel(stream: Stream):
     class Together(Watched):
-        async def gate(self, names: set[str]) -> None:
+        async def gate(self, _names: set[str]) -> None:
             await self.until(lambda: self.most_at_once == FLIGHTS_MAX)
 
     for number in range(20):
@@ -158,7 +158,7 @@ async def test_versions_of_one_aggregate_are_written_in_order(stream: Stream, se
     dice = random.Random(seed)
 
     class Dawdling(Watched):
-        async def gate(self, names: set[str]) -> None:
+        async def gate(self, _names: set[str]) -> None:
             for _ in range(dice.randrange(20)):
                 await asyncio.sleep(0)
 

@@ -50,31 +50,31 @@ async def _start(client: Client, command: Command, **more: Any) -> Handle:
     )
 
 
-async def _applied(client: Client, world: World) -> Handle:
+async def _applied(client: Client, _world: World) -> Handle:
     return await _start(client, create(payload={"name": "Lamp"}))
 
 
-async def _started_by_oncelog(client: Client, world: World) -> Handle:
+async def _started_by_oncelog(client: Client, _world: World) -> Handle:
     command = create(payload={"name": "Lamp"})
     return await _start(client, command, search_attributes=search_attributes(command), static_summary=summary(command))
 
 
-async def _changed_and_deleted(client: Client, world: World) -> Handle:
+async def _changed_and_deleted(client: Client, _world: World) -> Handle:
     for command in (create(), update()):
         await (await _start(client, command)).result()
     return await _start(client, delete())
 
 
-async def _refused(client: Client, world: World) -> Handle:
+async def _refused(client: Client, _world: World) -> Handle:
     return await _start(client, update())
 
 
-async def _no_command(client: Client, world: World) -> Handle:
+async def _no_command(client: Client, _world: World) -> Handle:
     await client.start_workflow("InstanceCommand", args=[{"command_type": "?"}], id="rubbish", task_queue=TASK_QUEUE)
     return client.get_workflow_handle_for(InstanceCommand.run, "rubbish")
 
 
-async def _asked_early(client: Client, world: World) -> Handle:
+async def _asked_early(client: Client, _world: World) -> Handle:
     command = create()
     starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
         InstanceCommand.run,
@@ -144,7 +144,7 @@ async def _checked_with_classes(client: Client, world: World) -> AnyHandle:
     return await _start_check(client, CheckRequest(repair=True, grace_s=0))
 
 
-async def _no_check(client: Client, world: World) -> AnyHandle:
+async def _no_check(client: Client, _world: World) -> AnyHandle:
     return await client.start_workflow("ConsistencyCheck", args=[{}, {}], id="check", task_queue=TASK_QUEUE)
 
 
@@ -165,21 +165,21 @@ async def _start_class(client: Client, command: Command) -> AnyHandle:
     return await client.start_workflow(ClassCommand.run, command, id=command.command_id, task_queue=TASK_QUEUE)
 
 
-async def _class_defined(client: Client, world: World) -> AnyHandle:
+async def _class_defined(client: Client, _world: World) -> AnyHandle:
     return await _start_class(client, define(FIRST))
 
 
-async def _class_evolved(client: Client, world: World) -> AnyHandle:
+async def _class_evolved(client: Client, _world: World) -> AnyHandle:
     await (await _start_class(client, define(FIRST))).result()
     await (await _start(client, create(payload={"name": "Lamp", "price": "12.50"}))).result()
     return await _start_class(client, define(SECOND))
 
 
-async def _class_refused(client: Client, world: World) -> AnyHandle:
+async def _class_refused(client: Client, _world: World) -> AnyHandle:
     return await _start_class(client, define({"version": "?"}))
 
 
-async def _class_retired(client: Client, world: World) -> AnyHandle:
+async def _class_retired(client: Client, _world: World) -> AnyHandle:
     await (await _start_class(client, define(FIRST))).result()
     return await _start_class(client, retire())
 
@@ -196,15 +196,15 @@ async def _start_bulk(client: Client, bulk: Bulk, task_queue: str = TASK_QUEUE) 
     return await client.start_workflow(BulkCommand.run, bulk, id=bulk.command_id, task_queue=task_queue)
 
 
-async def _bulk_applied(client: Client, world: World) -> AnyHandle:
+async def _bulk_applied(client: Client, _world: World) -> AnyHandle:
     return await _start_bulk(client, bulk_create(item("p1", {"n": 1}), item("p2"), 7, item("p1"), item("p3")))
 
 
-async def _bulk_refused(client: Client, world: World) -> AnyHandle:
+async def _bulk_refused(client: Client, _world: World) -> AnyHandle:
     return await _start_bulk(client, bulk_create(payload=reference([item("p1")])[0]))
 
 
-async def _no_bulk_command(client: Client, world: World) -> AnyHandle:
+async def _no_bulk_command(client: Client, _world: World) -> AnyHandle:
     return await client.start_workflow("BulkCommand", args=[{"items": 5}], id="rubbish", task_queue=TASK_QUEUE)
 
 

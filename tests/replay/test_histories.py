@@ -43,7 +43,7 @@ class Impatient:
     """A workflow that does something else first."""
 
     @workflow.run
-    async def run(self, command: dict[str, Any]) -> None:
+    async def run(self, _: dict[str, Any]) -> None:
         await workflow.sleep(1)
 
 

@@ -30,7 +30,7 @@ def test_taken_port_is_reported_with_its_holder(listener: socket.socket) -> None
     assert "--free-ports" in message
 
 
-def test_a_port_taken_on_all_addresses_is_taken_here(listener: socket.socket) -> None:
+def test_a_port_taken_on_all_addresses_is_taken_here() -> None:
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         assert not ports.is_free(everywhere.getsockname()[1])
 

@@ -99,7 +99,7 @@ def test_a_server_dies_with_its_keeper(order: Order) -> None:
     assert record.server.wait_end(10)
 
 
-def test_a_server_dies_with_its_owner_even_by_sigkill(order: Order, tmp_path: Path) -> None:
+def test_a_server_dies_with_its_owner_even_by_sigkill(order: Order) -> None:
     owner = subprocess.Popen(["/bin/sleep", "600"])
     identity = Identity.of(owner.pid)
     assert identity is not None
@@ -111,7 +111,7 @@ def test_a_server_dies_with_its_owner_even_by_sigkill(order: Order, tmp_path: Pa
     assert not record.server.is_alive()
 
 
-def test_nothing_starts_for_an_owner_that_is_gone_already(order: Order, tmp_path: Path) -> None:
+def test_nothing_starts_for_an_owner_that_is_gone_already(order: Order) -> None:
     owner = subprocess.Popen(["/bin/sleep", "600"])
     recycled = Identity(owner.pid, 1)  # as if the PID had been given to another process meanwhile
     try:

@@ -30,7 +30,7 @@ class Script:
     tools: tuple[Tool, ...] = ()
     takes: str = "no time"
 
-    def command(self, folder: Path) -> tuple[list[str], dict[str, str]]:
+    def command(self, _folder: Path) -> tuple[list[str], dict[str, str]]:
         return ["/bin/sh", "-c", self.script], dict(os.environ)
 
     def finish(self, folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_ports_of_the_default_stack(environ: Mapping[str, str], ports: Mapping[s
     assert settle(read_settings(environ, ports=ports), "toxiproxy").ports == {"toxiproxy": expected}
 
 
-def test_other_stacks_take_free_ports_and_keep_them(tmp_path: Path) -> None:
+def test_other_stacks_take_free_ports_and_keep_them() -> None:
     settings = read_settings({"ONCELOG_STACK_NAME": "other"})
     state = settle(settings, "redis")
     assert state.ports == {"redis": 1}

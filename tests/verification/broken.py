@@ -125,7 +125,7 @@ def without_records(patch: Patch) -> None:
     async def write(_: S3CommandRecords, record: Any) -> Any:
         return record
 
-    async def read(_: S3CommandRecords, command_id: str, number: int) -> None:
+    async def read(_: S3CommandRecords, _command_id: str, _number: int) -> None:
         return None
 
     patch.setattr(S3CommandRecords, "write", write)
@@ -137,7 +137,7 @@ def with_records_overwritten(patch: Patch) -> None:
         await self._bucket.put(f"commands/{record.command_id}/{record.number:06d}.json", record.canonical)
         return record
 
-    async def claim(_: MemoryCommandStatuses, status: Any) -> None:
+    async def claim(_: MemoryCommandStatuses, _status: Any) -> None:
         return None
 
     patch.setattr(S3CommandRecords, "write", write)
@@ -166,7 +166,7 @@ def with_412_taken_for_success(patch: Patch) -> None:
 
 
 def with_publishing_without_range(patch: Patch) -> None:
-    async def send(self: Publication, aggregate_id: Any, events: Any, *, watermark: Watermark) -> Watermark:
+    async def send(self: Publication, _aggregate_id: Any, events: Any, *, watermark: Watermark) -> Watermark:
         await self._publisher.publish(events)
         return Watermark(watermark.generation, events[-1].sequence_number)
 
@@ -212,7 +212,7 @@ def without_external_versions(patch: Patch) -> None:
 
 
 def with_rejections_on_redis_word(patch: Patch) -> None:
-    async def believed(_: StreamHeads, aggregate_id: Any, position: StreamHead) -> StreamHead:
+    async def believed(_: StreamHeads, _aggregate_id: Any, position: StreamHead) -> StreamHead:
         return replace(position, seen_as_head=True)
 
     patch.setattr(StreamHeads, "proven", believed)
@@ -256,7 +256,7 @@ def without_comparing_contents(patch: Patch) -> None:
 
 
 def with_tokens_ignored(patch: Patch) -> None:
-    patch.setattr(visibility, "read_token", lambda token, installation: {})
+    patch.setattr(visibility, "read_token", lambda *_, **__: {})
 
 
 def without_exclusive_turns(patch: Patch) -> None:

@@ -141,7 +141,7 @@ def lose_everywhere(world: World, _: Recorder) -> None:
     del damage.index_of(world)["after"]
 
 
-def reverse(world: World, recorder: Recorder) -> None:
+def reverse(_world: World, recorder: Recorder) -> None:
     """Let lamp-2 have been asked for after lamp-4 was answered."""
     answered = next(entry.at_ns for entry in recorder.entries if answer_to("lamp-4")(entry))
     asked = next(entry for entry in recorder.entries if (entry.command or {}).get("command_id") == "lamp-2")

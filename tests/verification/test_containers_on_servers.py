@@ -32,14 +32,14 @@ async def installation(
 
 
 @asynccontextmanager
-async def _closed(client: AsyncElasticsearch, alias: str, index: str) -> AsyncIterator[None]:
+async def _closed(client: AsyncElasticsearch, _alias: str, index: str) -> AsyncIterator[None]:
     await client.indices.close(index=index)
     yield
     await client.indices.open(index=index, wait_for_active_shards=1)
 
 
 @asynccontextmanager
-async def _blocked(client: AsyncElasticsearch, alias: str, index: str) -> AsyncIterator[None]:
+async def _blocked(client: AsyncElasticsearch, _alias: str, index: str) -> AsyncIterator[None]:
     await client.indices.put_settings(index=index, settings={"index.blocks.write": True})
     yield
     await client.indices.put_settings(index=index, settings={"index.blocks.write": None})
@@ -53,7 +53,7 @@ async def _lost(client: AsyncElasticsearch, alias: str, index: str) -> AsyncIter
 
 
 @asynccontextmanager
-async def _doubled(client: AsyncElasticsearch, alias: str, index: str) -> AsyncIterator[None]:
+async def _doubled(client: AsyncElasticsearch, alias: str, _index: str) -> AsyncIterator[None]:
     await client.indices.create(index=f"{alias}.000009", aliases={alias: {}}, settings=INDEX_SETTINGS)
     yield
     await client.indices.delete(index=f"{alias}.000009")

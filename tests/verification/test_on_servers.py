@@ -74,7 +74,7 @@ async def _delete_event(installation: Installation, lamp: list[Event]) -> None:
     await _delete(installation, _key(lamp[2]))
 
 
-async def _delete_record(installation: Installation, lamp: list[Event]) -> None:
+async def _delete_record(installation: Installation, _lamp: list[Event]) -> None:
     await _delete(installation, f"commands/{b'lamp'.hex()}-1/000001.json")
 
 
@@ -117,7 +117,7 @@ async def _change_document(installation: Installation, lamp: list[Event]) -> Non
     await _write_document(installation, lamp, data={"price": 0})
 
 
-async def _delete_document(installation: Installation, lamp: list[Event]) -> None:
+async def _delete_document(installation: Installation, _lamp: list[Event]) -> None:
     alias = installation.stores.documents.alias_of(LAMP)
     await installation.stores.elasticsearch.client.delete(index=alias, id="lamp")
 
@@ -129,7 +129,7 @@ async def _add_document(installation: Installation, lamp: list[Event]) -> None:
     assert list(await installation.stores.documents.write([replace(document, aggregate_id=ghost, body=body)])) == [None]
 
 
-async def _change_node(installation: Installation, lamp: list[Event]) -> None:
+async def _change_node(installation: Installation, _lamp: list[Event]) -> None:
     """Give lamp's node an edge past all of our own stores, under the same version."""
     graph = ElasticsearchGraph(installation.stores.elasticsearch, installation.settings)
     found = await installation.stores.elasticsearch.client.get(index=graph.alias_of("shop"), id="Product/lamp")

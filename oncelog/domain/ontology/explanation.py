@@ -142,7 +142,7 @@ class Explanation:
         for error in self._leaves[name].iter_errors(value):
             findings.add((*at, *error.instance_path), error.message)
 
-    def _of_ref(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
+    def _of_ref(self, part: dict[str, Any], _where: str, value: Any, at: Any, findings: Findings) -> None:
         names = parse_fragment(part["$ref"])
         self._look(value_at(self._root, names), pointer_of(names), value, at, findings)
 

@@ -100,7 +100,7 @@ class _TopicIdRequest(Request[_Question]):  # type: ignore[misc]
     def __init__(self, topics: Sequence[str]) -> None:
         self._topics = topics
 
-    def build(self, request_struct_class: Any) -> _Question:
+    def build(self, _request_struct_class: Any) -> _Question:
         return _Question([(NO_ID, topic, {}) for topic in self._topics], False, False, False, {})
 
 
