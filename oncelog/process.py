@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 import structlog
+from stamina.instrumentation import PrometheusOnRetryHook, RetryDetails, set_on_retry_hooks
 
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.replay.trace import AfterStep, nothing_after
@@ -31,6 +32,8 @@ _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 #: Works until the event is set; fault tests have one that does the same on stores they have meddled with.
 Run = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
 
 
 def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None = None) -> int:
@@ -73,6 +76,13 @@ def log_to_standard_error(level: int = logging.NOTSET) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    set_on_retry_hooks([PrometheusOnRetryHook, _log_retry])
+
+
+def _log_retry(details: RetryDetails) -> None:
+    """Log a retry as other entries are logged: without the arguments of the call, which may be users' data."""
+    reason, pause_s = str(details.caused_by) or type(details.caused_by).__name__, round(details.wait_for, 3)
+    log.info("retry_scheduled", call=details.name, number=details.retry_num, reason=reason, seconds=pause_s)
 
 
 def keep_standard_output() -> None:

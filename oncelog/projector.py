@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from prometheus_client import start_http_server
+from stamina.instrumentation import get_prometheus_counter
 
 from oncelog.composition.read_models import read_model_of
 from oncelog.domain.event_schemas import check_event_schemas
@@ -79,6 +80,8 @@ async def _metrics_served(settings: Settings, metrics: ProjectorMetrics) -> Asyn
         yield
         return
     host, _, port = address.rpartition(":")
+    if retries := get_prometheus_counter():
+        metrics.registry.register(retries)
     try:
         server, thread = start_http_server(int(port), host or "0.0.0.0", registry=metrics.registry)  # noqa: S104 - as asked
     except (OSError, ValueError, OverflowError) as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from oncelog.domain.events import Event, read_event
 from oncelog.ports import Document, FoundNode
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code, Finding
 

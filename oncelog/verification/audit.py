@@ -8,7 +8,7 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from oncelog.verification.bulk import BulkAudit
 from oncelog.verification.commands import CommandAudit
 from oncelog.verification.containers import ContainerAudit

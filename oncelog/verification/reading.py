@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
+import stamina
+
 from oncelog.domain.bulk.results import results_key, summary_key
 from oncelog.domain.canonical import parse_stored
 from oncelog.domain.dead_letters import DeadLetter, skipped_through
@@ -17,7 +19,7 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
 from oncelog.ports import UNPUBLISHED, Document, Documents, FoundNode, Graph, IndexFacts, TopicFacts, Watermark
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
 from oncelog.stores.s3.event_log import watermark_of
 from oncelog.verification.audit import Audit
@@ -28,7 +30,7 @@ READS_IN_FLIGHT_MAX = 32
 DATABASE_KEY = re.compile(r"names/[^/]+\.json")
 SHOWN_PER_READ = 200
 TRIES_MAX = 5
-FIRST_PAUSE_S = 0.2
+FIRST_PAUSE_S = 0.4
 
 Answer = TypeVar("Answer")
 
@@ -278,12 +280,19 @@ async def _read(bucket: Bucket, key: str) -> ReadObject:
 
 
 async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Ask until there is an answer; raises StoreUnavailable when there was none ``TRIES_MAX`` times."""
-    pause_s = FIRST_PAUSE_S
-    for _ in range(TRIES_MAX - 1):
-        try:
-            return await ask()
-        except StoreUnavailable:
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-    return await ask()
+    """Ask until there is an answer; raises StoreUnavailable when there was none ``TRIES_MAX`` times.
+
+    The first time without stamina, which takes half as much CPU as reading an object, and the second time at once.
+    """
+
+    async def ask_again() -> Answer:
+        return await ask()
+
+    again = stamina.AsyncRetryingCaller(
+        attempts=TRIES_MAX - 1, timeout=None, wait_initial=FIRST_PAUSE_S, wait_jitter=FIRST_PAUSE_S
+    )
+    try:
+        return await ask()
+    except StoreUnavailable:
+        answer: Answer = await again(StoreUnavailable, ask_again)
+        return answer

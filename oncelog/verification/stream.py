@@ -9,7 +9,7 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import TopicFacts, TopicRecord
 from oncelog.ports.stream import FIRST_GENERATION
-from oncelog.stores.kafka.publisher import Message, headers_of
+from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogFacts, digest
 

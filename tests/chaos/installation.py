@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from stack import Server, Stack, ports
 from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from oncelog.cli.verify import sources_of
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from oncelog.stores.opening import Stores
 from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code, Finding

@@ -10,8 +10,8 @@ import pytest
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import CommandStatuses, Leases, LogCatalogue, Ports, TopicRecords
-from oncelog.stores.kafka.publisher import Message
-from oncelog.stores.kafka_messages import read_messages, read_topic
+from oncelog.stores.kafka.messages import Message
+from oncelog.stores.kafka.topic_reader import read_messages, read_topic
 from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
 from oncelog.stores.s3 import S3LogCatalogue, S3TopicRecords, StoredObject
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis

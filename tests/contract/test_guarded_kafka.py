@@ -1,5 +1,6 @@
 """A Kafka that grants no right to create topics and none to look at their settings, with an authorizer of its own."""
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,12 +12,12 @@ from structlog.testing import capture_logs
 from oncelog.errors import ContainerUnusable, UnusableReason
 from oncelog.settings import Settings
 from oncelog.stores.kafka.publisher import KafkaPublisher
-from oncelog.stores.kafka_messages import read_topic
+from oncelog.stores.kafka.topic_reader import read_topic
 from stack import Stack
 from stack.servers.definition import Place
 from stack.servers.kafka import Kafka
 from tests.contract.chains import chain
-from tests.contract.topics import publishing, records_in_memory, until_answered
+from tests.contract.topics import UNTIL_S, publishing, records_in_memory, until_answered
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.integration
 TOPIC, CLUSTER = 2, 4
 LITERAL, ALLOW = 3, 3
 READ, WRITE, DESCRIBE = 3, 4, 8
+CLUSTER_AUTHORIZATION_FAILED = 31
 
 
 @pytest.fixture
@@ -53,22 +55,32 @@ def guarded() -> Iterator[Settings]:
 
 
 async def _grant(settings: Settings, *rights: tuple[int, str, int]) -> None:
+    """Grant rights, the last of them on the cluster, and wait until the broker applies them: it grants no more then."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
     try:
-        for resource, name, operation in rights:
-            request = CreateAclsRequest(resource, name, LITERAL, "User:ANONYMOUS", "*", operation, ALLOW)
-            answer = await admin._send_request(request)
-            assert [code for code, _ in answer.creation_responses] == [0]
+        for right in rights:
+            assert await _granted(admin, right) == [0]
+        async with asyncio.timeout(UNTIL_S):
+            while await _granted(admin, rights[-1]) != [CLUSTER_AUTHORIZATION_FAILED]:
+                await asyncio.sleep(0.05)
     finally:
         await admin.close()
+
+
+async def _granted(admin: AIOKafkaAdminClient, right: tuple[int, str, int]) -> list[int]:
+    """Ask for a right, and return the broker's error codes."""
+    resource, name, operation = right
+    request = CreateAclsRequest(resource, name, LITERAL, "User:ANONYMOUS", "*", operation, ALLOW)
+    answer = await admin._send_request(request)
+    return [code for code, _ in answer.creation_responses]
 
 
 async def test_topics_that_exist_need_no_right_to_create(guarded: Settings):
     records = records_in_memory()
     await until_answered(KafkaPublisher(guarded, records).prepare)
     rights = [(TOPIC, "*", operation) for operation in (READ, WRITE, DESCRIBE)]
-    await _grant(guarded, (CLUSTER, "kafka-cluster", DESCRIBE), *rights)
+    await _grant(guarded, *rights, (CLUSTER, "kafka-cluster", DESCRIBE))
     with capture_logs() as logs:
         async with publishing(guarded, records) as kafka:
             await until_answered(partial(kafka.publish, chain(2)))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.errors import KafkaError
 
-from oncelog.stores.kafka import metadata
-from oncelog.stores.kafka.metadata import all_topics
+from oncelog.stores.kafka import topic_lookup
+from oncelog.stores.kafka.topic_lookup import all_topics
 
 
 class Broker:
@@ -25,7 +25,7 @@ class Broker:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "RETRY_S", 0.001)
+    monkeypatch.setattr(topic_lookup, "RETRY_S", 0.001)
 
 
 async def test_a_broker_that_just_came_back_is_asked_again():
@@ -34,7 +34,7 @@ async def test_a_broker_that_just_came_back_is_asked_again():
 
 
 async def test_who_never_knows_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(metadata, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(topic_lookup, "PATIENCE_S", 0.05)
     with pytest.raises(KafkaError, match="nobody"):
         async with asyncio.timeout(120):
             await all_topics(Broker([KafkaError("nobody")]))

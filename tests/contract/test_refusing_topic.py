@@ -15,11 +15,11 @@ from aiokafka.producer.message_accumulator import MessageAccumulator
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.kafka import publisher
+from oncelog.stores.kafka import aiokafka_internals, producer
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.refusals import refused
+from oncelog.stores.kafka.topic_reader import read_messages
 from oncelog.stores.kafka.topics import KafkaTopics
-from oncelog.stores.kafka_messages import read_messages
 from tests.contract.chains import chain
 from tests.contract.topics import records_in_memory, set_topic_setting
 
@@ -112,7 +112,7 @@ def forged(monkeypatch: pytest.MonkeyPatch) -> KafkaPublisher:
     async def opened(_topics: KafkaTopics, _client: object) -> None:
         """Its topics are there."""
 
-    monkeypatch.setattr(publisher, "AIOKafkaProducer", made)
+    monkeypatch.setattr(producer, "AIOKafkaProducer", made)
     monkeypatch.setattr(KafkaTopics, "open", opened)
     return KafkaPublisher(Settings(namespace="t-nowhere"), records_in_memory())
 
@@ -138,7 +138,7 @@ async def _only_the_large_one_waits(publisher: KafkaPublisher, answers: Callable
 
 async def test_a_discarded_producer_fails_all_that_wait_for_it():
     accumulator = MessageAccumulator(SimpleNamespace(), 1, 0, 60.0)
-    producer: Any = SimpleNamespace(_message_accumulator=accumulator, _sender=SimpleNamespace(sender_task=None))
+    doomed: Any = SimpleNamespace(_message_accumulator=accumulator, _sender=SimpleNamespace(sender_task=None))
 
     async def send(partition: int) -> None:
         """Send a message; a partition has room for one, so that others wait for its batch to leave."""
@@ -149,7 +149,7 @@ async def test_a_discarded_producer_fails_all_that_wait_for_it():
     try:
         sending = [asyncio.create_task(send(partition)) for partition in (0, 0, 0, 1)]
         await asyncio.sleep(0)
-        publisher._fail_waiting(producer, errors.ProducerClosed("discarded"))
+        aiokafka_internals.fail_waiting(doomed, errors.ProducerClosed("discarded"))
         outcomes = await asyncio.gather(*sending, return_exceptions=True)
         accumulator._batches.clear()
         gc.collect()

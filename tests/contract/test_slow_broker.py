@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import REQUEST_TIMEOUT_MS, KafkaPublisher
+from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
+from oncelog.stores.kafka.publisher import KafkaPublisher
 from tests.contract.topics import records_in_memory
 
 pytestmark = pytest.mark.integration

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from stamina import AsyncRetryingCaller
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
+from oncelog.stores.terminusdb import TerminusGraph, TerminusServer, server
+from oncelog.stores.terminusdb.server import CONFLICTS_MAX
 from tests.contract.test_graph import TERMINUSDB_VARIABLE
 
 PLACE = AggregateId.of("geo", "City", "Vienna")
@@ -95,3 +97,20 @@ async def test_one_refused_node_harms_no_other():
     outcomes = await _answering(answer).write([GraphNode(place, 1) for place in places])
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [ObjectRefused] + [type(None)] * 2
     assert "node geo/City/bad at" in str(outcomes[2])
+
+
+@pytest.mark.parametrize("conflicts", [0, 3, CONFLICTS_MAX - 1, CONFLICTS_MAX])
+async def test_a_conflict_is_tried_again_so_many_times(conflicts: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "_after_conflicts", AsyncRetryingCaller(attempts=CONFLICTS_MAX, wait_max=0))
+    sent = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        if sent <= conflicts:
+            return httpx.Response(400, text="TransactionRetry")
+        return httpx.Response(200, json={"bindings": []})
+
+    (outcome,) = await _answering(answer).write([GraphNode(PLACE, 1)])
+    assert sent == min(conflicts + 1, CONFLICTS_MAX)
+    assert (outcome is None) is (conflicts < CONFLICTS_MAX)

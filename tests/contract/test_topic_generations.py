@@ -14,10 +14,11 @@ from oncelog.errors import ContainerUnusable, StoreUnavailable, StoreUnsafe
 from oncelog.ports import Generations, TopicRecord
 from oncelog.settings import Settings
 from oncelog.stores.kafka import topics
+from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.publisher import KafkaPublisher
-from oncelog.stores.kafka.topic_ids import NO_ID, ExistingTopic
+from oncelog.stores.kafka.topic_lookup import ExistingTopic
+from oncelog.stores.kafka.topic_reader import read_topic
 from oncelog.stores.kafka.topics import PARTITIONS, KafkaTopics, partition_of
-from oncelog.stores.kafka_messages import read_topic
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
 from tests.contract.chains import chain
 from tests.contract.topics import drop_topic, grow_topic, publishing, records_in_memory, until_answered
@@ -184,7 +185,7 @@ async def test_known_generations_stand_while_kafka_is_away(error: type[KafkaErro
         looks += 1
         raise error
 
-    monkeypatch.setattr(publisher, "_connected", away)
+    monkeypatch.setattr(publisher._producers, "connected", away)
     with pytest.raises(StoreUnavailable):
         await publisher.generations()
     topics = (settings.instance_topic, settings.ontology_topic)

@@ -10,9 +10,10 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from oncelog.settings import Settings
+from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.subscription import TOPIC_CHECK_S, KafkaSubscription
-from oncelog.stores.kafka.topic_ids import NO_ID, topic_id_of
+from oncelog.stores.kafka.topic_lookup import broker_client, topic_id_of
 from tests.contract.chains import chain
 from tests.contract.test_subscription import nothing, offsets_of, take
 from tests.contract.topics import drop_topic, records_in_memory
@@ -30,14 +31,14 @@ async def _filled(settings: Settings) -> None:
 
 async def test_a_topic_made_anew_has_another_id(settings: Settings):
     await _filled(settings)
-    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers) as consumer:
-        first = await topic_id_of(consumer._client, settings.instance_topic)
-        assert await topic_id_of(consumer._client, settings.instance_topic) == first != NO_ID
+    async with broker_client(settings.kafka_bootstrap_servers) as client:
+        first = await topic_id_of(client, settings.instance_topic)
+        assert await topic_id_of(client, settings.instance_topic) == first != NO_ID
         await drop_topic(settings)
         with pytest.raises(UnknownTopicOrPartitionError):
-            await topic_id_of(consumer._client, settings.instance_topic)
+            await topic_id_of(client, settings.instance_topic)
         await _filled(settings)
-        assert await topic_id_of(consumer._client, settings.instance_topic) not in (first, NO_ID)
+        assert await topic_id_of(client, settings.instance_topic) not in (first, NO_ID)
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -12,7 +12,7 @@ from oncelog.errors import StoreUnavailable
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
 from oncelog.stores.kafka.publisher import KafkaPublisher
-from oncelog.stores.kafka.topic_ids import existing_topics
+from oncelog.stores.kafka.topic_lookup import broker_client, existing_topics
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
 
 #: Where a setting comes from, in Kafka's protocol: from the topic itself.
@@ -42,10 +42,9 @@ async def grow_topic(settings: Settings, partitions: int) -> None:
     await admin.start()
     try:
         await admin.create_partitions({settings.instance_topic: NewPartitions(partitions)})
-        async with asyncio.timeout(UNTIL_S):
-            while (await existing_topics(admin._client, [settings.instance_topic]))[
-                settings.instance_topic
-            ].partitions < partitions:
+        topic = settings.instance_topic
+        async with asyncio.timeout(UNTIL_S), broker_client(settings.kafka_bootstrap_servers) as client:
+            while (await existing_topics(client, [topic]))[topic].partitions < partitions:
                 await asyncio.sleep(0.1)
     finally:
         await admin.close()

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from oncelog.settings import Settings
-from oncelog.stores.kafka_messages import read_topic
+from oncelog.stores.kafka.topic_reader import read_topic
 from tests.commands import create
 from tests.integration.gates import gate, refusal
 from tests.integration.installation import Installation, until_pending

@@ -10,7 +10,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.queries import Search
 from oncelog.domain.results import Outcome, RejectionCode
-from oncelog.stores.kafka_messages import read_messages
+from oncelog.stores.kafka.topic_reader import read_messages
 from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update

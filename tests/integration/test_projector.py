@@ -32,7 +32,7 @@ from oncelog.read_models.projector.loop import Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
-from oncelog.stores.kafka_messages import read_topic
+from oncelog.stores.kafka.topic_reader import read_topic
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.verifying import Verdict, verify
@@ -454,6 +454,7 @@ async def test_its_metrics_are_served_where_the_setting_says(projection: Project
             text = await asyncio.to_thread(served)
             await asyncio.sleep(0.2)
     assert 'projection_lag_ms{partition="0",read_model="documents"}' in text
+    assert "stamina_retries_total" in text
     process.terminate()
     async with asyncio.timeout(UNTIL_S):
         assert await process.wait() == 0

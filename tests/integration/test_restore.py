@@ -10,7 +10,7 @@ from oncelog.domain.events import read_event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import Outcome
 from oncelog.settings import Settings
-from oncelog.stores.kafka_messages import read_topic
+from oncelog.stores.kafka.topic_reader import read_topic
 from tests.bulks import bulk_create, item
 from tests.classes import FIRST, SECOND, define
 from tests.commands import create, delete, update

@@ -22,6 +22,19 @@ structlog.get_logger().warning("event_parked", actor="x\\nforged \\x1b[2J", numb
 """
 
 
+RETRIES = """
+import asyncio, stamina
+from oncelog.process import log_to_standard_error
+log_to_standard_error()
+async def read_object(key, left=[2]):
+    left[0] -= 1
+    if left[0] >= 0:
+        raise ConnectionError("no answer")
+again = stamina.AsyncRetryingCaller(attempts=3, wait_max=0)
+asyncio.run(again(ConnectionError, read_object, "customers/jane"))
+"""
+
+
 def _run(text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=120, check=True)
 
@@ -37,6 +50,12 @@ def test_a_log_entry_is_one_line():
     assert ended.stderr.count("\n") == 1
     assert "\x1b" not in ended.stderr
     assert "forged" in ended.stderr
+
+
+def test_retries_are_logged_without_their_arguments():
+    lines = _run(RETRIES).stderr.splitlines()
+    assert ["retry_scheduled" in line and "no answer" in line for line in lines] == [True, True]
+    assert "jane" not in "".join(lines)
 
 
 @pytest.mark.parametrize("closed", [1, 2])

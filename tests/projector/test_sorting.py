@@ -7,7 +7,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import UNPUBLISHED, Delivery
 from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.group import sort_out
-from oncelog.stores.kafka.publisher import headers_of
+from oncelog.stores.kafka.messages import headers_of
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
 from tests.contract.chains import chain, state_at
 

@@ -13,7 +13,7 @@ from oncelog.domain.limits import STORED_BYTES_MAX
 from oncelog.domain.records import record_of
 from oncelog.domain.results import CommandResult, Rejection, RejectionCode
 from oncelog.ports import Document
-from oncelog.stores.kafka.publisher import Message, headers_of
+from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.stores.s3 import StoredObject
 from oncelog.verification.findings import Code
 from tests.commands import create, delete, update

@@ -15,7 +15,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
-from oncelog.stores.kafka.publisher import headers_of
+from oncelog.stores.kafka.messages import headers_of
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create, delete, update

@@ -45,8 +45,8 @@ from oncelog.client.client import Command, Oncelog
 from oncelog.domain.canonical import parse_json
 from oncelog.domain.identifiers import AggregateId
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import Message
-from oncelog.stores.kafka_messages import read_messages
+from oncelog.stores.kafka.messages import Message
+from oncelog.stores.kafka.topic_reader import read_messages
 from oncelog.stores.opening import Stores
 
 ROWS_SHOWN = 20

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from oncelog.settings import Settings
-from oncelog.stores.kafka.metadata import all_topics
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.subscription import projector_group
-from oncelog.stores.kafka.topic_ids import topic_id_of
-
-REQUEST_TIMEOUT_MS = 10_000
+from oncelog.stores.kafka.topic_lookup import REQUEST_TIMEOUT_MS, all_topics, broker_client, id_text, topic_id_of
 
 
 class KafkaProgress:
@@ -28,20 +26,14 @@ class KafkaProgress:
         """
         servers, topic = self._settings.kafka_bootstrap_servers, self._settings.instance_topic
         group = self._settings.named(projector_group(read_model))
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
-            await admin.start()
-            cluster = await all_topics(admin._client)
-            numbers = sorted(cluster.partitions_for_topic(topic) or ())
-            if not numbers:
-                return {}
-            topic_id = await _topic_id(admin, topic)
-            committed = await admin.list_consumer_group_offsets(group)
+            async with broker_client(servers) as client:
+                numbers = sorted((await all_topics(client)).partitions_for_topic(topic) or ())
+                topic_id = id_text(await topic_id_of(client, topic)) if numbers else ""
+            committed = await _committed(servers, group) if numbers else {}
         except (KafkaError, TimeoutError) as error:
             doing = f"reading the offsets of group {group}"
             raise refused(error, servers=servers, doing=doing, topic=topic, group=group) from error
-        finally:
-            await admin.close()
         reached = dict.fromkeys(numbers, 0)
         for number in numbers:
             known = committed.get(TopicPartition(topic, number))
@@ -50,9 +42,11 @@ class KafkaProgress:
         return reached
 
 
-async def _topic_id(admin: AIOKafkaAdminClient, topic: str) -> str:
-    """Return the topic's ID, nothing where this Kafka has none to tell."""
+async def _committed(servers: str, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        return str(await topic_id_of(admin._client, topic))
-    except NotImplementedError:
-        return ""
+        await admin.start()
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+        return offsets
+    finally:
+        await admin.close()

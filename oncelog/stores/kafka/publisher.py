@@ -1,14 +1,8 @@
-"""Kafka: the stream of events, each aggregate's in order.
-
-A message is a CloudEvent 1.0 in binary mode (https://github.com/cloudevents/spec, Kafka protocol binding): the value is
-the event's canonical JSON, as it lies in S3, and the headers say what it is about without parsing it.
-"""
+"""Publishing to Kafka: each aggregate's events in order, each acknowledged before the next."""
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
@@ -16,11 +10,11 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.events import Event
-from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnsafe, UnusableReason
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
+from oncelog.stores.kafka.messages import Outgoing, event_message
+from oncelog.stores.kafka.producer import SendAgain, SharedProducer
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topics import KafkaTopics
 
@@ -33,58 +27,6 @@ TOPIC_TIMEOUT_S = 15.0
 TOPIC_CHECK_S = 2.0  # how soon a topic that was made anew is noticed
 
 BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message as it stands in the topic."""
-
-    partition: int
-    offset: int
-    key: bytes
-    headers: tuple[tuple[str, bytes], ...]
-    value: bytes
-
-
-def headers_of(event: Event) -> list[tuple[str, bytes]]:
-    """Return a message's headers: those of CloudEvents, then ours."""
-    return [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", event.event_id.encode()),
-        ("ce_type", event.event_type.encode()),
-        ("ce_source", f"/oncelog/{event.db_name}/{event.class_id}".encode()),
-        ("ce_subject", event.aggregate_id.encode()),
-        ("ce_time", event.occurred_at.encode()),
-        ("content-type", b"application/json"),
-        ("sequence_number", str(event.sequence_number).encode()),
-        ("schema_version", event.schema_version.encode()),
-    ]
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """One message to be sent. ``doing`` says in errors what it was."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
-    doing: str
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.key) + len(self.value) + sum(len(name) + len(value) for name, value in self.headers)
-
-
-def event_topic(settings: Settings, aggregate_id: AggregateId) -> str:
-    """Return the topic of an aggregate's events: those of classes have one of their own."""
-    return settings.ontology_topic if aggregate_id.class_id == CLASSES else settings.instance_topic
-
-
-def _event_message(settings: Settings, event: Event) -> Outgoing:
-    doing = f"publishing {event.aggregate_id} event {event.sequence_number}"
-    topic = event_topic(settings, event.aggregate)
-    return Outgoing(topic, event.aggregate_id.encode(), event.canonical, headers_of(event), doing)
 
 
 class KafkaFailures:
@@ -104,24 +46,19 @@ class KafkaPublisher:
     """The ``EventPublisher`` on Kafka.
 
     One idempotent producer serves all callers: what different aggregates send at the same time goes out together,
-    while each caller waits for the acknowledgement of one event before it sends the next. A producer that has failed
-    once is never trusted again (its numbering may be out of step with the broker's, or it may be stuck): it is
-    discarded, and the next call builds a new one. After an outage the calls that waited for it fail, too. After a
-    refusal of one message they are sent anew: the topic refuses that message, and takes the others.
+    while each caller waits for the acknowledgement of one event before it sends the next. After an outage the calls
+    that waited for the producer fail, too. After a refusal of one message they are sent anew: the topic refuses that
+    message, and takes the others.
     """
 
     def __init__(self, settings: Settings, records: TopicRecords) -> None:
         self._servers = settings.kafka_bootstrap_servers
         self._settings = settings
-        self._alone_until_s = 0.0  # messages go each in a batch of its own
         self._topics = KafkaTopics(settings, records)
+        self._producers = SharedProducer(self._servers, opened=self._topics.open)
         self._last_offsets: dict[tuple[str, int], int] = {}
         self._looking = asyncio.Lock()
         self._look_at_s = 0.0
-        self._producer: AIOKafkaProducer | None = None
-        self._connecting = asyncio.Lock()
-        self._stopped = False
-        self._retiring: set[asyncio.Task[None]] = set()
         self._in_doubt = False
         self._silent_until_s = 0.0
 
@@ -178,7 +115,7 @@ class KafkaPublisher:
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                producer = await self._connected()
+                producer = await self._producers.connected()
                 await self._topics.open(producer.client)
         except (KafkaError, TimeoutError) as error:
             topics = ", ".join(self._topics.names)
@@ -188,19 +125,16 @@ class KafkaPublisher:
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""
-        self._stopped = False
+        self._producers.start()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._connected()
+                await self._producers.connected()
         except (KafkaError, TimeoutError) as error:
             raise self._error(error, doing="connecting") from error
 
     async def stop(self) -> None:
         """Disconnect within seconds, whatever Kafka does; what is not acknowledged yet raises StoreUnavailable."""
-        self._stopped = True
-        self._discard(self._producer, ProducerClosed("the publisher was stopped"))
-        if self._retiring:
-            await asyncio.wait(self._retiring)
+        await self._producers.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -216,9 +150,9 @@ class KafkaPublisher:
         those before it were, those after it were not.
         """
         for event in events:
-            await self.send(_event_message(self._settings, event))
+            await self.send(event_message(self._settings, event))
 
-    async def send(self, message: "Outgoing") -> None:
+    async def send(self, message: Outgoing) -> None:
         """Send one message, acknowledged, within ``SEND_TIMEOUT_S``.
 
         Raises StoreUnavailable (the message may have been sent), ContainerUnusable and ObjectRefused (it was not).
@@ -230,7 +164,7 @@ class KafkaPublisher:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 taken = False
                 while not taken:
-                    producer = await self._connected()
+                    producer = await self._producers.connected()
                     taken = await self._taken(producer, message)
         except (KafkaError, TimeoutError) as error:
             sent_bytes = message.size_bytes
@@ -243,27 +177,27 @@ class KafkaPublisher:
         """Discard the producer, and return the error for what was asked of it; see ``refused``."""
         failure = refused(error, servers=self._servers, **asked)
         refused_only = isinstance(failure, ContainerUnusable | ObjectRefused)
-        self._discard(producer, _SendAgain() if refused_only else ProducerClosed("its producer failed another event"))
+        reason = SendAgain() if refused_only else ProducerClosed("its producer failed another event")
+        self._producers.discard(producer, reason)
         self._in_doubt = not refused_only
         self._silent_until_s = 0.0 if refused_only else time.monotonic() + SILENCE_S
         return failure
 
-    async def _taken(self, producer: AIOKafkaProducer, message: "Outgoing") -> bool:
+    async def _taken(self, producer: AIOKafkaProducer, message: Outgoing) -> bool:
         """Send one message, acknowledged; False if it has to be sent again by another producer. Raises KafkaError."""
-        alone = self._alone_until_s > 0
+        alone = self._producers.is_alone
         try:
             await self._acknowledged(producer, message)
-        except _SendAgain:
+        except SendAgain:
             return False
         except MessageSizeTooLargeError:
             if alone:
                 raise
-            self._alone_until_s = time.monotonic() + ALONE_S  # the broker judges the batch: one by one from here on
-            self._discard(producer, _SendAgain())
+            self._producers.send_alone(producer)
             return False
         return True
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, message: "Outgoing") -> None:
+    async def _acknowledged(self, producer: AIOKafkaProducer, message: Outgoing) -> None:
         partition = self._topics.partition(message.topic, message.key)
         if partition is not None and partition not in await producer.partitions_for(message.topic):
             raise UnknownTopicOrPartitionError(f"partition {partition} of {message.topic}")
@@ -275,88 +209,5 @@ class KafkaPublisher:
             self._look_at_s = 0.0  # offsets began anew: perhaps another topic of the name
         self._last_offsets[sent.topic, sent.partition] = sent.offset
 
-    async def _connected(self) -> AIOKafkaProducer:
-        if 0 < self._alone_until_s < time.monotonic():
-            self._alone_until_s = 0.0
-            self._discard(self._producer, _SendAgain())
-        if self._producer is not None:
-            return self._producer
-        async with self._connecting:
-            if self._stopped:
-                raise ProducerClosed("the publisher was stopped")
-            if self._producer is None:
-                self._producer = await self._connect()
-            return self._producer
-
-    async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=0,
-            max_batch_size=1 if self._alone_until_s else BATCH_BYTES_MAX,  # the first message always fits
-            max_request_size=MESSAGE_BYTES_MAX,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )
-        try:
-            await producer.start()
-            await self._topics.open(producer.client)  # perhaps the one before failed because a topic is gone
-        except BaseException:
-            self._retire(producer)
-            raise
-        return producer
-
-    def _discard(self, producer: AIOKafkaProducer | None, reason: KafkaError) -> None:
-        if producer is None or producer is not self._producer:
-            return
-        producer, self._producer = self._producer, None
-        _fail_waiting(producer, reason)
-        self._retire(producer)
-
-    def _retire(self, producer: AIOKafkaProducer) -> None:
-        retiring = asyncio.create_task(_end(producer))
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
-
     def _error(self, error: Exception, *, doing: str, topic: str = "", message_bytes: int = 0) -> OncelogError:
         return refused(error, servers=self._servers, doing=doing, topic=topic, message_bytes=message_bytes)
-
-
-class _SendAgain(KafkaError):  # type: ignore[misc]
-    """The producer was discarded because a topic refused another message, or the whole batch."""
-
-
-def _fail_waiting(producer: AIOKafkaProducer, reason: KafkaError) -> None:
-    """Let all calls that wait for a producer fail, those too that found its batches full (aiokafka 0.14).
-
-    Its own ``fail_all`` fails futures that nobody asks for, and breaks the sender, which may be about to take a batch.
-    """
-    if (sending := producer._sender.sender_task) is not None:
-        sending.cancel()
-    accumulator = producer._message_accumulator
-    accumulator._exception = reason  # what a call meets that looks for a batch from now on
-    queued = (batch for batches in accumulator._batches.values() for batch in batches)
-    for batch in (*accumulator._pending_batches, *queued):
-        for acknowledgement, _ in batch._msg_futures:
-            if not acknowledgement.done():
-                acknowledgement.set_exception(copy(reason))
-        if not batch._drain_waiter.done():
-            batch._drain_waiter.set_result(None)
-
-
-async def _end(producer: AIOKafkaProducer) -> None:
-    """End a producer within ``STOP_TIMEOUT_S`` or little more, without sending what it still holds.
-
-    Its own ``stop`` waits for every message to be acknowledged, an idempotent producer retries for ever, and both go
-    on in the background after a cancellation; so its task is ended here by hand (aiokafka 0.14).
-    """
-    producer._closed = True
-    sending = producer._sender.sender_task
-    if sending is not None:
-        sending.cancel()  # it still waits for the requests under way
-        await asyncio.wait({sending}, timeout=STOP_TIMEOUT_S)
-        sending.cancel()  # and now it does not
-        await asyncio.wait({sending}, timeout=STOP_TIMEOUT_S)
-    closing = asyncio.create_task(producer.client.close())
-    await asyncio.wait({closing}, timeout=STOP_TIMEOUT_S)  # a frozen broker lets a full socket wait
-    closing.cancel()

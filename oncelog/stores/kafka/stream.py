@@ -3,16 +3,14 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.ports import TopicFacts
 from oncelog.settings import Settings
-from oncelog.stores.kafka.metadata import all_topics
-from oncelog.stores.kafka.publisher import Message
+from oncelog.stores.kafka.messages import Message
 from oncelog.stores.kafka.refusals import refused
-from oncelog.stores.kafka.topic_ids import NO_ID, existing_topics
+from oncelog.stores.kafka.topic_lookup import all_topics, broker_client, existing_topics, id_text
 
 CONNECT_TIMEOUT_MS = 10_000
 PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
@@ -44,7 +42,7 @@ class KafkaStream:
         )
         try:
             await consumer.start()
-            partitions = await self._partitions(consumer)
+            partitions = await self._partitions()
             ends = await consumer.end_offsets(partitions) if partitions else {}
             starts = await consumer.beginning_offsets(partitions) if partitions else {}
             for partition in partitions:
@@ -59,25 +57,22 @@ class KafkaStream:
 
     async def topics(self) -> Sequence[TopicFacts]:
         """Return the topics of events that there are; raises StoreUnavailable."""
-        client = AIOKafkaClient(bootstrap_servers=self._servers, request_timeout_ms=CONNECT_TIMEOUT_MS)
         try:
-            await client.bootstrap()
-            existing = await existing_topics(client, self._topics)
+            async with broker_client(self._servers) as client:
+                existing = await existing_topics(client, self._topics)
         except NotImplementedError:
             return []  # Kafka before 2.8 has no topic IDs
         except (KafkaError, TimeoutError) as error:
             topics = ", ".join(self._topics)
             raise refused(error, servers=self._servers, doing=f"looking at topics {topics}", topic=topics) from error
-        finally:
-            await client.close()
         of_classes = self._topics[1]
         return [
-            TopicFacts(name, "" if found.topic_id == NO_ID else str(found.topic_id), of_classes=name == of_classes)
-            for name, found in existing.items()
+            TopicFacts(name, id_text(found.topic_id), of_classes=name == of_classes) for name, found in existing.items()
         ]
 
-    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        cluster = await all_topics(consumer._client)
+    async def _partitions(self) -> list[TopicPartition]:
+        async with broker_client(self._servers) as client:
+            cluster = await all_topics(client)
         return [
             TopicPartition(topic, number)
             for topic in self._topics

@@ -14,9 +14,10 @@ from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.errors import OncelogError
 from oncelog.ports import Delivery
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import REQUEST_TIMEOUT_MS, STOP_TIMEOUT_S
+from oncelog.stores.kafka.aiokafka_internals import client_of, committed_offsets, end_consumer
+from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
 from oncelog.stores.kafka.refusals import refused
-from oncelog.stores.kafka.topic_ids import topic_id_of
+from oncelog.stores.kafka.topic_lookup import topic_id_of
 
 SESSION_TIMEOUT_MS = 10_000  # after which the partitions of one that died go to others
 REBALANCE_TIMEOUT_MS = 30_000  # how long the group waits for one that is handing over
@@ -112,7 +113,7 @@ class KafkaSubscription:
         consumer, self._consumer = self._consumer, None
         self._next_offsets.clear()
         if consumer is not None:
-            await _end(consumer)
+            await end_consumer(consumer)
 
     async def _joined(self) -> AIOKafkaConsumer:
         if self._consumer is not None:
@@ -153,7 +154,7 @@ class KafkaSubscription:
         if consumer is None or not partitions:
             return
         self._topic_id = await self._ask_topic_id(consumer)
-        committed = await consumer._coordinator.fetch_committed_offsets(list(partitions))  # it has the metadata, too
+        committed = await committed_offsets(consumer, partitions)
         for partition in partitions:
             known = committed.get(partition)
             if known and known.metadata and known.metadata != str(self._topic_id or known.metadata):
@@ -175,8 +176,8 @@ class KafkaSubscription:
     async def _ask_topic_id(self, consumer: AIOKafkaConsumer) -> UUID | None:
         """Return the topic's ID, or None where there is no answer now, or none to be had from this Kafka."""
         try:
-            return await topic_id_of(consumer._client, self._topic)
-        except (KafkaError, TimeoutError, NotImplementedError) as error:
+            return await topic_id_of(client_of(consumer), self._topic)
+        except (KafkaError, TimeoutError) as error:
             log.info("topic_id_unknown", topic=self._topic, reason=str(error) or type(error).__name__)
             return None
 
@@ -196,32 +197,3 @@ class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         await self._assigned(sorted(assigned))
-
-
-async def _end(consumer: AIOKafkaConsumer) -> None:
-    """End a consumer within a few times ``STOP_TIMEOUT_S``.
-
-    Its own ``stop`` waits for the broker's answers, so its tasks are ended by hand if it does not return (aiokafka
-    0.14).
-    """
-    stopping = asyncio.create_task(consumer.stop())
-    await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)
-    if stopping.done():
-        if not stopping.cancelled() and (error := stopping.exception()):
-            log.info("consumer_ended_with", reason=str(error))
-        return
-    coordinator, fetcher = consumer._coordinator, consumer._fetcher
-    own = [
-        getattr(coordinator, "_coordination_task", None),
-        getattr(coordinator, "_heartbeat_task", None),
-        getattr(coordinator, "_commit_refresh_task", None),
-        getattr(fetcher, "_fetch_task", None),
-        *getattr(fetcher, "_pending_tasks", ()),
-    ]
-    ending = {stopping, *(task for task in own if task is not None)}
-    for task in ending:
-        task.cancel()
-    await asyncio.wait(ending, timeout=STOP_TIMEOUT_S)
-    closing = asyncio.create_task(consumer._client.close())
-    await asyncio.wait({closing}, timeout=STOP_TIMEOUT_S)
-    closing.cancel()

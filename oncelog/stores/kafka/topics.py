@@ -6,9 +6,9 @@ generation, and what was published in the one before does not count in it.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 
+import stamina
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
@@ -18,9 +18,15 @@ from aiokafka.partitioner import murmur2
 from oncelog.errors import ContainerUnusable, UnusableReason
 from oncelog.ports import Generations, TopicRecord, TopicRecords
 from oncelog.settings import Settings
-from oncelog.stores.kafka.metadata import all_topics
+from oncelog.stores.kafka.aiokafka_internals import client_of
+from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.topic_configs import REPLICAS_MAX, check_configurations, configuration_for
-from oncelog.stores.kafka.topic_ids import NO_ID, ExistingTopic, existing_topics
+from oncelog.stores.kafka.topic_lookup import (
+    ExistingTopic,
+    all_topics,
+    existing_topics,
+    id_text,
+)
 
 REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
 POLL_S = 0.1
@@ -66,7 +72,7 @@ class KafkaTopics:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await admin.start()
-            await self._make_missing(admin._client)
+            await self._make_missing(client_of(admin))
             await check_configurations(admin, self._servers, (self._instances, self._classes))
         finally:
             await admin.close()
@@ -91,7 +97,7 @@ class KafkaTopics:
 
     async def _open(self, topic: str, found: ExistingTopic) -> None:
         """Learn the generation of a topic: that of the record with its ID, and a new one where there is none."""
-        topic_id = "" if found.topic_id == NO_ID else str(found.topic_id)
+        topic_id = id_text(found.topic_id)
         record = self._known.get(topic)
         if record is None or topic_id not in ("", record.topic_id):
             record = await self._record_of(topic, topic_id, found.partitions)
@@ -132,15 +138,17 @@ async def _existing(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[st
 
 async def _appeared(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:
     """Wait until a broker tells of all of them, as it does a moment after they were made."""
-    until_s = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
-    while True:
+
+    async def all_exist() -> Mapping[str, ExistingTopic]:
         existing = await _existing(client, topics)
-        missing = [topic for topic in topics if topic not in existing]
-        if not missing:
-            return existing
-        if time.monotonic() > until_s:
+        if missing := [topic for topic in topics if topic not in existing]:
             raise UnknownTopicOrPartitionError(", ".join(missing))
-        await asyncio.sleep(POLL_S)
+        return existing
+
+    again = stamina.AsyncRetryingCaller(
+        attempts=None, timeout=REQUEST_TIMEOUT_MS / 1000, wait_initial=POLL_S, wait_max=5 * POLL_S, wait_jitter=POLL_S
+    )
+    return await again(UnknownTopicOrPartitionError, all_exist)
 
 
 async def _create_topics(servers: str, topics: Sequence[str]) -> None:

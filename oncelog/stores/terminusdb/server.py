@@ -1,11 +1,11 @@
 """One TerminusDB by its HTTP interface: databases with our schema, queries, and clear errors."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+import stamina
 
 from oncelog.errors import ObjectRefused, SettingsInvalid, StoreUnavailable
 from oncelog.stores.terminusdb.refusals import is_never, refused
@@ -19,6 +19,22 @@ AUTHOR = "oncelog"
 
 #: The answers to concurrent creations of the same document, and to concurrent commits.
 _CONFLICTS = ("DocumentIdAlreadyExists", "TransactionRetry", "TransactionFailed")
+
+_after_conflicts = stamina.AsyncRetryingCaller(
+    attempts=CONFLICTS_MAX,
+    timeout=None,
+    wait_initial=CONFLICT_PAUSE_S,
+    wait_max=4 * CONFLICT_PAUSE_S,
+    wait_jitter=CONFLICT_PAUSE_S,
+)
+
+
+class _ConflictError(Exception):
+    """Another writer was faster; ``answer``: how the server says so."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__("another writer was faster")
+        self.answer = answer
 
 
 class TerminusServer:
@@ -77,18 +93,24 @@ class TerminusServer:
 
     async def _query(self, database: str, body: Mapping[str, Any], *, doing: str) -> Sequence[Mapping[str, Any]] | None:
         path = f"/woql/{TEAM}/{database}"
-        for _ in range(CONFLICTS_MAX):
+
+        async def query_terminusdb() -> httpx.Response:
             answer = await self._send(
                 "woql", "POST", path, doing=doing, database=database, json=body, accepted=(400, 404, 409, 413)
             )
-            if answer.is_success:
-                bindings: Sequence[Mapping[str, Any]] = answer.json()["bindings"]
-                return bindings
-            if answer.status_code == 404 and "Unresolvable" in answer.text:
-                return None
-            if not any(word in answer.text for word in _CONFLICTS):
-                break
-            await asyncio.sleep(CONFLICT_PAUSE_S)
+            if not answer.is_success and any(word in answer.text for word in _CONFLICTS):
+                raise _ConflictError(answer)
+            return answer
+
+        try:
+            answer = await _after_conflicts(_ConflictError, query_terminusdb)
+        except _ConflictError as conflict:
+            answer = conflict.answer
+        if answer.is_success:
+            bindings: Sequence[Mapping[str, Any]] = answer.json()["bindings"]
+            return bindings
+        if answer.status_code == 404 and "Unresolvable" in answer.text:
+            return None
         if is_never(answer.status_code, answer.text):
             raise ObjectRefused(self.name, f"what was sent for {doing}", _reason(answer))
         raise StoreUnavailable(self.name, doing, _reason(answer))

@@ -9,7 +9,7 @@ from typing import Any
 from oncelog.domain.events import Event
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Delivery, Generations, TopicFacts
-from oncelog.stores.kafka.publisher import Message, headers_of
+from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.stores.kafka.topics import partition_of
 from oncelog.testing.memory.pause import Pause, let_others
 

@@ -1,4 +1,4 @@
-"""What lies in a topic, read from its beginning, for people and tests; ``kafka_stream`` reads it for a verification."""
+"""A topic's messages from its beginning, for people and tests; ``stream`` reads them for a verification."""
 
 import asyncio
 
@@ -8,7 +8,8 @@ from aiokafka.errors import KafkaError
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.settings import Settings
-from oncelog.stores.kafka.publisher import REQUEST_TIMEOUT_MS, Message, event_topic
+from oncelog.stores.kafka.messages import Message, event_topic
+from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
 from oncelog.stores.kafka.refusals import refused
 
 READ_TIMEOUT_S = 30.0

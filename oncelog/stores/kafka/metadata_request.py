@@ -1,18 +1,14 @@
-"""The IDs of Kafka's topics, which tell a topic that was made anew from the one before it of the same name.
+"""Kafka's metadata request in version 10, the first whose answer has topic IDs (KIP-516).
 
-Offsets say nothing of that: those of the old topic may well lie within the new one. aiokafka 0.14 does not speak the
-version of the metadata request that has it, so its fields are written down here
-(https://kafka.apache.org/protocol#The_Messages_Metadata, version 10; KIP-516).
+aiokafka 0.14 ends at version 5, so the fields are written down here in its types
+(https://kafka.apache.org/protocol#The_Messages_Metadata; decision 29).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -94,7 +90,9 @@ class _Question(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _TopicIdRequest(Request[_Question]):  # type: ignore[misc]
+class TopicIdRequest(Request[_Question]):  # type: ignore[misc]
+    """The metadata of these topics, none of which is created by asking."""
+
     API_KEY = 3
 
     def __init__(self, topics: Sequence[str]) -> None:
@@ -102,40 +100,3 @@ class _TopicIdRequest(Request[_Question]):  # type: ignore[misc]
 
     def build(self, _request_struct_class: Any) -> _Question:
         return _Question([(NO_ID, topic, {}) for topic in self._topics], False, False, False, {})
-
-
-@dataclass(frozen=True)
-class ExistingTopic:
-    """A topic as the brokers tell of it now. ``topic_id``: ``NO_ID`` where they tell none."""
-
-    topic_id: UUID
-    partitions: int
-
-
-async def existing_topics(client: AIOKafkaClient, topics: Sequence[str]) -> dict[str, ExistingTopic]:
-    """Ask a broker for these topics, and return those that exist.
-
-    Raises KafkaError, and NotImplementedError from a broker older than Kafka 2.8.
-    """
-    answer = await client.send(client.get_random_node(), _TopicIdRequest(topics))
-    existing: dict[str, ExistingTopic] = {}
-    for error_code, topic, topic_id, _, partitions, *_ in answer.topics:
-        error = for_code(error_code)
-        if error is UnknownTopicOrPartitionError:
-            continue
-        if error_code:
-            raise error(topic)
-        existing[topic] = ExistingTopic(topic_id, len(partitions))
-    return existing
-
-
-async def topic_id_of(client: AIOKafkaClient, topic: str) -> UUID:
-    """Ask a broker for the topic's ID.
-
-    Raises KafkaError: UnknownTopicOrPartitionError where there is none, and NotImplementedError from a broker older
-    than Kafka 2.8.
-    """
-    existing = await existing_topics(client, [topic])
-    if topic not in existing:
-        raise UnknownTopicOrPartitionError(topic)
-    return existing[topic].topic_id
