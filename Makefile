@@ -21,10 +21,10 @@ MUTANT_SEED ?= 11
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check test chaos fuzz search score mutate bench docs lock dist clean
+.PHONY: help setup demo demo-full stop check test test-pythons chaos fuzz search score mutate bench docs lock dist clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Oncelog needs Python 3.11 or newer, found %s; try make PYTHON=python3.12" % sys.version.split()[0] or 0)'
@@ -56,6 +56,12 @@ check: setup ## style, types, import contracts, fast tests
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope
+
+# pyenv's interpreters are on the PATH by name only; this lets them start.
+test-pythons: export PYENV_VERSION = $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
+test-pythons: setup ## the fast tests on each of Python 3.11 to 3.14 that is here; says which are not
+	$(BIN)/pip install --quiet --editable '.[pythons]'
+	$(BIN)/nox -- -n $(TEST_PROCESSES)
 
 docs: setup ## the documentation as a site, on http://127.0.0.1:8000, built anew when a page changes
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
@@ -95,4 +101,4 @@ dist: setup ## wheel and source archive, checked as a user would install them
 	$(BIN)/pytest -q tests/packaging
 
 clean: ## the virtual environment and what tools left behind
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox .coverage* mutants

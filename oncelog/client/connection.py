@@ -43,7 +43,7 @@ def _await_native_threads() -> None:
         time.sleep(0.001)  # lets other threads have the interpreter
         started = {thread.ident for thread in threading.enumerate() if not thread.name.startswith("Dummy-")}
         # Names every thread that has or wants the interpreter; there is no other way to see native ones.
-        quiet = quiet + 1 if sys._current_exceptions().keys() <= started else 0
+        quiet = quiet + 1 if sys._current_exceptions().keys() <= started else 0  # noqa: SLF001 - decision 24
 
 
 atexit.register(_await_native_threads)

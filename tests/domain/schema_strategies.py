@@ -74,13 +74,7 @@ def changed(draw: st.DrawFn, schema: Any, depth: int = 3) -> Any:
     keyword = draw(st.sampled_from(sorted(new)))
     value = new[keyword]
     if keyword == "properties":
-        name = draw(st.sampled_from([*NAMES, "d"]))
-        if name in value and draw(st.booleans()):
-            value[name] = draw(changed(value[name], depth=depth - 1))
-        elif name in value:
-            del value[name]
-        else:
-            value[name] = draw(schemas(depth=1))
+        _change_properties(draw, value, depth)
     elif keyword in ("items", "additionalProperties", "contains", "not"):
         new[keyword] = draw(changed(value, depth=depth - 1))
     elif keyword in ("anyOf", "oneOf", "allOf"):
@@ -95,6 +89,17 @@ def changed(draw: st.DrawFn, schema: Any, depth: int = 3) -> Any:
     elif keyword != "type" or draw(st.integers(0, 3)) == 0:
         del new[keyword]
     return new
+
+
+def _change_properties(draw: st.DrawFn, properties: dict[str, Any], depth: int) -> None:
+    """Change, drop or add a property."""
+    name = draw(st.sampled_from([*NAMES, "d"]))
+    if name in properties and draw(st.booleans()):
+        properties[name] = draw(changed(properties[name], depth=depth - 1))
+    elif name in properties:
+        del properties[name]
+    else:
+        properties[name] = draw(schemas(depth=1))
 
 
 values = st.recursive(

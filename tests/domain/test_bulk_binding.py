@@ -203,6 +203,11 @@ def test_concurrent_attempts_apply_each_item_once(data: st.DataObject, bulk: Bul
         if not indices:
             break
     assert indices == []
+    _check_ends(log, bulk, records)
+
+
+def _check_ends(log: Log, bulk: Bulk, records: list[ChunkRecord]) -> None:
+    """Each item has one end, and an event exactly where it was applied."""
     ends = {binding.index: binding for binding in last_bindings(records)}
     assert sorted(ends) == list(range(len(bulk.payload.items or [])))
     slots = {event.event_id: event for events in log.events.values() for event in events}

@@ -15,12 +15,12 @@ class Gate:
     refusal: bytes
     refused: int = 0
     is_shut: bool = False
-    _connections: set[asyncio.StreamWriter] = field(default_factory=set)
+    connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def shut(self) -> None:
         """Refuse from now on; open connections are cut."""
         self.is_shut = True
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.close()
 
     def open(self) -> None:
@@ -46,11 +46,11 @@ async def gate(upstream: str, refusal: bytes) -> AsyncIterator[Gate]:
             return
         from_server, to_server = await asyncio.open_connection(host, int(port))
         ends = {writer, to_server}
-        opened._connections |= ends
+        opened.connections |= ends
         try:
             await asyncio.gather(_pass(reader, to_server), _pass(from_server, writer))
         finally:
-            opened._connections -= ends
+            opened.connections -= ends
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     opened = Gate(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", refusal)

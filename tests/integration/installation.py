@@ -153,7 +153,7 @@ class Installation:
 
     async def logs(self) -> promises.Logs:
         """Read every aggregate's log from S3, past all of our own stores."""
-        return promises.logs_of(await asyncio.to_thread(self._objects, "events/"))
+        return promises.logs_of(await asyncio.to_thread(self.objects, "events/"))
 
     async def check(self) -> promises.Logs:
         """Hold every promise on all servers, as ``oncelog verify`` does, and return the logs."""
@@ -161,7 +161,7 @@ class Installation:
         assert not report.findings, report.findings
         return await self.logs()
 
-    def _objects(self, prefix: str) -> dict[str, bytes]:
+    def objects(self, prefix: str) -> dict[str, bytes]:
         client, bucket, ours = self.stores.bucket.client, self.settings.s3_bucket, self.settings.s3_prefix
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=ours + prefix)
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]

@@ -277,7 +277,7 @@ async def test_nothing_is_uploaded_unless_every_line_is_valid(installation: Inst
         file.write(b'{"instance_id": "last", "payload": {"n": NaN}}\n')
     with pytest.raises(InputInvalid, match=r"items\.ndjson, line 1001: NaN is not JSON"):
         await bulks.submit(CREATE, "shop", "Product", path)
-    assert await asyncio.to_thread(installation._objects, "payloads/") == {}
+    assert await asyncio.to_thread(installation.objects, "payloads/") == {}
 
 
 def _create(command_id: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class CommandPath(RuleBasedStateMachine):
         self.world = World(settings=Settings(snapshot_interval_events=3, bulk_chunk_items_max=2))
         self.world.redis.clock = self.loop.time
         for name in _MEMORIES:
-            getattr(self.world.redis, name)._clock = self.loop.time
+            getattr(self.world.redis, name).clock = self.loop.time
         for server in (*(getattr(self.world, name) for name in SERVERS), self.world.workflows):
             server.pause = self.crew.pause
         self.world.bucket.after = lambda _operation, _key: self._lose_answer()

@@ -12,7 +12,7 @@ TYPES = [name for name in oncelog.__all__ if name not in {"Bulks", "Checks", "On
 
 
 def test_every_public_name_is_there():
-    assert sorted(oncelog.__all__) == sorted({*oncelog._MODULE_OF, "__version__"})
+    assert sorted(oncelog.__all__) == sorted({*oncelog._MODULE_OF, "__version__"})  # noqa: SLF001 - the table of lazy imports
     assert all(getattr(oncelog, name) for name in oncelog.__all__)
 
 

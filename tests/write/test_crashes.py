@@ -178,9 +178,9 @@ async def test_many_attempts_that_die_at_once_leave_one_effect_each(world: World
 
 
 def _copy(redis: MemoryRedis) -> dict[str, object]:
-    return {name: copy.deepcopy(getattr(redis, name)._entries) for name in ("leases", "known", "statuses")}
+    return {name: copy.deepcopy(getattr(redis, name).entries) for name in ("leases", "known", "statuses")}
 
 
 def _restore(redis: MemoryRedis, older: dict[str, object]) -> None:
     for name, entries in older.items():
-        getattr(redis, name)._entries = entries
+        getattr(redis, name).entries = entries

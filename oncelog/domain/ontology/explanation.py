@@ -89,9 +89,7 @@ class Explanation:
             return
         self._open.add((where, at))
         total_before = findings.total
-        for keyword in part:
-            if keyword in _SILENT or keyword in _UNEVALUATED:
-                continue
+        for keyword in (keyword for keyword in part if keyword not in _SILENT and keyword not in _UNEVALUATED):
             follow = getattr(self, f"_of_{keyword.removeprefix('$')}", None)
             if follow:
                 follow(part, where, value, at, findings)
@@ -101,9 +99,8 @@ class Explanation:
             else:
                 self._leaf(f"{where}#{keyword}", {keyword: part[keyword]}, value, at, findings)
         if findings.total == total_before:  # all its neighbours fit, so what they leave over does not
-            for keyword in _UNEVALUATED:
-                if keyword in part:
-                    findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
+            for keyword in (keyword for keyword in _UNEVALUATED if keyword in part):
+                findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
         self._open.discard((where, at))
 
     def _fits(self, where: str, value: Any) -> bool:

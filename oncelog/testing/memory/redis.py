@@ -22,21 +22,21 @@ class _Expiring(Generic[Value]):
     """A dictionary whose entries are gone after a while."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._entries: dict[str, tuple[Value, float]] = {}
+        self.clock = clock
+        self.entries: dict[str, tuple[Value, float]] = {}
 
     def get(self, key: str) -> Value | None:
-        value, until_s = self._entries.get(key, (None, 0.0))
-        return value if self._clock() < until_s else None
+        value, until_s = self.entries.get(key, (None, 0.0))
+        return value if self.clock() < until_s else None
 
     def put(self, key: str, value: Value, *, ttl_s: float) -> None:
-        self._entries[key] = (value, self._clock() + ttl_s)
+        self.entries[key] = (value, self.clock() + ttl_s)
 
     def drop(self, key: str) -> None:
-        self._entries.pop(key, None)
+        self.entries.pop(key, None)
 
     def clear(self) -> None:
-        self._entries.clear()
+        self.entries.clear()
 
 
 @dataclass(frozen=True)
