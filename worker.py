@@ -4,9 +4,10 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio.client import Client
@@ -23,7 +24,7 @@ from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid, StoreUnavailable
-from oncelog.ports import Ports
+from oncelog.ports import Ports, RunningWorkflows
 from oncelog.process import Run, crash_point, leave, run_program
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
@@ -41,6 +42,18 @@ WORKFLOWS_CACHED_MAX = 2_000
 log = structlog.get_logger("oncelog.worker")
 
 
+def activities_of(
+    pipeline: Pipeline, ports: Ports, running: RunningWorkflows, *, after_step: AfterStep = nothing_after
+) -> list[Callable[..., Any]]:
+    """Return all activities, for a worker to register."""
+    reconcilers = assemble_reconcilers(pipeline, ports, running, after_step=after_step)
+    return [
+        *CommandActivities(pipeline, ports.statuses, after_step=after_step).all,
+        *BulkActivities(pipeline, ports.statuses, after_step=after_step).all,
+        *CheckActivities(reconcilers, ports).all,
+    ]
+
+
 def new_worker(
     client: Client, ports: Ports, pipeline: Pipeline, settings: Settings, *, after_step: AfterStep = nothing_after
 ) -> Worker:
@@ -49,13 +62,11 @@ def new_worker(
     Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
     found by the workflow tests, which run in it, and by replaying committed histories.
     """
-    commands = CommandActivities(pipeline, ports.statuses, after_step=after_step)
-    bulks = BulkActivities(pipeline, ports.statuses, after_step=after_step)
-    sweeps = assemble_reconcilers(pipeline, ports, connection.TemporalWorkflows(client), after_step=after_step)
+    running = connection.TemporalWorkflows(client)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=[*commands.all, *bulks.all, *CheckActivities(sweeps, ports).all],
+        activities=activities_of(pipeline, ports, running, after_step=after_step),
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,

@@ -31,8 +31,8 @@ SETTLED_AFTER = timedelta(hours=1)
 class CheckActivities:
     """Every method is idempotent, and safe beside other checks and whatever commands are alive."""
 
-    def __init__(self, sweeps: Reconcilers, ports: Ports) -> None:
-        self._reconcilers = sweeps
+    def __init__(self, reconcilers: Reconcilers, ports: Ports) -> None:
+        self._reconcilers = reconcilers
         self._catalogue = ports.catalogue
         self._checkpoints = ports.marks
         self._publisher = ports.publisher

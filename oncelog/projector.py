@@ -10,14 +10,11 @@ import structlog
 from prometheus_client import start_http_server
 from stamina.instrumentation import get_prometheus_counter
 
-from oncelog.composition.read_models import read_model_of
+from oncelog.composition.read_models import assemble_projector, read_model_of, services_of
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid
 from oncelog.ports import EventSubscription
 from oncelog.process import Run, crash_point, leave, run_program
-from oncelog.read_models.dead_letter_service import DeadLetterService
-from oncelog.read_models.parking import Parking
-from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.loop import Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.trace import AfterStep, nothing_after
@@ -37,20 +34,12 @@ def new_projector(
     after_step: AfterStep = nothing_after,
 ) -> Projector:
     """Build the projector of the settings' read model; ``subscription``: another one than that of its group."""
-    ports = stores.ports
-    read_model = read_model_of(settings.projector_read_model, ports)
-    parking = Parking(
-        read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by="oncelog-projector"
-    )
-    return Projector(
+    read_model = read_model_of(settings.projector_read_model, stores.ports)
+    return assemble_projector(
+        stores.ports,
+        services_of(read_model, stores.ports, by="oncelog-projector"),
+        settings,
         subscription=subscription or KafkaSubscription(settings, group=projector_group(read_model.name)),
-        read_model=read_model,
-        folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
-        parking=parking,
-        dead_letter_service=DeadLetterService(
-            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
-        ),
-        failures=ports.failures,
         metrics=metrics,
         after_step=after_step,
     )

@@ -20,12 +20,10 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Rejection
 from oncelog.errors import LogDamaged
-from oncelog.ports import UNPUBLISHED, Ports, StoredEvent, StreamProgress, Watermark
-from oncelog.replay.class_schemas import ClassSchemas
-from oncelog.replay.stream_reader import StateCache, StreamReader
+from oncelog.ports import UNPUBLISHED, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
-from oncelog.write.judge import Judge
 from oncelog.write.name_collision import claim_name
+from oncelog.write.write_path import WritePath
 
 #: Stands for the event in a slot that this command can never take.
 NO_EVENT = ""
@@ -57,26 +55,17 @@ class ChunkEnd:
 class ChunkCommitter:
     """Commits chunks. Any number of attempts of one command may run at once, in any number of processes."""
 
-    def __init__(
-        self,
-        ports: Ports,
-        *,
-        chunk_planner: ChunkPlanner,
-        class_schemas: ClassSchemas,
-        reader: StreamReader,
-        cache: StateCache,
-        free: asyncio.Semaphore,
-    ) -> None:
-        self._log = ports.event_log
-        self._records = ports.chunk_records
-        self._leases = ports.leases
-        self._names = ports.names
+    def __init__(self, path: WritePath, *, chunk_planner: ChunkPlanner, free: asyncio.Semaphore) -> None:
+        self._log = path.ports.event_log
+        self._records = path.ports.chunk_records
+        self._leases = path.ports.leases
+        self._names = path.ports.names
+        self._class_schemas = path.class_schemas
+        self._reader = path.reader
+        self._cache = path.cache
+        self._judge = path.judge
         self._chunk_planner = chunk_planner
-        self._class_schemas = class_schemas
-        self._reader = reader
-        self._cache = cache
         self._free = free
-        self._judge = Judge()
 
     async def commit(
         self, record: BulkRecord, first: Round, *, trace: Trace, before_waiting: BeforeWaiting

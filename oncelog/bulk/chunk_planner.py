@@ -27,13 +27,11 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import Lease, Ports, StreamProgress
-from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.ports import Lease, StreamProgress
 from oncelog.replay.trace import Trace
-from oncelog.write.judge import Judge
-from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.name_collision import find_collision
-from oncelog.write.stream_head import StreamHead, StreamHeads
+from oncelog.write.stream_head import StreamHead
+from oncelog.write.write_path import WritePath
 
 #: How many items are looked at before others have the event loop again: some milliseconds.
 ITEMS_AT_A_STRETCH = 32
@@ -80,25 +78,16 @@ class Round:
 class ChunkPlanner:
     """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
 
-    def __init__(
-        self,
-        ports: Ports,
-        *,
-        items: BulkItems,
-        positions: StreamHeads,
-        class_schemas: ClassSchemas,
-        queue: LeaseQueue,
-        free: asyncio.Semaphore,
-    ) -> None:
-        self._records = ports.chunk_records
-        self._leases = ports.leases
-        self._names = ports.names
+    def __init__(self, path: WritePath, *, items: BulkItems, free: asyncio.Semaphore) -> None:
+        self._records = path.ports.chunk_records
+        self._leases = path.ports.leases
+        self._names = path.ports.names
+        self._stream_heads = path.stream_heads
+        self._class_schemas = path.class_schemas
+        self._lease_queue = path.lease_queue
+        self._judge = path.judge
         self._items = items
-        self._stream_heads = positions
-        self._class_schemas = class_schemas
-        self._queue = queue
         self._free = free
-        self._judge = Judge()
 
     async def prepare(self, record: BulkRecord, chunk: int, *, after: Round | None, trace: Trace) -> Round:
         """Read and validate a chunk's items, and propose its first record, unless it must wait for that of ``after``.
@@ -155,7 +144,7 @@ class ChunkPlanner:
             return
         if at_hand.number > 1:
             for aggregate_id in aggregate_ids:
-                await leases.enter_async_context(self._queue.turn(aggregate_id, holder))
+                await leases.enter_async_context(self._lease_queue.turn(aggregate_id, holder))
         answers = await self._leases.take(aggregate_ids, holder, queueing=False)
         creating = record.bulk.command_type.creates
 

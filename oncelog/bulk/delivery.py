@@ -15,10 +15,10 @@ from oncelog.domain.bulk.binding import by_aggregate, last_bindings
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
-from oncelog.ports import ChunkRecords, Ports, Snapshots, StreamProgress
+from oncelog.ports import StreamProgress
 from oncelog.replay.trace import Trace
 from oncelog.write.delivery import Deliverer
-from oncelog.write.publication import Publication
+from oncelog.write.write_path import WritePath
 
 #: How long documents are left for later after a server did not take them, so that writing need not wait for it.
 SILENCE_S = 5.0
@@ -29,22 +29,14 @@ log = structlog.get_logger(__name__)
 class ChunkDelivery:
     """Delivers what chunks have written to the stream and to the documents."""
 
-    def __init__(
-        self,
-        ports: Ports,
-        *,
-        publication: Publication,
-        deliverer: Deliverer,
-        free: asyncio.Semaphore,
-        snapshot_interval_events: int,
-    ) -> None:
-        self._records: ChunkRecords = ports.chunk_records
-        self._snapshots: Snapshots = ports.snapshots
-        self._leases = ports.leases
-        self._publication = publication
+    def __init__(self, path: WritePath, *, deliverer: Deliverer, free: asyncio.Semaphore) -> None:
+        self._records = path.ports.chunk_records
+        self._snapshots = path.ports.snapshots
+        self._leases = path.ports.leases
+        self._publication = path.publication
+        self._snapshot_interval_events = path.snapshot_interval_events
         self._deliverer = deliverer
         self._free = free
-        self._snapshot_interval_events = snapshot_interval_events
         self._silent_until_s = 0.0
 
     async def deliver(self, record: BulkRecord, end: ChunkEnd, *, trace: Trace) -> str | None:

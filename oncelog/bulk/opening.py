@@ -8,11 +8,10 @@ from oncelog.domain.bulk.records import BulkRecord, bulk_record
 from oncelog.domain.bulk.results import BulkResult, rejected_bulk, reused_bulk
 from oncelog.domain.records import AnyRecord
 from oncelog.errors import LogDamaged
-from oncelog.ports import CommandStatus, Ports, Stage
+from oncelog.ports import CommandStatus, Stage
 from oncelog.replay.trace import Trace
-from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.name_collision import find_collision
-from oncelog.write.strictness import Strictness
+from oncelog.write.write_path import WritePath
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,13 @@ class Opened:
 class BulkOpener:
     """Opens bulk commands. Any number of attempts may do so at once; all come to the same record."""
 
-    def __init__(
-        self, ports: Ports, *, command_outcomes: CommandOutcomes, items: BulkItems, strictness: Strictness
-    ) -> None:
-        self._statuses = ports.statuses
-        self._records = ports.records
-        self._names = ports.names
-        self._command_outcomes = command_outcomes
+    def __init__(self, path: WritePath, *, items: BulkItems) -> None:
+        self._statuses = path.ports.statuses
+        self._records = path.ports.records
+        self._names = path.ports.names
+        self._command_outcomes = path.command_outcomes
+        self._strictness = path.strictness
         self._items = items
-        self._strictness = strictness
 
     async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> Opened:
         """Claim the command ID, look at all items once, and write the record; or find what stands already.

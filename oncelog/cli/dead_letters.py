@@ -4,7 +4,6 @@ import asyncio
 import getpass
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import typer
@@ -15,13 +14,11 @@ from oncelog.cli import show
 from oncelog.cli.commands import parse_aggregate
 from oncelog.cli.exits import Exit, explained
 from oncelog.cli.terminal import assembled, errors, text_line
-from oncelog.composition.read_models import ReadModelName, read_model_of
+from oncelog.composition.read_models import ReadModelName, ReadModelServices, read_model_of, services_of
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
-from oncelog.ports import DeadLetters, ReadModel
 from oncelog.read_models.dead_letter_service import DeadLetterService
-from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 
@@ -37,31 +34,10 @@ Model = Annotated[ReadModelName, typer.Option("--read-model", help="In which rea
 Why = Annotated[str, typer.Option(help="Why; recorded.")]
 
 
-@dataclass(frozen=True)
-class Desk:
-    """The services of these commands, for one read model."""
-
-    letters: DeadLetters
-    read_model: ReadModel
-    dead_letter_service: DeadLetterService
-
-    async def last(self) -> list[DeadLetter]:
-        """Return the last letter of every aggregate that ever had one."""
-        known = sorted(await self.letters.numbers(self.read_model.name))
-        found = [await self.letters.latest(self.read_model.name, each) for each in known]
-        return [letter for letter in found if letter]
-
-
 @asynccontextmanager
-async def _opened(name: str) -> AsyncIterator[Desk]:
+async def _opened(name: str) -> AsyncIterator[ReadModelServices]:
     async with await Stores.connect(Settings.from_environment()) as stores:
-        ports = stores.ports
-        read_model = read_model_of(name, ports)
-        parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
-        dead_letter_service = DeadLetterService(
-            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
-        )
-        yield Desk(ports.dead_letters, read_model, dead_letter_service)
+        yield services_of(read_model_of(name, stores.ports), stores.ports)
 
 
 @app.command("list")
@@ -161,31 +137,31 @@ async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
     letters: list[DeadLetter] = []
     shown: list[int] = []
     for name in ReadModelName:
-        async with _opened(name) as desk:
-            found = [each for each in await desk.last() if every or each.waits or each.unfinished]
+        async with _opened(name) as services:
+            found = [each for each in await services.last_letters() if every or each.waits or each.unfinished]
             letters += found
-            shown += await desk.read_model.positions([each.aggregate for each in found])
+            shown += await services.read_model.positions([each.aggregate for each in found])
     return letters, shown
 
 
 async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
-    async with _opened(name) as desk:
-        return await desk.letters.history(desk.read_model.name, aggregate_id)
+    async with _opened(name) as services:
+        return await services.dead_letters.history(services.read_model.name, aggregate_id)
 
 
 async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:
-    async with _opened(name) as desk:
+    async with _opened(name) as services:
         if not wanted:
-            last = await desk.last()
+            last = await services.last_letters()
             wanted = [each.aggregate for each in last if each.unfinished or each.kind is DeadLetterKind.PARKED]
-        return [await desk.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
+        return [await services.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
 
 
 async def _decide(
     decision: Callable[[DeadLetterService], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
 ) -> DeadLetter:
-    async with _opened(name) as desk:
-        return await decision(desk.dead_letter_service)(aggregate_id, by=by, reason=reason)
+    async with _opened(name) as services:
+        return await decision(services.dead_letter_service)(aggregate_id, by=by, reason=reason)
 
 
 def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:

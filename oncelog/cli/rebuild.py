@@ -8,11 +8,10 @@ from oncelog.cli import show
 from oncelog.cli.commands import parse_target
 from oncelog.cli.exits import Exit
 from oncelog.cli.terminal import errors
-from oncelog.composition.read_models import ReadModelName, read_model_of
+from oncelog.composition.read_models import ReadModelName, read_model_of, services_of
 from oncelog.domain.identifiers import CLASSES, check_name
 from oncelog.errors import InputInvalid
-from oncelog.read_models.parking import Parking
-from oncelog.read_models.rebuild import Rebuilding, Rebuilt
+from oncelog.read_models.rebuild import Rebuilt
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 
@@ -40,18 +39,10 @@ def run_rebuild(target: str, *, read_model: str, as_json: bool) -> Exit:
 async def _rebuild(db_name: str, class_id: str, name: str) -> Rebuilt:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     async with await Stores.connect(Settings.from_environment()) as stores:
-        ports = stores.ports
-        read_model = read_model_of(name, ports)
-        rebuilding = Rebuilding(
-            log=ports.event_log,
-            snapshots=ports.snapshots,
-            catalogue=ports.catalogue,
-            read_model=read_model,
-            parking=Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures),
-        )
+        services = services_of(read_model_of(name, stores.ports), stores.ports)
         with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
             task = progress.add_task("reading the log", total=None)
-            return await rebuilding.rebuild(
+            return await services.rebuilding.rebuild(
                 db_name,
                 class_id,
                 after_batch=lambda done: progress.update(task, description=f"{done.shown} shown, {done.parked} parked"),

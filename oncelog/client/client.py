@@ -37,6 +37,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
 from oncelog.client.status import StatusLookup, handle_of
+from oncelog.composition.client import assemble_read_path
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import reused_bulk
 from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
@@ -46,16 +47,13 @@ from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
 from oncelog.domain.results import CommandResult
 from oncelog.errors import CommandFailed, OncelogError, StoreUnavailable, StoreUnsafe
 from oncelog.ports import CommandStatus, Document, Ports
-from oncelog.query.reader import DEADLINE_S, Reader
-from oncelog.read_models.reindex import Reindexer
-from oncelog.replay.class_schemas import ClassSchemas
-from oncelog.replay.stream_reader import StateCache, StreamReader
+from oncelog.query.reader import DEADLINE_S
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.command import ClassCommand, InstanceCommand
-from oncelog.write.command_outcomes import CommandOutcomes, reused
+from oncelog.write.command_outcomes import reused
 
 ACCEPTED_UPDATE_ID = "accepted"
 EVENTS_PER_READ = 64
@@ -115,13 +113,11 @@ class Oncelog:
         self._settings = settings
         self._temporal = temporal
         self._connecting = asyncio.Lock()
-        self._command_outcomes = CommandOutcomes(ports)
-        self._reader = StreamReader(
-            log=ports.event_log,
-            snapshots=ports.snapshots,
-            cache=StateCache(aggregates_max=settings.cached_aggregates_max),
-        )
-        self.reader = Reader(ports, self._reader)
+        path = assemble_read_path(ports, settings)
+        self.reader = path.reader
+        self._command_outcomes = path.command_outcomes
+        self._stream_reader = path.stream_reader
+        self._reindexer = path.reindexer
         self._status_lookup = StatusLookup(
             statuses=ports.statuses, command_outcomes=self._command_outcomes, temporal=self.temporal
         )
@@ -284,7 +280,7 @@ class Oncelog:
         head = await self._ports.event_log.head(aggregate_id, after=after)
         for start in range(after + 1, head + 1, EVENTS_PER_READ):
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
-            for event in await self._reader.events(aggregate_id, numbers):
+            for event in await self._stream_reader.events(aggregate_id, numbers):
                 yield event
 
     async def under_way(self, command_ids: Iterable[str]) -> set[str]:
@@ -317,12 +313,7 @@ class Oncelog:
         A command that defines does this itself; this is for a class whose command was terminated before that, or whose
         index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
         """
-        ports = self._ports
-        class_schemas = ClassSchemas(event_log=ports.event_log, reader=self._reader, leases=ports.leases)
-        reindexer = Reindexer(
-            documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=self._reader
-        )
-        return await reindexer.run(AggregateId.of_class(db_name, class_id))
+        return await self._reindexer.run(AggregateId.of_class(db_name, class_id))
 
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""

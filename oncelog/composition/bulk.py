@@ -10,62 +10,32 @@ from oncelog.bulk.items import BulkItems
 from oncelog.bulk.opening import BulkOpener
 from oncelog.bulk.report import BulkReporter
 from oncelog.bulk.run import BulkRunner
-from oncelog.ports import Ports
-from oncelog.replay.class_schemas import ClassSchemas
-from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.settings import Settings
-from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.delivery import Deliverer
-from oncelog.write.lease_queue import LeaseQueue
-from oncelog.write.publication import Publication
-from oncelog.write.stream_head import StreamHeads
-from oncelog.write.strictness import Strictness
+from oncelog.write.write_path import WritePath
 
 
 @dataclass(frozen=True)
 class BulkPipeline:
-    """The services of a worker for bulk commands; turns, states and documents are shared with commands on one
-    instance.
-    """
+    """The services of a worker for bulk commands; leases, states and documents are shared with single commands."""
 
     opener: BulkOpener
     runner: BulkRunner
     reporter: BulkReporter
 
 
-def assemble_bulk(
-    ports: Ports,
-    settings: Settings,
-    *,
-    positions: StreamHeads,
-    queue: LeaseQueue,
-    publication: Publication,
-    deliverer: Deliverer,
-    class_schemas: ClassSchemas,
-    strictness: Strictness,
-    reader: StreamReader,
-    cache: StateCache,
-) -> BulkPipeline:
+def assemble_bulk(path: WritePath, deliverer: Deliverer, settings: Settings) -> BulkPipeline:
     """Build the path of bulk commands; all of them together keep no more requests to S3 going than it may have."""
     free = asyncio.Semaphore(settings.s3_connections_max)
-    items = BulkItems(ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
-    chunk_planner = ChunkPlanner(
-        ports, items=items, positions=positions, class_schemas=class_schemas, queue=queue, free=free
-    )
-    committer = ChunkCommitter(
-        ports, chunk_planner=chunk_planner, class_schemas=class_schemas, reader=reader, cache=cache, free=free
-    )
-    delivery = ChunkDelivery(
-        ports,
-        publication=publication,
-        deliverer=deliverer,
-        free=free,
-        snapshot_interval_events=settings.snapshot_interval_events,
-    )
+    items = BulkItems(path.ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
+    chunk_planner = ChunkPlanner(path, items=items, free=free)
     return BulkPipeline(
-        opener=BulkOpener(ports, command_outcomes=CommandOutcomes(ports), items=items, strictness=strictness),
+        opener=BulkOpener(path, items=items),
         runner=BulkRunner(
-            chunk_planner=chunk_planner, committer=committer, delivery=delivery, records=ports.chunk_records
+            chunk_planner=chunk_planner,
+            committer=ChunkCommitter(path, chunk_planner=chunk_planner, free=free),
+            delivery=ChunkDelivery(path, deliverer=deliverer, free=free),
+            records=path.ports.chunk_records,
         ),
-        reporter=BulkReporter(ports),
+        reporter=BulkReporter(path.ports),
     )

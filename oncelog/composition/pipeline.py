@@ -5,23 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
+from oncelog.composition.read_models import parking_of, services_of
 from oncelog.ports import Ports, ReadModel
 from oncelog.read_models.batching import Gathered
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
-from oncelog.read_models.parking import Parking
-from oncelog.read_models.rebuild_graph import GraphRebuilder
+from oncelog.read_models.rebuild import GraphRebuilder
 from oncelog.read_models.reindex import Reindexer
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.settings import Settings
+from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.commit import Committer
 from oncelog.write.delivery import Deliverer, InlineModel
+from oncelog.write.judge import Judge
 from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
 from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
+from oncelog.write.write_path import WritePath
 
 
 @dataclass(frozen=True)
@@ -33,75 +36,63 @@ class Pipeline:
     reader: StreamReader
     class_schemas: ClassSchemas
     models: Sequence[InlineModel]
-    formed: SchemaDocuments
     reindexer: Reindexer
     graph_rebuilder: GraphRebuilder
     bulk: BulkPipeline
 
     async def close(self) -> None:
-        """Let what is being shown end."""
+        """Let what is being projected end."""
         await asyncio.gather(*(model.gathered.close() for model in self.models))
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
     """Build the command path on these ports."""
+    path = _write_path(ports, settings)
+    documents = DocumentsModel(SchemaDocuments(ports.documents, ports.indices, path.class_schemas))
+    graph = GraphModel(ports.graph, path.class_schemas.newest)
+    models = [_inline(documents, ports), _inline(graph, ports, instances_only=True)]
+    deliverer = Deliverer(
+        publication=path.publication,
+        models=models,
+        reader=path.reader,
+        cache=path.cache,
+        inline=settings.projection == "inline",
+    )
+    return Pipeline(
+        committer=Committer(path),
+        deliverer=deliverer,
+        reader=path.reader,
+        class_schemas=path.class_schemas,
+        models=models,
+        reindexer=Reindexer(
+            documents=ports.documents, indices=ports.indices, class_schemas=path.class_schemas, reader=path.reader
+        ),
+        graph_rebuilder=GraphRebuilder(graph, services_of(graph, ports).rebuilding),
+        bulk=assemble_bulk(path, deliverer, settings),
+    )
+
+
+def _write_path(ports: Ports, settings: Settings) -> WritePath:
     cache = StateCache(aggregates_max=settings.cached_aggregates_max)
     reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
     publication = Publication(reader=reader, publisher=ports.publisher, leases=ports.leases)
-    positions = StreamHeads(
-        log=ports.event_log, reader=reader, leases=ports.leases, cache=cache, publication=publication
-    )
     class_schemas = ClassSchemas(event_log=ports.event_log, reader=reader, leases=ports.leases)
-    strictness = Strictness(class_schemas, settings.is_strict)
-    queue = LeaseQueue(ports.leases)
-    formed = SchemaDocuments(ports.documents, ports.indices, class_schemas)
-    graph = GraphModel(ports.graph, class_schemas.newest)
-    models = [_inline(DocumentsModel(formed), ports), _inline(graph, ports, instances_only=True)]
-    committer = Committer(
+    return WritePath(
         ports=ports,
-        publication=publication,
-        positions=positions,
-        class_schemas=class_schemas,
-        strictness=strictness,
-        queue=queue,
-        reader=reader,
         cache=cache,
-        snapshot_interval_events=settings.snapshot_interval_events,
-    )
-    deliverer = Deliverer(
-        publication=publication,
-        models=models,
-        reader=reader,
-        cache=cache,
-        inline=settings.projection == "inline",
-    )
-    bulk = assemble_bulk(
-        ports,
-        settings,
-        positions=positions,
-        queue=queue,
-        publication=publication,
-        deliverer=deliverer,
         reader=reader,
         class_schemas=class_schemas,
-        strictness=strictness,
-        cache=cache,
-    )
-    return Pipeline(
-        committer=committer,
-        deliverer=deliverer,
-        reader=reader,
-        class_schemas=class_schemas,
-        models=models,
-        formed=formed,
-        reindexer=Reindexer(
-            documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=reader
+        publication=publication,
+        stream_heads=StreamHeads(
+            log=ports.event_log, reader=reader, leases=ports.leases, cache=cache, publication=publication
         ),
-        graph_rebuilder=GraphRebuilder(ports, graph, models[1].parking),
-        bulk=bulk,
+        lease_queue=LeaseQueue(ports.leases),
+        strictness=Strictness(class_schemas, settings.is_strict),
+        judge=Judge(),
+        command_outcomes=CommandOutcomes(ports),
+        snapshot_interval_events=settings.snapshot_interval_events,
     )
 
 
 def _inline(read_model: ReadModel, ports: Ports, *, instances_only: bool = False) -> InlineModel:
-    parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
-    return InlineModel(Gathered(read_model), parking, instances_only=instances_only)
+    return InlineModel(Gathered(read_model), parking_of(read_model, ports), instances_only=instances_only)

@@ -1,13 +1,23 @@
-"""Every read model by its name, for programs that have no command path: projectors, rebuilds, repairs."""
+"""Every read model by its name, with the services that keep it whole, for programs that have no command path."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-from oncelog.ports import Ports, ReadModel
+from oncelog.domain.dead_letters import DeadLetter
+from oncelog.ports import DeadLetters, EventSubscription, Ports, ReadModel
+from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
+from oncelog.read_models.parking import PROGRAM, Parking
+from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX, Projector
+from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.read_models.rebuild import Rebuilding
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
+from oncelog.replay.trace import AfterStep, nothing_after
+from oncelog.settings import Settings
 
 
 class ReadModelName(StrEnum):
@@ -15,6 +25,23 @@ class ReadModelName(StrEnum):
 
     DOCUMENTS = DocumentsModel.name
     GRAPH = GraphModel.name
+
+
+@dataclass(frozen=True)
+class ReadModelServices:
+    """One read model, and the services that keep it whole."""
+
+    read_model: ReadModel
+    parking: Parking
+    dead_letters: DeadLetters
+    dead_letter_service: DeadLetterService
+    rebuilding: Rebuilding
+
+    async def last_letters(self) -> list[DeadLetter]:
+        """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
+        known = sorted(await self.dead_letters.numbers(self.read_model.name))
+        letters = [await self.dead_letters.latest(self.read_model.name, aggregate_id) for aggregate_id in known]
+        return [letter for letter in letters if letter]
 
 
 def read_model_of(name: str, ports: Ports) -> ReadModel:
@@ -25,3 +52,52 @@ def read_model_of(name: str, ports: Ports) -> ReadModel:
     if ReadModelName(name) is ReadModelName.GRAPH:
         return GraphModel(ports.graph, class_schemas.newest)
     return DocumentsModel(SchemaDocuments(ports.documents, ports.indices, class_schemas))
+
+
+def parking_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> Parking:
+    """Return the parking of a read model; ``by``: the program that parks."""
+    return Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by=by)
+
+
+def services_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> ReadModelServices:
+    """Build the services of a read model; ``by``: the program that parks."""
+    parking = parking_of(read_model, ports, by=by)
+    return ReadModelServices(
+        read_model=read_model,
+        parking=parking,
+        dead_letters=ports.dead_letters,
+        dead_letter_service=DeadLetterService(
+            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
+        ),
+        rebuilding=Rebuilding(
+            log=ports.event_log,
+            snapshots=ports.snapshots,
+            catalogue=ports.catalogue,
+            read_model=read_model,
+            parking=parking,
+        ),
+    )
+
+
+def assemble_projector(
+    ports: Ports,
+    services: ReadModelServices,
+    settings: Settings,
+    *,
+    subscription: EventSubscription,
+    metrics: ProjectorMetrics,
+    after_step: AfterStep = nothing_after,
+    batch_messages_max: int = BATCH_MESSAGES_MAX,
+) -> Projector:
+    """Build the projector that keeps the read model of these services up to date."""
+    return Projector(
+        subscription=subscription,
+        read_model=services.read_model,
+        folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
+        parking=services.parking,
+        dead_letter_service=services.dead_letter_service,
+        failures=ports.failures,
+        metrics=metrics,
+        after_step=after_step,
+        batch_messages_max=batch_messages_max,
+    )

@@ -7,13 +7,11 @@ from oncelog.composition.pipeline import Pipeline
 from oncelog.ports import ListedStream, Ports, RunningWorkflows
 from oncelog.reconcile.aggregates import AGGREGATES_PER_GROUP, AggregateReconciler
 from oncelog.reconcile.bulk import BulkReconciler
-from oncelog.reconcile.classes import ClassReconciler
+from oncelog.reconcile.classes import ClassReconciler, RunningDefinitions
 from oncelog.reconcile.commands import CommandReconciler
-from oncelog.reconcile.running_definitions import RunningDefinitions
+from oncelog.reconcile.group import GroupWatermarks, RememberedSlots
 from oncelog.reconcile.scope import Scope
-from oncelog.reconcile.slots import RememberedSlots
 from oncelog.reconcile.summary import ReconcileSummary
-from oncelog.reconcile.watermarks import GroupWatermarks
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.write.command_outcomes import CommandOutcomes

@@ -47,6 +47,11 @@ class AggregateId(NamedTuple):
         """The instance ID as its owner wrote it."""
         return unquote(self.instance_key)
 
+    @property
+    def class_name(self) -> "AggregateId":
+        """The aggregate that the instance's class is."""
+        return AggregateId(self.db_name, CLASSES, self.class_id)
+
     @classmethod
     def of(cls, db_name: str, class_id: str, instance_id: str) -> "AggregateId":
         """Build from unencoded parts; raises InputInvalid."""

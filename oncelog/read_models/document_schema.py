@@ -40,7 +40,7 @@ class SchemaDocuments:
             position for position, outcome in enumerate(outcomes) if isinstance(outcome, StaleIndex | ContainerUnusable)
         ]
         for position in again:
-            self._forms.pop(_class_of(documents[position].aggregate_id), None)
+            self._forms.pop(documents[position].aggregate_id.class_name, None)
         # Another index has followed, or is about to; in the latter case it is too early still.
         for position, outcome in zip(again, await self._attempt([documents[one] for one in again]), strict=True):
             outcomes[position] = outcome
@@ -71,7 +71,7 @@ class SchemaDocuments:
 
     async def _class_schema(self, aggregate_id: AggregateId) -> ClassSchema | StoreUnavailable | None:
         """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
-        name = _class_of(aggregate_id)
+        name = aggregate_id.class_name
         try:
             if name not in self._forms:
                 self._forms[name] = await self._form(name, aggregate_id)
@@ -90,7 +90,3 @@ class SchemaDocuments:
             return None  # the first document makes the index
         made = await self._indices.create(name, form_of(class_schema), first=True)
         return made.definition
-
-
-def _class_of(aggregate_id: AggregateId) -> AggregateId:
-    return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)

@@ -22,7 +22,8 @@ from oncelog.errors import ContainerUnusable, InputInvalid, LogDamaged, Projecti
 from oncelog.ports import DeadLetters, FailureStream, ListedLetter
 from oncelog.read_models.documents_model import DocumentsModel
 
-_PROGRAM = "oncelog"
+#: The program that parks, where none else is named: a worker or the command line.
+PROGRAM = "oncelog"
 REFRESH_S = 2.0
 LETTERS_MAX = 10_000  # some 40 MB, with the longest reasons
 ASKED_AT_ONCE_MAX = 16
@@ -40,20 +41,20 @@ def is_set_aside(letter: DeadLetter) -> bool:
 class Parking:
     """The parked aggregates of one read model, for one process. ``by``: the program that parks."""
 
-    def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = _PROGRAM) -> None:
+    def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = PROGRAM) -> None:
         self.read_model = read_model
         self._letters = letters
         self._failures = failures
         self._by = by
         self._last: dict[AggregateId, DeadLetter] = {}  # of those that wait, or that somebody is to catch up
-        self._crowded: set[tuple[str, str]] = set()  # classes of which more wait than are remembered
+        self._crowded: set[AggregateId] = set()  # classes of which more wait than are remembered
         self._seen: dict[AggregateId, int] = {}  # numbers of letters within the time that is looked at again
         self._seen_until: datetime | None = None
 
     def suspects(self, aggregate_id: AggregateId) -> bool:
         """Return whether the aggregate waited when this process last heard of it, or may wait; costs nothing."""
         letter = self._last.get(aggregate_id)
-        return letter.waits if letter is not None else _class_of(aggregate_id) in self._crowded
+        return letter.waits if letter is not None else aggregate_id.class_name in self._crowded
 
     def unfinished(self) -> list[DeadLetter]:
         """Return the letters that began a catch-up, as far as this process has read them."""
@@ -72,7 +73,7 @@ class Parking:
         has_room = bool(self._crowded) and len(self._last) < LETTERS_MAX // 2
         since = None if has_room or self._seen_until is None else self._seen_until - SEEN_WITHIN
         until, seen = self._seen_until, dict[AggregateId, int]()
-        before, crowded = set(self._crowded), set[tuple[str, str]]()
+        before, crowded = set(self._crowded), set[AggregateId]()
         async for listed in self._letters.last_ones(self.read_model):
             until = listed.written_at if until is None else max(until, listed.written_at)
             if since is not None:
@@ -82,7 +83,7 @@ class Parking:
                 if self._seen.get(listed.aggregate_id) == listed.number:
                     continue
             if not await self._hear(listed):
-                crowded.add(_class_of(listed.aggregate_id))
+                crowded.add(listed.aggregate_id.class_name)
         kept = before if since is not None else self._crowded - before  # those of a full look, and of its time
         self._crowded, self._seen, self._seen_until = crowded | kept, seen, until
 
@@ -111,7 +112,7 @@ class Parking:
     def _keep(self, letter: DeadLetter) -> None:
         """Remember the letter, or at least that its class has more than are remembered."""
         if not self._remember(letter):
-            self._crowded.add(_class_of(letter.aggregate))
+            self._crowded.add(letter.aggregate.class_name)
 
     @asynccontextmanager
     async def kept_informed(self) -> AsyncIterator[None]:
@@ -238,10 +239,6 @@ def parked_error(letter: DeadLetter) -> ProjectionParked:
         reason=letter.reason,
         remedy=remedy,
     )
-
-
-def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
-    return aggregate_id.db_name, aggregate_id.class_id
 
 
 def _now() -> str:

@@ -1,12 +1,14 @@
-"""A read model from the log alone: every instance of a class is folded and shown again."""
+"""A read model from the log alone: every instance of a class is folded and projected again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oncelog.bounded_gather import bounded_gather
+from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.ports import EventLog, ListedStream, LogCatalogue, ReadModel, Snapshots
+from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.parking import Parking
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
@@ -71,3 +73,21 @@ class Rebuilding:
             return await reader.at(listed_stream.aggregate_id, listed_stream.head)
         except OncelogError as error:
             return error
+
+
+class GraphRebuilder:
+    """Brings the nodes of classes under their newest definition. Each event that comes meanwhile does so by itself."""
+
+    def __init__(self, graph: GraphModel, rebuilding: Rebuilding) -> None:
+        self._graph = graph
+        self._rebuilding = rebuilding
+
+    async def run(self, class_name: AggregateId, *, progress: Callable[[int], None] = lambda _: None) -> str:
+        """Project all instances of the class to the graph anew; returns what was done, in words.
+
+        ``progress`` receives the number of nodes written so far, after each batch. Raises StoreUnavailable.
+        """
+        db_name, class_id = class_name.db_name, class_name.instance_key
+        done = await self._rebuilding.rebuild(db_name, class_id, after_batch=lambda so_far: progress(so_far.shown))
+        await self._graph.refresh(db_name)
+        return f"{done.shown} nodes" + (f", {done.parked} parked" if done.parked else "")

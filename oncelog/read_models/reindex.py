@@ -86,8 +86,7 @@ class Reindexer:
                 return f"{copied} documents copied into {following.name}"
 
     async def _newest(self, class_name: AggregateId, *, at_least: int) -> ClassSchema | None:
-        instance = AggregateId(class_name.db_name, class_name.instance_key, "-")
-        return await self._class_schemas.newest(instance, at_least=at_least)
+        return await self._class_schemas.newest_of(class_name, at_least=at_least)
 
     async def _fill(
         self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from oncelog.domain.dead_letters import DeadLetter, skipped_through
-from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged, OncelogError, StoreUnavailable
 from oncelog.ports import (
     DeadLetters,
@@ -22,11 +22,10 @@ from oncelog.ports import (
     StoredEvent,
     Watermark,
 )
-from oncelog.reconcile.running_definitions import RunningDefinitions
+from oncelog.reconcile.classes import RunningDefinitions
+from oncelog.reconcile.group import GroupWatermarks, RememberedSlots
 from oncelog.reconcile.scope import Scope, Steps, half_done
-from oncelog.reconcile.slots import RememberedSlots
 from oncelog.reconcile.summary import Finding, FindingKind, ReconcileSummary
-from oncelog.reconcile.watermarks import GroupWatermarks
 from oncelog.replay.stream_reader import StreamReader
 from oncelog.replay.trace import Trace
 from oncelog.write.delivery import Deliverer, InlineModel
@@ -170,14 +169,14 @@ class AggregateReconciler:
                 else:
                     shown[aggregate_id][model.name] = standing
         outdated = {
-            _class_of(name)
+            name.class_name
             for name, projection_statuses in shown.items()
             if any(one.outdated for one in projection_statuses.values())
         }
         in_hand = {class_name for class_name in outdated if await self._running_definitions.are_at_work(class_name)}
         return {
             aggregate_id: unreadable.get(aggregate_id)
-            or _Reached(watermark, shown[aggregate_id], _class_of(aggregate_id) in in_hand)
+            or _Reached(watermark, shown[aggregate_id], aggregate_id.class_name in in_hand)
             for aggregate_id, watermark in zip(aggregate_ids, watermarks, strict=True)
         }
 
@@ -315,10 +314,6 @@ def _in_words(shown: ProjectionStatus) -> str:
     if not shown.sequence_number:
         return "missing"
     return f"at version {shown.sequence_number}" + (" under an earlier definition" if shown.outdated else "")
-
-
-def _class_of(aggregate_id: AggregateId) -> AggregateId:
-    return AggregateId(aggregate_id.db_name, CLASSES, aggregate_id.class_id)
 
 
 def _place(listed_stream: ListedStream) -> str:

@@ -7,11 +7,33 @@ from dataclasses import replace
 from functools import partial
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.ports import ListedStream
+from oncelog.errors import LogDamaged, SchemaUnsupported
+from oncelog.ports import ListedStream, RunningWorkflows
 from oncelog.read_models.reindex import Reindexer
-from oncelog.reconcile.running_definitions import RunningDefinitions
 from oncelog.reconcile.scope import Scope, each, half_done
 from oncelog.reconcile.summary import ReconcileSummary
+from oncelog.replay.class_schemas import ClassSchemas
+from oncelog.replay.stream_reader import StreamReader
+
+
+class RunningDefinitions:
+    """Asks about the workflows of definitions; only to save work, as everywhere in reconciliation."""
+
+    def __init__(self, *, class_schemas: ClassSchemas, reader: StreamReader, running: RunningWorkflows) -> None:
+        self._class_schemas = class_schemas
+        self._reader = reader
+        self._running = running
+
+    async def are_at_work(self, class_name: AggregateId) -> bool:
+        """Return whether the command of the class's newest definition has not come to its end."""
+        try:
+            class_schema = await self._class_schemas.newest_of(class_name)
+            if class_schema is None:
+                return False
+            defined = await self._reader.required(class_name, class_schema.reference.sequence_number)
+        except (LogDamaged, SchemaUnsupported):
+            return False  # the class itself is told of; here it holds up no other class
+        return await self._running.is_running(defined.event.command_id)
 
 
 class ClassReconciler:
@@ -39,7 +61,7 @@ class ClassReconciler:
         for listed_stream in listed_streams:
             of = listed_stream.aggregate_id
             if of.class_id != CLASSES:
-                name = AggregateId.of_class(of.db_name, of.class_id)
+                name = of.class_name
                 classes.setdefault(name, replace(listed_stream, aggregate_id=name, head=0, missing=None))
         return await each(list(classes.values()), partial(self._of_instances, terms), place=_place)
 

@@ -69,7 +69,11 @@ class ClassSchemas:
         """
         if aggregate_id.class_id == CLASSES:
             return None
-        name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
+        return await self.newest_of(aggregate_id.class_name, at_least=at_least)
+
+    async def newest_of(self, class_name: AggregateId, *, at_least: int = 0) -> ClassSchema | None:
+        """Do as ``newest`` does, for a class by its own aggregate ID."""
+        name = class_name
         (told,) = await self._leases.heads([name]) if self._leases else (None,)
         known = self._known.get(name)
         wanted = max(at_least, told or 0)
@@ -91,7 +95,7 @@ class ClassSchemas:
         """Return the rules of one definition of the aggregate's class; raises LogDamaged if the log has no such one."""
         if reference is None:
             return None
-        name = AggregateId.of_class(aggregate_id.db_name, aggregate_id.class_id)
+        name = aggregate_id.class_name
         known = self._known.get(name)
         if known is None or reference.sequence_number not in known.by_sequence:
             known = await self._read(name)

@@ -19,17 +19,13 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
 from oncelog.errors import LogDamaged, StoreUnavailable
-from oncelog.ports import CommandStatus, Ports, Stage, StoredEvent, StreamProgress, Watermark
-from oncelog.replay.class_schemas import ClassSchemas
-from oncelog.replay.stream_reader import StateCache, StreamReader
+from oncelog.ports import CommandStatus, Stage, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
-from oncelog.write.command_outcomes import CommandOutcomes, rejected, reused
-from oncelog.write.judge import Judge, computed
-from oncelog.write.lease_queue import LeaseQueue
+from oncelog.write.command_outcomes import rejected, reused
+from oncelog.write.judge import computed
 from oncelog.write.name_collision import claim_name, find_collision
-from oncelog.write.publication import Publication
-from oncelog.write.stream_head import StreamHead, StreamHeads
-from oncelog.write.strictness import Strictness
+from oncelog.write.stream_head import StreamHead
+from oncelog.write.write_path import WritePath
 
 #: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
 IN_TURN_EVENTS_MAX = 20
@@ -48,35 +44,23 @@ class Committed:
 class Committer:
     """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
 
-    def __init__(
-        self,
-        *,
-        ports: Ports,
-        publication: Publication,
-        positions: StreamHeads,
-        class_schemas: ClassSchemas,
-        strictness: Strictness,
-        queue: LeaseQueue,
-        reader: StreamReader,
-        cache: StateCache,
-        snapshot_interval_events: int,
-    ) -> None:
-        self._log = ports.event_log
-        self._records = ports.records
-        self._command_outcomes = CommandOutcomes(ports)
-        self._snapshots = ports.snapshots
-        self._names = ports.names
-        self._leases = ports.leases
-        self._statuses = ports.statuses
-        self._publication = publication
-        self._reader = reader
-        self._cache = cache
-        self._stream_heads = positions
-        self._class_schemas = class_schemas
-        self._strictness = strictness
-        self._queue = queue
-        self._judge = Judge()
-        self._snapshot_interval_events = snapshot_interval_events
+    def __init__(self, path: WritePath) -> None:
+        self._log = path.ports.event_log
+        self._records = path.ports.records
+        self._snapshots = path.ports.snapshots
+        self._names = path.ports.names
+        self._leases = path.ports.leases
+        self._statuses = path.ports.statuses
+        self._command_outcomes = path.command_outcomes
+        self._publication = path.publication
+        self._reader = path.reader
+        self._cache = path.cache
+        self._stream_heads = path.stream_heads
+        self._class_schemas = path.class_schemas
+        self._strictness = path.strictness
+        self._lease_queue = path.lease_queue
+        self._judge = path.judge
+        self._snapshot_interval_events = path.snapshot_interval_events
 
     async def commit(
         self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True, bounded: bool = True
@@ -92,7 +76,7 @@ class Committer:
         standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
         if standing and standing.result and standing.command_hash == command.hash:
             return Committed(standing.result)
-        place = self._queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
+        place = self._lease_queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
         with place if bounded else nullcontext():
             record = await self._command_outcomes.last_record(command.command_id) if standing else None
             result = await self._result_of(command, record) if record else await self._collision(command)
@@ -128,7 +112,7 @@ class Committer:
 
     async def _allocate(self, command: Command, turn: AsyncExitStack) -> StreamHead:
         """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
-        granted = await turn.enter_async_context(self._queue.turn(command.aggregate_id, command.command_id))
+        granted = await turn.enter_async_context(self._lease_queue.turn(command.aggregate_id, command.command_id))
         creating = command.command_type is CommandType.CREATE_INSTANCE
         return await self._stream_heads.of(command.aggregate_id, granted, creating=creating)
 

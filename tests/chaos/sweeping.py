@@ -5,12 +5,10 @@ import asyncio
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.client import connection
 from oncelog.client.checks import Checks
-from oncelog.composition.read_models import ReadModelName, read_model_of
+from oncelog.composition.read_models import ReadModelName, read_model_of, services_of
 from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.errors import OncelogError
 from oncelog.ports import Ports
-from oncelog.read_models.dead_letter_service import DeadLetterService
-from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from tests.chaos.load import ReconcileSummary
@@ -58,17 +56,11 @@ async def retry_parked(stores: Stores) -> list[str]:
 
 
 async def _retry(name: str, ports: Ports) -> list[str]:
-    read_model = read_model_of(name, ports)
-    parking = Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures)
-    dead_letter_service = DeadLetterService(
-        log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
-    )
+    services = services_of(read_model_of(name, ports), ports)
     found = []
-    for place in sorted(await ports.dead_letters.numbers(read_model.name)):
-        last = await ports.dead_letters.latest(read_model.name, place)
-        if last and (last.unfinished or last.kind is DeadLetterKind.PARKED):
-            letter = await dead_letter_service.retry(place, by="chaos", reason="everything is mended")
-            found.append(
-                f"{place} in {name}: {last.code}" + (", AGAIN" if letter.kind is DeadLetterKind.PARKED else "")
-            )
+    for last in await services.last_letters():
+        if last.unfinished or last.kind is DeadLetterKind.PARKED:
+            retry = services.dead_letter_service.retry(last.aggregate, by="chaos", reason="everything is mended")
+            again = ", AGAIN" if (await retry).kind is DeadLetterKind.PARKED else ""
+            found.append(f"{last.aggregate_id} in {name}: {last.code}{again}")
     return found

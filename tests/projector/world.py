@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from oncelog.composition.read_models import assemble_projector, services_of
 from oncelog.domain.events import Event
 from oncelog.ports import Document, ReadModel, Watermark
 from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.parking import Parking
-from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.loop import Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.testing.memory.kafka import MemoryGroup, MemoryPublisher, MemorySubscription
-from oncelog.testing.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
+from oncelog.testing.memory.s3 import MemoryEventLog
 from tests import promises
 from tests.write.world import World
 
@@ -79,22 +79,20 @@ class Stream(World):
         batch_messages_max: int = 500,
     ) -> Running:
         model = read_model or DocumentsModel(self.documents)
-        snapshots, letters = MemorySnapshots(self.bucket), MemoryDeadLetters(self.bucket)
-        parking = Parking(read_model=model.name, letters=letters, failures=self.failures, by="projector")
+        ports = self.ports()
+        services = services_of(model, ports, by="projector")
         subscription, metrics, stopping = MemorySubscription(self.group), ProjectorMetrics(model.name), asyncio.Event()
-        projector = Projector(
+        projector = assemble_projector(
+            ports,
+            services,
+            self.settings,
             subscription=subscription,
-            read_model=model,
-            folder=Folder(log=self.log, snapshots=snapshots, aggregates_max=1_000),
-            parking=parking,
-            dead_letter_service=DeadLetterService(log=self.log, snapshots=snapshots, read_model=model, parking=parking),
-            failures=self.failures,
             metrics=metrics,
             after_step=after_step,
             batch_messages_max=batch_messages_max,
         )
         task = asyncio.create_task(projector.run(stopping))
-        return Running(projector, subscription, parking, metrics, stopping, task)
+        return Running(projector, subscription, services.parking, metrics, stopping, task)
 
     @asynccontextmanager
     async def projector(self, **options: object) -> AsyncIterator[Running]:
@@ -106,10 +104,7 @@ class Stream(World):
 
     def dead_letter_service(self) -> DeadLetterService:
         """The dead-letter service of the command line, on its own."""
-        model = DocumentsModel(self.documents)
-        snapshots, letters = MemorySnapshots(self.bucket), MemoryDeadLetters(self.bucket)
-        parking = Parking(read_model=model.name, letters=letters, failures=self.failures, by="cli")
-        return DeadLetterService(log=self.log, snapshots=snapshots, read_model=model, parking=parking)
+        return services_of(DocumentsModel(self.documents), self.ports(), by="cli").dead_letter_service
 
     async def caught_up(self) -> None:
         """Wait until every message of the stream is committed."""

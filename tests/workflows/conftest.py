@@ -13,12 +13,9 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from oncelog.activities.bulk import BulkActivities
-from oncelog.activities.check import CheckActivities
-from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import FailureInterceptor
-from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.testing.environment import start_time_skipping
+from oncelog.worker import activities_of
 from tests.write.world import World
 
 TASK_QUEUE = "oncelog"
@@ -40,16 +37,11 @@ async def running_worker(
 ) -> AsyncIterator[Worker]:
     """Run a worker on the stores in memory, with workflows in the SDK's sandbox, which has modules of its own."""
     process = world.process()
-    sweeps = assemble_reconcilers(process.pipeline, process.ports, world.workflows)
     worker = Worker(
         client,
         task_queue=task_queue,
         workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
-        activities=[
-            *CommandActivities(process.pipeline, process.ports.statuses).all,
-            *BulkActivities(process.pipeline, process.ports.statuses).all,
-            *CheckActivities(sweeps, process.ports).all,
-        ],
+        activities=activities_of(process.pipeline, process.ports, world.workflows),
         interceptors=[FailureInterceptor()],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from oncelog.domain.identifiers import AggregateId
-from oncelog.reconcile.slots import RememberedSlots
+from oncelog.reconcile.group import RememberedSlots
 from tests.commands import create, update
 from tests.write.sweeper import sweep
 from tests.write.world import World

@@ -77,7 +77,7 @@ class Showing:
         patience: Patience,
     ) -> None:
         self.shown = Shown()
-        self._unusable: set[tuple[str, str]] = set()  # classes whose container could not be used when last tried
+        self._unusable: set[AggregateId] = set()  # classes whose container could not be used when last tried
         self._read_model = read_model
         self._folder = folder
         self._parking = parking
@@ -172,7 +172,7 @@ class Showing:
                 elif outcome is not None:
                     refused[aggregate_id] = Poison(state.sequence_number, outcome)
                 else:
-                    self._unusable.discard(_class_of(aggregate_id))
+                    self._unusable.discard(aggregate_id.class_name)
             if again:
                 await pause(f"{len(again)} of {len(pending)} not written: {reasons[0]}")
             pending = again
@@ -180,9 +180,9 @@ class Showing:
 
     def _is_given_up(self, aggregate_id: AggregateId, error: ContainerUnusable, tries: int) -> bool:
         """Return whether the aggregate is set aside now: after some tries, or at once where its class is already."""
-        if error.shared or not (tries >= CONTAINER_TRIES_MAX or _class_of(aggregate_id) in self._unusable):
+        if error.shared or not (tries >= CONTAINER_TRIES_MAX or aggregate_id.class_name in self._unusable):
             return False
-        self._unusable.add(_class_of(aggregate_id))
+        self._unusable.add(aggregate_id.class_name)
         return True
 
     async def _outcomes(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
@@ -232,7 +232,3 @@ class Showing:
         log.error("message_of_no_aggregate", **body)
         await self._patience.until_done(partial(self._failures.announce, "", body))
         self._metrics.failed(STRAY)
-
-
-def _class_of(aggregate_id: AggregateId) -> tuple[str, str]:
-    return aggregate_id.db_name, aggregate_id.class_id
