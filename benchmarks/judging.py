@@ -1,4 +1,4 @@
-"""What judging costs an ordinary command: the bare validator against all that is counted beside it.
+"""The cost of judging an ordinary command: the bare validator against the validator with its budgets.
 
 python -m benchmarks.judging        some seconds; no servers
 

@@ -4,7 +4,7 @@ StackError (3)
 ├── UsageError (2)          the question makes no sense: unknown server, bad port, stack not brought up
 ├── MissingToolsError       the machine lacks compilers or packages, and they cannot be installed
 ├── BuildError              a program could not be built or downloaded
-├── PortTakenError          a wanted port belongs to somebody else
+├── PortTakenError          a wanted port belongs to another process
 ├── LaunchError             a program could not be executed at all
 ├── ServerDiedError         a server ended while its health was awaited
 └── UnreachableError        a server does not answer, or answers that it is not well

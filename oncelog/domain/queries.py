@@ -65,7 +65,7 @@ class Search:
 
     @property
     def digest(self) -> str:
-        """What searches for the same have in common, whatever page they ask for."""
+        """16 hexadecimal digits of SHA-256, the same for all pages of a search."""
         asked: Any = [self.db_name, self.class_id, self.words, dict(self.where)]
         return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()[:16]
 

@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
 
 class Lost(StrEnum):
-    """What a fault takes away, for readers of a report: all of it has to come back."""
+    """The part of an installation that a fault takes away; all of it has to come back."""
 
     STREAM = "stream"  # messages before it are gone, until the log was published once more
 

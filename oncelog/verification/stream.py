@@ -57,7 +57,7 @@ class StreamAudit:
     def add_topic(self, topic: TopicFacts, records: Sequence[TopicRecord]) -> None:
         """Look at a topic as it is, and at the records of its generations, the first one first."""
         if not records:
-            return  # nobody has opened it yet
+            return  # no program has opened it yet
         newest = records[-1]
         self._generations[topic.of_classes] = newest.generation
         if topic.topic_id and newest.topic_id and topic.topic_id != newest.topic_id:

@@ -1,9 +1,9 @@
-"""Deciding without holding up the event loop: what takes some milliseconds here, what may take longer elsewhere.
+"""Decides without holding up the event loop: short judgements in this process, long ones in another.
 
 The validator and its comparison of schemas hold Python's lock for a whole call, which no thread can interrupt, and a
 defect of theirs ends the process. So long ones run in a process of their own, one at a time. Its deadline is a clock
-and therefore never refuses a command: it ends the process, and the command is tried again. What is refused for its
-size is refused by counts, which are the same on every machine (``oncelog.domain.limits``).
+and therefore never refuses a command: it ends the process, and the command is tried again. Counts refuse input for
+its size, since they are the same on every machine (``oncelog.domain.limits``).
 """
 
 import asyncio

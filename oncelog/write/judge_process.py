@@ -20,7 +20,7 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 CLASSES_MAX = 16
 _LENGTH = struct.Struct(">Q")
 
-#: What can be asked of the process, by name.
+#: The functions of the process, by name.
 QUESTIONS: dict[str, Callable[..., Any]] = {"decide": decide, "decide_each": decide_each}
 
 

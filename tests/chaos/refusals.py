@@ -122,7 +122,7 @@ async def s3_credentials_expired(ground: Installation, _: Draws) -> AsyncIterato
 
 @kind("redis", (4.0, 10.0), SELDOM)
 async def redis_credentials_expired(ground: Installation, _: Draws) -> AsyncIterator[Note]:
-    """Redis asks for a password that nobody has; open connections are cut."""
+    """Redis asks for a password that no client has; open connections are cut."""
     async with redis_of(ground) as redis:
         await redis.config_set("requirepass", "another")
         try:

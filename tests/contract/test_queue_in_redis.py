@@ -1,4 +1,4 @@
-"""The queue of an aggregate as it lies in Redis: nothing stays of those who have left it, however they left."""
+"""The queue of an aggregate as it lies in Redis: no trace stays of a holder that has left it."""
 
 import asyncio
 from collections.abc import AsyncIterator

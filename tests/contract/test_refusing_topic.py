@@ -176,7 +176,7 @@ async def test_a_narrow_topic_holds_up_large_messages_only(
 ):
     with caplog.at_level(logging.ERROR):
         await _only_the_large_one_waits(narrow, lambda: narrow.answers)
-        gc.collect()  # a failure that nobody asked for is logged by now
+        gc.collect()  # a failure that no caller awaited is logged by now
     assert not caplog.records
     await set_topic_setting(settings, "max.message.bytes", str(MESSAGE_BYTES_MAX))
     (event,) = chain(1, "large", text="ä" * SMALL_BYTES)

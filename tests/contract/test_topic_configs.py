@@ -26,7 +26,7 @@ UNTIL_S = 60.0
 
 
 class Brokers:
-    """What brokers tell of one topic."""
+    """Brokers that describe one topic."""
 
     def __init__(self, configuration: Mapping[str, str | None], *, replicas: int = 1, error_code: int = 0) -> None:
         self._answer = (error_code, "no right", 2, TOPIC, [(*entry, False) for entry in configuration.items()])

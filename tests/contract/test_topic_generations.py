@@ -113,7 +113,7 @@ async def test_fewer_partitions_than_recorded_are_refused(settings: Settings):
 
 
 class Brokers:
-    """What brokers tell of the topics, one after the other."""
+    """Brokers that describe the topics, one after the other."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = Settings()
@@ -162,7 +162,7 @@ async def test_brokers_without_topic_ids_have_one_generation(brokers: Brokers):
     for _ in range(2):
         assert (await brokers.opened()).generations == Generations()
     assert await brokers.records.history(brokers.settings.instance_topic) == [TopicRecord(1, "", 6)]
-    brokers.topic_id = UUID(int=7)  # upgraded: nobody can tell whether it is the same topic
+    brokers.topic_id = UUID(int=7)  # upgraded: the same topic or another, no ID tells
     topics = await brokers.opened()
     assert topics.generations == Generations(2, 2)
     brokers.topic_id = NO_ID  # an answer without an ID takes nothing back

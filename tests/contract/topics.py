@@ -56,7 +56,7 @@ async def first_generations() -> Generations:
 
 
 def records_in_memory() -> TopicRecords:
-    """Return records of topics that nobody opened yet."""
+    """Return records of topics that no program has opened yet."""
     return MemoryTopicRecords(MemoryBucket())
 
 

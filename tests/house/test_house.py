@@ -61,10 +61,10 @@ def _long_test_names() -> Broken:
 
 #: Rule, and how many places break it still. Lower a number when you mend places; never raise one.
 LEFT: dict[Callable[[], Broken], int] = {
-    _openings: 23,
-    _private_words: 30,
-    _long_modules: 29,
-    _long_functions: 15,
+    _openings: 3,
+    _private_words: 17,
+    _long_modules: 28,
+    _long_functions: 14,
     _long_test_names: 0,
 }
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-#: What the first one spells out, and what stands for it here.
+#: Words of the first example that the test replaces.
 ADDRESS, TASK_QUEUE = '"127.0.0.1:7233"', 'task_queue="oncelog"'
 RUN_TIMEOUT_S = 300
 

@@ -188,7 +188,7 @@ class Model:
             yield from self._checked(state)
 
     def _checked(self, state: State) -> Iterator[tuple[str, State]]:
-        """The consistency check: of a topic that was lost, what nobody is at work on is published once more."""
+        """The consistency check: events of a lost topic go out once more, unless a command is at work on them."""
         published = self._watermark(state, state.topic) if state.redis.published is None else state.redis.published
         if state.topic > 1 and published < len(state.slots):
             sent = _published(state, published + 1, state.topic)
@@ -362,12 +362,12 @@ class Model:
         return sorted({attempt.topic, state.topic})
 
     def _known_watermark(self, state: State, topic: int) -> int | None:
-        """What Redis says of a generation."""
+        """The watermark of a generation in Redis."""
         same = topic == state.topic or Rule.GENERATION in self.without
         return state.redis.published if same else state.redis.lost
 
     def _raised(self, redis: Redis, current: int, topic: int, published: int) -> Redis:
-        """Raise what Redis says of a generation, never lower it."""
+        """Raise the watermark of a generation in Redis, never lower it."""
         if topic == current or Rule.GENERATION in self.without:
             return redis._replace(published=max(redis.published or 0, published))
         return redis._replace(lost=max(redis.lost or 0, published))
@@ -381,7 +381,7 @@ class Model:
         return attempt.slot if Rule.RANGE in self.without else attempt.published + 1
 
     def _watermark(self, state: State, topic: int) -> int:
-        """What the head of the log says of a generation."""
+        """The watermark of a generation at the head of the log."""
         if not state.slots:
             return 0
         if Rule.METADATA in self.without:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mutants"
 #: Few mutants, so that making all of them ends soon.
 FIRST = "oncelog.read_models.documents_model.*"
-#: What mutmut's exit codes of a mutant mean; any other one is that of a test that failed.
+#: mutmut's exit code of a mutant to its meaning; any other code is a failed test's.
 VERDICTS = {0: "survived", 5: "reached by no test", 33: "reached by no test", None: "not run"}
 VERDICTS |= dict.fromkeys((36, 24, -24, 152, 255), "timed out")
 

@@ -52,7 +52,7 @@ async def test_snapshot_of_commands_that_race_follows_its_event(world: World):
     await processes[0].run(create())
 
     async def forget(_: str) -> None:
-        world.redis.flush()  # so that turns exclude nobody, and slots are raced for
+        world.redis.flush()  # so that leases exclude no process, and slots are raced for
 
     changes = [update(payload={f"k{number}": number}) for number in range(12)]
     await asyncio.gather(

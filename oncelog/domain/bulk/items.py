@@ -47,7 +47,7 @@ def parse_item(value: Any, *, index: int, command_type: CommandType, stored: boo
     """
     where = f"item {index}"
     if isinstance(value, bytes):
-        # What an item keeps of its line is checked with the item.
+        # The item checks the parts that it keeps of its line.
         value = parse_accepted(value, where=where) if stored else parse_unchecked(value, where=where)
     if not isinstance(value, dict):
         raise InputInvalid(f"{where}: expected a JSON object, found {type(value).__name__}", errors=[])
