@@ -38,7 +38,7 @@ setup: $(VENV)/.installed ## a virtual environment with the project and its scri
 demo: setup ## the main job on real input: servers and a worker stay up to look around
 	$(BIN)/python -m stack up
 	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/oncelog-worker
-	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/oncelog demo --no-worker $(DEMO)
+	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/python -m examples.atlas --no-worker $(DEMO)
 
 demo-full: DEMO = --full
 demo-full: demo ## the same servers and worker; all subdivisions and airports, 33,344, as bulk commands

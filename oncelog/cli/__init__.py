@@ -1,4 +1,4 @@
-"""The command line of an operator: ``oncelog submit|bulk|class|status|get|history|search|graph|path|verify|demo`` and
+"""The command line of an operator: ``oncelog submit|bulk|class|status|get|history|search|graph|path|verify`` and
 others.
 
 May import everything but ``worker``.

@@ -18,8 +18,6 @@ from oncelog.cli.bulk import exit_of as exit_of_bulk
 from oncelog.cli.check import check_request, run_check
 from oncelog.cli.classes import class_app
 from oncelog.cli.commands import parse_aggregate, parse_payload, parse_target, read_commands
-from oncelog.cli.demo.full import run_full_demo
-from oncelog.cli.demo.quick import run_demo
 from oncelog.cli.exits import Exit, exit_for, explained, fail
 from oncelog.cli.rebuild import run_rebuild
 from oncelog.cli.submit import Answer, submit_with_progress
@@ -247,20 +245,6 @@ def rebuild(
 def projector() -> None:
     """Run a projector until it is told to stop (Ctrl-C, SIGTERM): it keeps a read model up to date from the stream."""
     os.execv(sys.executable, [sys.executable, "-m", "oncelog.projector"])  # noqa: S606 - as for the worker
-
-
-@app.command()
-def demo(
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Commands at a time.")] = CONCURRENCY,
-    own_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker meanwhile.")] = True,
-    full: Annotated[bool, typer.Option("--full", help="All of the world, as bulk commands.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Send real input, evolve a definition meanwhile, show what came out, and ask the graph; safe to repeat."""
-    with explained(as_json=as_json):
-        if full:
-            sys.exit(asyncio.run(run_full_demo(own_worker=own_worker, as_json=as_json)))
-        sys.exit(asyncio.run(run_demo(concurrency=concurrency, own_worker=own_worker, as_json=as_json)))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

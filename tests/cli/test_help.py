@@ -29,7 +29,7 @@ def test_help_is_printed_whole(command: tuple[str, ...]):
 
 
 def test_there_are_commands_to_look_at():
-    assert {("graph",), ("class", "define"), ("bulk", "status"), ("dead-letters", "list"), ("demo",)} <= set(ALL)
+    assert {("graph",), ("class", "define"), ("bulk", "status"), ("dead-letters", "list")} <= set(ALL)
 
 
 def test_brackets_in_a_hops_help_are_printed_as_typed():

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from examples.atlas.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
+from examples.atlas.data import DB_NAME, Placed, SubdivisionNames, airport, create, definition_command, update
 from oncelog.bounded_gather import bounded_gather
-from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
-from oncelog.cli.demo.data import DB_NAME, Placed, SubdivisionNames, airport, create, definition_command, update
 from oncelog.cli.submit import Answer, submit_all
 from oncelog.client.client import Command, CommandType, Oncelog
 from oncelog.domain.events import content_of

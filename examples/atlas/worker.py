@@ -1,4 +1,4 @@
-"""A worker of one's own, for as long as a demo needs it."""
+"""A worker process for as long as the demo runs."""
 
 import asyncio
 import signal

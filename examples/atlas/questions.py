@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
+from examples.atlas.classes import AIRPORT, COUNTRY
+from examples.atlas.farewell import shell_prefix
 from oncelog.bounded_gather import bounded_gather
 from oncelog.cli import show
-from oncelog.cli.demo.classes import AIRPORT, COUNTRY
-from oncelog.cli.demo.farewell import shell_prefix
 from oncelog.cli.query import remarks
 from oncelog.cli.terminal import text_line
 from oncelog.domain.identifiers import AggregateId

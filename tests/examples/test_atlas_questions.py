@@ -2,9 +2,9 @@
 
 import pytest
 
-from oncelog.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
-from oncelog.cli.demo.data import create, definition_command
-from oncelog.cli.demo.questions import Asking, Questions
+from examples.atlas.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
+from examples.atlas.data import create, definition_command
+from examples.atlas.questions import Asking, Questions
 from oncelog.query.reader import Reader
 from tests.write.world import World
 

@@ -9,8 +9,8 @@ import airportsdata
 import pycountry
 import pytest
 
-from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
-from oncelog.cli.demo.data import (
+from examples.atlas.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
+from examples.atlas.data import (
     DB_NAME,
     OUTSIDE,
     SHOWN,
@@ -24,9 +24,9 @@ from oncelog.cli.demo.data import (
     subdivision_commands,
     subdivisions,
 )
-from oncelog.cli.demo.full import apply_loads, ask
-from oncelog.cli.demo.questions import Questions
-from oncelog.cli.demo.quick import Demo, Scene
+from examples.atlas.full import apply_loads, ask
+from examples.atlas.questions import Questions
+from examples.atlas.quick import Demo, Scene
 from oncelog.cli.exits import Exit
 from oncelog.domain.events import content_of
 from oncelog.domain.results import Outcome

@@ -13,10 +13,8 @@ from rich.json import JSON
 from rich.rule import Rule
 from rich.text import Text
 
-from oncelog.cli import show
-from oncelog.cli.bulk import exit_of, followed
-from oncelog.cli.demo.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
-from oncelog.cli.demo.data import (
+from examples.atlas.classes import AIRPORT, AIRPORTS_IN_FEET, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
+from examples.atlas.data import (
     OUTSIDE,
     OUTSIDE_REMARK,
     SHOWN,
@@ -28,9 +26,11 @@ from oncelog.cli.demo.data import (
     placed_text,
     subdivisions,
 )
-from oncelog.cli.demo.farewell import print_farewell, shell_prefix
-from oncelog.cli.demo.questions import Answered, Asking, Questions
-from oncelog.cli.ephemeral_worker import running_worker
+from examples.atlas.farewell import print_farewell, shell_prefix
+from examples.atlas.questions import Answered, Asking, Questions
+from examples.atlas.worker import running_worker
+from oncelog.cli import show
+from oncelog.cli.bulk import exit_of, followed
 from oncelog.cli.exits import Exit
 from oncelog.cli.submit import submit_all
 from oncelog.cli.terminal import errors

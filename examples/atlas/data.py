@@ -15,7 +15,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
-from oncelog.cli.demo.classes import AIRPORT, COUNTRY, SUBDIVISION
+from examples.atlas.classes import AIRPORT, COUNTRY, SUBDIVISION
 from oncelog.client.client import Command, CommandType, class_command
 from oncelog.errors import InputInvalid
 

@@ -9,8 +9,8 @@ import airportsdata
 import pycountry
 import pytest
 
-from oncelog.cli.demo.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED, COUNTRIES, SUBDIVISIONS
-from oncelog.cli.demo.data import (
+from examples.atlas.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED, COUNTRIES, SUBDIVISIONS
+from examples.atlas.data import (
     DB_NAME,
     Load,
     Placed,

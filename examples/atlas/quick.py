@@ -20,9 +20,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from oncelog.cli import show
-from oncelog.cli.demo.classes import AIRPORT, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
-from oncelog.cli.demo.data import (
+from examples.atlas.classes import AIRPORT, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
+from examples.atlas.data import (
     DB_NAME,
     EXISTING,
     OUTSIDE_REMARK,
@@ -35,10 +34,11 @@ from oncelog.cli.demo.data import (
     placed_text,
     subdivision_commands,
 )
-from oncelog.cli.demo.evolving import Evolving, Flow, Kept
-from oncelog.cli.demo.farewell import print_farewell, shell_prefix
-from oncelog.cli.demo.questions import Answered, Asking, Questions
-from oncelog.cli.ephemeral_worker import running_worker
+from examples.atlas.evolving import Evolving, Flow, Kept
+from examples.atlas.farewell import print_farewell, shell_prefix
+from examples.atlas.questions import Answered, Asking, Questions
+from examples.atlas.worker import running_worker
+from oncelog.cli import show
 from oncelog.cli.exits import Exit
 from oncelog.cli.submit import Answer, progress_shown, submit_all
 from oncelog.client.client import Command, Oncelog

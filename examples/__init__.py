@@ -1,0 +1,1 @@
+"""Programs around Oncelog: the demo, and what users ask for first."""
