@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-CODE = ("oncelog", "workflows", "activities", "stack", "benchmarks", "tests", "docs")
+CODE = ("oncelog", "workflows", "activities", "stack", "benchmarks", "examples", "tests", "docs")
 
 _FENCE = re.compile(r"^\s*```")
 _CELL = re.compile(r"(?<!\\)\|")
@@ -31,7 +31,9 @@ def python_files() -> list[Path]:
 
 def pages() -> list[Path]:
     """Return all Markdown pages but the changelog, which tells history."""
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
+    folders = [ROOT / name for name in ("docs", "examples", "benchmarks")]
+    found = [page for folder in folders for page in folder.rglob("*.md") if "node_modules" not in page.parts]
+    return sorted([*ROOT.glob("*.md"), *found])
 
 
 def sentences() -> Iterator[Sentence]:
