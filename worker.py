@@ -1,4 +1,4 @@
-"""The composition root: connects to every server, puts the command path together, and runs it until told to stop."""
+"""The composition root: connects to every server, puts the command path together, and runs it until stopped."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ DRAIN_TIMEOUT = timedelta(seconds=25)
 COMMANDS_AT_ONCE_MAX = 200
 #: A workflow task lasts as long as its local activity, so there are more of these: other tasks find one that is free.
 WORKFLOW_TASKS_AT_ONCE_MAX = 2 * COMMANDS_AT_ONCE_MAX
-#: How soon a long step hears that it is to stop.
+#: How soon a long step learns that it is to stop.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 WORKFLOWS_CACHED_MAX = 2_000
 
@@ -97,7 +97,7 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
     worker = new_worker(client, stores.ports, pipeline, settings, after_step=crash_point(settings))
     async with AsyncExitStack() as running:
         for model in pipeline.models:
-            await running.enter_async_context(model.parking.kept_informed())
+            await running.enter_async_context(model.parking.refreshed())
         await running.enter_async_context(worker)
         log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
         await stopping.wait()

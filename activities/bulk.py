@@ -32,7 +32,7 @@ SEGMENT_S = 10.0
 SEGMENT_CHUNKS_MAX = 50
 HEARTBEAT_S = 1.0
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _progress: TypeAdapter[Progress] = TypeAdapter(Progress)
 
@@ -82,8 +82,8 @@ class BulkActivities:
     @activity.defn
     async def deliver_chunks(self, request: BulkDeliverRequest) -> list[int]:
         """Publish and project what was left for later, from the records; returns the chunks that are left."""
-        told = _resumed()
-        chunks = list(told.undelivered) if told else request.chunks
+        reported = _resumed()
+        chunks = list(reported.undelivered) if reported else request.chunks
         run = _Run(Progress(next_chunk=0, undelivered=tuple(chunks)), self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():
@@ -106,39 +106,39 @@ class BulkActivities:
 
 
 class _Run:
-    """One attempt: how far it has come, and what tells it to stop."""
+    """One attempt: how far it has come, and the signals that stop it."""
 
     def __init__(self, progress: Progress, after_step: AfterStep) -> None:
         self.progress = progress
-        self.run_control = RunControl(self._is_stopping, self._hear, after_step)
-        self._told_to_stop = False
+        self.run_control = RunControl(self._is_stopping, self._record, after_step)
+        self._is_cancelled = False
         self._until_s = time.monotonic() + SEGMENT_S
         self._chunks = 0
 
     def alive(self) -> AbstractAsyncContextManager[None]:
-        """Tell of the progress while it lasts."""
+        """Report the progress while the block lasts."""
         return heartbeats(lambda: self.progress, every_s=HEARTBEAT_S)
 
-    async def shielded(self, doing: Coroutine[Any, Any, Found]) -> Found:
+    async def shielded(self, doing: Coroutine[Any, Any, Result]) -> Result:
         """Await it to its own end; a cancellation tells it to come to that soon, and does not interrupt it."""
         task = asyncio.create_task(doing)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._told_to_stop = True
+            self._is_cancelled = True
             return await task
 
     def _is_stopping(self) -> bool:
         over = time.monotonic() > self._until_s or self._chunks >= SEGMENT_CHUNKS_MAX
-        return over or self._told_to_stop or activity.is_worker_shutdown()
+        return over or self._is_cancelled or activity.is_worker_shutdown()
 
-    def _hear(self, progress: Progress) -> None:
+    def _record(self, progress: Progress) -> None:
         self._chunks += progress.next_chunk > self.progress.next_chunk
         self.progress = progress
         activity.heartbeat(progress)
 
 
 def _resumed() -> Progress | None:
-    """Return how far an attempt before this one had come, if it told."""
+    """Return how far an attempt before this one had come, if it reported that."""
     details = activity.info().heartbeat_details
     return _progress.validate_python(details[0]) if details else None

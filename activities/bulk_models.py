@@ -30,7 +30,7 @@ class BulkOpened(_Model):
 
 
 class BulkRunRequest(_Model):
-    """A bulk command by its ID, and how far it has come: all else stands in its record."""
+    """A bulk command by its ID, and how far it has come: its record has all else."""
 
     command_id: str
     progress: Progress
@@ -74,7 +74,8 @@ class BulkView(_Model):
     """How far a bulk command has come, for people and programs: the answer to the query ``progress``.
 
     ``undelivered``: how many chunks are not known to be published and projected all. ``ended``: how its workflow ended
-    without a result (TERMINATED …), which the workflow itself cannot say; the stage is then where it stood.
+    without a result (TERMINATED …), which the workflow itself cannot say; the stage is then the last one that it
+    reached.
     """
 
     stage: BulkStage = BulkStage.OPENING

@@ -1,5 +1,5 @@
-"""The steps of a consistency check: to begin, to count, to sweep some pages of commands, of classes or of aggregates,
-to keep how far it saw.
+"""The steps of a consistency check: to begin, to count, to reconcile some pages of commands, of classes or of
+aggregates, to keep how far it saw.
 
 Each may be repeated; a retry continues after the last page that the attempt before it has reported. Work that the
 earlier attempt finished on an unreported page is then found complete, and counted as nothing to do.
@@ -24,7 +24,7 @@ from oncelog.reconcile.summary import ReconcileSummary
 RECONCILE_S = 5.0
 HEARTBEAT_S = 5.0
 
-#: Nothing younger is marked as settled, whatever the grace period: of an object's time, S3's clocks may differ.
+#: No checkpoint covers anything younger, whatever the grace period: of an object's time, S3's clocks may differ.
 SETTLED_AFTER = timedelta(hours=1)
 
 
@@ -34,7 +34,7 @@ class CheckActivities:
     def __init__(self, reconcilers: Reconcilers, ports: Ports) -> None:
         self._reconcilers = reconcilers
         self._catalogue = ports.catalogue
-        self._checkpoints = ports.marks
+        self._checkpoints = ports.checkpoints
         self._publisher = ports.publisher
 
     @property
@@ -54,7 +54,7 @@ class CheckActivities:
         """Ask S3's clock for the time, and how far the log is known to be whole."""
         generations = await self._publisher.generations()
         now = await self._checkpoints.now()
-        mark = await self._checkpoints.settled()
+        mark = await self._checkpoints.read_checkpoint()
         terms = Scope(
             repair=request.repair,
             before=now - timedelta(seconds=request.grace_s),
@@ -116,14 +116,14 @@ class CheckActivities:
         through = min(terms.before, progress.started_at - SETTLED_AFTER)
         if tally.oldest_left is not None:
             through = min(through, tally.oldest_left - timedelta(seconds=1))
-        if not (terms.are_settled(through) and terms.are_published(through)):
-            await self._checkpoints.settle(through, terms.generations)
+        if not (terms.is_complete(through) and terms.is_published(through)):
+            await self._checkpoints.save_checkpoint(through, terms.generations)
 
 
 async def _through_pages(
     request: ReconcileRequest,
     listed: Callable[[str], Awaitable[Page[Any]]],
-    sweep: Callable[[Sequence[Any], Scope], Awaitable[ReconcileSummary]],
+    reconcile: Callable[[Sequence[Any], Scope], Awaitable[ReconcileSummary]],
     *,
     for_s: float | None = None,
 ) -> ReconcileReport:
@@ -132,7 +132,7 @@ async def _through_pages(
     async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
         while so_far.position is not None:
             page = await listed(so_far.position)
-            tally = so_far.tally + await sweep(page.items, request.terms)
+            tally = so_far.tally + await reconcile(page.items, request.terms)
             so_far = ReconcileReport(tally=tally, position=page.position)
             activity.heartbeat(so_far)
             if time.monotonic() > until:
@@ -141,6 +141,6 @@ async def _through_pages(
 
 
 def _resumed() -> ReconcileReport | None:
-    """Return how far an attempt before this one had come, if it told."""
+    """Return how far an attempt before this one had come, if it reported that."""
     details = activity.info().heartbeat_details
     return ReconcileReport.model_validate(details[0]) if details else None

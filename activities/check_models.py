@@ -33,7 +33,7 @@ class CheckOutcome(StrEnum):
 
 
 class CheckProgress(BaseModel):
-    """How far a check has come. ``position``: where it goes on, as the inventory has it.
+    """How far a check has come. ``position``: where it goes on, as the catalogue has it.
 
     ``aggregates_total``: how many it will look at, as far as they were counted.
     """
@@ -51,7 +51,7 @@ class CheckProgress(BaseModel):
 class CheckRequest(BaseModel):
     """A check of everything, or of one database or class.
 
-    ``repair``: finish what is found, else it is only told. ``grace_s``: what was written less than so many seconds ago
+    ``repair``: finish what is found, else only report it. ``grace_s``: what was written less than so many seconds ago
     is left alone. ``count``: count the aggregates meanwhile, so that progress has a total; the log is listed once more.
     ``so_far``: for the check itself, which goes on in a run of its own when its history grows long.
     """

@@ -77,7 +77,7 @@ def failure_of(error: OncelogError) -> ApplicationError:
 
 
 def cut(text: str, bytes_max: int) -> str:
-    """Return the text's beginning if its UTF-8 is longer than ``bytes_max``, with a mark at its end."""
+    """Return the text's beginning if its UTF-8 is longer than ``bytes_max``, with an ellipsis at its end."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= bytes_max:
         return text

@@ -10,7 +10,7 @@ from temporalio import activity
 
 @asynccontextmanager
 async def heartbeats(so_far: Callable[[], Any], *, every_s: float) -> AsyncIterator[None]:
-    """Tell every so often how far it has come; the worker passes on what is worth passing on."""
+    """Report every so often how far it has come; the worker passes on what is worth passing on."""
 
     async def beat() -> None:
         while True:

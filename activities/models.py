@@ -9,7 +9,7 @@ from oncelog.replay.trace import StepReport
 
 
 class CommitRequest(BaseModel):
-    """A validated command as JSON, the workflow's time for it, and whether to publish while holding the turn."""
+    """A validated command as JSON, the workflow's time for it, and whether to publish while holding the lease."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""The process runner of ``oncelog-worker`` and ``oncelog-projector``: they run until told to stop."""
+"""The process runner of ``oncelog-worker`` and ``oncelog-projector``: they run until stopped."""
 
 import asyncio
 import gc

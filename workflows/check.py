@@ -66,7 +66,7 @@ class ConsistencyCheck:
             if workflow.info().is_continue_as_new_suggested():
                 so_far = self._progress.model_copy(update={"aggregates_total": self._aggregates_total})
                 workflow.continue_as_new(self._request.model_copy(update={"so_far": so_far}))
-            self._progress = await self._sweep(self._progress)
+            self._progress = await self._reconcile(self._progress)
         await workflow.execute_activity_method(
             CheckActivities.end_check,
             self._progress,
@@ -98,7 +98,7 @@ class ConsistencyCheck:
         return self._request.count and self._aggregates_total is None
 
     async def _count(self, progress: CheckProgress) -> None:
-        """Learn how many aggregates there are, beside the sweeps."""
+        """Learn how many aggregates there are, beside the reconciliation."""
         report = await workflow.execute_activity_method(
             CheckActivities.count_aggregates,
             ReconcileRequest(terms=progress.terms, position=""),
@@ -118,11 +118,11 @@ class ConsistencyCheck:
             summary=f"begin to check {self._request.scope}",
         )
 
-    async def _sweep(self, progress: CheckProgress) -> CheckProgress:
+    async def _reconcile(self, progress: CheckProgress) -> CheckProgress:
         """Go through some pages, or to the end of this phase."""
-        sweep, timeout = _RECONCILERS[progress.phase]
+        activity, timeout = _RECONCILERS[progress.phase]
         report = await workflow.execute_activity_method(
-            sweep,
+            activity,
             ReconcileRequest(terms=progress.terms, position=progress.position),
             start_to_close_timeout=timeout,
             heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,

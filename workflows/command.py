@@ -180,7 +180,7 @@ class InstanceCommand(CommandWorkflow):
 class ClassCommand(CommandWorkflow):
     """DEFINE_CLASS or RETIRE_CLASS; the workflow ID is the command ID.
 
-    A definition's command ends when readers see its class's documents in the form of it.
+    A definition's command ends when readers see its class's documents under it.
     """
 
     kinds = CLASS_COMMANDS

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-#: One quick attempt at the whole commit. Waiting for a busy aggregate's turn counts too.
+#: One quick attempt at the whole commit. Waiting for a busy aggregate's lease counts too.
 QUICK_COMMIT_TIMEOUT = timedelta(seconds=5)
 #: One quick attempt at delivery; each of its steps has a shorter one of its own (``QUICK_ATTEMPT_S``).
 QUICK_DELIVERY_TIMEOUT = timedelta(seconds=6)
@@ -13,7 +13,7 @@ ONCE = RetryPolicy(maximum_attempts=1)
 
 #: One attempt of a handed-over step.
 STEP_TIMEOUT = timedelta(seconds=20)
-#: One attempt at bringing a class's documents into another index; it tells after every page that it is alive.
+#: One attempt at bringing a class's documents into another index; it sends a heartbeat after every page.
 REINDEX_TIMEOUT = timedelta(hours=12)
 REINDEX_HEARTBEAT_TIMEOUT = timedelta(seconds=60)
 

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from oncelog.bounded_gather import bounded_gather
-from oncelog.bulk.chunk_planner import ChunkPlanner, Round
+from oncelog.bulk.chunk_planner import ChunkAttempt, ChunkPlanner
 from oncelog.domain.bulk.binding import (
-    bound_anew,
     by_aggregate,
-    fates,
+    conflict_outcomes,
     last_bindings,
+    to_retry,
 )
 from oncelog.domain.bulk.items import ItemChange
 from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed
@@ -25,7 +25,7 @@ from oncelog.replay.trace import Trace
 from oncelog.write.name_collision import claim_name
 from oncelog.write.write_path import WritePath
 
-#: Stands for the event in a slot that this command can never take.
+#: In place of the event ID in a slot that this command can never take.
 NO_EVENT = ""
 
 BeforeWaiting = Callable[[], Awaitable[None]]
@@ -33,7 +33,7 @@ BeforeWaiting = Callable[[], Awaitable[None]]
 
 @dataclass
 class Written:
-    """The result of a chunk for one aggregate. ``published``: the watermark last heard of; ``state``: at its
+    """The result of a chunk for one aggregate. ``published``: the last known watermark; ``state``: at its
     last event.
     """
 
@@ -55,7 +55,7 @@ class ChunkEnd:
 class ChunkCommitter:
     """Commits chunks. Any number of attempts of one command may run at once, in any number of processes."""
 
-    def __init__(self, path: WritePath, *, chunk_planner: ChunkPlanner, free: asyncio.Semaphore) -> None:
+    def __init__(self, path: WritePath, *, chunk_planner: ChunkPlanner, requests: asyncio.Semaphore) -> None:
         self._log = path.ports.event_log
         self._records = path.ports.chunk_records
         self._leases = path.ports.leases
@@ -65,40 +65,40 @@ class ChunkCommitter:
         self._cache = path.cache
         self._judge = path.judge
         self._chunk_planner = chunk_planner
-        self._free = free
+        self._requests = requests
 
     async def commit(
-        self, record: BulkRecord, first: Round, *, trace: Trace, before_waiting: BeforeWaiting
+        self, record: BulkRecord, first: ChunkAttempt, *, trace: Trace, before_waiting: BeforeWaiting
     ) -> ChunkEnd | Closed:
         """Bring every item of a chunk to its end, or return why the command ends before it; may be repeated.
 
         ``first``: the chunk as it was prepared. The one before must be at its end, so that items of one aggregate keep
-        their order. ``before_waiting``: gives up what else this command holds, for turns are about to be waited for.
+        their order. ``before_waiting``: gives up what else this command holds, for leases are about to be waited for.
         """
         records: list[ChunkRecord] = []
         written: dict[str, Written] = {}
-        at_hand, left = first, sorted(first.changes)
+        attempt, left = first, sorted(first.changes)
         while left:
             async with AsyncExitStack() as leases:
-                wanted = at_hand.proposed or await self._chunk_planner.propose(record, at_hand, leases, trace=trace)
-                bound = await trace.step("bulk_record", self._records.write(wanted))  # what stands then, binds (R2)
+                planned = attempt.planned or await self._chunk_planner.plan(record, attempt, leases, trace=trace)
+                bound = await trace.step("bulk_record", self._records.write(planned))  # the stored record binds (R2)
                 if bound.closed is not None:
-                    await self._chunk_planner.abandon(record, at_hand)
+                    await self._chunk_planner.release(record, attempt)
                     return bound.closed
                 _check_binds(bound, left)
-                await self._chunk_planner.accepted(record, at_hand, _refused_today(bound, at_hand))
-                await trace.step("bulk_persist", self._persist(record, bound, at_hand, written))
+                await self._chunk_planner.accept_stored(record, attempt, _refused_today(bound, attempt))
+                await trace.step("bulk_persist", self._persist(record, bound, attempt, written))
             records.append(bound)
-            left = bound_anew(fates(bound, at_hand.event_in))
-            if left:  # before turns are waited for, those at hand are given up: so no attempt waits for itself
-                await self._give_up(record, at_hand, written)
+            left = to_retry(conflict_outcomes(bound, attempt.event_in))
+            if left:  # before leases are waited for, those at hand are given up: so no attempt waits for itself
+                await self._release(record, attempt, written)
                 await before_waiting()
                 changes = {index: first.changes[index] for index in left}
-                at_hand = Round(first.chunk, len(records) + 1, changes)
+                attempt = ChunkAttempt(first.chunk, len(records) + 1, changes)
         return ChunkEnd(first.chunk, last_bindings(records), written)
 
     async def _persist(
-        self, record: BulkRecord, bound: ChunkRecord, at_hand: Round, written: dict[str, Written]
+        self, record: BulkRecord, bound: ChunkRecord, attempt: ChunkAttempt, written: dict[str, Written]
     ) -> None:
         """Write each aggregate's events into the slots that the record names, in order, aggregates side by side."""
         groups = by_aggregate(bound.bindings)
@@ -107,45 +107,47 @@ class ChunkCommitter:
         slots = [(str(each.aggregate_id), each.slot) for each in bound.bindings if each.slot is not None]
         if slots and await claim_name(self._names, record.bulk.db_name, record.bulk.class_id):
             # No attempt was granted the name: none ever writes into these slots, and the next record rejects the items.
-            at_hand.standing.update(dict.fromkeys(slots, NO_EVENT))
+            attempt.occupied.update(dict.fromkeys(slots, NO_EVENT))
             return
         if bound.definition != (
-            at_hand.class_schema.reference if at_hand.class_schema else None
+            attempt.class_schema.reference if attempt.class_schema else None
         ):  # another attempt bound them
-            at_hand.class_schema = await self._class_schemas.at(at_hand.aggregate_ids[0], bound.definition)
-            at_hand.made.clear()
-        await self._learn_watermarks(list(groups), at_hand, written)
+            attempt.class_schema = await self._class_schemas.at(attempt.aggregate_ids[0], bound.definition)
+            attempt.decided.clear()
+        await self._learn_watermarks(list(groups), attempt, written)
 
         async def write(name: str) -> None:
-            await self._write(record, groups[name], at_hand, written[name])
+            await self._write(record, groups[name], attempt, written[name])
 
-        await bounded_gather(write, groups, at_once=self._free)
+        await bounded_gather(write, groups, at_once=self._requests)
 
-    async def _learn_watermarks(self, names: list[str], at_hand: Round, written: dict[str, Written]) -> None:
-        unknown = [name for name in names if name not in at_hand.positions]
+    async def _learn_watermarks(self, names: list[str], attempt: ChunkAttempt, written: dict[str, Written]) -> None:
+        unknown = [name for name in names if name not in attempt.heads]
         found: Mapping[str, Watermark | None] = {}
         if unknown:  # an earlier attempt bound them
             asked = await self._leases.published([AggregateId.parse(name) for name in unknown])
             found = dict(zip(unknown, asked, strict=True))
         for name in names:
             known = written.setdefault(name, Written(AggregateId.parse(name)))
-            position = at_hand.positions.get(name)
-            known.published = max(known.published, position.published if position else found[name] or UNPUBLISHED)
+            head = attempt.heads.get(name)
+            known.published = max(known.published, head.published if head else found[name] or UNPUBLISHED)
 
-    async def _write(self, record: BulkRecord, bindings: list[Binding], at_hand: Round, written: Written) -> None:
-        """Write one aggregate's events up to the first slot that another command's event stands in (R1)."""
+    async def _write(
+        self, record: BulkRecord, bindings: list[Binding], attempt: ChunkAttempt, written: Written
+    ) -> None:
+        """Write one aggregate's events up to the first slot that has another command's event (R1)."""
         name = str(written.aggregate_id)
-        position = at_hand.positions.get(name)
-        state = position.state if position else None
+        head = attempt.heads.get(name)
+        state = head.state if head else None
         for binding in bindings:
             if binding.slot is None:
                 continue
-            change = at_hand.changes[binding.index]
+            change = attempt.changes[binding.index]
             assert isinstance(change, ItemChange)  # what is not valid is bound to no slot
-            stored, state = await self._stored(change, binding.slot, record, at_hand, state, written.published)
-            at_hand.standing[name, binding.slot] = stored.event.event_id
+            stored, state = await self._stored(change, binding.slot, record, attempt, state, written.published)
+            attempt.occupied[name, binding.slot] = stored.event.event_id
             if stored.event.event_id != change.event_id:
-                return  # displaced, and all that follows is void
+                return  # conflicted, which invalidates all that follows
             follows = state is not None and state.sequence_number == binding.slot - 1
             state = evolve(state, stored.event) if follows and state else None
             written.events.append(stored.event)
@@ -161,23 +163,23 @@ class ChunkCommitter:
         change: ItemChange,
         slot: int,
         record: BulkRecord,
-        at_hand: Round,
+        attempt: ChunkAttempt,
         state: Instance | None,
         published: Watermark,
     ) -> tuple[StoredEvent, Instance | None]:
-        """Return what stands in the slot, once it is certain, and the state before it as far as it is known."""
+        """Return the slot's event, once it is certain, and the state before it as far as it is known."""
         if state is None or state.sequence_number != slot - 1:  # bound by another attempt: others may have gone on
             stored = await self._log.read(change.aggregate_id, slot)
             if stored:
                 return stored, state
             state = await self._reader.at(change.aggregate_id, slot - 1)
-        made = at_hand.made.get(change.index)
+        decided = attempt.decided.get(change.index)
         event: Event | Rejection | None = None
-        if made is not None and made.previous_checksum == state.checksum:
-            event = made
+        if decided is not None and decided.previous_checksum == state.checksum:
+            event = decided
         if event is None:
             event = await self._judge.decide(
-                state, change, occurred_at=record.occurred_at, class_schema=at_hand.class_schema, accepted=True
+                state, change, occurred_at=record.occurred_at, class_schema=attempt.class_schema, accepted=True
             )
         if isinstance(event, Rejection):
             raise LogDamaged(
@@ -189,25 +191,25 @@ class ChunkCommitter:
         stored = await self._log.append(event, published_through=published.at_most(slot - 1))
         return stored, state
 
-    async def _give_up(self, record: BulkRecord, at_hand: Round, written: Mapping[str, Written]) -> None:
-        """Give up the turns at hand, telling what is known of the heads by now."""
-        settlements = []
-        for aggregate_id in at_hand.aggregate_ids:
+    async def _release(self, record: BulkRecord, attempt: ChunkAttempt, written: Mapping[str, Written]) -> None:
+        """Release the leases at hand, and save what is known of the heads by now."""
+        progress = []
+        for aggregate_id in attempt.aggregate_ids:
             known = written.get(str(aggregate_id)) or Written(aggregate_id)
-            settlements.append(StreamProgress(aggregate_id, known.state, known.published, release=True))
-        if settlements:
-            await self._leases.settle(settlements, record.command_id)
+            progress.append(StreamProgress(aggregate_id, known.state, known.published, release=True))
+        if progress:
+            await self._leases.save(progress, record.command_id)
 
 
-def _refused_today(bound: ChunkRecord, at_hand: Round) -> list[int]:
+def _refused_today(bound: ChunkRecord, attempt: ChunkAttempt) -> list[int]:
     """Return the items that are bound to slots, but refused by the rules for input of this release."""
     slots = [binding.index for binding in bound.bindings if binding.slot is not None]
-    return [index for index in slots if isinstance(at_hand.changes[index], Rejection)]
+    return [index for index in slots if isinstance(attempt.changes[index], Rejection)]
 
 
-def _check_binds(bound: ChunkRecord, wanted: list[int]) -> None:
+def _check_binds(bound: ChunkRecord, planned: list[int]) -> None:
     found = [binding.index for binding in bound.bindings]
-    if found != wanted:
+    if found != planned:
         raise LogDamaged(
             f"command {bound.command_id}: record {bound.number} of chunk {bound.chunk} binds other items than those "
             "that were left; it was altered, run oncelog verify",

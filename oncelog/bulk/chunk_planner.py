@@ -1,9 +1,9 @@
-"""Plans one record of a chunk: turns, positions and decisions, before anything is written.
+"""Plans one record of a chunk: leases, stream heads and decisions, before anything is written.
 
-All of it may be found out while the chunk before is still being written, as long as the two share no aggregate: then
+All of it may be planned while the chunk before is still being written, as long as the two share no aggregate: then
 nothing that is decided here rests on what that one makes. Only the record binds, once it is written.
 
-The first record of a chunk is made with the turns that are free: they are for speed, and waiting for all of hundreds
+The first record of a chunk is made with the leases that are free: they are for speed, and waiting for all of hundreds
 would cost more than it saves. Items in conflict are bound again under leases that are waited for, in the order of the
 aggregates' IDs, so that two bulk commands never wait for each other.
 """
@@ -42,35 +42,35 @@ Changes = Mapping[int, ItemChange | Rejection]
 
 
 @dataclass
-class Round:
+class ChunkAttempt:
     """One record of a chunk under way.
 
-    ``proposed``: the record to write, or the stored one. ``class_schema``: the class schema its items are decided
-    under. ``made``: the events that this attempt has decided under it.
+    ``planned``: the record to write, or the stored one. ``class_schema``: the class schema its items are decided
+    under. ``decided``: the events that this attempt has decided under it.
     """
 
     chunk: int
     number: int
     changes: Changes
-    proposed: ChunkRecord | None = None
-    positions: dict[str, StreamHead] = field(default_factory=dict)
-    made: dict[int, Event] = field(default_factory=dict)
-    standing: dict[tuple[str, int], str] = field(default_factory=dict)
+    planned: ChunkRecord | None = None
+    heads: dict[str, StreamHead] = field(default_factory=dict)
+    decided: dict[int, Event] = field(default_factory=dict)
+    occupied: dict[tuple[str, int], str] = field(default_factory=dict)
     class_schema: ClassSchema | None = None
 
     def event_in(self, name: str, slot: int) -> str | None:
         """Return the ID of the event that was read in a slot, or None if the slot was not read."""
-        return self.standing.get((name, slot))
+        return self.occupied.get((name, slot))
 
     @property
     def definition(self) -> int:
         """The newest definition that a state in question was made under, 0 for none."""
-        known = [position.state.definition for position in self.positions.values()]
+        known = [head.state.definition for head in self.heads.values()]
         return max((definition.sequence_number for definition in known if definition), default=0)
 
     @property
     def aggregate_ids(self) -> list[AggregateId]:
-        """The aggregates in question, in the order in which turns on them are waited for."""
+        """The aggregates in question, in the order in which leases on them are waited for."""
         found = {change.aggregate_id for change in self.changes.values() if isinstance(change, ItemChange)}
         return sorted(found, key=str)
 
@@ -78,7 +78,7 @@ class Round:
 class ChunkPlanner:
     """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
 
-    def __init__(self, path: WritePath, *, items: BulkItems, free: asyncio.Semaphore) -> None:
+    def __init__(self, path: WritePath, *, items: BulkItems, requests: asyncio.Semaphore) -> None:
         self._records = path.ports.chunk_records
         self._leases = path.ports.leases
         self._names = path.ports.names
@@ -87,44 +87,50 @@ class ChunkPlanner:
         self._lease_queue = path.lease_queue
         self._judge = path.judge
         self._items = items
-        self._free = free
+        self._requests = requests
 
-    async def prepare(self, record: BulkRecord, chunk: int, *, after: Round | None, trace: Trace) -> Round:
+    async def prepare(
+        self, record: BulkRecord, chunk: int, *, after: ChunkAttempt | None, trace: Trace
+    ) -> ChunkAttempt:
         """Read and validate a chunk's items, and propose its first record, unless it must wait for that of ``after``.
 
         ``after``: the first round of the chunk before, if that is not at its end yet.
         """
-        first = Round(chunk, 1, await self._changes(record, chunk))
+        first = ChunkAttempt(chunk, 1, await self._changes(record, chunk))
         if after is None or not set(after.aggregate_ids) & set(first.aggregate_ids):
-            async with AsyncExitStack() as leases:  # stays empty: turns on a first record are not waited for
-                await self.propose(record, first, leases, trace=trace)
+            async with AsyncExitStack() as leases:  # stays empty: leases on a first record are not waited for
+                await self.plan(record, first, leases, trace=trace)
         return first
 
-    async def propose(self, record: BulkRecord, at_hand: Round, leases: AsyncExitStack, *, trace: Trace) -> ChunkRecord:
-        """Return the record that stands already, or else the one to be written; what is bound before is at its end."""
-        at_hand.proposed = await self._records.read(record.command_id, at_hand.chunk, at_hand.number)
-        if at_hand.proposed is None:
-            await trace.step("bulk_allocate", self._allocate(record, at_hand, leases))
-            at_hand.proposed = await trace.step("bulk_decide", self._bind(record, at_hand))
-        return at_hand.proposed
+    async def plan(
+        self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace
+    ) -> ChunkRecord:
+        """Return the stored record, or else the one to be written; what is bound before is at its end."""
+        attempt.planned = await self._records.read(record.command_id, attempt.chunk, attempt.number)
+        if attempt.planned is None:
+            await trace.step("bulk_allocate", self._allocate(record, attempt, leases))
+            attempt.planned = await trace.step("bulk_decide", self._bind(record, attempt))
+        return attempt.planned
 
-    async def accepted(self, record: BulkRecord, at_hand: Round, indices: Sequence[int]) -> None:
+    async def accept_stored(self, record: BulkRecord, attempt: ChunkAttempt, indices: Sequence[int]) -> None:
         """Take items that a record binds to slots for accepted, though today's rules for input would refuse them."""
         if not indices:
             return
-        values = await self._items.of_chunk(record, at_hand.chunk)
+        values = await self._items.of_chunk(record, attempt.chunk)
         changes = {index: change_of(record.bulk, index, values[index], stored=True) for index in indices}
-        at_hand.changes = {**at_hand.changes, **changes}
+        attempt.changes = {**attempt.changes, **changes}
 
-    async def abandon(self, record: BulkRecord, at_hand: Round) -> None:
-        """Give up the turns of a chunk that is not gone on with here; what Redis does not hear of, leases end."""
-        settlements = [StreamProgress(aggregate_id, release=True) for aggregate_id in at_hand.aggregate_ids]
-        if not settlements or not at_hand.positions:
+    async def release(self, record: BulkRecord, attempt: ChunkAttempt) -> None:
+        """Release the leases of a chunk that is not gone on with here; leases that Redis is not asked to release
+        expire.
+        """
+        progress = [StreamProgress(aggregate_id, release=True) for aggregate_id in attempt.aggregate_ids]
+        if not progress or not attempt.heads:
             return
         try:
-            await self._leases.settle(settlements, record.command_id)
+            await self._leases.save(progress, record.command_id)
         except StoreUnavailable as error:
-            log.warning("turns_not_settled", command_id=record.command_id, chunk=at_hand.chunk, reason=error.message)
+            log.warning("leases_not_released", command_id=record.command_id, chunk=attempt.chunk, reason=error.message)
 
     async def _changes(self, record: BulkRecord, chunk: int) -> Changes:
         bulk, changes = record.bulk, {}
@@ -137,33 +143,33 @@ class ChunkPlanner:
                 await asyncio.sleep(0)
         return changes
 
-    async def _allocate(self, record: BulkRecord, at_hand: Round, leases: AsyncExitStack) -> None:
-        """Find the position of every aggregate in question: in its turn, where that is free or waited for."""
-        aggregate_ids, holder = at_hand.aggregate_ids, record.command_id
+    async def _allocate(self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack) -> None:
+        """Find the stream head of every aggregate in question: in its lease, where that is free or waited for."""
+        aggregate_ids, holder = attempt.aggregate_ids, record.command_id
         if not aggregate_ids:
             return
-        if at_hand.number > 1:
+        if attempt.number > 1:
             for aggregate_id in aggregate_ids:
-                await leases.enter_async_context(self._lease_queue.turn(aggregate_id, holder))
-        answers = await self._leases.take(aggregate_ids, holder, queueing=False)
+                await leases.enter_async_context(self._lease_queue.lease(aggregate_id, holder))
+        answers = await self._leases.acquire(aggregate_ids, holder, queueing=False)
         creating = record.bulk.command_type.creates
 
-        async def position(pair: tuple[AggregateId, Any]) -> StreamHead:
+        async def head(pair: tuple[AggregateId, Any]) -> StreamHead:
             aggregate_id, answer = pair
-            if isinstance(answer, Lease) and at_hand.number == 1:
+            if isinstance(answer, Lease) and attempt.number == 1:
                 return await self._stream_heads.of(aggregate_id, answer, creating=creating)
             return await self._stream_heads.latest(aggregate_id)
 
         pairs = list(zip(aggregate_ids, answers, strict=True))
-        found = await bounded_gather(position, pairs, at_once=self._free)
-        at_hand.positions = {str(name): position for name, position in zip(aggregate_ids, found, strict=True)}
+        found = await bounded_gather(head, pairs, at_once=self._requests)
+        attempt.heads = {str(name): head for name, head in zip(aggregate_ids, found, strict=True)}
 
-    async def _bind(self, record: BulkRecord, at_hand: Round) -> ChunkRecord:
+    async def _bind(self, record: BulkRecord, attempt: ChunkAttempt) -> ChunkRecord:
         """Decide on every item, and return the record to be written."""
         collision = await find_collision(self._names, record.bulk.db_name, record.bulk.class_id)
         groups: dict[str, list[ItemChange]] = {}
         refused: list[Binding] = []
-        for index, change in at_hand.changes.items():
+        for index, change in attempt.changes.items():
             if isinstance(change, Rejection):
                 refused.append(Binding(index=index, rejection=change))
             elif collision:
@@ -172,45 +178,45 @@ class ChunkPlanner:
             else:
                 groups.setdefault(str(change.aggregate_id), []).append(change)
 
-        found = await self._decide(record, at_hand, groups)
+        found = await self._decide(record, attempt, groups)
         bindings = sorted((*refused, *found), key=lambda binding: binding.index)
-        definition = at_hand.class_schema.reference if at_hand.class_schema else None
-        return chunk_record(record, at_hand.chunk, at_hand.number, bindings, definition=definition)
+        definition = attempt.class_schema.reference if attempt.class_schema else None
+        return chunk_record(record, attempt.chunk, attempt.number, bindings, definition=definition)
 
     async def _decide(
-        self, record: BulkRecord, at_hand: Round, groups: Mapping[str, list[ItemChange]]
+        self, record: BulkRecord, attempt: ChunkAttempt, groups: Mapping[str, list[ItemChange]]
     ) -> list[Binding]:
         """Return what the items are bound to, all under the same rules: the newest, and at least those of any state."""
         known = -1
         found: list[list[Binding]] = []
 
         async def bind(name: str) -> list[Binding]:
-            return await self._bind_aggregate(name, groups[name], record.occurred_at, at_hand)
+            return await self._bind_aggregate(name, groups[name], record.occurred_at, attempt)
 
-        while groups and known < at_hand.definition:  # a state may turn out to be newer while it is bound
-            known = at_hand.definition
-            at_hand.class_schema = await self._class_schemas.newest(at_hand.aggregate_ids[0], at_least=known)
-            at_hand.made.clear()
-            found = await bounded_gather(bind, groups, at_once=self._free)
+        while groups and known < attempt.definition:  # a state may turn out to be newer while it is bound
+            known = attempt.definition
+            attempt.class_schema = await self._class_schemas.newest(attempt.aggregate_ids[0], at_least=known)
+            attempt.decided.clear()
+            found = await bounded_gather(bind, groups, at_once=self._requests)
         return [binding for bindings in found for binding in bindings]
 
     async def _bind_aggregate(
-        self, name: str, changes: list[ItemChange], occurred_at: str, at_hand: Round
+        self, name: str, changes: list[ItemChange], occurred_at: str, attempt: ChunkAttempt
     ) -> list[Binding]:
-        position, class_schema = at_hand.positions[name], at_hand.class_schema
+        head, class_schema = attempt.heads[name], attempt.class_schema
         decisions = await self._judge.decide_each(
-            position.state, changes, occurred_at=occurred_at, class_schema=class_schema
+            head.state, changes, occurred_at=occurred_at, class_schema=class_schema
         )
         bindings = bindings_of(name, changes, decisions)
-        if refuses_first(bindings) and not position.seen_as_head:
-            position = await self._stream_heads.proven(AggregateId.parse(name), position)
-            at_hand.positions[name] = position
+        if refuses_first(bindings) and not head.is_verified:
+            head = await self._stream_heads.verified(AggregateId.parse(name), head)
+            attempt.heads[name] = head
             decisions = await self._judge.decide_each(
-                position.state, changes, occurred_at=occurred_at, class_schema=class_schema
+                head.state, changes, occurred_at=occurred_at, class_schema=class_schema
             )
             bindings = bindings_of(name, changes, decisions)
         for change, decision in zip(changes, decisions, strict=True):
             if isinstance(decision, Event):
-                at_hand.made[change.index] = decision
+                attempt.decided[change.index] = decision
         await asyncio.sleep(0)  # mostly nothing was asked of a server: others have their turn on the event loop
         return bindings

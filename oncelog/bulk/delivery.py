@@ -1,7 +1,7 @@
-"""After a chunk's slots are written: publish, give up the turns, project. Only forward, each step repeatable.
+"""After a chunk's slots are written: publish, release the leases, project. Only forward, each step repeatable.
 
-While Kafka or the documents' server does not answer, this says so instead of waiting, so that writing goes on; what is
-left is delivered later from the records and the log alone.
+While Kafka or the documents' server does not answer, this returns the reason instead of waiting, so that writing goes
+on; what is left is delivered later from the records and the log alone.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ log = structlog.get_logger(__name__)
 class ChunkDelivery:
     """Delivers what chunks have written to the stream and to the documents."""
 
-    def __init__(self, path: WritePath, *, deliverer: Deliverer, free: asyncio.Semaphore) -> None:
+    def __init__(self, path: WritePath, *, deliverer: Deliverer, requests: asyncio.Semaphore) -> None:
         self._records = path.ports.chunk_records
         self._snapshots = path.ports.snapshots
         self._leases = path.ports.leases
         self._publication = path.publication
         self._snapshot_interval_events = path.snapshot_interval_events
         self._deliverer = deliverer
-        self._free = free
+        self._requests = requests
         self._silent_until_s = 0.0
 
     async def deliver(self, record: BulkRecord, end: ChunkEnd, *, trace: Trace) -> str | None:
         """Try once to publish and to project all of a chunk; return None, or why something is left for later."""
         written = [one for one in end.written.values() if one.events]
         unpublished = await trace.step("bulk_publish", self._publish(written))
-        await trace.step("bulk_settle", self._settle(record, end))
+        await trace.step("bulk_settle", self._release(record, end))
         await self._save_snapshots(written)
         unprojected = await trace.step("bulk_project", self._project(written))
         return unpublished or unprojected
@@ -62,9 +62,9 @@ class ChunkDelivery:
         async def project(head: tuple[AggregateId, int]) -> None:
             await self._project_one(*head)
 
-        await trace.step("bulk_publish", bounded_gather(publish, heads, at_once=self._free))
+        await trace.step("bulk_publish", bounded_gather(publish, heads, at_once=self._requests))
         ours = [head for head in heads if self._deliverer.projects(head[0])]
-        await trace.step("bulk_project", bounded_gather(project, ours, at_once=self._free))
+        await trace.step("bulk_project", bounded_gather(project, ours, at_once=self._requests))
 
     async def _publish(self, written: list[Written]) -> str | None:
         """Send every aggregate's events, aggregates side by side, and raise the watermarks of those acknowledged."""
@@ -82,15 +82,15 @@ class ChunkDelivery:
             return error.message
         return None
 
-    async def _settle(self, record: BulkRecord, end: ChunkEnd) -> None:
+    async def _release(self, record: BulkRecord, end: ChunkEnd) -> None:
         known = end.written.values()
-        settlements = [StreamProgress(one.aggregate_id, one.state, one.published, release=True) for one in known]
-        if not settlements:
+        progress = [StreamProgress(one.aggregate_id, one.state, one.published, release=True) for one in known]
+        if not progress:
             return
         try:
-            await self._leases.settle(settlements, record.command_id)
+            await self._leases.save(progress, record.command_id)
         except StoreUnavailable as error:  # for speed only: leases run out, and heads are recovered from the log
-            log.warning("turns_not_settled", command_id=record.command_id, chunk=end.chunk, reason=error.message)
+            log.warning("leases_not_released", command_id=record.command_id, chunk=end.chunk, reason=error.message)
 
     async def _save_snapshots(self, written: list[Written]) -> None:
         interval = self._snapshot_interval_events

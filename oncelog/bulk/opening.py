@@ -34,12 +34,12 @@ class BulkOpener:
         self._items = items
 
     async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> Opened:
-        """Claim the command ID, look at all items once, and write the record; or find what stands already.
+        """Claim the command ID, look at all items once, and write the record; or find the stored one.
 
-        ``occurred_at``: the workflow's clock, RFC 3339 UTC; it counts for every event, unless a record stands.
+        ``occurred_at``: the workflow's clock, RFC 3339 UTC; it counts for every event, unless there is a record.
         """
-        standing = await trace.step("bulk_claim", self._claim(bulk, occurred_at))
-        known = standing and standing.result
+        status = await trace.step("bulk_claim", self._claim(bulk, occurred_at))
+        known = status and status.result
         if isinstance(known, BulkResult) and known.command_hash == bulk.hash:
             return Opened(None, known)
         record = await self._records.read(bulk.command_id, 1)

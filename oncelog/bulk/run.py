@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from oncelog.bulk.chunk import ChunkCommitter, ChunkEnd
-from oncelog.bulk.chunk_planner import ChunkPlanner, Round
+from oncelog.bulk.chunk_planner import ChunkAttempt, ChunkPlanner
 from oncelog.bulk.delivery import ChunkDelivery
 from oncelog.domain.bulk.records import BulkRecord, Closed, chunk_record
 from oncelog.errors import StoreUnavailable
@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass
 class RunControl:
-    """The control of a run from outside: when to stop, who hears of its progress, who looks in after each step."""
+    """The control of a run from outside: when to stop, where progress is reported, what observes each step."""
 
     stopping: Callable[[], bool]
     progressed: Callable[[Progress], None]
@@ -58,7 +58,7 @@ class BulkRunner:
         self._records = records
 
     async def run(self, record: BulkRecord, progress: Progress, run_control: RunControl) -> Progress:
-        """Go on from where ``progress`` stands until told to stop, or to the end; return how far it came.
+        """Go on from where ``progress`` stands until stopped, or to the end; return how far it came.
 
         A chunk that has begun is finished: it stops between chunks only. A server that is needed for writing and does
         not answer ends the run, too, as long as it came further than at its beginning; else raises StoreUnavailable.
@@ -81,10 +81,10 @@ class BulkRunner:
         run = self._begin(record, progress, run_control)
         try:
             while run.progress.next_chunk <= len(_chunks(record)):
-                wanted = chunk_record(record, run.progress.next_chunk, 1, reason)
-                standing = await Trace(run_control.after_step).step("bulk_close", self._records.write(wanted))
-                if standing.closed is not None:
-                    run.progress = replace(run.progress, closed=standing.closed)
+                closing = chunk_record(record, run.progress.next_chunk, 1, reason)
+                stored = await Trace(run_control.after_step).step("bulk_close", self._records.write(closing))
+                if stored.closed is not None:
+                    run.progress = replace(run.progress, closed=stored.closed)
                     break
                 await run.chunk(last=True)
         finally:
@@ -92,7 +92,7 @@ class BulkRunner:
         return run.progress
 
     async def deliver(self, record: BulkRecord, chunks: list[int], run_control: RunControl) -> list[int]:
-        """Deliver chunks that were left for later; return those left when told to stop. Raises StoreUnavailable."""
+        """Deliver chunks that were left for later; return those left when stopped. Raises StoreUnavailable."""
         left = list(chunks)
         while left and not run_control.stopping():
             await self._delivery.deliver_later(record, left[0], trace=Trace(run_control.after_step))
@@ -108,7 +108,7 @@ class BulkRunner:
 class _Next:
     """A chunk that is prepared while the one before it is written."""
 
-    preparing: asyncio.Task[Round]
+    preparing: asyncio.Task[ChunkAttempt]
     trace: Trace
 
 
@@ -130,36 +130,36 @@ class _Run:
 
         ``last``: no other one is to follow, so none is prepared meanwhile.
         """
-        at_hand, self._next = self._next or self._prepare(self.progress.next_chunk, after=None), None
-        first = await at_hand.preparing
+        current, self._next = self._next or self._prepare(self.progress.next_chunk, after=None), None
+        first = await current.preparing
         if not last and first.chunk < len(_chunks(self.record)) and not self.run_control.stopping():
             self._next = self._prepare(first.chunk + 1, after=first)
         end = await self.committer.commit(
-            self.record, first, trace=at_hand.trace, before_waiting=self._give_up_prepared
+            self.record, first, trace=current.trace, before_waiting=self._release_prepared
         )
         await self.delivered()
         if isinstance(end, Closed):
             self.progress = replace(self.progress, closed=end)
             return end
-        self._count(end, at_hand.trace)
-        self._delivering = asyncio.create_task(self.delivery.deliver(self.record, end, trace=at_hand.trace))
+        self._count(end, current.trace)
+        self._delivering = asyncio.create_task(self.delivery.deliver(self.record, end, trace=current.trace))
         self.run_control.progressed(self.progress)
         return None
 
     async def ended(self) -> None:
-        """Leave nothing that still runs, and let others have the turns of a chunk that is not gone on with."""
-        await self._give_up_prepared()
+        """Leave nothing that still runs, and let others have the leases of a chunk that is not gone on with."""
+        await self._release_prepared()
         await self.delivered()
 
-    async def _give_up_prepared(self) -> None:
-        """Let others have the turns of the chunk that is prepared: who goes on to it prepares it anew."""
+    async def _release_prepared(self) -> None:
+        """Let others have the leases of the chunk that is prepared: the next run prepares it again."""
         following, self._next = self._next, None
         if following is not None:
             (prepared,) = await asyncio.gather(following.preparing, return_exceptions=True)  # it fails again, if it did
-            if isinstance(prepared, Round):
-                await self.chunk_planner.abandon(self.record, prepared)
+            if isinstance(prepared, ChunkAttempt):
+                await self.chunk_planner.release(self.record, prepared)
 
-    def _prepare(self, chunk: int, *, after: Round | None) -> _Next:
+    def _prepare(self, chunk: int, *, after: ChunkAttempt | None) -> _Next:
         trace = Trace(self.run_control.after_step)
         return _Next(
             asyncio.create_task(self.chunk_planner.prepare(self.record, chunk, after=after, trace=trace)), trace

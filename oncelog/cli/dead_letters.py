@@ -140,7 +140,7 @@ async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
         async with _opened(name) as services:
             found = [each for each in await services.last_letters() if every or each.waits or each.unfinished]
             letters += found
-            shown += await services.read_model.positions([each.aggregate for each in found])
+            shown += await services.read_model.projected_versions([each.aggregate for each in found])
     return letters, shown
 
 

@@ -176,7 +176,7 @@ class Bulks:
     async def progress(self, command_id: str) -> BulkView:
         """Return how far a command is; raises CommandUnknown, StoreUnavailable, InputInvalid where it is no bulk one.
 
-        Without a worker, what is known of it is its result, or what its memo and its last activity told.
+        Without a worker, what is known of it is its result, or what its memo and its last activity reported.
         """
         handle, described = await self._described(command_id)
         state = described.status
@@ -321,7 +321,7 @@ class Bulks:
         return BulkView(stage=BulkStage.RUNNING if counts.items else BulkStage.OPENING, counts=counts)
 
     async def _told(self, described: WorkflowExecutionDescription) -> Progress | None:
-        """Return what the activity under way has told of itself last."""
+        """Return the last heartbeat of the activity under way."""
         for pending in described.raw_description.pending_activities:
             if pending.activity_type.name == "run_chunks" and pending.heartbeat_details.payloads:
                 (found,) = await described.data_converter.decode_wrapper(pending.heartbeat_details)

@@ -366,7 +366,7 @@ class Oncelog:
             raise
 
     async def _recorded(self, command_id: str) -> CommandResult | None:
-        """Return what a command came to as its records in S3 tell."""
+        """Return a command's result from its records in S3."""
         record = await self._command_outcomes.last_record(command_id)
         return await self._command_outcomes.result(record) if record else None
 

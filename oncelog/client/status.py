@@ -118,7 +118,7 @@ async def _asked(question: Awaitable[T], silent: list[StoreUnavailable]) -> T | 
 
 
 def _begun(command_id: str, recorded: _Recorded | None, workflow: _Workflow | None) -> CommandStatus:
-    """Return what a command is about, as records or Temporal tell it."""
+    """Return what a command is about, from records or Temporal."""
     if recorded:
         record = recorded.record
         return CommandStatus(
@@ -140,7 +140,7 @@ def _begun(command_id: str, recorded: _Recorded | None, workflow: _Workflow | No
 
 
 def _result(recorded: _Recorded | None, workflow: _Workflow | None) -> BulkResult | CommandResult | None:
-    """Return the result: what stands in the records binds, and Temporal's counts if it is that of the same command."""
+    """Return the result: the records bind, and Temporal's counts if it is that of the same command."""
     told = workflow.result if workflow else None
     if recorded is None:
         return told

@@ -26,15 +26,15 @@ class BulkPipeline:
 
 def assemble_bulk(path: WritePath, deliverer: Deliverer, settings: Settings) -> BulkPipeline:
     """Build the path of bulk commands; all of them together keep no more requests to S3 going than it may have."""
-    free = asyncio.Semaphore(settings.s3_connections_max)
+    requests = asyncio.Semaphore(settings.s3_connections_max)
     items = BulkItems(path.ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
-    chunk_planner = ChunkPlanner(path, items=items, free=free)
+    chunk_planner = ChunkPlanner(path, items=items, requests=requests)
     return BulkPipeline(
         opener=BulkOpener(path, items=items),
         runner=BulkRunner(
             chunk_planner=chunk_planner,
-            committer=ChunkCommitter(path, chunk_planner=chunk_planner, free=free),
-            delivery=ChunkDelivery(path, deliverer=deliverer, free=free),
+            committer=ChunkCommitter(path, chunk_planner=chunk_planner, requests=requests),
+            delivery=ChunkDelivery(path, deliverer=deliverer, requests=requests),
             records=path.ports.chunk_records,
         ),
         reporter=BulkReporter(path.ports),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
 from oncelog.composition.read_models import parking_of, services_of
 from oncelog.ports import Ports, ReadModel
-from oncelog.read_models.batching import Gathered
+from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
@@ -42,7 +42,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Let what is being projected end."""
-        await asyncio.gather(*(model.gathered.close() for model in self.models))
+        await asyncio.gather(*(model.batched.close() for model in self.models))
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
@@ -95,4 +95,4 @@ def _write_path(ports: Ports, settings: Settings) -> WritePath:
 
 
 def _inline(read_model: ReadModel, ports: Ports, *, instances_only: bool = False) -> InlineModel:
-    return InlineModel(Gathered(read_model), parking_of(read_model, ports), instances_only=instances_only)
+    return InlineModel(BatchedReadModel(read_model), parking_of(read_model, ports), instances_only=instances_only)

@@ -31,10 +31,10 @@ class Reconcilers:
     classes: ClassReconciler
     aggregates: AggregateReconciler
 
-    async def instances(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
-        """Sweep aggregates, after the indices of their classes; raises as both sweeps do."""
-        return await self.classes.of_instances(listed_streams, terms) + await self.aggregates.page(
-            listed_streams, terms
+    async def instances(self, listed_streams: Sequence[ListedStream], scope: Scope) -> ReconcileSummary:
+        """Reconcile aggregates, after the indices of their classes; raises as both reconcilers do."""
+        return await self.classes.of_instances(listed_streams, scope) + await self.aggregates.page(
+            listed_streams, scope
         )
 
 

@@ -1,7 +1,7 @@
-"""Dead letters: why an aggregate's projection waits, who did what about it, and how it ended.
+"""Dead letters: why an aggregate's projection waits, what was done about it by whom, and how it ended.
 
-The letters of one aggregate in one read model are numbered 1, 2, 3 …, each written once, as events are; the last one
-says how things stand. Pure, as all of the domain.
+The dead letters of one aggregate in one read model are numbered 1, 2, 3 …, each written once, as events are; the last
+one is the current status. Pure, as all of the domain.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ LETTER_VERSION = "1.0.0"
 
 
 class DeadLetterKind(StrEnum):
-    """The action of a letter. After the first two the aggregate waits; after the next two a catch-up is under way."""
+    """The action of a dead letter. After the first two the aggregate waits; after the next two a catch-up is under
+    way.
+    """
 
     PARKED = "PARKED"  # its projection failed for good
     PAUSED = "PAUSED"  # an operator wants its projection to wait
@@ -31,7 +33,7 @@ class DeadLetterKind(StrEnum):
 
 
 class DeadLetter(Value):
-    """One letter. ``sequence_number``: which event or version it is about, 0 where none is known.
+    """One dead letter. ``sequence_number``: which event or version it is about, 0 where none is known.
 
     ``given_up_through``: versions up to this one are never tried again, because an operator skipped them.
     ``by``: the person or the program; ``code`` and ``reason``: the error's, or the person's words; ``at``: RFC 3339,
@@ -72,7 +74,7 @@ class DeadLetter(Value):
 
 
 def read_letter(data: bytes, *, where: str) -> DeadLetter:
-    """Parse a stored letter; raises LogDamaged."""
+    """Parse a stored dead letter; raises LogDamaged."""
     try:
         return DeadLetter.model_validate(parse_stored(data, where=where))
     except (InputInvalid, ValidationError) as error:
@@ -86,7 +88,7 @@ def reason_of(error: Exception) -> tuple[str, str]:
     return "Defect", f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
 
 
-#: The actions that are allowed after each last letter; ``None``: none is there.
+#: The actions that are allowed after each last dead letter; ``None``: none is there.
 _ALLOWED: dict[DeadLetterKind, tuple[DeadLetterKind | None, ...]] = {
     DeadLetterKind.PARKED: (None, DeadLetterKind.RETRYING, DeadLetterKind.SKIPPED, DeadLetterKind.RESOLVED),
     DeadLetterKind.PAUSED: (
@@ -108,11 +110,11 @@ _ALLOWED: dict[DeadLetterKind, tuple[DeadLetterKind | None, ...]] = {
 
 
 def follows(kind: DeadLetterKind, last: DeadLetter | None) -> bool:
-    """Return whether a letter of this kind may follow the one that stands."""
+    """Return whether a dead letter of this kind may follow the last one."""
     return (last.kind if last else None) in _ALLOWED[kind]
 
 
 def skipped_through(letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
-    """Return the letter that skipped this version, or None."""
+    """Return the dead letter that skipped this version, or None."""
     skips = (letter for letter in letters if letter.kind is DeadLetterKind.SKIPPED)
     return next((letter for letter in skips if letter.sequence_number >= sequence_number), None)

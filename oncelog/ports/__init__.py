@@ -12,9 +12,9 @@ from oncelog.ports.catalogue import (
     KnownCommand,
     ListedStream,
     LogCatalogue,
+    LogCheckpoint,
     Page,
     RunningWorkflows,
-    Settled,
 )
 from oncelog.ports.coordination import CommandStatus, CommandStatuses, Lease, Leases, Stage, StreamProgress, Waiting
 from oncelog.ports.documents import (
@@ -88,6 +88,7 @@ __all__ = [
     "ListedLetter",
     "ListedStream",
     "LogCatalogue",
+    "LogCheckpoint",
     "Page",
     "Ports",
     "ProjectionStatus",
@@ -95,7 +96,6 @@ __all__ = [
     "RunningWorkflows",
     "SearchPage",
     "Searches",
-    "Settled",
     "Snapshots",
     "Stage",
     "StaleIndex",
@@ -117,7 +117,7 @@ class Ports:
     event_log: EventLog
     records: CommandRecords
     catalogue: LogCatalogue
-    marks: Checkpoints
+    checkpoints: Checkpoints
     chunk_records: ChunkRecords
     large_objects: LargeObjects
     snapshots: Snapshots

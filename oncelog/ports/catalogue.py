@@ -64,14 +64,14 @@ class LogCatalogue(Protocol):
 
 
 @dataclass(frozen=True)
-class Settled:
-    """A mark: all that was written until ``through`` was seen whole, published in topics of these generations."""
+class LogCheckpoint:
+    """A checkpoint: all that was written until ``through`` was seen whole, published in topics of these generations."""
 
     through: datetime
     generations: Generations
 
     def published_in(self, generations: Generations) -> datetime | None:
-        """Return until when all is published in these generations, None if the mark is of others."""
+        """Return until when all is published in these generations, None if the checkpoint is of others."""
         return self.through if self.generations == generations else None
 
 
@@ -81,15 +81,15 @@ class Checkpoints(Protocol):
     """
 
     async def now(self) -> datetime:
-        """Return what S3's clock says."""
+        """Return the time by S3's clock."""
         ...
 
-    async def settled(self) -> Settled | None:
-        """Return the mark, or None if there is none that is readable."""
+    async def read_checkpoint(self) -> LogCheckpoint | None:
+        """Return the checkpoint, or None if there is none that is readable."""
         ...
 
-    async def settle(self, through: datetime, generations: Generations) -> None:
-        """Keep the mark, with the generations that were current when the check began."""
+    async def save_checkpoint(self, through: datetime, generations: Generations) -> None:
+        """Save the checkpoint, with the generations that were current when the check began."""
         ...
 
 
@@ -103,6 +103,6 @@ class RunningWorkflows(Protocol):
     async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
         """Return those of the commands whose workflow is open, by a single question where they are many.
 
-        A workflow that was started or has ended within the last seconds may be told wrongly.
+        A workflow that was started or has ended within the last seconds may be reported wrongly.
         """
         ...

@@ -1,4 +1,4 @@
-"""Coordination through Redis, for speed and never for safety: turns on aggregates, and how far commands have come."""
+"""Coordination through Redis, for speed and never for safety: leases on aggregates, and how far commands have come."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from oncelog.ports.stream import Watermark
 
 @dataclass(frozen=True)
 class Lease:
-    """A turn on an aggregate, granted. Head and watermark are proposals, S3 decides.
+    """A lease on an aggregate, granted. Head and watermark are proposals, S3 decides.
 
     ``known`` is False where Redis remembers nothing of the aggregate: ``head`` is then 0 and ``published`` at 0.
     ``published`` is the watermark of the topic's current generation. ``state`` is the cached state at ``head``, if it
@@ -38,7 +38,7 @@ class Waiting:
 class StreamProgress:
     """The known progress of a stream: its ``state`` at the head (None leaves the head), and its watermark.
 
-    A watermark is raised within its own generation only. ``release`` gives up the turn and the place in the queue, if
+    A watermark is raised within its own generation only. ``release`` releases the lease and the place in the queue, if
     its holder has them.
     """
 
@@ -54,18 +54,18 @@ class Leases(Protocol):
     Every call takes many aggregates in one round trip.
     """
 
-    async def take(
+    async def acquire(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> Sequence[Lease | Waiting]:
         """Acquire each lease that is free, expired or already held by this holder, if no earlier attempt waits for it.
 
-        ``holder`` is the command ID. Where it is not granted, one who is ``queueing`` stands in the queue, and loses
-        its place by not asking again for a while.
+        ``holder`` is the command ID. Where it is not granted, a holder that is ``queueing`` gets a place in the
+        queue, and loses it by not asking again for a while.
         """
         ...
 
-    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
-        """Raise what is known of each aggregate, never lower it, and give up the turns that are to be released."""
+    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
+        """Raise what is known of each aggregate, never lower it, and release the leases that are to be released."""
         ...
 
     async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
@@ -77,7 +77,7 @@ class Leases(Protocol):
         ...
 
     async def forget(self, aggregate_id: AggregateId) -> None:
-        """Drop what is known of head and watermark, because it was seen to be wrong; turn and queue stay."""
+        """Drop what is known of head and watermark, because it was seen to be wrong; lease and queue stay."""
         ...
 
 
@@ -116,11 +116,11 @@ class CommandStatuses(Protocol):
     """The fast answer to a duplicate, and the status of a command from acceptance on; forgotten after a while."""
 
     async def claim(self, status: CommandStatus) -> CommandStatus | None:
-        """Claim a command ID (SET NX with TTL): None if it is ours now, else what stands under it."""
+        """Claim a command ID (SET NX with TTL): None if it is ours now, else the stored status."""
         ...
 
     async def complete(self, status: CommandStatus) -> None:
-        """Keep the final status with its result, adding to the history that stands, also if it was forgotten."""
+        """Keep the final status with its result, adding to the stored history, also if it was forgotten."""
         ...
 
     async def read(self, command_id: str) -> CommandStatus | None:

@@ -37,7 +37,7 @@ class Documents(Protocol):
         ...
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
-        """Return each one's document as it stands now (not subject to refresh), tombstones included, or None."""
+        """Return each one's document as it is now (not subject to refresh), tombstones included, or None."""
         ...
 
 
@@ -74,12 +74,12 @@ class Searches(Protocol):
 
 
 class StaleIndex(StoreUnavailable):
-    """A document is not in the form of the index that its class has now: form it anew."""
+    """A document does not have the schema of its class's index now: migrate it again."""
 
 
 @dataclass(frozen=True)
 class IndexSchema:
-    """How the documents of a class lie in an index: in the form of which definition, and how their data is mapped.
+    """The schema of a class's documents in an index: under which definition, and how their data is mapped.
 
     ``definition`` None: as the log has them, of whatever definition. ``mapping`` None: in one flattened field.
     """

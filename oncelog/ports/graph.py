@@ -32,7 +32,7 @@ class Graph(Protocol):
         ...
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
-        """Return each node as it stands now (real time), tombstones included, or None; raises StoreUnavailable."""
+        """Return each node as it is now (real time), tombstones included, or None; raises StoreUnavailable."""
         ...
 
     async def referring(

@@ -26,15 +26,15 @@ class EventLog(Protocol):
     """The truth: one immutable event per slot. A slot never changes once it is written."""
 
     async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
-        """Write the event into its slot if that is free and return what now stands there, be it another's event.
+        """Write the event into its slot if that is free and return the event that the slot has now, be it another's.
 
-        Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if what stands
-        there is not an event.
+        Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if the slot's
+        object is not an event.
         """
         ...
 
     async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
-        """Return what stands in the slot, verified, or None if it is free. Raises LogDamaged."""
+        """Return the slot's event, verified, or None if it is free. Raises LogDamaged."""
         ...
 
     async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
@@ -46,7 +46,7 @@ class CommandRecords(Protocol):
     """The memory of commands: written once, never changed."""
 
     async def write(self, record: AnyRecord) -> AnyRecord:
-        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged.
+        """Write the record unless its number is taken, and return the stored one. Raises LogDamaged.
 
         The stored record may be of the other kind, if one ID was used for two commands.
         """
@@ -61,7 +61,7 @@ class ChunkRecords(Protocol):
     """The memory of bulk commands, chunk by chunk: written once, never changed."""
 
     async def write(self, record: ChunkRecord) -> ChunkRecord:
-        """Write the record unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        """Write the record unless its number is taken, and return the stored one. Raises LogDamaged."""
         ...
 
     async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
@@ -81,7 +81,7 @@ class LargeObjects(Protocol):
         ...
 
     async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
-        """Write the object whole or not at all, replacing what stands there; no part but the last below 5 MiB."""
+        """Write the object whole or not at all, replacing an existing one; no part but the last below 5 MiB."""
         ...
 
 
@@ -98,14 +98,14 @@ class Snapshots(Protocol):
 
 
 class ClassNames(Protocol):
-    """Which spelling of a class name is claimed, since the read side folds case. A claim never changes."""
+    """The claimed form of a class name, since the read side folds case. A claim never changes."""
 
     async def read(self, db_name: str, class_id: str) -> tuple[str, str] | None:
-        """Return the claimed spelling ``(db_name, class_id)``, None if there is none. Raises LogDamaged."""
+        """Return the claimed name ``(db_name, class_id)``, None if there is none. Raises LogDamaged."""
         ...
 
     async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
-        """Return the claimed spelling ``(db_name, class_id)``; the first caller's becomes it. Raises LogDamaged."""
+        """Return the claimed name ``(db_name, class_id)``; the first caller's is claimed. Raises LogDamaged."""
         ...
 
 
@@ -136,25 +136,25 @@ class DeadLetters(Protocol):
     """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
 
     async def append(self, letter: DeadLetter) -> DeadLetter:
-        """Write the letter unless its number is taken, and return the one that now stands. Raises LogDamaged."""
+        """Write the dead letter unless its number is taken, and return the stored one. Raises LogDamaged."""
         ...
 
     async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
-        """Return the last letter, or None if there never was one. Raises LogDamaged."""
+        """Return the last dead letter, or None if there never was one. Raises LogDamaged."""
         ...
 
     async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
-        """Return a letter that was listed. Raises LogDamaged."""
+        """Return a dead letter that was listed. Raises LogDamaged."""
         ...
 
     def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
-        """Yield the last letter of every aggregate that ever had one, in bounded memory."""
+        """Yield the last dead letter of every aggregate that ever had one, in bounded memory."""
         ...
 
     async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
-        """Return all letters of an aggregate, the oldest first. Raises LogDamaged."""
+        """Return all dead letters of an aggregate, the oldest first. Raises LogDamaged."""
         ...
 
     async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
-        """Return every aggregate that ever had a letter, and its last letter's number."""
+        """Return every aggregate that ever had a dead letter, and its last dead letter's number."""
         ...

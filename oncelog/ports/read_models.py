@@ -10,9 +10,9 @@ from oncelog.domain.instance import Instance
 
 @dataclass(frozen=True)
 class ProjectionStatus:
-    """How far a read model shows an aggregate: at this sequence number, 0 where it shows nothing of it.
+    """How far a read model has an aggregate: at this sequence number, 0 where it has nothing of it.
 
-    ``outdated``: what is shown there was made under an earlier definition of its class than the newest.
+    ``outdated``: what is projected there was made under an earlier definition of its class than the newest.
     """
 
     sequence_number: int
@@ -20,9 +20,9 @@ class ProjectionStatus:
 
 
 class ReadModel(Protocol):
-    """A view of the log: documents, a graph. A pure function of each aggregate's events.
+    """A projection of the log: documents, a graph. A pure function of each aggregate's events.
 
-    It is shown states, not events: a state at a sequence number carries every event up to it, so that repeated, late
+    It receives states, not events: a state at a sequence number carries every event up to it, so that repeated, late
     and left out writes cannot make a read model wrong, and folding is done once for all read models.
     """
 
@@ -32,14 +32,14 @@ class ReadModel(Protocol):
         ...
 
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
-        """Show each state unless a later one is shown; return per state None, or why that one is not shown.
+        """Project each state unless a later one is projected; return per state None, or why that one is not projected.
 
-        ``StoreUnavailable`` per item is worth repeating; any other error means that this state can never be shown.
+        ``StoreUnavailable`` per item is worth repeating; any other error means that this state can never be projected.
         """
         ...
 
-    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        """Return the sequence number that is shown of each aggregate, 0 where nothing is."""
+    async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number at which each aggregate is projected, 0 where it is not."""
         ...
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:

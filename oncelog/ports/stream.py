@@ -13,7 +13,7 @@ FIRST_GENERATION = 1
 class Watermark(NamedTuple):
     """The last sequence number of an aggregate known to be published, in one generation of its topic.
 
-    A watermark says nothing of any other generation. The order of two watermarks is that of what they tell: the later
+    A watermark says nothing of any other generation. The order of two watermarks is that of their content: the later
     generation first, then the higher number.
     """
 
@@ -34,7 +34,7 @@ UNPUBLISHED = Watermark(FIRST_GENERATION, 0)
 
 @dataclass(frozen=True)
 class Generations:
-    """The current generation of each topic of events. A topic that was lost and made anew is the next generation."""
+    """The current generation of each topic of events. A topic that was lost and recreated is the next generation."""
 
     instances: int = FIRST_GENERATION
     classes: int = FIRST_GENERATION
@@ -48,7 +48,7 @@ class Generations:
 class TopicRecord:
     """One generation of a topic, as it was first opened: generations are numbered from 1.
 
-    ``topic_id``: Kafka's own ID of the topic, empty where its brokers tell none. ``partitions``: the number that
+    ``topic_id``: Kafka's own ID of the topic, empty where its brokers have none. ``partitions``: the number that
     partitions are computed over for as long as the generation lasts.
     """
 
@@ -59,7 +59,7 @@ class TopicRecord:
 
 @dataclass(frozen=True)
 class TopicFacts:
-    """A topic of events as its brokers tell of it. ``topic_id``: empty where they tell none."""
+    """A topic of events as its brokers report it. ``topic_id``: empty where they have none."""
 
     topic: str
     topic_id: str
@@ -71,7 +71,7 @@ class EventPublisher(Protocol):
 
     @property
     def answers(self) -> bool:
-        """Whether it is worth trying now: False for a moment after a failure, so that no turn is held up by it."""
+        """Whether it is worth trying now: False for a moment after a failure, so that no lease is held up by it."""
         ...
 
     async def generations(self) -> Generations:

@@ -1,7 +1,7 @@
 """Questions that need the graph: neighbours, hops along named predicates, shortest paths, joined with documents.
 
-The graph says who refers to whom, the documents say what an instance is. Both follow the log on their own, so that one
-may be behind the other or know of an instance that the other does not: an answer names such places, and an error of
+The graph has the references between instances, the documents have their data. Both follow the log on their own, so that
+one may be behind the other or know of an instance that the other does not: an answer names such places, and an error of
 either is an error of the answer, never an empty one.
 """
 
@@ -26,8 +26,8 @@ class Hop:
     """One step from each instance reached so far to others.
 
     ``name``: a predicate of its class, to what it refers to; or an inverse that another class declares, to those of
-    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever the
-    way back is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
+    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever its
+    inverse is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
     values, or values within these ranges, each at a JSON Pointer (RFC 6901).
     """
 
@@ -47,7 +47,7 @@ class Answer:
 
     ``paths``: each from a start to an end, one per end, in order of the ends' IDs. ``documents``: of everything on
     them. ``dangling``: referred to, but no such instance is in the graph. ``undocumented``: in the graph without a
-    document. ``uneven``: the graph and the document stand at different sequence numbers, ``(graph, document)``.
+    document. ``uneven``: the graph and the document are at different sequence numbers, ``(graph, document)``.
     ``cut``: there is more than was asked for or may be looked at.
     """
 

@@ -1,4 +1,4 @@
-"""Tells a class or graph that never had anything from one whose index is gone."""
+"""Distinguishes a class or graph that never had anything from one whose index is gone."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

@@ -12,7 +12,7 @@ from oncelog.ports import Document, Ports, SearchPage
 from oncelog.query.classes import DefinedClasses
 from oncelog.query.graph import NODES_MAX, Answer, GraphReader, Hop
 from oncelog.query.presence import Presence
-from oncelog.query.visibility import StreamHeads, View, Visibility, wanted_of
+from oncelog.query.visibility import VersionsOf, View, Visibility, wanted_of
 from oncelog.read_models.document import document_of
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
@@ -52,11 +52,11 @@ class Reader:
             return document
         seen: list[Document | None] = []
 
-        async def positions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        async def projected_versions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
             seen[:] = await self._ports.documents.read(aggregate_ids)
             return [document.sequence_number if document else 0 for document in seen]
 
-        await self._visibility.until_shown(wanted, [_of_documents(positions)], deadline_s=deadline_s)
+        await self._visibility.until_visible(wanted, [_of_documents(projected_versions)], deadline_s=deadline_s)
         return seen[0]
 
     async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
@@ -72,7 +72,7 @@ class Reader:
         }
         where = f"search of {search.db_name}/{search.class_id}"
         found = View(where, DocumentsModel.name, self._ports.searches.searchable)
-        await self._visibility.until_shown(wanted, [found], deadline_s=deadline_s)
+        await self._visibility.until_visible(wanted, [found], deadline_s=deadline_s)
         page = await self._ports.searches.find(search)
         if not page.total:
             await self._presence.check_documents([asked])
@@ -95,7 +95,7 @@ class Reader:
         begun = [aggregate_id_of(start) for start in starts]
         wanted = self._wanted_of_graph(token, begun)
         searched = bool(wanted) and await self._graph.goes_back(begun, hops)
-        await self._graph_shows(wanted, deadline_s, searched=searched)
+        await self._until_graph_visible(wanted, deadline_s, searched=searched)
         return await self._whole(await self._graph.walk(begun, hops, ends_max=ends_max, after=after))
 
     async def shortest_path(
@@ -112,7 +112,7 @@ class Reader:
         start, end = aggregate_id_of(start), aggregate_id_of(end)
         wanted = self._wanted_of_graph(token, [start, end])
         ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
-        await self._graph_shows(wanted, deadline_s, searched=any(way.inward for way in ways))
+        await self._until_graph_visible(wanted, deadline_s, searched=any(way.inward for way in ways))
         return await self._whole(await self._graph.shortest_path(start, end, names=names, both_ways=both_ways))
 
     async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
@@ -125,7 +125,7 @@ class Reader:
             View("search", DocumentsModel.name, self._ports.searches.searchable),  # later than a read by ID sees it
             View("the graph", GraphModel.name, self._ports.graph.searchable),
         ]
-        await self._visibility.until_shown(wanted, views, deadline_s=deadline_s)
+        await self._visibility.until_visible(wanted, views, deadline_s=deadline_s)
 
     async def defined_classes(self, db_name: str) -> list[str]:
         """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
@@ -179,13 +179,15 @@ class Reader:
         await self._presence.check_documents((each.db_name, each.class_id) for each in answer.undocumented)
         return answer
 
-    async def _graph_shows(self, wanted: Mapping[AggregateId, int], deadline_s: float, *, searched: bool) -> None:
+    async def _until_graph_visible(
+        self, wanted: Mapping[AggregateId, int], deadline_s: float, *, searched: bool
+    ) -> None:
         """Wait for graph and documents, as answers join the two.
 
-        Nodes are read as they stand, but found from the far end of an edge only a moment later.
+        Nodes are read in real time, but found from the far end of an edge only a moment later.
         """
         nodes = View("the graph", GraphModel.name, self._ports.graph.searchable if searched else self._nodes)
-        await self._visibility.until_shown(wanted, [nodes, _of_documents(self._documents)], deadline_s=deadline_s)
+        await self._visibility.until_visible(wanted, [nodes, _of_documents(self._documents)], deadline_s=deadline_s)
 
     def _wanted_of(self, token: str | None) -> dict[AggregateId, int]:
         return wanted_of(token, self._ports.installation)
@@ -197,5 +199,5 @@ class Reader:
         return [each.sequence_number if each else 0 for each in await self._ports.documents.read(aggregate_ids)]
 
 
-def _of_documents(positions: StreamHeads) -> View:
-    return View("the documents", DocumentsModel.name, positions)
+def _of_documents(projected_versions: VersionsOf) -> View:
+    return View("the documents", DocumentsModel.name, projected_versions)

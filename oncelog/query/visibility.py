@@ -1,4 +1,4 @@
-"""Waiting until the read side shows what a consistency token names, or saying why it does not."""
+"""Waits until the read side has what a consistency token names, or raises the reason why it has not."""
 
 import asyncio
 import time
@@ -18,11 +18,11 @@ POLL_S = 0.02
 POLL_S_MAX = 0.5
 PARKED_ASKED_AFTER_S = 0.1  # of waiting; what was just written is there sooner, mostly
 ASKED_AT_ONCE_MAX = 16
-ASKED_ONE_BY_ONE_MAX = 16  # beyond, one listing tells which of them were ever parked
+ASKED_ONE_BY_ONE_MAX = 16  # beyond, one listing has those that were ever parked
 NAMED_MAX = 3  # of those not visible, in a message
 
-#: Says of each aggregate up to which sequence number it is shown, 0 where it is not.
-StreamHeads = Callable[[Sequence[AggregateId]], Awaitable[Sequence[int]]]
+#: Gives the sequence number at which each aggregate is projected, 0 where it is not.
+VersionsOf = Callable[[Sequence[AggregateId]], Awaitable[Sequence[int]]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class View:
 
     where: str
     read_model: str
-    positions: StreamHeads
+    projected_versions: VersionsOf
 
 
 def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
@@ -50,20 +50,22 @@ def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
 
 
 class Visibility:
-    """Waits for views to show what is wanted, and knows what will not be shown, from the dead letters."""
+    """Waits for views to have what is expected, and reads from the dead letters what never will be projected."""
 
     def __init__(self, letters: DeadLetters) -> None:
-        self._letters = letters
+        self._dead_letters = letters
 
-    async def until_shown(self, wanted: Mapping[AggregateId, int], views: Iterable[View], *, deadline_s: float) -> None:
-        """Return once every view shows each aggregate at its sequence number or beyond.
+    async def until_visible(
+        self, wanted: Mapping[AggregateId, int], views: Iterable[View], *, deadline_s: float
+    ) -> None:
+        """Return once every view has each aggregate at its sequence number or beyond.
 
         Asks at least once. Raises NotYetVisible after ``deadline_s``, which says where it stands, and ProjectionParked
         as soon as that is why: an aggregate is parked or paused, or the wanted version was skipped. A server that
         gives no answer is waited for as well, and then StoreUnavailable raised: an index that is being created does not
         answer yet.
         """
-        waits = [asyncio.create_task(self._until_shown(wanted, view, deadline_s=deadline_s)) for view in views]
+        waits = [asyncio.create_task(self._until_visible(wanted, view, deadline_s=deadline_s)) for view in views]
         try:
             await asyncio.gather(*waits)
         finally:
@@ -71,14 +73,14 @@ class Visibility:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _until_shown(self, wanted: Mapping[AggregateId, int], view: View, *, deadline_s: float) -> None:
+    async def _until_visible(self, wanted: Mapping[AggregateId, int], view: View, *, deadline_s: float) -> None:
         waiting = dict(wanted)
         shown = dict.fromkeys(wanted, 0)
         pause_s, until_s = POLL_S, time.monotonic() + deadline_s
         while waiting:
             last_look = time.monotonic() + pause_s > until_s
             try:
-                shown |= zip(waiting, await view.positions(list(waiting)), strict=True)
+                shown |= zip(waiting, await view.projected_versions(list(waiting)), strict=True)
                 waiting = {each: number for each, number in waiting.items() if shown[each] < number}
                 if waiting and (last_look or pause_s > PARKED_ASKED_AFTER_S):
                     await self._refuse_parked(waiting, view.read_model)
@@ -96,18 +98,18 @@ class Visibility:
         """Raise ProjectionParked if one of these waits for an operator, or the wanted version was skipped."""
         asked = list(waiting)
         if len(asked) > ASKED_ONE_BY_ONE_MAX:
-            ever_parked = await self._letters.numbers(read_model)
+            ever_parked = await self._dead_letters.numbers(read_model)
             asked = [each for each in asked if each in ever_parked]
-        history = partial(self._letters.history, read_model)
+        history = partial(self._dead_letters.history, read_model)
         histories = await bounded_gather(history, asked, at_once=ASKED_AT_ONCE_MAX)
         for aggregate_id, letters in zip(asked, histories, strict=True):
-            stands = _why_never_shown(letters, waiting[aggregate_id])
+            stands = _why_never_visible(letters, waiting[aggregate_id])
             if stands is not None:
                 raise parked_error(stands)
 
 
-def _why_never_shown(letters: Sequence[DeadLetter], wanted: int) -> DeadLetter | None:
-    """Return the letter after which this version is not to be expected, or None if nothing is in its way."""
+def _why_never_visible(letters: Sequence[DeadLetter], wanted: int) -> DeadLetter | None:
+    """Return the dead letter after which this version is not to be expected, or None if nothing is in its way."""
     if not letters or letters[-1].unfinished:
         return None
     return letters[-1] if letters[-1].waits else skipped_through(letters, wanted)

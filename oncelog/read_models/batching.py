@@ -1,6 +1,6 @@
-"""Many small writes to a read model become few large ones, without making anybody wait for the sake of it.
+"""Many small writes to a read model become few large ones, without a delay for the sake of it.
 
-While a batch is under way, what arrives gathers; as soon as a flight is free, all of it goes together. So a single
+While a batch is under way, what arrives waits; as soon as a batch is acknowledged, all of it goes together. So a single
 write leaves at once, and under load the batches grow by themselves.
 """
 
@@ -24,23 +24,24 @@ class _Waiting:
         return self.state.sequence_number
 
 
-class Gathered:
-    """Shows single states through shared batches; belongs to one event loop.
+class BatchedReadModel:
+    """Projects single states through shared batches; belongs to one event loop.
 
     Of several waiting states of one aggregate only the newest is sent, since it carries what the others do.
-    ``states_max`` bounds a batch (the read model bounds its requests), ``flights_max`` how many are under way at once.
+    ``states_max`` bounds a batch (the read model bounds its requests), ``in_flight_max`` how many are under way at
+    once.
     """
 
-    def __init__(self, read_model: ReadModel, *, states_max: int = 500, flights_max: int = 2) -> None:
+    def __init__(self, read_model: ReadModel, *, states_max: int = 500, in_flight_max: int = 2) -> None:
         self.read_model = read_model
         self._states_max = states_max
-        self._flights_max = flights_max
+        self._in_flight_max = in_flight_max
         self._waiting: dict[str, list[_Waiting]] = {}  # in order of arrival
-        self._flights: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def show(self, state: Instance) -> None:
-        """Show the state unless a newer one is shown.
+    async def project(self, state: Instance) -> None:
+        """Project the state unless a newer one is projected.
 
         Raises what ``ReadModel.apply`` says of it; RuntimeError after ``close``.
         """
@@ -53,23 +54,23 @@ class Gathered:
     async def close(self) -> None:
         """Take no more states, and return when all that wait have their outcome."""
         self._closed = True
-        while self._flights:
-            await asyncio.wait(self._flights)
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
 
     def _enqueue(self, waiting: _Waiting) -> None:
         self._waiting.setdefault(waiting.state.aggregate_id, []).append(waiting)
-        if len(self._flights) < self._flights_max:
-            flight = asyncio.create_task(self._fly())  # begins after what is ready now has been enqueued, too
-            self._flights.add(flight)
+        if len(self._in_flight) < self._in_flight_max:
+            task = asyncio.create_task(self._send_batches())  # begins after what is ready now has been enqueued, too
+            self._in_flight.add(task)
 
-    async def _fly(self) -> None:
+    async def _send_batches(self) -> None:
         batch: list[list[_Waiting]] = []
         try:
             while batch := self._take_batch():
                 await self._apply(batch)
         finally:
-            # At once, not when the task is seen to be done: what is enqueued in between would find no flight.
-            self._flights.discard(asyncio.current_task())
+            # At once, not when the task is seen to be done: what is enqueued in between would find no task.
+            self._in_flight.discard(asyncio.current_task())
             for waiting in (waiting for group in batch for waiting in group):  # cancelled: no caller waits forever
                 waiting.outcome.cancel()
 
@@ -89,9 +90,9 @@ class Gathered:
         except Exception as error:  # noqa: BLE001 - a defect of the store reaches every caller that it concerns
             outcomes = [error] * len(batch)
         for group, outcome in zip(batch, outcomes, strict=True):
-            self._settle(group, outcome)
+            self._resolve(group, outcome)
 
-    def _settle(self, group: list[_Waiting], outcome: Exception | None) -> None:
+    def _resolve(self, group: list[_Waiting], outcome: Exception | None) -> None:
         newest = group[-1].sequence_number
         for waiting in group:
             if waiting.outcome.done():
@@ -100,5 +101,5 @@ class Gathered:
                 waiting.outcome.set_result(None)
             elif waiting.sequence_number == newest or isinstance(outcome, StoreUnavailable):
                 waiting.outcome.set_exception(outcome)
-            else:  # the newest can never be shown, which says nothing about the one before
+            else:  # the newest can never be projected, which says nothing about the one before
                 self._enqueue(waiting)

@@ -1,8 +1,8 @@
-"""The dead-letter service, for operators: try again from the log, skip, pause, resume. Each is itself a letter.
+"""The dead-letter service, for operators: try again from the log, skip, pause, resume. Each is itself a dead letter.
 
-Ending a wait goes in three steps: a letter says that a catch-up begins (from then on new events flow again), the log's
-head is read after that and projected, and a letter says that it is done. If the process dies in between, the second
-letter is missing, which is visible, and the next projector finishes it.
+Ending a wait goes in three steps: a dead letter says that a catch-up begins (from then on new events flow again), the
+log's head is read after that and projected, and a dead letter says that it is done. If the process dies in between, the
+second dead letter is missing, which is visible, and the next projector finishes it.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class DeadLetterService:
-    """Mends the dead letters of one read model."""
+    """Ends the waits of one read model's aggregates."""
 
     def __init__(self, *, log: EventLog, snapshots: Snapshots, read_model: ReadModel, parking: Parking) -> None:
         self._log = log
@@ -35,7 +35,7 @@ class DeadLetterService:
         self._parking = parking
 
     async def retry(self, aggregate_id: AggregateId, *, by: str, reason: str = "retry") -> DeadLetter:
-        """Read and fold the log anew and show it; returns RESOLVED, or PARKED with why it failed again.
+        """Read and fold the log anew and project it; returns RESOLVED, or PARKED with why it failed again.
 
         Raises InputInvalid where nothing is parked, and StoreUnavailable: repeat it then.
         """
@@ -46,7 +46,7 @@ class DeadLetterService:
         return await self.retry(aggregate_id, by=by, reason=reason)
 
     async def skip(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
-        """Give up showing the version that is parked, for good; what came after it is shown, if it can be.
+        """Give up projecting the version that is parked, for good; what came after it is projected, if it can be.
 
         Nothing is folded past a damaged event: what comes after one parks the aggregate again.
         """
@@ -59,8 +59,8 @@ class DeadLetterService:
     async def redrive(self, letters: Sequence[DeadLetter], *, by: str) -> int:
         """Retry what waits for a container, where that can be used again; returns how many are projected.
 
-        One aggregate of each class is projected first: while that fails, no letter is written. Raises StoreUnavailable
-        for a server that every aggregate needs.
+        One aggregate of each class is projected first: while that fails, no dead letter is written. Raises
+        StoreUnavailable for a server that every aggregate needs.
         """
         by_class: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
         for letter in letters:
@@ -89,7 +89,7 @@ class DeadLetterService:
     async def _takes(self, aggregate_id: AggregateId) -> bool:
         """Return whether the container of an aggregate can be used; raises StoreUnavailable for its server."""
         try:
-            await self._show(aggregate_id)
+            await self._project(aggregate_id)
         except ContainerUnusable as error:
             if error.shared:
                 raise
@@ -101,18 +101,18 @@ class DeadLetterService:
         return True
 
     async def finish(self, letter: DeadLetter) -> DeadLetter:
-        """Catch up from the log after a RETRYING or SKIPPED letter; may be repeated, by anybody."""
+        """Catch up from the log after a RETRYING or SKIPPED dead letter; may be repeated, by any program."""
         aggregate_id = letter.aggregate
         given_up = letter.given_up_through
         head = await self._log.head(aggregate_id)
         try:
             if head > given_up or letter.kind is DeadLetterKind.RETRYING:
-                await self._show(aggregate_id)
+                await self._project(aggregate_id)
         except StoreUnavailable as error:
             if not isinstance(error, ContainerUnusable) or error.shared:
                 raise
             return await self._parking.park(aggregate_id, sequence_number=head, error=error)
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being shown is why it waits again
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being projected is why it waits again
             number = getattr(error, "details", {}).get("sequence_number") or head
             parked = await self._parking.park(aggregate_id, sequence_number=number, wanted=head, error=error)
             if parked.waits:
@@ -120,8 +120,8 @@ class DeadLetterService:
         shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
         return await self._parking.write(DeadLetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
 
-    async def _show(self, aggregate_id: AggregateId) -> None:
-        """Show the head of the log, which is read anew, past everything that this process remembers."""
+    async def _project(self, aggregate_id: AggregateId) -> None:
+        """Project the head of the log, which is read anew, past everything that this process remembers."""
         reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
         state, _ = await reader.latest(aggregate_id)
         (outcome,) = await self._read_model.apply([state])

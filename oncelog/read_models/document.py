@@ -11,7 +11,7 @@ from oncelog.ports import Document
 def document_of(state: Instance) -> Document:
     """Return the state as the read side holds it; a deleted instance gives a tombstone, without data.
 
-    Raises ValueError for an instance to which nothing has happened yet: there is nothing to show of it.
+    Raises ValueError for an instance to which nothing has happened yet: there is nothing to project.
     """
     if state.sequence_number == 0:
         raise ValueError(f"aggregate {state.aggregate_id}: expected at least one event, found none; do not project it")
@@ -36,8 +36,8 @@ def document_of(state: Instance) -> Document:
     )
 
 
-def formed(document: Document, class_schema: ClassSchema | None) -> Document:
-    """Return the document with its data in the form of these rules; as it is where there are none, or no data."""
+def migrated(document: Document, class_schema: ClassSchema | None) -> Document:
+    """Return the document with its data migrated to this class schema; as it is where there is none, or no data."""
     if class_schema is None:
         return document
     if document.body["deleted"]:

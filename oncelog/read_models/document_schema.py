@@ -1,4 +1,4 @@
-"""Documents in the form that their class's index has: data of earlier definitions is migrated on its way there."""
+"""Documents under the schema of their class's index: data of earlier definitions is migrated on its way there."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import ContainerUnusable, StoreUnavailable
 from oncelog.ports import Document, DocumentIndices, Documents, IndexSchema, StaleIndex
-from oncelog.read_models.document import formed
+from oncelog.read_models.document import migrated
 from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.replay.class_schemas import ClassSchemas
 
 
-def form_of(class_schema: ClassSchema | None) -> IndexSchema:
-    """Return how the documents of a class lie that has these rules."""
+def index_schema_of(class_schema: ClassSchema | None) -> IndexSchema:
+    """Return the index schema of a class."""
     return (
         IndexSchema(class_schema.reference, typed_mapping(class_schema.definition.json_schema))
         if class_schema
@@ -22,7 +22,8 @@ def form_of(class_schema: ClassSchema | None) -> IndexSchema:
 
 
 class SchemaDocuments:
-    """``Documents`` that may be given as the log has them. Which form a class's index has is remembered until it fails.
+    """``Documents`` that may be given as the log has them. The schema of a class's index is remembered until a write
+    fails.
 
     The first index of a class is made here, since its form has to be known.
     """
@@ -59,14 +60,14 @@ class SchemaDocuments:
             if isinstance(found, StoreUnavailable):
                 outcomes[position] = found
             else:
-                ready.append(formed(document, found))
+                ready.append(migrated(document, found))
                 going.append(position)
         for position, outcome in zip(going, await self._documents.write(ready) if ready else (), strict=True):
             outcomes[position] = outcome
         return outcomes
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
-        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
         return await self._documents.read(aggregate_ids)
 
     async def _class_schema(self, aggregate_id: AggregateId) -> ClassSchema | StoreUnavailable | None:
@@ -88,5 +89,5 @@ class SchemaDocuments:
         class_schema = await self._class_schemas.newest(aggregate_id)
         if class_schema is None:
             return None  # the first document makes the index
-        made = await self._indices.create(name, form_of(class_schema), first=True)
+        made = await self._indices.create(name, index_schema_of(class_schema), first=True)
         return made.definition

@@ -20,11 +20,11 @@ class DocumentsModel:
         """Write each state's document unless a newer one is there."""
         return await self._documents.write([document_of(state) for state in states])
 
-    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+    async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""
         found = await self._documents.read(aggregate_ids)
         return [document.sequence_number if document else 0 for document in found]
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return the same; whose form is that of an earlier definition is a matter of the whole index."""
-        return [ProjectionStatus(sequence_number) for sequence_number in await self.positions(aggregate_ids)]
+        return [ProjectionStatus(sequence_number) for sequence_number in await self.projected_versions(aggregate_ids)]

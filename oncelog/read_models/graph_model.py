@@ -66,15 +66,15 @@ class GraphModel:
         return outcomes
 
     async def refresh(self, db_name: str) -> None:
-        """Let searches of the graph find whatever was shown so far; raises StoreUnavailable."""
+        """Let searches of the graph find whatever was projected so far; raises StoreUnavailable."""
         await self._graph.refresh(db_name)
 
-    async def positions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+    async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
         return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
-        """Return how each one's node stands, by events and by definition; raises StoreUnavailable, LogDamaged."""
+        """Return the status of each one's node, by events and by definition; raises StoreUnavailable, LogDamaged."""
         nodes = await self._graph.read(aggregate_ids)
         there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
         newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
@@ -83,7 +83,7 @@ class GraphModel:
     async def _newest_definition(self, aggregate_id: AggregateId) -> int:
         """Return the sequence number of the newest definition of its class, 0 where there is none to go by.
 
-        Damage in a class's log says nothing of its instances' nodes; it is told of the class.
+        Damage in a class's log says nothing of its instances' nodes; it is reported of the class.
         """
         try:
             class_schema = await self._class_schema_of(aggregate_id, at_least=0)

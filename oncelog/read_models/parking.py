@@ -1,6 +1,6 @@
 """Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
 
-The truth of what waits lies in ``DeadLetters`` (S3). The memory of a process is only a hint: it says of
+The truth of what waits is in ``DeadLetters`` (S3). The memory of a process is only a hint: it says of
 which aggregates to ask, and asking is what counts before an event is left alone. Where more than ``LETTERS_MAX`` wait,
 only the class of the others is remembered, and all of its aggregates are asked about. An event that was left alone is
 in the log already, and the program that ends the waiting says so first and reads the log's head after that: so none is
@@ -27,7 +27,7 @@ PROGRAM = "oncelog"
 REFRESH_S = 2.0
 LETTERS_MAX = 10_000  # some 40 MB, with the longest reasons
 ASKED_AT_ONCE_MAX = 16
-#: Letters are looked for by the time at which S3 wrote them. One may be seen later than its time says.
+#: Dead letters are looked for by the time at which S3 wrote them. One may be seen later than its time says.
 SEEN_WITHIN = timedelta(seconds=60)
 
 log = structlog.get_logger(__name__)
@@ -43,38 +43,38 @@ class Parking:
 
     def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = PROGRAM) -> None:
         self.read_model = read_model
-        self._letters = letters
+        self._dead_letters = letters
         self._failures = failures
         self._by = by
-        self._last: dict[AggregateId, DeadLetter] = {}  # of those that wait, or that somebody is to catch up
-        self._crowded: set[AggregateId] = set()  # classes of which more wait than are remembered
-        self._seen: dict[AggregateId, int] = {}  # numbers of letters within the time that is looked at again
+        self._last: dict[AggregateId, DeadLetter] = {}  # of aggregates that wait, or that are to be caught up
+        self._overflowing: set[AggregateId] = set()  # classes of which more wait than are remembered
+        self._seen: dict[AggregateId, int] = {}  # numbers of dead letters within the time that is looked at again
         self._seen_until: datetime | None = None
 
-    def suspects(self, aggregate_id: AggregateId) -> bool:
-        """Return whether the aggregate waited when this process last heard of it, or may wait; costs nothing."""
+    def may_wait(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the aggregate waited when this process last read of it, or may wait; costs nothing."""
         letter = self._last.get(aggregate_id)
-        return letter.waits if letter is not None else aggregate_id.class_name in self._crowded
+        return letter.waits if letter is not None else aggregate_id.class_name in self._overflowing
 
     def unfinished(self) -> list[DeadLetter]:
-        """Return the letters that began a catch-up, as far as this process has read them."""
+        """Return the dead letters that began a catch-up, as far as this process has read them."""
         return [letter for letter in self._last.values() if letter.unfinished]
 
     def set_aside(self) -> list[DeadLetter]:
-        """Return the letters of aggregates that wait for a container only, as far as this process has heard."""
+        """Return the dead letters of aggregates that wait for a container only, as far as this process has read."""
         return [letter for letter in self._last.values() if is_set_aside(letter)]
 
     async def refresh(self) -> None:
-        """Learn what others did meanwhile: one listing, and one read per letter written since the last time.
+        """Learn what others did meanwhile: one listing, and one read per dead letter written since the last time.
 
-        All letters are read the first time, and again once there is room for those that were not remembered. A letter
-        that cannot be read is logged. Raises StoreUnavailable.
+        All dead letters are read the first time, and again once there is room for those that were not remembered. A
+        dead letter that cannot be read is logged. Raises StoreUnavailable.
         """
-        has_room = bool(self._crowded) and len(self._last) < LETTERS_MAX // 2
+        has_room = bool(self._overflowing) and len(self._last) < LETTERS_MAX // 2
         since = None if has_room or self._seen_until is None else self._seen_until - SEEN_WITHIN
         until, seen = self._seen_until, dict[AggregateId, int]()
-        before, crowded = set(self._crowded), set[AggregateId]()
-        async for listed in self._letters.last_ones(self.read_model):
+        before, overflowing = set(self._overflowing), set[AggregateId]()
+        async for listed in self._dead_letters.last_ones(self.read_model):
             until = listed.written_at if until is None else max(until, listed.written_at)
             if since is not None:
                 if listed.written_at < since:
@@ -82,24 +82,24 @@ class Parking:
                 seen[listed.aggregate_id] = listed.number
                 if self._seen.get(listed.aggregate_id) == listed.number:
                     continue
-            if not await self._hear(listed):
-                crowded.add(listed.aggregate_id.class_name)
-        kept = before if since is not None else self._crowded - before  # those of a full look, and of its time
-        self._crowded, self._seen, self._seen_until = crowded | kept, seen, until
+            if not await self._read_listed(listed):
+                overflowing.add(listed.aggregate_id.class_name)
+        kept = before if since is not None else self._overflowing - before  # those of a full look, and of its time
+        self._overflowing, self._seen, self._seen_until = overflowing | kept, seen, until
 
-    async def _hear(self, listed: ListedLetter) -> bool:
-        """Read a letter unless it is known; False if it waits and there is no room to remember it."""
+    async def _read_listed(self, listed: ListedLetter) -> bool:
+        """Read a dead letter unless it is known; False if it waits and there is no room to remember it."""
         known = self._last.get(listed.aggregate_id)
         if known is not None and known.number >= listed.number:
             return True
         try:
-            return self._remember(await self._letters.read(self.read_model, listed))
-        except LogDamaged as error:  # of this one aggregate: the others are heard of
+            return self._remember(await self._dead_letters.read(self.read_model, listed))
+        except LogDamaged as error:  # of this one aggregate: the others are read
             log.warning("dead_letter_unreadable", aggregate_id=str(listed.aggregate_id), reason=error.message)
             return True
 
     def _remember(self, letter: DeadLetter) -> bool:
-        """Remember the letter if anything follows from it; False if there is no room."""
+        """Remember the dead letter if anything follows from it; False if there is no room."""
         aggregate_id = letter.aggregate
         if not (letter.waits or letter.unfinished):
             self._last.pop(aggregate_id, None)
@@ -110,19 +110,19 @@ class Parking:
         return True
 
     def _keep(self, letter: DeadLetter) -> None:
-        """Remember the letter, or at least that its class has more than are remembered."""
+        """Remember the dead letter, or at least that its class has more than are remembered."""
         if not self._remember(letter):
-            self._crowded.add(letter.aggregate.class_name)
+            self._overflowing.add(letter.aggregate.class_name)
 
     @asynccontextmanager
-    async def kept_informed(self) -> AsyncIterator[None]:
-        """Hear of what others did every ``REFRESH_S``, for the length of a block."""
+    async def refreshed(self) -> AsyncIterator[None]:
+        """Read what other programs did every ``REFRESH_S``, for the length of a block."""
 
         async def refresh_for_ever() -> None:
             while True:
                 try:
                     await self.refresh()
-                except StoreUnavailable as error:  # what is not heard of costs an attempt in vain
+                except StoreUnavailable as error:  # what is not read costs an attempt in vain
                     log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
                 await asyncio.sleep(REFRESH_S)
 
@@ -133,17 +133,17 @@ class Parking:
             refreshing.cancel()
             await asyncio.wait([refreshing])
 
-    async def standing(self, aggregate_id: AggregateId) -> DeadLetter | None:
-        """Return the aggregate's last letter as it stands now."""
-        letter = await self._letters.latest(self.read_model, aggregate_id)
+    async def last_letter(self, aggregate_id: AggregateId) -> DeadLetter | None:
+        """Return the aggregate's last dead letter, read now."""
+        letter = await self._dead_letters.latest(self.read_model, aggregate_id)
         if letter is not None:
             self._keep(letter)
         return letter
 
     async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
-        """Return which of these wait, and since which letter; asks only about those suspected of it."""
-        suspected = [each for each in aggregate_ids if self.suspects(each)]
-        letters = await bounded_gather(self.standing, suspected, at_once=ASKED_AT_ONCE_MAX)
+        """Return which of these wait, and since which dead letter; asks only about those suspected of it."""
+        candidates = [each for each in aggregate_ids if self.may_wait(each)]
+        letters = await bounded_gather(self.last_letter, candidates, at_once=ASKED_AT_ONCE_MAX)
         return {letter.aggregate: letter for letter in letters if letter and letter.waits}
 
     async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:
@@ -154,14 +154,14 @@ class Parking:
     async def park(
         self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception, wanted: int = 0
     ) -> DeadLetter:
-        """Let the aggregate wait, and tell so; returns the letter that stands then. May be repeated.
+        """Let the aggregate wait, and announce it; returns the stored dead letter. May be repeated.
 
-        ``sequence_number``: what the error is about; ``wanted``: which version was to be shown, if that is a later one.
-        An aggregate that waits already is only announced again, and a skipped version is no reason to wait.
+        ``sequence_number``: what the error is about; ``wanted``: which version was to be projected, if that is a later
+        one. An aggregate that waits already is only announced again, and a skipped version is no reason to wait.
         """
         wanted = max(wanted, sequence_number)
         code, reason = reason_of(error)
-        letter = await self.standing(aggregate_id)
+        letter = await self.last_letter(aggregate_id)
         while letter is None or not (letter.waits or 0 < wanted <= letter.given_up_through):
             parked = DeadLetter(
                 read_model=self.read_model,
@@ -175,12 +175,14 @@ class Parking:
                 code=code,
                 reason=reason,
             )
-            letter = await self._letters.append(parked)  # another writer's letter, if that was faster: looked at again
+            letter = await self._dead_letters.append(
+                parked
+            )  # another writer's dead letter, if that was faster: looked at again
         self._keep(letter)
-        await self.tell(letter)
+        await self.announce(letter)
         return letter
 
-    async def tell(self, letter: DeadLetter) -> None:
+    async def announce(self, letter: DeadLetter) -> None:
         """Announce what was parked; a program that died in between does so again when the event comes again."""
         if letter.kind is DeadLetterKind.PARKED:
             await self._failures.announce(letter.aggregate_id, letter.model_dump(mode="json"))
@@ -188,9 +190,9 @@ class Parking:
     async def write(self, kind: DeadLetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
         """Write what a person or a program decided about an aggregate.
 
-        Raises InputInvalid if the action is not allowed after the last letter, or another writer was faster.
+        Raises InputInvalid if the action is not allowed after the last dead letter, or another writer was faster.
         """
-        last = await self.standing(aggregate_id)
+        last = await self.last_letter(aggregate_id)
         if not follows(kind, last):
             raise InputInvalid(
                 f"{aggregate_id} in {self.read_model}: {kind} expects something else than "
@@ -209,11 +211,11 @@ class Parking:
             by=by,
             reason=reason,
         )
-        standing = await self._letters.append(letter)
-        self._keep(standing)
-        if standing != letter:
+        stored = await self._dead_letters.append(letter)
+        self._keep(stored)
+        if stored != letter:
             raise InputInvalid(
-                f"{aggregate_id} in {self.read_model}: {standing.by} was faster: {standing.kind} at {standing.at}; "
+                f"{aggregate_id} in {self.read_model}: {stored.by} was faster: {stored.kind} at {stored.at}; "
                 "look at it anew"
             )
         return letter

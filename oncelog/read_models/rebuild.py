@@ -17,7 +17,9 @@ AT_ONCE = 100
 
 @dataclass
 class Rebuilt:
-    """The result of a rebuild: instances shown at their head or beyond, and those that cannot be, which are parked."""
+    """The result of a rebuild: instances projected at their head or beyond, and those that cannot be, which are
+    parked.
+    """
 
     shown: int = 0
     parked: int = 0
@@ -40,18 +42,20 @@ class Rebuilding:
     async def rebuild(
         self, db_name: str, class_id: str, *, after_batch: Callable[[Rebuilt], None] = lambda _: None
     ) -> Rebuilt:
-        """Show all instances of a class; may be repeated. Raises StoreUnavailable, with what was shown left so."""
+        """Project all instances of a class; may be repeated. Raises StoreUnavailable, with what was projected left
+        so.
+        """
         done = Rebuilt()
         after: str | None = ""
         while after is not None:
             page = await self._catalogue.listed_streams(after=after, db_name=db_name, class_id=class_id)
             for start in range(0, len(page.items), AT_ONCE):
-                await self._show(page.items[start : start + AT_ONCE], done)
+                await self._project(page.items[start : start + AT_ONCE], done)
                 after_batch(done)
             after = page.position
         return done
 
-    async def _show(self, listed_streams: Sequence[ListedStream], done: Rebuilt) -> None:
+    async def _project(self, listed_streams: Sequence[ListedStream], done: Rebuilt) -> None:
         folded = await bounded_gather(self._state_at, listed_streams, at_once=AT_ONCE)
         states = [state for state in folded if isinstance(state, Instance)]
         outcomes = dict(

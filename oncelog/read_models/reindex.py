@@ -1,8 +1,8 @@
 """A class whose definition changed how its documents are indexed: another index follows, without a gap in reading.
 
 Readers see the old index, whole, until they see the new one, whole. Writers wait for as long as the last few documents
-take. Any number of attempts may run at once, also for different definitions: only the one that readers see can be
-followed, each new index can be filled by many, and who comes too late looks again.
+take. Any number of attempts may run at once, also for different definitions: only the index that readers see can be
+followed, many attempts can fill each new index, and a late attempt looks again.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents
-from oncelog.read_models.document import document_of, formed
-from oncelog.read_models.document_schema import form_of
+from oncelog.read_models.document import document_of, migrated
+from oncelog.read_models.document_schema import index_schema_of
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StreamReader
 
@@ -26,12 +26,12 @@ READS_IN_FLIGHT_MAX = 16
 
 log = structlog.get_logger(__name__)
 
-#: Told after each page how many documents were copied so far.
+#: Receives after each page the number of documents copied so far.
 Progress = Callable[[int], None]
 
 
 class Reindexer:
-    """Brings the documents of classes into the form of their newest definition."""
+    """Migrates the documents of classes to their newest definition."""
 
     def __init__(
         self, *, documents: Documents, indices: DocumentIndices, class_schemas: ClassSchemas, reader: StreamReader
@@ -46,8 +46,8 @@ class Reindexer:
         current = await self._indices.current(class_name)
         return current is None or current.exact
 
-    async def left_behind(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
-        """Return in words how documents lie otherwise than the newest definition says, or None.
+    async def stale_reason(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
+        """Return in words how the index differs from the newest definition, or None.
 
         An index that an operator has gone back to, and pinned, is left. Raises StoreUnavailable.
         """
@@ -55,7 +55,11 @@ class Reindexer:
         current = await self._indices.current(class_name)
         if current is None and class_schema is not None:
             return f"definition {class_schema.reference.sequence_number}, no index behind its alias"
-        if current is None or current.pinned or not _differs(current, class_schema, form_of(class_schema).digest):
+        if (
+            current is None
+            or current.pinned
+            or not _differs(current, class_schema, index_schema_of(class_schema).digest)
+        ):
             return None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
         closed = ", closed for writing" if current.closed else ""
@@ -64,12 +68,12 @@ class Reindexer:
         return f"definition {class_schema.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
 
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:
-        """Let readers see documents in the form of the newest definition; returns what was done, in words.
+        """Let readers see documents under the newest definition; returns what was done, in words.
 
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
         class_schema = await self._newest(class_name, at_least=at_least)
-        form = form_of(class_schema)
+        form = index_schema_of(class_schema)
         while True:
             current = await self._indices.current(class_name)
             if class_schema is None and (current is None or current.exact):
@@ -123,7 +127,7 @@ class Reindexer:
             key, version = listed
             aggregate_id = AggregateId(name.db_name, name.instance_key, key)
             try:
-                return formed(document_of(await self._reader.at(aggregate_id, version)), class_schema)
+                return migrated(document_of(await self._reader.at(aggregate_id, version)), class_schema)
             except (LogDamaged, SchemaUnsupported) as error:
                 log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
             (found,) = await self._documents.read([aggregate_id])

@@ -1,5 +1,5 @@
-"""Classes whose documents do not lie as their newest definition says, or as this release has them, because nobody is at
-work on it any more.
+"""Classes whose documents do not lie as their newest definition says, or as this release has them, because their
+commands no longer run.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.ports import ListedStream, RunningWorkflows
 from oncelog.read_models.reindex import Reindexer
-from oncelog.reconcile.scope import Scope, each, half_done
+from oncelog.reconcile.scope import Scope, incomplete, reconcile_each
 from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StreamReader
@@ -24,7 +24,7 @@ class RunningDefinitions:
         self._reader = reader
         self._running = running
 
-    async def are_at_work(self, class_name: AggregateId) -> bool:
+    async def is_running(self, class_name: AggregateId) -> bool:
         """Return whether the command of the class's newest definition has not come to its end."""
         try:
             class_schema = await self._class_schemas.newest_of(class_name)
@@ -32,7 +32,7 @@ class RunningDefinitions:
                 return False
             defined = await self._reader.required(class_name, class_schema.reference.sequence_number)
         except (LogDamaged, SchemaUnsupported):
-            return False  # the class itself is told of; here it holds up no other class
+            return False  # the class itself is reported; here it holds up no other class
         return await self._running.is_running(defined.event.command_id)
 
 
@@ -47,13 +47,13 @@ class ClassReconciler:
         self._reindexer = reindexer
         self._running_definitions = running_definitions
 
-    async def page(self, classes: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
+    async def page(self, classes: Sequence[ListedStream], scope: Scope) -> ReconcileSummary:
         """Reconcile these classes; raises StoreUnavailable if a server kept it from every one of them."""
-        within = [listed_stream for listed_stream in classes if terms.covers(listed_stream.aggregate_id)]
-        return await each(within, partial(self._class, terms), place=_place)
+        within = [listed_stream for listed_stream in classes if scope.covers(listed_stream.aggregate_id)]
+        return await reconcile_each(within, partial(self._class, scope), place=_place)
 
-    async def of_instances(self, listed_streams: Sequence[ListedStream], terms: Scope) -> ReconcileSummary:
-        """Sweep the classes of these instances, of which those that are not defined have no events of their own.
+    async def of_instances(self, listed_streams: Sequence[ListedStream], scope: Scope) -> ReconcileSummary:
+        """Reconcile the classes of these instances, of which those that are not defined have no events of their own.
 
         An index of an earlier release cannot answer filters. Raises as ``page`` does.
         """
@@ -63,26 +63,26 @@ class ClassReconciler:
             if of.class_id != CLASSES:
                 name = of.class_name
                 classes.setdefault(name, replace(listed_stream, aggregate_id=name, head=0, missing=None))
-        return await each(list(classes.values()), partial(self._of_instances, terms), place=_place)
+        return await reconcile_each(list(classes.values()), partial(self._of_instances, scope), place=_place)
 
-    async def _of_instances(self, terms: Scope, listed_stream: ListedStream) -> ReconcileSummary:
+    async def _of_instances(self, scope: Scope, listed_stream: ListedStream) -> ReconcileSummary:
         if await self._reindexer.answers_filters(listed_stream.aggregate_id):
             return ReconcileSummary()
-        return await self._class(terms, listed_stream)
+        return await self._class(scope, listed_stream)
 
-    async def _class(self, terms: Scope, listed_stream: ListedStream) -> ReconcileSummary:
-        found = await self._reindexer.left_behind(listed_stream.aggregate_id, at_least=listed_stream.head)
+    async def _class(self, scope: Scope, listed_stream: ListedStream) -> ReconcileSummary:
+        found = await self._reindexer.stale_reason(listed_stream.aggregate_id, at_least=listed_stream.head)
         if found is None:
             return ReconcileSummary()
-        if terms.are_recent(listed_stream.written_at):
+        if scope.is_recent(listed_stream.written_at):
             return ReconcileSummary(recent=1)
-        if await self._running_definitions.are_at_work(listed_stream.aggregate_id):
+        if await self._running_definitions.is_running(listed_stream.aggregate_id):
             return ReconcileSummary(running=1)
-        tally = half_done(_place(listed_stream), found)
-        if not terms.repair:
-            return tally
+        summary = incomplete(_place(listed_stream), found)
+        if not scope.repair:
+            return summary
         await self._reindexer.run(listed_stream.aggregate_id, at_least=listed_stream.head)
-        return tally + ReconcileSummary(reindexed=1)
+        return summary + ReconcileSummary(reindexed=1)
 
 
 def _place(listed_stream: ListedStream) -> str:

@@ -1,4 +1,4 @@
-"""Commands whose record stands and whose end does not, or is not told where their status is asked for."""
+"""Commands that have a record and no end, or whose status does not have their end."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from oncelog.domain.results import CommandResult
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import CommandStatuses, KnownCommand, RunningWorkflows
 from oncelog.reconcile.bulk import BulkReconciler
-from oncelog.reconcile.scope import Scope, each, half_done
+from oncelog.reconcile.scope import Scope, incomplete, reconcile_each
 from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.write.command_outcomes import CommandOutcomes
@@ -46,38 +46,38 @@ class CommandReconciler:
         self._bulks = bulks
         self._after_step = after_step
 
-    async def page(self, commands: Sequence[KnownCommand], terms: Scope) -> ReconcileSummary:
+    async def page(self, commands: Sequence[KnownCommand], scope: Scope) -> ReconcileSummary:
         """Reconcile these commands; raises StoreUnavailable if a server kept it from every one of them."""
-        new = [command for command in commands if not terms.are_settled(command.written_at)]
-        tally = await each(new, partial(self._command, terms), place=_place)
-        return tally + ReconcileSummary(commands=len(commands) - len(new))
+        new = [command for command in commands if not scope.is_complete(command.written_at)]
+        summary = await reconcile_each(new, partial(self._command, scope), place=_place)
+        return summary + ReconcileSummary(commands=len(commands) - len(new))
 
-    async def _command(self, terms: Scope, command: KnownCommand) -> ReconcileSummary:
+    async def _command(self, scope: Scope, command: KnownCommand) -> ReconcileSummary:
         seen = ReconcileSummary(commands=1)
-        if terms.are_recent(command.written_at):
+        if scope.is_recent(command.written_at):
             return seen + ReconcileSummary(recent=1)
-        left = await self._left_behind(command)
-        if left is None or not _covers(terms, left):
+        left = await self._incomplete_record(command)
+        if left is None or not _covers(scope, left):
             return seen
         if await self._running.is_running(command.command_id):
             return seen + ReconcileSummary(running=1, oldest_left=command.written_at)
-        left = await self._left_behind(command)  # it may have ended just before it was asked for
+        left = await self._incomplete_record(command)  # it may have ended just before it was asked for
         if left is None:
             return seen
         known = await self._command_outcomes.result(left)
-        found = half_done(_place(command), _what(left, ended=known is not None))
-        if not terms.repair:
+        found = incomplete(_place(command), _what(left, ended=known is not None))
+        if not scope.repair:
             return seen + found + ReconcileSummary(oldest_left=command.written_at)
         result = await self._finish(left, known)
         log.info("command_finished", command_id=command.command_id, outcome=result.outcome)
         cut_short = isinstance(result, BulkResult) and result.closed is not None
         return seen + found + (ReconcileSummary(closed=1) if known or cut_short else ReconcileSummary(finished=1))
 
-    async def _left_behind(self, command: KnownCommand) -> AnyRecord | None:
+    async def _incomplete_record(self, command: KnownCommand) -> AnyRecord | None:
         """Return the last record of an incomplete command, or None.
 
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
-        command that has ended, since its records tell the same: the last one that was listed, mostly.
+        command that has ended, since its records hold the same: the last one that was listed, mostly.
         """
         status = await self._statuses.read(command.command_id)
         if status is not None and status.result is not None:
@@ -114,7 +114,7 @@ class CommandReconciler:
         return result
 
     async def _project(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
-        """Show it now if that can be: its class may be closed until the reconciler of classes, which comes next, and
+        """Project it now if that can be: its class may be closed until the reconciler of classes, which comes next, and
         the reconciler of aggregates projects what is missing after that.
         """
         try:
@@ -127,10 +127,10 @@ def _place(command: KnownCommand) -> str:
     return f"command {command.command_id}"
 
 
-def _covers(terms: Scope, record: AnyRecord) -> bool:
+def _covers(scope: Scope, record: AnyRecord) -> bool:
     if isinstance(record, CommandRecord):
-        return terms.covers(AggregateId.parse(record.aggregate_id))
-    return terms.cover(record.bulk.db_name, record.bulk.class_id)
+        return scope.covers(AggregateId.parse(record.aggregate_id))
+    return scope.cover(record.bulk.db_name, record.bulk.class_id)
 
 
 def _what(record: AnyRecord, *, ended: bool) -> str:

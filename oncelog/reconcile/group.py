@@ -64,15 +64,15 @@ class GroupWatermarks:
             return [self._known[aggregate_id] for aggregate_id in aggregate_ids]
         return await self._leases.published(aggregate_ids)
 
-    async def settle(self, settlements: Sequence[StreamProgress], _holder: str) -> None:
+    async def save(self, progress: Sequence[StreamProgress], _holder: str) -> None:
         """Keep the watermarks until ``flush``; of a long stream, of which the next part is sent, raise it at once."""
-        later = [settlement for settlement in settlements if settlement.aggregate_id in self._raised]
-        self._raised.update({settlement.aggregate_id: settlement for settlement in settlements})
+        later = [each for each in progress if each.aggregate_id in self._raised]
+        self._raised.update({each.aggregate_id: each for each in progress})
         if later:
-            await self._leases.settle(later, "")
+            await self._leases.save(later, "")
 
     async def flush(self) -> None:
         """Raise the watermarks that were kept, and forget what is known; raises StoreUnavailable."""
         raised, self._raised, self._known = list(self._raised.values()), {}, {}
         if raised:
-            await self._leases.settle(raised, "")
+            await self._leases.save(raised, "")

@@ -44,21 +44,21 @@ class Scope:
         is_class = aggregate_id.class_id == CLASSES
         return self.cover(aggregate_id.db_name, aggregate_id.instance_key if is_class else aggregate_id.class_id)
 
-    def are_recent(self, written_at: datetime) -> bool:
+    def is_recent(self, written_at: datetime) -> bool:
         """Return whether what was written then is left alone yet."""
-        return written_at > self.before  # of S3s whose clock shows whole seconds, "at once" is the same second
+        return written_at > self.before  # of S3s whose clock has whole seconds, "at once" is the same second
 
-    def are_settled(self, written_at: datetime) -> bool:
+    def is_complete(self, written_at: datetime) -> bool:
         """Return whether what was written then is known to have been whole."""
         return self.settled_through is not None and written_at <= self.settled_through
 
-    def are_published(self, written_at: datetime) -> bool:
+    def is_published(self, written_at: datetime) -> bool:
         """Return whether what was written then is known to be on the stream."""
         return self.published_through is not None and written_at <= self.published_through
 
 
 class Listed(Protocol):
-    """Something from a page of the inventory."""
+    """An item of a page of the catalogue."""
 
     @property
     def written_at(self) -> datetime: ...
@@ -68,9 +68,9 @@ Item = TypeVar("Item", bound=Listed)
 Found = TypeVar("Found")
 
 
-def half_done(place: str, what: str) -> ReconcileSummary:
+def incomplete(place: str, what: str) -> ReconcileSummary:
     """Return the summary of one finding."""
-    log.info("half_done", place=place, what=what)
+    log.info("incomplete_found", place=place, what=what)
     return ReconcileSummary(found=1, findings=(Finding(kind=FindingKind.HALF_DONE, place=place, what=what),))
 
 
@@ -111,21 +111,21 @@ class Steps(Generic[Item]):
             raise next(iter(self._silent.values()))
 
 
-async def each(
-    items: Sequence[Item], sweep: Callable[[Item], Awaitable[ReconcileSummary]], *, place: Callable[[Item], str]
+async def reconcile_each(
+    items: Sequence[Item], reconcile: Callable[[Item], Awaitable[ReconcileSummary]], *, place: Callable[[Item], str]
 ) -> ReconcileSummary:
-    """Sweep all items, some at once, and return what came of it.
+    """Reconcile all items, some at once, and return what came of it.
 
-    Raises StoreUnavailable if no item at all could be swept for want of a server.
+    Raises StoreUnavailable if no item at all could be reconciled for want of a server.
     """
     steps = Steps(place=place)
-    swept = dict(await steps.take(items, sweep))
+    reconciled = dict(await steps.take(items, reconcile))
     steps.demand_any()
-    return ReconcileSummary.sum(swept[item] if item in swept else steps.failed[item][0] for item in items)
+    return ReconcileSummary.sum(reconciled[item] if item in reconciled else steps.failed[item][0] for item in items)
 
 
 def _left(kind: FindingKind, place: str, error: OncelogError, item: Listed) -> ReconcileSummary:
-    log.error("sweep_left", kind=kind, place=place, code=error.code, reason=error.message)
+    log.error("item_left", kind=kind, place=place, code=error.code, reason=error.message)
     finding = Finding(kind=kind, place=place, what=error.message)
     damaged = kind is FindingKind.DAMAGE
     return ReconcileSummary(

@@ -13,7 +13,7 @@ class FindingKind(StrEnum):
     HALF_DONE = "HALF_DONE"  # finished by now, where the check repairs
     DAMAGE = "DAMAGE"  # needs a person
     PARKED = "PARKED"  # waits in the dead letters, with its reason
-    UNFINISHED = "UNFINISHED"  # a server gave no answer: the next sweep tries again
+    UNFINISHED = "UNFINISHED"  # a server gave no answer: the next check tries again
 
 
 #: How many findings of a kind are kept with their places; all are counted, and all are in the worker's log.
@@ -38,13 +38,13 @@ class Finding(BaseModel):
 class ReconcileSummary(BaseModel):
     """The sum of what was seen and done; summaries of parts add up.
 
-    ``commands``, ``aggregates``: looked at. ``found``: half done, of which ``finished`` commands were brought to their
-    end, ``closed`` ones had come to it without anyone saying so, or were ended as they stood (bulk commands with chunks
-    that nobody had begun), ``published`` aggregates' events were sent and ``projected`` ones shown in every read model
-    that was behind, and of ``reindexed`` classes documents follow their definition now. Left alone: ``running``, whose
-    own workflow is at it, ``recent``, within the grace period, and ``parked``, once for each read model in which the
-    projection waits for a person in the dead letters. ``damaged`` and ``unfinished`` stand under ``findings``.
-    ``oldest_left``: of what is not known to be whole, when the oldest was written.
+    ``commands``, ``aggregates``: looked at. ``found``: incomplete, of which ``finished`` commands were brought to their
+    end, ``closed`` ones had come to it without a status that has it, or were ended as they stood (bulk commands with
+    chunks that were not begun), ``published`` aggregates' events were sent and ``projected`` ones projected in every
+    read model that was behind, and of ``reindexed`` classes documents follow their definition now. Left alone:
+    ``running``, whose own workflow is at it, ``recent``, within the grace period, and ``parked``, once for each read
+    model in which the projection waits for a person in the dead letters. ``damaged`` and ``unfinished`` are under
+    ``findings``. ``oldest_left``: of what is not known to be whole, when the oldest was written.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,9 +69,9 @@ class ReconcileSummary(BaseModel):
         return ReconcileSummary.sum((self, other))
 
     @classmethod
-    def sum(cls, tallies: Iterable["ReconcileSummary"]) -> Self:
+    def sum(cls, summaries: Iterable["ReconcileSummary"]) -> Self:
         """Add up; of too many findings the first are kept."""
-        parts = tuple(tallies)
+        parts = tuple(summaries)
         counts = {name: sum(getattr(part, name) for part in parts) for name in _COUNTS}
         left = [part.oldest_left for part in parts if part.oldest_left is not None]
         findings = _first_of_each_kind(finding for part in parts for finding in part.findings)

@@ -1,7 +1,7 @@
 """The class schemas known to this process: the rules that a command is decided under, and those it was decided under.
 
 A command is bound by its record to one definition, so that every attempt decides alike, whatever is defined meanwhile.
-Which one is the newest is asked when a command is bound: Redis tells of a definition that was committed since, and S3
+Which one is the newest is asked when a command is bound: Redis knows of a definition that was committed since, and S3
 is looked at now and then, in case Redis has forgotten. A stale answer does no harm: the event says what it was
 decided under, and no aggregate ever goes back to an earlier definition than its last one.
 """

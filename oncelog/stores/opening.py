@@ -65,7 +65,7 @@ class Stores:
             event_log=event_log,
             records=S3CommandRecords(bucket),
             catalogue=S3LogCatalogue(bucket, event_log),
-            marks=S3Checkpoints(bucket),
+            checkpoints=S3Checkpoints(bucket),
             chunk_records=S3ChunkRecords(bucket),
             large_objects=S3LargeObjects(bucket),
             snapshots=S3Snapshots(bucket),

@@ -47,7 +47,7 @@ class MemoryServers:
             event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
             catalogue=MemoryLogCatalogue(self.bucket, event_log),
-            marks=MemoryCheckpoints(self.bucket),
+            checkpoints=MemoryCheckpoints(self.bucket),
             chunk_records=MemoryChunkRecords(self.bucket),
             large_objects=MemoryLargeObjects(self.bucket),
             snapshots=MemorySnapshots(self.bucket),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from oncelog.domain.bulk.binding import Fate, bound_anew, fates, last_bindings
+from oncelog.domain.bulk.binding import ConflictOutcome, conflict_outcomes, last_bindings, to_retry
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.items import change_of
 from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed, read_chunk_record
@@ -154,7 +154,7 @@ class BulkAudit:
 
     def _judge_chain(self, records: list[ChunkRecord], expected: list[int]) -> None:
         """Hold that each record binds exactly what the one before left displaced and void."""
-        became: dict[int, Fate] = {}
+        became: dict[int, ConflictOutcome] = {}
         for record in records:
             where = self._where(record.chunk, record.number)
             if any(self._standing(b.aggregate_id, b.slot) == DAMAGED for b in record.bindings if b.slot):
@@ -164,14 +164,18 @@ class BulkAudit:
                 self._find(Code.RECORD_UNFOUNDED, where, found)
                 return
             event_in = self._event_or_refused if self._is_refused_next(record) else self._event_in
-            became = fates(record, event_in)
-            if Fate.OPEN in became.values():
+            became = conflict_outcomes(record, event_in)
+            if ConflictOutcome.OPEN in became.values():
                 expected = []
                 break
-            expected = bound_anew(became)
-        if expected or Fate.OPEN in became.values():
+            expected = to_retry(became)
+        if expected or ConflictOutcome.OPEN in became.values():
             self._open = True
-            left = [b for b in last_bindings(records) if became.get(b.index) is not Fate.APPLIED and b.aggregate_id]
+            left = [
+                b
+                for b in last_bindings(records)
+                if became.get(b.index) is not ConflictOutcome.APPLIED and b.aggregate_id
+            ]
             found = f"expected events of {len(left)} items of chunk {self._chunk}, found none; the sweep finishes it"
             self._unfinished(f"command {self.command_id}", found, tuple(str(b.aggregate_id) for b in left))
 

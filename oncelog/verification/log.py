@@ -12,7 +12,7 @@ from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
-from oncelog.read_models.document import document_of, formed
+from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.graph_model import node_of
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.history import document_digest
@@ -112,7 +112,7 @@ class LogAudit:
         if self._state is None:
             return None
         document = document_of(self._state)
-        forms = [document, *(formed(document, class_schema) for class_schema in self._class_schemas)]
+        forms = [document, *(migrated(document, class_schema) for class_schema in self._class_schemas)]
         return frozenset(document_digest(one) for one in forms)
 
     def _node_digests(self) -> tuple[tuple[int, bytes], ...] | None:

@@ -34,7 +34,7 @@ class CommandOutcomes:
         return last
 
     async def has_ended(self, command_id: str, record_number: int) -> bool:
-        """Return whether a record tells the command's end, be it the last one or not: a command has only one end."""
+        """Return whether a record holds the command's end, be it the last one or not: a command has only one end."""
         record = await self._records.read(command_id, record_number)
         return record is not None and await self.result(record) is not None
 
@@ -69,7 +69,7 @@ class CommandOutcomes:
         )
 
     async def bulk_result(self, record: BulkRecord) -> BulkResult | None:
-        """Return a bulk command's kept result; without one, the command finds it anew from its chunks' records."""
+        """Return a bulk command's kept result; without one, the command assembles it again from its chunks' records."""
         if record.rejection is not None:
             return rejected_bulk(record.bulk, record.rejection)
         key = summary_key(record.command_id)

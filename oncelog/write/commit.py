@@ -3,7 +3,7 @@
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
 R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and claims the
 class's name once it is bound; R3 publication
-goes from the watermark on; R5 turns are for speed. ``tests/model`` holds the executable model of these rules.
+goes from the watermark on; R5 leases are for speed. ``tests/model`` holds the executable model of these rules.
 """
 
 from contextlib import AsyncExitStack, nullcontext
@@ -27,8 +27,8 @@ from oncelog.write.name_collision import claim_name, find_collision
 from oncelog.write.stream_head import StreamHead
 from oncelog.write.write_path import WritePath
 
-#: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's turn.
-IN_TURN_EVENTS_MAX = 20
+#: A longer range is left to the publish step, so that a backlog does not hold up the aggregate's lease.
+UNDER_LEASE_EVENTS_MAX = 20
 
 log = structlog.get_logger(__name__)
 
@@ -68,30 +68,32 @@ class Committer:
         """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
 
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
-        ``publish``: whether to publish while holding the turn, if Kafka answers.
+        ``publish``: whether to publish while holding the lease, if Kafka answers.
         ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate
-        are under way in this process. A caller that has few commands under way by itself waits for its turn instead.
+        are under way in this process. A caller that has few commands under way by itself waits for its lease instead.
         """
         await computed(command, "hash", of=command.payload)
-        standing = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
-        if standing and standing.result and standing.command_hash == command.hash:
-            return Committed(standing.result)
+        status = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
+        if status and status.result and status.command_hash == command.hash:
+            return Committed(status.result)
         place = self._lease_queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
         with place if bounded else nullcontext():
-            record = await self._command_outcomes.last_record(command.command_id) if standing else None
+            record = await self._command_outcomes.last_record(command.command_id) if status else None
             result = await self._result_of(command, record) if record else await self._collision(command)
             if result:
                 return Committed(result)
-            return await self._commit_in_turn(command, record, occurred_at=occurred_at, trace=trace, publish=publish)
+            return await self._commit_under_lease(
+                command, record, occurred_at=occurred_at, trace=trace, publish=publish
+            )
 
-    async def _commit_in_turn(
+    async def _commit_under_lease(
         self, command: Command, record: AnyRecord | None, *, occurred_at: str, trace: Trace, publish: bool
     ) -> Committed:
-        async with AsyncExitStack() as turn:
-            position = await trace.step("allocate", self._allocate(command, turn), note=_position_note)
+        async with AsyncExitStack() as lease:
+            head = await trace.step("allocate", self._allocate(command, lease), note=_head_note)
             if record is None:
-                binding = self._bind(command, 1, occurred_at=occurred_at, position=position)
-                bound, position = await trace.step("record", binding, note=_record_note)
+                binding = self._bind(command, 1, occurred_at=occurred_at, head=head)
+                bound, head = await trace.step("record", binding, note=_record_note)
             else:
                 bound = record
             while (refused := _refusal(command, bound)) is None:
@@ -101,18 +103,18 @@ class Committer:
                     await computed(record, "canonical", of=command.payload)
                     bound = await self._records.write(record)
                     continue
-                stored = await trace.step("persist", self._persist(command, bound, position), note=_persist_note)
+                stored = await trace.step("persist", self._persist(command, bound, head), note=_persist_note)
                 if stored.event.command_id == command.command_id:
-                    return await self._finish(command, stored.event, position, trace=trace, publish=publish)
+                    return await self._finish(command, stored.event, head, trace=trace, publish=publish)
                 # Taken by another command's event: only now, and through a further record, to another slot.
-                position = await self._stream_heads.recovered(command.aggregate_id)
-                binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, position=position)
-                bound, position = await trace.step("record", binding, note=_record_note)
-            return await self._refuse(command, refused, position)
+                head = await self._stream_heads.reloaded(command.aggregate_id)
+                binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, head=head)
+                bound, head = await trace.step("record", binding, note=_record_note)
+            return await self._refuse(command, refused, head)
 
-    async def _allocate(self, command: Command, turn: AsyncExitStack) -> StreamHead:
-        """Wait for the turn, hold it as long as ``turn`` is open, and find the place to go on from."""
-        granted = await turn.enter_async_context(self._lease_queue.turn(command.aggregate_id, command.command_id))
+    async def _allocate(self, command: Command, lease: AsyncExitStack) -> StreamHead:
+        """Wait for the lease, hold it as long as ``lease`` is open, and find the stream head."""
+        granted = await lease.enter_async_context(self._lease_queue.lease(command.aggregate_id, command.command_id))
         creating = command.command_type is CommandType.CREATE_INSTANCE
         return await self._stream_heads.of(command.aggregate_id, granted, creating=creating)
 
@@ -129,7 +131,7 @@ class Committer:
         )
 
     async def _result_of(self, command: Command, record: AnyRecord) -> CommandResult | None:
-        """Return what the command came to already, as far as its last record and the slot it names tell."""
+        """Return what the command came to already, according to its last record and the slot it names."""
         return _refusal(command, record) or await self._command_outcomes.result(record)
 
     async def _collision(self, command: Command) -> CommandResult | None:
@@ -137,15 +139,15 @@ class Committer:
         return rejected(command, rejection) if rejection else None
 
     async def _bind(
-        self, command: Command, number: int, *, occurred_at: str, position: StreamHead
+        self, command: Command, number: int, *, occurred_at: str, head: StreamHead
     ) -> tuple[AnyRecord, StreamHead]:
         """Decide, and write the next record; the record that is stored under its number binds, whichever
         attempt wrote it (R2).
         """
-        class_schema, decision = await self._decide(command, position, occurred_at=occurred_at)
+        class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
         if isinstance(decision, Rejection):
-            position = await self._stream_heads.proven(command.aggregate_id, position)
-            class_schema, decision = await self._decide(command, position, occurred_at=occurred_at)
+            head = await self._stream_heads.verified(command.aggregate_id, head)
+            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
         record = record_of(
             command,
             number=number,
@@ -154,26 +156,26 @@ class Committer:
             definition=class_schema.reference if class_schema else None,
         )
         await computed(record, "canonical", of=command.payload)
-        return await self._records.write(record), position
+        return await self._records.write(record), head
 
     async def _decide(
-        self, command: Command, position: StreamHead, *, occurred_at: str
+        self, command: Command, head: StreamHead, *, occurred_at: str
     ) -> tuple[ClassSchema | None, Event | Rejection]:
         """Decide under the newest rules of the instance's class, at least those of its last event."""
         undefined = await self._strictness.refusal(command)
         if undefined:
             return None, undefined
-        state = position.state
+        state = head.state
         known = state.definition.sequence_number if state.definition else 0
         class_schema = await self._class_schemas.newest(AggregateId.parse(state.aggregate_id), at_least=known)
         return class_schema, await self._judge.decide(
             state, command, occurred_at=occurred_at, class_schema=class_schema
         )
 
-    async def _persist(self, command: Command, record: AnyRecord, position: StreamHead) -> StoredEvent:
-        """Write the event into the slot the record names, and only there; return what stands in it then (R1)."""
+    async def _persist(self, command: Command, record: AnyRecord, head: StreamHead) -> StoredEvent:
+        """Write the event into the slot the record names, and only there; return the slot's event (R1)."""
         slot = _slot(record)
-        state = position.state
+        state = head.state
         if state.sequence_number != slot - 1:  # bound by an earlier attempt: others may have gone on since
             stored = await self._log.read(command.aggregate_id, slot)
             if stored:
@@ -190,29 +192,29 @@ class Committer:
                 f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
                 command_id=command.command_id,
             )
-        return await self._log.append(event, published_through=position.published.at_most(slot - 1))
+        return await self._log.append(event, published_through=head.published.at_most(slot - 1))
 
-    async def _refuse(self, command: Command, refused: CommandResult, position: StreamHead) -> Committed:
-        known = position.state if position.seen_as_head and position.state.sequence_number else None
-        await self._leases.settle([StreamProgress(command.aggregate_id, known, release=True)], command.command_id)
+    async def _refuse(self, command: Command, refused: CommandResult, head: StreamHead) -> Committed:
+        state = head.state if head.is_verified and head.state.sequence_number else None
+        await self._leases.save([StreamProgress(command.aggregate_id, state, release=True)], command.command_id)
         return Committed(refused)
 
     async def _finish(
-        self, command: Command, event: Event, position: StreamHead, *, trace: Trace, publish: bool
+        self, command: Command, event: Event, head: StreamHead, *, trace: Trace, publish: bool
     ) -> Committed:
-        """Publish while Kafka answers, tell Redis what is known now, and give up the turn."""
+        """Publish while Kafka answers, save in Redis what is known now, and release the lease."""
         aggregate_id, slot = command.aggregate_id, event.sequence_number
-        before = position.state
+        before = head.state
         state = (
             evolve(before, event) if before.sequence_number == slot - 1 else await self._reader.at(aggregate_id, slot)
         )
         self._cache.put(aggregate_id, state)
-        published = position.published
-        if publish and 0 < slot - published.through <= IN_TURN_EVENTS_MAX and self._publication.answers:
+        published = head.published
+        if publish and 0 < slot - published.through <= UNDER_LEASE_EVENTS_MAX and self._publication.answers:
             published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
-        await self._leases.settle([StreamProgress(aggregate_id, state, published, release=True)], command.command_id)
+        await self._leases.save([StreamProgress(aggregate_id, state, published, release=True)], command.command_id)
         return Committed(self._command_outcomes.applied(event), published=published.through >= slot)
 
     async def _publish(self, event: Event, *, watermark: Watermark) -> Watermark:
@@ -251,12 +253,12 @@ def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
     return rejected(command, record.rejection) if record.rejection else None
 
 
-def _claim_note(standing: CommandStatus | None) -> str:
-    return f"seen before: {standing.stage}" if standing else "first seen"
+def _claim_note(status: CommandStatus | None) -> str:
+    return f"seen before: {status.stage}" if status else "first seen"
 
 
-def _position_note(position: StreamHead) -> str:
-    return f"slot {position.state.sequence_number + 1}"
+def _head_note(head: StreamHead) -> str:
+    return f"slot {head.state.sequence_number + 1}"
 
 
 def _record_note(bound: tuple[AnyRecord, StreamHead]) -> str:

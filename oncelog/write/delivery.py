@@ -8,7 +8,7 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import OncelogError, ProjectionParked
 from oncelog.ports import ProjectionStatus
-from oncelog.read_models.batching import Gathered
+from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.parking import Parking, parked_error
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import Trace
@@ -17,9 +17,9 @@ from oncelog.write.publication import Publication
 
 @dataclass(frozen=True)
 class InlineModel:
-    """A read model that commands show themselves in. ``instances_only``: it has nothing to show of classes."""
+    """A read model that commands are projected to. ``instances_only``: it has nothing of classes."""
 
-    gathered: Gathered
+    batched: BatchedReadModel
     parking: Parking
     instances_only: bool = False
 
@@ -28,16 +28,16 @@ class InlineModel:
         return self.parking.read_model
 
     def has(self, aggregate_id: AggregateId) -> bool:
-        """Return whether it shows aggregates of this kind."""
+        """Return whether it has aggregates of this kind."""
         return not (self.instances_only and aggregate_id.class_id == CLASSES)
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
-        """Return how each is shown; raises StoreUnavailable, LogDamaged."""
-        return await self.gathered.read_model.projection_statuses(aggregate_ids)
+        """Return how each is projected; raises StoreUnavailable, LogDamaged."""
+        return await self.batched.read_model.projection_statuses(aggregate_ids)
 
 
-class _NotShown(Exception):
-    """In some read models the state can never be shown."""
+class _Unprojectable(Exception):
+    """In some read models the state can never be projected."""
 
     def __init__(self, failures: Sequence[tuple[InlineModel, OncelogError]]) -> None:
         super().__init__(failures)
@@ -47,7 +47,7 @@ class _NotShown(Exception):
 class Deliverer:
     """Delivers a committed event to the stream and to the read models.
 
-    ``inline``: whether instances are shown here; else projectors show them from the stream. Classes always are.
+    ``inline``: whether instances are projected here; else projectors do so from the stream. Classes always are.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Deliverer:
         self._cache = cache
 
     def projects(self, aggregate_id: AggregateId) -> bool:
-        """Return whether it is for us to show the aggregate."""
+        """Return whether this process projects the aggregate."""
         return self._inline or aggregate_id.class_id == CLASSES
 
     async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
@@ -76,15 +76,16 @@ class Deliverer:
     async def project_or_park(
         self, aggregate_id: AggregateId, sequence_number: int, trace: Trace, *, only: Collection[str] | None = None
     ) -> bool:
-        """Show the state at the sequence number or beyond it in every read model, or ``only`` in those of these names.
+        """Project the state at the sequence number or beyond it in every read model, or ``only`` in those of these
+        names.
 
-        Where it can never be shown, the aggregate is parked: the fact stands, and its command need not wait for a
-        person. Returns whether it is shown in all of them. Raises StoreUnavailable, after every model was tried.
+        Where it can never be projected, the aggregate is parked: the fact stands, and its command need not wait for a
+        person. Returns whether it is projected in all of them. Raises StoreUnavailable, after every model was tried.
         """
         models = [model for model in self._models if model.has(aggregate_id) and (only is None or model.name in only)]
         try:
             await trace.step("project", self._project(aggregate_id, sequence_number, models), note=str)
-        except _NotShown as error:
+        except _Unprojectable as error:
             await trace.step("park", _park(aggregate_id, sequence_number, error.failures), note=str)
             return False
         return True
@@ -97,9 +98,9 @@ class Deliverer:
         except OncelogError as error:
             if error.retryable:
                 raise
-            raise _NotShown([(model, error) for model in models]) from error
+            raise _Unprojectable([(model, error) for model in models]) from error
         outcomes = await asyncio.gather(
-            *(_show(model, aggregate_id, state) for model in models), return_exceptions=True
+            *(_project_to(model, aggregate_id, state) for model in models), return_exceptions=True
         )
         failures: list[tuple[InlineModel, OncelogError]] = []
         for model, outcome in zip(models, outcomes, strict=True):
@@ -108,13 +109,13 @@ class Deliverer:
             elif outcome is not None:
                 raise outcome
         if failures:
-            raise _NotShown(failures)
+            raise _Unprojectable(failures)
         return f"{' and '.join(model.name for model in models)} at version {state.sequence_number}"
 
 
-async def _show(model: InlineModel, aggregate_id: AggregateId, state: Instance) -> None:
+async def _project_to(model: InlineModel, aggregate_id: AggregateId, state: Instance) -> None:
     await model.parking.refuse_if_waiting(aggregate_id)
-    await model.gathered.show(state)
+    await model.batched.project(state)
 
 
 async def _park(

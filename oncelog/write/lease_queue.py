@@ -1,7 +1,7 @@
-"""Waiting for a turn on an aggregate: in this process first, then among processes (docs/protocol.md, R5).
+"""Waiting for a lease on an aggregate: in this process first, then among processes (docs/protocol.md, R5).
 
-A command that waits inside a process holds one of the worker's slots, so few of one aggregate do. The others are told
-when to come back, and wait in Temporal, where they hold nothing. So a hot aggregate holds up no other one.
+A command that waits inside a process holds one of the worker's slots, so few of one aggregate do. The others learn when
+to come back, and wait in Temporal, where they hold nothing. So a hot aggregate holds up no other one.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from oncelog.ports import Lease, Leases, StreamProgress
 POLL_S = 0.005
 POLL_S_MAX = 0.1
 
-#: How many commands of one aggregate are inside a process at once: enough that its turn is never free for want of one.
+#: How many commands of one aggregate are inside a process at once: enough that its lease is never free for want of one.
 PLACES_MAX = 8
 #: How soon a command that found no place is tried again: by its rank and the pace, within these bounds.
 RETRY_S_MIN = 0.1
@@ -66,7 +66,7 @@ class _Crowd:
 
 
 class LeaseQueue:
-    """Hands out turns one at a time, first come first served within a process, so that few ask Redis at once."""
+    """Hands out leases one at a time, first come first served within a process, so that few ask Redis at once."""
 
     def __init__(
         self, leases: Leases, *, grace_s: float = GRACE_S, clock_s: Callable[[], float] = time.monotonic
@@ -98,19 +98,19 @@ class LeaseQueue:
         try:
             yield
             crowd.ended(self._clock_s())
-        finally:  # a failure says nothing of the pace: after an outage nobody is to wait for longer than it lasted
+        finally:  # a failure says nothing of the pace: after an outage no command is to wait for longer than it lasted
             crowd.inside -= 1
             self._drop(aggregate_id, crowd)
 
     @asynccontextmanager
-    async def turn(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Lease]:
+    async def lease(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Lease]:
         """Hold a lease. The caller releases it through ``Leases.settle``; if the caller fails, it is released here."""
         lock = self._locks.setdefault(aggregate_id, asyncio.Lock())
         async with lock:
             try:
-                yield await self._take(aggregate_id, holder)
+                yield await self._acquire(aggregate_id, holder)
             except BaseException:
-                await self._give_up(aggregate_id, holder)
+                await self._release(aggregate_id, holder)
                 raise
 
     def _busy(self, aggregate_id: AggregateId, crowd: _Crowd, command: tuple[str, str]) -> AggregateBusy:
@@ -133,15 +133,15 @@ class LeaseQueue:
         if not crowd.inside and not crowd.waiting:
             self._crowds.pop(aggregate_id, None)
 
-    async def _take(self, aggregate_id: AggregateId, holder: str) -> Lease:
+    async def _acquire(self, aggregate_id: AggregateId, holder: str) -> Lease:
         while True:
-            (answer,) = await self._leases.take([aggregate_id], holder)
+            (answer,) = await self._leases.acquire([aggregate_id], holder)
             if isinstance(answer, Lease):
                 return answer
             await asyncio.sleep(min(POLL_S * answer.position, POLL_S_MAX))
 
-    async def _give_up(self, aggregate_id: AggregateId, holder: str) -> None:
+    async def _release(self, aggregate_id: AggregateId, holder: str) -> None:
         try:
-            await self._leases.settle([StreamProgress(aggregate_id, release=True)], holder)
+            await self._leases.save([StreamProgress(aggregate_id, release=True)], holder)
         except StoreUnavailable as error:  # the lease runs out by itself; what went wrong first is what counts
-            log.warning("turn_not_given_up", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)
+            log.warning("lease_not_released", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)

@@ -1,4 +1,4 @@
-"""Names of databases and classes that differ only in case: the read side cannot tell them apart, so one is refused.
+"""Names of databases and classes that differ only in case: the read side cannot distinguish them, so one is refused.
 
 A command looks for a collision before it is bound. Its record in S3 then comes first, and the claim second: only a
 command that is bound to a slot claims a name. A claim never changes, so a command whose claim is refused can never
@@ -16,7 +16,7 @@ async def find_collision(names: ClassNames, db_name: str, class_id: str) -> Reje
 
 
 async def claim_name(names: ClassNames, db_name: str, class_id: str) -> Rejection | None:
-    """Claim the name for a command that is bound to a slot; return its rejection if another spelling was first."""
+    """Claim the name for a command that is bound to a slot; return its rejection if a colliding name was first."""
     return _rejection((db_name, class_id), await names.claim(db_name, class_id))
 
 

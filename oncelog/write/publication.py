@@ -19,7 +19,7 @@ class Watermarks(Protocol):
         """Return each watermark, or None where it is not known."""
         ...
 
-    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
+    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
         """Raise each watermark, never lower it."""
         ...
 
@@ -37,14 +37,14 @@ class Publication:
         return self._publisher.answers
 
     async def current(self, aggregate_id: AggregateId, watermark: Watermark) -> Watermark:
-        """Return the watermark as the topic's current generation has it: at 0 if the topic was made anew since."""
+        """Return the watermark as the topic's current generation has it: at 0 if the topic was recreated since."""
         generation = (await self._publisher.generations()).of(aggregate_id)
         return Watermark(generation, watermark.through_in(generation))
 
     async def send(self, aggregate_id: AggregateId, events: Sequence[Event], *, watermark: Watermark) -> Watermark:
         """Send everything above the watermark up to the last of the events, which are at hand and need not be read.
 
-        Returns the watermark after it. Raises StoreUnavailable, also where the topic was made anew since the watermark
+        Returns the watermark after it. Raises StoreUnavailable, also where the topic was recreated since the watermark
         was read: then another one counts.
         """
         generation, through = watermark
@@ -63,7 +63,7 @@ class Publication:
     async def ensure(self, aggregate_id: AggregateId, sequence_number: int) -> str:
         """Publish up to the sequence number whatever is not published yet; returns what was done, in words.
 
-        Raises StoreUnavailable, also where the topic is made anew meanwhile.
+        Raises StoreUnavailable, also where the topic is recreated meanwhile.
         """
         generation = (await self._publisher.generations()).of(aggregate_id)  # before the watermark, see through_in
         (watermark,) = await self._leases.published([aggregate_id])
@@ -77,7 +77,7 @@ class Publication:
             await self._publisher.publish(batch)
             await self._demand(aggregate_id, generation)
             raised = Watermark(generation, batch[-1].sequence_number)
-            await self._leases.settle([StreamProgress(aggregate_id, published=raised)], "")
+            await self._leases.save([StreamProgress(aggregate_id, published=raised)], "")
         return f"published {wanted.start} to {sequence_number}"
 
     async def _demand(self, aggregate_id: AggregateId, generation: int) -> None:

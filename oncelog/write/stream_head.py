@@ -15,18 +15,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class StreamHead:
-    """The state that the next event goes on from. ``seen_as_head``: S3 itself said so during this attempt.
+    """The state that the next event goes on from. ``is_verified``: S3 itself confirmed the head during this attempt.
 
     ``published``: the watermark, of the generation that the topic had when it was read.
     """
 
     state: Instance
     published: Watermark
-    seen_as_head: bool
+    is_verified: bool
 
 
 class StreamHeads:
-    """Finds positions. Each rests on a predecessor that this process itself has read or written."""
+    """Finds stream heads. Each rests on a predecessor that this process itself has read or written."""
 
     def __init__(
         self, *, log: EventLog, reader: StreamReader, leases: Leases, cache: StateCache, publication: Publication
@@ -37,38 +37,38 @@ class StreamHeads:
         self._cache = cache
         self._publication = publication
 
-    async def of(self, aggregate_id: AggregateId, turn: Lease, *, creating: bool) -> StreamHead:
-        """Turn what Redis proposes into a position.
+    async def of(self, aggregate_id: AggregateId, lease: Lease, *, creating: bool) -> StreamHead:
+        """Return the stream head that Redis proposes, held against the log.
 
         ``creating``: what comes next creates the instance, so that most likely nothing is there.
         """
         cached = self._cache.get(aggregate_id)
-        if not turn.known:
+        if not lease.known:
             if creating and not cached:
                 # Slot 1 has no predecessor to read, and the PUT itself finds out if it is taken.
-                return StreamHead(Instance(aggregate_id=str(aggregate_id)), turn.published, seen_as_head=False)
-            return await self.recovered(aggregate_id)
-        if cached and cached.sequence_number >= turn.head:
-            return StreamHead(cached, turn.published.at_most(cached.sequence_number), seen_as_head=False)
-        stored = await self._log.read(aggregate_id, turn.head)
+                return StreamHead(Instance(aggregate_id=str(aggregate_id)), lease.published, is_verified=False)
+            return await self.reloaded(aggregate_id)
+        if cached and cached.sequence_number >= lease.head:
+            return StreamHead(cached, lease.published.at_most(cached.sequence_number), is_verified=False)
+        stored = await self._log.read(aggregate_id, lease.head)
         if stored is None:
-            log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=turn.head)
-            return await self.recovered(aggregate_id)
-        if turn.state and turn.state.checksum == stored.event.checksum:
-            state = turn.state
+            log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=lease.head)
+            return await self.reloaded(aggregate_id)
+        if lease.state and lease.state.checksum == stored.event.checksum:
+            state = lease.state
             self._cache.put(aggregate_id, state)
         else:
-            state = await self._reader.at(aggregate_id, turn.head)
-        return StreamHead(state, turn.published.at_most(turn.head), seen_as_head=False)
+            state = await self._reader.at(aggregate_id, lease.head)
+        return StreamHead(state, lease.published.at_most(lease.head), is_verified=False)
 
-    async def recovered(self, aggregate_id: AggregateId) -> StreamHead:
-        """Learn head and watermark from S3, and make Redis forget what it said of them."""
-        position = await self.latest(aggregate_id)
+    async def reloaded(self, aggregate_id: AggregateId) -> StreamHead:
+        """Learn head and watermark from S3, and make Redis forget what it knew of them."""
+        head = await self.latest(aggregate_id)
         await self._leases.forget(aggregate_id)
-        if position.state.sequence_number:
-            known = StreamProgress(aggregate_id, state=position.state, published=position.published)
-            await self._leases.settle([known], "")
-        return position
+        if head.state.sequence_number:
+            known = StreamProgress(aggregate_id, state=head.state, published=head.published)
+            await self._leases.save([known], "")
+        return head
 
     async def latest(self, aggregate_id: AggregateId) -> StreamHead:
         """Learn head and watermark from S3, and leave Redis as it is: another attempt is changing both."""
@@ -76,15 +76,16 @@ class StreamHeads:
         published = await self._publication.current(aggregate_id, watermark)
         if state.sequence_number:
             self._cache.put(aggregate_id, state)
-        return StreamHead(state, published, seen_as_head=True)
+        return StreamHead(state, published, is_verified=True)
 
-    async def proven(self, aggregate_id: AggregateId, position: StreamHead) -> StreamHead:
-        """Return a position that S3 itself shows to be the head, this one if it is: a rejection may rest on no other.
+    async def verified(self, aggregate_id: AggregateId, head: StreamHead) -> StreamHead:
+        """Verify against S3 that this is the stream's head, or reload it. A rejection may be recorded only on a
+        verified head.
 
         Redis may be behind, and a recorded rejection is for ever.
         """
-        if position.seen_as_head:
-            return position
-        if await self._log.read(aggregate_id, position.state.sequence_number + 1):
-            return await self.recovered(aggregate_id)
-        return replace(position, seen_as_head=True)
+        if head.is_verified:
+            return head
+        if await self._log.read(aggregate_id, head.state.sequence_number + 1):
+            return await self.reloaded(aggregate_id)
+        return replace(head, is_verified=True)

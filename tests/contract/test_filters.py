@@ -261,9 +261,9 @@ async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):
     assert (await process.run(create("p1", {"v": 10}))).outcome is Outcome.APPLIED
     before = world.documents.generations["shop.product"]
     before.index = replace(before.index, exact=False)
-    assert "earlier release" in str(await process.pipeline.reindexer.left_behind(name))
+    assert "earlier release" in str(await process.pipeline.reindexer.stale_reason(name))
     assert (await process.pipeline.reindexer.run(name)).startswith("1 documents copied into shop.product.000001.exact")
-    assert await process.pipeline.reindexer.left_behind(name) is None
+    assert await process.pipeline.reindexer.stale_reason(name) is None
     assert world.documents.generations["shop.product"].documents["p1"].body["data"] == {"v": 10}
     assert (await process.run(create("p2", {"v": 10}))).outcome is Outcome.APPLIED
     world.check()

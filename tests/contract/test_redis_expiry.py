@@ -28,16 +28,16 @@ async def _complete(_: Leases, statuses: MemoryCommandStatuses | RedisCommandSta
 
 
 async def _hold_and_wait(leases: Leases, _: object) -> None:
-    await leases.take([PLACE], "a")
-    await leases.take([PLACE], "b")
+    await leases.acquire([PLACE], "a")
+    await leases.acquire([PLACE], "b")
 
 
 async def _save_head(leases: Leases, _: object) -> None:
-    await leases.settle([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
+    await leases.save([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
 
 
 async def _save_watermark(leases: Leases, _: object) -> None:
-    await leases.settle([StreamProgress(PLACE, published=Watermark(1, 1))], "")
+    await leases.save([StreamProgress(PLACE, published=Watermark(1, 1))], "")
 
 
 WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {

@@ -8,7 +8,7 @@ import pytest
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
-from oncelog.ports import Generations, Lease, Settled, StreamProgress, TopicRecord, Watermark
+from oncelog.ports import Generations, Lease, LogCheckpoint, StreamProgress, TopicRecord, Watermark
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.conftest import Opened, Redis
 
@@ -58,13 +58,13 @@ async def test_watermark_of_another_generation_is_not_known(redis: Redis):
 
     leases = redis.leases(generations=generations, lease_ms=60_000)
     state = state_at(chain(3))
-    await leases.settle(
+    await leases.save(
         [StreamProgress(PLACE, state, Watermark(1, 3)), StreamProgress(CLASS, published=Watermark(1, 2))], ""
     )
     current = Generations(instances=2)
     assert list(await leases.published([PLACE, CLASS])) == [None, Watermark(1, 2)]
     assert list(await leases.heads([PLACE])) == [3]
-    (turn,) = await leases.take([PLACE], "a")
+    (turn,) = await leases.acquire([PLACE], "a")
     assert turn == Lease(head=0, published=Watermark(2, 0), known=False, state=None)
 
 
@@ -75,10 +75,10 @@ async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
         return current
 
     leases = redis.leases(generations=generations, lease_ms=60_000)
-    await leases.settle([StreamProgress(PLACE, state_at(chain(3)), Watermark(2, 1), release=True)], "")
-    await leases.settle([StreamProgress(PLACE, published=Watermark(1, 3))], "")  # from a process that has not noticed
+    await leases.save([StreamProgress(PLACE, state_at(chain(3)), Watermark(2, 1), release=True)], "")
+    await leases.save([StreamProgress(PLACE, published=Watermark(1, 3))], "")  # from a process that has not noticed
     assert list(await leases.published([PLACE])) == [Watermark(2, 1)]
-    (turn,) = await leases.take([PLACE], "a")
+    (turn,) = await leases.acquire([PLACE], "a")
     assert isinstance(turn, Lease)
     assert (turn.known, turn.head, turn.published) == (True, 3, Watermark(2, 1))
     current = replace(current, instances=1)
@@ -86,9 +86,9 @@ async def test_watermark_is_raised_in_its_own_generation(redis: Redis):
 
 
 async def test_end_mark_of_another_generation_is_none(opened: Opened):
-    marks, through = opened.ports.marks, datetime(2026, 1, 1, tzinfo=UTC)
-    await marks.settle(through, Generations(instances=2))
-    mark = await marks.settled()
+    marks, through = opened.ports.checkpoints, datetime(2026, 1, 1, tzinfo=UTC)
+    await marks.save_checkpoint(through, Generations(instances=2))
+    mark = await marks.read_checkpoint()
     assert mark is not None
     assert mark.through == mark.published_in(Generations(instances=2)) == through
     assert mark.published_in(Generations()) is None
@@ -97,4 +97,6 @@ async def test_end_mark_of_another_generation_is_none(opened: Opened):
 
 async def test_end_mark_without_generations_is_of_the_first(opened: Opened):
     await opened.put_object("reports/sweep/settled.json", b'{"settled_through": "2026-01-01T00:00:00Z"}')
-    assert await opened.ports.marks.settled() == Settled(datetime(2026, 1, 1, tzinfo=UTC), Generations())
+    assert await opened.ports.checkpoints.read_checkpoint() == LogCheckpoint(
+        datetime(2026, 1, 1, tzinfo=UTC), Generations()
+    )

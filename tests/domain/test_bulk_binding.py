@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from oncelog.domain.bulk.binding import Fate, bind, bound_anew, by_aggregate, fates, last_bindings, refuses_first
+from oncelog.domain.bulk.binding import (
+    ConflictOutcome,
+    bind,
+    by_aggregate,
+    conflict_outcomes,
+    last_bindings,
+    refuses_first,
+    to_retry,
+)
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.items import ItemChange, change_of
 from oncelog.domain.bulk.plan import ItemsScanner
@@ -80,9 +88,9 @@ def bound(log: Log, record: BulkRecord, indices: list[int], number: int) -> Chun
 
 def write_next(log: Log, record: BulkRecord, chunk: ChunkRecord, aggregate_id: str) -> bool:
     """Do what an attempt does next on one aggregate: write into the first slot that is open, if it is free."""
-    became = fates(chunk, log.event_in)
+    became = conflict_outcomes(chunk, log.event_in)
     for binding in by_aggregate(chunk.bindings)[aggregate_id]:
-        if became[binding.index] is Fate.OPEN and binding.slot is not None:
+        if became[binding.index] is ConflictOutcome.OPEN and binding.slot is not None:
             change = changes(record.bulk)[binding.index]
             assert isinstance(change, ItemChange)
             event = decide(log.state(aggregate_id, binding.slot - 1), change, occurred_at=NOON)
@@ -125,9 +133,15 @@ def test_items_after_a_conflict_are_invalidated():
     log.apply(update("p1"))  # another command is faster
     while write_next(log, record, chunk, "shop/Product/p2"):
         pass
-    became = fates(chunk, log.event_in)
-    assert list(became.values()) == [Fate.REJECTED, Fate.DISPLACED, Fate.VOID, Fate.APPLIED, Fate.REJECTED]
-    assert bound_anew(became) == [1, 2]
+    became = conflict_outcomes(chunk, log.event_in)
+    assert list(became.values()) == [
+        ConflictOutcome.REJECTED,
+        ConflictOutcome.CONFLICTED,
+        ConflictOutcome.INVALIDATED,
+        ConflictOutcome.APPLIED,
+        ConflictOutcome.REJECTED,
+    ]
+    assert to_retry(became) == [1, 2]
     second = bound(log, record, [1, 2], 2)
     assert [binding.slot for binding in second.bindings] == [3, None]
     assert [binding.slot for binding in last_bindings([chunk, second])] == [None, 3, None, 2, None]
@@ -138,10 +152,10 @@ def test_nothing_is_bound_anew_while_an_item_is_open():
     record = opened(bulk_create(item("p1"), item("p2")))
     chunk = bound(log, record, [0, 1], 1)
     log.apply(create("p1"))
-    became = fates(chunk, log.event_in)
-    assert list(became.values()) == [Fate.DISPLACED, Fate.OPEN]
+    became = conflict_outcomes(chunk, log.event_in)
+    assert list(became.values()) == [ConflictOutcome.CONFLICTED, ConflictOutcome.OPEN]
     with pytest.raises(ValueError, match="definite"):
-        bound_anew(became)
+        to_retry(became)
 
 
 @pytest.mark.parametrize(
@@ -188,18 +202,18 @@ def test_concurrent_attempts_apply_each_item_once(data: st.DataObject, bulk: Bul
         chunk = bound(log, record, indices, number)
         records.append(chunk)
         groups = by_aggregate(chunk.bindings)
-        seen: dict[int, Fate] = {}
+        seen: dict[int, ConflictOutcome] = {}
         busy = True
         while busy:
             if number < 5 and data.draw(st.integers(0, 3)) == 0:
                 disturb()
             order = data.draw(st.permutations(sorted(groups)))
             busy = sum(write_next(log, record, chunk, name) for name in order) > 0
-            became = fates(chunk, log.event_in)
-            for index, fate in seen.items():
-                assert became[index] is fate, "a definite end has changed"
-            seen = {index: fate for index, fate in became.items() if fate is not Fate.OPEN}
-        indices = bound_anew(fates(chunk, log.event_in))
+            became = conflict_outcomes(chunk, log.event_in)
+            for index, outcome in seen.items():
+                assert became[index] is outcome, "a definite end has changed"
+            seen = {index: outcome for index, outcome in became.items() if outcome is not ConflictOutcome.OPEN}
+        indices = to_retry(conflict_outcomes(chunk, log.event_in))
         if not indices:
             break
     assert indices == []

@@ -73,7 +73,7 @@ async def _check(installation: Installation, *, repair: bool = True, **scope: st
         return await checks.result(check_id)
 
 
-async def _nothing_half_done(installation: Installation) -> None:
+async def _nothing_incomplete(installation: Installation) -> None:
     await installation.check()
     again = await _check(installation, repair=False)
     assert again.outcome is CheckOutcome.CLEAN, again.tally
@@ -97,7 +97,7 @@ async def test_work_of_a_dead_worker_is_finished(installation: Installation, ste
     async with installation.worker():
         report = await _check(installation)
         assert (report.tally.damaged, report.tally.unfinished, report.tally.running) == (0, 0, 0)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
         for command in commands:
             await _is_whole(installation, command)
 
@@ -148,7 +148,7 @@ async def test_reset_workflow_continues_and_the_check_leaves_it(installation: In
         result = await installation.client.result(command.command_id)
         await _reset(installation, handle)  # once it has ended, too
         assert await installation.client.result(command.command_id) == result
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
     (events,) = (await installation.logs()).values()
     assert len(events) == 1
 
@@ -217,7 +217,7 @@ async def test_a_scope_leaves_others_half_done(installation: Installation):
     async with installation.worker():
         assert (await _check(installation, db_name="shop", class_id="Order")).outcome is CheckOutcome.CLEAN
         assert (await _check(installation, db_name="shop", class_id="Product")).outcome is CheckOutcome.REPAIRED
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
 
 
 async def test_schedule_runs_when_triggered_and_stays_paused(installation: Installation):
@@ -294,7 +294,7 @@ async def test_a_terminated_bulk_command_is_ended_where_it_stands(installation: 
     async with installation.worker():
         report = await _check(installation)
         assert (report.tally.closed, report.tally.finished, report.tally.damaged) == (1, 0, 0)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
         result = await installation.client.result(bulk.command_id)
     assert isinstance(result, BulkResult)
     applied = sum(len(events) for events in (await installation.logs()).values())
@@ -326,7 +326,7 @@ async def test_orphaned_bulk_command_is_closed_as_it_stands(installation: Instal
     async with installation.worker():
         report = await _check(installation)
         assert (report.outcome, report.tally.closed) == (CheckOutcome.REPAIRED, 1)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
     status = await installation.stores.ports.statuses.read(bulk.command_id)
     assert status is not None
     assert isinstance(status.result, BulkResult)
@@ -393,7 +393,7 @@ async def test_class_stuck_by_a_terminated_definition_is_released(installation: 
         assert await _index(installation) == ("d000002", False)
         async with asyncio.timeout(120):  # it waits between two attempts
             assert (await waiting.result()).outcome is Outcome.APPLIED
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
     nodes = await installation.stores.ports.graph.read([AggregateId("shop", "Product", f"n{one}") for one in range(5)])
     assert {node.definition_sequence for node in nodes if node} == {2}
 
@@ -409,7 +409,7 @@ async def test_nodes_follow_a_definition_whose_workflow_was_terminated(installat
         ]
         report = await _check(installation)
         assert (report.outcome, report.tally.projected, report.tally.reindexed) == (CheckOutcome.REPAIRED, 1, 0)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
 
 
 async def test_definition_and_checks_reindex_at_the_same_time(installation: Installation):
@@ -438,7 +438,7 @@ async def test_definition_and_checks_reindex_at_the_same_time(installation: Inst
     assert await _index(installation) == ("d000002", False)
     async with installation.worker():
         await _check(installation)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
 
 
 async def test_pinned_index_is_left_alone(installation: Installation):
@@ -464,7 +464,7 @@ async def test_pinned_index_is_left_alone(installation: Installation):
         report = await _check(installation)
         assert (report.outcome, report.tally.reindexed) == (CheckOutcome.REPAIRED, 1)
         assert await _index(installation) == ("d000002", False)
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
 
 
 async def test_unreadable_node_is_reported_and_holds_up_no_other(installation: Installation):
@@ -523,7 +523,7 @@ async def test_the_command_line_looks_repairs_and_attaches(installation: Install
         assert (attached[0], attached[1]) == (0, output)
         assert (await _oncelog(installation, "check", "--attach", "no-such-check"))[0] == 1
         assert (await _oncelog(installation, "check", "--class", "Product"))[0] == 2
-        await _nothing_half_done(installation)
+        await _nothing_incomplete(installation)
 
 
 async def _oncelog(installation: Installation, *arguments: str) -> tuple[int, str, str]:

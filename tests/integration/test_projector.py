@@ -153,7 +153,7 @@ class Projection:
     async def heard_of(self, place: AggregateId) -> None:
         """Wait until the projector of this process has heard that the aggregate waits."""
         async with asyncio.timeout(UNTIL_S):
-            while not self.here[-1]._parking.suspects(place):
+            while not self.here[-1]._parking.may_wait(place):
                 await asyncio.sleep(0.05)
 
     @asynccontextmanager

@@ -209,7 +209,7 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
     monkeypatch: pytest.MonkeyPatch,
     away: str,
     stage_of_done: Stage,
-    half_done: tuple[Stage, str | None],
+    incomplete: tuple[Stage, str | None],
 ):
     done, begun = create("p1"), create("p2")
     async with installation.worker():
@@ -228,6 +228,6 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
         client = Oncelog(stores.ports, settings, temporal=temporal)
         ended, left = await client.status(done.command_id), await client.status(begun.command_id)
         assert (ended.stage, ended.result) == (stage_of_done, result)
-        assert (left.stage, left.workflow) == half_done
+        assert (left.stage, left.workflow) == incomplete
         with pytest.raises(StoreUnavailable):  # the server that is away may be the one that knows it
             await client.status("nobody-knows")

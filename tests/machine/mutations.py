@@ -12,7 +12,7 @@ import pytest
 from oncelog.bulk.chunk import ChunkCommitter, Written
 from oncelog.bulk.chunk_planner import ChunkPlanner
 from oncelog.domain.bulk import binding as binding_rules
-from oncelog.domain.bulk.binding import Fate
+from oncelog.domain.bulk.binding import ConflictOutcome
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
 from oncelog.domain.bulk.results import BulkResult, rejected_bulk
 from oncelog.domain.events import Event
@@ -73,7 +73,7 @@ def redis_is_believed_about_the_predecessor(patch: pytest.MonkeyPatch) -> None:
         if not turn.known:
             return await real(self, aggregate_id, turn, creating=creating)
         state = turn.state or Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head)
-        return StreamHead(state, turn.published, seen_as_head=False)
+        return StreamHead(state, turn.published, is_verified=False)
 
     patch.setattr(StreamHeads, "of", of)
 
@@ -121,19 +121,19 @@ def _as_if_of(command: Any, record: CommandRecord) -> CommandRecord:
 def every_attempt_has_a_time_of_its_own(patch: pytest.MonkeyPatch) -> None:
     real = Committer._bind
 
-    async def bind(self: Committer, command: Any, number: int, *, occurred_at: str, position: Any) -> Any:
-        record, position = await real(self, command, number, occurred_at=occurred_at, position=position)
-        return record.model_copy(update={"occurred_at": occurred_at}), position
+    async def bind(self: Committer, command: Any, number: int, *, occurred_at: str, head: Any) -> Any:
+        record, head = await real(self, command, number, occurred_at=occurred_at, head=head)
+        return record.model_copy(update={"occurred_at": occurred_at}), head
 
     patch.setattr(Committer, "_bind", bind)
 
 
 @found_late
 def a_rejection_is_recorded_on_the_word_of_redis(patch: pytest.MonkeyPatch) -> None:
-    async def proven(_self: StreamHeads, _aggregate_id: Any, position: StreamHead) -> StreamHead:
-        return replace(position, seen_as_head=True)
+    async def verified(_self: StreamHeads, _aggregate_id: Any, position: StreamHead) -> StreamHead:
+        return replace(position, is_verified=True)
 
-    patch.setattr(StreamHeads, "proven", proven)
+    patch.setattr(StreamHeads, "verified", verified)
 
 
 @found_late
@@ -164,7 +164,7 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
         (published,) = await self._leases.published([aggregate_id])
         if published is not None and published.through < sequence_number:
             raised = Watermark(published.generation, sequence_number)
-            await self._leases.settle([StreamProgress(aggregate_id, published=raised)], "")
+            await self._leases.save([StreamProgress(aggregate_id, published=raised)], "")
         return await real(self, aggregate_id, sequence_number)
 
     patch.setattr(Publication, "ensure", ensure)
@@ -233,10 +233,10 @@ def what_is_void_is_written_all_the_same(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def a_displaced_item_counts_as_applied(patch: pytest.MonkeyPatch) -> None:
-    def fate(_command_id: str, binding: Any, event_in: Any) -> Fate:
-        return Fate.OPEN if event_in(binding.aggregate_id, binding.slot) is None else Fate.APPLIED
+    def fate(_command_id: str, binding: Any, event_in: Any) -> ConflictOutcome:
+        return ConflictOutcome.OPEN if event_in(binding.aggregate_id, binding.slot) is None else ConflictOutcome.APPLIED
 
-    patch.setattr(binding_rules, "_fate_of_slot", fate)
+    patch.setattr(binding_rules, "_outcome_in_slot", fate)
 
 
 @found_soon

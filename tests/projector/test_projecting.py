@@ -13,7 +13,7 @@ from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.projector import loop
-from oncelog.read_models.projector.loop import FLIGHTS_MAX
+from oncelog.read_models.projector.loop import IN_FLIGHT_MAX
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.testing.memory.kafka import MemoryPublisher
 from tests.contract.chains import PLACE, chain
@@ -142,14 +142,14 @@ class FirstHeld(Watched):
 async def test_batches_of_different_aggregates_are_written_in_parallel(stream: Stream):
     class Together(Watched):
         async def gate(self, _names: set[str]) -> None:
-            await self.until(lambda: self.most_at_once == FLIGHTS_MAX)
+            await self.until(lambda: self.most_at_once == IN_FLIGHT_MAX)
 
     for number in range(20):
         await stream.told(chain(2, f"p{number}"))
     model = Together(stream)
     async with stream.projector(read_model=model, batch_messages_max=2):
         await stream.caught_up()
-    assert model.most_at_once == FLIGHTS_MAX
+    assert model.most_at_once == IN_FLIGHT_MAX
     stream.check_all_shown()
 
 
@@ -183,11 +183,11 @@ async def test_versions_of_one_aggregate_are_written_in_order(stream: Stream, se
 @pytest.mark.parametrize("dies", [True, False])
 async def test_offset_of_an_unfinished_batch_is_not_committed(dies: bool):
     stream = Stream(publisher=MemoryPublisher(partitions=1))
-    for number in range(FLIGHTS_MAX):
+    for number in range(IN_FLIGHT_MAX):
         await stream.told(chain(2, f"p{number}"))
     model = FirstHeld(stream)
     running = stream.start(read_model=model, batch_messages_max=2)
-    await model.until(lambda: len(model.written) == FLIGHTS_MAX - 1)
+    await model.until(lambda: len(model.written) == IN_FLIGHT_MAX - 1)
     for _ in range(200):  # more than enough for a commit
         await asyncio.sleep(0)
     assert stream.group.committed == {}
@@ -322,7 +322,7 @@ async def test_damaged_event_is_not_folded_and_earlier_ones_are(stream: Stream):
         assert document is not None
         assert document.sequence_number == 3
         assert running.count("events_failed_total", code="LogDamaged") == 1
-        letter = await running.parking.standing(PLACE)
+        letter = await running.parking.last_letter(PLACE)
         assert letter is not None
         assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 4)
         again = await stream.dead_letter_service().retry(PLACE, by="ann")
@@ -340,7 +340,7 @@ async def test_event_from_the_future_waits_for_an_upgrade(stream: Stream):
         await stream.send(future[:2])
         async with stream.projector() as running:
             await stream.caught_up()
-            letter = await running.parking.standing(PLACE)
+            letter = await running.parking.last_letter(PLACE)
             assert letter is not None
             assert (letter.kind, letter.code, letter.sequence_number) == (DeadLetterKind.PARKED, "EventFromFuture", 2)
             await stream.told(known)
@@ -488,7 +488,7 @@ async def test_a_defect_in_one_state_parks_that_aggregate_only(stream: Stream):
         await stream.told(chain(1, name))
     async with stream.projector(read_model=Defective(stream.documents)) as running:
         await stream.caught_up()
-        letter = await running.parking.standing(PLACE)
+        letter = await running.parking.last_letter(PLACE)
     assert letter is not None
     assert (letter.code, letter.reason) == ("Defect", "ZeroDivisionError: a defect")
     stream.check_document(AggregateId.parse("shop/Product/p2"))

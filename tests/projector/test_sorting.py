@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import UNPUBLISHED, Delivery
 from oncelog.read_models.projector.fold import Folder
-from oncelog.read_models.projector.group import sort_out
+from oncelog.read_models.projector.group import group_by_aggregate
 from oncelog.stores.kafka.messages import headers_of
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryEventLog, MemorySnapshots
 from tests.contract.chains import chain, state_at
@@ -27,19 +27,19 @@ def _delivery(offset: int, event, value, named) -> Delivery:
 
 
 @given(deliveries, st.integers(0, 6))
-def test_every_message_is_accounted_for_and_nothing_new_is_lost(drawn, shown: int):
+def test_every_message_is_accounted_for_and_nothing_new_is_lost(drawn, projected: int):
     batch = [_delivery(offset, *each) for offset, each in enumerate(drawn)]
-    found = sort_out(batch, shown=lambda _: shown)
+    found = group_by_aggregate(batch, projected=lambda _: projected)
     assert found.skipped + sum(work.messages for work in found.work.values()) == len(batch)
     for work in found.work.values():
-        assert all(number > shown for number in work.events)
+        assert all(number > projected for number in work.events)
         assert all(event.sequence_number == number for number, event in work.events.items())
     for (event, value, named), _ in zip(drawn, batch, strict=True):
-        if event.sequence_number > shown and (value == "whole" or named):
+        if event.sequence_number > projected and (value == "whole" or named):
             work = found.work[event.aggregate]
             assert work.target >= event.sequence_number
         elif value != "whole" and not named:
-            assert found.work[event.aggregate].unnamed
+            assert found.work[event.aggregate].target_unknown
 
 
 @given(drawn=deliveries)
@@ -51,22 +51,24 @@ async def test_folding_a_batch_gives_the_state_of_the_log(drawn):
     half = len(drawn) // 2
     for part in (drawn[:half], drawn[half:]):
         batch = [_delivery(offset, *each) for offset, each in enumerate(part)]
-        for work in sort_out(batch, shown=lambda _: 0).work.values():
+        for work in group_by_aggregate(batch, projected=lambda _: 0).work.values():
             at_hand = folder.at_hand(work)
             state = at_hand or (await folder.from_log(work)).state
             assert state is not None
             events = CHAINS[work.aggregate_id.instance_key]
-            assert state.sequence_number >= (6 if work.unnamed else work.target)
+            assert state.sequence_number >= (6 if work.target_unknown else work.target)
             assert state == state_at(events[: state.sequence_number])
 
 
 def test_a_key_that_names_no_aggregate_is_a_stray():
     for key in (None, b"", b"x", b"\xff/a/b", b"a/b/c/d", b"shop/Product/%2e"):
-        found = sort_out([Delivery(0, 0, key, [], b"", 0)], shown=lambda _: 0)
-        assert (found.work, len(found.strays)) == ({}, 1)
+        found = group_by_aggregate([Delivery(0, 0, key, [], b"", 0)], projected=lambda _: 0)
+        assert (found.work, len(found.unroutable)) == ({}, 1)
 
 
 def test_an_event_under_anothers_key_is_not_believed():
     event = CHAINS["p1"][0]
-    found = sort_out([Delivery(0, 0, b"shop/Product/p2", headers_of(event), event.canonical, 0)], shown=lambda _: 0)
+    found = group_by_aggregate(
+        [Delivery(0, 0, b"shop/Product/p2", headers_of(event), event.canonical, 0)], projected=lambda _: 0
+    )
     assert found.work[AggregateId.parse("shop/Product/p2")].events == {}

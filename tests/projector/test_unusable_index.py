@@ -109,7 +109,7 @@ async def test_memory_of_waiting_aggregates_is_bounded(stream: Stream, monkeypat
     running = stream.start()
     await stream.caught_up()
     assert len(running.parking._last) == 4
-    assert running.parking.suspects(products[-1][0].aggregate)
+    assert running.parking.may_wait(products[-1][0].aggregate)
     await running.crash()
     running = stream.start()  # one that learns of all of them from S3
     await stream.told([event_of(state_at(products[3]), update("p3"))])
@@ -119,7 +119,7 @@ async def test_memory_of_waiting_aggregates_is_bounded(stream: Stream, monkeypat
     assert len(running.parking._last) == 4
     stream.documents.unusable.clear()
     async with asyncio.timeout(UNTIL_S):
-        while len(stream.documents.indices.get("shop.product", {})) < 20 or running.parking._crowded:
+        while len(stream.documents.indices.get("shop.product", {})) < 20 or running.parking._overflowing:
             await asyncio.sleep(0.01)
     await running.stop()
     stream.check_all_shown()

@@ -9,7 +9,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports.read_models import ProjectionStatus
-from oncelog.read_models.batching import Gathered
+from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.document import document_of
 from tests.contract.chains import chain, state_at
 
@@ -33,7 +33,7 @@ class Recording:
             raise self.failure
         return [self.refused.get((state.aggregate_id, state.sequence_number)) for state in states]
 
-    async def positions(self, _: Sequence[AggregateId]) -> Sequence[int]:
+    async def projected_versions(self, _: Sequence[AggregateId]) -> Sequence[int]:
         raise AssertionError("a write reads no positions")
 
     async def projection_statuses(self, _: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
@@ -51,26 +51,26 @@ async def _settled() -> None:
 
 async def test_one_state_leaves_at_once():
     store = Recording()
-    await Gathered(store).show(state())
+    await BatchedReadModel(store).project(state())
     assert store.batches == [[state()]]
 
 
 async def test_what_comes_the_moment_a_flight_ends_finds_another():
     store = Recording()
-    gathered = Gathered(store, flights_max=1)
+    batched = BatchedReadModel(store, in_flight_max=1)
     async with asyncio.timeout(60):
         for version in (1, 2, 3):
-            await gathered.show(state(version=version))
+            await batched.project(state(version=version))
     assert store.batches == [[state(version=1)], [state(version=2)], [state(version=3)]]
 
 
 async def test_what_comes_meanwhile_goes_together():
     store = Recording()
     store.gate.clear()
-    gathered = Gathered(store, flights_max=1)
-    first = asyncio.create_task(gathered.show(state("p0")))
+    batched = BatchedReadModel(store, in_flight_max=1)
+    first = asyncio.create_task(batched.project(state("p0")))
     await _settled()
-    others = [asyncio.create_task(gathered.show(state(f"p{number}"))) for number in range(1, 9)]
+    others = [asyncio.create_task(batched.project(state(f"p{number}"))) for number in range(1, 9)]
     await _settled()
     assert not any(task.done() for task in (first, *others))
     store.gate.set()
@@ -80,15 +80,15 @@ async def test_what_comes_meanwhile_goes_together():
 
 async def test_newest_state_of_an_aggregate_is_sent_for_all_callers():
     store = Recording()
-    gathered = Gathered(store)
-    await asyncio.gather(*(gathered.show(state("p1", version)) for version in (2, 3, 1)))
+    batched = BatchedReadModel(store)
+    await asyncio.gather(*(batched.project(state("p1", version)) for version in (2, 3, 1)))
     assert store.batches == [[state("p1", 3)]]
 
 
 async def test_batches_are_bounded_in_number():
     store = Recording()
-    gathered = Gathered(store, states_max=3, flights_max=1)
-    await asyncio.gather(*(gathered.show(state(f"p{number}")) for number in range(7)))
+    batched = BatchedReadModel(store, states_max=3, in_flight_max=1)
+    await asyncio.gather(*(batched.project(state(f"p{number}")) for number in range(7)))
     assert [len(batch) for batch in store.batches] == [3, 3, 1]
 
 
@@ -96,8 +96,8 @@ async def test_one_that_is_refused_holds_up_no_other():
     store = Recording()
     refusal = InputInvalid("never")
     store.refused = {(state("p1").aggregate_id, 1): refusal}
-    gathered = Gathered(store)
-    bad, good = await asyncio.gather(gathered.show(state("p1")), gathered.show(state("p2")), return_exceptions=True)
+    batched = BatchedReadModel(store)
+    bad, good = await asyncio.gather(batched.project(state("p1")), batched.project(state("p2")), return_exceptions=True)
     assert (bad, good) == (refusal, None)
 
 
@@ -105,9 +105,9 @@ async def test_unwritable_newest_state_leaves_the_one_before():
     store = Recording()
     refusal = InputInvalid("never")
     store.refused = {(state().aggregate_id, 2): refusal}
-    gathered = Gathered(store)
+    batched = BatchedReadModel(store)
     older, newer = await asyncio.gather(
-        gathered.show(state(version=1)), gathered.show(state(version=2)), return_exceptions=True
+        batched.project(state(version=1)), batched.project(state(version=2)), return_exceptions=True
     )
     assert (older, newer) == (None, refusal)
     assert store.batches == [[state(version=2)], [state(version=1)]]
@@ -117,18 +117,18 @@ async def test_unwritable_newest_state_leaves_the_one_before():
 async def test_failed_batch_fails_its_callers_and_the_next_proceeds(failure: Exception):
     store = Recording()
     store.failure = failure
-    gathered = Gathered(store)
-    told = await asyncio.gather(*(gathered.show(state(name)) for name in ("p1", "p2")), return_exceptions=True)
+    batched = BatchedReadModel(store)
+    told = await asyncio.gather(*(batched.project(state(name)) for name in ("p1", "p2")), return_exceptions=True)
     assert told == [failure, failure]
     store.failure = None
-    await gathered.show(state())
+    await batched.project(state())
 
 
 async def test_a_caller_that_gives_up_changes_nothing_for_the_others():
     store = Recording()
     store.gate.clear()
-    gathered = Gathered(store)
-    leaving, staying = (asyncio.create_task(gathered.show(state("p1", version))) for version in (1, 2))
+    batched = BatchedReadModel(store)
+    leaving, staying = (asyncio.create_task(batched.project(state("p1", version))) for version in (1, 2))
     await _settled()
     leaving.cancel()
     store.gate.set()
@@ -139,14 +139,14 @@ async def test_a_caller_that_gives_up_changes_nothing_for_the_others():
 async def test_closing_waits_for_what_is_under_way_and_takes_no_more():
     store = Recording()
     store.gate.clear()
-    gathered = Gathered(store)
-    writing = asyncio.create_task(gathered.show(state()))
+    batched = BatchedReadModel(store)
+    writing = asyncio.create_task(batched.project(state()))
     await _settled()
-    closing = asyncio.create_task(gathered.close())
+    closing = asyncio.create_task(batched.close())
     await _settled()
     assert not closing.done()
     with pytest.raises(RuntimeError, match="closed"):
-        await gathered.show(state("p2"))
+        await batched.project(state("p2"))
     store.gate.set()
     await asyncio.gather(writing, closing)
 

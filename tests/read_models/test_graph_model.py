@@ -96,7 +96,7 @@ async def test_class_schema_is_read_once_per_class():
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]
     assert asked == [("City", 4), ("Country", 0)]
     places = [AggregateId.parse(state.aggregate_id) for state in states]
-    assert await model.positions(places) == [1, 0, 3, 1]
+    assert await model.projected_versions(places) == [1, 0, 3, 1]
     assert await model.projection_statuses(places) == [
         ProjectionStatus(1),
         ProjectionStatus(0),

@@ -213,9 +213,9 @@ def without_external_versions(patch: Patch) -> None:
 
 def with_rejections_on_redis_word(patch: Patch) -> None:
     async def believed(_: StreamHeads, _aggregate_id: Any, position: StreamHead) -> StreamHead:
-        return replace(position, seen_as_head=True)
+        return replace(position, is_verified=True)
 
-    patch.setattr(StreamHeads, "proven", believed)
+    patch.setattr(StreamHeads, "verified", believed)
 
 
 def with_head_on_redis_word(patch: Patch) -> None:
@@ -224,7 +224,7 @@ def with_head_on_redis_word(patch: Patch) -> None:
     async def believed(self: StreamHeads, aggregate_id: Any, turn: Lease, *, creating: bool) -> StreamHead:
         if turn.known and turn.state is None:
             state = Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head, checksum="0" * 64)
-            return StreamHead(state, turn.published, seen_as_head=False)
+            return StreamHead(state, turn.published, is_verified=False)
         return await of(self, aggregate_id, turn, creating=creating)
 
     patch.setattr(StreamHeads, "of", believed)

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 import oncelog.activities.check
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
-from oncelog.ports import Generations, Settled
+from oncelog.ports import Generations, LogCheckpoint
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.workflows.check import ConsistencyCheck
 from tests.commands import create, update
@@ -140,13 +140,13 @@ async def test_how_far_the_log_is_whole_is_kept_and_saves_reading(bench: Bench):
     now = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
     bench.world.bucket.clock = lambda: now
     await bench.world.process().complete(create())
-    marks = bench.world.process().ports.marks
+    marks = bench.world.process().ports.checkpoints
     now += timedelta(hours=2)
     await check(bench.client, CheckRequest(db_name="shop", repair=True, grace_s=0), "scoped")
     await check(bench.client, CheckRequest(grace_s=0), "looked")
-    assert await marks.settled() is None
+    assert await marks.read_checkpoint() is None
     await check(bench.client, check_id="whole")
-    assert await marks.settled() == Settled(now - timedelta(hours=1), Generations())
+    assert await marks.read_checkpoint() == LogCheckpoint(now - timedelta(hours=1), Generations())
     bench.world.redis.flush()
     bench.world.bucket.requests.clear()
     report = await check(bench.client, check_id="later")
@@ -162,7 +162,7 @@ async def test_what_is_left_holds_the_mark_back(bench: Bench):
     bench.world.workflows.running.add(command.command_id)
     now += timedelta(days=1)
     await check(bench.client)
-    mark = await bench.world.process().ports.marks.settled()
-    assert mark == Settled(datetime(2026, 6, 1, 11, 59, 59, tzinfo=UTC), Generations())
+    mark = await bench.world.process().ports.checkpoints.read_checkpoint()
+    assert mark == LogCheckpoint(datetime(2026, 6, 1, 11, 59, 59, tzinfo=UTC), Generations())
     bench.world.workflows.running.clear()
     assert (await check(bench.client, check_id="again")).tally.finished == 1

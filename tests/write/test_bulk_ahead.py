@@ -87,7 +87,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
     async def be_faster() -> None:
         world.redis.leases.drop(name)
         await world.process().run(create("p1"))
-        (turn,) = await world.process().ports.leases.take([contested], "who keeps it")
+        (turn,) = await world.process().ports.leases.acquire([contested], "who keeps it")
         assert isinstance(turn, Lease)
 
     bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
@@ -96,7 +96,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
         while not world.redis.queues.get(name):  # until the command waits for its turn
             await asyncio.sleep(0.001)
         assert held(world) == [name]
-        await world.process().ports.leases.settle([StreamProgress(contested, release=True)], "who keeps it")
+        await world.process().ports.leases.save([StreamProgress(contested, release=True)], "who keeps it")
         result = await running
     outcomes = [line["outcome"] for line in check_results(world, result)]
     assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6

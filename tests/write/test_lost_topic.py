@@ -148,6 +148,6 @@ async def test_stale_watermark_of_a_process_does_no_harm(world: World):
     for command in (create(), update()):
         await process.run(command)
     world.publisher.make_anew()
-    await process.ports.leases.settle([StreamProgress(PLACE, published=Watermark(1, 2))], "")
+    await process.ports.leases.save([StreamProgress(PLACE, published=Watermark(1, 2))], "")
     await process.pipeline.deliverer.publish(PLACE, 2)
     assert numbers_of(world) == [1, 2]

@@ -135,10 +135,10 @@ async def test_refresh_learns_each_later_letter(world: World):
     for number in range(2):
         await one.pause(PLACE, by="ann", reason=f"pause {number}")
         await other.refresh()
-        heard.append(other.suspects(PLACE))
+        heard.append(other.may_wait(PLACE))
         await one.resume(PLACE, by="ann")
         await other.refresh()
-        heard.append(other.suspects(PLACE))
+        heard.append(other.may_wait(PLACE))
     assert heard == [True, False, True, False]
 
 

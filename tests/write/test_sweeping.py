@@ -15,7 +15,7 @@ from oncelog.domain.limits import EDGES_MAX
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import DocumentIndex, Stage, StreamProgress, Watermark
-from oncelog.read_models.document_schema import form_of
+from oncelog.read_models.document_schema import index_schema_of
 from oncelog.reconcile.summary import FINDINGS_MAX, Finding, FindingKind, ReconcileSummary
 from oncelog.stores.s3.bucket import StoredObject
 from tests.classes import FIRST, SECOND, WIDER, define
@@ -55,7 +55,7 @@ async def die(world: World, command: Command, step: str, *, publish: bool = True
         await world.process().commit(command, after_step=after_step, publish=publish)
 
 
-async def nothing_half_done(world: World) -> None:
+async def nothing_incomplete(world: World) -> None:
     """Hold all promises, and that another look finds nothing."""
     world.check()
     world.check_shown()
@@ -85,7 +85,7 @@ async def test_a_command_that_died_after_any_step_is_finished(world: World, step
     done = await sweep(world)
     assert done.found == done.finished + done.closed + done.published + done.projected
     assert 1 <= done.found <= looked.found  # finishing a command delivers what it found undelivered, too
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (events,) = world.logs().values()
     assert [event.command_id for event in events][1:] == [command.command_id]
     assert (await world.process().complete(command)).sequence_number == 2
@@ -131,7 +131,7 @@ async def test_a_recorded_refusal_gets_its_status(world: World):
     assert status is not None
     assert status.result is not None
     assert (status.stage, status.result.outcome) == (Stage.REJECTED, Outcome.REJECTED)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_what_has_ended_and_was_forgotten_is_whole(world: World):
@@ -154,7 +154,7 @@ async def test_an_intent_whose_slot_another_took_moves_on(world: World):
     assert (await sweep(world)).finished == 1
     (events,) = world.logs().values()
     assert [event.command_id for event in events][1:] == [other.command_id, orphan.command_id]
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_an_intent_that_the_winner_made_pointless_is_refused(world: World):
@@ -165,7 +165,7 @@ async def test_an_intent_that_the_winner_made_pointless_is_refused(world: World)
     assert (await sweep(world)).finished == 1
     answer = await world.process().commit(orphan)
     assert answer.rejection is not None
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_an_orphan_is_decided_under_the_definition_of_its_record(world: World):
@@ -177,7 +177,7 @@ async def test_an_orphan_is_decided_under_the_definition_of_its_record(world: Wo
     await die(world, orphan, "record")
     await world.process().complete(define(SECOND))
     assert (await sweep(world)).finished == 1
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (event,) = world.logs()[str(PLACE)]
     reference = content_of(event).definition
     assert reference is not None
@@ -193,7 +193,7 @@ async def test_an_unpublished_range_is_published_in_order(world: World):
     tally = await sweep(world)
     assert (tally.published, tally.projected) == (0, 0)  # the first command sent all before it, and wrote the document
     assert tally.closed == 8
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_events_of_ended_commands_are_published_and_projected(world: World):
@@ -217,7 +217,7 @@ async def test_a_document_behind_is_written_and_one_ahead_is_damage(world: World
     await world.process().complete(update())
     world.documents.indices["shop.product"]["p1"] = behind
     assert sweep_counts(await sweep(world)) == {"commands": 3, "aggregates": 1, "found": 1, "projected": 1}
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     world.documents.indices["shop.product"]["p1"] = replace(behind, sequence_number=9)
     tally = await sweep(world)
     (finding,) = tally.findings
@@ -240,7 +240,7 @@ async def test_a_node_behind_is_written_and_one_ahead_is_damage(world: World):
         )
         assert sweep_counts(await sweep(world)) == {"commands": 3, "aggregates": 1, "found": 1, "projected": 1}
         assert world.graph.nodes == {PLACE: head}
-        await nothing_half_done(world)
+        await nothing_incomplete(world)
     world.graph.nodes[PLACE] = replace(behind, sequence_number=9)
     tally = await sweep(world)
     assert (tally.damaged, "the graph show it at version 9" in tally.findings[0].what) == (1, True)
@@ -253,7 +253,7 @@ async def test_both_read_models_behind_are_one_finding(world: World):
     tally = await sweep(world)
     assert (tally.found, tally.projected) == (1, 1)
     assert tally.findings[0].what == "head 1, shown in: documents missing, graph missing"
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_what_is_parked_in_one_read_model_is_shown_in_the_other(world: World):
@@ -284,9 +284,9 @@ async def test_unprojectable_state_is_parked_in_one_read_model_alone(world: Worl
 
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
-    await world.process().ports.leases.settle([StreamProgress(PLACE, published=Watermark(1, 7))], "")
+    await world.process().ports.leases.save([StreamProgress(PLACE, published=Watermark(1, 7))], "")
     assert (await sweep(world)).found >= 1
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_the_running_and_the_young_are_left_to_themselves(world: World):
@@ -350,7 +350,7 @@ async def left_by_a_definition(world: World, step: str) -> None:
     old = await process.ports.indices.current(CLASS)
     assert old is not None
     if step != "define":
-        await process.ports.indices.create(CLASS, form_of(class_schema), first=False)
+        await process.ports.indices.create(CLASS, index_schema_of(class_schema), first=False)
     if step == "close":
         await process.ports.indices.changed(old, after=-1, close=True)
 
@@ -373,7 +373,7 @@ async def test_documents_follow_after_a_terminated_definition(world: World, step
     assert done.found == 3
     current = await index_of_class(world)
     assert (current.definition and current.definition.version, current.closed) == ("2.0.0", False)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 @pytest.mark.parametrize("orphaned_after", [None, *RECORDED])
@@ -386,7 +386,7 @@ async def test_stuck_class_is_released_before_its_documents(world: World, orphan
         await world.process().commit(waiting)
     tally = await sweep(world)
     assert (tally.reindexed, tally.unfinished, tally.damaged) == (1, 0, 0)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (shown,) = await world.documents.read([PLACE])
     assert shown is not None
     assert (shown.sequence_number, shown.body["data"]["cost"]) == (2, 7)
@@ -401,7 +401,7 @@ async def test_running_definition_is_left_alone(world: World, step: str):
     world.workflows.running.clear()
     living = world.process().pipeline
     await asyncio.gather(sweep(world), living.reindexer.run(CLASS), sweep(world), living.graph_rebuilder.run(CLASS))
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_pinned_index_is_left_by_reconciliation(world: World):
@@ -419,7 +419,7 @@ async def test_a_scope_holds_for_classes_too(world: World):
     assert (await sweep(world, replace(ANY_AGE, db_name="stock"))).found == 0
     own = await sweep(world, replace(ANY_AGE, db_name="shop", class_id="Product"))
     assert own.reindexed == 1
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_orphaned_definition_is_finished_with_its_documents(world: World):
@@ -428,7 +428,7 @@ async def test_orphaned_definition_is_finished_with_its_documents(world: World):
     scope = replace(ANY_AGE, db_name="shop", class_id="Product")
     tally = await sweep(world, scope)
     assert (tally.finished, tally.reindexed, tally.projected) == (1, 1, 2)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_a_damaged_class_is_told_and_holds_up_no_other(world: World):
@@ -451,7 +451,7 @@ async def test_outdated_nodes_are_found_and_rebuilt(world: World):
     done = await sweep(world)
     assert (done.found, done.projected) == (2, 2)
     assert {node.definition_sequence for node in world.graph.nodes.values()} == {2}
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_outdated_nodes_are_left_to_a_running_definition(world: World):
@@ -465,7 +465,7 @@ async def test_outdated_nodes_are_left_to_a_running_definition(world: World):
     assert (tally.found, tally.running) == (0, 1)
     world.workflows.running.clear()
     await sweep(world)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 async def test_node_too_large_under_a_new_definition_is_parked_once(world: World):
@@ -551,7 +551,7 @@ async def test_server_outage_leaves_the_rest_for_the_next_check(world: World, se
         assert tally.oldest_left is not None
     getattr(world, server).available = True
     await sweep(world)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
 
 
 @pytest.mark.parametrize("server", ["redis", "bucket"])
@@ -579,7 +579,7 @@ async def test_a_zombie_wakes_up_after_a_sweep_at_any_step(world: World, step: s
     assert (len(tallies), result.sequence_number) == (1, 2)
     assert tallies[0].finished == (step == "record")
     await sweep(world)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (events,) = world.logs().values()
     assert len(events) == 2
 
@@ -601,7 +601,7 @@ async def test_a_zombie_wakes_up_within_a_sweep_at_any_step(world: World, step: 
             answers.append(await world.process().complete(command))
 
     await sweep(world, after_step=wake_up)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (events,) = world.logs().values()
     assert len(events) == 2 + (others and bool(answers))
     for answer in answers:
@@ -622,7 +622,7 @@ async def test_two_sweeps_at_once_are_one(world: World):
             await sweep(world)
 
     await sweep(world, after_step=once_more)
-    await nothing_half_done(world)
+    await nothing_incomplete(world)
     (events,) = world.logs().values()
     assert sorted(event.command_id for event in events[1:]) == sorted(command.command_id for command in commands)
 

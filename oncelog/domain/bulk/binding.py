@@ -1,9 +1,9 @@
-"""The bindings of a chunk's records, and their conflict outcomes: told from the slots alone.
+"""The bindings of a chunk's records, and their conflict outcomes: decided by the slots alone.
 
 Several items of one aggregate in one record take consecutive slots, which are written in order. The first one whose
-slot turns out to hold another's event is displaced, and everything after it on that aggregate in that record is void:
-its slots are never tried. So every attempt, however many are alive, sees the same items conflicted and invalidated, and
-the next record, which binds exactly those, is the same from every writer.
+slot turns out to hold another's event conflicts, and invalidates everything after it on that aggregate in that record,
+whose slots are never tried. So every attempt, however many are alive, sees the same items conflicted and invalidated,
+and the next record, which binds exactly those, is the same from every writer.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,13 +21,13 @@ from oncelog.domain.results import Rejection
 EventIn = Callable[[str, int], str | None]
 
 
-class Fate(StrEnum):
+class ConflictOutcome(StrEnum):
     """The conflict outcome of one binding. ``OPEN``: not yet decided."""
 
     APPLIED = "APPLIED"
     REJECTED = "REJECTED"
-    DISPLACED = "DISPLACED"
-    VOID = "VOID"
+    CONFLICTED = "DISPLACED"
+    INVALIDATED = "VOID"
     OPEN = "OPEN"
 
 
@@ -73,9 +73,9 @@ def bind(
 
 
 def refuses_first(bindings: Sequence[Binding]) -> bool:
-    """Tell whether a rejection rests on the state that was found, not on one that these bindings make.
+    """Return whether a rejection rests on the stored state, not on one that these bindings make.
 
-    A rejection of this kind may be recorded only on a state that S3 itself has shown to be the head.
+    A rejection of this kind may be recorded only on a state that S3 itself has confirmed as the head.
     """
     return bool(bindings) and bindings[0].rejection is not None
 
@@ -89,29 +89,36 @@ def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
     return found
 
 
-def fates(record: ChunkRecord, event_in: EventIn) -> dict[int, Fate]:
+def conflict_outcomes(record: ChunkRecord, event_in: EventIn) -> dict[int, ConflictOutcome]:
     """Return what became of each of a record's bindings, by index."""
-    found = {binding.index: Fate.REJECTED for binding in record.bindings}
+    found = {binding.index: ConflictOutcome.REJECTED for binding in record.bindings}
     for bindings in by_aggregate(record.bindings).values():
-        ahead: Fate | None = None  # what the first one that was not applied means for all after it
+        ahead: ConflictOutcome | None = None  # what the first one that was not applied means for all after it
         for binding in bindings:
             if ahead is not None:
                 found[binding.index] = ahead
             elif binding.slot is not None:
-                fate = _fate_of_slot(record.command_id, binding, event_in)
-                found[binding.index] = fate
-                ahead = {Fate.DISPLACED: Fate.VOID, Fate.OPEN: Fate.OPEN}.get(fate)
+                outcome = _outcome_in_slot(record.command_id, binding, event_in)
+                found[binding.index] = outcome
+                ahead = {
+                    ConflictOutcome.CONFLICTED: ConflictOutcome.INVALIDATED,
+                    ConflictOutcome.OPEN: ConflictOutcome.OPEN,
+                }.get(outcome)
     return found
 
 
-def bound_anew(became: dict[int, Fate]) -> list[int]:
-    """Return the items that the next record must bind: those displaced and void, in their order.
+def to_retry(became: dict[int, ConflictOutcome]) -> list[int]:
+    """Return the items that the next record must bind: those conflicted and invalidated, in their order.
 
     Raises ValueError while one of them is open: the next record may be written only when every item has a definite end.
     """
-    if Fate.OPEN in became.values():
+    if ConflictOutcome.OPEN in became.values():
         raise ValueError("a further record may be written only when every item has a definite end")
-    return sorted(index for index, fate in became.items() if fate in (Fate.DISPLACED, Fate.VOID))
+    return sorted(
+        index
+        for index, outcome in became.items()
+        if outcome in (ConflictOutcome.CONFLICTED, ConflictOutcome.INVALIDATED)
+    )
 
 
 def last_bindings(records: Iterable[ChunkRecord]) -> list[Binding]:
@@ -120,10 +127,14 @@ def last_bindings(records: Iterable[ChunkRecord]) -> list[Binding]:
     return [found[index] for index in sorted(found)]
 
 
-def _fate_of_slot(command_id: str, binding: Binding, event_in: EventIn) -> Fate:
+def _outcome_in_slot(command_id: str, binding: Binding, event_in: EventIn) -> ConflictOutcome:
     assert binding.aggregate_id is not None  # a binding to a slot has one
     assert binding.slot is not None
-    standing = event_in(binding.aggregate_id, binding.slot)
-    if standing is None:
-        return Fate.OPEN
-    return Fate.APPLIED if standing == derive_event_id(command_id, binding.index) else Fate.DISPLACED
+    event_id = event_in(binding.aggregate_id, binding.slot)
+    if event_id is None:
+        return ConflictOutcome.OPEN
+    return (
+        ConflictOutcome.APPLIED
+        if event_id == derive_event_id(command_id, binding.index)
+        else ConflictOutcome.CONFLICTED
+    )

@@ -129,7 +129,7 @@ class Bulk(Value):
 
 
 def is_bulk(fields: Any) -> bool:
-    """Tell whether JSON that claims to be a command claims to be a bulk command."""
+    """Return whether JSON that claims to be a command claims to be a bulk command."""
     return isinstance(fields, dict) and fields.get("command_type") in list(BulkType)
 
 

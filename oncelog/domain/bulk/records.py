@@ -75,7 +75,8 @@ class Binding(Value):
 class ChunkRecord(Value):
     """Record ``number`` of a chunk: the bindings of items, in their order, or that the command ends before it.
 
-    Record 1 binds every item of the chunk; a further one exactly those that the one before left displaced or void.
+    Record 1 binds every item of the chunk; a further one exactly those that the one before left conflicted or
+    invalidated.
 
     ``definition``: the one of the class that its items were decided under, and that every later attempt decides them
     under as well; None where the class was not defined.

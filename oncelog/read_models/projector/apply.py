@@ -1,4 +1,4 @@
-"""Showing a batch: its states are written, only what failed again, and what can never be shown is parked."""
+"""Projecting a batch: its states are written, only what failed again, and what can never be projected is parked."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from oncelog.errors import ContainerUnusable, StoreUnavailable
 from oncelog.ports import Delivery, FailureStream, ReadModel
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.projector.fold import Folded, Folder, Poison
-from oncelog.read_models.projector.group import Sorted, Work
+from oncelog.read_models.projector.group import GroupedBatch, Work
 from oncelog.read_models.projector.metrics import ProjectorMetrics
-from oncelog.read_models.projector.retry import Patience
+from oncelog.read_models.projector.retry import Backoff
 
 AT_ONCE_MAX = 16
 FOLDS_BETWEEN_YIELDS = 50
 REMEMBERED_MAX = 100_000
-STRAY_BYTES_MAX = 1_000
-STRAY = "MessageStray"
+UNROUTABLE_BYTES_MAX = 1_000
+UNROUTABLE = "MessageStray"
 #: How often an unusable container is tried before its aggregates are set aside: an index that follows another is
 #: closed for a moment only.
 CONTAINER_TRIES_MAX = 5
@@ -34,9 +34,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Prepared:
-    """A batch sorted and folded: per aggregate a state to be shown, or why it cannot be folded further, or both."""
+    """A batch sorted and folded: per aggregate a state to be projected, or why it cannot be folded further, or both."""
 
-    found: Sorted
+    found: GroupedBatch
     states: dict[AggregateId, Instance] = field(default_factory=dict)
     poison: dict[AggregateId, Poison] = field(default_factory=dict)
 
@@ -48,8 +48,8 @@ class Prepared:
             self.poison[aggregate_id] = folded.poison
 
 
-class Shown:
-    """Through which number aggregates are known to be shown; the least recently shown are forgotten first."""
+class ProjectedVersions:
+    """Through which number aggregates are known to be projected; the least recently projected are forgotten first."""
 
     def __init__(self, *, aggregates_max: int = REMEMBERED_MAX) -> None:
         self._numbers: LRUCache[AggregateId, int] = LRUCache(aggregates_max)
@@ -59,12 +59,14 @@ class Shown:
         return self._numbers.get(aggregate_id, 0)
 
     def put(self, aggregate_id: AggregateId, number: int) -> None:
-        """Remember that the aggregate is shown through this number at least."""
+        """Remember that the aggregate is projected through this number at least."""
         self._numbers[aggregate_id] = max(number, self._numbers.get(aggregate_id, 0))
 
 
-class Showing:
-    """Folds and shows batches in one read model. A state that it returns is final: shown, parked, waiting or told."""
+class BatchProjection:
+    """Folds and has batches in one read model. A state that it returns is final: projected, parked, waiting or
+    announced.
+    """
 
     def __init__(
         self,
@@ -74,25 +76,25 @@ class Showing:
         parking: Parking,
         failures: FailureStream,
         metrics: ProjectorMetrics,
-        patience: Patience,
+        backoff: Backoff,
     ) -> None:
-        self.shown = Shown()
+        self.projected = ProjectedVersions()
         self._unusable: set[AggregateId] = set()  # classes whose container could not be used when last tried
         self._read_model = read_model
         self._folder = folder
         self._parking = parking
         self._failures = failures
         self._metrics = metrics
-        self._patience = patience
+        self._backoff = backoff
 
-    async def prepare(self, found: Sorted) -> Prepared:
+    async def prepare(self, found: GroupedBatch) -> Prepared:
         """Fold what is at hand at once, and look up the rest, several at a time; what is suspected to wait, not yet."""
         prepared = Prepared(found)
         lookups: list[Work] = []
         for index, (aggregate_id, work) in enumerate(found.work.items()):
             if index % FOLDS_BETWEEN_YIELDS == 0:
-                await asyncio.sleep(0)  # the batch before is on its way out meanwhile
-            if self._parking.suspects(aggregate_id):
+                await asyncio.sleep(0)  # the batch before is in flight meanwhile
+            if self._parking.may_wait(aggregate_id):
                 continue
             state = self._folder.at_hand(work)
             if state:
@@ -102,10 +104,10 @@ class Showing:
         await self._look_up(prepared, lookups)
         return prepared
 
-    async def show(self, prepared: Prepared) -> None:
-        """Show what does not wait; adds to the poison what can never be shown. Raises Stopped."""
+    async def project(self, prepared: Prepared) -> None:
+        """Project what does not wait; adds to the poison what can never be projected. Raises Stopped."""
         work = prepared.found.work
-        waiting = await self._patience.until_done(partial(self._parking.waiting, work))
+        waiting = await self._backoff.until_done(partial(self._parking.waiting, work))
         for aggregate_id, letter in waiting.items():
             prepared.states.pop(aggregate_id, None)
             prepared.poison.pop(aggregate_id, None)
@@ -119,7 +121,7 @@ class Showing:
                 if not isinstance(refused[aggregate_id].error, ContainerUnusable):
                     await self._step_back(work[aggregate_id], state)
                 continue
-            self.shown.put(aggregate_id, state.sequence_number)
+            self.projected.put(aggregate_id, state.sequence_number)
             if aggregate_id not in prepared.poison:
                 processed += work[aggregate_id].messages
         prepared.poison.update(refused)
@@ -132,11 +134,11 @@ class Showing:
         await bounded_gather(
             lambda found: self._park(work[found[0]], found[1]), prepared.poison.items(), at_once=AT_ONCE_MAX
         )
-        await bounded_gather(self._tell_stray, prepared.found.strays, at_once=AT_ONCE_MAX)
+        await bounded_gather(self._announce_unroutable, prepared.found.unroutable, at_once=AT_ONCE_MAX)
 
     async def _look_up(self, prepared: Prepared, lookups: Sequence[Work]) -> None:
         async def look_up(work: Work) -> None:
-            folded = await self._patience.until_done(partial(self._folder.from_log, work))
+            folded = await self._backoff.until_done(partial(self._folder.from_log, work))
             prepared.add(work.aggregate_id, folded)
 
         self._metrics.lookups.inc(len(lookups))
@@ -148,13 +150,13 @@ class Showing:
         """
         self._metrics.waiting.inc(work.messages)
         if letter.sequence_number == work.target or letter.sequence_number in work.events:
-            await self._patience.until_done(partial(self._parking.tell, letter))
+            await self._backoff.until_done(partial(self._parking.announce, letter))
 
     async def _write(self, states: Mapping[AggregateId, Instance]) -> dict[AggregateId, Poison]:
-        """Write the states, those that a server did not take now again; return those that can never be shown."""
+        """Write the states, those that a server did not take now again; return those that can never be projected."""
         refused: dict[AggregateId, Poison] = {}
         pending = dict(states)
-        pause = self._patience.pauses()
+        pause = self._backoff.pauses()
         tries = 0
         while pending:
             tries += 1
@@ -164,7 +166,7 @@ class Showing:
             for (aggregate_id, state), outcome in zip(pending.items(), outcomes, strict=True):
                 if isinstance(outcome, ContainerUnusable):
                     self._metrics.container_refused(outcome)
-                if isinstance(outcome, ContainerUnusable) and self._is_given_up(aggregate_id, outcome, tries):
+                if isinstance(outcome, ContainerUnusable) and self._is_set_aside(aggregate_id, outcome, tries):
                     refused[aggregate_id] = Poison(state.sequence_number, outcome)
                 elif isinstance(outcome, StoreUnavailable):
                     again[aggregate_id] = state
@@ -178,7 +180,7 @@ class Showing:
             pending = again
         return refused
 
-    def _is_given_up(self, aggregate_id: AggregateId, error: ContainerUnusable, tries: int) -> bool:
+    def _is_set_aside(self, aggregate_id: AggregateId, error: ContainerUnusable, tries: int) -> bool:
         """Return whether the aggregate is set aside now: after some tries, or at once where its class is already."""
         if error.shared or not (tries >= CONTAINER_TRIES_MAX or aggregate_id.class_name in self._unusable):
             return False
@@ -197,11 +199,11 @@ class Showing:
             return [outcome for state in states for outcome in await self._outcomes([state])]
 
     async def _step_back(self, work: Work, refused: Instance) -> None:
-        """Show the newest version of this batch before the refused one that can be shown, if there is any."""
+        """Project the newest version of this batch before the refused one that can be projected, if there is any."""
         for number in sorted((each for each in work.events if each < refused.sequence_number), reverse=True):
-            earlier = await self._patience.until_done(partial(self._folder.at, work.aggregate_id, number))
+            earlier = await self._backoff.until_done(partial(self._folder.at, work.aggregate_id, number))
             if not await self._write({work.aggregate_id: earlier}):
-                self.shown.put(work.aggregate_id, number)
+                self.projected.put(work.aggregate_id, number)
                 return
 
     async def _park(self, work: Work, poison: Poison) -> None:
@@ -213,22 +215,22 @@ class Showing:
             wanted=work.target,
             error=poison.error,
         )
-        letter = await self._patience.until_done(parking)
+        letter = await self._backoff.until_done(parking)
         if not letter.waits:
             log.info("skipped_version_left_out", aggregate_id=str(aggregate_id), version=poison.sequence_number)
             return
         self._metrics.failed(letter.code or letter.kind)
         log.error("aggregate_parked", aggregate_id=str(aggregate_id), code=letter.code, reason=letter.reason)
 
-    async def _tell_stray(self, stray: Delivery) -> None:
+    async def _announce_unroutable(self, delivery: Delivery) -> None:
         body = {
-            "code": STRAY,
+            "code": UNROUTABLE,
             "reason": "its key names no aggregate, so that it can be nobody's event",
-            "partition": stray.partition,
-            "offset": stray.offset,
-            "key": (stray.key or b"")[:STRAY_BYTES_MAX].decode(errors="replace"),
-            "value": (stray.value or b"")[:STRAY_BYTES_MAX].decode(errors="replace"),
+            "partition": delivery.partition,
+            "offset": delivery.offset,
+            "key": (delivery.key or b"")[:UNROUTABLE_BYTES_MAX].decode(errors="replace"),
+            "value": (delivery.value or b"")[:UNROUTABLE_BYTES_MAX].decode(errors="replace"),
         }
         log.error("message_of_no_aggregate", **body)
-        await self._patience.until_done(partial(self._failures.announce, "", body))
-        self._metrics.failed(STRAY)
+        await self._backoff.until_done(partial(self._failures.announce, "", body))
+        self._metrics.failed(UNROUTABLE)

@@ -42,7 +42,7 @@ class Folder:
     def at_hand(self, work: Work) -> Instance | None:
         """Return the state at the work's target if that takes no reading, else None."""
         known = self._cache.get(work.aggregate_id) or Instance(aggregate_id=str(work.aggregate_id))
-        if work.unnamed:
+        if work.target_unknown:
             return None
         numbers = range(known.sequence_number + 1, work.target + 1)
         if not all(number in work.events for number in numbers):
@@ -66,7 +66,7 @@ class Folder:
         Events at hand and states in memory only save reads: where they do not fit together, the log alone counts.
         """
         aggregate_id = work.aggregate_id
-        target = await self._log.head(aggregate_id, after=work.target) if work.unnamed else work.target
+        target = await self._log.head(aggregate_id, after=work.target) if work.target_unknown else work.target
         if target == 0:
             return Folded(None, Poison(0, LogDamaged(f"aggregate {aggregate_id}: a message, but no event in the log")))
         try:

@@ -19,35 +19,40 @@ SEQUENCE_NUMBER = "sequence_number"
 class Work:
     """The events of one aggregate in a batch. ``events``: those that could be read, by number; all of them are new.
 
-    ``target``: the highest number that any message names. ``unnamed``: a message could not be read and names none, so
-    that only the log knows how far it goes. ``messages``: how many of the batch's are settled once it is shown.
+    ``target``: the highest number that any message names. ``target_unknown``: a message could not be read and names
+    none, so that only the log knows how far it goes. ``messages``: how many of the batch's are done once it is
+    projected.
     """
 
     aggregate_id: AggregateId
     events: dict[int, Event] = field(default_factory=dict)
     target: int = 0
-    unnamed: bool = False
+    target_unknown: bool = False
     messages: int = 0
 
 
 @dataclass
-class Sorted:
-    """A batch sorted out. ``skipped``: how many messages told nothing new. ``strays``: those of no aggregate."""
+class GroupedBatch:
+    """A batch grouped by aggregate. ``skipped``: how many messages held nothing new. ``unroutable``: those of no
+    aggregate.
+    """
 
     work: dict[AggregateId, Work] = field(default_factory=dict)
     skipped: int = 0
-    strays: list[Delivery] = field(default_factory=list)
+    unroutable: list[Delivery] = field(default_factory=list)
 
 
-def sort_out(deliveries: Iterable[Delivery], *, shown: Callable[[AggregateId], int]) -> Sorted:
-    """Sort a batch out. ``shown``: the number through which an aggregate is known to be shown, 0 where unknown."""
-    found = Sorted()
+def group_by_aggregate(deliveries: Iterable[Delivery], *, projected: Callable[[AggregateId], int]) -> GroupedBatch:
+    """Group a batch by aggregate. ``projected``: the number through which an aggregate is known to be projected, 0
+    where unknown.
+    """
+    found = GroupedBatch()
     for delivery in deliveries:
         aggregate_id = _aggregate_of(delivery.key)
         if aggregate_id is None:
-            found.strays.append(delivery)
+            found.unroutable.append(delivery)
             continue
-        known = shown(aggregate_id)
+        known = projected(aggregate_id)
         if known and 0 < _named_number(delivery) <= known:  # most late duplicates end here, unread
             found.skipped += 1
             continue
@@ -61,7 +66,7 @@ def sort_out(deliveries: Iterable[Delivery], *, shown: Callable[[AggregateId], i
             work = found.work[aggregate_id] = Work(aggregate_id)
         work.messages += 1
         work.target = max(work.target, number)
-        work.unnamed |= number == 0
+        work.target_unknown |= number == 0
         if event:
             work.events.setdefault(number, event)
     return found
@@ -82,7 +87,9 @@ def _named_number(delivery: Delivery) -> int:
 
 
 def _event_of(delivery: Delivery, aggregate_id: AggregateId) -> Event | None:
-    """Return the event if it is whole and its key's; None leaves it to the log, which tells damage from the future."""
+    """Return the event if it is whole and its key's; None leaves it to the log, which distinguishes damage from a later
+    release.
+    """
     try:
         event = read_event(delivery.value or b"", where=f"message {delivery.offset} of partition {delivery.partition}")
     except OncelogError:

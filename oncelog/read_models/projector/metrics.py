@@ -57,7 +57,7 @@ class ProjectorMetrics:
         self._failed.labels(self._read_model, code).inc()
 
     def lag(self, events: Mapping[int, int], ages_ms: Mapping[int, float]) -> None:
-        """Set the lag of the partitions that are ours now; those of others are shown by others."""
+        """Set the lag of the partitions that are ours now; those of others are projected by others."""
         self._lag_events.clear()
         self._lag_ms.clear()
         for partition, number in events.items():

@@ -1,4 +1,4 @@
-"""How the projector waits for servers: for as long as an outage lasts, unless it is told to stop."""
+"""How the projector waits for servers: for as long as an outage lasts, unless it stops."""
 
 import asyncio
 import random
@@ -20,10 +20,10 @@ class Stopped(Exception):
     """Work was given up because the projector stops; the next owner does it again from the last commit."""
 
 
-class Patience:
+class Backoff:
     """Repeats what a server gave no answer to.
 
-    ``stopping``: when it is set, failing work is abandoned at once; ``refused``: is told of each unusable container.
+    ``stopping``: when it is set, failing work is abandoned at once; ``refused``: receives each unusable container.
     """
 
     def __init__(self, stopping: asyncio.Event, *, refused: Callable[[ContainerUnusable], None]) -> None:

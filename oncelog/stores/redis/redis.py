@@ -182,7 +182,7 @@ class RedisLeases:
         self._lease_ms = lease_ms
         self._patience_ms = patience_ms
 
-    async def take(
+    async def acquire(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Lease | Waiting]:
         generations = await self._generations()
@@ -194,23 +194,23 @@ class RedisLeases:
             for aggregate_id, (granted, *found) in zip(aggregate_ids, answers, strict=True)
         ]
 
-    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
+    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
         calls = [
             (self._keys(one.aggregate_id), self._arguments(one, holder, generations.of(one.aggregate_id)))
-            for one in settlements
+            for one in progress
         ]
         await self._server.run_each("settle_turn", calls)
 
-    def _arguments(self, settlement: StreamProgress, holder: str, generation: int) -> tuple[Any, ...]:
-        state, published = settlement.state, settlement.published or Watermark(generation, 0)
+    def _arguments(self, each: StreamProgress, holder: str, generation: int) -> tuple[Any, ...]:
+        state, published = each.state, each.published or Watermark(generation, 0)
         sealed = b"" if state is None else seal_state(state)
         return (
             holder,
             "" if state is None else state.sequence_number,
             sealed if len(sealed) <= CACHED_STATE_BYTES_MAX else b"",
             published.through,
-            int(settlement.release),
+            int(each.release),
             self._server.memory_s,
             _watermark_field(published.generation),
         )

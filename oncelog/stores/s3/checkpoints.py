@@ -6,7 +6,7 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from oncelog.errors import LogDamaged, StoreUnavailable
-from oncelog.ports import Generations, Settled
+from oncelog.ports import Generations, LogCheckpoint
 from oncelog.stores.s3.bucket import Bucket
 
 FOLDER = "reports/sweep/"
@@ -36,15 +36,15 @@ class S3Checkpoints:
             raise StoreUnavailable("S3", f"ListObjectsV2 {CLOCK}", "what was just written is not listed")
         return listed[0].written_at
 
-    async def settled(self) -> Settled | None:
+    async def read_checkpoint(self) -> LogCheckpoint | None:
         try:
             found = await self._bucket.get(MARK)
             mark = None if found is None else _Mark.model_validate_json(found.body)
         except (LogDamaged, ValidationError) as error:  # derived: without it, a check reads more
             _log.warning("sweep_mark_unreadable", reason=str(error))
             return None
-        return None if mark is None else Settled(mark.settled_through, mark.generations)
+        return None if mark is None else LogCheckpoint(mark.settled_through, mark.generations)
 
-    async def settle(self, through: datetime, generations: Generations) -> None:
+    async def save_checkpoint(self, through: datetime, generations: Generations) -> None:
         mark = _Mark(settled_through=through, generations=generations)
         await self._bucket.put(MARK, mark.model_dump_json(exclude_defaults=True).encode())

@@ -60,7 +60,7 @@ class MemoryDocuments:
         return [self._write(document) for document in documents]
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
-        """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable."""
+        """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
         await self.pause()
         self._demand(f"reading {len(aggregate_ids)}")
         for refusal in map(self.unreadable, aggregate_ids):

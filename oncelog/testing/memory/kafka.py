@@ -20,7 +20,7 @@ MEMORY_TOPIC = "events"
 class MemoryPublisher:
     """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage.
 
-    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a topic made anew has another. Partitions
+    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a recreated topic has another. Partitions
     that are added later hold nothing.
     """
 
@@ -81,14 +81,14 @@ class MemoryFailures:
 
 @dataclass
 class MemoryGroup:
-    """A consumer group's state in Kafka: who is in it, and what was committed, of which topic."""
+    """A consumer group's state in Kafka: its members, and what was committed, of which topic."""
 
     topic: MemoryPublisher
     members: list["MemorySubscription"] = field(default_factory=list)
     committed: dict[int, tuple[int, int]] = field(default_factory=dict)  # partition: incarnation and offset
 
     async def rebalance(self, members: Sequence["MemorySubscription"]) -> None:
-        """Assign the partitions to these members, after their former owners were told."""
+        """Assign the partitions to these members, after their former owners were informed."""
         await asyncio.gather(*(member.giving_up() for member in self.members if member in members))
         self.members = list(members)
         for index, member in enumerate(self.members):
@@ -188,7 +188,7 @@ class MemoryStream:
         self._publisher = publisher
 
     async def topics(self) -> Sequence[TopicFacts]:
-        """Return the one topic, whose ID is the number of times that it was made anew."""
+        """Return the one topic, whose ID is the number of times that it was recreated."""
         return [TopicFacts(MEMORY_TOPIC, str(self._publisher.incarnation))]
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:

@@ -68,7 +68,7 @@ class MemoryRedis:
         self.after: Callable[[str], None] = _none
         self.pause: Pause = let_others
         self.leases: _Expiring[str] = _Expiring(clock)
-        self.queues: dict[str, dict[str, float]] = {}  # who waits, in order of arrival, and when they asked last
+        self.queues: dict[str, dict[str, float]] = {}  # holders in order of arrival, and when each asked last
         self.known: _Expiring[_Known] = _Expiring(clock)
         self.statuses: _Expiring[CommandStatus] = _Expiring(clock)
 
@@ -110,7 +110,7 @@ class MemoryLeases:
         self._lease_s = lease_ms / 1000
         self._patience_s = patience_ms / 1000
 
-    async def take(
+    async def acquire(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Lease | Waiting]:
         generations = await self._generations()
@@ -119,15 +119,15 @@ class MemoryLeases:
             "take_turn", lambda: [self._take(key, generation, holder, queueing=queueing) for key, generation in wanted]
         )
 
-    async def settle(self, settlements: Sequence[StreamProgress], holder: str) -> None:
+    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
 
         def effect() -> None:
-            for settlement in settlements:
-                key = str(settlement.aggregate_id)
-                published = settlement.published or Watermark(generations.of(settlement.aggregate_id), 0)
-                self._raise(key, settlement.state, published)
-                if settlement.release:
+            for each in progress:
+                key = str(each.aggregate_id)
+                published = each.published or Watermark(generations.of(each.aggregate_id), 0)
+                self._raise(key, each.state, published)
+                if each.release:
                     self._release(key, holder)
 
         await self._redis.run("settle_turn", effect)
@@ -161,7 +161,7 @@ class MemoryLeases:
             return _turn(redis.known.get(key), generation)
         if not queueing:
             return Waiting(position=len(queue) + (current is not None))
-        queue[holder] = now_s  # one who is there already keeps its place
+        queue[holder] = now_s  # a holder that is there already keeps its place
         return Waiting(position=list(queue).index(holder) + (current is not None))
 
     def _raise(self, key: str, state: Instance | None, published: Watermark) -> None:

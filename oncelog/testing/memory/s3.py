@@ -99,7 +99,7 @@ class MemoryEventLog(S3EventLog):
 
 
 class MemoryLogCatalogue(S3LogCatalogue):
-    """The inventory of a bucket in memory."""
+    """The log catalogue of a bucket in memory."""
 
 
 class MemoryCommandRecords(S3CommandRecords):
@@ -107,7 +107,7 @@ class MemoryCommandRecords(S3CommandRecords):
 
 
 class MemoryCheckpoints(S3Checkpoints):
-    """Reconcilers' marks on a bucket in memory."""
+    """Reconciliation checkpoints on a bucket in memory."""
 
 
 class MemoryTopicRecords(S3TopicRecords):
