@@ -62,6 +62,13 @@ class LogCatalogue(Protocol):
         """Return the next classes that have events of their own; a page may be empty and not be the last."""
         ...
 
+    async def class_names(self, *, db_name: str | None = None) -> Sequence[tuple[str, str]]:
+        """Return ``(db_name, class_id)`` of each class that has events, of it or of its instances.
+
+        The classes themselves are the class ``_class`` of their database. One request per class.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class LogCheckpoint:

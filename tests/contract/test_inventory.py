@@ -124,6 +124,20 @@ async def test_classes_are_listed_without_their_instances(opened: Opened, keys_p
     assert await _classes(catalogue, db_name="shop2") == []
 
 
+async def test_every_class_with_events_is_named_once(opened: Opened):
+    await _append(opened, 3)
+    await _append(opened, 1, "p2")
+    for place in ("shop/_class/Product", "shop/Product2/a", "shop-1/Order/a", "zoo/A/b"):
+        await opened.put_object(f"events/{place}/{1:020d}.json", b"{}")
+    for key in ("events/shop0", "events/shop/~", "events/a/b", "events/shop/Product/stray.json"):
+        await opened.put_object(key, b"{}")
+    catalogue = opened.catalogue(1000)
+    in_shop = [("shop", "Product"), ("shop", "Product2"), ("shop", "_class")]
+    assert await catalogue.class_names(db_name="shop") == in_shop
+    assert await catalogue.class_names() == [("shop-1", "Order"), *in_shop, ("zoo", "A")]
+    assert await catalogue.class_names(db_name="sho") == []
+
+
 async def test_an_empty_bucket_has_nothing(opened: Opened):
     catalogue = opened.catalogue(1000)
     assert (await _commands(catalogue), await _extents(catalogue), await _classes(catalogue)) == ([], [], [])

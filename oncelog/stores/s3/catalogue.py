@@ -64,6 +64,21 @@ class S3LogCatalogue:
             return Page(page.items, f"{EVENTS}{at}{_PAST_FOLDER}")
         return page
 
+    async def class_names(self, *, db_name: str | None = None) -> Sequence[tuple[str, str]]:
+        prefix = f"{EVENTS}{db_name}/" if db_name else EVENTS
+        found: list[tuple[str, str]] = []
+        after = prefix
+        while True:
+            listed, _ = await self._bucket.list_after(prefix, after, count_max=1)
+            if not listed:
+                return found
+            parts = listed[0].key.split("/")
+            if len(parts) < 5:  # foreign: no slot lies there
+                after = listed[0].key
+                continue
+            found.append((parts[1], parts[2]))
+            after = f"{EVENTS}{parts[1]}/{parts[2]}{_PAST_FOLDER}"
+
     async def _database(self, after: str) -> str | None:
         """Return the database that a position is in, or the next one after it; None after the last."""
         inside = after.removeprefix(EVENTS).split("/")

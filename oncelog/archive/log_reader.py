@@ -1,0 +1,229 @@
+"""The one reader of many streams: from the archive as far as it reaches, then from the slots one by one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+
+from oncelog.archive.log_part import LogPart, LogPosition, order_key
+from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch
+from oncelog.bounded_gather import bounded_gather
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged, OncelogError, SchemaUnsupported
+from oncelog.ports import EventLog, ListedStream, LogCatalogue, Ports
+
+BATCH_EVENTS = 1_000
+SLOTS_IN_FLIGHT_MAX = 32
+BATCHES_AHEAD = 2
+
+
+class LogReader:
+    """Reads all events of a class, of a part of it, or of one aggregate, in order and in bounded memory.
+
+    Replay, verification and export fold many streams with it::
+
+        reader = LogReader(ports)
+        for part in await reader.parts("shop", "Product", count=8):  # one for each worker's activity
+            async for batch in reader.batches(part):
+                for event in batch.events:
+                    if event.sequence_number == 1:
+                        state = Instance(aggregate_id=event.aggregate_id)
+                    state = evolve(state, event)
+                activity.heartbeat(batch.position)  # resume with batches(part, after=position)
+
+    **Order.** Streams come in the order of their slots' keys (``p1-`` before ``p1``, as S3 lists them), the events of
+    one stream by sequence number, each once. A stream may be spread over several batches.
+
+    **Checks.** Each event is held against its checksum, its place and its predecessor's checksum, whichever source it
+    came from. A stream that fails is in ``EventBatch.damages`` and is not read on; all others are. If the archive is to
+    blame (``origin`` ARCHIVE), the stream is given again **from event 1**, from its slots: fold anew wherever
+    ``sequence_number`` is 1, and nothing else need be done.
+
+    **Which events.** All that were in their slots when the reader listed them; events that are written meanwhile may be
+    missing. A part costs one LIST per 1,000 slots, one GET per some thousand archived events, and one GET for each
+    event that is not in the archive.
+
+    **Memory.** ``BATCHES_AHEAD`` batches of ``batch_events`` events, and of each sorted run of the archive (at most
+    eight) one row group. Parsing and hashing take place in a thread, requests run ahead of the consumer.
+
+    Every method raises StoreUnavailable where S3 gives no answer; what was not yielded then is read again.
+    """
+
+    def __init__(
+        self, ports: Ports, *, slots_only: bool = False, slots_in_flight_max: int = SLOTS_IN_FLIGHT_MAX
+    ) -> None:
+        """``slots_only``: leave the archive aside, as a judgement of the log itself has to."""
+        self._log: EventLog = ports.event_log
+        self._catalogue: LogCatalogue = ports.catalogue
+        self._slots_only = slots_only
+        self._slots_in_flight_max = slots_in_flight_max
+
+    async def classes(self, *, db_name: str | None = None) -> Sequence[tuple[str, str]]:
+        """Return ``(db_name, class_id)`` of each class that has events, ``_class`` of each database among them.
+
+        The events of the classes themselves are in ``_class``: a fold of instances under their schemas reads it first.
+        """
+        return await self._catalogue.class_names(db_name=db_name)
+
+    async def parts(self, db_name: str, class_id: str, *, count: int) -> list[LogPart]:
+        """Return at most ``count`` parts of a class, which hold about as many events each and share no stream."""
+        whole = LogPart(db_name=db_name, class_id=class_id)
+        if count <= 1:
+            return [whole]
+        return whole.cut_at(_cuts(await self._samples(whole, count), count))
+
+    async def batches(
+        self, part: LogPart, *, after: LogPosition | None = None, batch_events: int = BATCH_EVENTS
+    ) -> AsyncGenerator[EventBatch, None]:
+        """Yield the events of a part, ``batch_events`` at a time; ``after``: continue after this event.
+
+        ``after`` is the position of an earlier batch of the same part.
+        """
+        queue: asyncio.Queue[EventBatch | None] = asyncio.Queue(BATCHES_AHEAD)
+        producer = asyncio.create_task(self._produce(queue, part, after, batch_events))
+        try:
+            while (batch := await queue.get()) is not None:
+                yield batch
+            await producer
+        finally:
+            producer.cancel()
+            await asyncio.gather(producer, return_exceptions=True)
+
+    def stream(
+        self, aggregate_id: AggregateId, *, batch_events: int = BATCH_EVENTS
+    ) -> AsyncGenerator[EventBatch, None]:
+        """Yield the events of one aggregate."""
+        return self.batches(LogPart.of_stream(aggregate_id), batch_events=batch_events)
+
+    async def _produce(
+        self, queue: asyncio.Queue[EventBatch | None], part: LogPart, after: LogPosition | None, batch_events: int
+    ) -> None:
+        try:
+            async for batch in self._checked(part, after, batch_events):
+                await queue.put(batch)
+        except Exception:
+            await queue.put(None)  # the consumer awaits this task then, and so raises the error
+            raise
+        await queue.put(None)
+
+    async def _checked(self, part: LogPart, after: LogPosition | None, batch_events: int) -> AsyncIterator[EventBatch]:
+        check = ChainCheck(after)
+        async for stretches in self._loaded(part, after, batch_events):
+            left = iter(stretches)
+            while True:
+                batch, damage = await asyncio.to_thread(_take, check, left)
+                if batch.events or batch.damages:
+                    yield batch
+                if damage is None:
+                    break
+                if damage.origin is EventOrigin.ARCHIVE:
+                    async for again in self._again(check, AggregateId.parse(damage.aggregate_id), batch_events):
+                        yield again
+
+    async def _again(
+        self, check: ChainCheck, aggregate_id: AggregateId, batch_events: int
+    ) -> AsyncIterator[EventBatch]:
+        """Read a stream from its slots alone, after the archive was found to disagree."""
+        check.begin_again()
+        head = await self._log.head(aggregate_id)
+        for first in range(1, head + 1, batch_events):
+            stretch = await self._slots(aggregate_id, range(first, min(head + 1, first + batch_events)))
+            batch, damage = await asyncio.to_thread(_take, check, iter([stretch]))
+            yield batch
+            if damage is not None:
+                return
+        check.leave_out(aggregate_id)
+
+    async def _loaded(
+        self, part: LogPart, after: LogPosition | None, batch_events: int
+    ) -> AsyncIterator[list[Stretch]]:
+        """Yield stretches with their events, about ``batch_events`` together."""
+        planned: list[tuple[AggregateId, range]] = []
+        count = 0
+        async for aggregate_id, numbers in self._planned(part, after):
+            for first in range(numbers.start, numbers.stop, batch_events):
+                planned.append((aggregate_id, range(first, min(numbers.stop, first + batch_events))))
+                count += len(planned[-1][1])
+                if count >= batch_events:
+                    yield await self._read(planned)
+                    planned, count = [], 0
+        if planned:
+            yield await self._read(planned)
+
+    async def _planned(self, part: LogPart, after: LogPosition | None) -> AsyncIterator[tuple[AggregateId, range]]:
+        done = AggregateId.parse(after.aggregate_id) if after else None
+        begun = order_key(done.instance_key) if done else part.first
+        async for listed in self._listed(part, begun):
+            last = after.sequence_number if after and listed.aggregate_id == done else 0
+            if listed.head > last:
+                yield listed.aggregate_id, range(last + 1, listed.head + 1)
+
+    async def _listed(self, part: LogPart, first: str) -> AsyncIterator[ListedStream]:
+        """Yield the streams of a part from the name ``first`` on, as S3 lists them."""
+        folder = f"events/{part.db_name}/{part.class_id}/"
+        position: str | None = folder + first
+        while position is not None:
+            page = await self._catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
+            for listed in page.items:
+                if part.end is not None and order_key(listed.aggregate_id.instance_key) >= part.end:
+                    return
+                yield listed
+            position = page.position
+
+    async def _read(self, planned: Sequence[tuple[AggregateId, range]]) -> list[Stretch]:
+        places = [(aggregate_id, number) for aggregate_id, numbers in planned for number in numbers]
+        found = iter(await bounded_gather(self._slot, places, at_once=self._slots_in_flight_max))
+        return [
+            Stretch(aggregate_id, numbers.start, EventOrigin.SLOTS, [next(found) for _ in numbers])
+            for aggregate_id, numbers in planned
+        ]
+
+    async def _slots(self, aggregate_id: AggregateId, numbers: range) -> Stretch:
+        [stretch] = await self._read([(aggregate_id, numbers)])
+        return stretch
+
+    async def _slot(self, place: tuple[AggregateId, int]) -> Event | OncelogError:
+        aggregate_id, number = place
+        try:
+            stored = await self._log.read(aggregate_id, number)
+        except (LogDamaged, SchemaUnsupported) as error:
+            return error
+        if stored is None:
+            where = f"slot {aggregate_id} {number}"
+            return LogDamaged(
+                f"{where}: expected an event, found none below the stream's head; restore the object", where=where
+            )
+        return stored.event
+
+    async def _samples(self, part: LogPart, count: int) -> list[tuple[str, int]]:
+        """Return streams of the class, some hundred per part, and how many events there are up to the next of them."""
+        samples: list[tuple[str, int]] = []
+        async for listed in self._listed(part, part.first):
+            samples.append((listed.aggregate_id.instance_key, listed.head))
+            if len(samples) > 200 * count:
+                samples = [(key, events + after[1]) for (key, events), after in _pairs(samples)]
+        return samples
+
+
+def _take(check: ChainCheck, stretches: Iterator[Stretch]) -> tuple[EventBatch, StreamDamage | None]:
+    batch = EventBatch()
+    for stretch in stretches:
+        damage = check.take(stretch, batch)
+        if damage is not None:
+            batch.damages.append(damage)
+            return batch, damage
+    return batch, None
+
+
+def _pairs(samples: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """Pair each sample with the one after it; the last of an odd number stands alone."""
+    yield from zip(samples[::2], [*samples[1::2], ("", 0)], strict=False)
+
+
+def _cuts(samples: list[tuple[str, int]], count: int) -> list[str]:
+    """Return the streams before which to cut, so that each part has about as many events."""
+    total, reached, cuts = sum(events for _, events in samples), 0, list[str]()
+    for key, events in samples:
+        if reached and reached * count >= total * (len(cuts) + 1) and len(cuts) < count - 1:
+            cuts.append(key)
+        reached += events
+    return cuts
