@@ -12,16 +12,19 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
 import oncelog.activities.bulk
+import oncelog.workflows.command
 from oncelog.activities.bulk_models import BulkStage
 from oncelog.activities.check_models import CheckRequest
 from oncelog.client.client import search_attributes, summary
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
+from oncelog.domain.limits import DEPTH_MAX
 from oncelog.domain.results import CommandResult
 from oncelog.settings import Settings
 from oncelog.workflows import policies
@@ -72,6 +75,33 @@ async def _refused(client: Client, _world: World) -> Handle:
 async def _no_command(client: Client, _world: World) -> Handle:
     await client.start_workflow("InstanceCommand", args=[{"command_type": "?"}], id="rubbish", task_queue=TASK_QUEUE)
     return client.get_workflow_handle_for(InstanceCommand.run, "rubbish")
+
+
+async def _refused_by_input_rules(client: Client, _world: World) -> Handle:
+    """A command that earlier rules took: its history says that the rules of today refused it."""
+    return await _start_raw(client, TASK_QUEUE)
+
+
+async def _accepted_by_earlier_rules(client: Client, world: World) -> Handle:
+    """The same one as a release with earlier rules left it: its history says nothing of rules."""
+    by_earlier_rules = patch.object(oncelog.workflows.command, "judged", lambda parse, value: parse(value, stored=True))
+    with by_earlier_rules:
+        async with running_worker(client, world, task_queue="earlier", sandboxed=False):
+            handle = await _start_raw(client, "earlier")
+            await handle.result()
+    return handle
+
+
+async def _start_raw(client: Client, task_queue: str) -> Handle:
+    """Start the creation of an instance one level deeper than the rules of today allow."""
+    deep: dict[str, Any] = {}
+    for _ in range(DEPTH_MAX + 1):
+        deep = {"part": deep}
+    command = {**create().model_dump(mode="json"), "payload": deep}
+    handle: Handle = await client.start_workflow(
+        "InstanceCommand", command, id=command["command_id"], task_queue=task_queue, result_type=CommandResult
+    )
+    return handle
 
 
 async def _asked_early(client: Client, _world: World) -> Handle:
@@ -281,6 +311,8 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "changed_and_deleted": _changed_and_deleted,
     "refused": _refused,
     "no_command": _no_command,
+    "refused_by_input_rules": _refused_by_input_rules,
+    "accepted_by_earlier_rules": _accepted_by_earlier_rules,
     "asked_early": _asked_early,
     "without_redis": _without_redis,
     "without_s3_and_cancelled": _without_s3_and_cancelled,

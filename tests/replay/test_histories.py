@@ -1,6 +1,8 @@
 """Workflows of earlier releases can be continued."""
 
+import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from oncelog.workflows.arguments import INPUT_RULES
 from oncelog.workflows.plugin import WORKFLOWS, oncelog_plugin
+
+#: Each change to a workflow that histories tell apart.
+PATCHES = (INPUT_RULES, "sweep-classes")
+
+#: A payload of a history, base64.
+DATA = re.compile(r'"data": "([^"]+)"')
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
@@ -34,6 +43,8 @@ def test_every_way_a_workflow_can_go_has_a_history():
     text = "".join(path.read_text() for path in HISTORIES)
     for event in ("ACTIVITY_TASK_SCHEDULED", "MARKER_RECORDED", "UPDATE_COMPLETED", "CANCEL_REQUESTED", "TIMER_FIRED"):
         assert event in text
+    for patch in PATCHES:
+        assert any(patch in base64.b64decode(data).decode(errors="ignore") for data in DATA.findall(text)), patch
     assert "stackTrace" not in text
     assert "@" not in text  # no process and no host
 
