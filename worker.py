@@ -18,10 +18,12 @@ from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
+from oncelog.activities.replay import ReplayActivities
 from oncelog.client import connection
 from oncelog.client.schedules import keep_schedules
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.composition.reconcile import assemble_reconcilers
+from oncelog.composition.replays import assemble_replays
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid, StoreUnavailable
 from oncelog.ports import Ports, RunningWorkflows
@@ -51,6 +53,7 @@ def activities_of(
         *CommandActivities(pipeline, ports.statuses, after_step=after_step).all,
         *BulkActivities(pipeline, ports.statuses, after_step=after_step).all,
         *CheckActivities(reconcilers, ports).all,
+        *ReplayActivities(assemble_replays(ports)).all,
     ]
 
 

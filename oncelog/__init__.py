@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oncelog.client.bulk import Bulks
-    from oncelog.client.checks import Checks
     from oncelog.client.client import Oncelog, Submission, new_command_id
+    from oncelog.client.runs import Checks
     from oncelog.domain.bulk.command import BulkType
     from oncelog.domain.bulk.results import BulkResult
     from oncelog.domain.commands import Command, CommandType
@@ -45,7 +45,7 @@ __version__ = _version("oncelog")
 
 _MODULES = {
     "oncelog.client.bulk": ("Bulks",),
-    "oncelog.client.checks": ("Checks",),
+    "oncelog.client.runs": ("Checks",),
     "oncelog.client.client": ("Oncelog", "Submission", "new_command_id"),
     "oncelog.domain.bulk.command": ("BulkType",),
     "oncelog.domain.bulk.results": ("BulkResult",),

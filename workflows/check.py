@@ -151,10 +151,9 @@ def _after(phase: CheckPhase) -> CheckPhase:
 
 def _accepted(argument: Any) -> CheckRequest:
     """Return the request, everything if none is given; anything else fails the workflow, visibly and at once."""
-    if argument is None:
-        return CheckRequest()
     try:
-        return CheckRequest.model_validate(decoded(argument, what="check"))
+        value = None if argument is None else decoded(argument, what="check")
+        return CheckRequest() if value is None else CheckRequest.model_validate(value)
     except (InputInvalid, ValidationError) as error:
         raise ApplicationError(f"check: not a request: {error}", type="InputInvalid", non_retryable=True) from error
 

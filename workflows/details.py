@@ -7,6 +7,7 @@ from oncelog.activities.check_models import CheckReport
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import CommandResult
 from oncelog.replay.trace import StepReport
+from oncelog.replays.request import ReplayOutcome, ReplayReport
 
 FINDINGS_SHOWN = 20
 
@@ -40,6 +41,31 @@ def check_sheet(scope: str, report: CheckReport) -> str:
     of_all = "" if report.aggregates_total is None else f" of {report.aggregates_total}"
     title = f"### {report.phase}: {tally.aggregates}{of_all} aggregates, {report.outcome}, {scope}, {mode}"
     return "\n".join([title, "", "| | |", "| --- | ---: |", *rows, "", *found, *rest])
+
+
+def replay_sheet(report: ReplayReport) -> str:
+    """Return how far a replay has come, its speed, and the roots at its end."""
+    counts, totals = report.counts, report.totals
+    share = f"{counts.events} of {totals.events} events" if totals else "planning"
+    state = "PAUSED" if report.paused and report.outcome is ReplayOutcome.RUNNING else report.outcome
+    rows: list[tuple[str, object]] = [
+        ("partitions", f"{counts.partitions} of {totals.partitions}" if totals else "-"),
+        ("aggregates", f"{counts.aggregates} of {totals.aggregates}" if totals else "-"),
+        ("events per second", report.events_per_s or "-"),
+        ("seconds left", report.remaining_s if report.remaining_s is not None else "-"),
+        ("findings", counts.findings_count),
+        ("files", f"`{report.files}`"),
+    ]
+    end = report.end
+    if end is not None:
+        rows += [(f"root of {tree.name}", f"`{tree.root}` over {tree.size}") for tree in end.databases]
+        if end.comparison is not None:
+            rows.append(("compared with", f"{end.comparison.replay_id}: {end.comparison.same} the same"))
+    found = [*counts.findings, *(end.comparison.findings if end and end.comparison else ())]
+    listed = [f"- **{finding.code}** {finding.where}: {finding.found}" for finding in found[:FINDINGS_SHOWN]]
+    table = [f"| {name} | {value} |" for name, value in rows]
+    title = f"### {state}: {share}, {report.mode} of {report.scope}"
+    return "\n".join([title, "", "| | |", "| --- | ---: |", *table, "", *listed])
 
 
 def bulk_sheet(title: str, view: BulkView, result: BulkResult | None = None) -> str:

@@ -19,8 +19,9 @@ from oncelog.workflows.arguments import SURPLUS
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.check import ConsistencyCheck
 from oncelog.workflows.command import ClassCommand, InstanceCommand
+from oncelog.workflows.replay import Replay
 
-WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck)
+WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck, Replay)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 

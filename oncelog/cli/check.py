@@ -14,7 +14,7 @@ from oncelog.cli import show
 from oncelog.cli.exits import Exit
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
-from oncelog.client.checks import Checks
+from oncelog.client.runs import Checks
 from oncelog.errors import InputInvalid
 from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.settings import Settings

@@ -4,7 +4,7 @@ import asyncio
 
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.client import connection
-from oncelog.client.checks import Checks
+from oncelog.client.runs import Checks
 from oncelog.composition.read_models import ReadModelName, read_model_of, services_of
 from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.errors import OncelogError

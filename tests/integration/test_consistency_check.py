@@ -16,8 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.bulk.run import Progress, RunControl
 from oncelog.cli.verify import sources_of
-from oncelog.client.checks import Checks
 from oncelog.client.connection import TemporalWorkflows
+from oncelog.client.runs import Checks
 from oncelog.client.schedules import CHECK, ScheduleChange, Schedules
 from oncelog.composition.pipeline import assemble
 from oncelog.composition.reconcile import assemble_reconcilers

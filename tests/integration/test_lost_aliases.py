@@ -3,7 +3,7 @@
 import pytest
 
 from oncelog.activities.check_models import CheckOutcome, CheckRequest
-from oncelog.client.checks import Checks
+from oncelog.client.runs import Checks
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.errors import StoreUnavailable
 from oncelog.query import presence

@@ -1,0 +1,77 @@
+"""The steps of a replay: plan it, replay a partition, end it, keep its report.
+
+Each may be repeated: a partition writes the same files again. What a dead worker had done of a partition is done anew.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import activity
+
+from oncelog.activities.heartbeats import heartbeats
+from oncelog.replays.request import PlanTotals, ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
+from oncelog.replays.run import ReplayRunner
+
+HEARTBEAT_S = 5.0
+
+
+class ReplayStep(BaseModel):
+    """One step of a replay. ``partition``: its number in the plan; ``totals``: the size of the plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    replay_id: str
+    request: ReplayRequest
+    partition: int = 0
+    totals: PlanTotals | None = None
+    report: ReplayReport | None = None
+
+
+class ReplayActivities:
+    """Every method is idempotent, and safe beside other replays and live commands."""
+
+    def __init__(self, runner: ReplayRunner) -> None:
+        self._runner = runner
+
+    @property
+    def all(self) -> list[Callable[..., Any]]:
+        """The activities for a worker to register."""
+        return [self.plan_replay, self.replay_partition, self.end_replay, self.keep_replay]
+
+    @activity.defn
+    async def plan_replay(self, step: ReplayStep) -> PlanTotals:
+        """Divide the log into partitions; tells how many aggregates were listed."""
+        listed = 0
+
+        def count(aggregates: int) -> None:
+            nonlocal listed
+            listed = aggregates
+
+        async with heartbeats(lambda: listed, every_s=HEARTBEAT_S):
+            return await self._runner.plan(step.replay_id, step.request, listed=count)
+
+    @activity.defn
+    async def replay_partition(self, step: ReplayStep) -> ReplayCounts:
+        """Replay one partition; tells how far it has come."""
+        so_far = ReplayCounts()
+
+        def count(counts: ReplayCounts) -> None:
+            nonlocal so_far
+            so_far = counts
+
+        async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
+            return await self._runner.partition(step.replay_id, step.request, step.partition, counted=count)
+
+    @activity.defn
+    async def end_replay(self, step: ReplayStep) -> ReplayEnd:
+        """Join what the partitions have written."""
+        totals = step.totals or PlanTotals(partitions=0, aggregates=0, events=0)
+        async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
+            return await self._runner.end(step.replay_id, step.request, totals)
+
+    @activity.defn
+    async def keep_replay(self, step: ReplayStep) -> None:
+        """Keep the report in S3."""
+        if step.report is not None:
+            await self._runner.keep(step.request, step.report)

@@ -1,0 +1,224 @@
+"""``oncelog replay`` and ``oncelog export``: start a replay, show how it comes along, and its digests or files."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from oncelog.cli import show
+from oncelog.cli.exits import Exit, explained
+from oncelog.cli.query import parse_as_of
+from oncelog.cli.terminal import assembled, errors, text_line
+from oncelog.client import connection
+from oncelog.client.runs import Replays
+from oncelog.errors import InputInvalid
+from oncelog.replays.request import (
+    ExportFormat,
+    ReplayMode,
+    ReplayOutcome,
+    ReplayReport,
+    ReplayRequest,
+    ReplayScope,
+)
+from oncelog.settings import Settings
+
+LINE_EVERY_S = 10.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+app = typer.Typer(
+    name="replay",
+    help="Fold the log anew: digests, compared with the last replay; pause, resume, cancel.",
+    no_args_is_help=True,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+Target = Annotated[str | None, typer.Argument(metavar="[DB[/CLASS[/INSTANCE]]]", help="All of the log if not given.")]
+RunId = Annotated[str, typer.Argument(metavar="REPLAY_ID")]
+Parallel = Annotated[int, typer.Option(min=1, max=64, help="Partitions at a time, over all workers.")]
+Rate = Annotated[float | None, typer.Option("--events-per-s", min=0.1, help="At most so many events per second.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list, and say how much it would be.")]
+
+
+@app.command()
+def start(
+    target: Target = None,
+    *,
+    since: Annotated[str | None, typer.Option(help="Only aggregates changed since a time (RFC 3339).")] = None,
+    parallel: Parallel = 4,
+    events_per_s: Rate = None,
+    dry_run: DryRun = False,
+    compare_with: Annotated[str | None, typer.Option(metavar="REPLAY_ID", help="Instead of the last one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the log, keep the digests, and hold them against the last replay; exit code 1 if they differ."""
+    with explained(as_json=as_json):
+        scope = _scope(target, since=since)
+        request = _request(
+            mode=ReplayMode.VERIFY,
+            scope=scope,
+            parallel=parallel,
+            events_per_s=events_per_s,
+            dry_run=dry_run,
+            compare_with=compare_with,
+        )
+        raise typer.Exit(asyncio.run(_run(request, as_json=as_json)))
+
+
+@app.command()
+def attach(replay_id: RunId, *, as_json: AsJson = False) -> None:
+    """Show how far a replay has come, and its result."""
+    with explained(as_json=as_json):
+        raise typer.Exit(asyncio.run(_run(None, attach=replay_id, as_json=as_json)))
+
+
+@app.command()
+def pause(replay_id: RunId) -> None:
+    """Begin no more partitions until it is resumed."""
+    with explained():
+        asyncio.run(_do(lambda replays: replays.pause(replay_id)))
+        errors.print(f"{replay_id}: paused; partitions under way come to their end")
+
+
+@app.command()
+def resume(replay_id: RunId) -> None:
+    """End a pause."""
+    with explained():
+        asyncio.run(_do(lambda replays: replays.resume(replay_id)))
+        errors.print(f"{replay_id}: resumed")
+
+
+@app.command()
+def cancel(replay_id: RunId) -> None:
+    """End a replay where it is."""
+    with explained():
+        asyncio.run(_do(lambda replays: replays.cancel(replay_id)))
+        errors.print(f"{replay_id}: cancelled")
+
+
+def export(
+    target: Annotated[str, typer.Argument(metavar="DB[/CLASS]", help="Such as shop/Product.")],
+    *,
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Of the files.")] = ExportFormat.NDJSON,
+    as_of: Annotated[str | None, typer.Option(help="As it stood at this version, or at this time (RFC 3339).")] = None,
+    parallel: Parallel = 4,
+    events_per_s: Rate = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a class or a database as files to S3, folded from the log; deleted instances are left out."""
+    with explained(as_json=as_json):
+        request = _request(
+            mode=ReplayMode.AS_OF,
+            scope=_scope(target, as_of=as_of),
+            format=export_format,
+            parallel=parallel,
+            events_per_s=events_per_s,
+            dry_run=dry_run,
+        )
+        raise typer.Exit(asyncio.run(_run(request, as_json=as_json)))
+
+
+def _scope(target: str | None, *, since: str | None = None, as_of: str | None = None) -> ReplayScope:
+    parts = target.split("/") if target else []
+    moment = parse_as_of(as_of) if as_of is not None else None
+    fields: dict[str, Any] = {"since": since}
+    if isinstance(moment, int):
+        fields["as_of_version"] = moment
+    elif moment is not None:
+        fields["as_of_time"] = moment
+    if len(parts) == 3:
+        fields["aggregate_id"] = target
+    elif len(parts) <= 2:
+        fields |= dict(zip(("db_name", "class_id"), parts, strict=False))
+    else:
+        raise InputInvalid(f"{target!r}: expected DB, DB/CLASS or DB/CLASS/INSTANCE")
+    return _validated(ReplayScope, fields)
+
+
+def _request(**fields: Any) -> ReplayRequest:
+    return _validated(ReplayRequest, fields)
+
+
+def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    try:
+        return model(**{name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, item['loc']))} {item['msg'].removeprefix('Value error, ')}".strip()
+            for item in error.errors(include_url=False)
+        )
+        raise InputInvalid(f"replay: {found}") from error
+
+
+async def _do(action: Callable[[Replays], Any]) -> None:
+    settings = Settings.from_environment()
+    await action(Replays(await connection.connect(), settings))
+
+
+async def _run(request: ReplayRequest | None, *, attach: str | None = None, as_json: bool) -> Exit:
+    """Start a replay or attach to one, and wait for its end; a caller that stops waiting changes nothing."""
+    settings = Settings.from_environment()
+    replays = Replays(await connection.connect(), settings)
+    replay_id = attach or (await replays.start(request) if request else "")
+    errors.print(f"replay {replay_id}")
+    errors.print(f"Ctrl-C leaves it running; attach again with: oncelog replay attach {replay_id}")
+    report: ReplayReport | None = None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    printed_s = time.monotonic()
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
+        task = bars.add_task("waiting for a worker", total=None)
+        async for report in replays.follow(replay_id):
+            total = report.totals.events if report.totals else None
+            bars.update(task, description=_line(report), completed=report.counts.events, total=total)
+            if not errors.is_terminal and time.monotonic() - printed_s >= LINE_EVERY_S:
+                printed_s = time.monotonic()
+                errors.print(_line(report))
+    if report is None:
+        raise AssertionError("the last report is the result")
+    if as_json:
+        show.print_json(report.model_dump(mode="json"))
+    else:
+        show.output.print(_view(report))
+    return Exit.FINDINGS if report.outcome is ReplayOutcome.VIOLATED else Exit.FINE
+
+
+def _line(report: ReplayReport) -> str:
+    if report.totals is None:
+        return "planning"
+    speed = f", {report.events_per_s:,.0f}/s" if report.events_per_s else ""
+    paused = ", paused" if report.paused else ""
+    return f"{report.counts.events:,} of {report.totals.events:,} events{speed}{paused}"
+
+
+def _view(report: ReplayReport) -> Group:
+    counts, totals, end = report.counts, report.totals, report.end
+    rows: list[tuple[str, Any]] = [("outcome", f"{report.outcome}, {report.mode} of {report.scope}")]
+    if totals is not None:
+        rows.append(
+            ("log", f"{totals.events} events of {totals.aggregates} aggregates, {totals.partitions} partitions")
+        )
+    if counts.partitions:
+        rows.append(("folded", f"{counts.events} events of {counts.aggregates} aggregates"))
+    if end is not None:
+        rows += [(f"root of {tree.name}", f"{tree.root}, {tree.size} classes") for tree in end.databases]
+        rows += [(tree.name, f"{tree.root}, {tree.size} aggregates") for tree in end.classes]
+        if end.comparison is not None:
+            found = end.comparison
+            rows.append(("compared with", found.replay_id))
+            rows.append(("", f"{found.same} the same, {found.changed} changed, {found.added} new"))
+        if end.manifest is not None:
+            rows.append(("exported", f"{end.rows} instances; the files are listed in {end.manifest}"))
+    rows.append(("files", report.files))
+    findings = [*counts.findings, *(end.comparison.findings if end and end.comparison else ())]
+    lines = [
+        line
+        for finding in findings
+        for line in (assembled((finding.code, "bold"), f"  {finding.where}"), text_line(f"  {finding.found}", "dim"))
+    ]
+    return Group(show.pairs(rows), *lines)

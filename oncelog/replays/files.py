@@ -1,0 +1,58 @@
+"""The files of replay runs in S3: ``replays/{replay_id}/…``, and the newest run of each scope."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from oncelog.ports import LargeObjects
+
+FOLDER = "replays/"
+#: How much of a file is held in memory while it is read.
+READ_BYTES = 1 << 20
+
+
+def folder_of(replay_id: str) -> str:
+    """Return the folder of a run's files in S3."""
+    return f"{FOLDER}{quote(replay_id, safe='')}/"
+
+
+class ReplayFiles:
+    """Reads and writes the files of one replay run. What is written again replaces what was there."""
+
+    def __init__(self, objects: LargeObjects, replay_id: str) -> None:
+        self._objects = objects
+        self.folder = folder_of(replay_id)
+
+    async def write(self, name: str, data: bytes) -> None:
+        """Write a whole file; raises StoreUnavailable."""
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield data
+
+        await self._objects.write(self.folder + name, parts())
+
+    async def read(self, name: str) -> bytes | None:
+        """Return a whole file, or None if there is none; raises LogDamaged, StoreUnavailable."""
+        size = await self._objects.size(self.folder + name)
+        return None if size is None else await self._objects.read(self.folder + name, range(size))
+
+    async def lines(self, name: str) -> AsyncIterator[str]:
+        """Yield the lines of a file without their newlines, in bounded memory; none if there is no such file."""
+        size = await self._objects.size(self.folder + name) or 0
+        rest = b""
+        for start in range(0, size, READ_BYTES):
+            block = rest + await self._objects.read(self.folder + name, range(start, min(size, start + READ_BYTES)))
+            *whole, rest = block.split(b"\n")
+            for line in whole:
+                yield line.decode()
+        if rest:
+            yield rest.decode()
+
+
+def partition_name(number: int, kind: str, suffix: str) -> str:
+    """Return the name of a partition's file, such as ``digests/000003.txt``."""
+    return f"{kind}/{number:06d}.{suffix}"
+
+
+def newest_name(scope: str) -> str:
+    """Return the name of the run that points to the newest replay of a scope, in a folder of its own."""
+    return f"newest-{scope.replace('/', '-')}"

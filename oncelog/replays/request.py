@@ -1,0 +1,262 @@
+"""Models of a replay run: its request, its plan, its reports. They are what its workflow and activities exchange."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from oncelog.domain.commands import ClassId, DbName
+
+#: A partition is closed once it has so many events, at the end of an aggregate.
+PARTITION_EVENTS = 2_000
+PARALLEL_MAX = 64
+FINDINGS_KEPT_MAX = 100
+
+
+class ReplayMode(StrEnum):
+    """The purpose of a replay. Each mode computes the digests of all that it folds.
+
+    ``VERIFY``: they are held against those of the last replay of the same scope. ``AS_OF``: the states are written to
+    S3 as files, as they stand or stood.
+    """
+
+    VERIFY = "verify"
+    AS_OF = "as_of"
+
+
+class ExportFormat(StrEnum):
+    """The format of exported files."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class ReplayScope(BaseModel):
+    """The part of the log that is replayed: all of it, a database, a class, or one aggregate.
+
+    ``since``: only aggregates with an event written at or after this time, by S3's clock. ``as_of_time``,
+    ``as_of_version``: each aggregate as it stood then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    db_name: DbName | None = None
+    class_id: ClassId | None = None
+    aggregate_id: str | None = None
+    since: AwareDatetime | None = None
+    as_of_time: AwareDatetime | None = None
+    as_of_version: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.class_id is not None and self.db_name is None:
+            raise ValueError("class_id: expected db_name with it, found none")
+        if self.aggregate_id is not None and (self.db_name or self.class_id):
+            raise ValueError("aggregate_id: expected no db_name and no class_id beside it")
+        if self.as_of_time is not None and self.as_of_version is not None:
+            raise ValueError("expected either as_of_time or as_of_version, found both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The part of the log in words, such as ``shop/Product``."""
+        return self.aggregate_id or "/".join(part for part in (self.db_name, self.class_id) if part) or "everything"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every aggregate of a class is folded to its head, so that roots can be compared with others."""
+        return self.aggregate_id is None and self.since is None and not (self.as_of_time or self.as_of_version)
+
+
+class Partition(BaseModel):
+    """A range of the log's keys. ``after``: a position of the catalogue; ``through``: the last aggregate, included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    after: str
+    through: str
+    aggregates: int
+    events: int
+
+
+class ReplayPlan(BaseModel):
+    """The partitions in the order of their keys; kept in S3, since it grows with the log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partitions: tuple[Partition, ...]
+
+    @property
+    def totals(self) -> "PlanTotals":
+        return PlanTotals(
+            partitions=len(self.partitions),
+            aggregates=sum(each.aggregates for each in self.partitions),
+            events=sum(each.events for each in self.partitions),
+        )
+
+
+class PlanTotals(BaseModel):
+    """The size of a plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    partitions: int
+    aggregates: int
+    events: int
+
+
+class ReplayFinding(BaseModel):
+    """A thing that is not as it must be: a stable code, the place, and what was expected and found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    where: str
+    found: str
+
+
+class ReplayCounts(BaseModel):
+    """Sums over partitions. ``findings``: the first ones; ``findings_count``: all of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    partitions: int = 0
+    aggregates: int = 0
+    events: int = 0
+    compared: int = 0
+    bytes_written: int = 0
+    findings_count: int = 0
+    findings: tuple[ReplayFinding, ...] = ()
+
+    def __add__(self, other: "ReplayCounts") -> "ReplayCounts":
+        return ReplayCounts(
+            partitions=self.partitions + other.partitions,
+            aggregates=self.aggregates + other.aggregates,
+            events=self.events + other.events,
+            compared=self.compared + other.compared,
+            bytes_written=self.bytes_written + other.bytes_written,
+            findings_count=self.findings_count + other.findings_count,
+            findings=(*self.findings, *other.findings)[:FINDINGS_KEPT_MAX],
+        )
+
+
+class ReplayProgress(BaseModel):
+    """How far a replay has come, for a run of its workflow that goes on where another has ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    totals: PlanTotals
+    started_at: datetime
+    next_partition: int = 0
+    counts: ReplayCounts = ReplayCounts()
+
+
+class ReplayRequest(BaseModel):
+    """A replay. ``parallel``: partitions at a time. ``events_per_s``: at most, over all of them; None: no limit.
+
+    ``dry_run``: only plan, and estimate. ``compare_with``: the ID of an earlier replay; None: the last one of the same
+    scope. ``so_far``: for the replay itself, which goes on in a run of its own when its history grows long.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: ReplayMode = ReplayMode.VERIFY
+    scope: ReplayScope = ReplayScope()
+    format: ExportFormat = ExportFormat.NDJSON
+    parallel: Annotated[int, Field(ge=1, le=PARALLEL_MAX)] = 4
+    events_per_s: Annotated[float, Field(gt=0)] | None = None
+    dry_run: bool = False
+    compare_with: str | None = None
+    so_far: ReplayProgress | None = None
+
+
+class TreeReport(BaseModel):
+    """A class or a database: how many leaves its tree has, and its Merkle root in hexadecimal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int
+    root: str
+
+
+class Comparison(BaseModel):
+    """Digests held against those of an earlier replay. ``changed``: aggregates with new events since then."""
+
+    model_config = ConfigDict(frozen=True)
+
+    replay_id: str
+    same: int = 0
+    changed: int = 0
+    added: int = 0
+    findings_count: int = 0
+    findings: tuple[ReplayFinding, ...] = ()
+
+
+class ExportedFile(BaseModel):
+    """A file of an export in S3, with its SHA-256 in hexadecimal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+class ExportedFiles(BaseModel):
+    """The files of a partition, or of a whole export, in the order of their keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[ExportedFile, ...] = ()
+
+
+class ReplayEnd(BaseModel):
+    """The joined digests of a replay. ``databases``, ``classes``: sorted by name.
+
+    ``manifest``: the key in S3 of the list of exported files; None where nothing was exported.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    manifest: str | None = None
+    rows: int = 0
+
+    databases: tuple[TreeReport, ...] = ()
+    classes: tuple[TreeReport, ...] = ()
+    comparison: Comparison | None = None
+
+
+class ReplayOutcome(StrEnum):
+    """The outcome of a replay."""
+
+    RUNNING = "RUNNING"
+    PLANNED = "PLANNED"  # a dry run
+    SOUND = "SOUND"
+    VIOLATED = "VIOLATED"  # see the findings
+
+
+class ReplayReport(BaseModel):
+    """A replay so far, or at its end. Times are the workflow's; ``remaining_s``: by the speed so far.
+
+    ``files``: the folder in S3 that holds its digests, reports and exported files.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    replay_id: str
+    outcome: ReplayOutcome
+    mode: ReplayMode
+    scope: str
+    paused: bool = False
+    started_at: datetime | None = None
+    totals: PlanTotals | None = None
+    counts: ReplayCounts = ReplayCounts()
+    events_per_s: float | None = None
+    remaining_s: float | None = None
+    files: str
+    end: ReplayEnd | None = None

@@ -1,0 +1,146 @@
+"""The steps of a replay run: plan it, replay a partition, end it. Each may be repeated and gives the same files."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from oncelog.domain.instance import Instance
+from oncelog.domain.state_digest import FORMAT, StateDigest
+from oncelog.errors import InputInvalid
+from oncelog.ports import LargeObjects, LogCatalogue
+from oncelog.replays.digests import DigestComparison, join_digests, read_digests
+from oncelog.replays.export import MANIFEST, PartitionExport, join_exports
+from oncelog.replays.files import ReplayFiles, newest_name, partition_name
+from oncelog.replays.fold import folded
+from oncelog.replays.plan import Listed, plan_replay
+from oncelog.replays.request import (
+    ExportedFiles,
+    PlanTotals,
+    ReplayCounts,
+    ReplayEnd,
+    ReplayMode,
+    ReplayPlan,
+    ReplayReport,
+    ReplayRequest,
+)
+from oncelog.replays.source import EventSource
+
+#: Called after each batch with the counts of the partition so far.
+Counted = Callable[[ReplayCounts], None]
+
+PLAN = "plan.json"
+END = "end.json"
+REPORT = "report.json"
+NEWEST = "replay_id"
+
+
+class ReplayRunner:
+    """Runs replays on the log. ``replay_id`` names the run, and the folder of its files."""
+
+    def __init__(self, catalogue: LogCatalogue, source: EventSource, objects: LargeObjects) -> None:
+        self._catalogue = catalogue
+        self._source = source
+        self._objects = objects
+
+    def files(self, replay_id: str) -> ReplayFiles:
+        """Return the files of a run."""
+        return ReplayFiles(self._objects, replay_id)
+
+    async def plan(self, replay_id: str, request: ReplayRequest, *, listed: Listed = lambda _: None) -> PlanTotals:
+        """Divide the scope into partitions and keep the plan; raises StoreUnavailable."""
+        plan = await plan_replay(self._catalogue, request.scope, listed=listed)
+        await self.files(replay_id).write(PLAN, plan.model_dump_json().encode())
+        return plan.totals
+
+    async def partition(
+        self, replay_id: str, request: ReplayRequest, number: int, *, counted: Counted = lambda _: None
+    ) -> ReplayCounts:
+        """Replay one partition of the plan and write its files; raises StoreUnavailable, InputInvalid."""
+        files = self.files(replay_id)
+        partition = (await self._plan(files)).partitions[number]
+        lines: list[str] = []
+        export = PartitionExport(files, number, request.format) if request.mode is ReplayMode.AS_OF else None
+        pace = _Pace(request.events_per_s / request.parallel if request.events_per_s else None)
+        counts = ReplayCounts(partitions=1)
+        async for batch in folded(self._source.events(partition, request.scope), request.scope):
+            lines += await asyncio.to_thread(_lines, batch.states)
+            if export is not None:
+                await export.add(batch.states)
+            counts += ReplayCounts(
+                aggregates=len(batch.states) + len(batch.findings),
+                events=batch.events,
+                findings_count=len(batch.findings),
+                findings=tuple(batch.findings),
+            )
+            counted(counts)
+            await pace.keep(counts.events)
+        digests = "".join(lines).encode()
+        await files.write(partition_name(number, "digests", "txt"), digests)
+        exported = await export.end() if export else ExportedFiles()
+        written = len(digests) + sum(each.size_bytes for each in exported.files)
+        return counts + ReplayCounts(bytes_written=written)
+
+    async def end(self, replay_id: str, request: ReplayRequest, totals: PlanTotals) -> ReplayEnd:
+        """Join the digests of all partitions and hold them against an earlier run of the same scope."""
+        files = self.files(replay_id)
+        end = await join_digests(read_digests(files, totals.partitions))
+        earlier = request.compare_with or await self._newest(request)
+        if earlier is not None and earlier != replay_id:
+            before = self.files(earlier)
+            partitions = (await self._plan(before)).totals.partitions
+            comparison = DigestComparison(earlier)
+            compared = await comparison.compare(
+                read_digests(before, partitions), read_digests(files, totals.partitions)
+            )
+            end = end.model_copy(update={"comparison": compared})
+        if request.mode is ReplayMode.AS_OF:
+            exported = await join_exports(files, totals.partitions)
+            rows = sum(each.rows for each in exported.files)
+            end = end.model_copy(update={"manifest": files.folder + MANIFEST, "rows": rows})
+        await files.write(END, end.model_dump_json().encode())
+        return end
+
+    async def keep(self, request: ReplayRequest, report: ReplayReport) -> None:
+        """Keep the report with the run, and let the next run of the same scope be compared with this one."""
+        await self.files(report.replay_id).write(REPORT, report.model_dump_json().encode())
+        if request.scope.is_whole:
+            await self._newest_files(request).write(NEWEST, report.replay_id.encode())
+
+    async def newest_report(self, request: ReplayRequest) -> ReplayReport | None:
+        """Return the report of the newest replay of a scope, or None; raises LogDamaged, StoreUnavailable."""
+        replay_id = await self._newest(request)
+        found = await self.files(replay_id).read(REPORT) if replay_id else None
+        return ReplayReport.model_validate_json(found) if found else None
+
+    async def _plan(self, files: ReplayFiles) -> ReplayPlan:
+        found = await files.read(PLAN)
+        if found is None:
+            raise InputInvalid(f"replay {files.folder}: expected its plan in S3, found none; start another replay")
+        return ReplayPlan.model_validate_json(found)
+
+    async def _newest(self, request: ReplayRequest) -> str | None:
+        if not request.scope.is_whole:
+            return None
+        found = await self._newest_files(request).read(NEWEST)
+        return found.decode() if found else None
+
+    def _newest_files(self, request: ReplayRequest) -> ReplayFiles:
+        return self.files(f"{newest_name(request.scope.name)}-format-{FORMAT}")
+
+
+def _lines(states: Sequence[Instance]) -> list[str]:
+    return [f"{StateDigest.of(state).line}\n" for state in states]
+
+
+class _Pace:
+    """Keeps a partition below a rate. ``events_per_s`` None: no limit."""
+
+    def __init__(self, events_per_s: float | None) -> None:
+        self._events_per_s = events_per_s
+        self._started_s = time.monotonic()
+
+    async def keep(self, events: int) -> None:
+        """Wait until so many events may have been read."""
+        if self._events_per_s is not None:
+            due_s = self._started_s + events / self._events_per_s
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))

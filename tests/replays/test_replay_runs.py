@@ -1,0 +1,302 @@
+"""Replay runs on servers in memory: partitions, digests, damage, moments, exports."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oncelog.composition.replays import assemble_replays
+from oncelog.domain.canonical import canonical_bytes, sha256_hex
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.merkle import is_included
+from oncelog.errors import StoreUnavailable
+from oncelog.replays.digests import prove, read_digests
+from oncelog.replays.export import MANIFEST
+from oncelog.replays.plan import key_of, plan_replay
+from oncelog.replays.request import (
+    ExportedFiles,
+    ExportFormat,
+    PlanTotals,
+    ReplayCounts,
+    ReplayEnd,
+    ReplayMode,
+    ReplayOutcome,
+    ReplayReport,
+    ReplayRequest,
+    ReplayScope,
+)
+from oncelog.replays.run import ReplayRunner
+from oncelog.stores.s3.bucket import StoredObject
+from tests.commands import create, delete, update
+from tests.write.world import World
+
+LATER = "2026-01-02T12:00:00.000000Z"
+
+
+async def filled(names: Sequence[str]) -> World:
+    world = World()
+    process = world.process()
+    for name in names:
+        await process.run(create(name, {"n": len(name)}))
+        await process.commit(update(name, {"m": 1}), occurred_at=LATER)
+    return world
+
+
+def runner(world: World) -> ReplayRunner:
+    return assemble_replays(world.ports())
+
+
+async def replay(
+    world: World, replay_id: str = "replay-1", request: ReplayRequest | None = None
+) -> tuple[ReplayCounts, ReplayEnd]:
+    request = request or ReplayRequest()
+    run = runner(world)
+    totals = await run.plan(replay_id, request)
+    counts = ReplayCounts()
+    for number in range(totals.partitions):
+        counts += await run.partition(replay_id, request, number)
+    end = await run.end(replay_id, request, totals)
+    report = ReplayReport(
+        replay_id=replay_id,
+        outcome=ReplayOutcome.SOUND,
+        mode=request.mode,
+        scope=request.scope.name,
+        files=run.files(replay_id).folder,
+        counts=counts,
+        totals=totals,
+        end=end,
+    )
+    await run.keep(request, report)
+    return counts, end
+
+
+async def exported(world: World, replay_id: str) -> list[bytes]:
+    files = runner(world).files(replay_id)
+    listed = ExportedFiles.model_validate_json(await files.read(MANIFEST) or b"")
+    found = []
+    for file in listed.files:
+        data = await files.read(file.key.removeprefix(files.folder))
+        assert data is not None
+        assert (sha256_hex(data), len(data)) == (file.sha256, file.size_bytes)
+        found.append(data)
+    return found
+
+
+@pytest.mark.parametrize("events_per_partition", [1, 2, 3, 1_000])
+async def test_partitions_hold_each_aggregate_once(events_per_partition: int):
+    world = await filled(["p", "p-1", "p.1", "p1", "p10", "q"])
+    world.bucket.list_after = _short_pages(world)  # type: ignore[method-assign]
+    run = runner(world)
+    plan = await plan_replay(world.ports().catalogue, ReplayScope(), events_per_partition=events_per_partition)
+    await run.files("r").write("plan.json", plan.model_dump_json().encode())
+    for number in range(len(plan.partitions)):
+        await run.partition("r", ReplayRequest(), number)
+    digests = [digest async for digest in read_digests(run.files("r"), len(plan.partitions))]
+    names = [digest.aggregate_id for digest in digests]
+    assert sorted(names) == sorted(str(aggregate_id) for aggregate_id in world.logs())
+    assert names == sorted(names, key=key_of)
+    assert plan.totals == PlanTotals(partitions=len(plan.partitions), aggregates=6, events=12)
+
+
+def _short_pages(world: World):
+    whole = world.bucket.list_after
+
+    async def list_after(prefix: str, after: str, *, count_max: int = 3):
+        return await whole(prefix, after, count_max=min(count_max, 3))
+
+    return list_after
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.sampled_from(["a", "a-b", "a.b", "b", "é"]), min_size=1, unique=True), st.integers(1, 5))
+async def test_root_is_independent_of_the_partitions(names: list[str], events_per_partition: int):
+    world = await filled(names)
+    run = runner(world)
+    plan = await plan_replay(world.ports().catalogue, ReplayScope(), events_per_partition=events_per_partition)
+    await run.files("r").write("plan.json", plan.model_dump_json().encode())
+    for number in reversed(range(len(plan.partitions))):
+        await run.partition("r", ReplayRequest(), number)
+    divided = await run.end("r", ReplayRequest(), plan.totals)
+    _, whole = await replay(world, "whole")
+    assert divided.databases == whole.databases
+    assert divided.classes == whole.classes
+
+
+async def test_next_replay_is_compared_with_the_last_one():
+    world = await filled(["p1", "p2"])
+    await replay(world, "first")
+    await world.process().run(update("p2", {"m": 2}))
+    await world.process().run(create("p3"))
+    _, end = await replay(world, "second")
+    assert end.comparison is not None
+    found = end.comparison
+    assert (found.replay_id, found.same, found.changed, found.added) == ("first", 1, 1, 1)
+    assert found.findings_count == 0
+
+
+async def test_lost_and_shortened_streams_are_found():
+    world = await filled(["p1", "p2"])
+    await replay(world, "first")
+    events = sorted(key for key in world.bucket.objects if key.startswith("events/"))
+    for key in (events[0], events[1], events[3]):
+        del world.bucket.objects[key]
+    _, end = await replay(world, "second")
+    assert end.comparison is not None
+    assert [finding.code for finding in end.comparison.findings] == ["AggregateGone", "StreamShorter"]
+
+
+async def test_forged_history_changes_the_digest():
+    world = await filled(["p1"])
+    other = World()
+    await other.process().run(create("p1", {"n": 3}))
+    await other.process().commit(update("p1", {"m": 1}), occurred_at=LATER)
+    await replay(world, "first")
+    for key, stored in other.bucket.objects.items():
+        if key.startswith("events/"):
+            world.bucket.objects[key] = stored
+    _, end = await replay(world, "second")
+    assert end.comparison is not None
+    assert [finding.code for finding in end.comparison.findings] == ["DigestChanged"]
+
+
+@pytest.mark.parametrize("damage", ["gap", "altered", "moved"])
+async def test_damaged_stream_is_a_finding_and_others_are_folded(damage: str):
+    world = await filled(["p1", "p2", "p3"])
+    first, second = sorted(key for key in world.bucket.objects if "/p2/" in key and key.startswith("events/"))
+    if damage == "gap":
+        del world.bucket.objects[first]
+    elif damage == "altered":
+        world.bucket.objects[first] = StoredObject(world.bucket.objects[first].body.replace(b'"n":2', b'"n":9'))
+    else:
+        world.bucket.objects[second] = world.bucket.objects[first]
+    counts, end = await replay(world)
+    assert [finding.code for finding in counts.findings] == ["LogDamaged"]
+    assert "p2" in counts.findings[0].where
+    assert [tree.size for tree in end.classes] == [2]
+
+
+async def test_partition_written_again_gives_the_same_files():
+    world = await filled(["p1", "p2"])
+    await replay(world)
+    before = {key: stored.body for key, stored in world.bucket.objects.items() if "/replay-1/digests" in key}
+    await runner(world).partition("replay-1", ReplayRequest(), 0)
+    after = {key: stored.body for key, stored in world.bucket.objects.items() if "/replay-1/digests" in key}
+    assert before == after
+
+
+async def test_outage_ends_a_partition_with_an_error():
+    world = await filled(["p1"])
+    run = runner(world)
+    await run.plan("r", ReplayRequest())
+    world.bucket.available = False
+    with pytest.raises(StoreUnavailable):
+        await run.partition("r", ReplayRequest(), 0)
+
+
+async def test_inclusion_of_an_aggregate_is_proven():
+    world = await filled(["p1", "p2", "p3"])
+    _, end = await replay(world)
+    files = runner(world).files("replay-1")
+    proof = await prove(files, 1, AggregateId.of("shop", "Product", "p2"))
+    assert proof is not None
+    root = bytes.fromhex(end.classes[0].root)
+    assert is_included(proof.digest.leaf, proof.index, proof.path, size=proof.tree.size, root=root)
+    assert await prove(files, 1, AggregateId.of("shop", "Product", "p9")) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "data"),
+    [
+        (ReplayScope(), {"n": 2, "m": 1}),
+        (ReplayScope(as_of_version=1), {"n": 2}),
+        (ReplayScope(as_of_time=datetime(2026, 1, 1, 18, tzinfo=UTC)), {"n": 2}),
+        (ReplayScope(as_of_time=datetime(2026, 1, 2, 18, tzinfo=UTC)), {"n": 2, "m": 1}),
+        (ReplayScope(aggregate_id="shop/Product/p1"), {"n": 2, "m": 1}),
+    ],
+)
+async def test_export_shows_instances_as_they_stood(scope: ReplayScope, data: dict[str, int]):
+    world = await filled(["p1"])
+    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, scope=scope))
+    (line,) = (await exported(world, "e"))[0].splitlines()
+    assert (json.loads(line)["data"], end.rows) == (data, 1)
+
+
+async def test_export_before_everything_is_empty():
+    world = await filled(["p1"])
+    scope = ReplayScope(as_of_time=datetime(2025, 1, 1, tzinfo=UTC))
+    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, scope=scope))
+    assert (await exported(world, "e"), end.rows) == ([], 0)
+
+
+async def test_deleted_instance_is_in_the_digest_and_in_no_export():
+    world = await filled(["p1", "p2"])
+    await world.process().run(delete("p1"))
+    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF))
+    (line,) = (await exported(world, "e"))[0].splitlines()
+    assert json.loads(line)["instance_id"] == "p2"
+    assert [tree.size for tree in end.classes] == [2]
+
+
+TEXTS = ["", "plain", 'quote " comma , newline \n', "=formula", "ü", "\u2028", " lead"]
+
+
+@pytest.mark.parametrize("export_format", ExportFormat)
+async def test_every_format_holds_the_same_rows(export_format: ExportFormat):
+    world = World()
+    payloads = {f"p{number}": {"text": text, "n": number, "none": None} for number, text in enumerate(TEXTS)}
+    for name, payload in payloads.items():
+        await world.process().run(create(name, payload))
+    await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, format=export_format))
+    (data,) = await exported(world, "e")
+    if export_format is ExportFormat.NDJSON:
+        rows = [json.loads(line) for line in data.split(b"\n") if line]
+        found = {row["instance_id"]: canonical_bytes(row["data"]).decode() for row in rows}
+    elif export_format is ExportFormat.CSV:
+        rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+        found = {row["instance_id"]: row["data"] for row in rows}
+    else:
+        rows = pq.read_table(io.BytesIO(data)).to_pylist()
+        found = {row["instance_id"]: row["data"] for row in rows}
+    stored = {name.rpartition("/")[2]: events[0].data for name, events in world.logs().items()}
+    assert found == {name: canonical_bytes(payload).decode() for name, payload in stored.items()}
+    assert {int(row["sequence_number"]) for row in rows} == {1}
+
+
+async def test_files_of_an_export_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("oncelog.replays.export.FILE_BYTES", 1)
+    monkeypatch.setattr("oncelog.replays.fold.BATCH_STATES", 2)
+    world = await filled(["p1", "p2", "p3", "p4", "p5"])
+    await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF))
+    assert [len(data.splitlines()) for data in await exported(world, "e")] == [2, 2, 1]
+
+
+async def test_only_aggregates_written_since_a_time_are_replayed():
+    world = await filled(["p1"])
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    for key in list(world.bucket.written_at):
+        world.bucket.written_at[key] = datetime(2026, 5, 1, tzinfo=UTC)
+    world.bucket.clock = lambda: now
+    await world.process().run(create("p2"))
+    counts, end = await replay(world, "since", ReplayRequest(scope=ReplayScope(since=now)))
+    assert (counts.aggregates, end.comparison) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"class_id": "Product"},
+        {"aggregate_id": "shop/Product/p1", "db_name": "shop"},
+        {"as_of_version": 1, "as_of_time": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"as_of_version": 0},
+        {"since": datetime(2026, 1, 1)},  # noqa: DTZ001 - a time without an offset, which is refused
+    ],
+)
+def test_contradictory_scope_is_refused(fields: dict[str, object]):
+    with pytest.raises(ValueError, match="validation error"):
+        ReplayScope(**fields)

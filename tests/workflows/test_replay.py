@@ -1,0 +1,138 @@
+"""A replay as a workflow, on servers in memory."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError
+
+import oncelog.replays.plan
+from oncelog.replays.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
+from oncelog.workflows.replay import Replay
+from tests.commands import create, update
+from tests.workflows.conftest import TASK_QUEUE, Bench
+from tests.workflows.test_instance_command import current_details, until_details_say
+
+pytestmark = pytest.mark.integration
+
+Handle = WorkflowHandle[Replay, ReplayReport]
+
+
+async def start(client: Client, request: ReplayRequest | None = None, replay_id: str = "replay") -> Handle:
+    return await client.start_workflow(Replay.run, request, id=replay_id, task_queue=TASK_QUEUE)
+
+
+async def fill(bench: Bench, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make instances, and plans with a partition for each of them."""
+    monkeypatch.setattr(oncelog.replays.plan.plan_replay, "__kwdefaults__", _one_by_one())
+    whole = bench.world.bucket.list_after
+
+    async def list_after(prefix: str, after: str, *, count_max: int = 1) -> Any:
+        return await whole(prefix, after, count_max=min(count_max, 2))
+
+    monkeypatch.setattr(bench.world.bucket, "list_after", list_after)
+    for number in range(count):
+        await bench.world.process().run(create(f"p{number}"))
+
+
+def _one_by_one() -> dict[str, Any]:
+    defaults = oncelog.replays.plan.plan_replay.__kwdefaults__
+    assert defaults is not None
+    return {**defaults, "events_per_partition": 1}
+
+
+async def test_log_is_replayed_in_partitions(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    await fill(bench, 5, monkeypatch)
+    handle = await start(bench.client, ReplayRequest(parallel=2))
+    report = await handle.result()
+    assert (report.outcome, report.counts.aggregates) == (ReplayOutcome.SOUND, 5)
+    assert report.totals is not None
+    assert report.counts.partitions == report.totals.partitions > 2
+    assert report.end is not None
+    assert [(tree.name, tree.size) for tree in report.end.classes] == [("shop/Product", 5)]
+    assert await handle.query(Replay.progress) == report
+    assert f"| root of shop | `{report.end.databases[0].root}` over 1 |" in await current_details(handle)
+
+
+async def test_second_replay_is_compared_with_the_first(bench: Bench):
+    await bench.world.process().run(create())
+    first = await (await start(bench.client, replay_id="first")).result()
+    await bench.world.process().run(update())
+    second = await (await start(bench.client, replay_id="second")).result()
+    assert first.end is not None
+    assert second.end is not None
+    assert first.end.comparison is None
+    assert second.end.comparison is not None
+    assert (second.end.comparison.replay_id, second.end.comparison.changed) == ("first", 1)
+
+
+async def test_damage_makes_the_outcome_a_violation(bench: Bench):
+    await bench.world.process().run(create())
+    await bench.world.process().run(update())
+    key = min(key for key in bench.world.bucket.objects if key.startswith("events/"))
+    del bench.world.bucket.objects[key]
+    handle = await start(bench.client)
+    report = await handle.result()
+    assert (report.outcome, report.counts.findings_count) == (ReplayOutcome.VIOLATED, 1)
+    assert "**LogDamaged** aggregate shop/Product/p1 event 1" in await current_details(handle)
+
+
+async def test_dry_run_only_plans(bench: Bench):
+    await bench.world.process().run(create())
+    report = await (await start(bench.client, ReplayRequest(dry_run=True))).result()
+    assert (report.outcome, report.counts.events) == (ReplayOutcome.PLANNED, 0)
+    assert report.totals is not None
+    assert report.totals.events == 1
+
+
+async def test_paused_replay_begins_no_partition(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    await fill(bench, 3, monkeypatch)
+    bench.world.bucket.available = False
+    handle = await start(bench.client, ReplayRequest(parallel=1))
+    await until_details_say(handle, "planning")
+    await handle.signal(Replay.pause)
+    bench.world.bucket.available = True
+    await until_details_say(handle, "PAUSED: 0 of 3")
+    await bench.env.sleep(timedelta(hours=1))
+    assert (await handle.query(Replay.progress)).counts.partitions == 0
+    await handle.signal(Replay.resume)
+    assert (await handle.result()).counts.aggregates == 3
+
+
+async def test_day_without_s3_is_waited_for(bench: Bench):
+    await bench.world.process().run(create())
+    handle = await start(bench.client)
+    bench.world.bucket.available = False
+    await bench.env.sleep(timedelta(days=1))
+    bench.world.bucket.available = True
+    assert (await handle.result()).outcome is ReplayOutcome.SOUND
+
+
+async def test_replay_is_cancelled(bench: Bench):
+    bench.world.bucket.available = False
+    handle = await start(bench.client)
+    await until_details_say(handle, "planning")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert isinstance(caught.value.cause, CancelledError)
+
+
+async def test_export_lists_its_files(bench: Bench):
+    await bench.world.process().run(create())
+    scope = ReplayScope(db_name="shop", class_id="Product")
+    report = await (await start(bench.client, ReplayRequest(mode=ReplayMode.AS_OF, scope=scope))).result()
+    assert report.end is not None
+    assert (report.end.rows, report.end.manifest) == (1, "replays/replay/files.json")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[{"mode": "?"}], [{"parallel": 0}], [{"scope": {"class_id": "P"}}], ["x"], [{}, {}]]
+)
+async def test_malformed_request_fails_at_once(bench: Bench, arguments: list[Any]):
+    handle = await bench.client.start_workflow("Replay", args=arguments, id="rubbish", task_queue=TASK_QUEUE)
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.message.startswith("replay: not a request")

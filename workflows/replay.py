@@ -1,0 +1,215 @@
+"""The story of a replay: the log is divided, the partitions are folded by any number of workers, the digests joined."""
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from oncelog.activities.replay import ReplayActivities, ReplayStep
+    from oncelog.errors import InputInvalid
+    from oncelog.replays.files import folder_of
+    from oncelog.replays.request import (
+        ReplayCounts,
+        ReplayEnd,
+        ReplayOutcome,
+        ReplayProgress,
+        ReplayReport,
+        ReplayRequest,
+    )
+    from oncelog.workflows import policies
+    from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
+    from oncelog.workflows.details import replay_sheet
+
+if TYPE_CHECKING:
+    ReplayArgument = ReplayRequest | dict[str, Any] | None
+else:
+    ReplayArgument = RawValue  # arrives undecoded; see InstanceCommand
+
+
+@workflow.defn
+class Replay:
+    """Replays the log or a part of it. Started by a schedule, or by hand under any workflow ID, which names its files.
+
+    A partition is the unit of work: pause and continue-as-new happen between partitions, and a partition that dies
+    with its worker is folded anew elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._request = ReplayRequest()
+        self._progress: ReplayProgress | None = None
+        self._end: ReplayEnd | None = None
+        self._paused = False
+        self._running: list[
+            asyncio.Task[ReplayCounts]
+        ] = []  # a list: its order is the same when the history is replayed
+
+    @workflow.run
+    async def run(self, request: ReplayArgument = None) -> ReplayReport:
+        self._request = _accepted(request)
+        workflow.upsert_search_attributes(_scope(self._request))
+        self._progress = self._request.so_far
+        self._tell()
+        self._progress = self._progress or await self._plan()
+        self._tell()
+        if self._request.dry_run:
+            return self.progress()
+        await self._replay_partitions()
+        self._end = await workflow.execute_activity_method(
+            ReplayActivities.end_replay,
+            self._step(),
+            start_to_close_timeout=policies.COUNT_TIMEOUT,
+            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary="join the digests",
+        )
+        await workflow.execute_activity_method(
+            ReplayActivities.keep_replay,
+            self._step().model_copy(update={"report": self.progress()}),
+            start_to_close_timeout=policies.STEP_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary="keep the report",
+        )
+        self._tell()
+        return self.progress()
+
+    @workflow.signal
+    def pause(self) -> None:
+        """Begin no more partitions until it is resumed."""
+        self._paused = True
+        self._tell()
+
+    @workflow.signal
+    def resume(self) -> None:
+        """End a pause."""
+        self._paused = False
+        self._tell()
+
+    @workflow.query
+    def progress(self) -> ReplayReport:
+        """Answer with how far the replay has come."""
+        replay_id = workflow.info().workflow_id
+        report = ReplayReport(
+            replay_id=replay_id,
+            outcome=ReplayOutcome.RUNNING,
+            mode=self._request.mode,
+            scope=self._request.scope.name,
+            paused=self._paused,
+            files=folder_of(replay_id),
+            end=self._end,
+        )
+        if self._progress is None:
+            return report
+        counts, totals = self._progress.counts, self._progress.totals
+        seconds = (workflow.now() - self._progress.started_at) / timedelta(seconds=1)
+        speed = counts.events / seconds if counts.events and seconds > 0 else None
+        return report.model_copy(
+            update={
+                "outcome": self._outcome(counts),
+                "started_at": self._progress.started_at,
+                "totals": totals,
+                "counts": counts,
+                "events_per_s": speed and round(speed, 1),
+                "remaining_s": speed and round(max(0, totals.events - counts.events) / speed, 1),
+            }
+        )
+
+    async def _plan(self) -> ReplayProgress:
+        totals = await workflow.execute_activity_method(
+            ReplayActivities.plan_replay,
+            self._step(),
+            start_to_close_timeout=policies.COUNT_TIMEOUT,
+            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"plan the replay of {self._request.scope.name}",
+        )
+        return ReplayProgress(totals=totals, started_at=workflow.now())
+
+    async def _replay_partitions(self) -> None:
+        """Keep as many partitions going as the request says, until all are replayed."""
+        while self._has_more() or self._running:
+            await workflow.wait_condition(lambda: bool(self._running) or not self._paused)
+            if workflow.info().is_continue_as_new_suggested():
+                await self._drain()
+                if self._has_more():
+                    so_far = self._request.model_copy(update={"so_far": self._progress})
+                    workflow.continue_as_new(so_far)
+            while self._has_more() and not self._paused and len(self._running) < self._request.parallel:
+                self._begin_partition()
+            if self._running:
+                await self._take(asyncio.FIRST_COMPLETED)
+
+    def _has_more(self) -> bool:
+        progress = self._known()
+        return progress.next_partition < progress.totals.partitions
+
+    def _begin_partition(self) -> None:
+        progress = self._known()
+        number = progress.next_partition
+        self._progress = progress.model_copy(update={"next_partition": number + 1})
+        self._running.append(asyncio.create_task(self._replay_partition(number)))
+
+    async def _replay_partition(self, number: int) -> ReplayCounts:
+        return await workflow.execute_activity_method(
+            ReplayActivities.replay_partition,
+            self._step().model_copy(update={"partition": number}),
+            start_to_close_timeout=policies.REINDEX_TIMEOUT,
+            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
+            retry_policy=policies.UNTIL_DONE,
+            summary=f"partition {number + 1} of {self._known().totals.partitions}",
+        )
+
+    async def _drain(self) -> None:
+        while self._running:
+            await self._take(asyncio.ALL_COMPLETED)
+
+    async def _take(self, when: str) -> None:
+        """Wait for partitions under way, and add up what they come to."""
+        done, _ = await workflow.wait(self._running, return_when=when)
+        for task in done:
+            self._running.remove(task)
+            progress = self._known()
+            self._progress = progress.model_copy(update={"counts": progress.counts + task.result()})
+        self._tell()
+
+    def _step(self) -> ReplayStep:
+        request = self._request.model_copy(update={"so_far": None})
+        totals = self._progress.totals if self._progress else None
+        return ReplayStep(replay_id=workflow.info().workflow_id, request=request, totals=totals)
+
+    def _known(self) -> ReplayProgress:
+        if self._progress is None:
+            raise RuntimeError("the replay has no plan yet")
+        return self._progress
+
+    def _outcome(self, counts: ReplayCounts) -> ReplayOutcome:
+        if self._request.dry_run:
+            return ReplayOutcome.PLANNED
+        if self._end is None:
+            return ReplayOutcome.RUNNING
+        compared = self._end.comparison
+        violated = counts.findings_count or (compared is not None and compared.findings_count)
+        return ReplayOutcome.VIOLATED if violated else ReplayOutcome.SOUND
+
+    def _tell(self) -> None:
+        workflow.set_current_details(replay_sheet(self.progress()))
+
+
+def _accepted(argument: Any) -> ReplayRequest:
+    """Return the request, all of the log if none is given; anything else fails the workflow, visibly and at once."""
+    try:
+        value = None if argument is None else decoded(argument, what="replay")
+        return ReplayRequest() if value is None else ReplayRequest.model_validate(value)
+    except (InputInvalid, ValidationError) as error:
+        raise ApplicationError(f"replay: not a request: {error}", type="InputInvalid", non_retryable=True) from error
+
+
+def _scope(request: ReplayRequest) -> list[Any]:
+    wanted = {DB_NAME: request.scope.db_name, CLASS_ID: request.scope.class_id}
+    return lacking({key: value for key, value in wanted.items() if value is not None})
