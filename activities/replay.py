@@ -1,6 +1,6 @@
 """The steps of a replay: plan it, replay a partition, end it, keep its report.
 
-Each may be repeated: a partition writes the same files again. What a dead worker had done of a partition is done anew.
+Each may be repeated: a partition writes the same files again. A partition of a dead worker is folded anew.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ def folder_of(replay_id: str) -> str:
 
 
 class ReplayFiles:
-    """Reads and writes the files of one replay run. What is written again replaces what was there."""
+    """Reads and writes the files of one replay run. A second write of a file replaces the first."""
 
     def __init__(self, objects: LargeObjects, replay_id: str) -> None:
         self._objects = objects
