@@ -1,91 +1,25 @@
-"""Replay runs on servers in memory: partitions, digests, damage, moments, exports."""
+"""Replay runs on servers in memory: partitions, digests, damage, proofs."""
 
-import csv
-import io
-import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oncelog.composition.replays import assemble_replays
-from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.merkle import is_included
 from oncelog.errors import StoreUnavailable
 from oncelog.replays.digests import prove, read_digests
-from oncelog.replays.export import MANIFEST
 from oncelog.replays.plan import key_of, plan_replay
 from oncelog.replays.request import (
-    ExportedFiles,
-    ExportFormat,
     PlanTotals,
-    ReplayCounts,
-    ReplayEnd,
-    ReplayMode,
-    ReplayOutcome,
-    ReplayReport,
     ReplayRequest,
     ReplayScope,
 )
-from oncelog.replays.run import ReplayRunner
 from oncelog.stores.s3.bucket import StoredObject
-from tests.commands import create, delete, update
+from tests.commands import create, update
+from tests.replays.runs import LATER, filled, replay, runner
 from tests.write.world import World
-
-LATER = "2026-01-02T12:00:00.000000Z"
-
-
-async def filled(names: Sequence[str]) -> World:
-    world = World()
-    process = world.process()
-    for name in names:
-        await process.run(create(name, {"n": len(name)}))
-        await process.commit(update(name, {"m": 1}), occurred_at=LATER)
-    return world
-
-
-def runner(world: World) -> ReplayRunner:
-    return assemble_replays(world.ports())
-
-
-async def replay(
-    world: World, replay_id: str = "replay-1", request: ReplayRequest | None = None
-) -> tuple[ReplayCounts, ReplayEnd]:
-    request = request or ReplayRequest()
-    run = runner(world)
-    totals = await run.plan(replay_id, request)
-    counts = ReplayCounts()
-    for number in range(totals.partitions):
-        counts += await run.partition(replay_id, request, number)
-    end = await run.end(replay_id, request, totals)
-    report = ReplayReport(
-        replay_id=replay_id,
-        outcome=ReplayOutcome.SOUND,
-        mode=request.mode,
-        scope=request.scope.name,
-        files=run.files(replay_id).folder,
-        counts=counts,
-        totals=totals,
-        end=end,
-    )
-    await run.keep(request, report)
-    return counts, end
-
-
-async def exported(world: World, replay_id: str) -> list[bytes]:
-    files = runner(world).files(replay_id)
-    listed = ExportedFiles.model_validate_json(await files.read(MANIFEST) or b"")
-    found = []
-    for file in listed.files:
-        data = await files.read(file.key.removeprefix(files.folder))
-        assert data is not None
-        assert (sha256_hex(data), len(data)) == (file.sha256, file.size_bytes)
-        found.append(data)
-    return found
 
 
 @pytest.mark.parametrize("events_per_partition", [1, 2, 3, 1_000])
@@ -208,72 +142,6 @@ async def test_inclusion_of_an_aggregate_is_proven():
     root = bytes.fromhex(end.classes[0].root)
     assert is_included(proof.digest.leaf, proof.index, proof.path, size=proof.tree.size, root=root)
     assert await prove(files, 1, AggregateId.of("shop", "Product", "p9")) is None
-
-
-@pytest.mark.parametrize(
-    ("scope", "data"),
-    [
-        (ReplayScope(), {"n": 2, "m": 1}),
-        (ReplayScope(as_of_version=1), {"n": 2}),
-        (ReplayScope(as_of_time=datetime(2026, 1, 1, 18, tzinfo=UTC)), {"n": 2}),
-        (ReplayScope(as_of_time=datetime(2026, 1, 2, 18, tzinfo=UTC)), {"n": 2, "m": 1}),
-        (ReplayScope(aggregate_id="shop/Product/p1"), {"n": 2, "m": 1}),
-    ],
-)
-async def test_export_shows_instances_as_they_stood(scope: ReplayScope, data: dict[str, int]):
-    world = await filled(["p1"])
-    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, scope=scope))
-    (line,) = (await exported(world, "e"))[0].splitlines()
-    assert (json.loads(line)["data"], end.rows) == (data, 1)
-
-
-async def test_export_before_everything_is_empty():
-    world = await filled(["p1"])
-    scope = ReplayScope(as_of_time=datetime(2025, 1, 1, tzinfo=UTC))
-    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, scope=scope))
-    assert (await exported(world, "e"), end.rows) == ([], 0)
-
-
-async def test_deleted_instance_is_in_the_digest_and_in_no_export():
-    world = await filled(["p1", "p2"])
-    await world.process().run(delete("p1"))
-    _, end = await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF))
-    (line,) = (await exported(world, "e"))[0].splitlines()
-    assert json.loads(line)["instance_id"] == "p2"
-    assert [tree.size for tree in end.classes] == [2]
-
-
-TEXTS = ["", "plain", 'quote " comma , newline \n', "=formula", "ü", "\u2028", " lead"]
-
-
-@pytest.mark.parametrize("export_format", ExportFormat)
-async def test_every_format_holds_the_same_rows(export_format: ExportFormat):
-    world = World()
-    payloads = {f"p{number}": {"text": text, "n": number, "none": None} for number, text in enumerate(TEXTS)}
-    for name, payload in payloads.items():
-        await world.process().run(create(name, payload))
-    await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF, format=export_format))
-    (data,) = await exported(world, "e")
-    if export_format is ExportFormat.NDJSON:
-        rows = [json.loads(line) for line in data.split(b"\n") if line]
-        found = {row["instance_id"]: canonical_bytes(row["data"]).decode() for row in rows}
-    elif export_format is ExportFormat.CSV:
-        rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
-        found = {row["instance_id"]: row["data"] for row in rows}
-    else:
-        rows = pq.read_table(io.BytesIO(data)).to_pylist()
-        found = {row["instance_id"]: row["data"] for row in rows}
-    stored = {name.rpartition("/")[2]: events[0].data for name, events in world.logs().items()}
-    assert found == {name: canonical_bytes(payload).decode() for name, payload in stored.items()}
-    assert {int(row["sequence_number"]) for row in rows} == {1}
-
-
-async def test_files_of_an_export_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("oncelog.replays.export.FILE_BYTES", 1)
-    monkeypatch.setattr("oncelog.replays.fold.BATCH_STATES", 2)
-    world = await filled(["p1", "p2", "p3", "p4", "p5"])
-    await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF))
-    assert [len(data.splitlines()) for data in await exported(world, "e")] == [2, 2, 1]
 
 
 async def test_only_aggregates_written_since_a_time_are_replayed():
