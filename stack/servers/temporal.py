@@ -7,17 +7,20 @@ takes aggregates in turn, so that a command does not wait behind a thousand of a
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import ClassVar
 
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import TEMPORAL
 from stack.servers.definition import Command, Definition, Place, plain_environment
-from stack.servers.grpc_health import check_health
 from stack.servers.http import get
 
+TIMEOUT = timedelta(seconds=5)
 UI_VARIABLE = "ONCELOG_TEMPORAL_UI_URL"
 
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
@@ -73,10 +76,25 @@ class Temporal(Definition):
         }
 
     def check(self, environment: Mapping[str, str]) -> None:
-        """The front end's own health service, and the Web UI where its address is known."""
-        encrypted = bool(os.environ.get("TEMPORAL_API_KEY") or os.environ.get("TEMPORAL_TLS"))
-        check_health(environment[self.address_variable], "temporal.api.workflowservice.v1.WorkflowService", encrypted)
+        """Ask the front end's own health service, and the Web UI where its address is known."""
+        with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: callers may have one
+            pool.submit(asyncio.run, _check_front_end(environment[self.address_variable])).result()
         if url := environment.get(UI_VARIABLE):
             status, _ = get(url)
             if status != 200:
                 raise UnreachableError(f"Temporal's Web UI at {url} answers with HTTP status {status}, expected 200")
+
+
+async def _check_front_end(address: str) -> None:
+    from temporalio.service import ConnectConfig, RPCError, ServiceClient  # takes long; most commands check no server
+
+    key = os.environ.get("TEMPORAL_API_KEY")
+    config = ConnectConfig(
+        target_host=address, api_key=key, tls=bool(key or os.environ.get("TEMPORAL_TLS")), connect_timeout=TIMEOUT
+    )
+    try:
+        serving = await (await ServiceClient.connect(config)).check_health(timeout=TIMEOUT)
+    except (RPCError, RuntimeError) as error:
+        raise UnreachableError(f"Temporal at {address} does not answer: {error}") from error
+    if not serving:
+        raise UnreachableError(f"Temporal at {address} is not serving")
