@@ -13,8 +13,8 @@ CHAOS_FAULTS     ?= 70
 CHAOS_CLIENTS    ?= 16
 CHAOS_AGGREGATES ?= 50
 
-# Which of some 6,000 mutants `make mutate` runs.
-MUTANTS     ?= 120
+# Which of some 3,000 mutants `make mutate` runs.
+MUTANTS     ?= 160
 MUTANT_SEED ?= 11
 
 # How long `make fuzz` searches.

@@ -8,7 +8,10 @@ import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Literal, Self
+
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +22,7 @@ from oncelog.errors import SettingsInvalid
 
 ALL_DATABASES = "*"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_SERVER = re.compile(r"([^\s/@:]+|\[[^\s/@\]]+\])(:[0-9]+)?")
 _CRASH_POINT = re.compile(r"[a-z_]+(:[1-9][0-9]*)?")
 
 
@@ -32,6 +36,36 @@ def _check_crash_point(value: str | None) -> str | None:
     if value is not None and not _CRASH_POINT.fullmatch(value):
         raise ValueError("expected a step's name, or step:N for the N-th time that it is done")
     return value
+
+
+def _check_address(value: str, *, user: bool = True, query: bool = False) -> str:
+    """Refuse a URL that clients would read otherwise than it is meant, with parts of a password for host or port."""
+    for part in value.split(","):
+        try:
+            url = urlsplit(part.strip())
+            _ = url.port
+        except ValueError:  # its message may cite a part of a password
+            raise ValueError("expected scheme://host:port, with user and password percent-encoded") from None
+        if any(map(str.isspace, part.strip())) or "@" in url.path + url.query + url.fragment:
+            raise ValueError("expected user and password percent-encoded")
+        if not user and "@" in url.netloc:
+            raise ValueError("expected no user and password, which come from AWS' own variables and files")
+        if not query and (url.query or url.fragment):
+            raise ValueError("expected nothing after ? or #")
+    return value
+
+
+def _check_servers(value: str) -> str:
+    for part in value.split(","):
+        if not _SERVER.fullmatch(part.strip()):
+            raise ValueError("expected host:port, several with commas between them")
+    return value
+
+
+def _without_secrets(value: object) -> str:
+    """Return a refused value; of an address, malformed as it may be, what is between password and query."""
+    text = str(value)
+    return re.split(r"[?#]", text.rpartition("@")[2])[0] if re.search("@|://|[?#].*=", text) else text
 
 
 def _check_databases(value: str) -> str:
@@ -65,19 +99,25 @@ class Settings(BaseSettings):
     indices and the task queue. Empty for one that has its servers to itself.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ONCELOG_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ONCELOG_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     namespace: Annotated[str, AfterValidator(_check_namespace)] = ""
-    s3_endpoint_url: str | None = None  # None: AWS itself
+    s3_endpoint_url: Annotated[str, AfterValidator(partial(_check_address, user=False))] | None = (
+        None  # None: AWS itself
+    )
     s3_bucket: str = "oncelog"
     s3_connections_max: int = Field(default=32, ge=1, le=512)
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)  # it may hold a password
+    redis_url: Annotated[str, AfterValidator(partial(_check_address, query=True))] = Field(
+        default="redis://127.0.0.1:6379/0", repr=False
+    )  # it may hold a password
     redis_memory_s: int = Field(default=7 * 24 * 3600, ge=60)  # how long statuses and heads are remembered
     lease_ms: int = Field(default=5_000, ge=100)
-    kafka_bootstrap_servers: str = "127.0.0.1:9092"
-    elasticsearch_url: str = Field(default="http://127.0.0.1:9200", repr=False)  # it may hold a password
+    kafka_bootstrap_servers: Annotated[str, AfterValidator(_check_servers)] = "127.0.0.1:9092"
+    elasticsearch_url: Annotated[str, AfterValidator(_check_address)] = Field(
+        default="http://127.0.0.1:9200", repr=False
+    )  # it may hold a password
     #: http://user:password@host:port; None: the graph lies in Elasticsearch
-    terminusdb_url: str | None = Field(default=None, repr=False)
+    terminusdb_url: Annotated[str, AfterValidator(_check_address)] | None = Field(default=None, repr=False)
     check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
     check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
     snapshot_interval_events: int = Field(default=100, ge=2)
@@ -101,7 +141,7 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             found = "; ".join(
-                f"ONCELOG_{str(item['loc'][0]).upper()}: {item['msg']}, found {item['input']!r}"
+                f"ONCELOG_{str(item['loc'][0]).upper()}: {item['msg']}, found {_without_secrets(item['input'])!r}"
                 for item in error.errors(include_url=False)
             )
             raise SettingsInvalid(f"settings: {found}") from error

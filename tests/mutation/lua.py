@@ -5,18 +5,23 @@ scripts) and runs the suite; exit code 1 if a mutation survives.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from stack import Stack
-from tests.mutation.planted import VARIABLE
+from tests.mutation.trials import Trials, Verdict
 
 SCRIPTS = Path(str(files("oncelog.stores.redis"))) / "lua"
+TEST_LIMIT_S = 180.0
 SUITE = (
     "test_turns.py",
     "test_statuses.py",
@@ -122,42 +127,64 @@ MUTATIONS = (
 )
 
 
-def noticed(mutation: Mutation | None, environment: dict[str, str]) -> bool:
-    """Return whether the suite fails under the mutation, or without any."""
-    folder = Path(__file__).parents[1] / "contract"
-    with tempfile.TemporaryDirectory() as scratch:
-        if mutation:
-            (Path(scratch) / f"{mutation.script}.lua").write_text(mutation.applied())
-        argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.mutation.planted"]
-        ended = subprocess.run(
-            [*argv, "-m", "integration", *(str(folder / name) for name in SUITE)],
-            cwd=folder.parents[1],
-            env={**os.environ, **environment, "ONCELOG_TEST_STACK": "existing", VARIABLE: scratch},
-            capture_output=True,
-            text=True,
-            check=False,
+class _Scripts:
+    """The folder of the scripts as ``importlib.resources`` gives it, with one of them mutated."""
+
+    def __init__(self, folder: Traversable, mutation: Mutation) -> None:
+        self._folder = folder
+        self._name = f"{mutation.script}.lua"
+        self._text = mutation.applied()
+
+    def __truediv__(self, name: str) -> Any:
+        if name == "lua":
+            return self
+        return SimpleNamespace(read_text=lambda: self._text) if name == self._name else self._folder / "lua" / name
+
+
+def planting(mutation: Mutation) -> Callable[[], None]:
+    """Return the call after which Redis gets the mutated script."""
+
+    def plant() -> None:
+        pytest.MonkeyPatch().setattr(
+            "oncelog.stores.redis.redis.files", lambda package: _Scripts(files(package), mutation)
         )
-    if ended.returncode not in (0, 1):
-        raise RuntimeError(f"pytest ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
-    return ended.returncode == 1
+
+    return plant
+
+
+class Mutations:
+    """Mutations tried one after the other on the collected suite; ``survivors``: those that it did not notice."""
+
+    def __init__(self, mutations: Sequence[Mutation]) -> None:
+        self._mutations = mutations
+        self.survivors: list[Mutation] = []
+
+    def run(self, trials: Trials) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            output = Path(scratch) / "output"
+            limits_s = dict.fromkeys(trials.items, TEST_LIMIT_S)
+            if trials.run(list(limits_s), plant=lambda: None, limits_s=limits_s, output=output).test:
+                raise pytest.UsageError(f"the suite fails without a mutation: {output.read_text()}")
+            for mutation in self._mutations:
+                ended = trials.run(list(limits_s), plant=planting(mutation), limits_s=limits_s, output=output)
+                self.survivors += [mutation] * (ended.verdict is Verdict.SURVIVED)
+                print(f"{ended.verdict:9} {mutation.script}.lua: {mutation.effect}   {ended.test}", flush=True)
 
 
 def main(scripts: Sequence[str]) -> int:
     """Run the mutations, print how each ended and the score, and return the exit code."""
     mutations = [mutation for mutation in MUTATIONS if not scripts or mutation.script in scripts]
+    use = Mutations(mutations)
+    folder = Path(__file__).parents[1] / "contract"
     with Stack.scratch() as stack:
         stack.up(["redis"])
-        environment = dict(stack.environment())
-        if noticed(None, environment):
-            print("The suite fails without a mutation: mend that first.")
-            return 2
-        survivors = 0
-        for mutation in mutations:
-            found = noticed(mutation, environment)
-            survivors += not found
-            print(f"{'noticed ' if found else 'SURVIVED'}  {mutation.script}.lua: {mutation.effect}", flush=True)
-    print(f"Lua: {len(mutations) - survivors} of {len(mutations)} mutations noticed")
-    return 1 if survivors else 0
+        os.environ.update(stack.environment(), ONCELOG_TEST_STACK="existing")
+        arguments = ["-q", "-s", "-p", "no:cacheprovider", "-m", "integration"]
+        code = pytest.main([*arguments, *(str(folder / name) for name in SUITE)], plugins=[Trials(use.run)])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return int(code)
+    print(f"Lua: {len(mutations) - len(use.survivors)} of {len(mutations)} mutations noticed")
+    return 1 if use.survivors else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import structlog
 from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.errors import InputInvalid
+from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.projector import loop
 from oncelog.read_models.projector.loop import IN_FLIGHT_MAX
@@ -364,6 +364,26 @@ async def test_a_message_that_cannot_be_read_is_read_from_the_log(stream: Stream
     stream.publisher.append(str(PLACE).encode(), events[1].canonical[:-9])
     async with stream.projector():
         await stream.caught_up()
+    stream.check_all_shown()
+    assert stream.failures.announced == []
+
+
+async def test_gap_waits_for_a_log_out_of_reach(stream: Stream):
+    events = chain(3)
+    await stream.write(events)
+    await stream.send(events[2:])
+    outages = 3
+
+    def refuse(operation: str, key: str) -> None:
+        nonlocal outages
+        if operation == "GetObject" and key.startswith("events/") and outages:
+            outages -= 1
+            raise StoreUnavailable("S3 in memory", f"{operation} {key}", "a test")
+
+    stream.bucket.before = refuse
+    async with stream.projector():
+        await stream.caught_up()
+    assert not outages
     stream.check_all_shown()
     assert stream.failures.announced == []
 

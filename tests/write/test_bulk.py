@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from oncelog.bulk.run import Progress, RunControl
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.canonical import sha256_hex
+from oncelog.domain.events import Event
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
 from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.replay.trace import nothing_after
@@ -233,6 +235,28 @@ async def test_writing_goes_on_while_stream_or_documents_are_away(world: World, 
     check_results(world, result)
 
 
+async def test_chunk_with_one_unpublished_event_is_delivered_later(world: World, monkeypatch: pytest.MonkeyPatch):
+    publish, refused = world.publisher.publish, []
+
+    async def refuse_once(events: Sequence[Event]) -> None:
+        if events[0].aggregate_id.endswith("/p2") and not refused:
+            refused.append(events)
+            raise StoreUnavailable("Kafka in memory", "publishing", "a test")
+        await publish(events)
+
+    monkeypatch.setattr(world.publisher, "publish", refuse_once)
+    result = await run_bulk(world, bulk_create(item("p1"), item("p2")))
+    assert refused
+    check_results(world, result)
+
+
+async def test_bulk_leaves_documents_to_projectors_that_are_set():
+    world = World(settings=Settings(projection="stream"))
+    result = await run_bulk(world, bulk_create(item("p1")))
+    assert result.counts.applied == 1
+    assert not world.documents.indices.get("shop.product")
+
+
 async def test_stopped_delivery_returns_the_chunks_left(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
     world.publisher.available = False
@@ -317,6 +341,71 @@ async def test_items_are_decided_under_the_recorded_definition(world: World):
     assert record.definition.version == "1.0.0"
     later = await run_bulk(world, bulk_update(item("p1", {"colour": "red"}), item("p3", {"cost": "much"})))
     assert [line["outcome"] for line in check_results(world, later)] == ["APPLIED", "REJECTED"]
+
+
+async def test_bound_item_is_decided_anew_on_its_predecessor(world: World):
+    """This attempt decided on an older predecessor than the slot has that another one's record binds the item to."""
+    await world.process().run(create("p1"))
+    older = _copy(world.redis)
+    await world.process().run(update("p1", {"b": 2}))
+    newer = _copy(world.redis)
+    _restore(world.redis, older)
+    bulk = bulk_update(item("p1", {"c": 3}))
+
+    async def dies(step: str) -> None:
+        if step == "bulk_record":
+            raise RuntimeError("the worker died")
+
+    async def another_is_faster(step: str) -> None:
+        if step == "bulk_decide":
+            _restore(world.redis, newer)
+            with pytest.raises(RuntimeError):
+                await run_bulk(world, bulk, dies)
+
+    result = await run_bulk(world, bulk, another_is_faster)
+    (line,) = check_results(world, result)
+    assert line["sequence_number"] == 3
+    record = await world.process().ports.chunk_records.read(bulk.command_id, 1, 2)
+    assert record is None  # the slot that the first record names was free
+
+
+async def test_items_bound_while_undefined_stay_undefined(world: World):
+    """Another attempt decided the items once more, under a definition, before it saw the record that binds them."""
+    bulk = bulk_create(item("p1", {"name": "Lamp"}), item("p2", {"price": 7}))
+    recorded, others = asyncio.Event(), []
+
+    async def wait(step: str) -> None:
+        if step == "bulk_decide":
+            await recorded.wait()
+
+    async def first_of_all(step: str) -> None:
+        if step == "bulk_decide":
+            await world.process().run(define(FIRST))
+            others.append(asyncio.create_task(run_bulk(world, bulk, wait)))
+            while world.redis.calls["take_turn"] < 3:  # of this attempt, the class, and the other attempt
+                await asyncio.sleep(0)
+        if step == "bulk_record":
+            recorded.set()
+            raise RuntimeError("the worker died")
+
+    with pytest.raises(RuntimeError):
+        await run_bulk(world, bulk, first_of_all)
+    (result,) = await asyncio.gather(*others)
+    assert [line["outcome"] for line in check_results(world, result)] == ["APPLIED", "APPLIED"]
+    events = [world.logs()[f"shop/Product/{name}"][0] for name in ("p1", "p2")]
+    assert [event.data.get("definition") for event in events] == [None, None]
+
+
+async def test_outage_of_snapshots_holds_up_no_chunk(world: World):
+    def refuse(operation: str, key: str) -> None:
+        if operation == "PutObject" and key.startswith("snapshots/"):
+            raise StoreUnavailable("S3 in memory", f"{operation} {key}", "no space")
+
+    await world.process().run(create("p1"))
+    world.bucket.before = refuse
+    result = await run_bulk(world, bulk_update(*(item("p1", {"n": number}) for number in range(12))))
+    assert result.counts.applied == 12
+    check_results(world, result)
 
 
 async def test_instance_ahead_of_its_class_cache_is_decided_under_it(world: World):

@@ -102,6 +102,20 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
     assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6
 
 
+async def test_prepared_chunk_stands_in_no_queue(world: World):
+    place = AggregateId.of("shop", "Product", "p1")
+    await world.process().ports.leases.take([place], "another")
+    queues = []
+
+    async def look(step: str) -> None:
+        if step == "bulk_allocate":
+            queues.append(dict(world.redis.queues.get(str(place), {})))
+
+    result = await run_bulk(world, bulk_create(item("p1")), look)
+    assert result.counts.applied == 1
+    assert queues == [{}]
+
+
 async def test_closed_command_ends_before_its_prepared_chunk(world: World):
     bulk = bulk_create(*(item(f"p{number}") for number in range(10)))
 

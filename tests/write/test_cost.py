@@ -98,6 +98,16 @@ async def test_bulk_item_costs_one_put():
     assert large_redis - small_redis == {"take_turn": 1, "settle_turn": 1, "hget": 2}  # for deciding, for the graph
 
 
+async def test_items_of_one_instance_read_nothing_between():
+    costs = []
+    for items in (10, 30):
+        world = World()
+        await world.process().run(create("n0"))
+        costs.append(await bulk_cost(world, bulk_update(*(item("n0", {"n": number}) for number in range(items)))))
+    assert costs[1][0] - costs[0][0] == {"PutObject": 20}
+    assert costs[1][1] == costs[0][1]
+
+
 async def test_item_on_a_foreign_event_reads_its_predecessor_once():
     costs = []
     for items in (200, 400):

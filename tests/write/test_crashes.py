@@ -112,6 +112,38 @@ async def test_overstated_head_is_found_before_anything_is_written(world: World)
     world.check()
 
 
+async def test_overstated_watermark_hides_no_event(world: World):
+    await world.process().run(create())
+    ahead = World()
+    for follower in (create(), update(), update()):
+        await ahead.process().run(follower)
+    world.redis.known = ahead.redis.known
+    process = world.process()
+    command = update()
+    result = await process.commit(command, publish=False)
+    assert result.sequence_number == 2
+    await process.pipeline.deliverer.publish(command.aggregate_id, 2)
+    world.check()
+
+
+async def test_bound_command_is_decided_on_its_predecessor(world: World):
+    """Redis, rolled back, proposes an older predecessor than the slot has that the command is bound to."""
+    await world.process().run(create())
+    older = _copy(world.redis)
+    await world.process().run(update(payload={"b": 2}))
+    command = update(payload={"c": 3})
+
+    async def dies(step: str) -> None:
+        if step == "record":
+            raise RuntimeError("the worker died")
+
+    with pytest.raises(RuntimeError):
+        await world.process().commit(command, after_step=dies)
+    _restore(world.redis, older)
+    assert (await world.process().run(command)).sequence_number == 3
+    world.check()
+
+
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject"])
 async def test_an_answer_lost_after_the_write_is_found_to_be_its_own(world: World, operation: str):
     lost: list[str] = []

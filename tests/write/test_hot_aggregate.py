@@ -13,9 +13,17 @@ from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import Outcome
 from oncelog.errors import AggregateBusy, StoreUnavailable
-from oncelog.ports import Stage
+from oncelog.ports import Lease, Stage
 from oncelog.testing.memory.redis import MemoryLeases, MemoryRedis
-from oncelog.write.lease_queue import GRACE_S, PLACES_MAX, RETRY_S_MAX, RETRY_S_MIN, LeaseQueue
+from oncelog.write.lease_queue import (
+    GRACE_S,
+    PACE_S_MAX,
+    PACE_S_MIN,
+    PLACES_MAX,
+    RETRY_S_MAX,
+    RETRY_S_MIN,
+    LeaseQueue,
+)
 from tests.bulks import bulk_update, item
 from tests.commands import create, update
 from tests.contract.topics import first_generations
@@ -184,11 +192,34 @@ async def test_delay_follows_the_pace_of_ends(*, failing: bool, follows: bool):
     assert (delays[-1] > 100 * 0.1 * (1 - 2 * JITTER)) is follows
 
 
+async def test_delay_is_short_after_a_long_outage():
+    now_s = 0.0
+    queue = queue_of(clock_s=lambda: now_s)
+    async with full(queue, places=PLACES_MAX - 1):
+        for _ in range(10):
+            with queue.place(HOT, "last", accepted_at=NOON):
+                now_s += 10_000
+        async with full(queue, places=1):
+            delays = [sent_away(queue, number).retry_after_s for number in range(100)]
+    assert max(delays) <= 100 * PACE_S_MAX * (1 + JITTER)
+
+
+async def test_delay_falls_while_places_are_free():
+    queue = queue_of()
+    async with full(queue, places=1):
+        for number in range(100):
+            with queue.place(HOT, f"c{number}", accepted_at=NOON):
+                pass
+        async with full(queue, places=PLACES_MAX - 1):
+            delays = [sent_away(queue, number).retry_after_s for number in range(100)]
+    assert max(delays) <= 100 * PACE_S_MIN * (1 + JITTER) + 0.001
+
+
 async def test_delay_is_bounded():
     queue = queue_of()
     async with full(queue):
         delays = [sent_away(queue, number).retry_after_s for number in range(10_000)]
-    assert min(delays) >= RETRY_S_MIN * (1 - JITTER)
+    assert min(delays) >= round(RETRY_S_MIN * (1 - JITTER), 3)  # they are milliseconds
     assert RETRY_S_MAX * (1 - JITTER) <= delays[-1] <= RETRY_S_MAX * (1 + JITTER)
 
 
@@ -196,6 +227,24 @@ async def test_command_that_comes_again_waits_once():
     queue = queue_of()
     async with full(queue):
         assert [sent_away(queue, number).details["waiting"] for number in (1, 2, 1, 2, 3)] == [1, 2, 2, 2, 3]
+
+
+async def test_command_sent_away_keeps_its_rank_until_it_is_due():
+    queue = queue_of()
+    async with full(queue):
+        sent_away(queue, 1)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert sent_away(queue, 2).details["waiting"] == 2
+
+
+async def test_failed_holder_releases_its_lease():
+    leases = MemoryLeases(MemoryRedis(), generations=first_generations, lease_ms=10_000)
+    with suppress(StoreUnavailable):
+        async with LeaseQueue(leases).turn(HOT, "c1"):
+            raise StoreUnavailable("S3", "nothing", "a test")
+    (answer,) = await leases.take([HOT], "c2")
+    assert isinstance(answer, Lease)
 
 
 async def test_command_that_stays_away_is_forgotten():

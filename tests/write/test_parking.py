@@ -51,6 +51,17 @@ async def test_parking_again_writes_no_second_letter_and_tells_again(world: Worl
     assert len(world.failures.announced) == 3
 
 
+async def test_outage_of_the_log_parks_nothing(world: World):
+    await world.process().commit(create())
+    process = world.process()
+    world.bucket.available = False
+    with pytest.raises(StoreUnavailable):
+        await process.pipeline.deliverer.project_or_park(PLACE, 1, Trace())
+    world.bucket.available = True
+    assert await process.pipeline.deliverer.project_or_park(PLACE, 1, Trace())
+    assert not await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+
+
 async def test_who_parks_and_dies_before_telling_tells_when_repeated(world: World):
     world.failures.available = False
     with pytest.raises(StoreUnavailable):

@@ -26,7 +26,6 @@ from oncelog.errors import (
     StoreUnavailable,
     StoreUnsafe,
     UnusableReason,
-    redacted,
 )
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.refusals import (
@@ -92,12 +91,13 @@ class ElasticsearchServer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.name = redacted(f"Elasticsearch at {settings.elasticsearch_url}")
+        nodes = _nodes(settings.elasticsearch_url)
+        self.name = f"Elasticsearch at {','.join(f'{each.scheme}://{each.host}:{each.port}' for each in nodes)}"
         self.requests: Counter[str] = Counter()
         self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
         self._preference = f"oncelog-{uuid.uuid4()}"
         self.client = AsyncElasticsearch(
-            _nodes(settings.elasticsearch_url),
+            nodes,
             max_retries=0,
             retry_on_timeout=False,
             request_timeout=REQUEST_TIMEOUT_S,
