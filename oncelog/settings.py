@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Literal, Self
-
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError

@@ -119,31 +119,33 @@ class _Functions:
                 yield node, operator, span, text
 
     def _in_expression(self, node: ast.AST) -> Iterator[tuple[str, tuple[int, int], str]]:
-        if isinstance(node, ast.If | ast.While | ast.IfExp) and not isinstance(node.test, ast.Constant):
+        match node:
+            case ast.If() | ast.While() | ast.IfExp() | ast.comprehension():
+                yield from self._in_condition(node)
+            case ast.Compare(ops=[operator]):
+                yield self._between("comparison", node.left, node.comparators[0], COMPARISONS[type(operator)])
+            case ast.BinOp() if type(node.op) in ARITHMETIC:
+                yield self._between("arithmetic", node.left, node.right, ARITHMETIC[type(node.op)])
+            case ast.BoolOp():
+                yield from (("operand alone", self._span(node), f"({self._text(value)})") for value in node.values)
+            case ast.UnaryOp(op=ast.Not()):
+                yield "not dropped", self._span(node), f"({self._text(node.operand)})"
+            case ast.Constant(value=bool() | int() as value):
+                yield "constant", self._span(node), _changed(value)
+            case ast.Slice():
+                yield from (("slice", self._span(bound), "") for bound in (node.lower, node.upper) if bound)
+            case ast.Call():
+                yield from self._in_call(node)
+
+    def _in_condition(
+        self, node: ast.If | ast.While | ast.IfExp | ast.comprehension
+    ) -> Iterator[tuple[str, tuple[int, int], str]]:
+        if isinstance(node, ast.comprehension):
+            yield from (("filter dropped", self._span(test), "True") for test in node.ifs)
+        elif not isinstance(node.test, ast.Constant):
             yield "condition false", self._span(node.test), "False"
             if not isinstance(node, ast.While):
                 yield "condition true", self._span(node.test), "True"
-        elif isinstance(node, ast.comprehension):
-            for test in node.ifs:
-                yield "filter dropped", self._span(test), "True"
-        elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-            yield self._between("comparison", node.left, node.comparators[0], COMPARISONS[type(node.ops[0])])
-        elif isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-            yield self._between("arithmetic", node.left, node.right, ARITHMETIC[type(node.op)])
-        elif isinstance(node, ast.BoolOp):
-            for value in node.values:
-                yield "operand alone", self._span(node), f"({self._text(value)})"
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            yield "not dropped", self._span(node), f"({self._text(node.operand)})"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int):
-            changed = not node.value if isinstance(node.value, bool) else node.value + 1
-            yield "constant", self._span(node), str(changed)
-        elif isinstance(node, ast.Slice):
-            for bound in (node.lower, node.upper):
-                if bound:
-                    yield "slice", self._span(bound), ""
-        elif isinstance(node, ast.Call):
-            yield from self._in_call(node)
 
     def _in_call(self, node: ast.Call) -> Iterator[tuple[str, tuple[int, int], str]]:
         if isinstance(node.func, ast.Name) and node.func.id in CALLS and (node.func.id != "sorted" or node.args):
@@ -173,6 +175,10 @@ class _Functions:
     def _text(self, node: ast.expr) -> str:
         start, end = self._span(node)
         return self._source[start:end].decode()
+
+
+def _changed(value: bool | int) -> str:
+    return str(not value) if isinstance(value, bool) else str(value + 1)
 
 
 def _comma(rest: bytes) -> bytes:

@@ -236,7 +236,7 @@ async def test_writing_goes_on_while_stream_or_documents_are_away(world: World, 
 
 
 async def test_chunk_with_one_unpublished_event_is_delivered_later(world: World, monkeypatch: pytest.MonkeyPatch):
-    publish, refused = world.publisher.publish, []
+    publish, refused = world.publisher.publish, list[Sequence[Event]]()
 
     async def refuse_once(events: Sequence[Event]) -> None:
         if events[0].aggregate_id.endswith("/p2") and not refused:

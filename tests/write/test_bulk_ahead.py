@@ -104,7 +104,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
 
 async def test_prepared_chunk_stands_in_no_queue(world: World):
     place = AggregateId.of("shop", "Product", "p1")
-    await world.process().ports.leases.take([place], "another")
+    await world.process().ports.leases.acquire([place], "another")
     queues = []
 
     async def look(step: str) -> None:

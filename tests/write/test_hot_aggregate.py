@@ -241,9 +241,9 @@ async def test_command_sent_away_keeps_its_rank_until_it_is_due():
 async def test_failed_holder_releases_its_lease():
     leases = MemoryLeases(MemoryRedis(), generations=first_generations, lease_ms=10_000)
     with suppress(StoreUnavailable):
-        async with LeaseQueue(leases).turn(HOT, "c1"):
+        async with LeaseQueue(leases).lease(HOT, "c1"):
             raise StoreUnavailable("S3", "nothing", "a test")
-    (answer,) = await leases.take([HOT], "c2")
+    (answer,) = await leases.acquire([HOT], "c2")
     assert isinstance(answer, Lease)
 
 
