@@ -251,6 +251,36 @@ async def test_defect_ends_the_projector_without_a_commit_beyond_it():
     assert stream.group.committed == {0: (0, 1)}
 
 
+async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "REFRESH_S", 0.01)
+    for number in range(8):
+        await stream.told(chain(1, f"p{number}"))
+    async with stream.projector(batch_messages_max=1) as running:
+        await stream.caught_up()
+        async with asyncio.timeout(UNTIL_S):
+            while any(running.count("projection_lag_events", partition=str(number)) for number in range(4)):
+                await asyncio.sleep(0.002)
+
+
+async def test_batch_waits_for_documents_out_of_reach(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    model = DocumentsModel(stream.documents)
+    apply, outages = model.apply, 2
+
+    async def refuse(states: Sequence[Instance]) -> Sequence[Exception | None]:
+        nonlocal outages
+        if outages:
+            outages -= 1
+            raise StoreUnavailable("Elasticsearch in memory", "writing", "a test")
+        return await apply(states)
+
+    monkeypatch.setattr(model, "apply", refuse)
+    await stream.told(chain(2))
+    async with stream.projector(read_model=model):
+        await stream.caught_up()
+    stream.check_all_shown()
+    assert stream.failures.announced == []
+
+
 class SomeRefused(DocumentsModel):
     """Documents of which some can never be shown."""
 
@@ -415,6 +445,28 @@ async def test_cached_state_that_does_not_fit_is_replaced_from_the_log(stream: S
         await stream.caught_up()
         await stream.send(true[1:])
         await stream.caught_up()
+    stream.check_all_shown()
+    assert stream.failures.announced == []
+
+
+async def test_misfit_waits_for_a_log_out_of_reach(stream: Stream):
+    forged, true = chain(2, n=1), chain(3)
+    await stream.write(true)
+    await stream.send(forged[:1])
+    outages = 2
+
+    def refuse(operation: str, key: str) -> None:
+        nonlocal outages
+        if operation == "GetObject" and key.startswith("events/") and outages:
+            outages -= 1
+            raise StoreUnavailable("S3 in memory", f"{operation} {key}", "a test")
+
+    async with stream.projector():
+        await stream.caught_up()
+        stream.bucket.before = refuse
+        await stream.send(true[1:])
+        await stream.caught_up()
+    assert not outages
     stream.check_all_shown()
     assert stream.failures.announced == []
 

@@ -125,6 +125,15 @@ async def test_skipped_version_is_not_parked_again(world: World):
     assert len(world.failures.announced) == 2
 
 
+async def test_parking_a_later_version_keeps_what_was_skipped(world: World):
+    await world.process().commit(create())
+    await park(world)
+    await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
+    await world.process().commit(update())
+    parked = await parking_of(world).park(PLACE, sequence_number=2, error=InputInvalid("never"))
+    assert (parked.kind, parked.given_up_through) == (DeadLetterKind.PARKED, 1)
+
+
 async def test_nothing_is_folded_past_a_damaged_event_by_skipping_it(world: World):
     process = world.process()
     await process.run(create())
