@@ -282,6 +282,16 @@ async def test_unprojectable_state_is_parked_in_one_read_model_alone(world: Worl
     assert sweep_counts(await sweep(world)) == {"commands": 1, "aggregates": 1, "parked": 1}
 
 
+async def test_resolved_dead_letter_keeps_nothing_back(world: World):
+    await world.process().complete(create())
+    await park(world)
+    await dead_letter_service_of(world).retry(PLACE, by="ann")
+    world.documents.clear()
+    tally = await sweep(world)
+    assert (tally.projected, tally.parked) == (1, 0)
+    await nothing_incomplete(world)
+
+
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
     await world.process().ports.leases.save([StreamProgress(PLACE, published=Watermark(1, 7))], "")
