@@ -25,6 +25,7 @@ from oncelog.domain.limits import (
     STORED_BYTES_MAX,
     STORED_DEPTH_MAX,
     TEXT_BYTES_MAX,
+    VALUES_MAX,
 )
 from oncelog.errors import InputInvalid
 
@@ -143,15 +144,21 @@ def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_
 
 
 def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
-    """Return why an index could not take this value, or None; ``size_bytes``: that of its canonical form.
+    """Return why a value is too much to be held or indexed, or None; ``size_bytes``: that of its canonical form.
 
     An index of undefined data holds, for each leaf, the path of all keys that lead to it: few long keys above many
-    leaves come to gigabytes. A leaf itself costs ``LEAF_BYTES``, so that their number is bounded as well. Time and
-    memory: in proportion to the value's size.
+    leaves come to gigabytes. A leaf itself costs ``LEAF_BYTES``, so that their number is bounded as well; that of all
+    values is, since each object and array takes far more memory and time than its bytes tell. Time and memory: in
+    proportion to the value's size.
     """
     if size_bytes * (size_bytes // 2 + LEAF_BYTES) <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, at most
         return None
-    total_bytes = indexed_bytes(value)
+    total_bytes, count = indexed_size(value)
+    if count > VALUES_MAX:
+        return (
+            f"expected at most {VALUES_MAX} values (each object and array is one as well), found {count}; "
+            "store the values elsewhere and refer to them"
+        )
     if total_bytes <= INDEXED_BYTES_MAX:
         return None
     return (
@@ -160,21 +167,30 @@ def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
     )
 
 
-def indexed_bytes(value: Any) -> int:
-    """Return what a value costs an index: for each leaf ``LEAF_BYTES`` and the bytes of all keys above it."""
-    total_bytes = 0
+def indexed_size(value: Any) -> tuple[int, int]:
+    """Return two sizes of a value: for each leaf ``LEAF_BYTES`` and the bytes of all keys above it; how many values.
+
+    An empty object or array is a leaf.
+    """
+    if not isinstance(value, dict | list | tuple) or not value:
+        return LEAF_BYTES, 1
+    total_bytes, count = 0, 1
     pending: list[tuple[Any, int]] = [(value, 0)]
     while pending:
         item, path_bytes = pending.pop()
+        count += len(item)
         if isinstance(item, dict):
-            pending.extend((child, path_bytes + len(key.encode()) + 1) for key, child in item.items())
-        elif isinstance(item, list | tuple):
-            nested = [child for child in item if isinstance(child, dict | list | tuple)]
+            for key, child in item.items():
+                child_path_bytes = path_bytes + len(key.encode()) + 1
+                if child and isinstance(child, dict | list | tuple):
+                    pending.append((child, child_path_bytes))
+                else:
+                    total_bytes += child_path_bytes + LEAF_BYTES
+        else:
+            nested = [child for child in item if child and isinstance(child, dict | list | tuple)]
             total_bytes += (len(item) - len(nested)) * (path_bytes + LEAF_BYTES)
             pending.extend((child, path_bytes) for child in nested)
-        else:
-            total_bytes += path_bytes + LEAF_BYTES
-    return total_bytes
+    return total_bytes, count
 
 
 def weighs_more(value: Any, *, than_bytes: int) -> bool:
@@ -235,7 +251,7 @@ def _is_plain(item: Any) -> bool:
         return item.isascii()  # type: ignore[no-any-return]
     if kind is int:
         return -INTEGER_MAX <= item <= INTEGER_MAX  # type: ignore[no-any-return]
-    return item is None or kind is bool
+    return item is None or kind is bool or ((kind is dict or kind is list) and not item)
 
 
 def _pointer(place: _Place) -> str:

@@ -12,6 +12,7 @@ KEY_BYTES_MAX = 512  # a key of an object: ``canonical``
 METADATA_BYTES_MAX = 64 * 1024  # canonical JSON of a command's metadata: ``commands``
 INDEXED_BYTES_MAX = 4 * 1024 * 1024  # keys above values, counted for each value; of a bulk request, too: ``canonical``
 LEAF_BYTES = 64  # each value itself, counted in the same sum: ``canonical``
+VALUES_MAX = 128 * 1024  # leaves, objects and arrays of data and of an item: ``canonical``
 STORED_BYTES_MAX = 16 * 1024 * 1024  # an object of ours that is read back as JSON: ``canonical``
 STORED_DEPTH_MAX = DEPTH_MAX + 16  # levels of such an object, which wraps what was accepted: ``canonical``
 TEXT_BYTES_MAX = 1024 * 1024  # canonical JSON of data (after a patch, too), metadata, inline items: ``canonical``
@@ -35,6 +36,7 @@ ITEMS_INLINE_BYTES_MAX = 64 * 1024  # items that the client sends within the com
 # Refusals.
 FINDINGS_MAX = 50  # listed in a rejection, which says how many more there are: ``ontology.schemas``, ``instance``
 FINDING_STEPS_MAX = 20_000  # parts of a schema that are tried to say what is wrong: ``ontology.explanation``
+FINDING_JUDGEMENTS_MAX = 16_000_000  # as of ``JUDGEMENTS_MAX``, while that is tried: ``ontology.explanation``
 POINTER_CHARACTERS_MAX = 300  # where a finding is: ``ontology.schemas``
 PROBLEM_CHARACTERS_MAX = 300  # one finding's text: ``ontology.schemas``
 ITEM_MESSAGE_CHARACTERS_MAX = 500  # the message of an item's rejection: ``bulk.items``

@@ -6,7 +6,7 @@ the last one a million times. ``JudgingCost`` counts how often one value can be 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
@@ -33,6 +33,10 @@ _BELOW_PARTS = (
     "unevaluatedProperties",
 )
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
+#: Keywords by which a part looks at each member of an object, or each item of an array, whatever it says of them.
+_BY_MEMBER = frozenset(
+    {*_BELOW_MAPS, *_BELOW_LISTS, *_BELOW_PARTS, "required", "dependentRequired", "dependentSchemas", "dependencies"}
+)
 #: Keywords that hold a list of schemas, schemas by name, or one schema.
 SCHEMA_LISTS = (*_PLACE_LISTS, *_BELOW_LISTS)
 SCHEMA_MAPS = (*_PLACE_MAPS, *_BELOW_MAPS, "$defs")
@@ -96,30 +100,51 @@ class JudgingCost:
         for node in self._reachable(root):
             if (shape := self._shapes[id(node)]) not in groups:
                 groups[shape] = self._meeting(node)
-        level = {key: sum(applied.values()) for key, applied in self._applied.items()}
-        self._levels = [level[start]]
-        while len(self._levels) <= DEPTH_MAX:
+        self._levels = self._by_level(start, groups, lambda node: True)
+        self._member_levels = self._by_level(start, groups, lambda node: not _BY_MEMBER.isdisjoint(node))
+        self._inner_levels = self._by_level(start, groups, lambda node: bool(node.get("uniqueItems")))
+
+    def _by_level(
+        self, start: int, groups: Mapping[Shape, list[Counter[int]]], counts: Callable[[Node], bool]
+    ) -> list[int]:
+        """Return how often nodes that count can be applied to one value at most, by its level of nesting."""
+        counted = {key for key, node in self._nodes.items() if counts(node)}
+        level = {
+            key: sum(count for node, count in applied.items() if node in counted)
+            for key, applied in self._applied.items()
+        }
+        levels = [level[start]]
+        while len(levels) <= DEPTH_MAX:
             worst = {shape: _worst(meeting, level) for shape, meeting in groups.items()}
             above = {key: worst[shape] for key, shape in self._shapes.items()}
-            self._levels.append(above[start])
+            levels.append(above[start])
             if above == level:  # nothing changes from here on down
                 break
             level = above
+        return levels
 
     def at(self, level: int) -> int:
         """Return how often one value at this level of nesting can be judged."""
-        return self._levels[min(level, len(self._levels) - 1)]
+        return _at(self._levels, level)
 
     def exceeded_by(self, data: Any, *, judgements_max: int = JUDGEMENTS_MAX) -> bool:
         """Return whether judging the data may take more than so many applications; linear in its size."""
-        spent, values, level = 0, [data], 0
-        while values:
-            spent += len(values) * self.at(level)
-            if spent > judgements_max:
-                return True
-            values = [child for value in values for child in _children(value)]
+        return self.spent(data, judgements_max=judgements_max) > judgements_max
+
+    def spent(self, data: Any, *, level: int = 0, judgements_max: int = JUDGEMENTS_MAX) -> int:
+        """Return how many applications judging a value at this level may take, or a number above the largest.
+
+        A part that looks at members costs one for each, and one that wants unique items one for all that is within.
+        """
+        spent, values, inner = 0, [data], 0
+        while values and spent <= judgements_max:
+            spent += len(values) * (self.at(level) + inner)
+            children = [child for value in values for child in _children(value)]
+            spent += len(children) * _at(self._member_levels, level)
+            inner += _at(self._inner_levels, level)
+            values = children
             level += 1
-        return False
+        return spent
 
     def _reachable(self, root: Node) -> Iterator[Node]:
         """Yield every node that a value can be judged by; nodes of one shape have the same ones below them."""
@@ -202,6 +227,10 @@ class JudgingCost:
             for part in _parts_below(applied, named=False):
                 everywhere[id(part)] += count
         return [group + everywhere for group in by_name.values() if group or everywhere]
+
+
+def _at(levels: list[int], level: int) -> int:
+    return levels[min(level, len(levels) - 1)]
 
 
 def _worst(groups: list[Counter[int]], level: Mapping[int, int]) -> int:

@@ -83,7 +83,7 @@ class ClassSchema:
 
     @cached_property
     def _explanation(self) -> Explanation:
-        return Explanation(self.definition.json_schema, validator_of)
+        return Explanation(self.definition.json_schema, validator_of, cost=self._cost, matching=self._matching)
 
     def findings(self, data: dict[str, Any], *, hurried: bool = False) -> Findings:
         """Return what is wrong with an instance's data, each with a JSON Pointer to its place; empty if it fits.

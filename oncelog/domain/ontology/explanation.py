@@ -5,20 +5,27 @@ and so grows exponentially with nested alternatives. Here the data is followed i
 validator's quick yes or no decides at each step, and a set of alternatives that none of fits is one finding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import jsonschema_rs
-
 from oncelog.domain.canonical import shortened
-from oncelog.domain.json_pointer import fragment_of, parse_fragment, parse_pointer, pointer_of, value_at
-from oncelog.domain.limits import FINDING_STEPS_MAX, FINDINGS_MAX, POINTER_CHARACTERS_MAX
+from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
+from oncelog.domain.limits import (
+    FINDING_JUDGEMENTS_MAX,
+    FINDING_STEPS_MAX,
+    FINDINGS_MAX,
+    POINTER_CHARACTERS_MAX,
+)
+from oncelog.domain.ontology.budget import JudgingCost
+from oncelog.domain.ontology.part_validators import Compile, PartValidators
+from oncelog.domain.ontology.patterns import MatchingCost
+from oncelog.domain.ontology.wording import problems, short
 
 Finding = dict[str, str]
 Part = bool | dict[str, Any]
-Compile = Callable[..., jsonschema_rs.Draft202012Validator]
 
-_ROOT = "json-schema:///definition"
+#: To compile one value of a schema takes as long as so many judgements.
+_COMPILING_JUDGEMENTS = 48
 #: Keywords that say nothing by themselves.
 _SILENT = frozenset({"$defs", "then", "else", "minContains", "maxContains"})
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
@@ -55,22 +62,30 @@ class _BudgetSpentError(Exception):
 
 
 class Explanation:
-    """Says what is wrong with data under one schema. ``compile_schema``: makes a validator, given a registry."""
+    """Says what is wrong with data under one schema, within its budget for judging.
 
-    def __init__(self, root: dict[str, Any], compile_schema: Compile) -> None:
+    ``compile_schema``: makes a validator, given a registry.
+    """
+
+    def __init__(
+        self, root: dict[str, Any], compile_schema: Compile, *, cost: JudgingCost, matching: MatchingCost
+    ) -> None:
         self._root = root
-        self._compile = compile_schema
-        self._registry = jsonschema_rs.Registry([(_ROOT, root)], draft=jsonschema_rs.Draft202012)
-        self._validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
-        self._leaves: dict[str, jsonschema_rs.Draft202012Validator] = {}
-        self._steps = 0
+        self._cost = cost
+        self._matching = matching
+        self._validators = PartValidators(
+            root, compile_schema, pattern_weight=matching.size_kib, spend=self._spend_compiling
+        )
+        self._steps = self._judgements = self._matching_max = 0
         self._open: set[tuple[str, tuple[str | int, ...]]] = set()
 
     def of(self, data: Any) -> Findings:
         """Return the findings; at least one if the data does not fit."""
         findings = Findings()
-        self._steps = 0
+        self._steps = self._judgements = 0
+        self._matching_max = self._matching.spent(data)
         self._open.clear()
+        self._validators.forget()
         try:
             self._look(self._root, "", data, (), findings)
         except _BudgetSpentError:
@@ -80,7 +95,7 @@ class Explanation:
         return findings
 
     def _look(self, part: Part, where: str, value: Any, at: tuple[str | int, ...], findings: Findings) -> None:
-        if part is True or self._fits(where, value):
+        if part is True or self._fits(part, where, value, level=len(at)):
             return
         if part is False:
             findings.add(at, "is not admitted by the schema")
@@ -94,50 +109,61 @@ class Explanation:
             if follow:
                 follow(part, where, value, at, findings)
             elif keyword in _ALTERNATIVES:
-                if not self._fits_alternatives(part, keyword, where, value):
-                    findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
+                if not self._fits_alternatives(part, keyword, where, value, level=len(at)):
+                    findings.add(at, f"{_ALTERNATIVES[keyword]}: {short(value)}")
             else:
                 self._leaf(f"{where}#{keyword}", {keyword: part[keyword]}, value, at, findings)
         if findings.total == total_before:  # all its neighbours fit, so what they leave over does not
             for keyword in (keyword for keyword in _UNEVALUATED if keyword in part):
-                findings.add(at, f"{_ALTERNATIVES[keyword]}: {_short(value)}")
+                findings.add(at, f"{_ALTERNATIVES[keyword]}: {short(value)}")
         self._open.discard((where, at))
 
-    def _fits(self, where: str, value: Any) -> bool:
+    def _fits(self, part: Part, where: str, value: Any, *, level: int) -> bool:
+        """Return whether a part admits the value, which costs no more than the whole schema would for it."""
+        self._step()
+        self._spend(self._cost.spent(value, level=level, judgements_max=FINDING_JUDGEMENTS_MAX))
+        if self._matching_max:
+            self._spend(min(self._matching_max, self._matching.at_most(value)))
+        return self._validators.of_part(where, part).is_valid(value)
+
+    def _step(self) -> None:
         self._steps += 1
         if self._steps > FINDING_STEPS_MAX:
             raise _BudgetSpentError
-        if where not in self._validators:
-            self._validators[where] = self._compile(
-                {"$ref": f"{_ROOT}{fragment_of(parse_pointer(where))}"}, registry=self._registry
-            )
-        return self._validators[where].is_valid(value)
 
-    def _fits_alternatives(self, part: dict[str, Any], keyword: str, where: str, value: Any) -> bool:
+    def _spend(self, judgements: int) -> None:
+        self._judgements += judgements
+        if self._judgements > FINDING_JUDGEMENTS_MAX:
+            raise _BudgetSpentError
+
+    def _spend_compiling(self, weight: int) -> None:
+        self._spend(weight * _COMPILING_JUDGEMENTS)
+
+    def _fits_alternatives(self, part: dict[str, Any], keyword: str, where: str, value: Any, *, level: int) -> bool:
         """Return whether the value fits ``anyOf``, ``oneOf``, ``not`` or ``contains``, each by itself."""
         if keyword in ("anyOf", "oneOf"):
             fitting = 0
-            for index, _ in enumerate(part[keyword]):
-                fitting += self._fits(f"{where}/{keyword}/{index}", value)
+            for index, each in enumerate(part[keyword]):
+                fitting += self._fits(each, f"{where}/{keyword}/{index}", value, level=level)
                 if fitting > (keyword == "oneOf"):
                     break
             return fitting == 1 if keyword == "oneOf" else fitting > 0
         if keyword == "not":
-            return not self._fits(f"{where}/not", value)
+            return not self._fits(part["not"], f"{where}/not", value, level=level)
         if not isinstance(value, list):
             return True
-        count = sum(self._fits(f"{where}/contains", item) for item in value)
+        count = sum(self._fits(part["contains"], f"{where}/contains", item, level=level + 1) for item in value)
         return bool(part.get("minContains", 1) <= count <= part.get("maxContains", count))
 
     def _leaf(
         self, name: str, keywords: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings
     ) -> None:
-        """Find what is wrong by keywords that are compiled once under a name."""
-        self._steps += 1
-        if name not in self._leaves:
-            self._leaves[name] = self._compile(keywords)
-        for error in self._leaves[name].iter_errors(value):
-            findings.add((*at, *error.instance_path), error.message)
+        """Find what is wrong by a keyword, the first of these, which are compiled once under a name."""
+        self._step()
+        keyword, said = next(iter(keywords.items()))
+        validator = self._validators.of_keywords(name, keywords)
+        for place, problem in problems(validator, keyword, said, value):
+            findings.add((*at, *place), problem)
 
     def _of_ref(self, part: dict[str, Any], _where: str, value: Any, at: Any, findings: Findings) -> None:
         names = parse_fragment(part["$ref"])
@@ -148,7 +174,7 @@ class Explanation:
             self._look(each, f"{where}/allOf/{index}", value, at, findings)
 
     def _of_if(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
-        branch = "then" if self._fits(f"{where}/if", value) else "else"
+        branch = "then" if self._fits(part["if"], f"{where}/if", value, level=len(at)) else "else"
         if branch in part:
             self._look(part[branch], f"{where}/{branch}", value, at, findings)
 
@@ -164,7 +190,7 @@ class Explanation:
 
     def _of_patternProperties(self, part: dict[str, Any], where: str, value: Any, at: Any, findings: Findings) -> None:
         for pattern, each in part["patternProperties"].items():
-            for name in self._matching([pattern], value):
+            for name in self._named_by([pattern], value):
                 self._look(each, where + pointer_of(["patternProperties", pattern]), value[name], (*at, name), findings)
 
     def _of_additionalProperties(
@@ -177,7 +203,7 @@ class Explanation:
             closed = {"additionalProperties": False, **known, **patterns}
             self._leaf(f"{where}#additionalProperties", closed, value, at, findings)
         elif isinstance(value, dict):
-            named = {*part.get("properties", ()), *self._matching(part.get("patternProperties", ()), value)}
+            named = {*part.get("properties", ()), *self._named_by(part.get("patternProperties", ()), value)}
             for name in (name for name in value if name not in named):
                 self._look(each, f"{where}/additionalProperties", value[name], (*at, name), findings)
 
@@ -197,18 +223,13 @@ class Explanation:
             if index >= start:
                 self._look(part["items"], f"{where}/items", item, (*at, index), findings)
 
-    def _matching(self, patterns: Any, value: Any) -> Iterator[str]:
+    def _named_by(self, patterns: Iterable[str], value: Any) -> Iterator[str]:
         """Yield the members' names that any of the patterns matches, by the validator's own regular expressions."""
         if not patterns or not isinstance(value, dict):
             return
-        unmatched = self._compile({"patternProperties": dict.fromkeys(patterns, False)})
+        names = ("patterns", *patterns)
+        unmatched = self._validators.of_keywords(names, {"patternProperties": dict.fromkeys(patterns, False)})
         for name in value:
-            self._steps += 1
+            self._step()
             if not unmatched.is_valid({name: None}):
                 yield name
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return f"an {'object' if isinstance(value, dict) else 'array'} of {len(value)}"
-    return repr(value)[:80]

@@ -31,12 +31,14 @@ class MatchingCost:
     def __init__(self, root: Node) -> None:
         self._root = root
         self._prices: dict[str, int] = {}
+        self._sizes_bytes: dict[str, int] = {}
         total_bytes = total_price = 0
         for node in _nodes(root):
             for pattern in _patterns(node):
                 if pattern not in self._prices:
                     size_bytes = _compiled_bytes(pattern)
                     total_bytes += size_bytes
+                    self._sizes_bytes[pattern] = size_bytes
                     self._prices[pattern] = _price(size_bytes)
                 if total_bytes > PATTERNS_BYTES_MAX:
                     raise InputInvalid(
@@ -48,9 +50,21 @@ class MatchingCost:
 
     def exceeded_by(self, data: Any, *, steps_max: int = MATCHING_STEPS_MAX) -> bool:
         """Return whether matching the data's own texts and keys may take more than so many steps."""
+        return self.at_most(data) > steps_max and self.spent(data, steps_max=steps_max) > steps_max
+
+    def size_kib(self, pattern: str) -> int:
+        """Return the size of one of the patterns once it is compiled."""
+        return self._sizes_bytes.get(pattern, 0) // 1024
+
+    def at_most(self, data: Any) -> int:
+        """Return the steps that matching would take if each text met every pattern."""
+        return _characters(data) * self._price_max // _PARTS_PER_KIB if self._price_max else 0
+
+    def spent(self, data: Any, *, steps_max: int = MATCHING_STEPS_MAX) -> int:
+        """Return the steps that matching the data's own texts and keys may take, or a number above ``steps_max``."""
+        if self._price_max == 0:
+            return 0
         room = steps_max * _PARTS_PER_KIB
-        if self._price_max == 0 or _characters(data) * self._price_max <= room:
-            return False
         spent = 0
         pending: list[tuple[Any, list[Node]]] = [(data, [self._root])]
         while pending and spent <= room:
@@ -65,7 +79,7 @@ class MatchingCost:
             elif isinstance(value, list):
                 below = list(_below_items(applied))
                 pending += [(child, below) for child in value]
-        return spent > room
+        return -(-spent // _PARTS_PER_KIB)
 
     def _own_price(self, node: Node) -> int:
         """Return the price of one character for the patterns and the format that a node itself has."""

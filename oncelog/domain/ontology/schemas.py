@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from oncelog.domain.canonical import canonical_bytes, shortened
+from oncelog.domain.canonical import canonical_bytes, shortened, weighs_more
 from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
 from oncelog.domain.limits import (
     ALTERNATIVES_MAX,
@@ -20,9 +20,17 @@ from oncelog.domain.limits import (
     POINTER_CHARACTERS_MAX,
     UNFOLDED_PARTS_MAX,
 )
-from oncelog.domain.ontology.budget import JudgingCost, structure_problem, subschemas
+from oncelog.domain.ontology.budget import (
+    SCHEMA_LISTS,
+    SCHEMA_MAPS,
+    SCHEMA_PARTS,
+    JudgingCost,
+    structure_problem,
+    subschemas,
+)
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.patterns import MatchingCost
+from oncelog.domain.ontology.wording import WORDED_BYTES_MAX, short
 from oncelog.errors import InputInvalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -70,8 +78,37 @@ def schema_findings(schema: dict[str, Any]) -> list[Finding]:
 
 
 def _meta_findings(schema: dict[str, Any]) -> Iterator[Finding]:
-    for error in () if _META.is_valid(schema) else _META.iter_errors(schema):
-        yield {"at": shortened(pointer_of(error.instance_path), POINTER_CHARACTERS_MAX), "problem": _cut(error.message)}
+    """Yield what is no JSON Schema, part by part and keyword by keyword: all at once takes hundreds of MiB."""
+    pending: list[tuple[str, Any]] = [] if _META.is_valid(schema) else [("", schema)]
+    while pending:
+        at, node = pending.pop()
+        if not isinstance(node, dict):
+            continue
+        for keyword, said in _without_parts(node).items():
+            alone = {keyword: said}
+            if _META.is_valid(alone):
+                continue
+            if weighs_more(alone, than_bytes=WORDED_BYTES_MAX):
+                problem = f"is not what JSON Schema 2020-12 allows for {_cut(repr(keyword))}: {short(said)}"
+                yield {"at": shortened(at + pointer_of([keyword]), POINTER_CHARACTERS_MAX), "problem": problem}
+                continue
+            for error in _META.iter_errors(alone):
+                where = shortened(at + pointer_of(error.instance_path), POINTER_CHARACTERS_MAX)
+                yield {"at": where, "problem": _cut(error.message)}
+        pending += reversed([(at + below, part) for below, part in subschemas(node)])
+
+
+def _without_parts(node: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says by itself: each schema within it is one that admits all."""
+    said = dict(node)
+    for keyword in node:
+        if keyword in SCHEMA_PARTS:
+            said[keyword] = True
+        elif keyword in SCHEMA_LISTS and isinstance(node[keyword], list):
+            said[keyword] = [True] * min(1, len(node[keyword]))
+        elif keyword in SCHEMA_MAPS and isinstance(node[keyword], dict):
+            said[keyword] = dict.fromkeys(node[keyword], True)
+    return said
 
 
 class Comparison:

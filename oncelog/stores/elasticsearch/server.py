@@ -16,7 +16,7 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 from pydantic_core import to_json
 
-from oncelog.domain.canonical import indexed_bytes
+from oncelog.domain.canonical import indexed_size
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import INDEXED_BYTES_MAX
 from oncelog.errors import (
@@ -329,7 +329,7 @@ def bulk_requests(
     lines: list[bytes] = []
     size_bytes = indexed = 0
     for write in writes:
-        cost = indexed_bytes(write.body)
+        cost, _ = indexed_size(write.body)
         line = b"%b\n%b\n" % (to_json(_action(write)), to_json(write.body))
         full = len(some) == writes_max or size_bytes + len(line) > bytes_max or indexed + cost > INDEXED_BYTES_MAX
         if some and full:
