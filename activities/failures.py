@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from oncelog.errors import AggregateBusy, ContainerUnusable, OncelogError
+from oncelog.errors import AggregateBusy, ContainerUnusable, DecisionOverdue, OncelogError
 
 #: An error that needs a person first (a damaged object, say) is retried this often; the command stays pending
 #: meanwhile.
@@ -53,6 +53,8 @@ class _Failures(ActivityInboundInterceptor):
         except OncelogError as error:
             if isinstance(error, ContainerUnusable):
                 _count(error)
+            if isinstance(error, DecisionOverdue):
+                _count_overdue()
             raise failure_of(error) from None  # the server replaces a failure above 4 KiB by one without a reason
 
 
@@ -63,6 +65,12 @@ def _count(error: ContainerUnusable) -> None:
     meter.create_counter("oncelog_container_unusable", "Attempts that failed because a container cannot be used.").add(
         1, labels
     )
+
+
+def _count_overdue() -> None:
+    """Count an attempt whose decision took too long: an input beyond the budget, or a machine too slow for it."""
+    meter = activity.metric_meter()
+    meter.create_counter("oncelog_decision_overdue", "Attempts given up since deciding took too much CPU time.").add(1)
 
 
 def failure_of(error: OncelogError) -> ApplicationError:

@@ -9,6 +9,7 @@
     │   ├── CursorExpired        a search's pages are kept no more
     │   └── ObjectRefused        a store can never take this one object; all others are taken
     ├── StoreUnavailable         a server gave no usable answer; the same call may succeed later
+    │   ├── DecisionOverdue      deciding a command took too long; it is tried again, its aggregate waits
     │   └── ContainerUnusable    … from one index, topic, bucket or database, which an operator has to mend
     ├── AggregateBusy            enough commands of one aggregate are under way; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
@@ -113,6 +114,27 @@ class StoreUnavailable(OncelogError):
         stores = " and ".join(str(error.details["store"]) for error in errors)
         doings = dict.fromkeys(str(error.details["doing"]) for error in errors)
         return cls(stores, ", ".join(doings), "; ".join(str(error.details["cause"]) for error in errors))
+
+
+class DecisionOverdue(StoreUnavailable):
+    """Deciding a command took more CPU time than any input within the limits should; its aggregate waits, alone.
+
+    A clock differs from machine to machine, and a rejection is for ever: so the command is tried again.
+    """
+
+    def __init__(self, aggregate_id: str, *, cpu_s: float) -> None:
+        OncelogError.__init__(
+            self,
+            f"aggregate {aggregate_id}: deciding its command took more than {cpu_s:g} s of CPU time, beyond what the "
+            "limits should allow; it is tried again and only its aggregate waits. Give the worker a faster machine, or "
+            "terminate the command's workflow and submit a smaller or flatter one; report the definition as a defect",
+            aggregate_id=aggregate_id,
+            cpu_s=cpu_s,
+        )
+
+    @property
+    def code(self) -> str:
+        return "DecisionOverdue"
 
 
 class UnusableReason(StrEnum):

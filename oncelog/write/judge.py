@@ -1,24 +1,20 @@
 """Decides without holding up the event loop: short judgements in this process, long ones in another.
 
 The validator and its comparison of schemas hold Python's lock for a whole call, which no thread can interrupt, and a
-defect of theirs ends the process. So long ones run in a process of their own, one at a time. Its deadline is a clock
-and therefore never refuses a command: it ends the process, and the command is tried again. Counts refuse input for
-its size, since they are the same on every machine (``oncelog.domain.limits``).
+defect of theirs ends the process. So long ones run in two processes of their own: a question without an answer after
+some seconds goes on in the second one, so that others need not wait for it. Deadlines are CPU time of the child, which
+other work on the machine does not use up, and never refuse a command: it is tried again. Counts refuse input for its
+size, since they are the same on every machine (``oncelog.domain.limits``).
 """
 
 import asyncio
-import atexit
-import os
-import pickle
-import subprocess
-import sys
+import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from threading import Timer
+from functools import cache
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 
 from oncelog.domain.bulk.binding import decide_each
 from oncelog.domain.bulk.items import ItemChange
@@ -28,17 +24,21 @@ from oncelog.domain.events import Event
 from oncelog.domain.instance import Change, Instance
 from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema, TakesLongError
 from oncelog.domain.results import Rejection
-from oncelog.errors import StoreUnavailable
-from oncelog.write.judge_process import question, receive, send
+from oncelog.errors import DecisionOverdue
+from oncelog.write.judge_process import JudgeProcess, OverdueError, question
 
-#: Far above what the largest permitted input takes, and below the time-out of a commit.
-DEADLINE_S = 15.0
+#: CPU seconds for which others may wait; far above what is usual for a long command.
+QUICK_CPU_S = 5.0
+#: CPU seconds after which a question is given up, to be asked again: twenty times what the worst input found takes.
+DEADLINE_CPU_S = 60.0
+#: Questions that are remembered to take long.
+SLOW_MAX = 1_000
 
 log = structlog.get_logger(__name__)
 
 
 class Judge:
-    """Decides commands. All judges of an interpreter share one process for what takes long, started when needed."""
+    """Decides commands. All judges of an interpreter share the processes for what takes long, started when needed."""
 
     async def decide(
         self,
@@ -76,71 +76,40 @@ async def computed(owner: object, name: str, *, of: Any) -> None:
         await asyncio.to_thread(getattr, owner, name)
 
 
-class JudgeProcess:
-    """The process, and the one thread that talks to it."""
+class JudgeProcesses:
+    """The process that answers quickly, and the one for questions that are known to take longer.
 
-    def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
-        self._deadline_s = deadline_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
-        atexit.register(self.close)
+    An attempt that is given up leaves its question behind, and the next attempt takes the answer: so a command comes
+    to its end although deciding it takes longer than an attempt may.
+    """
+
+    def __init__(self, *, quick_cpu_s: float = QUICK_CPU_S, deadline_cpu_s: float = DEADLINE_CPU_S) -> None:
+        self.quick = JudgeProcess(cpu_s=quick_cpu_s)
+        self.slow = JudgeProcess(cpu_s=deadline_cpu_s)
+        self._known_slow: LRUCache[bytes, bool] = LRUCache(SLOW_MAX)
 
     async def ask(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
         """Return the answer to a question, or raise the error that it raises; StoreUnavailable if none came."""
-        loop = asyncio.get_running_loop()
-        asked = partial(self._asked, name, args, class_schema, options)
-        value, error = await loop.run_in_executor(self._thread, asked)
-        if error is not None:
-            raise error
-        return value
-
-    @property
-    def pid(self) -> int:
-        """The ID of the process, which is started if it does not run."""
-        return self._running().pid
-
-    def close(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.communicate()
-
-    def _asked(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, options: dict[str, Any]) -> Any:
-        message = question(name, args, class_schema, **options)
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        deadline = Timer(self._deadline_s, process.kill)
-        deadline.start()
+        message = await asyncio.to_thread(question, name, args, class_schema, **options)
+        key = hashlib.sha256(message).digest()
+        if key not in self._known_slow:
+            try:
+                return await self.quick.answer(key, message)
+            except OverdueError:
+                self._known_slow[key] = True
         try:
-            send(process.stdin, message)
-            return pickle.loads(receive(process.stdout))  # noqa: S301 - from our own child
-        except (EOFError, OSError) as error:
-            self.close()
-            log.warning("judge_process_ended", exit_code=process.returncode, deadline_s=self._deadline_s)
-            reason = f"its process ended ({process.returncode}) or took longer than {self._deadline_s:g} s"
-            raise StoreUnavailable("the judge", "deciding a long command", reason) from error
-        finally:
-            deadline.cancel()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "oncelog.write.judge_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-        return self._process
+            return await self.slow.answer(key, message)
+        except OverdueError as error:
+            aggregate_id = str(args[0].aggregate_id)
+            log.warning("decision_overdue", aggregate_id=aggregate_id, cpu_s=self.slow.cpu_s)
+            raise DecisionOverdue(aggregate_id, cpu_s=self.slow.cpu_s) from error
 
 
 @cache
-def shared_process() -> JudgeProcess:
-    """Return the process of this interpreter."""
-    return JudgeProcess()
+def shared_processes() -> JudgeProcesses:
+    """Return the processes of this interpreter."""
+    return JudgeProcesses()
 
 
 async def _elsewhere(name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
-    return await shared_process().ask(name, args, class_schema, **options)
+    return await shared_processes().ask(name, args, class_schema, **options)

@@ -14,7 +14,7 @@ from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.definition import ClassDefinition
 from oncelog.domain.results import Rejection
-from oncelog.write.judge import Judge, shared_process
+from oncelog.write.judge import Judge, shared_processes
 from tests.classes import define
 from tests.commands import create
 from tests.domain.schema_strategies import changed
@@ -60,9 +60,9 @@ def hold_to_the_clock(old: dict[str, Any], new: dict[str, Any], data: dict[str, 
         *(define({"version": version, "schema": new}) for version in ("1.1.0", "2.0.0")),
         creating,
     ]
-    asyncio.run(shared_process().ask("decide", (CLASS, define({})), None, occurred_at=NOON))  # all is imported now
+    asyncio.run(shared_processes().ask("decide", (CLASS, define({})), None, occurred_at=NOON))  # all is imported now
     factor = machine_factor()
-    with Memory(shared_process().pid) as memory:
+    with Memory(shared_processes().quick.pid) as memory:
         held = asyncio.run(judged(commands, class_schema))
     assert held.longest_s < LOOP_S_MAX * factor * GENEROUS, (held, factor)
     assert memory.peak_bytes < MEMORY_BYTES_MAX

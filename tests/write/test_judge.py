@@ -1,25 +1,35 @@
 """Commands that take long to decide are decided in a process of their own, alike and without harm to others."""
 
 import asyncio
+import json
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from oncelog.domain.decide import decide
 from oncelog.domain.instance import Instance
-from oncelog.domain.ontology.class_schema import TakesLongError
+from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError
 from oncelog.domain.results import Outcome, Rejection, RejectionCode
-from oncelog.errors import StoreUnavailable
-from oncelog.write.judge import JudgeProcess, shared_process
+from oncelog.errors import DecisionOverdue, StoreUnavailable
+from oncelog.write.judge import JudgeProcesses, shared_processes
 from tests.bulks import bulk_create, item
 from tests.classes import define
 from tests.commands import create, update
+from tests.domain.test_judging_budget import class_schema
 from tests.write.bulks import check_results, run_bulk
 from tests.write.world import NOON, World
 
 LONG = {f"k{number}": "x" * 100 for number in range(500)}
+LONG_QUESTION = (Instance(aggregate_id="shop/Product/p1"), create("p1", LONG))
+
+
+def slow_input() -> tuple[ClassSchema, dict[str, Any]]:
+    """Return a class and wrong data that take some hundredths of a second to judge."""
+    schema = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(4_000)}}
+    return class_schema(schema), {f"p{number}": number for number in range(4_000)}
 
 
 def costly_definition() -> dict[str, Any]:
@@ -82,24 +92,62 @@ async def test_long_bulk_items_are_applied():
 
 
 async def test_killed_judge_is_started_again():
-    judge = shared_process()
-    args = (Instance(aggregate_id="shop/Product/p1"), create("p1", LONG))
-    await judge.ask("decide", args, None, occurred_at=NOON)
-    running = judge._process
-    assert running is not None
-    os.kill(running.pid, signal.SIGKILL)
-    await asyncio.to_thread(running.wait)
-    event = await judge.ask("decide", args, None, occurred_at=NOON)
+    judges = JudgeProcesses()
+    await judges.ask("decide", LONG_QUESTION, None, occurred_at=NOON)
+    os.kill(judges.quick.pid, signal.SIGKILL)
+    event = await asked_until_answered(judges)
     assert not isinstance(event, Rejection)
+    judges.quick.close()
 
 
-async def test_deadline_of_the_judge_is_no_rejection():
-    judge = JudgeProcess(deadline_s=0.001)
-    args = (Instance(aggregate_id="shop/Product/p1"), create("p1", LONG))
-    with pytest.raises(StoreUnavailable, match="longer than"):
-        await judge.ask("decide", args, None, occurred_at=NOON)
+async def asked_until_answered(judges: JudgeProcesses) -> Any:
+    while True:
+        with suppress(StoreUnavailable):
+            return await judges.ask("decide", LONG_QUESTION, None, occurred_at=NOON)
+
+
+async def test_overdue_decision_is_no_rejection():
+    judges = JudgeProcesses(quick_cpu_s=0.001, deadline_cpu_s=0.002)
+    schema, data = slow_input()
+    args = (Instance(aggregate_id="shop/Product/p1"), create("p1", data))
+    with pytest.raises(DecisionOverdue, match="shop/Product/p1") as caught:
+        await judges.ask("decide", args, schema, occurred_at=NOON)
+    assert caught.value.retryable
+
+
+async def test_slow_question_goes_on_without_holding_up_others():
+    judges = JudgeProcesses(quick_cpu_s=0.001)
+    schema, data = slow_input()
+    args = (Instance(aggregate_id="shop/Product/p1"), create("p1", data))
+    decision = await judges.ask("decide", args, schema, occurred_at=NOON)
+    assert isinstance(decision, Rejection)
+    quick = judges.quick._process
+    assert await judges.ask("decide", args, schema, occurred_at=NOON) == decision
+    assert judges.quick._process is quick  # it was not asked again
+    judges.slow.close()
+
+
+async def test_next_attempt_takes_the_answer_of_a_cancelled_one():
+    judges = JudgeProcesses()
+    schema, data = slow_input()
+
+    def attempt() -> asyncio.Task[Any]:  # each parses the command anew, as an attempt does
+        args = (Instance(aggregate_id="shop/Product/p1"), create("p1", json.loads(json.dumps(data))))
+        return asyncio.create_task(judges.ask("decide", args, schema, occurred_at=NOON))
+
+    first = attempt()
+    while not judges.quick._answers:
+        await asyncio.sleep(0)
+    (future,) = judges.quick._answers.values()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    value, error = await asyncio.wrap_future(future)
+    assert error is None
+    assert await attempt() is value
+    assert not judges.quick._answers
+    judges.quick.close()
 
 
 async def test_errors_of_a_decision_are_raised_here():
     with pytest.raises(KeyError):
-        await shared_process().ask("nothing", (), None)
+        await shared_processes().ask("nothing", (), None)
