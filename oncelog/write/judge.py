@@ -8,7 +8,6 @@ size, since they are the same on every machine (``oncelog.domain.limits``).
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -25,7 +24,7 @@ from oncelog.domain.instance import Change, Instance
 from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema, TakesLongError
 from oncelog.domain.results import Rejection
 from oncelog.errors import DecisionOverdue
-from oncelog.write.judge_process import JudgeProcess, OverdueError, question
+from oncelog.write.judge_process import JudgeProcess, Key, OverdueError, question
 
 #: CPU seconds for which others may wait; far above what is usual for a long command.
 QUICK_CPU_S = 5.0
@@ -86,12 +85,13 @@ class JudgeProcesses:
     def __init__(self, *, quick_cpu_s: float = QUICK_CPU_S, deadline_cpu_s: float = DEADLINE_CPU_S) -> None:
         self.quick = JudgeProcess(cpu_s=quick_cpu_s)
         self.slow = JudgeProcess(cpu_s=deadline_cpu_s)
-        self._known_slow: LRUCache[bytes, bool] = LRUCache(SLOW_MAX)
+        self._known_slow: LRUCache[Key, bool] = LRUCache(SLOW_MAX)
 
     async def ask(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
         """Return the answer to a question, or raise the error that it raises; StoreUnavailable if none came."""
+        state, about = args
+        key = _key(name, state, about, class_schema, options)
         message = await asyncio.to_thread(question, name, args, class_schema, **options)
-        key = hashlib.sha256(message).digest()
         if key not in self._known_slow:
             try:
                 return await self.quick.answer(key, message)
@@ -100,9 +100,23 @@ class JudgeProcesses:
         try:
             return await self.slow.answer(key, message)
         except OverdueError as error:
-            aggregate_id = str(args[0].aggregate_id)
+            aggregate_id = str(state.aggregate_id)
             log.warning("decision_overdue", aggregate_id=aggregate_id, cpu_s=self.slow.cpu_s)
             raise DecisionOverdue(aggregate_id, cpu_s=self.slow.cpu_s) from error
+
+
+def _key(
+    name: str,
+    state: Instance,
+    about: Change | Sequence[Change],
+    class_schema: ClassSchema | None,
+    options: dict[str, Any],
+) -> Key:
+    """Return the same for a question that is asked again: its pickled form differs with what its objects share."""
+    changes = [about] if not isinstance(about, Sequence) else about
+    asked = tuple((change.event_id, change.hash) for change in changes)
+    reference = class_schema and (class_schema.reference.sequence_number, class_schema.retired)
+    return name, state.aggregate_id, state.checksum, asked, reference, *options.values()
 
 
 @cache

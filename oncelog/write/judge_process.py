@@ -29,8 +29,9 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import StoreUnavailable
 
 CLASSES_MAX = 16
-#: A child that makes no use of its CPU time for so many times its deadline is ended as well.
-WALL_FACTOR = 10
+#: A child that stands still, and so uses no CPU time up, is ended after this and as many times its deadline.
+STANDSTILL_S = 60.0
+STANDSTILL_FACTOR = 10
 #: Answers that are kept for a later attempt, because theirs was given up.
 KEPT_MAX = 16
 _LENGTH = struct.Struct(">Q")
@@ -38,6 +39,9 @@ _LENGTH = struct.Struct(">Q")
 #: The functions of the process, by name.
 QUESTIONS: dict[str, Callable[..., Any]] = {"decide": decide, "decide_each": decide_each}
 
+
+#: Tells questions apart.
+Key = tuple[Any, ...]
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +58,10 @@ class JudgeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
-        self._answers: dict[bytes, Future[tuple[Any, Exception | None]]] = {}
+        self._answers: dict[Key, Future[tuple[Any, Exception | None]]] = {}
         atexit.register(self.close)
 
-    async def answer(self, key: bytes, message: bytes) -> Any:
+    async def answer(self, key: Key, message: bytes) -> Any:
         """Return the answer to a question, or raise the error that it raises.
 
         ``key``: the same for the same question; askers share its answer, which is kept for the next one where an asker
@@ -105,7 +109,7 @@ class JudgeProcess:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        standstill = Timer(WALL_FACTOR * self.cpu_s, process.kill)
+        standstill = Timer(STANDSTILL_S + STANDSTILL_FACTOR * self.cpu_s, process.kill)
         standstill.daemon = True
         standstill.start()
         try:

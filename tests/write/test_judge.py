@@ -132,7 +132,7 @@ async def test_next_attempt_takes_the_answer_of_a_cancelled_one():
     schema, data = slow_input()
 
     def attempt() -> asyncio.Task[Any]:  # each parses the command anew, as an attempt does
-        args = (Instance(aggregate_id="shop/Product/p1"), create("p1", json.loads(json.dumps(data))))
+        args = (Instance(aggregate_id="shop/Product/p1"), create("p1", json.loads(json.dumps(data)), command_id="c1"))
         return asyncio.create_task(judges.ask("decide", args, schema, occurred_at=NOON))
 
     first = attempt()
@@ -150,4 +150,4 @@ async def test_next_attempt_takes_the_answer_of_a_cancelled_one():
 
 async def test_errors_of_a_decision_are_raised_here():
     with pytest.raises(KeyError):
-        await shared_processes().ask("nothing", (), None)
+        await shared_processes().ask("nothing", LONG_QUESTION, None)
