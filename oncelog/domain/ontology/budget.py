@@ -100,7 +100,7 @@ class JudgingCost:
         for node in self._reachable(root):
             if (shape := self._shapes[id(node)]) not in groups:
                 groups[shape] = self._meeting(node)
-        self._levels = self._by_level(start, groups, lambda node: True)
+        self._levels = self._by_level(start, groups, lambda _node: True)
         self._member_levels = self._by_level(start, groups, lambda node: not _BY_MEMBER.isdisjoint(node))
         self._inner_levels = self._by_level(start, groups, lambda node: bool(node.get("uniqueItems")))
 
