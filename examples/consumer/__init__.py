@@ -1,0 +1,1 @@
+"""A Kafka consumer that follows the contract of the stream."""

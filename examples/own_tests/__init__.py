@@ -1,0 +1,1 @@
+"""Code of an application, and its tests with time skipping."""

@@ -1,0 +1,1 @@
+"""A web service that submits commands and reads its own writes."""
