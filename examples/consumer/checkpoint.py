@@ -47,7 +47,7 @@ class Checkpoint:
     def apply(self, event: Mapping[str, Any], *, partition: int, offset: int) -> bool:
         """Take the event if it is the aggregate's next one, and remember the offset; return whether it was taken.
 
-        An event that is not above the last one is a late duplicate. One that is more than one above comes again
+        An event that is not above the last one is a late duplicate. An event beyond a gap comes again
         after those between. Both are dropped.
         """
         with self._connection:
