@@ -23,6 +23,9 @@ from stack.servers.http import get
 TIMEOUT = timedelta(seconds=5)
 UI_VARIABLE = "ONCELOG_TEMPORAL_UI_URL"
 
+SHOWN_MAX = 200
+"""Characters of an answer in a message."""
+
 PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL"}
 
 DYNAMIC_SETTINGS = {
@@ -80,9 +83,7 @@ class Temporal(Definition):
         with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: callers may have one
             pool.submit(asyncio.run, _check_front_end(environment[self.address_variable])).result()
         if url := environment.get(UI_VARIABLE):
-            status, _ = get(url)
-            if status != 200:
-                raise UnreachableError(f"Temporal's Web UI at {url} answers with HTTP status {status}, expected 200")
+            check_through_ui(url, environment.get("TEMPORAL_NAMESPACE", "default"))
 
 
 async def _check_front_end(address: str) -> None:
@@ -98,3 +99,20 @@ async def _check_front_end(address: str) -> None:
         raise UnreachableError(f"Temporal at {address} does not answer: {error}") from error
     if not serving:
         raise UnreachableError(f"Temporal at {address} is not serving")
+
+
+def check_through_ui(url: str, namespace: str) -> None:
+    """Raise UnreachableError unless the Web UI answers, and the server's storage does when it is asked through it.
+
+    The health service answers from memory. The development server's one connection to SQLite stays interrupted for good
+    after a request that was cancelled at a bad moment (temporalio/temporal#10427): only a restart helps.
+    """
+    status, _ = get(url)
+    if status != 200:
+        raise UnreachableError(f"Temporal's Web UI at {url} answers with HTTP status {status}, expected 200")
+    status, body = get(url, f"/api/v1/namespaces/{namespace}")
+    if status >= 500:
+        reason = " ".join(body.decode(errors="replace").split())[:SHOWN_MAX]
+        raise UnreachableError(
+            f"Temporal cannot read its namespaces, HTTP status {status} from {url}: {reason}; restart it if it lasts"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.chaos import disks
 from tests.chaos.plan import kind_names, plan_faults
 from tests.chaos.report import as_text, together
-from tests.chaos.run import Size, run
+from tests.chaos.run import TIME_MAX_S, Size, run
 
 EXIT_FINE, EXIT_FINDINGS, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -24,7 +24,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--aggregates", type=int, default=50, help="hot ones; others are created besides")
     parser.add_argument("--faults", type=int, default=20, help="per run")
     parser.add_argument("--kinds", type=kind_names, help="only these, separated by commas")
-    parser.add_argument("--time-max", type=float, default=900.0, metavar="S", help="of load and faults, per run")
+    parser.add_argument("--time-max", type=float, default=TIME_MAX_S, metavar="S", help="of load and faults, per run")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for reports, histories and logs")
     parser.add_argument("--plan", action="store_true", help="say what would break, and do nothing")
     return parser.parse_args(given)

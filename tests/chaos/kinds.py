@@ -42,6 +42,8 @@ class Kind:
 
 KINDS: dict[str, Kind] = {}
 OFTEN, SELDOM = 5, 2
+REQUEST_TIMEOUT_S = 120.0
+"""Of a fault's own requests: a busy machine must not undo a fault halfway."""
 
 
 def kind(
@@ -71,7 +73,7 @@ async def redis_of(ground: Installation) -> AsyncIterator[Redis]:
 @asynccontextmanager
 async def elasticsearch_of(ground: Installation) -> AsyncIterator[AsyncElasticsearch]:
     """Connect to Elasticsearch past its proxy."""
-    client = AsyncElasticsearch(ground.direct.elasticsearch_url, request_timeout=20)
+    client = AsyncElasticsearch(ground.direct.elasticsearch_url, request_timeout=REQUEST_TIMEOUT_S)
     try:
         yield client
     finally:

@@ -1,7 +1,10 @@
 """Kinds of faults in which a server is well and refuses: one index, one topic, or our credentials."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch
@@ -18,6 +21,38 @@ _ALIASES = "instances.*,graph.*"
 SHARDS_PER_NODE = "cluster.max_shards_per_node"
 
 
+@dataclass(frozen=True)
+class _OneIndex:
+    """The index that was drawn, and the alias that leads to it."""
+
+    client: AsyncElasticsearch
+    alias: str
+    name: str
+
+    async def exists(self) -> bool:
+        """Return whether it is there still: others delete and rebuild meanwhile."""
+        return bool(await self.client.indices.exists(index=self.name))
+
+
+def _on_one_index(
+    fault: Callable[[_OneIndex], AsyncIterator[Note]],
+) -> Callable[[Installation, Draws], AsyncIterator[Note]]:
+    """Turn a fault on one alias and the index behind it into one on an installation, where there is an index yet."""
+    of_one = asynccontextmanager(fault)
+
+    @functools.wraps(fault)
+    async def on_installation(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+        async with elasticsearch_of(ground) as client:
+            drawn = await _drawn(client, draws)
+            if drawn is None:
+                yield {"nothing": "no index is there yet"}
+                return
+            async with of_one(_OneIndex(client, *drawn)) as note:
+                yield note
+
+    return on_installation
+
+
 async def _drawn(client: AsyncElasticsearch, draws: Draws) -> tuple[str, str] | None:
     """Return an alias and the index behind it, or None if there are none yet."""
     found = await client.indices.get(index=_ALIASES)
@@ -27,67 +62,46 @@ async def _drawn(client: AsyncElasticsearch, draws: Draws) -> tuple[str, str] | 
     return pairs[draws["which"] % len(pairs)] if pairs else None
 
 
-async def _is_there(client: AsyncElasticsearch, index: str) -> bool:
-    """Return whether the index is there still: others delete and rebuild meanwhile."""
-    return bool(await client.indices.exists(index=index))
-
-
 @kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
-async def elasticsearch_index_closed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+@_on_one_index
+async def elasticsearch_index_closed(one: _OneIndex) -> AsyncIterator[Note]:
     """One index is closed: its aggregates wait, all others flow."""
-    async with elasticsearch_of(ground) as client:
-        if (drawn := await _drawn(client, draws)) is None:
-            yield {"nothing": "no index is there yet"}
-            return
-        _, index = drawn
-        await client.indices.close(index=index)
-        yield {"index": index}
-        if await _is_there(client, index):
-            await client.indices.open(index=index, wait_for_active_shards=1)
+    await one.client.indices.close(index=one.name)
+    yield {"index": one.name}
+    if await one.exists():
+        await one.client.indices.open(index=one.name, wait_for_active_shards=1)
 
 
 @kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
-async def elasticsearch_index_blocked(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+@_on_one_index
+async def elasticsearch_index_blocked(one: _OneIndex) -> AsyncIterator[Note]:
     """One index takes no writes."""
-    async with elasticsearch_of(ground) as client:
-        if (drawn := await _drawn(client, draws)) is None:
-            yield {"nothing": "no index is there yet"}
-            return
-        _, index = drawn
-        await client.indices.put_settings(index=index, settings={"index.blocks.write": True})
-        yield {"index": index}
-        if await _is_there(client, index):
-            await client.indices.put_settings(index=index, settings={"index.blocks.write": None})
+    await one.client.indices.put_settings(index=one.name, settings={"index.blocks.write": True})
+    yield {"index": one.name}
+    if await one.exists():
+        await one.client.indices.put_settings(index=one.name, settings={"index.blocks.write": None})
 
 
 @kind("elasticsearch", weight=SELDOM, which=_WHICH)
-async def elasticsearch_alias_lost(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+@_on_one_index
+async def elasticsearch_alias_lost(one: _OneIndex) -> AsyncIterator[Note]:
     """One alias is taken off its index; an operator puts it back, unless it leads to an index again."""
-    async with elasticsearch_of(ground) as client:
-        if (drawn := await _drawn(client, draws)) is None:
-            yield {"nothing": "no index is there yet"}
-            return
-        alias, index = drawn
-        await client.indices.delete_alias(index=index, name=alias)
-        yield {"alias": alias}
-        if not await client.indices.exists_alias(name=alias) and await _is_there(client, index):
-            await client.indices.put_alias(index=index, name=alias, is_write_index=True)
+    await one.client.indices.delete_alias(index=one.name, name=one.alias)
+    yield {"alias": one.alias}
+    if not await one.client.indices.exists_alias(name=one.alias) and await one.exists():
+        await one.client.indices.put_alias(index=one.name, name=one.alias, is_write_index=True)
 
 
 @kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
-async def elasticsearch_alias_doubled(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+@_on_one_index
+async def elasticsearch_alias_doubled(one: _OneIndex) -> AsyncIterator[Note]:
     """One alias leads to a second index as well."""
-    async with elasticsearch_of(ground) as client:
-        if (drawn := await _drawn(client, draws)) is None:
-            yield {"nothing": "no index is there yet"}
-            return
-        alias, _ = drawn
-        second = f"{alias}.chaos"
-        await client.indices.create(
-            index=second, aliases={alias: {}}, settings={"number_of_shards": 1, "number_of_replicas": 0}
-        )
-        yield {"alias": alias}
-        await client.indices.delete(index=second, ignore_unavailable=True)
+    second = f"{one.alias}.chaos"
+    await one.client.indices.create(
+        index=second, aliases={one.alias: {}}, settings={"number_of_shards": 1, "number_of_replicas": 0}
+    )
+    yield {"alias": one.alias}
+    await one.client.indices.delete(index=second, ignore_unavailable=True)
 
 
 @kind("elasticsearch", (3.0, 8.0), SELDOM, which=_WHICH)
@@ -132,12 +146,17 @@ async def redis_credentials_expired(ground: Installation, _: Draws) -> AsyncIter
             await redis.config_set("requirepass", "")
 
 
-@kind("kafka", (4.0, 10.0), SELDOM, bytes=(600, 900, 1500))
+@kind("kafka", (4.0, 10.0), SELDOM, bytes=(600, 900, 1500), worker_killed=(True, False))
 async def kafka_topic_narrowed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
-    """The topic takes small messages only; those that are too large for it wait, the others flow."""
+    """The topic takes small messages only; those that are too large for it wait, the others flow.
+
+    A worker that starts meanwhile refuses the topic, and is started again until it is as it was.
+    """
     settings = ground.direct
     await set_topic_setting(settings, "max.message.bytes", str(draws["bytes"]))
     try:
+        if draws["worker_killed"]:
+            await ground.supervisor.workers[0].kill()
         yield {}
     finally:
         await set_topic_setting(settings, "max.message.bytes", str(MESSAGE_BYTES_MAX))

@@ -48,6 +48,7 @@ def report_of(
         "faults": sum(run.faults.values()),
         "faults_by_kind": run.faults,
         "faults_skipped": dict(nemesis.skipped),
+        "faults_left_out": nemesis.left_out,
         "faults_with_trouble": [f"{done.planned.kind}: {done.trouble}" for done in nemesis.done if done.trouble],
         **verdict.summary.model_dump(),
         "unknowns": run.unknowns.model_dump(),
@@ -57,6 +58,7 @@ def report_of(
         "last_check": swept.model_dump(mode="json"),
         "verdict": verdict.verdict,
         "findings": findings,
+        "servers_restarted": nemesis.installation.restarted,
         "unnoticed_damage": nemesis.unnoticed,
         "complaints": tally.complaints,
         "calls": dict(sorted(tally.calls.items())),
@@ -66,8 +68,9 @@ def report_of(
 
 
 def _was_quiet(nemesis: Nemesis, tally: ReconcileSummary) -> bool:
-    """Return whether there were no findings and no manual help."""
-    return not (nemesis.unnoticed or tally.complaints or any(done.trouble for done in nemesis.done))
+    """Return whether every fault was done and mended without manual help, and none was read past."""
+    in_trouble = any(done.trouble for done in nemesis.done)
+    return not (nemesis.unnoticed or tally.complaints or in_trouble or nemesis.left_out)
 
 
 def recoveries_s(history: History) -> list[float]:

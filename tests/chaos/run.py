@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client as Temporal
-from temporalio.client import WorkflowFailureError
 
 from oncelog.client import connection
 from oncelog.stores.opening import Stores
@@ -26,8 +25,13 @@ from tests.chaos.plan import PlannedFault, plan_faults, projection
 from tests.chaos.report import report_of
 from tests.chaos.sweeping import retry_parked, sweep, sweep_beside
 
-DRAIN_TIMEOUT_S = 300.0
-"""After the last fault. The longest wait between two attempts of a step is two minutes."""
+TIME_MAX_S = 7200.0
+"""Of load and faults. A report is not well if faults were left out for it."""
+
+STALLED_AFTER_S = 300.0
+"""So long without an answer or an end, after the last fault. A step waits two minutes at most before it tries again."""
+
+DRAIN_POLL_S = 1.0
 
 SHOWN_MAX = 20
 """Of findings, on the screen; the report has more."""
@@ -45,7 +49,7 @@ class Size:
     aggregates: int
     faults: int
     kinds: Sequence[str] | None = None
-    time_max_s: float = 900.0
+    time_max_s: float = TIME_MAX_S
 
 
 async def run(size: Size, folder: Path) -> dict[str, Any]:
@@ -137,27 +141,31 @@ async def _load_and_break(
 
 
 async def _drained(clients: Sequence[Client], tally: ReconcileSummary) -> list[str]:
-    """Wait until every command is answered and every workflow closed; return the IDs of those that are not."""
-    until_s = time.monotonic() + DRAIN_TIMEOUT_S
-    try:
-        async with asyncio.timeout(DRAIN_TIMEOUT_S):
-            await asyncio.gather(*(client.settle() for client in clients))
-    except TimeoutError:
-        say(f"{len(tally.unknown)} commands are still not answered")
+    """Wait until every command is answered and every workflow closed, for as long as any is.
+
+    Returns the IDs of those that are left when nothing has moved for ``STALLED_AFTER_S``.
+    """
     temporal = await connection.connect()
-    running = await _running(temporal)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(until_s - time.monotonic()):
-            while running:
-                await asyncio.gather(*(_ended(temporal, workflow_id) for workflow_id in running))
-                running = await _running(temporal)
-    return sorted({*running, *(pending.command.command_id for pending in tally.unknown.values())})
+    settling = asyncio.gather(*(client.settle() for client in clients))
+    left, moved_s = await _left(temporal, tally), time.monotonic()
+    try:
+        while left or not settling.done():
+            await asyncio.sleep(DRAIN_POLL_S)
+            before, left = left, await _left(temporal, tally)
+            if before - left:
+                moved_s = time.monotonic()
+            elif time.monotonic() - moved_s > STALLED_AFTER_S:
+                break
+    finally:
+        settling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await settling
+    return sorted(left)
 
 
-async def _ended(temporal: Temporal, workflow_id: str) -> None:
-    """Wait until the workflow has come to its end, whatever that is."""
-    with contextlib.suppress(WorkflowFailureError):
-        await temporal.get_workflow_handle(workflow_id).result()
+async def _left(temporal: Temporal, tally: ReconcileSummary) -> set[str]:
+    unanswered = {pending.command.command_id for pending in tally.unknown.values()}
+    return unanswered | set(await _running(temporal))
 
 
 async def _running(temporal: Temporal) -> list[str]:

@@ -16,7 +16,7 @@ from stack.process import Order
 
 ROOT = Path(__file__).parents[2]
 POLL_S = 0.1
-READY_TIMEOUT_S = 180.0
+READY_TIMEOUT_S = 600.0  # on a machine with other work, a start takes minutes
 STOP_TIMEOUT_S = 30.0  # longer than a worker's drain
 
 

@@ -6,7 +6,8 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,6 +15,7 @@ from stack.errors import UnreachableError
 from stack.servers import BY_NAME
 from stack.servers.elasticsearch import jvm_options
 from stack.servers.kafka import parse_metadata
+from stack.servers.temporal import check_through_ui
 
 Answering = Callable[[bytes], AbstractContextManager[int]]
 
@@ -81,6 +83,36 @@ def test_elasticsearch_health(status: str, colour: str, complaint: str | None) -
         else:
             with pytest.raises(UnreachableError, match=complaint):
                 BY_NAME["elasticsearch"].check(environment)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "complaint"),
+    [((200, 200), None), ((200, 404), None), ((502, 200), "Web UI"), ((200, 503), r"interrupted \(9\)")],
+    ids=["well", "no such namespace", "no Web UI", "its storage is stuck"],
+)
+def test_temporal_is_asked_for_its_storage(statuses: tuple[int, int], complaint: str | None) -> None:
+    page, namespace = statuses
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"code": 14, "message": "GetNamespace operation failed. Error interrupted (9)"}'
+            self.send_response(namespace if self.path == "/api/v1/namespaces/shop" else page)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with nullcontext() if complaint is None else pytest.raises(UnreachableError, match=complaint):
+                check_through_ui(f"http://127.0.0.1:{server.server_address[1]}", "shop")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_s3_is_well_when_it_refuses_a_request_without_signature() -> None:
