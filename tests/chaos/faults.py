@@ -122,7 +122,7 @@ async def redis_rolled_back(ground: Installation, _: Draws) -> AsyncIterator[Not
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(shutil.rmtree, folder)
     old.rename(folder)
-    await asyncio.to_thread(server.start)
+    await ground.start(server.name)
 
 
 @kind("redis", how=("readonly", "oom"))
@@ -244,7 +244,7 @@ async def temporal_wiped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     for path in ground.data("temporal").glob("temporal.db*"):
         path.unlink()
     yield {}
-    await asyncio.to_thread(server.start)
+    await ground.start(server.name)
 
 
 # Every server alike
@@ -254,7 +254,7 @@ def _killed(name: str) -> Callable[[Installation, Draws], AsyncIterator[Note]]:
     async def killed(ground: Installation, _: Draws) -> AsyncIterator[Note]:
         await asyncio.to_thread(ground.server(name).kill)
         yield {}
-        await asyncio.to_thread(ground.server(name).start)
+        await ground.start(name)
 
     killed.__name__ = f"{name}_killed"
     return killed
@@ -284,7 +284,7 @@ async def disk_full(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     yield note
     await asyncio.to_thread(disks.free, ground.data(server.name))
     note["died"] = not server.is_running()
-    await asyncio.to_thread(server.start)
+    await ground.start(server.name)
 
 
 # The network, per link

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Protocol
 from oncelog.settings import Settings
 from oncelog.stores.kafka.messages import Message
 from stack import Server, Stack, ports
-from stack.errors import StackError
+from stack.errors import StackError, UnreachableError
 from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
 from tests.chaos.proxies import Proxies
@@ -22,6 +23,7 @@ from tests.chaos.workers import Supervisor
 SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
 """Those with a proxy before them."""
 
+START_TIMEOUT_S = 900.0
 WORKERS, PROJECTORS = 2, 2
 DISKS_MIB = {"temporal": 3072, "redis": 512, "kafka": 1024, "elasticsearch": 1024, "s3": 1024}
 """More than a run needs; memory is taken only as far as they are full."""
@@ -85,7 +87,22 @@ class Installation:
             say(f"{server.name} is started again: {complaint}")
             self.restarted.append(complaint)
             await asyncio.to_thread(server.kill)
-            await asyncio.to_thread(server.start)
+            await self.start(server.name)
+
+    async def start(self, name: str) -> None:
+        """Start a server and wait until it is well; raises StackError.
+
+        A machine with other work gets more time for it than the stack gives.
+        """
+        until_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                await asyncio.to_thread(self.server(name).start)
+            except UnreachableError:
+                if time.monotonic() > until_s:
+                    raise
+            else:
+                return
 
     async def heal(self) -> None:
         """Undo whatever a fault may have left: links, forgeries, frozen, stuck and dead servers, full disks."""

@@ -16,7 +16,7 @@ from tests.chaos.tampering import Unnoticed
 WORK_TIMEOUT_S = 30.0
 """How long to wait for a command to be under way before a fault is done without one."""
 
-MENDING_TIMEOUT_S = 900.0
+MENDING_TIMEOUT_S = 1800.0
 """Of all servers together, each of which may be started twice."""
 POLL_S = 0.02
 

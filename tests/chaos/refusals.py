@@ -123,15 +123,16 @@ async def s3_credentials_expired(ground: Installation, _: Draws) -> AsyncIterato
     """S3 is started again with another secret key, so that it refuses every signature; later with the right one."""
     server, right = ground.server("s3"), s3_server.SECRET_KEY
 
-    def restarted(secret_key: str) -> None:
+    async def restart(secret_key: str) -> None:
+        await asyncio.to_thread(server.stop)
         s3_server.SECRET_KEY = secret_key
-        server.restart()
+        await ground.start(server.name)
 
     try:
-        await asyncio.to_thread(restarted, "another-secret")
+        await restart("another-secret")
         yield {}
     finally:
-        await asyncio.to_thread(restarted, right)
+        await restart(right)
 
 
 @kind("redis", (4.0, 10.0), SELDOM)
