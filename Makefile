@@ -21,7 +21,7 @@ MUTANT_SEED ?= 11
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check test test-pythons chaos fuzz search score mutate bench docs lock dist clean
+.PHONY: help setup demo demo-full stop check coverage test test-pythons chaos fuzz search score mutate bench docs lock dist clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ check: setup ## style, types, import contracts, fast tests
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/pytest -q -m 'not integration and not deep'
+
+coverage: setup ## the branches of `oncelog` that the fast tests take, child processes included
+	$(BIN)/pytest -q -m 'not integration and not deep' --cov --cov-report=term:skip-covered
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope

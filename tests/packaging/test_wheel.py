@@ -67,6 +67,9 @@ asyncio.run(main())
 """,
 }
 
+#: Links in `oncelog` lead to them.
+LINKED = ("activities/*.py", "workflows/*.py", "worker.py")
+
 
 def run(argv: Sequence[str | Path], folder: Path, variables: Mapping[str, str] = os.environ) -> str:
     fresh = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
@@ -79,7 +82,7 @@ def run(argv: Sequence[str | Path], folder: Path, variables: Mapping[str, str] =
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], folder)
+    run([sys.executable, "-m", "build", "--outdir", folder, ROOT], folder)  # the wheel from the source archive
     (built,) = folder.glob("*.whl")
     return built
 
@@ -91,6 +94,12 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run([sys.executable, "-m", "venv", folder], folder)
     run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], folder)
     return folder / "bin"
+
+
+def test_wheel_from_the_source_archive_holds_every_module(wheel: Path):
+    modules = {f"oncelog/{path.relative_to(ROOT)}" for name in LINKED for path in ROOT.glob(name)}
+    modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "oncelog").rglob("*.py")}
+    assert modules <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_wheel_claims_one_import_name(wheel: Path):
