@@ -5,7 +5,6 @@ python -m benchmarks --seconds 2 --rounds 1     a first impression
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from functools import partial
@@ -22,7 +21,7 @@ from benchmarks.raw_store import Batch, boto3_put, conditional_put, timed, write
 from benchmarks.report import print_report
 from benchmarks.streams import StreamCost, measure_stream
 from oncelog.client import connection
-from oncelog.process import collect_garbage_rarely
+from oncelog.process import collect_garbage_rarely, run_on_uvloop
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from stack import Stack
@@ -64,22 +63,22 @@ def _measure(stack: Stack, seconds: float, rounds: int) -> None:
         "Oncelog, eager": partial(oncelog, eager=True),
         "DBOS": OnDbos(os.environ["ONCELOG_POSTGRESQL_URL"]).opened,
     }
-    asyncio.run(_prepare(settings))
+    run_on_uvloop(_prepare(settings))
     blocks: list[Block] = []
     for turn in range(rounds):
         for name, opening in openings.items():
             reporter.note(f"round {turn + 1} of {rounds}: {name}")
-            blocks += asyncio.run(_turn(stack, settings, name, opening, turn, seconds))
+            blocks += run_on_uvloop(_turn(stack, settings, name, opening, turn, seconds))
     reporter.note("what one command costs")
-    costs = [asyncio.run(_cost(settings, name, opening)) for name, opening in openings.items()]
+    costs = [run_on_uvloop(_cost(settings, name, opening)) for name, opening in openings.items()]
     streams: list[StreamCost] = []
     for length in STREAM_LENGTHS:
         reporter.note(f"a stream of {length:,} events")
-        streams += asyncio.run(measure_stream(settings, length))
+        streams += run_on_uvloop(measure_stream(settings, length))
     batches: list[Batch] = []
     for turn in range(rounds):
         reporter.note(f"round {turn + 1} of {rounds}: {BATCH_EVENTS:,} events at once")
-        batches += asyncio.run(_batches(settings, turn))
+        batches += run_on_uvloop(_batches(settings, turn))
     width = None if sys.stdout.isatty() else 130
     print_report(Console(width=width), blocks, costs, streams, batches)
 

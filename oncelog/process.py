@@ -8,9 +8,9 @@ import re
 import signal
 import sys
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 from stamina.instrumentation import PrometheusOnRetryHook, RetryDetails, set_on_retry_hooks
@@ -33,6 +33,8 @@ _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 #: Works until the event is set; fault tests have one that does the same on stores they have meddled with.
 Run = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
+Result = TypeVar("Result")
+
 log = structlog.get_logger(__name__)
 
 
@@ -45,7 +47,7 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
     log_to_standard_error(logging.INFO)
     collect_garbage_rarely()
     try:
-        asyncio.run(_until_told(Settings.from_environment(), run))
+        run_on_uvloop(_until_told(Settings.from_environment(), run))
     except StoreUnavailable as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_UNREACHABLE
@@ -53,6 +55,16 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return EXIT_FINE
+
+
+def run_on_uvloop(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run on uvloop, as ``asyncio.run`` does on its own loop, which remains where uvloop is not installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
 
 
 def printable(text: str) -> str:

@@ -58,6 +58,28 @@ def test_retries_are_logged_without_their_arguments():
     assert "jane" not in "".join(lines)
 
 
+RUNNING = """
+import asyncio, os, signal, sys
+from oncelog.process import run_program
+async def run(settings, stopping):
+    print(type(asyncio.get_running_loop()).__module__)
+    os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+    await stopping.wait()
+    await asyncio.to_thread(print, "stopped")
+sys.exit(run_program("oncelog-test", "A test.", run, []))
+"""
+
+
+@pytest.mark.parametrize("told", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("installed", [True, False])
+def test_program_ends_when_told_on_either_loop(told: str, *, installed: bool):
+    without = "" if installed else "import sys; sys.modules['uvloop'] = None"
+    ended = subprocess.run(
+        [sys.executable, "-c", without + RUNNING, told], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert ended.stdout.splitlines() == ["uvloop" if installed else "asyncio.unix_events", "stopped"]
+
+
 @pytest.mark.parametrize("closed", [1, 2])
 def test_closed_descriptors_do_not_end_a_program(closed: int):
     program = "from oncelog.cli import main; main()"
