@@ -61,6 +61,7 @@ def _measure(stack: Stack, seconds: float, rounds: int) -> None:
         "floor, eager": partial(floor, eager=True),
         "floor of 7, eager": partial(floor, eager=True, workflow=FloorOfSteps),
         "Oncelog, eager": partial(oncelog, eager=True),
+        "Oncelog, early": partial(oncelog, eager=True, early=True),
         "DBOS": OnDbos(os.environ["ONCELOG_POSTGRESQL_URL"]).opened,
     }
     run_on_uvloop(_prepare(settings))

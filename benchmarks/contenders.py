@@ -50,8 +50,11 @@ def creation() -> Command:
 
 
 @asynccontextmanager
-async def oncelog(settings: Settings, *, eager: bool) -> AsyncIterator[Contender]:
-    """The command path as it is. ``eager``: the client submits through its own worker's connection."""
+async def oncelog(settings: Settings, *, eager: bool, early: bool = False) -> AsyncIterator[Contender]:
+    """The command path as it is. ``eager``: the client submits through its own worker's connection.
+
+    ``early``: the answer is awaited that comes once the event is persisted; the rest of the command follows it.
+    """
     temporal = await connection.connect()
     starting = temporal if eager else await connection.connect()
     last = ""
@@ -63,7 +66,7 @@ async def oncelog(settings: Settings, *, eager: bool) -> AsyncIterator[Contender
             nonlocal last
             command = creation()
             last = command.command_id
-            result = await client.submit(command)
+            result = await client.submit(command, early=early)
             assert result.sequence_number == 1, result
 
         async def history() -> WorkflowHistory:

@@ -16,6 +16,7 @@ PAIRS = (
     ("Oncelog", "floor of 7"),
     ("Oncelog, eager", "floor, eager"),
     ("Oncelog, eager", "floor of 7, eager"),
+    ("Oncelog, early", "DBOS"),
     ("Oncelog, eager", "DBOS"),
     ("Oncelog", "DBOS"),
 )
