@@ -70,7 +70,8 @@ class Definition(ABC):
     stack.
     """
     refuses_root: bool = False
-    start_timeout_s: float = 90
+    start_timeout_s: float = 600
+    """For a server whose process lives; one that dies is noticed at once. A busy machine takes minutes."""
     stop_timeout_s: float = 20
 
     @abstractmethod

@@ -35,7 +35,6 @@ class Elasticsearch(Definition):
     ports: ClassVar = {"elasticsearch": 9200, "elasticsearch_transport": 9300}
     address_variable = "ONCELOG_ELASTICSEARCH_URL"
     refuses_root = True
-    start_timeout_s = 180
     stop_timeout_s = 30
 
     def prepare(self, place: Place) -> Command:

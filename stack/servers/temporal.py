@@ -55,6 +55,7 @@ class Temporal(Definition):
     program = TEMPORAL
     ports: ClassVar = {"temporal": 7233, "temporal_ui": 8233}
     address_variable = "TEMPORAL_ADDRESS"
+    start_timeout_s = 120  # it is up within seconds, or its storage is stuck
 
     def prepare(self, place: Place) -> Command:
         """Everything is said on the command line."""
