@@ -14,6 +14,7 @@
     ├── AggregateBusy            enough commands of one aggregate are under way; the same call may succeed later
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
+    ├── ArchiveDamaged           a file or manifest of the archive is missing or altered; the log has it all
     ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
     │   ├── EventFromFuture      its type or its MAJOR is newer than this release
     │   └── SchemaGap            its version is none that was ever stored, or a migration is missing
@@ -224,6 +225,10 @@ class StoreUnsafe(OncelogError):
 
 class LogDamaged(OncelogError):
     """An event or a record in S3 is missing, altered or out of chain; it is never folded into a state."""
+
+
+class ArchiveDamaged(OncelogError):
+    """A file or a manifest of the archive is missing or altered; the log has all of it, and it is made again."""
 
 
 class SchemaUnsupported(OncelogError):

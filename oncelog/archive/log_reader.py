@@ -3,17 +3,25 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
+import structlog
+
+from oncelog.archive import parquet
+from oncelog.archive.archived_rows import ArchivedRows, Damages
+from oncelog.archive.comparison import Archived, Missing, Surplus, compared
 from oncelog.archive.log_part import LogPart, LogPosition, order_key
 from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch
 from oncelog.bounded_gather import bounded_gather
+from oncelog.domain.archive import ArchiveFile
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.errors import LogDamaged, OncelogError, SchemaUnsupported
-from oncelog.ports import EventLog, ListedStream, LogCatalogue, Ports
+from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
+from oncelog.ports import Archives, EventLog, LargeObjects, ListedStream, LogCatalogue, Ports
 
 BATCH_EVENTS = 1_000
 SLOTS_IN_FLIGHT_MAX = 32
 BATCHES_AHEAD = 2
+
+_log = structlog.get_logger()
 
 
 class LogReader:
@@ -54,6 +62,8 @@ class LogReader:
         """``slots_only``: leave the archive aside, as a judgement of the log itself has to."""
         self._log: EventLog = ports.event_log
         self._catalogue: LogCatalogue = ports.catalogue
+        self._archives: Archives = ports.archives
+        self._large_objects: LargeObjects = ports.large_objects
         self._slots_only = slots_only
         self._slots_in_flight_max = slots_in_flight_max
 
@@ -126,8 +136,9 @@ class LogReader:
         check.begin_again()
         head = await self._log.head(aggregate_id)
         for first in range(1, head + 1, batch_events):
-            stretch = await self._slots(aggregate_id, range(first, min(head + 1, first + batch_events)))
-            batch, damage = await asyncio.to_thread(_take, check, iter([stretch]))
+            numbers = range(first, min(head + 1, first + batch_events))
+            stretches = await self._read([Missing(aggregate_id, numbers)])
+            batch, damage = await asyncio.to_thread(_take, check, iter(stretches))
             yield batch
             if damage is not None:
                 return
@@ -135,27 +146,47 @@ class LogReader:
 
     async def _loaded(
         self, part: LogPart, after: LogPosition | None, batch_events: int
-    ) -> AsyncIterator[list[Stretch]]:
+    ) -> AsyncIterator[list[Stretch | StreamDamage]]:
         """Yield stretches with their events, about ``batch_events`` together."""
-        planned: list[tuple[AggregateId, range]] = []
+        planned: list[Archived | Missing | StreamDamage] = []
         count = 0
-        async for aggregate_id, numbers in self._planned(part, after):
-            for first in range(numbers.start, numbers.stop, batch_events):
-                planned.append((aggregate_id, range(first, min(numbers.stop, first + batch_events))))
-                count += len(planned[-1][1])
+        async for found in self._compared(part, after):
+            if isinstance(found, Surplus):
+                planned += [_surplus(keys) for keys in found.by_stream]
+                continue
+            for piece, events in _pieces(found, batch_events):
+                planned.append(piece)
+                count += events
                 if count >= batch_events:
                     yield await self._read(planned)
                     planned, count = [], 0
         if planned:
             yield await self._read(planned)
 
-    async def _planned(self, part: LogPart, after: LogPosition | None) -> AsyncIterator[tuple[AggregateId, range]]:
-        done = AggregateId.parse(after.aggregate_id) if after else None
-        begun = order_key(done.instance_key) if done else part.first
-        async for listed in self._listed(part, begun):
-            last = after.sequence_number if after and listed.aggregate_id == done else 0
-            if listed.head > last:
-                yield listed.aggregate_id, range(last + 1, listed.head + 1)
+    async def _compared(self, part: LogPart, after: LogPosition | None) -> AsyncIterator[Archived | Missing | Surplus]:
+        folder = f"events/{part.db_name}/{part.class_id}/"
+        first, begin = part.first, None
+        if after is not None:
+            begin = AggregateId.parse(after.aggregate_id), after.sequence_number
+            first = order_key(begin[0].instance_key)
+        # The manifest first: all that it names was in its slots when these are listed.
+        files = [] if self._slots_only else await self._files(part)
+        rows = ArchivedRows(
+            self._large_objects,
+            files,
+            (parquet.KEY, parquet.EVENT),
+            first=f"{folder}{first}{begin[1] + 1:020d}" if begin else folder + first,
+            end=None if part.end is None else folder + part.end,
+            damages=Damages(),
+        )
+        async for found in compared(self._listed(part, first), rows.column(parquet.EVENT), begin=begin):
+            yield found
+
+    async def _files(self, part: LogPart) -> Sequence[ArchiveFile]:
+        newest = await self._archives.newest(part.db_name, part.class_id)
+        if newest.damage:
+            _log.warning("archive_manifest_unreadable", reason=newest.damage)
+        return newest.manifest.files
 
     async def _listed(self, part: LogPart, first: str) -> AsyncIterator[ListedStream]:
         """Yield the streams of a part from the name ``first`` on, as S3 lists them."""
@@ -169,17 +200,21 @@ class LogReader:
                 yield listed
             position = page.position
 
-    async def _read(self, planned: Sequence[tuple[AggregateId, range]]) -> list[Stretch]:
-        places = [(aggregate_id, number) for aggregate_id, numbers in planned for number in numbers]
-        found = iter(await bounded_gather(self._slot, places, at_once=self._slots_in_flight_max))
-        return [
-            Stretch(aggregate_id, numbers.start, EventOrigin.SLOTS, [next(found) for _ in numbers])
-            for aggregate_id, numbers in planned
+    async def _read(self, planned: Sequence[Archived | Missing | StreamDamage]) -> list[Stretch | StreamDamage]:
+        places = [
+            (piece.aggregate_id, number) for piece in planned if isinstance(piece, Missing) for number in piece.numbers
         ]
-
-    async def _slots(self, aggregate_id: AggregateId, numbers: range) -> Stretch:
-        [stretch] = await self._read([(aggregate_id, numbers)])
-        return stretch
+        read = iter(await bounded_gather(self._slot, places, at_once=self._slots_in_flight_max))
+        found: list[Stretch | StreamDamage] = []
+        for piece in planned:
+            if isinstance(piece, Archived):
+                found.append(Stretch(piece.aggregate_id, piece.first, EventOrigin.ARCHIVE, piece.values))
+            elif isinstance(piece, Missing):
+                events = [next(read) for _ in piece.numbers]
+                found.append(Stretch(piece.aggregate_id, piece.numbers.start, EventOrigin.SLOTS, events))
+            else:
+                found.append(piece)
+        return found
 
     async def _slot(self, place: tuple[AggregateId, int]) -> Event | OncelogError:
         aggregate_id, number = place
@@ -204,14 +239,36 @@ class LogReader:
         return samples
 
 
-def _take(check: ChainCheck, stretches: Iterator[Stretch]) -> tuple[EventBatch, StreamDamage | None]:
+def _take(check: ChainCheck, stretches: Iterator[Stretch | StreamDamage]) -> tuple[EventBatch, StreamDamage | None]:
     batch = EventBatch()
     for stretch in stretches:
+        if isinstance(stretch, StreamDamage):
+            batch.damages.append(stretch)
+            continue
         damage = check.take(stretch, batch)
         if damage is not None:
             batch.damages.append(damage)
             return batch, damage
     return batch, None
+
+
+def _pieces(found: Archived | Missing, events_max: int) -> Iterator[tuple[Archived | Missing, int]]:
+    """Cut what is too long for a batch; with the number of events of each piece."""
+    if isinstance(found, Missing):
+        for first in range(found.numbers.start, found.numbers.stop, events_max):
+            numbers = range(first, min(found.numbers.stop, first + events_max))
+            yield Missing(found.aggregate_id, numbers), len(numbers)
+        return
+    for at in range(0, len(found.values), events_max):
+        values = found.values[at : at + events_max]
+        yield Archived(found.aggregate_id, found.first + at, values), len(values)
+
+
+def _surplus(keys: Sequence[str]) -> StreamDamage:
+    aggregate_id, _, name = keys[0].removeprefix("events/").rpartition("/")
+    problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
+    error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])
+    return StreamDamage(aggregate_id, int(name.removesuffix(".json")), EventOrigin.ARCHIVE, error)
 
 
 def _pairs(samples: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:

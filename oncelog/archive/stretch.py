@@ -22,8 +22,8 @@ class StreamDamage:
     """A stream that cannot be read on from its event ``sequence_number``.
 
     ``origin`` SLOTS: the log itself is damaged there (``LogDamaged``) or not for this release (``SchemaUnsupported``);
-    no later event of the stream is given. ``origin`` ARCHIVE: the archive disagrees with itself or with the slots; the
-    stream is given again from its first event, from its slots.
+    no later event of the stream is given. ``origin`` ARCHIVE: the archive disagrees with itself or with the slots; if
+    events of the stream were given by then, all of it is given again from its first event, from its slots.
     """
 
     aggregate_id: str
@@ -69,6 +69,7 @@ class ChainCheck:
         self._aggregate_id = after.aggregate_id if after else ""
         self._number = after.sequence_number if after else 0
         self._checksum = after.checksum if after else None
+        self._is_archived = after is not None  # whether events of this stream may have come from the archive
         self._left_out = ""  # the stream whose later events are passed over, since it is damaged
         self.position = after  #: the last event that was taken, None before the first
 
@@ -88,18 +89,24 @@ class ChainCheck:
 
     def _take(self, name: str, stretch: Stretch, batch: EventBatch) -> StreamDamage | None:
         if name != self._aggregate_id:
-            self._aggregate_id, self._number, self._checksum = name, 0, None
+            self._aggregate_id, self._number, self._checksum, self._is_archived = name, 0, None, False
+        self._is_archived |= stretch.origin is EventOrigin.ARCHIVE
         for number, given in enumerate(stretch.events, start=stretch.first):
             try:
                 event = self._checked(given, number)
             except (LogDamaged, SchemaUnsupported) as error:
                 self._left_out = name
-                return StreamDamage(name, number, stretch.origin, error)
+                return StreamDamage(name, number, self._origin_of(error, given), error)
             batch.events.append(event)
             if stretch.origin is EventOrigin.ARCHIVE:
                 batch.archived += 1
             self._number, self._checksum = number, event.checksum
         return None
+
+    def _origin_of(self, error: OncelogError, given: bytes | Event | OncelogError) -> EventOrigin:
+        """Return where to look: a slot that does not follow archived events may be the one that is right."""
+        is_unreadable = isinstance(given, OncelogError) or isinstance(error, SchemaUnsupported)
+        return EventOrigin.ARCHIVE if self._is_archived and not is_unreadable else EventOrigin.SLOTS
 
     def begin_again(self) -> None:
         """Expect the first event of the damaged stream next: it is read from its slots."""

@@ -7,6 +7,7 @@ the domain only.
 
 from dataclasses import dataclass
 
+from oncelog.ports.archive import Archives, ListedFile, NewestManifest
 from oncelog.ports.catalogue import (
     Checkpoints,
     KnownCommand,
@@ -59,6 +60,7 @@ from oncelog.ports.stream import (
 __all__ = [
     "CURSOR_KEPT_S",
     "UNPUBLISHED",
+    "Archives",
     "Changed",
     "Checkpoints",
     "ChunkRecords",
@@ -85,10 +87,12 @@ __all__ = [
     "LargeObjects",
     "Lease",
     "Leases",
+    "ListedFile",
     "ListedLetter",
     "ListedStream",
     "LogCatalogue",
     "LogCheckpoint",
+    "NewestManifest",
     "Page",
     "Ports",
     "ProjectionStatus",
@@ -117,6 +121,7 @@ class Ports:
     event_log: EventLog
     records: CommandRecords
     catalogue: LogCatalogue
+    archives: Archives
     checkpoints: Checkpoints
     chunk_records: ChunkRecords
     large_objects: LargeObjects

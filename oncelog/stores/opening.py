@@ -17,6 +17,7 @@ from oncelog.stores.elasticsearch import (
 from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
 from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
 from oncelog.stores.s3 import (
+    S3Archives,
     S3Bucket,
     S3Checkpoints,
     S3ChunkRecords,
@@ -65,6 +66,7 @@ class Stores:
             event_log=event_log,
             records=S3CommandRecords(bucket),
             catalogue=S3LogCatalogue(bucket, event_log),
+            archives=S3Archives(bucket),
             checkpoints=S3Checkpoints(bucket),
             chunk_records=S3ChunkRecords(bucket),
             large_objects=S3LargeObjects(bucket),

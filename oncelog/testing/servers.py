@@ -9,6 +9,7 @@ from oncelog.testing.memory.graph import MemoryGraph
 from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import (
+    MemoryArchives,
     MemoryBucket,
     MemoryCheckpoints,
     MemoryChunkRecords,
@@ -47,6 +48,7 @@ class MemoryServers:
             event_log=event_log,
             records=MemoryCommandRecords(self.bucket),
             catalogue=MemoryLogCatalogue(self.bucket, event_log),
+            archives=MemoryArchives(self.bucket),
             checkpoints=MemoryCheckpoints(self.bucket),
             chunk_records=MemoryChunkRecords(self.bucket),
             large_objects=MemoryLargeObjects(self.bucket),

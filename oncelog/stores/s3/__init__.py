@@ -5,6 +5,7 @@ it. The stores are written against the small ``Bucket`` protocol, so that the in
 and read-backs.
 """
 
+from oncelog.stores.s3.archives import S3Archives
 from oncelog.stores.s3.bucket import Bucket, ListedObject, S3Bucket, StoredObject
 from oncelog.stores.s3.catalogue import S3LogCatalogue
 from oncelog.stores.s3.checkpoints import S3Checkpoints
@@ -21,6 +22,7 @@ from oncelog.stores.s3.topic_records import S3TopicRecords
 __all__ = [
     "Bucket",
     "ListedObject",
+    "S3Archives",
     "S3Bucket",
     "S3Checkpoints",
     "S3ChunkRecords",

@@ -65,6 +65,10 @@ class Bucket(Protocol):
         """Write the object, replacing what stands there."""
         ...
 
+    async def delete(self, key: str) -> None:
+        """Delete the object, where there is one. For derived objects only: nothing of the log is ever deleted."""
+        ...
+
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
     ) -> tuple[list[ListedObject], bool]:
@@ -126,6 +130,10 @@ class S3Bucket:
         doubt = await self._put(key, body, if_absent=False, metadata={})
         if doubt is not None:
             raise StoreUnavailable(self.store, f"PutObject {key}", doubt)
+
+    async def delete(self, key: str) -> None:
+        request = partial(self.client.delete_object, Bucket=self.name, Key=self.prefix + key)
+        await self.call("DeleteObject", request, at=key)
 
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX

@@ -1,7 +1,5 @@
 """The log of events: one immutable object per slot, written by conditional PUT (docs/protocol.md, R1)."""
 
-import re
-
 import structlog
 
 from oncelog.domain.events import Event, read_event
@@ -9,11 +7,11 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
 from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
+from oncelog.stores.s3.numbered import highest_number, numbered_key
 
 PUBLISHED_THROUGH = "published-through"
 PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; without it, the first
 
-_SLOT = re.compile(r"([0-9]{20})\.json")
 _log = structlog.get_logger()
 
 
@@ -39,31 +37,9 @@ class S3EventLog:
         return None if found is None else _verified(found, aggregate_id, sequence_number)
 
     async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
-        """Return the highest slot taken above ``after``, in a number of requests that grows with its logarithm.
-
-        That a key sorts above a given one can be asked directly, so the head is first overtaken in growing strides
-        and then closed in on; a short stream is seen whole in the first answer.
-        """
-        taken, free, probed, stride = after, None, after, self._keys_per_list_max
-        while True:
-            slots, more = await self._slots_after(aggregate_id, probed)
-            if slots:
-                taken = slots[-1]
-                if not more:
-                    return taken
-            else:
-                free = probed
-                if free == taken:
-                    return taken
-            stride *= 2
-            probed = taken + stride if free is None else (taken + free) // 2
-
-    async def _slots_after(self, aggregate_id: AggregateId, sequence_number: int) -> tuple[list[int], bool]:
-        prefix = _prefix(aggregate_id)
-        after = _slot_key(aggregate_id, sequence_number)
-        listed, more = await self._bucket.list_after(prefix, after, count_max=self._keys_per_list_max)
-        matches = (_SLOT.fullmatch(item.key.removeprefix(prefix)) for item in listed)  # only what is ours
-        return [int(match[1]) for match in matches if match], more
+        return await highest_number(
+            self._bucket, _prefix(aggregate_id), after=after, keys_per_list_max=self._keys_per_list_max
+        )
 
 
 def _prefix(aggregate_id: AggregateId) -> str:
@@ -71,7 +47,7 @@ def _prefix(aggregate_id: AggregateId) -> str:
 
 
 def _slot_key(aggregate_id: AggregateId, sequence_number: int) -> str:
-    return f"{_prefix(aggregate_id)}{sequence_number:020d}.json"
+    return numbered_key(_prefix(aggregate_id), sequence_number)
 
 
 def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent:

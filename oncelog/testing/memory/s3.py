@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 
 from oncelog.errors import StoreUnavailable
+from oncelog.stores.s3.archives import S3Archives
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, ListedObject, StoredObject
 from oncelog.stores.s3.catalogue import S3LogCatalogue
 from oncelog.stores.s3.checkpoints import S3Checkpoints
@@ -72,6 +73,11 @@ class MemoryBucket:
         self._write(key, StoredObject(body))
         self.after("PutObject", key)
 
+    async def delete(self, key: str) -> None:
+        await self._begin("DeleteObject", key)
+        self.objects.pop(key, None)
+        self.after("DeleteObject", key)
+
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
     ) -> tuple[list[ListedObject], bool]:
@@ -100,6 +106,10 @@ class MemoryEventLog(S3EventLog):
 
 class MemoryLogCatalogue(S3LogCatalogue):
     """The log catalogue of a bucket in memory."""
+
+
+class MemoryArchives(S3Archives):
+    """The archives of a bucket in memory."""
 
 
 class MemoryCommandRecords(S3CommandRecords):
