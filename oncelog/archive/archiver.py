@@ -38,7 +38,7 @@ DAMAGES_NAMED_MAX = 20
 
 
 class PackReport(Value):
-    """What a step has packed. ``position``: the stream to go on with, None at the end of the class.
+    """The outcome of one packing step. ``position``: the stream to go on with, None at the end of the class.
 
     ``conflict``: another archiver published meanwhile; nothing was done. ``lost``: files that were gone or damaged, and
     were dropped: their events are archived again by a further pass. ``damages``: streams whose log cannot be archived.
@@ -53,7 +53,7 @@ class PackReport(Value):
 
 
 class MergeReport(Value):
-    """What a step has merged: nothing where ``files_before`` is 0."""
+    """The outcome of one merging step: nothing where ``files_before`` is 0."""
 
     files_before: int = 0
     files_after: int = 0

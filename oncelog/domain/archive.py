@@ -61,7 +61,7 @@ class ArchiveFile(Value):
 
 
 class ArchiveManifest(Value):
-    """What is archived of a class. ``previous_checksum``: of the manifest before, null in the first.
+    """The archived files of a class. ``previous_checksum``: of the manifest before, null in the first.
 
     ``complete_through``: all events whose slots were written until then, by S3's clock, are in the files; null before
     the first complete pass. ``checksum``: SHA-256 of the canonical form without ``checksum``.
@@ -104,7 +104,7 @@ def next_manifest(
 
 
 def no_manifest(db_name: str, class_id: str, *, number: int = 0) -> ArchiveManifest:
-    """Return what stands for a missing or unreadable manifest: nothing is archived, the next number follows it."""
+    """Return the substitute for a missing or unreadable manifest: nothing is archived, the next number follows it."""
     return ArchiveManifest.model_construct(
         format_version=FORMAT_VERSION,
         db_name=db_name,
