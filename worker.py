@@ -14,11 +14,13 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from oncelog.activities.archive import ArchiveActivities
 from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
 from oncelog.activities.replay import ReplayActivities
+from oncelog.archive.archiver import Archiver
 from oncelog.client import connection
 from oncelog.client.schedules import keep_schedules
 from oncelog.composition.pipeline import Pipeline, assemble
@@ -54,6 +56,7 @@ def activities_of(
         *BulkActivities(pipeline, ports.statuses, after_step=after_step).all,
         *CheckActivities(reconcilers, ports).all,
         *ReplayActivities(assemble_replays(ports)).all,
+        *ArchiveActivities(Archiver(ports), ports).all,
     ]
 
 

@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     terminusdb_url: Annotated[str, AfterValidator(_check_address)] | None = Field(default=None, repr=False)
     check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
     check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
+    archive_interval_s: int = Field(default=86_400, ge=0)  # between scheduled archive runs; 0: none
     snapshot_interval_events: int = Field(default=100, ge=2)
     bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on
     cached_aggregates_max: int = Field(default=10_000, ge=1)

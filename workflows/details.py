@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from oncelog.activities.bulk_models import BulkView
 from oncelog.activities.check_models import CheckReport
+from oncelog.archive.run import ArchiveReport
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import CommandResult
 from oncelog.replay.trace import StepReport
@@ -66,6 +67,24 @@ def replay_sheet(report: ReplayReport) -> str:
     table = [f"| {name} | {value} |" for name, value in rows]
     title = f"### {state}: {share}, {report.mode} of {report.scope}"
     return "\n".join([title, "", "| | |", "| --- | ---: |", *table, "", *listed])
+
+
+def archive_sheet(report: ArchiveReport) -> str:
+    """Return how far an archive run has come, and what was found."""
+    counts = report.counts
+    total = "?" if report.classes_total is None else report.classes_total
+    rows = [
+        ("classes", f"{counts.classes} of {total}"),
+        ("events archived", counts.events),
+        ("files written", counts.files),
+        ("files merged", counts.merged),
+        ("files removed", counts.removed),
+        ("files lost and made again", counts.lost),
+        ("steps that another archiver took", counts.conflicts),
+    ]
+    table = [f"| {name} | {value} |" for name, value in rows]
+    damages = [f"- {damage}" for damage in counts.damages[:FINDINGS_SHOWN]]
+    return "\n".join([f"### archive of {report.scope}", "", "| | |", "| --- | ---: |", *table, "", *damages])
 
 
 def bulk_sheet(title: str, view: BulkView, result: BulkResult | None = None) -> str:

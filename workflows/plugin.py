@@ -15,13 +15,14 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+from oncelog.workflows.archive import Archive
 from oncelog.workflows.arguments import SURPLUS
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.check import ConsistencyCheck
 from oncelog.workflows.command import ClassCommand, InstanceCommand
 from oncelog.workflows.replay import Replay
 
-WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck, Replay)
+WORKFLOWS = (InstanceCommand, ClassCommand, BulkCommand, ConsistencyCheck, Replay, Archive)
 _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 

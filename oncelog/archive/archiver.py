@@ -17,9 +17,9 @@ from oncelog.archive.archived_rows import ArchivedRows, Damages, missing_files
 from oncelog.archive.comparison import Archived, Missing, Surplus, compared
 from oncelog.archive.log_part import order_key
 from oncelog.archive.pack_check import PackCheck
+from oncelog.archive.run import DAMAGES_NAMED_MAX, MergeReport, PackReport
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile, ArchiveManifest, files_to_merge, next_manifest
-from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
 from oncelog.ports import ListedStream, Ports, StoredEvent
@@ -34,32 +34,6 @@ PART_BYTES = 8 * 1024 * 1024
 PACK_S = 300.0
 #: A file that is no longer named is kept for the readers that began with an earlier manifest.
 KEEP_FOR = timedelta(hours=24)
-DAMAGES_NAMED_MAX = 20
-
-
-class PackReport(Value):
-    """The outcome of one packing step. ``position``: the stream to go on with, None at the end of the class.
-
-    ``conflict``: another archiver published meanwhile; nothing was done. ``lost``: files that were gone or damaged, and
-    were dropped: their events are archived again by a further pass. ``damages``: streams whose log cannot be archived.
-    """
-
-    position: str | None
-    events: int = 0
-    files: int = 0
-    conflict: bool = False
-    lost: int = 0
-    damages: tuple[str, ...] = ()
-
-
-class MergeReport(Value):
-    """The outcome of one merging step: nothing where ``files_before`` is 0."""
-
-    files_before: int = 0
-    files_after: int = 0
-    events: int = 0
-    conflict: bool = False
-    lost: int = 0
 
 
 @dataclass

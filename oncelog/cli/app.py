@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from oncelog.activities.check_models import GRACE_S
-from oncelog.cli import dead_letters, query, replay, schedules, show
+from oncelog.cli import archive, dead_letters, query, replay, schedules, show
 from oncelog.cli.bulk import bulk_app, bulk_fields, submit_bulk, wait_for
 from oncelog.cli.bulk import exit_of as exit_of_bulk
 from oncelog.cli.check import check_request, run_check
@@ -46,6 +46,7 @@ app.add_typer(dead_letters.app)
 app.add_typer(schedules.app)
 app.add_typer(replay.app)
 app.command()(replay.export)
+app.command()(archive.archive)
 app.add_typer(class_app)
 app.add_typer(bulk_app)
 app.add_typer(query.app)

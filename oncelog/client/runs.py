@@ -15,12 +15,14 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckReport, CheckRequest
+from oncelog.archive.run import ArchiveReport, ArchiveRequest
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
-from oncelog.client.schedules import CHECK
+from oncelog.client.schedules import ARCHIVE, CHECK
 from oncelog.errors import CommandFailed, CommandUnknown, OncelogError
 from oncelog.replays.request import ReplayReport, ReplayRequest
 from oncelog.settings import Settings
+from oncelog.workflows.archive import Archive
 from oncelog.workflows.check import ConsistencyCheck
 from oncelog.workflows.replay import Replay
 
@@ -117,6 +119,18 @@ class Checks(Runs[CheckRequest, CheckReport]):
 
     def summary(self, request: CheckRequest) -> str:
         return f"{request.scope}, {'repairing' if request.repair else 'looking only'}"
+
+
+class Archives(Runs[ArchiveRequest, ArchiveReport]):
+    """The archive runs of one installation."""
+
+    noun = "archive run"
+    prefix = ARCHIVE
+    workflow = Archive.run
+    progress = Archive.progress
+
+    def summary(self, request: ArchiveRequest) -> str:
+        return request.scope
 
 
 class Replays(Runs[ReplayRequest, ReplayReport]):

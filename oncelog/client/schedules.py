@@ -27,12 +27,15 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckRequest
+from oncelog.archive.run import ArchiveRequest
 from oncelog.client.connection import RPC_TIMEOUT, unavailable
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.settings import Settings
+from oncelog.workflows.archive import Archive
 from oncelog.workflows.check import ConsistencyCheck
 
 CHECK = "consistency-check"
+ARCHIVE = "archive"
 
 #: How late a run may start that was missed while Temporal was down. A later one is skipped: the next sees everything.
 CATCHUP_WINDOW = timedelta(minutes=10)
@@ -92,6 +95,13 @@ def declared_schedules(settings: Settings) -> list[ScheduleDeclaration]:
             request=CheckRequest(repair=True, grace_s=settings.check_grace_s),
             interval_s=settings.check_interval_s,
             summary="everything, repairing, on schedule",
+        ),
+        ScheduleDeclaration(
+            name=ARCHIVE,
+            workflow=Archive.run,
+            request=ArchiveRequest(),
+            interval_s=settings.archive_interval_s,
+            summary="everything, on schedule",
         ),
     ]
 

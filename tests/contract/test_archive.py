@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from oncelog.archive import parquet
-from oncelog.archive.archiver import Archiver, PackReport
+from oncelog.archive.archiver import Archiver
 from oncelog.archive.log_part import LogPart, order_key
 from oncelog.archive.log_reader import LogReader
+from oncelog.archive.run import PackReport
 from oncelog.archive.stretch import EventBatch, EventOrigin
 from oncelog.domain.archive import ArchiveManifest, sorted_runs
 from oncelog.domain.events import Event
