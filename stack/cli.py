@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from stack import process, show
-from stack.companion import run_beside
 from stack.errors import StackError, UsageError
 from stack.foreground import keep_until_told
 from stack.settings import PORTS, Settings, parse_port, port_variable, read_settings
+from stack.sidecar import run_beside
 from stack.stack import Stack
 from stack.terminal import terminal_reporter
 

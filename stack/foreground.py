@@ -1,6 +1,6 @@
 """A stack that lives only as long as the command that started it.
 
-The servers' keepers watch this process and end their servers if it dies, even by SIGKILL. This process in turn ends
+The servers' supervisors watch this process and end their servers if it dies, even by SIGKILL. This process in turn ends
 when its own parent is gone, or when it is told to (Ctrl-C, SIGTERM).
 """
 
@@ -52,7 +52,7 @@ def watch(stack: Stack, parent: process.Identity | None, reporter: Reporter) -> 
     watched = {}
     for server in stack.servers:
         record = None if server.is_external else server.record
-        if record is not None and (descriptor := record.keeper.open()) is not None:
+        if record is not None and (descriptor := record.supervisor.open()) is not None:
             watched[descriptor] = server
             poll.register(descriptor, select.POLLIN)
     parent_descriptor = parent.open() if parent is not None else None

@@ -1,7 +1,7 @@
 """Processes that can be found again, told from strangers, and ended for certain.
 
 A PID alone may be recycled, so a process is named by its PID together with its start time, and signalled through a
-pidfd opened before that start time is compared. Starting goes through `stack.keeper`.
+pidfd opened before that start time is compared. Starting goes through `stack.supervisor`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stack import keeper
+from stack import supervisor
 from stack.errors import LaunchError
 
 MARK = "ONCELOG_STACK_PROCESS"
@@ -29,8 +29,8 @@ MARK = "ONCELOG_STACK_PROCESS"
 STOP_TIMEOUT_S = 20.0
 """How long a server may take to end after SIGTERM before it is killed."""
 
-KEEPER_GRACE_S = 5.0
-"""How much longer than its server a keeper may take."""
+SUPERVISOR_GRACE_S = 5.0
+"""How much longer than its server a supervisor may take."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Identity:
     @classmethod
     def of(cls, pid: int) -> Identity | None:
         """The identity of a living process, or None."""
-        ticks = keeper.started_ticks(pid)
+        ticks = supervisor.started_ticks(pid)
         return None if ticks is None else cls(pid, ticks)
 
     def is_alive(self) -> bool:
         """Whether this very process runs; a zombie or a later process with the same PID does not count."""
-        return keeper.started_ticks(self.pid) == self.started_ticks
+        return supervisor.started_ticks(self.pid) == self.started_ticks
 
     def signal(self, number: int) -> bool:
         """Send a signal to this very process; false when it is gone."""
@@ -120,7 +120,7 @@ class User:
 
 
 @dataclass(frozen=True)
-class Order:
+class LaunchSpec:
     """The instructions to a supervisor: what to run, where to log, and when to end it."""
 
     folder: Path
@@ -137,7 +137,7 @@ class Order:
     stop_timeout_s: float = STOP_TIMEOUT_S
 
     def to_json(self) -> str:
-        """The form `stack.keeper` reads."""
+        """The form `stack.supervisor` reads."""
         value = asdict(self) | {"argv": list(self.argv), "environment": {**self.environment, MARK: str(self.folder)}}
         return json.dumps(value, default=str)
 
@@ -146,7 +146,7 @@ class Order:
 class Record:
     """The report of a supervisor on its server."""
 
-    keeper: Identity
+    supervisor: Identity
     server: Identity
     log: Path
     started_at_s: float
@@ -156,19 +156,19 @@ class Record:
     """Whether the server ended because it was told to."""
 
     def is_alive(self) -> bool:
-        """Whether the server or the keeper that cleans up after it still runs."""
-        return self.server.is_alive() or self.keeper.is_alive()
+        """Whether the server or the supervisor that cleans up after it still runs."""
+        return self.server.is_alive() or self.supervisor.is_alive()
 
 
 def read_record(folder: Path) -> Record | None:
     """The record of the last start in `folder`, or None when there was none."""
     try:
-        value: dict[str, Any] = json.loads((folder / keeper.RECORD_NAME).read_text())
+        value: dict[str, Any] = json.loads((folder / supervisor.RECORD_NAME).read_text())
     except FileNotFoundError:
         return None
     ended = value["exit"] or {}
     return Record(
-        keeper=Identity(**value["keeper"]),
+        supervisor=Identity(**value["keeper"]),
         server=Identity(**value["server"]),
         log=Path(value["log"]),
         started_at_s=value["started_at_s"],
@@ -177,27 +177,27 @@ def read_record(folder: Path) -> Record | None:
     )
 
 
-def launch(order: Order) -> Record:
-    """Start a process under a keeper and return its record; raises `LaunchError` when it cannot be executed."""
+def launch(spec: LaunchSpec) -> Record:
+    """Start a process under a supervisor and return its record; raises `LaunchError` when it cannot be executed."""
     demand_linux()
-    order.folder.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-I", "-S", keeper.__file__]  # it answers at once and detaches
-    result = subprocess.run(argv, input=order.to_json(), capture_output=True, text=True, check=False)
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-I", "-S", supervisor.__file__]  # it answers at once and detaches
+    result = subprocess.run(argv, input=spec.to_json(), capture_output=True, text=True, check=False)
     if not result.stdout:
-        raise LaunchError(f"could not start {order.argv[0]}: the keeper ended without an answer\n{result.stderr}")
+        raise LaunchError(f"could not start {spec.argv[0]}: the supervisor ended without an answer\n{result.stderr}")
     answer = json.loads(result.stdout)
     if "failure" in answer:
-        raise LaunchError(f"could not execute {order.argv[0]}: {answer['failure']}; its log is {order.log}")
-    record = read_record(order.folder)
-    assert record is not None, "a keeper writes its record before it answers"
+        raise LaunchError(f"could not execute {spec.argv[0]}: {answer['failure']}; its log is {spec.log}")
+    record = read_record(spec.folder)
+    assert record is not None, "a supervisor writes its record before it answers"
     return record
 
 
 def stop(folder: Path, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
     """End the server recorded in `folder` by SIGTERM, after `timeout_s` by SIGKILL, and all that belongs to it."""
     record = read_record(folder)
-    if record is not None and record.keeper.signal(signal.SIGTERM):
-        record.keeper.wait_end(timeout_s + KEEPER_GRACE_S)
+    if record is not None and record.supervisor.signal(signal.SIGTERM):
+        record.supervisor.wait_end(timeout_s + SUPERVISOR_GRACE_S)
     kill(folder)
 
 
@@ -206,14 +206,14 @@ def kill(folder: Path) -> None:
     record = read_record(folder)
     if record is not None:
         record.server.signal_group(signal.SIGKILL)
-        if not record.keeper.wait_end(KEEPER_GRACE_S):
-            record.keeper.signal(signal.SIGKILL)
+        if not record.supervisor.wait_end(SUPERVISOR_GRACE_S):
+            record.supervisor.signal(signal.SIGKILL)
     end_leftovers(folder)
 
 
 def end_leftovers(folder: Path) -> None:
     """Kill every process that carries the mark of `folder`; raises `LaunchError` if one cannot be ended."""
-    deadline = time.monotonic() + KEEPER_GRACE_S
+    deadline = time.monotonic() + SUPERVISOR_GRACE_S
     while remaining := marked(folder):
         for identity in remaining:
             identity.signal(signal.SIGKILL)

@@ -118,17 +118,17 @@ def obtain(program: Program, source: Source, *, cache: Path, reporter: Reporter)
 
 
 def build(program: Program, source: Source, folder: Path, *, cache: Path, tick: Tick) -> None:
-    """Run the build under a keeper, so that it dies with this process; raises `BuildError` with its last words."""
+    """Run the build under a supervisor, so that it dies with this process; raises `BuildError` with its last words."""
     argv, environment = source.command(folder)
     records = cache / "builds" / program.name
     shutil.rmtree(records, ignore_errors=True)
     log = records / "log"
-    order = process.Order(
+    spec = process.LaunchSpec(
         folder=records, log=log, argv=argv, environment=environment, working_directory=folder, owner=process.myself()
     )
-    record = process.launch(order)
+    record = process.launch(spec)
     try:
-        while not record.keeper.wait_end(BUILD_POLL_S):
+        while not record.supervisor.wait_end(BUILD_POLL_S):
             text = log.read_text(errors="replace").splitlines()
             tick(f"{len(text)} steps, {text[-1].strip() if text else 'starting'}")
     except BaseException:
@@ -137,7 +137,7 @@ def build(program: Program, source: Source, folder: Path, *, cache: Path, tick: 
     ended = process.read_record(records)
     if ended is None or ended.exit_code != 0:
         code = None if ended is None else ended.exit_code
-        how = "its keeper killed" if code is None else process.describe_exit(code)
+        how = "its supervisor killed" if code is None else process.describe_exit(code)
         raise BuildError(
             f"could not get {program.name} {program.version}: {' '.join(argv)} ended with {how}; its log is {log}\n"
             f"{process.log_tail(log)}"

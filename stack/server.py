@@ -11,8 +11,8 @@ from pathlib import Path
 
 from stack import process
 from stack.errors import ServerDiedError, UnreachableError, UsageError
-from stack.process import Identity, Order, Record
-from stack.servers import Definition, Place
+from stack.process import Identity, LaunchSpec, Record
+from stack.servers import Definition, Location
 
 POLL_S = 0.05
 """How often a server that is starting is asked."""
@@ -37,7 +37,7 @@ class Server:
         folder: Path,
         environment: Mapping[str, str],
         *,
-        place: Place | None = None,
+        location: Location | None = None,
         owner: Identity | None = None,
         scratch: Path | None = None,
     ) -> None:
@@ -45,7 +45,7 @@ class Server:
         self.folder = folder
         self.environment = dict(environment)
         """The variables that tell clients where it is."""
-        self._place = place
+        self._location = location
         self._owner = owner
         self._scratch = scratch
 
@@ -62,7 +62,7 @@ class Server:
     @property
     def is_external(self) -> bool:
         """Whether the server is run outside of the stack; then it can only be asked how it is."""
-        return self._place is None
+        return self._location is None
 
     @property
     def log_path(self) -> Path:
@@ -103,10 +103,11 @@ class Server:
         record = self.record
         if record is None:
             return "never started"
-        if record.exit_code is None and record.keeper.wait_end(process.KEEPER_GRACE_S):  # it may be about to write it
+        # The supervisor may be about to write the exit code.
+        if record.exit_code is None and record.supervisor.wait_end(process.SUPERVISOR_GRACE_S):
             record = self.record or record
         if record.exit_code is None:
-            return "gone without a trace (the machine restarted, or its keeper was killed)"
+            return "gone without a trace (the machine restarted, or its supervisor was killed)"
         return "stopped" if record.exit_asked else f"died ({process.describe_exit(record.exit_code)})"
 
     def start(self) -> None:
@@ -116,26 +117,26 @@ class Server:
 
     def launch(self) -> bool:
         """Start it without waiting; false if it ran already."""
-        place = self._demand_place()
+        location = self._demand_location()
         if self.is_running():
             return False
-        process.kill(self.folder)  # what a killed keeper may have left
+        process.kill(self.folder)  # what a killed supervisor may have left
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_name("log.previous"))
-        command = self.definition.prepare(place)
-        order = Order(
+        command = self.definition.prepare(location)
+        spec = LaunchSpec(
             folder=self.folder,
             log=self.log_path,
             argv=command.argv,
             environment=command.environment,
             working_directory=self.folder,
-            user=place.user,
+            user=location.user,
             owner=self._owner,
             scratch=self._scratch,
             stop_timeout_s=self.definition.stop_timeout_s,
         )
-        process.launch(order)
+        process.launch(spec)
         return True
 
     def await_healthy(self, cancelled: threading.Event | None = None) -> None:
@@ -161,12 +162,12 @@ class Server:
 
     def stop(self) -> None:
         """End it in order: SIGTERM, and SIGKILL if that takes too long. Nothing of it is left when this returns."""
-        self._demand_place()
+        self._demand_location()
         process.stop(self.folder, timeout_s=self.definition.stop_timeout_s)
 
     def kill(self) -> None:
         """End it at once with SIGKILL, as a crash would. Nothing of it is left when this returns."""
-        self._demand_place()
+        self._demand_location()
         process.kill(self.folder)
 
     def restart(self) -> None:
@@ -183,7 +184,7 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
-        self._demand_place()
+        self._demand_location()
         record = self.record
         if record is None or not record.server.signal_group(number):
             raise UsageError(f"{self.name} does not run ({self.how_it_ended()}); start it first")
@@ -192,10 +193,10 @@ class Server:
         """Stop whatever runs from its folder, even if the stack has since taken to a server run by others."""
         process.stop(self.folder, timeout_s=self.definition.stop_timeout_s)
 
-    def _demand_place(self) -> Place:
-        if self._place is None:
+    def _demand_location(self) -> Location:
+        if self._location is None:
             raise UsageError(
                 f"{self.name} at {self.address} is run by somebody else "
                 f"({self.definition.address_variable} was set); it can only be asked how it is"
             )
-        return self._place
+        return self._location

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stack import account, keeper, plan, ports, process, tools
+from stack import account, plan, ports, process, supervisor, tools
 from stack.cache import cache_folder, locked
 from stack.errors import UnreachableError, UsageError
 from stack.programs import TEMPORAL_TEST_SERVER
 from stack.report import QuietReporter, Reporter
 from stack.resolve import resolve
 from stack.server import Server
-from stack.servers import BY_NAME, DEFAULT, Definition, Place
+from stack.servers import BY_NAME, DEFAULT, Definition, Location
 from stack.servers.s3 import BUCKET
 from stack.settings import PORTS, Settings, read_settings
 from stack.state import STATE_NAME, ServerState, State
 
 LOCK_NAME = "stack.lock"
-COMPANIONS = "beside"
-"""The folder of the programs that run beside the servers, see `stack.companion`."""
+SIDECARS = "beside"
+"""The folder of the programs that run beside the servers, see `stack.sidecar`."""
 
-COMPANION_STOP_TIMEOUT_S = 40.0
+SIDECAR_STOP_TIMEOUT_S = 40.0
 """A worker drains first."""
 TEST_SERVER_VARIABLE = "ONCELOG_TEMPORAL_TEST_SERVER"
 
@@ -159,22 +159,22 @@ class Stack:
         with self._locked():
             servers = self.servers if State.read(self.data) else []
             running = [server.name for server in servers if server.is_running()]
-            running += self._end_companions()  # first, while what they work with is still there
+            running += self._end_sidecars()  # first, while what they work with is still there
             in_parallel([server.end_all for server in servers])
             if wipe:
                 self._wipe()
         self._reserved.close()
         return running
 
-    def _end_companions(self) -> list[str]:
-        folders = [record.parent for record in sorted(self.data.glob(f"{COMPANIONS}/*/{keeper.RECORD_NAME}"))]
+    def _end_sidecars(self) -> list[str]:
+        folders = [record.parent for record in sorted(self.data.glob(f"{SIDECARS}/*/{supervisor.RECORD_NAME}"))]
         alive = [folder for folder in folders if (record := process.read_record(folder)) and record.server.is_alive()]
-        in_parallel([partial(process.stop, folder, timeout_s=COMPANION_STOP_TIMEOUT_S) for folder in folders])
+        in_parallel([partial(process.stop, folder, timeout_s=SIDECAR_STOP_TIMEOUT_S) for folder in folders])
         return [folder.name for folder in alive]
 
     def discard(self) -> None:
         """Kill everything and delete the data, without asking anybody to finish anything."""
-        self._end_companions()
+        self._end_sidecars()
         if State.read(self.data) is not None:
             in_parallel([server.kill for server in self.servers if not server.is_external])
         shutil.rmtree(self.data, ignore_errors=True)
@@ -190,7 +190,7 @@ class Stack:
 
     def _wipe(self) -> None:
         """Delete what a stack has put into its data folder, and the folder itself if nothing else is in it."""
-        for name in (*BY_NAME, COMPANIONS):
+        for name in (*BY_NAME, SIDECARS):
             shutil.rmtree(self.data / name, ignore_errors=True)
         for name in (STATE_NAME, LOCK_NAME):
             (self.data / name).unlink(missing_ok=True)
@@ -230,7 +230,7 @@ class Stack:
         folder = self.data / definition.name
         if known.address is not None:
             return Server(definition, folder, {definition.address_variable: known.address})
-        place = Place(
+        location = Location(
             folder=folder,
             ports={name: state.ports[name] for name in definition.ports if name in state.ports},
             program=Path(known.program or ""),
@@ -238,9 +238,9 @@ class Stack:
             user=account.unprivileged() if definition.refuses_root else None,
             advertised=self.settings.advertised.get(definition.name),
         )
-        environment = definition.environment({**PORTS, **place.ports})
+        environment = definition.environment({**PORTS, **location.ports})
         scratch = self.data if self.settings.scratch else None
-        return Server(definition, folder, environment, place=place, owner=self.settings.owner, scratch=scratch)
+        return Server(definition, folder, environment, location=location, owner=self.settings.owner, scratch=scratch)
 
     def _start_all(self, servers: Sequence[Server]) -> list[Start]:
         """Start all at once and wait for each; the first failure calls off the rest."""

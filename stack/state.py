@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from stack.keeper import write_json
+from stack.supervisor import write_json
 
 STATE_NAME = "stack.json"
 

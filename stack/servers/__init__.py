@@ -6,7 +6,7 @@ modules below it in `stack` only.
 
 from __future__ import annotations
 
-from stack.servers.definition import Command, Definition, Place
+from stack.servers.definition import Command, Definition, Location
 from stack.servers.elasticsearch import Elasticsearch
 from stack.servers.kafka import Kafka
 from stack.servers.postgresql import PostgreSQL
@@ -23,4 +23,4 @@ ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL())
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in (*DEFAULT, *ON_DEMAND)}
 
-__all__ = ["BY_NAME", "DEFAULT", "ON_DEMAND", "Command", "Definition", "Place"]
+__all__ = ["BY_NAME", "DEFAULT", "ON_DEMAND", "Command", "Definition", "Location"]

@@ -17,7 +17,7 @@ from stack.programs import Program
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where one server of one stack runs."""
 
     folder: Path
@@ -75,7 +75,7 @@ class Definition(ABC):
     stop_timeout_s: float = 20
 
     @abstractmethod
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """Write its configuration, make its folders, and say how it is executed."""
 
     @abstractmethod

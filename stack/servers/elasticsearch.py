@@ -11,7 +11,7 @@ from stack.account import demand_reach, give
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import ELASTICSEARCH
-from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.definition import Command, Definition, Location, plain_environment
 from stack.servers.http import get
 
 HEAP_MB = 512
@@ -37,39 +37,39 @@ class Elasticsearch(Definition):
     refuses_root = True
     stop_timeout_s = 30
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """A configuration folder of its own, handed with all other folders to the account it runs under."""
-        config, logs, temporary = place.folder / "config", place.folder / "logs", place.empty_temporary()
+        config, logs, temporary = location.folder / "config", location.folder / "logs", location.empty_temporary()
         (config / "jvm.options.d").mkdir(parents=True, exist_ok=True)
-        (config / "elasticsearch.yml").write_text(self.settings(place))
-        (config / "jvm.options").write_text(jvm_options((place.program / "config" / "jvm.options").read_text()))
+        (config / "elasticsearch.yml").write_text(self.settings(location))
+        (config / "jvm.options").write_text(jvm_options((location.program / "config" / "jvm.options").read_text()))
         (config / "log4j2.properties").write_text(LOGGING)
-        give(place.user, config, place.data, temporary, logs)
+        give(location.user, config, location.data, temporary, logs)
         for path, purpose in (
-            (place.folder, "data folder"),
-            (place.program, "program"),
-            (Path(place.java), "Java"),
+            (location.folder, "data folder"),
+            (location.program, "program"),
+            (Path(location.java), "Java"),
         ):
-            demand_reach(place.user, path, f"elasticsearch: {purpose}")
+            demand_reach(location.user, path, f"elasticsearch: {purpose}")
         environment = plain_environment(
-            ES_JAVA_HOME=str(place.java_home),
+            ES_JAVA_HOME=str(location.java_home),
             ES_PATH_CONF=str(config),
             ES_TMPDIR=str(temporary),
             CLI_JAVA_OPTS=f"-Djava.io.tmpdir={temporary}",  # its launcher leaves files there
             HOME=str(temporary),
         )
-        return Command([str(place.program / "bin" / "elasticsearch")], environment)
+        return Command([str(location.program / "bin" / "elasticsearch")], environment)
 
-    def settings(self, place: Place) -> str:
+    def settings(self, location: Location) -> str:
         """`elasticsearch.yml`; JSON strings are YAML strings."""
         settings = {
             "cluster.name": "oncelog",
             "node.name": "oncelog",
-            "path.data": str(place.data),
-            "path.logs": str(place.folder / "logs"),
+            "path.data": str(location.data),
+            "path.logs": str(location.folder / "logs"),
             "network.host": HOST,
-            "http.port": place.ports["elasticsearch"],
-            "transport.port": place.ports["elasticsearch_transport"],
+            "http.port": location.ports["elasticsearch"],
+            "transport.port": location.ports["elasticsearch_transport"],
             "discovery.type": "single-node",
             "xpack.security.enabled": False,
             "cluster.routing.allocation.disk.threshold_enabled": False,

@@ -12,7 +12,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import KAFKA
-from stack.servers.definition import Command, Definition, Place, plain_environment, run_to_end
+from stack.servers.definition import Command, Definition, Location, plain_environment, run_to_end
 
 HEAP = ["-Xms256m", "-Xmx512m"]
 TIMEOUT_S = 2.0
@@ -36,24 +36,24 @@ class Kafka(Definition):
     ports: ClassVar = {"kafka": 9092, "kafka_controller": 9093}
     address_variable = "ONCELOG_KAFKA_BOOTSTRAP_SERVERS"
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """Write its properties, and format its storage at the first start."""
-        place.data.mkdir(parents=True, exist_ok=True)
-        properties, logging = place.folder / "server.properties", place.folder / "log4j2.properties"
-        properties.write_text("".join(f"{key}={value}\n" for key, value in self.settings(place).items()))
+        location.data.mkdir(parents=True, exist_ok=True)
+        properties, logging = location.folder / "server.properties", location.folder / "log4j2.properties"
+        properties.write_text("".join(f"{key}={value}\n" for key, value in self.settings(location).items()))
         logging.write_text(LOGGING)
-        properties_of_jvm = [f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={place.empty_temporary()}"]
-        java = [place.java, *properties_of_jvm, "-XX:+UseSerialGC", "-cp", f"{place.program}/*"]
-        if not (place.data / "meta.properties").exists():
+        properties_of_jvm = [f"-Dlog4j2.configurationFile={logging}", f"-Djava.io.tmpdir={location.empty_temporary()}"]
+        java = [location.java, *properties_of_jvm, "-XX:+UseSerialGC", "-cp", f"{location.program}/*"]
+        if not (location.data / "meta.properties").exists():
             quick = [java[0], "-XX:TieredStopAtLevel=1", *java[1:]]
             chosen = f"--cluster-id={new_cluster_id()}"  # in one word, for an ID may begin with a dash
             run_to_end([*quick, "kafka.tools.StorageTool", "format", chosen, "-c", str(properties)])
         return Command([java[0], *HEAP, *java[1:], "kafka.Kafka", str(properties)], plain_environment())
 
-    def settings(self, place: Place) -> dict[str, object]:
+    def settings(self, location: Location) -> dict[str, object]:
         """`server.properties`. Topics are made by who needs them, never by a typing error."""
-        broker, controller = place.ports["kafka"], place.ports["kafka_controller"]
-        advertised = place.advertised or f"{HOST}:{broker}"  # clients leave the bootstrap address for this one
+        broker, controller = location.ports["kafka"], location.ports["kafka_controller"]
+        advertised = location.advertised or f"{HOST}:{broker}"  # clients leave the bootstrap address for this one
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -61,7 +61,7 @@ class Kafka(Definition):
             "controller.listener.names": "CONTROLLER",
             "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
             "advertised.listeners": f"PLAINTEXT://{advertised}",
-            "log.dirs": place.data,
+            "log.dirs": location.data,
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 4,

@@ -12,7 +12,7 @@ from stack.account import demand_reach, give
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import POSTGRESQL
-from stack.servers.definition import Command, Definition, Place, plain_environment, run_to_end
+from stack.servers.definition import Command, Definition, Location, plain_environment, run_to_end
 
 USER = "oncelog"
 TIMEOUT_S = 2.0
@@ -28,14 +28,14 @@ class PostgreSQL(Definition):
     address_variable = "ONCELOG_POSTGRESQL_URL"
     refuses_root = True
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """A cluster of its own, made the first time."""
-        give(place.user, place.data)
-        demand_reach(place.user, place.folder, "postgresql: data folder")
-        if not (place.data / "PG_VERSION").exists():
-            initdb = str(place.program.with_name("initdb"))
-            run_to_end([initdb, "-D", str(place.data), "-U", USER, "-A", "trust", "-E", "UTF8"], place.user)
-        argv = [str(place.program), "-D", str(place.data), "-h", HOST, "-p", str(place.ports["postgresql"])]
+        give(location.user, location.data)
+        demand_reach(location.user, location.folder, "postgresql: data folder")
+        if not (location.data / "PG_VERSION").exists():
+            initdb = str(location.program.with_name("initdb"))
+            run_to_end([initdb, "-D", str(location.data), "-U", USER, "-A", "trust", "-E", "UTF8"], location.user)
+        argv = [str(location.program), "-D", str(location.data), "-h", HOST, "-p", str(location.ports["postgresql"])]
         return Command([*argv, "-k", ""], plain_environment())  # no socket in a folder that all stacks share
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import REDIS
-from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.definition import Command, Definition, Location, plain_environment
 
 TIMEOUT_S = 2.0
 
@@ -21,20 +21,20 @@ class Redis(Definition):
     ports: ClassVar = {"redis": 6379}
     address_variable = "ONCELOG_REDIS_URL"
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """Everything is said on the command line."""
-        place.data.mkdir(parents=True, exist_ok=True)
+        location.data.mkdir(parents=True, exist_ok=True)
         settings = {
-            "port": str(place.ports["redis"]),
+            "port": str(location.ports["redis"]),
             "bind": HOST,
-            "dir": str(place.data),
+            "dir": str(location.data),
             "appendonly": "yes",
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
             "set-proc-title": "no",  # it would overwrite the environment that marks the process as ours
         }
-        argv = [str(place.program)]
+        argv = [str(location.program)]
         for key, value in settings.items():
             argv += [f"--{key}", value]
         return Command(argv, plain_environment())

@@ -11,7 +11,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import S3 as VERSITYGW
-from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.definition import Command, Definition, Location, plain_environment
 from stack.servers.http import get
 
 ACCESS_KEY = "oncelog"
@@ -30,20 +30,20 @@ class S3(Definition):
     ports: ClassVar = {"s3": 7070}
     address_variable = "ONCELOG_S3_ENDPOINT_URL"
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """Objects as files in `data`, their former versions in `versions`, its keys in the environment only."""
-        folders = {"data": place.data, "versions": place.folder / "versions"}
+        folders = {"data": location.data, "versions": location.folder / "versions"}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
-        argv = [str(place.program), "--port", f"{HOST}:{place.ports['s3']}", "--region", REGION]
+        argv = [str(location.program), "--port", f"{HOST}:{location.ports['s3']}", "--region", REGION]
         argv += ["--health", HEALTH_PATH, "--keep-alive", "--quiet", "posix"]
         argv += ["--versioning-dir", str(folders["versions"])]
-        if not has_extended_attributes(place.data):
-            sidecar = place.folder / "metadata"
+        if not has_extended_attributes(location.data):
+            sidecar = location.folder / "metadata"
             sidecar.mkdir(exist_ok=True)
             argv += ["--sidecar", str(sidecar)]
         keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
-        return Command([*argv, str(place.data)], plain_environment(**keys))
+        return Command([*argv, str(location.data)], plain_environment(**keys))
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
         """The endpoint, and the standard variables of AWS' own clients."""

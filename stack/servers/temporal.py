@@ -17,7 +17,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import TEMPORAL
-from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.definition import Command, Definition, Location, plain_environment
 from stack.servers.http import get
 
 TIMEOUT = timedelta(seconds=5)
@@ -57,11 +57,11 @@ class Temporal(Definition):
     address_variable = "TEMPORAL_ADDRESS"
     start_timeout_s = 120  # it is up within seconds, or its storage is stuck
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """Everything is said on the command line."""
-        place.data.mkdir(parents=True, exist_ok=True)
-        argv = [str(place.program), "server", "start-dev", "--ip", HOST, "--port", str(place.ports["temporal"])]
-        argv += ["--ui-port", str(place.ports["temporal_ui"]), "--db-filename", str(place.data / "temporal.db")]
+        location.data.mkdir(parents=True, exist_ok=True)
+        argv = [str(location.program), "server", "start-dev", "--ip", HOST, "--port", str(location.ports["temporal"])]
+        argv += ["--ui-port", str(location.ports["temporal_ui"]), "--db-filename", str(location.data / "temporal.db")]
         for option, values in (
             ("--sqlite-pragma", PRAGMAS),
             ("--dynamic-config-value", DYNAMIC_SETTINGS),
@@ -69,7 +69,7 @@ class Temporal(Definition):
         ):
             for key, value in values.items():
                 argv += [option, f"{key}={value}"]
-        return Command(argv, plain_environment(HOME=str(place.folder)))
+        return Command(argv, plain_environment(HOME=str(location.folder)))
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
         """Temporal's standard variables, and where its Web UI is."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import TOXIPROXY
-from stack.servers.definition import Command, Definition, Place, plain_environment
+from stack.servers.definition import Command, Definition, Location, plain_environment
 from stack.servers.http import get
 
 
@@ -20,9 +20,11 @@ class Toxiproxy(Definition):
     ports: ClassVar = {"toxiproxy": 8474}
     address_variable = "ONCELOG_TOXIPROXY_URL"
 
-    def prepare(self, place: Place) -> Command:
+    def prepare(self, location: Location) -> Command:
         """It keeps nothing."""
-        return Command([str(place.program), "-host", HOST, "-port", str(place.ports["toxiproxy"])], plain_environment())
+        return Command(
+            [str(location.program), "-host", HOST, "-port", str(location.ports["toxiproxy"])], plain_environment()
+        )
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
         """Where its HTTP interface is."""

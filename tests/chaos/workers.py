@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oncelog.composition.read_models import ReadModelName
 from stack import process
-from stack.process import Order
+from stack.process import LaunchSpec
 
 ROOT = Path(__file__).parents[2]
 POLL_S = 0.1
@@ -48,7 +48,7 @@ class Kept:
         """Start it, without waiting until it is ready."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log_offset = self._log.stat().st_size if self._log.exists() else 0
-        order = Order(
+        order = LaunchSpec(
             folder=self._folder,
             log=self._log,
             argv=[sys.executable, "-m", self._program.module],

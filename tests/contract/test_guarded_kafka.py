@@ -14,7 +14,7 @@ from oncelog.settings import Settings
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.topic_reader import read_topic
 from stack import Stack
-from stack.servers.definition import Place
+from stack.servers.definition import Location
 from stack.servers.kafka import Kafka
 from tests.contract.chains import chain
 from tests.contract.topics import UNTIL_S, publishing, records_in_memory, until_answered
@@ -33,9 +33,9 @@ def guarded() -> Iterator[Settings]:
     """A broker whose clients may do everything until rights are granted, and only what is granted from then on."""
     settings_of = Kafka.settings
 
-    def with_authorizer(self: Kafka, place: Place) -> dict[str, object]:
+    def with_authorizer(self: Kafka, location: Location) -> dict[str, object]:
         jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-        return settings_of(self, place) | {
+        return settings_of(self, location) | {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "true",
             "super.users": "User:broker",

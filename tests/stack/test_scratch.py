@@ -10,15 +10,15 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stack import Stack, ports
-from stack.servers import Place, kafka
+from stack.servers import Location, kafka
 from stack.servers.kafka import Kafka
 
 PORTS = {"kafka": 9092, "kafka_controller": 9093}
 
 
 def test_kafka_tells_its_own_address_or_that_of_a_proxy(tmp_path: Path) -> None:
-    own = Place(folder=tmp_path, ports=PORTS, program=tmp_path)
-    behind = Place(folder=tmp_path, ports=PORTS, program=tmp_path, advertised="127.0.0.1:19092")
+    own = Location(folder=tmp_path, ports=PORTS, program=tmp_path)
+    behind = Location(folder=tmp_path, ports=PORTS, program=tmp_path, advertised="127.0.0.1:19092")
     assert Kafka().settings(own)["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092"
     assert Kafka().settings(behind)["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
     assert Kafka().settings(behind)["listeners"] == Kafka().settings(own)["listeners"]

@@ -246,7 +246,7 @@ def test_killing_the_parent_leaves_no_orphan_and_no_data(wait_until: WaitUntil) 
         parent.wait()
     for record in records:
         assert record is not None
-        assert record.keeper.wait_end(30)
+        assert record.supervisor.wait_end(30)
     wait_until(lambda: not any(identity.is_alive() for found in started for identity in found))
     assert not data.exists()
 

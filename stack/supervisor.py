@@ -1,15 +1,15 @@
-"""The keeper: a small process that owns one server, so that nothing outlives what it should not outlive.
+"""The supervisor: a small process that owns one server, so that nothing outlives what it should not outlive.
 
-One keeper runs per server, detached from the command that asked for it. It
+One supervisor runs per server, detached from the command that asked for it. It
 
 - starts the server in a session of its own, as another user where asked, with a parent-death signal, so that the
-  server dies even if the keeper is killed with SIGKILL;
+  server dies even if the supervisor is killed with SIGKILL;
 - adopts whatever the server leaves behind (`PR_SET_CHILD_SUBREAPER`) and ends that too;
 - ends the server when told to (SIGTERM), or when its owner, if it has one, is gone, however that one died;
 - writes to `process.json` who runs, and at the end how it ended.
 
-It is executed as a file by a bare interpreter (`python -I -S keeper.py`, the order as JSON on its standard input), so
-it imports the standard library only and nothing of this package. Linux only: pidfd, prctl, /proc.
+A bare interpreter executes it as a file (`python -I -S supervisor.py`, the launch spec as JSON on its input), so it
+imports the standard library only and nothing of this package. Linux only: pidfd, prctl, /proc.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def write_json(path: Path, value: Any) -> None:
     scratch.replace(path)
 
 
-class Keeper:
-    """Keeps one server according to an order (see `stack.process.Order` for its fields)."""
+class Supervisor:
+    """Keeps one server according to a launch spec (see `stack.process.LaunchSpec` for its fields)."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        self.order = order
-        self.record_path = Path(order["folder"]) / RECORD_NAME
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.record_path = Path(spec["folder"]) / RECORD_NAME
         self.record: dict[str, Any] = {}
         self.server_pid = 0
         self.server_status: int | None = None
@@ -121,7 +121,7 @@ class Keeper:
 
     def open_owner(self) -> int | None:
         """A descriptor that becomes readable when the owner is gone; None without an owner."""
-        owner = self.order["owner"]
+        owner = self.spec["owner"]
         if owner is None:
             return None
         try:
@@ -134,38 +134,38 @@ class Keeper:
 
     def start_server(self) -> tuple[int, str]:
         """Fork and execute the server; returns its PID and, if it could not be executed, why."""
-        keeper_pid = os.getpid()
+        supervisor_pid = os.getpid()
         reading, writing = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            self.become_server(keeper_pid, writing)
+            self.become_server(supervisor_pid, writing)
         os.close(writing)
         with os.fdopen(reading, "rb") as failures:
             return pid, failures.read().decode()
 
-    def become_server(self, keeper_pid: int, failures: int) -> NoReturn:
+    def become_server(self, supervisor_pid: int, failures: int) -> NoReturn:
         """Turn this forked child into the server; never returns."""
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
-            log = os.open(self.order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            if self.order["user"] is not None:
+            log = os.open(self.spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            if self.spec["user"] is not None:
                 os.setgroups([])
-                os.setgid(self.order["user"]["gid"])
-                os.setuid(self.order["user"]["uid"])
+                os.setgid(self.spec["user"]["gid"])
+                os.setuid(self.spec["user"]["uid"])
             # After setuid, which clears it.
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != keeper_pid:
+            if os.getppid() != supervisor_pid:
                 os._exit(1)
-            os.chdir(self.order["working_directory"])
+            os.chdir(self.spec["working_directory"])
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            os.execve(self.order["argv"][0], self.order["argv"], self.order["environment"])
+            os.execve(self.spec["argv"][0], self.spec["argv"], self.spec["environment"])
         except OSError as error:
-            os.write(failures, f"{error.strerror} ({error.filename or self.order['argv'][0]})".encode())
+            os.write(failures, f"{error.strerror} ({error.filename or self.spec['argv'][0]})".encode())
         os._exit(127)
 
     def answer(self, value: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ class Keeper:
         deadline: float | None = None
         while not self.reap():
             if self.stop_asked and deadline is None:
-                deadline = time.monotonic() + (0 if self.hurry else self.order["stop_timeout_s"])
+                deadline = time.monotonic() + (0 if self.hurry else self.spec["stop_timeout_s"])
                 self.signal_server(os.kill, signal.SIGTERM)
                 self.signal_server(os.killpg, signal.SIGCONT)  # a frozen process would not see it
             left_s = None if deadline is None else deadline - time.monotonic()
@@ -197,7 +197,7 @@ class Keeper:
                 else:
                     poll.unregister(descriptor)
                     self.stop_asked = True
-                    self.hurry = self.order["scratch"] is not None
+                    self.hurry = self.spec["scratch"] is not None
 
     def signal_server(self, send: Callable[[int, int], None], number: int) -> None:
         """Signal the server (`os.kill`) or all its group (`os.killpg`)."""
@@ -228,9 +228,9 @@ class Keeper:
         self.record = {
             "keeper": {"pid": os.getpid(), "started_ticks": started_ticks(os.getpid())},
             "server": {"pid": self.server_pid, "started_ticks": started_ticks(self.server_pid)},
-            "argv": self.order["argv"],
-            "log": self.order["log"],
-            "owner": self.order["owner"],
+            "argv": self.spec["argv"],
+            "log": self.spec["log"],
+            "owner": self.spec["owner"],
             "started_at_s": time.time(),
             "exit": None,
         }
@@ -244,24 +244,24 @@ class Keeper:
             write_json(self.record_path, self.record)
 
     def remove_scratch(self) -> None:
-        """Remove throw-away data when the owner can no longer do it; the last keeper removes the whole folder."""
+        """Remove throw-away data when the owner can no longer do it; the last supervisor removes the whole folder."""
         if not self.hurry:
             return
-        shutil.rmtree(self.order["folder"], ignore_errors=True)
-        scratch = Path(self.order["scratch"])
+        shutil.rmtree(self.spec["folder"], ignore_errors=True)
+        scratch = Path(self.spec["scratch"])
         with contextlib.suppress(OSError):
             if not any(entry.is_dir() for entry in scratch.iterdir()):
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
 def main() -> None:
-    """Read the order, detach from the caller, and keep."""
-    order = json.load(sys.stdin)
+    """Read the spec, detach from the caller, and keep."""
+    spec = json.load(sys.stdin)
     if os.fork():
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    Keeper(order).run()
+    Supervisor(spec).run()
 
 
 if __name__ == "__main__":

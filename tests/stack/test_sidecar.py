@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stack.companion import run_beside
 from stack.errors import LaunchError, ServerDiedError
 from stack.process import read_record
-from stack.stack import COMPANIONS, Stack
+from stack.sidecar import run_beside
+from stack.stack import SIDECARS, Stack
 
 pytestmark = pytest.mark.integration
 
@@ -16,7 +16,7 @@ SAY_AND_STAY = "import os, sys, time; print(os.environ['ONCELOG_REDIS_URL'], flu
 
 
 def pid_of(stack: Stack, name: str) -> int | None:
-    record = read_record(stack.data / COMPANIONS / name)
+    record = read_record(stack.data / SIDECARS / name)
     return record.server.pid if record is not None and record.server.is_alive() else None
 
 
