@@ -183,7 +183,7 @@ def test_a_system_that_is_not_linux_is_told_the_other_way(spec: LaunchSpec, monk
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process as somebody else")
-def test_a_process_of_another_account_dies_with_its_supervisor_too(spec: LaunchSpec) -> None:
+def test_process_of_another_account_dies_with_its_supervisor(spec: LaunchSpec) -> None:
     nobody = process.User("nobody", 65534, 65534)
     spec = replace(spec, user=nobody)
     record = process.launch(spec)
