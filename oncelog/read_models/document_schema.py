@@ -1,11 +1,13 @@
 """Documents under the schema of their class's index: data of earlier definitions is migrated on its way there."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import ContainerUnusable, StoreUnavailable
+from oncelog.offload import offloaded
 from oncelog.ports import Document, DocumentIndices, Documents, IndexSchema, StaleIndex
 from oncelog.read_models.document import migrated
 from oncelog.read_models.typed_mapping import typed_mapping
@@ -18,6 +20,13 @@ def index_schema_of(class_schema: ClassSchema | None) -> IndexSchema:
         IndexSchema(class_schema.reference, typed_mapping(class_schema.definition.json_schema))
         if class_schema
         else IndexSchema()
+    )
+
+
+async def find_index_schema(class_schema: ClassSchema | None) -> IndexSchema:
+    """Return the same without holding up the event loop."""
+    return await offloaded(
+        partial(index_schema_of, class_schema), of=class_schema and class_schema.definition.json_schema
     )
 
 
@@ -60,7 +69,7 @@ class SchemaDocuments:
             if isinstance(found, StoreUnavailable):
                 outcomes[position] = found
             else:
-                ready.append(migrated(document, found))
+                ready.append(await offloaded(partial(migrated, document, found), of=document.body))
                 going.append(position)
         for position, outcome in zip(going, await self._documents.write(ready) if ready else (), strict=True):
             outcomes[position] = outcome
@@ -89,5 +98,5 @@ class SchemaDocuments:
         class_schema = await self._class_schemas.newest(aggregate_id)
         if class_schema is None:
             return None  # the first document makes the index
-        made = await self._indices.create(name, index_schema_of(class_schema), first=True)
+        made = await self._indices.create(name, await find_index_schema(class_schema), first=True)
         return made.definition

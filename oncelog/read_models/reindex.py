@@ -7,6 +7,7 @@ followed, many attempts can fill each new index, and a late attempt looks again.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -14,9 +15,10 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
+from oncelog.offload import offloaded
 from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents
 from oncelog.read_models.document import document_of, migrated
-from oncelog.read_models.document_schema import index_schema_of
+from oncelog.read_models.document_schema import find_index_schema
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StreamReader
 
@@ -58,7 +60,7 @@ class Reindexer:
         if (
             current is None
             or current.pinned
-            or not _differs(current, class_schema, index_schema_of(class_schema).digest)
+            or not _differs(current, class_schema, (await find_index_schema(class_schema)).digest)
         ):
             return None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
@@ -73,7 +75,7 @@ class Reindexer:
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
         class_schema = await self._newest(class_name, at_least=at_least)
-        form = index_schema_of(class_schema)
+        form = await find_index_schema(class_schema)
         while True:
             current = await self._indices.current(class_name)
             if class_schema is None and (current is None or current.exact):
@@ -127,7 +129,8 @@ class Reindexer:
             key, version = listed
             aggregate_id = AggregateId(name.db_name, name.instance_key, key)
             try:
-                return migrated(document_of(await self._reader.at(aggregate_id, version)), class_schema)
+                document = document_of(await self._reader.at(aggregate_id, version))
+                return await offloaded(partial(migrated, document, class_schema), of=document.body)
             except (LogDamaged, SchemaUnsupported) as error:
                 log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
             (found,) = await self._documents.read([aggregate_id])

@@ -8,6 +8,7 @@ goes from the watermark on; R5 leases are for speed. ``tests/model`` holds the e
 
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -19,10 +20,10 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
 from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.offload import offloaded
 from oncelog.ports import CommandStatus, Stage, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
 from oncelog.write.command_outcomes import rejected, reused
-from oncelog.write.judge import computed
 from oncelog.write.name_collision import claim_name, find_collision
 from oncelog.write.stream_head import StreamHead
 from oncelog.write.write_path import WritePath
@@ -72,7 +73,7 @@ class Committer:
         ``bounded``: whether AggregateBusy is raised, before anything is recorded, if enough commands of the aggregate
         are under way in this process. A caller that has few commands under way by itself waits for its lease instead.
         """
-        await computed(command, "hash", of=command.payload)
+        await offloaded(lambda: command.hash, of=command.payload)
         status = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
         if status and status.result and status.command_hash == command.hash:
             return Committed(status.result)
@@ -100,7 +101,7 @@ class Committer:
                 collision = await claim_name(self._names, command.db_name, command.class_id)
                 if collision:  # no attempt was granted the name, so that none can ever write an event
                     record = _next_record(command, bound, collision)
-                    await computed(record, "canonical", of=command.payload)
+                    await offloaded(partial(getattr, record, "canonical"), of=command.payload)
                     bound = await self._records.write(record)
                     continue
                 stored = await trace.step("persist", self._persist(command, bound, head), note=_persist_note)
@@ -155,7 +156,7 @@ class Committer:
             end=decision if isinstance(decision, Rejection) else decision.sequence_number,
             definition=class_schema.reference if class_schema else None,
         )
-        await computed(record, "canonical", of=command.payload)
+        await offloaded(partial(getattr, record, "canonical"), of=command.payload)
         return await self._records.write(record), head
 
     async def _decide(

@@ -17,11 +17,10 @@ from cachetools import LRUCache
 
 from oncelog.domain.bulk.binding import decide_each
 from oncelog.domain.bulk.items import ItemChange
-from oncelog.domain.canonical import weighs_more
 from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Change, Instance
-from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema, TakesLongError
+from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError
 from oncelog.domain.results import Rejection
 from oncelog.errors import DecisionOverdue
 from oncelog.write.judge_process import JudgeProcess, Key, OverdueError, question
@@ -67,12 +66,6 @@ class Judge:
                 "decide_each", (state, changes), class_schema, occurred_at=occurred_at
             )
             return decisions
-
-
-async def computed(owner: object, name: str, *, of: Any) -> None:
-    """Have a cached property computed off the event loop, if the JSON that it is computed ``of`` is long."""
-    if weighs_more(of, than_bytes=LONG_BYTES):
-        await asyncio.to_thread(getattr, owner, name)
 
 
 class JudgeProcesses:

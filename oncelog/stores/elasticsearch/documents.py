@@ -6,9 +6,11 @@ its version the sequence number.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
+from oncelog.offload import offloaded
 from oncelog.ports import Document, DocumentIndex, IndexSchema, StaleIndex
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.indices import ElasticsearchIndices
@@ -103,7 +105,8 @@ class ElasticsearchDocuments:
     async def _write_each(
         self, documents: Sequence[Document], indices: Sequence[DocumentIndex]
     ) -> Sequence[Exception | None]:
-        writes = [self._versioned(*pair) for pair in zip(documents, indices, strict=True)]
+        pairs = list(zip(documents, indices, strict=True))
+        writes = [await offloaded(partial(self._versioned, *pair), of=pair[0].body) for pair in pairs]
         outcomes = list(await self._server.write(writes, self._create_index))
         unfit = [
             position

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from elastic_transport import NodeConfig
@@ -27,6 +28,7 @@ from oncelog.errors import (
     StoreUnsafe,
     UnusableReason,
 )
+from oncelog.offload import offloaded
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.refusals import (
     Refusal,
@@ -268,8 +270,10 @@ class ElasticsearchServer:
         for is_apart, shard_timeout in ((False, SHARD_TIMEOUT), (True, NO_TIMEOUT)):
             chosen = [position for position, found in enumerate(apart) if found is is_apart]
             sent: list[Exception | None] = []
-            for some, body in bulk_requests([writes[position] for position in chosen]):
-                sent += await self._send(some, body, shard_timeout=shard_timeout)
+            requests = bulk_requests([writes[position] for position in chosen])
+            bodies = [writes[position].body for position in chosen]
+            while request := await offloaded(partial(next, requests, None), of=bodies):
+                sent += await self._send(*request, shard_timeout=shard_timeout)
             for position, outcome in zip(chosen, sent, strict=True):
                 outcomes[position] = outcome
         return outcomes

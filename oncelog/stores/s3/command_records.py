@@ -1,9 +1,12 @@
 """The memory of commands: records written once, for ever (docs/protocol.md, R2)."""
 
+from functools import partial
+
 from oncelog.domain.bulk.records import ChunkRecord, read_chunk_record
 from oncelog.domain.identifiers import command_folder
 from oncelog.domain.records import AnyRecord, read_record
 from oncelog.errors import LogDamaged
+from oncelog.offload import offloaded
 from oncelog.stores.s3.bucket import Bucket, StoredObject
 
 
@@ -16,11 +19,15 @@ class S3CommandRecords:
     async def write(self, record: AnyRecord) -> AnyRecord:
         key = _record_key(record.command_id, record.number)
         standing = await self._bucket.put_if_absent(key, record.canonical)
-        return record if standing is None else _verified(standing, record.command_id, record.number)
+        if standing is None:
+            return record
+        return await offloaded(partial(_verified, standing, record.command_id, record.number), of=standing.body)
 
     async def read(self, command_id: str, number: int) -> AnyRecord | None:
         found = await self._bucket.get(_record_key(command_id, number))
-        return None if found is None else _verified(found, command_id, number)
+        if found is None:
+            return None
+        return await offloaded(partial(_verified, found, command_id, number), of=found.body)
 
 
 class S3ChunkRecords:

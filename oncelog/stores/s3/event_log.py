@@ -1,10 +1,13 @@
 """The log of events: one immutable object per slot, written by conditional PUT (docs/protocol.md, R1)."""
 
+from functools import partial
+
 import structlog
 
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
+from oncelog.offload import offloaded
 from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
 from oncelog.stores.s3.numbered import highest_number, numbered_key
@@ -30,11 +33,14 @@ class S3EventLog:
         standing = await self._bucket.put_if_absent(key, event.canonical, metadata=metadata)
         if standing is None:
             return StoredEvent(event, published_through)
-        return _verified(standing, event.aggregate, event.sequence_number)
+        place = (event.aggregate, event.sequence_number)
+        return await offloaded(partial(_verified, standing, *place), of=standing.body)
 
     async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         found = await self._bucket.get(_slot_key(aggregate_id, sequence_number))
-        return None if found is None else _verified(found, aggregate_id, sequence_number)
+        if found is None:
+            return None
+        return await offloaded(partial(_verified, found, aggregate_id, sequence_number), of=found.body)
 
     async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
         return await highest_number(
