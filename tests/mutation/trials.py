@@ -105,6 +105,7 @@ class _Outcome:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
+            print(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}", flush=True)
         self.durations_s[report.nodeid] = self.durations_s.get(report.nodeid, 0.0) + report.duration
 
 
