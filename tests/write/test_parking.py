@@ -62,6 +62,16 @@ async def test_outage_of_the_log_parks_nothing(world: World):
     assert not await MemoryDeadLetters(world.bucket).history("documents", PLACE)
 
 
+async def test_damaged_event_is_parked_and_not_tried_for_ever(world: World):
+    await world.process().commit(create())
+    key = f"events/{PLACE}/{1:020d}.json"
+    whole = world.bucket.objects[key]
+    world.bucket.objects[key] = StoredObject(whole.body[:-1], whole.metadata)
+    assert not await world.process().pipeline.deliverer.project_or_park(PLACE, 1, Trace())
+    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    assert [letter.code for letter in letters] == ["LogDamaged"]
+
+
 async def test_who_parks_and_dies_before_telling_tells_when_repeated(world: World):
     world.failures.available = False
     with pytest.raises(StoreUnavailable):
