@@ -18,7 +18,7 @@ from oncelog.stores.s3.bucket import StoredObject
 from oncelog.testing.memory.kafka import MemoryPublisher
 from tests.contract.chains import PLACE, chain
 from tests.domain.former_events import forget_versions
-from tests.projector.world import UNTIL_S, Stream
+from tests.projector.world import UNTIL_S, Running, Stream
 
 STEPS = ("fetch", "fold", "show", "park", "commit")
 
@@ -220,16 +220,18 @@ async def test_fetch_during_a_revoke_is_not_committed_early(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(loop, "HAND_OVER_S", 0.2)
+    monkeypatch.setattr(loop, "REFRESH_S", 0.01)
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     await stream.told(chain(1, "p0"))
     model = FirstHeld(stream)
-    async with stream.projector(read_model=model):
+    async with stream.projector(read_model=model) as running:
         await model.until(lambda: len(model.under_way) == 1)
         async with stream.projector():  # gets nothing: there is one partition, and it stays where it was
             await stream.told(chain(1, "p1"))
             await model.until(lambda: not model.under_way)
             model.let_go.set()
             await stream.caught_up()
+            await until_nothing_is_behind(running)
     stream.check_all_shown()
 
 
@@ -251,15 +253,20 @@ async def test_defect_ends_the_projector_without_a_commit_beyond_it():
     assert stream.group.committed == {0: (0, 1)}
 
 
+async def until_nothing_is_behind(running: Running) -> None:
+    """Wait until the projector counts no message that is not projected yet, in any of its partitions."""
+    async with asyncio.timeout(UNTIL_S):
+        while any(running.count("projection_lag_events", partition=str(number)) for number in range(4)):
+            await asyncio.sleep(0.002)
+
+
 async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "REFRESH_S", 0.01)
     for number in range(8):
         await stream.told(chain(1, f"p{number}"))
     async with stream.projector(batch_messages_max=1) as running:
         await stream.caught_up()
-        async with asyncio.timeout(UNTIL_S):
-            while any(running.count("projection_lag_events", partition=str(number)) for number in range(4)):
-                await asyncio.sleep(0.002)
+        await until_nothing_is_behind(running)
 
 
 async def test_batch_waits_for_documents_out_of_reach(stream: Stream, monkeypatch: pytest.MonkeyPatch):
