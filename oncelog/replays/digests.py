@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from oncelog.archive.log_part import order_key
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.merkle import TreeFold, inclusion_path
 from oncelog.domain.state_digest import StateDigest, TreeDigest, class_name, database_digest
 from oncelog.replays.files import ReplayFiles, partition_name
-from oncelog.replays.plan import key_of
 from oncelog.replays.request import FINDINGS_KEPT_MAX, Comparison, ReplayEnd, ReplayFinding, TreeReport
 
 
@@ -48,7 +48,7 @@ class DigestComparison:
         """Go through both once."""
         before = await anext(earlier, None)
         async for digest in later:
-            while before is not None and key_of(before.aggregate_id) < key_of(digest.aggregate_id):
+            while before is not None and _key(before) < _key(digest):
                 self._find("AggregateGone", before, "found nothing of it now; restore the log's objects")
                 before = await anext(earlier, None)
             if before is None or before.aggregate_id != digest.aggregate_id:
@@ -114,6 +114,12 @@ async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) 
     index, digest = found
     path = inclusion_path(leaves, index, size=len(leaves))
     return InclusionProof(digest, index, TreeDigest(class_name(aggregate_id), tree.size, tree.root()), tuple(path))
+
+
+def _key(digest: StateDigest) -> tuple[str, str, str]:
+    """Return the order of a replay's lines: by database, class, and slots' keys."""
+    db_name, class_id, instance_key = digest.aggregate_id.split("/")
+    return f"{db_name}/", f"{class_id}/", order_key(instance_key)
 
 
 def _class_of(digest: StateDigest) -> str:

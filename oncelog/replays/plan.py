@@ -1,36 +1,14 @@
-"""The plan of a replay: the log's keys, divided into ranges of about as many events, by listing alone."""
+"""The plan of a replay: the log's classes, divided into parts of about as many events, by listing alone."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from oncelog.archive.log_part import LogPart, order_key
 from oncelog.domain.identifiers import AggregateId
-from oncelog.ports import ListedStream, LogCatalogue, Page
+from oncelog.ports import ListedStream, LogCatalogue
 from oncelog.replays.request import PARTITION_EVENTS, Partition, ReplayPlan, ReplayScope
 
 #: Called with the number of aggregates that were listed so far.
 Listed = Callable[[int], None]
-
-
-def key_of(aggregate_id: AggregateId | str) -> str:
-    """Return the text by which aggregates sort as their keys do: ``p1-a`` before ``p1``, as ``-`` before ``/``."""
-    return f"{aggregate_id}/"
-
-
-async def pages(catalogue: LogCatalogue, scope: ReplayScope, *, after: str = "") -> AsyncIterator[Page[ListedStream]]:
-    """Yield the catalogue's pages of the scope's aggregates after a position; raises StoreUnavailable."""
-    place = AggregateId.parse(scope.aggregate_id) if scope.aggregate_id else None
-    db_name, class_id = (place.db_name, place.class_id) if place else (scope.db_name, scope.class_id)
-    position: str | None = after
-    while position is not None:
-        page = await catalogue.listed_streams(after=position, db_name=db_name, class_id=class_id)
-        yield page
-        position = page.position
-
-
-def is_in(listed: ListedStream, scope: ReplayScope) -> bool:
-    """Return whether an aggregate of the scope's databases and classes is one of its aggregates."""
-    if scope.aggregate_id is not None and str(listed.aggregate_id) != scope.aggregate_id:
-        return False
-    return scope.since is None or listed.written_at >= scope.since
 
 
 async def plan_replay(
@@ -42,24 +20,53 @@ async def plan_replay(
 ) -> ReplayPlan:
     """Divide the scope into partitions. One LIST per 1,000 events; raises StoreUnavailable."""
     partitions: list[Partition] = []
-    after = last_position = ""
-    through, aggregates, events, total = "", 0, 0, 0
-
-    def close() -> None:
-        partitions.append(
-            Partition(number=len(partitions), after=after, through=through, aggregates=aggregates, events=events)
-        )
-
-    async for page in pages(catalogue, scope):
-        for stream in page.items:
-            if is_in(stream, scope):
-                through, aggregates, events = str(stream.aggregate_id), aggregates + 1, events + stream.head
-        total += len(page.items)
-        listed(total)
-        last_position = page.position or last_position
-        if events >= events_per_partition:
-            close()
-            after, aggregates, events = last_position, 0, 0
-    if aggregates:
-        close()
+    total = 0
+    for part in await _parts(catalogue, scope):
+        cuts: list[str] = []
+        sizes = [(0, 0)]
+        async for stream in listed_streams(catalogue, part):
+            total += 1
+            listed(total)
+            if not is_in(stream, scope):
+                continue
+            aggregates, events = sizes[-1]
+            if events >= events_per_partition:
+                cuts.append(stream.aggregate_id.instance_key)
+                sizes.append((1, stream.head))
+            else:
+                sizes[-1] = (aggregates + 1, events + stream.head)
+        for piece, (aggregates, events) in zip(part.cut_at(cuts), sizes, strict=True):
+            if aggregates:
+                number = len(partitions)
+                partitions.append(Partition(number=number, part=piece, aggregates=aggregates, events=events))
     return ReplayPlan(partitions=tuple(partitions))
+
+
+def is_in(stream: ListedStream, scope: ReplayScope) -> bool:
+    """Return whether the scope takes an aggregate of its databases and classes."""
+    return scope.since is None or stream.written_at >= scope.since
+
+
+async def listed_streams(catalogue: LogCatalogue, part: LogPart) -> AsyncIterator[ListedStream]:
+    """Yield the streams of a part in the order of their keys; raises StoreUnavailable."""
+    position: str | None = f"{_folder(part)}{part.first}"
+    while position is not None:
+        page = await catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
+        for stream in page.items:
+            if part.end is not None and order_key(stream.aggregate_id.instance_key) >= part.end:
+                return
+            yield stream
+        position = page.position
+
+
+async def _parts(catalogue: LogCatalogue, scope: ReplayScope) -> Sequence[LogPart]:
+    if scope.aggregate_id is not None:
+        return [LogPart.of_stream(AggregateId.parse(scope.aggregate_id))]
+    if scope.db_name is not None and scope.class_id is not None:
+        return [LogPart(db_name=scope.db_name, class_id=scope.class_id)]
+    names = await catalogue.class_names(db_name=scope.db_name)
+    return [LogPart(db_name=db_name, class_id=class_id) for db_name, class_id in names]
+
+
+def _folder(part: LogPart) -> str:
+    return f"events/{part.db_name}/{part.class_id}/"

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from oncelog.archive.log_part import LogPart
 from oncelog.domain.commands import ClassId, DbName
 
 #: A partition is closed once it has so many events, at the end of an aggregate.
@@ -71,13 +72,12 @@ class ReplayScope(BaseModel):
 
 
 class Partition(BaseModel):
-    """A range of the log's keys. ``after``: a position of the catalogue; ``through``: the last aggregate, included."""
+    """A part of the log that one activity replays, and its size when it was listed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
-    after: str
-    through: str
+    part: LogPart
     aggregates: int
     events: int
 
@@ -119,14 +119,17 @@ class ReplayFinding(BaseModel):
 
 
 class ReplayCounts(BaseModel):
-    """Sums over partitions. ``findings``: the first ones; ``findings_count``: all of them."""
+    """Sums over partitions. ``findings``: the first ones; ``findings_count``: all of them.
+
+    ``archived``: events that came from the archive.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     partitions: int = 0
     aggregates: int = 0
     events: int = 0
-    compared: int = 0
+    archived: int = 0
     bytes_written: int = 0
     findings_count: int = 0
     findings: tuple[ReplayFinding, ...] = ()
@@ -136,7 +139,7 @@ class ReplayCounts(BaseModel):
             partitions=self.partitions + other.partitions,
             aggregates=self.aggregates + other.aggregates,
             events=self.events + other.events,
-            compared=self.compared + other.compared,
+            archived=self.archived + other.archived,
             bytes_written=self.bytes_written + other.bytes_written,
             findings_count=self.findings_count + other.findings_count,
             findings=(*self.findings, *other.findings)[:FINDINGS_KEPT_MAX],

@@ -2,8 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from oncelog.archive.log_part import LogPart
+from oncelog.archive.log_reader import LogReader
+from oncelog.archive.stretch import EventBatch
 from oncelog.domain.instance import Instance
 from oncelog.domain.state_digest import FORMAT, StateDigest
 from oncelog.errors import InputInvalid
@@ -11,8 +14,8 @@ from oncelog.ports import LargeObjects, LogCatalogue
 from oncelog.replays.digests import DigestComparison, join_digests, read_digests
 from oncelog.replays.export import MANIFEST, PartitionExport, join_exports
 from oncelog.replays.files import ReplayFiles, newest_name, partition_name
-from oncelog.replays.fold import folded
-from oncelog.replays.plan import Listed, plan_replay
+from oncelog.replays.fold import Fold, folded
+from oncelog.replays.plan import Listed, is_in, listed_streams, plan_replay
 from oncelog.replays.request import (
     ExportedFiles,
     PlanTotals,
@@ -22,11 +25,14 @@ from oncelog.replays.request import (
     ReplayPlan,
     ReplayReport,
     ReplayRequest,
+    ReplayScope,
 )
-from oncelog.replays.source import EventSource
 
 #: Called after each batch with the counts of the partition so far.
 Counted = Callable[[ReplayCounts], None]
+
+#: Events that are held at a time; three such batches are in memory.
+BATCH_EVENTS = 200
 
 PLAN = "plan.json"
 END = "end.json"
@@ -37,9 +43,9 @@ NEWEST = "replay_id"
 class ReplayRunner:
     """Runs replays on the log. ``replay_id`` names the run, and the folder of its files."""
 
-    def __init__(self, catalogue: LogCatalogue, source: EventSource, objects: LargeObjects) -> None:
+    def __init__(self, catalogue: LogCatalogue, reader: LogReader, objects: LargeObjects) -> None:
         self._catalogue = catalogue
-        self._source = source
+        self._reader = reader
         self._objects = objects
 
     def files(self, replay_id: str) -> ReplayFiles:
@@ -62,13 +68,14 @@ class ReplayRunner:
         export = PartitionExport(files, number, request.format) if request.mode is ReplayMode.AS_OF else None
         pace = _Pace(request.events_per_s / request.parallel if request.events_per_s else None)
         counts = ReplayCounts(partitions=1)
-        async for batch in folded(self._source.events(partition, request.scope), request.scope):
+        async for batch in folded(self._batches(partition.part, request.scope), Fold(request.scope)):
             lines += await asyncio.to_thread(_lines, batch.states)
             if export is not None:
                 await export.add(batch.states)
             counts += ReplayCounts(
-                aggregates=len(batch.states) + len(batch.findings),
+                aggregates=batch.aggregates,
                 events=batch.events,
+                archived=batch.archived,
                 findings_count=len(batch.findings),
                 findings=tuple(batch.findings),
             )
@@ -111,6 +118,18 @@ class ReplayRunner:
         replay_id = await self._newest(request)
         found = await self.files(replay_id).read(REPORT) if replay_id else None
         return ReplayReport.model_validate_json(found) if found else None
+
+    async def _batches(self, part: LogPart, scope: ReplayScope) -> AsyncIterator[EventBatch]:
+        """Yield the events of a part, less those of aggregates that the scope leaves out."""
+        wanted: set[str] | None = None
+        if scope.since is not None:
+            listed = listed_streams(self._catalogue, part)
+            wanted = {str(stream.aggregate_id) async for stream in listed if is_in(stream, scope)}
+        async for batch in self._reader.batches(part, batch_events=BATCH_EVENTS):
+            if wanted is not None:
+                batch.events = [event for event in batch.events if event.aggregate_id in wanted]
+                batch.damages = [damage for damage in batch.damages if damage.aggregate_id in wanted]
+            yield batch
 
     async def _plan(self, files: ReplayFiles) -> ReplayPlan:
         found = await files.read(PLAN)
