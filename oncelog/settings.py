@@ -16,6 +16,14 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oncelog.domain.identifiers import NAME
+from oncelog.domain.stored_names import (
+    CLASS_TOPIC,
+    FAILURE_TOPIC,
+    INSTANCE_TOPIC,
+    ONCELOG,
+    graph_alias,
+    instances_alias,
+)
 from oncelog.domain.tokens import installation_mark
 from oncelog.errors import SettingsInvalid
 
@@ -161,27 +169,27 @@ class Settings(BaseSettings):
 
     @property
     def task_queue(self) -> str:
-        return self.named("oncelog")
+        return self.named(ONCELOG)
 
     @property
     def instance_topic(self) -> str:
-        return self.named("instance_events")
+        return self.named(INSTANCE_TOPIC)
 
     @property
     def ontology_topic(self) -> str:
-        return self.named("ontology_events")
+        return self.named(CLASS_TOPIC)
 
     @property
     def failure_topic(self) -> str:
-        return self.named("projection_failures_dlq")
+        return self.named(FAILURE_TOPIC)
 
     def instances_alias(self, db_name: str, class_id: str) -> str:
         """Return the Elasticsearch alias under which a class's documents are found."""
-        return self.named(f"instances.{db_name}.{class_id}").lower()
+        return self.named(instances_alias(db_name, class_id)).lower()
 
     def graph_alias(self, db_name: str) -> str:
         """Return the Elasticsearch alias under which a database's graph is found."""
-        return self.named(f"graph.{db_name}").lower()
+        return self.named(graph_alias(db_name)).lower()
 
     @property
     def s3_prefix(self) -> str:
@@ -189,4 +197,4 @@ class Settings(BaseSettings):
 
     @property
     def redis_prefix(self) -> str:
-        return f"oncelog:{self.namespace}:" if self.namespace else "oncelog:"
+        return f"{ONCELOG}:{self.namespace}:" if self.namespace else f"{ONCELOG}:"

@@ -6,12 +6,21 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
-DB_NAME = SearchAttributeKey.for_keyword("DbName")
-CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
-AGGREGATE_ID = SearchAttributeKey.for_keyword("AggregateId")
-COMMAND_TYPE = SearchAttributeKey.for_keyword("CommandType")
-COMMAND_OUTCOME = SearchAttributeKey.for_keyword("CommandOutcome")
-SEQUENCE_NUMBER = SearchAttributeKey.for_int("SequenceNumber")
+from oncelog.domain.stored_names import (
+    AGGREGATE_ID_ATTRIBUTE,
+    CLASS_ID_ATTRIBUTE,
+    COMMAND_OUTCOME_ATTRIBUTE,
+    COMMAND_TYPE_ATTRIBUTE,
+    DB_NAME_ATTRIBUTE,
+    SEQUENCE_NUMBER_ATTRIBUTE,
+)
+
+DB_NAME = SearchAttributeKey.for_keyword(DB_NAME_ATTRIBUTE)
+CLASS_ID = SearchAttributeKey.for_keyword(CLASS_ID_ATTRIBUTE)
+AGGREGATE_ID = SearchAttributeKey.for_keyword(AGGREGATE_ID_ATTRIBUTE)
+COMMAND_TYPE = SearchAttributeKey.for_keyword(COMMAND_TYPE_ATTRIBUTE)
+COMMAND_OUTCOME = SearchAttributeKey.for_keyword(COMMAND_OUTCOME_ATTRIBUTE)
+SEQUENCE_NUMBER = SearchAttributeKey.for_int(SEQUENCE_NUMBER_ATTRIBUTE)
 SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER)
 
 

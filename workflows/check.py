@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
-from temporalio.common import RawValue, SearchAttributeKey
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -24,15 +24,13 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.reconcile.summary import ReconcileSummary
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import check_sheet
 
 if TYPE_CHECKING:
     CheckArgument = CheckRequest | dict[str, Any] | None
 else:
     CheckArgument = RawValue  # arrives undecoded; see InstanceCommand
-
-DB_NAME = SearchAttributeKey.for_keyword("DbName")
-CLASS_ID = SearchAttributeKey.for_keyword("ClassId")
 
 _RECONCILERS = {
     CheckPhase.COMMANDS: (CheckActivities.sweep_commands, policies.RECONCILE_TIMEOUT),
@@ -160,5 +158,4 @@ def _accepted(argument: Any) -> CheckRequest:
 
 def _scope(request: CheckRequest) -> list[Any]:
     wanted = {DB_NAME: request.db_name, CLASS_ID: request.class_id}
-    present = workflow.info().typed_search_attributes
-    return [key.value_set(value) for key, value in wanted.items() if value is not None and present.get(key) != value]
+    return lacking({key: value for key, value in wanted.items() if value is not None})

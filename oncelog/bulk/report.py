@@ -8,8 +8,9 @@ import structlog
 
 from oncelog.domain.bulk.binding import last_bindings
 from oncelog.domain.bulk.records import BulkRecord, ChunkRecord, Closed
-from oncelog.domain.bulk.results import BulkResult, Counts, result_line, results_key, summary_key, untouched_line
+from oncelog.domain.bulk.results import BulkResult, Counts, result_line, untouched_line
 from oncelog.domain.results import Outcome
+from oncelog.domain.stored_names import results_key, summary_key
 from oncelog.errors import LogDamaged
 from oncelog.ports import ChunkRecords, Ports
 from oncelog.replay.trace import Trace

@@ -37,6 +37,7 @@ from oncelog.domain.canonical import canonical_bytes, parse_json
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import ITEMS_INLINE_BYTES_MAX, LINE_BYTES_MAX
 from oncelog.domain.results import Outcome
+from oncelog.domain.stored_names import payload_key
 from oncelog.domain.tokens import highest, make_token
 from oncelog.errors import CommandUnknown, InputInvalid, NotYetVisible
 from oncelog.workflows.bulk import BulkCommand
@@ -65,7 +66,7 @@ class CheckedItems:
     @property
     def key(self) -> str:
         """Where the items lie once they are uploaded: under their digest, so that the same ones lie there once."""
-        return f"payloads/{self.sha256}.ndjson"
+        return payload_key(self.sha256)
 
 
 def nobody_looks(count: int) -> None:

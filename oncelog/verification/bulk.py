@@ -10,11 +10,12 @@ from oncelog.domain.bulk.binding import ConflictOutcome, conflict_outcomes, last
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.items import change_of
 from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, Closed, read_chunk_record
-from oncelog.domain.bulk.results import BulkResult, result_line, results_key, untouched_line
+from oncelog.domain.bulk.results import BulkResult, result_line, untouched_line
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.identifiers import CLASSES
 from oncelog.domain.instance import EVENTS
 from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.domain.stored_names import results_key
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import LogFacts, content_digest, digest

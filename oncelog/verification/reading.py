@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 import stamina
 
-from oncelog.domain.bulk.results import results_key, summary_key
 from oncelog.domain.canonical import parse_stored
 from oncelog.domain.dead_letters import DeadLetter, skipped_through
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.stored_names import results_key, summary_key
 from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
 from oncelog.ports import UNPUBLISHED, Document, Documents, FoundNode, Graph, IndexFacts, TopicFacts, Watermark
 from oncelog.stores.kafka.messages import Message

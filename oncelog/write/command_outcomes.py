@@ -4,12 +4,13 @@ import structlog
 from pydantic import ValidationError
 
 from oncelog.domain.bulk.records import BulkRecord
-from oncelog.domain.bulk.results import BulkResult, rejected_bulk, summary_key
+from oncelog.domain.bulk.results import BulkResult, rejected_bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.records import AnyRecord
 from oncelog.domain.results import CommandResult, Outcome, Rejection, reused_id
+from oncelog.domain.stored_names import summary_key
 from oncelog.domain.tokens import make_token
 from oncelog.errors import LogDamaged
 from oncelog.ports import Ports

@@ -14,9 +14,9 @@ from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
+from oncelog.domain.stored_names import PUBLISHED_THROUGH, PUBLISHED_TOPIC
 from oncelog.read_models.document import document_of
 from oncelog.stores.s3.bucket import StoredObject
-from oncelog.stores.s3.event_log import PUBLISHED_THROUGH, PUBLISHED_TOPIC
 from tests.write.bulks import lines as results_of
 from tests.write.world import World
 

@@ -20,9 +20,10 @@ from oncelog.domain.commands import (
 )
 from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.limits import ITEMS_MAX
+from oncelog.domain.stored_names import PAYLOADS
 from oncelog.errors import InputInvalid
 
-ITEMS_KEY = re.compile(r"payloads/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+ITEMS_KEY = re.compile(PAYLOADS + r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){0,4}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 class BulkType(StrEnum):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.records import Binding, BulkRecord, Closed
-from oncelog.domain.identifiers import command_folder, derive_event_id
+from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.results import CommandResult, Outcome, Rejection, reused_id
 
 
@@ -51,16 +51,6 @@ _results: TypeAdapter[BulkResult | CommandResult] = TypeAdapter(AnyResult)
 def read_result(text: str | bytes) -> BulkResult | CommandResult:
     """Read back a result of either kind; raises ValueError."""
     return _results.validate_json(text)
-
-
-def results_key(command_id: str) -> str:
-    """Return where a bulk command's results lie: NDJSON, one line per item."""
-    return f"reports/bulk/{command_folder(command_id)}/results.ndjson"
-
-
-def summary_key(command_id: str) -> str:
-    """Return where a bulk command's own result is kept, written after all else."""
-    return f"reports/bulk/{command_folder(command_id)}/summary.json"
 
 
 def rejected_bulk(bulk: Bulk, rejection: Rejection) -> BulkResult:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import SEQUENCE_NUMBER_HEADER
 from oncelog.errors import OncelogError
 from oncelog.ports import Delivery
-
-SEQUENCE_NUMBER = "sequence_number"
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ def _aggregate_of(key: bytes | None) -> AggregateId | None:
 
 def _named_number(delivery: Delivery) -> int:
     for name, value in delivery.headers:
-        if name == SEQUENCE_NUMBER and value.isdigit() and len(value) < 20:
+        if name == SEQUENCE_NUMBER_HEADER and value.isdigit() and len(value) < 20:
             return int(value)
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import INSTANCES_ALIAS
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
 from oncelog.offload import offloaded
 from oncelog.ports import Document, DocumentIndex, IndexSchema, StaleIndex
@@ -37,7 +38,7 @@ class ElasticsearchDocuments:
 
     async def prepare(self) -> None:
         """Put the index template; raises StoreUnavailable."""
-        name, pattern = self._settings.named("instances"), self._settings.named("instances.*")
+        name, pattern = self._settings.named(INSTANCES_ALIAS), self._settings.named(f"{INSTANCES_ALIAS}.*")
         await self._server.put_template(name, pattern, MAPPINGS)
 
     def alias_of(self, aggregate_id: AggregateId) -> str:

@@ -11,6 +11,7 @@ from elasticsearch import ApiError, NotFoundError, TransportError
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import GRAPH_ALIAS
 from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
 from oncelog.ports import FoundNode
 from oncelog.settings import Settings
@@ -41,7 +42,9 @@ class ElasticsearchGraph:
 
     async def prepare(self) -> None:
         """Put the index template; raises StoreUnavailable."""
-        await self._server.put_template(self._settings.named("graph"), self._settings.named("graph.*"), MAPPINGS)
+        await self._server.put_template(
+            self._settings.named(GRAPH_ALIAS), self._settings.named(f"{GRAPH_ALIAS}.*"), MAPPINGS
+        )
 
     def alias_of(self, db_name: str) -> str:
         """Return the alias that the database's graph is found under."""

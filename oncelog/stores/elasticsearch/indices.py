@@ -14,6 +14,7 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportErr
 
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import INSTANCES_ALIAS, PINNED_ALIAS
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Changed, Document, DocumentIndex, IndexSchema
 from oncelog.settings import Settings
@@ -151,7 +152,7 @@ class ElasticsearchIndices:
 
     def _pinned(self, alias: str) -> str:
         """Return the alias by which an operator says that readers are to see an index, whatever follows it."""
-        return self._settings.named("pinned.") + alias.removeprefix(self._settings.named("instances."))
+        return self._settings.named(PINNED_ALIAS) + alias.removeprefix(self._settings.named(INSTANCES_ALIAS))
 
     def alias_of(self, class_name: AggregateId) -> str:
         return self._settings.instances_alias(class_name.db_name, class_name.instance_key)

@@ -6,6 +6,7 @@ from typing import Any
 from elasticsearch import ApiError, NotFoundError, TransportError
 
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import GRAPH_ALIAS, INSTANCES_ALIAS
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, IndexFacts
 from oncelog.settings import Settings
@@ -41,7 +42,7 @@ class ElasticsearchScan:
         """Return the indices of documents and of the graph, of one database or of all; raises StoreUnavailable."""
         client = self._server.client.options(request_timeout=PAGE_TIMEOUT_S)
         database = db_name.lower() if db_name else "*"
-        patterns = [self._settings.named(f"instances.{database}.*"), self._settings.named(f"graph.{database}.*")]
+        patterns = [self._settings.named(f"{kind}.{database}.*") for kind in (INSTANCES_ALIAS, GRAPH_ALIAS)]
         self._server.requests["get_index"] += 1
         try:
             found = await client.indices.get(index=patterns, expand_wildcards="all")
@@ -56,7 +57,7 @@ class ElasticsearchScan:
     def _facts(self, name: str, about: Mapping[str, Any], shown: Mapping[str, Any]) -> IndexFacts:
         prefix = self._settings.named("")
         parts = name.removeprefix(prefix).split(".")
-        alias = ".".join(parts[: 2 if parts[0] == "graph" else 3])
+        alias = ".".join(parts[: 2 if parts[0] == GRAPH_ALIAS else 3])
         blocks = about["settings"]["index"].get("blocks", {})
         return IndexFacts(
             name=name,
@@ -69,7 +70,7 @@ class ElasticsearchScan:
 
     async def _aliases(self, db_name: str | None) -> list[str]:
         """Return the aliases, not the indices: one that was replaced by a rebuild is kept for a while."""
-        pattern = self._settings.named(f"instances.{db_name.lower() if db_name else '*'}.*")
+        pattern = self._settings.named(f"{INSTANCES_ALIAS}.{db_name.lower() if db_name else '*'}.*")
         self._server.requests["get_alias"] += 1
         try:
             found = await self._server.client.options(request_timeout=PAGE_TIMEOUT_S).indices.get_alias(name=pattern)

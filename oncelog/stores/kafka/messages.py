@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.stored_names import SCHEMA_VERSION_HEADER, SEQUENCE_NUMBER_HEADER
 from oncelog.settings import Settings
 
 
@@ -32,8 +33,8 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
         ("ce_subject", event.aggregate_id.encode()),
         ("ce_time", event.occurred_at.encode()),
         ("content-type", b"application/json"),
-        ("sequence_number", str(event.sequence_number).encode()),
-        ("schema_version", event.schema_version.encode()),
+        (SEQUENCE_NUMBER_HEADER, str(event.sequence_number).encode()),
+        (SCHEMA_VERSION_HEADER, event.schema_version.encode()),
     ]
 
 

@@ -8,15 +8,13 @@ from itertools import groupby
 from urllib.parse import unquote
 
 from oncelog.domain.identifiers import CLASSES, AggregateId, check_command_id
+from oncelog.domain.stored_names import COMMANDS, EVENTS, event_key, stream_folder
 from oncelog.errors import InputInvalid
 from oncelog.ports import EventLog, KnownCommand, ListedStream, Page
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, ListedObject
 
-COMMANDS = "commands/"
-EVENTS = "events/"
-
 _SLOT = re.compile(r"([0-9]{20})\.json")
-_RECORD = re.compile(r"commands/[^/]+/([0-9]{6})\.json")
+_RECORD = re.compile(rf"{COMMANDS}[^/]+/([0-9]{{6}})\.json")
 _PAST_ALL = "~"  # sorts above every character that a record's or a slot's name begins with
 _PAST_FOLDER = "0"  # the character after "/": sorts above all that lies in a folder
 
@@ -105,8 +103,8 @@ class S3LogCatalogue:
 
     async def _whole(self, listed_stream: ListedStream) -> ListedStream:
         head = await self._log.head(listed_stream.aggregate_id, after=listed_stream.head)
-        before = f"{EVENTS}{listed_stream.aggregate_id}/{head - 1:020d}.json"
-        listed, _ = await self._bucket.list_after(f"{EVENTS}{listed_stream.aggregate_id}/", before, count_max=1)
+        before = event_key(listed_stream.aggregate_id, head - 1)
+        listed, _ = await self._bucket.list_after(stream_folder(listed_stream.aggregate_id), before, count_max=1)
         written_at = listed[0].written_at if listed else listed_stream.written_at
         return ListedStream(listed_stream.aggregate_id, head, written_at, listed_stream.missing)
 

@@ -5,18 +5,18 @@ from datetime import datetime
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from oncelog.domain.stored_names import CHECK_REPORTS
 from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.ports import Generations, LogCheckpoint
 from oncelog.stores.s3.bucket import Bucket
 
-FOLDER = "reports/sweep/"
-MARK = FOLDER + "settled.json"
-CLOCK = FOLDER + "clock.json"
+CHECKPOINT = CHECK_REPORTS + "settled.json"
+CLOCK = CHECK_REPORTS + "clock.json"
 
 _log = structlog.get_logger()
 
 
-class _Mark(BaseModel):
+class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     settled_through: AwareDatetime
@@ -38,13 +38,13 @@ class S3Checkpoints:
 
     async def read_checkpoint(self) -> LogCheckpoint | None:
         try:
-            found = await self._bucket.get(MARK)
-            mark = None if found is None else _Mark.model_validate_json(found.body)
+            found = await self._bucket.get(CHECKPOINT)
+            stored = None if found is None else _Stored.model_validate_json(found.body)
         except (LogDamaged, ValidationError) as error:  # derived: without it, a check reads more
-            _log.warning("sweep_mark_unreadable", reason=str(error))
+            _log.warning("checkpoint_unreadable", reason=str(error))
             return None
-        return None if mark is None else LogCheckpoint(mark.settled_through, mark.generations)
+        return None if stored is None else LogCheckpoint(stored.settled_through, stored.generations)
 
     async def save_checkpoint(self, through: datetime, generations: Generations) -> None:
-        mark = _Mark(settled_through=through, generations=generations)
-        await self._bucket.put(MARK, mark.model_dump_json(exclude_defaults=True).encode())
+        stored = _Stored(settled_through=through, generations=generations)
+        await self._bucket.put(CHECKPOINT, stored.model_dump_json(exclude_defaults=True).encode())

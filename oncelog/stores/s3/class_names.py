@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from oncelog.domain.stored_names import class_name_keys
 from oncelog.errors import LogDamaged
 from oncelog.stores.s3.bucket import Bucket, StoredObject
 
@@ -29,7 +30,7 @@ class S3ClassNames:
         folded = (db_name.lower(), class_id.lower())
         if folded in self._remembered:
             return self._remembered[folded]
-        key, db_key = _keys(*folded)
+        key, db_key = class_name_keys(*folded)
         stored = await self._bucket.get(key)
         if stored is not None:
             return self._remember(folded, _read(stored, key))
@@ -42,7 +43,7 @@ class S3ClassNames:
         if claimed is not None:
             return claimed
         folded = (db_name.lower(), class_id.lower())
-        key, db_key = _keys(*folded)
+        key, db_key = class_name_keys(*folded)
         stored_db = await self._bucket.put_if_absent(db_key, _body(_Spelling(db_name=db_name)))
         if stored_db is not None and (claimed_db := _read(stored_db, db_key)[0]) != db_name:
             return claimed_db, class_id
@@ -56,11 +57,6 @@ class S3ClassNames:
         return claimed
 
 
-def _keys(db_name: str, class_id: str) -> tuple[str, str]:
-    """Return the keys of a class's and of its database's claim; names in lower case."""
-    return f"names/{db_name}/{class_id}.json", f"names/{db_name}.json"
-
-
 def _body(spelling: _Spelling) -> bytes:
     return spelling.model_dump_json(exclude_none=True).encode()
 
@@ -70,7 +66,8 @@ def _read(found: StoredObject, key: str) -> tuple[str, str]:
         spelling = _Spelling.model_validate_json(found.body)
     except ValidationError as error:
         raise LogDamaged(f"{key}: not a name: {error}; run oncelog verify", where=key) from error
-    names = f"{spelling.db_name}/{spelling.class_id}" if spelling.class_id else spelling.db_name
-    if f"names/{names.lower()}.json" != key:
+    class_key, db_key = class_name_keys(spelling.db_name, spelling.class_id or "")
+    if key != (class_key if spelling.class_id else db_key):
+        names = f"{spelling.db_name}/{spelling.class_id}" if spelling.class_id else spelling.db_name
         raise LogDamaged(f"{key}: expected its own name, found {names}; run oncelog verify", where=key)
     return spelling.db_name, spelling.class_id or ""

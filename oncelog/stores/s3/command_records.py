@@ -3,8 +3,8 @@
 from functools import partial
 
 from oncelog.domain.bulk.records import ChunkRecord, read_chunk_record
-from oncelog.domain.identifiers import command_folder
 from oncelog.domain.records import AnyRecord, read_record
+from oncelog.domain.stored_names import chunk_record_key, command_record_key
 from oncelog.errors import LogDamaged
 from oncelog.offload import offloaded
 from oncelog.stores.s3.bucket import Bucket, StoredObject
@@ -17,14 +17,14 @@ class S3CommandRecords:
         self._bucket = bucket
 
     async def write(self, record: AnyRecord) -> AnyRecord:
-        key = _record_key(record.command_id, record.number)
+        key = command_record_key(record.command_id, record.number)
         standing = await self._bucket.put_if_absent(key, record.canonical)
         if standing is None:
             return record
         return await offloaded(partial(_verified, standing, record.command_id, record.number), of=standing.body)
 
     async def read(self, command_id: str, number: int) -> AnyRecord | None:
-        found = await self._bucket.get(_record_key(command_id, number))
+        found = await self._bucket.get(command_record_key(command_id, number))
         if found is None:
             return None
         return await offloaded(partial(_verified, found, command_id, number), of=found.body)
@@ -38,16 +38,12 @@ class S3ChunkRecords:
 
     async def write(self, record: ChunkRecord) -> ChunkRecord:
         place = (record.command_id, record.chunk, record.number)
-        standing = await self._bucket.put_if_absent(_chunk_record_key(*place), record.canonical)
+        standing = await self._bucket.put_if_absent(chunk_record_key(*place), record.canonical)
         return record if standing is None else _verified_chunk(standing, *place)
 
     async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
-        found = await self._bucket.get(_chunk_record_key(command_id, chunk, number))
+        found = await self._bucket.get(chunk_record_key(command_id, chunk, number))
         return None if found is None else _verified_chunk(found, command_id, chunk, number)
-
-
-def _record_key(command_id: str, number: int) -> str:
-    return f"commands/{command_folder(command_id)}/{number:06d}.json"
 
 
 def _verified(found: StoredObject, command_id: str, number: int) -> AnyRecord:
@@ -61,10 +57,6 @@ def _verified(found: StoredObject, command_id: str, number: int) -> AnyRecord:
             where=where,
         )
     return record
-
-
-def _chunk_record_key(command_id: str, chunk: int, number: int) -> str:
-    return f"commands/{command_folder(command_id)}/chunks/{chunk:06d}/{number:06d}.json"
 
 
 def _verified_chunk(found: StoredObject, command_id: str, chunk: int, number: int) -> ChunkRecord:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from oncelog.domain.dead_letters import DeadLetter, read_letter
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import dead_letter_folder, dead_letter_key
 from oncelog.errors import LogDamaged
 from oncelog.ports import ListedLetter
 from oncelog.stores.s3.bucket import Bucket, ListedObject, StoredObject
@@ -19,22 +20,22 @@ class S3DeadLetters:
         self._bucket = bucket
 
     async def append(self, letter: DeadLetter) -> DeadLetter:
-        key = f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json"
+        key = dead_letter_key(letter.read_model, letter.aggregate_id, letter.number)
         standing = await self._bucket.put_if_absent(key, letter.canonical)
         return letter if standing is None else _verified(standing, key)
 
     async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
-        keys = await self._keys(f"{_folder(read_model)}{aggregate_id}/")
+        keys = await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")
         return await self._read(keys[-1]) if keys else None
 
     async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
-        return [await self._read(key) for key in await self._keys(f"{_folder(read_model)}{aggregate_id}/")]
+        return [await self._read(key) for key in await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")]
 
     async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
-        return await self._read(f"{_folder(read_model)}{listed.aggregate_id}/{listed.number:06d}.json")
+        return await self._read(dead_letter_key(read_model, listed.aggregate_id, listed.number))
 
     async def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
-        folder = _folder(read_model)
+        folder = dead_letter_folder(read_model)
         last: ListedLetter | None = None
         async for found in self._listed(folder):
             match = _LETTER.fullmatch(found.key.removeprefix(folder))
@@ -68,13 +69,9 @@ class S3DeadLetters:
         return _verified(found, key)
 
 
-def _folder(read_model: str) -> str:
-    return f"dead-letters/{read_model}/"
-
-
 def _verified(found: StoredObject, key: str) -> DeadLetter:
     """Return the letter if it is the one that its key names, or raise LogDamaged."""
     letter = read_letter(found.body, where=key)
-    if f"{_folder(letter.read_model)}{letter.aggregate_id}/{letter.number:06d}.json" != key:
+    if dead_letter_key(letter.read_model, letter.aggregate_id, letter.number) != key:
         raise LogDamaged(f"{key}: expected its own letter, found {letter.number} of {letter.aggregate_id}", where=key)
     return letter

@@ -6,14 +6,12 @@ import structlog
 
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import PUBLISHED_THROUGH, PUBLISHED_TOPIC, event_key, stream_folder
 from oncelog.errors import LogDamaged
 from oncelog.offload import offloaded
 from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
-from oncelog.stores.s3.numbered import highest_number, numbered_key
-
-PUBLISHED_THROUGH = "published-through"
-PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; without it, the first
+from oncelog.stores.s3.numbered import highest_number
 
 _log = structlog.get_logger()
 
@@ -26,7 +24,7 @@ class S3EventLog:
         self._keys_per_list_max = keys_per_list_max
 
     async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
-        key = _slot_key(event.aggregate, event.sequence_number)
+        key = event_key(event.aggregate, event.sequence_number)
         metadata = {PUBLISHED_THROUGH: str(published_through.through)}
         if published_through.generation != UNPUBLISHED.generation:
             metadata[PUBLISHED_TOPIC] = str(published_through.generation)
@@ -37,23 +35,15 @@ class S3EventLog:
         return await offloaded(partial(_verified, standing, *place), of=standing.body)
 
     async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
-        found = await self._bucket.get(_slot_key(aggregate_id, sequence_number))
+        found = await self._bucket.get(event_key(aggregate_id, sequence_number))
         if found is None:
             return None
         return await offloaded(partial(_verified, found, aggregate_id, sequence_number), of=found.body)
 
     async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
         return await highest_number(
-            self._bucket, _prefix(aggregate_id), after=after, keys_per_list_max=self._keys_per_list_max
+            self._bucket, stream_folder(aggregate_id), after=after, keys_per_list_max=self._keys_per_list_max
         )
-
-
-def _prefix(aggregate_id: AggregateId) -> str:
-    return f"events/{aggregate_id}/"
-
-
-def _slot_key(aggregate_id: AggregateId, sequence_number: int) -> str:
-    return numbered_key(_prefix(aggregate_id), sequence_number)
 
 
 def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent:

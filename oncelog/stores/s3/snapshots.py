@@ -4,6 +4,7 @@ import structlog
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
+from oncelog.domain.stored_names import snapshot_key
 from oncelog.errors import LogDamaged
 from oncelog.stores.s3.bucket import Bucket
 from oncelog.stores.sealed_state import open_state, seal_state
@@ -18,16 +19,12 @@ class S3Snapshots:
         self._bucket = bucket
 
     async def save(self, state: Instance) -> None:
-        await self._bucket.put(_key(state.aggregate_id), seal_state(state))
+        await self._bucket.put(snapshot_key(state.aggregate_id), seal_state(state))
 
     async def latest(self, aggregate_id: AggregateId) -> Instance | None:
         try:
-            found = await self._bucket.get(_key(str(aggregate_id)))
+            found = await self._bucket.get(snapshot_key(str(aggregate_id)))
             return None if found is None else open_state(found.body, aggregate_id=str(aggregate_id))
         except LogDamaged as error:
             _log.warning("snapshot_damaged", aggregate_id=str(aggregate_id), reason=error.message)
             return None
-
-
-def _key(aggregate_id: str) -> str:
-    return f"snapshots/{aggregate_id}.json"

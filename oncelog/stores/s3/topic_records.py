@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oncelog.domain.canonical import canonical_bytes
+from oncelog.domain.stored_names import topic_record_key
 from oncelog.errors import LogDamaged
 from oncelog.ports import TopicRecord
 from oncelog.stores.s3.bucket import Bucket, StoredObject
@@ -22,7 +23,7 @@ class S3TopicRecords:
         self._bucket = bucket
 
     async def write(self, topic: str, record: TopicRecord) -> TopicRecord:
-        key = _record_key(topic, record.generation)
+        key = topic_record_key(topic, record.generation)
         body = canonical_bytes({"topic_id": record.topic_id, "partitions": record.partitions})
         existing = await self._bucket.put_if_absent(key, body)
         return record if existing is None else _read(existing, key, record.generation)
@@ -30,15 +31,11 @@ class S3TopicRecords:
     async def history(self, topic: str) -> list[TopicRecord]:
         records: list[TopicRecord] = []
         while True:
-            key = _record_key(topic, len(records) + 1)
+            key = topic_record_key(topic, len(records) + 1)
             stored = await self._bucket.get(key)
             if stored is None:
                 return records
             records.append(_read(stored, key, len(records) + 1))
-
-
-def _record_key(topic: str, generation: int) -> str:
-    return f"topics/{topic}/{generation:06d}.json"
 
 
 def _read(stored: StoredObject, key: str, generation: int) -> TopicRecord:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import INSTANCES_ALIAS
 from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
 from oncelog.ports import Changed, Document, DocumentIndex, IndexFacts, IndexSchema, StaleIndex
 from oncelog.stores.elasticsearch.mapping import MAPPINGS
@@ -69,7 +70,7 @@ class MemoryDocuments:
         return [self._read(aggregate_id) for aggregate_id in aggregate_ids]
 
     def alias_of(self, class_name: AggregateId) -> str:
-        return f"instances.{_class_index(class_name)}"
+        return f"{INSTANCES_ALIAS}.{_class_index(class_name)}"
 
     async def current(self, class_name: AggregateId) -> DocumentIndex | None:
         await self.pause()
@@ -211,7 +212,7 @@ class MemoryScan:
     async def documents(self, *, db_name: str | None = None, but: Collection[str] = ()) -> AsyncIterator[Document]:
         """Yield every document, of one database or of all, those behind the aliases ``but`` left out."""
         for name, index in list(self._documents.indices.items()):
-            if f"instances.{name}" not in but and (db_name is None or name.startswith(f"{db_name.lower()}.")):
+            if f"{INSTANCES_ALIAS}.{name}" not in but and (db_name is None or name.startswith(f"{db_name.lower()}.")):
                 for document in list(index.values()):
                     yield document
 
@@ -226,13 +227,13 @@ class MemoryScan:
             if reason is UnusableReason.ALIAS_AMBIGUOUS:
                 facts.append(self._facts(name, f"{name}.other", None))
         facts += [replace(self._facts(_alias_in(name), name, None), is_behind=False) for name in documents.others]
-        of_database = f"instances.{db_name.lower() if db_name else ''}"
+        of_database = f"{INSTANCES_ALIAS}.{db_name.lower() if db_name else ''}"
         return [index for index in facts if index.alias.startswith(of_database)]
 
     def _facts(self, name: str, index: str, reason: UnusableReason | None) -> IndexFacts:
         return IndexFacts(
-            name=f"instances.{index}",
-            alias=f"instances.{name}",
+            name=f"{INSTANCES_ALIAS}.{index}",
+            alias=f"{INSTANCES_ALIAS}.{name}",
             is_behind=True,
             is_open=reason is not UnusableReason.CLOSED,
             takes_writes=reason is not UnusableReason.WRITE_BLOCKED,
