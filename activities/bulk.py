@@ -56,12 +56,11 @@ class BulkActivities:
         bulk = parse_bulk(request.command, stored=True)  # its workflow has judged it
         async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
             opened = await self._bulk.opener.open(bulk, occurred_at=request.occurred_at, trace=Trace(self._after_step))
-            if opened.result is not None:
-                await self._complete(opened.result, bulk.command_type)
-                return BulkOpened(result=opened.result)
-        assert opened.record is not None  # what has no result has a record
-        assert opened.record.plan is not None
-        return BulkOpened(items=opened.record.plan.items_count, chunks=len(opened.record.plan.chunks))
+            if isinstance(opened, BulkResult):
+                await self._complete(opened, bulk.command_type)
+                return BulkOpened(result=opened)
+        plan = opened.accepted_plan
+        return BulkOpened(items=plan.items_count, chunks=len(plan.chunks))
 
     @activity.defn
     async def run_chunks(self, request: BulkRunRequest) -> Progress:

@@ -10,6 +10,7 @@ from oncelog.client.client import new_command_id
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.domain.bulk.command import Bulk, BulkType
 from oncelog.domain.bulk.plan import lines_of
+from oncelog.domain.bulk.records import BulkRecord
 from oncelog.replay.trace import Trace, nothing_after, utc_now
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
@@ -49,9 +50,9 @@ async def bulk(settings: Settings) -> AsyncIterator[Prepare]:
 async def _apply(pipeline: Pipeline, command: Bulk, events: int) -> None:
     path, trace = pipeline.bulk, Trace(nothing_after)
     opened = await path.opener.open(command, occurred_at=utc_now(), trace=trace)
-    assert opened.record is not None, opened.result
+    assert isinstance(opened, BulkRecord), opened
     run_control = RunControl(lambda: False, lambda _: None, nothing_after)
-    progress = await path.runner.run(opened.record, Progress(next_chunk=1), run_control)
+    progress = await path.runner.run(opened, Progress(next_chunk=1), run_control)
     assert not progress.undelivered, progress
-    result = await path.reporter.report(opened.record, trace=trace)
+    result = await path.reporter.report(opened, trace=trace)
     assert result.counts.applied == events, result

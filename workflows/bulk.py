@@ -53,6 +53,7 @@ class BulkCommand:
 
     def __init__(self) -> None:
         self._state: BulkContinuation | None = None
+        self._backlog: list[int] = []
         self._stage = BulkStage.OPENING
         self._paused = False
         self._cancelled = False
@@ -103,7 +104,7 @@ class BulkCommand:
             counts=Counts(items=state.items, applied=done.applied, rejected=done.rejected),
             chunks=state.chunks,
             chunks_done=done.next_chunk - 1,
-            undelivered=len(state.backlog),
+            undelivered=len(self._backlog),
             durations_ms=done.durations_ms,
         )
 
@@ -117,6 +118,7 @@ class BulkCommand:
                 return self._ended(opened.result)
             self._state = _begun(accepted, opened)
         state = self._state
+        self._backlog = list(state.backlog)
         self._stage = BulkStage.RUNNING
         while not self._is_over(state) and not self._cancelled:
             if self._paused:
@@ -124,12 +126,12 @@ class BulkCommand:
                 await workflow.wait_condition(lambda: not self._paused or self._cancelled)
                 continue
             if self._segments >= policies.BULK_SEGMENTS_PER_RUN or workflow.info().is_continue_as_new_suggested():
-                await self._go_on_anew()
+                await self._continue_as_new(state)
             state = await self._run_chunks(state)
         if not self._is_over(state):
             state = await self._close(state)
-        await self._deliver_all()
-        return self._ended(await self._finish(state.command_id))
+        await self._deliver_all(state)
+        return self._ended(await self._finish(state))
 
     def _is_over(self, state: BulkContinuation) -> bool:
         return state.progress.closed is not None or state.progress.next_chunk > state.chunks
@@ -159,11 +161,11 @@ class BulkCommand:
             summary=f"chunk {state.progress.next_chunk} of {state.chunks} and on",
         )
         try:
-            return self._come_to(await self._running)
+            return self._come_to(state, await self._running)
         except (ActivityError, asyncio.CancelledError) as error:
             if not (is_cancelled_exception(error) and (self._paused or self._cancelled)):
                 raise
-            return self._come_to(state.progress)  # interrupted while it waited for its next attempt
+            return self._come_to(state, state.progress)  # interrupted while it waited for its next attempt
         finally:
             self._running = None
 
@@ -178,27 +180,25 @@ class BulkCommand:
             retry_policy=policies.UNTIL_DONE,
             summary=f"end before chunk {state.progress.next_chunk} of {state.chunks}",
         )
-        return self._come_to(closed)
+        return self._come_to(state, closed)
 
-    def _come_to(self, progress: Progress) -> BulkContinuation:
-        assert self._state is not None
-        backlog = [*self._state.backlog, *progress.undelivered]
-        done = replace(progress, undelivered=())
-        self._state = self._state.model_copy(update={"progress": done, "backlog": backlog})
-        self._deliver_later()
+    def _come_to(self, state: BulkContinuation, progress: Progress) -> BulkContinuation:
+        """Return the state after a run of chunks, and begin to deliver what that left undelivered."""
+        self._backlog += progress.undelivered
+        self._state = state.model_copy(update={"progress": replace(progress, undelivered=())})
+        self._deliver_later(state.command_id)
         return self._state
 
-    def _deliver_later(self) -> None:
-        if self._state is not None and self._state.backlog and self._delivering is None:
-            self._delivering = asyncio.create_task(self._deliver(self._state.backlog[:CHUNKS_PER_DELIVERY_MAX]))
+    def _deliver_later(self, command_id: str) -> None:
+        if self._backlog and self._delivering is None:
+            self._delivering = asyncio.create_task(self._deliver(command_id, self._backlog[:CHUNKS_PER_DELIVERY_MAX]))
 
-    async def _deliver(self, chunks: list[int]) -> None:
+    async def _deliver(self, command_id: str, chunks: list[int]) -> None:
         """Deliver these chunks as an activity that people can see, for as long as it takes."""
-        assert self._state is not None
         try:
             left = await workflow.execute_activity_method(
                 BulkActivities.deliver_chunks,
-                BulkDeliverRequest(command_id=self._state.command_id, chunks=chunks),
+                BulkDeliverRequest(command_id=command_id, chunks=chunks),
                 start_to_close_timeout=policies.BULK_TIMEOUT,
                 heartbeat_timeout=policies.BULK_HEARTBEAT_TIMEOUT,
                 retry_policy=policies.UNTIL_DONE,
@@ -208,37 +208,34 @@ class BulkCommand:
         finally:
             self._delivering = None
         delivered = set(chunks) - set(left)
-        backlog = [chunk for chunk in self._state.backlog if chunk not in delivered]
-        self._state = self._state.model_copy(update={"backlog": backlog})
+        self._backlog = [chunk for chunk in self._backlog if chunk not in delivered]
 
-    async def _deliver_all(self) -> None:
+    async def _deliver_all(self, state: BulkContinuation) -> None:
         self._stage = BulkStage.DELIVERING
-        while self._state is not None and self._state.backlog:
-            self._show(self._state)
-            self._deliver_later()
+        while self._backlog:
+            self._show(state)
+            self._deliver_later(state.command_id)
             await workflow.wait_condition(lambda: self._delivering is None)
 
-    async def _finish(self, command_id: str) -> BulkResult:
+    async def _finish(self, state: BulkContinuation) -> BulkResult:
         self._stage = BulkStage.REPORTING
-        assert self._state is not None
-        self._show(self._state)
+        self._show(state)
         return await workflow.execute_activity_method(
             BulkActivities.finish_bulk,
-            BulkFinishRequest(command_id=command_id),
+            BulkFinishRequest(command_id=state.command_id),
             start_to_close_timeout=policies.BULK_TIMEOUT,
             heartbeat_timeout=policies.BULK_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary="write results and summary",
         )
 
-    async def _go_on_anew(self) -> None:
+    async def _continue_as_new(self, state: BulkContinuation) -> None:
         """End this run of the workflow, whose history has grown, and begin the next one where it is."""
         if self._delivering is not None:
             self._delivering.cancel()
             await asyncio.gather(self._delivering, return_exceptions=True)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        assert self._state is not None
-        workflow.continue_as_new(self._state.model_copy(update={"paused": self._paused}))
+        workflow.continue_as_new(state.model_copy(update={"backlog": self._backlog, "paused": self._paused}))
 
     def _interrupt(self) -> None:
         if self._running is not None:

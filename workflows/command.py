@@ -65,9 +65,9 @@ class CommandWorkflow:
     async def accepted(self) -> CommandResult:
         """Answer as soon as the event is persisted, before it is published and projected."""
         self._asked_early = True
-        await workflow.wait_condition(lambda: self._committed is not None)
-        assert self._committed is not None
-        return self._committed
+        while (committed := self._committed) is None:
+            await workflow.wait_condition(lambda: self._committed is not None)
+        return committed
 
     async def _story(self, command: Command) -> CommandResult:
         report = await self._commit(command)

@@ -94,13 +94,12 @@ class ChunkDelivery:
 
     async def _save_snapshots(self, written: list[Written]) -> None:
         interval = self._snapshot_interval_events
-        due = [one for one in written if any(event.sequence_number % interval == 0 for event in one.events)]
-        for one in due:
-            assert one.state is not None  # what has events has the state that they made
+        due = [one.state for one in written if any(event.sequence_number % interval == 0 for event in one.events)]
+        for state in filter(None, due):
             try:
-                await self._snapshots.save(one.state)
+                await self._snapshots.save(state)
             except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
-                log.warning("snapshot_not_saved", aggregate_id=str(one.aggregate_id), reason=error.message)
+                log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
 
     async def _project(self, written: list[Written]) -> str | None:
         ours = [one for one in written if self._deliverer.projects(one.aggregate_id)]

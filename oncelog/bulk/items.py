@@ -24,16 +24,16 @@ class BulkItems:
 
     async def plan(self, bulk: Bulk) -> Plan | Rejection:
         """Go through all items once and divide them, or return why the whole command is refused."""
-        reference = bulk.payload.reference
-        items_count = reference.items_count if reference else len(bulk.payload.items or ())
+        source = bulk.payload.source
+        items_count = source.items_count if isinstance(source, ItemsReference) else len(source)
         # A plan of chunks that are too small for a million items would be too large to be read.
         chunk_items_max = max(self._chunk_items_max, -(-items_count // CHUNKS_MAX))
         scanner = ItemsScanner(chunk_items_max=chunk_items_max)
         try:
-            if reference is not None:
-                await self._scan(reference, scanner)
-                return _as_named(reference, *scanner.finish())
-            for line in lines_of(bulk.payload.items or ()):
+            if isinstance(source, ItemsReference):
+                await self._scan(source, scanner)
+                return _as_named(source, *scanner.finish())
+            for line in lines_of(source):
                 scanner.feed(line)
             return scanner.finish()[0]
         except InputInvalid as error:
@@ -41,21 +41,19 @@ class BulkItems:
 
     async def of_chunk(self, record: BulkRecord, chunk: int) -> dict[int, Any]:
         """Return a chunk's items by index: lines of NDJSON, or values. Raises LogDamaged if they have changed."""
-        assert record.plan is not None  # a command that was rejected as a whole has no chunks
-        wanted = record.plan.items_of(chunk)
-        payload = record.bulk.payload
-        if payload.items is not None:
-            return {index: payload.items[index] for index in wanted}
-        assert payload.reference is not None  # a payload is one or the other
-        data = await self._objects.read(payload.reference.key, record.plan.bytes_of(chunk))
+        plan, source = record.accepted_plan, record.bulk.payload.source
+        indices = plan.items_of(chunk)
+        if not isinstance(source, ItemsReference):
+            return {index: source[index] for index in indices}
+        data = await self._objects.read(source.key, plan.bytes_of(chunk))
         lines = items_in(data)
-        if sha256_hex(data) != record.plan.chunks[chunk - 1].sha256 or len(lines) != len(wanted):
+        if sha256_hex(data) != plan.chunks[chunk - 1].sha256 or len(lines) != len(indices):
             raise LogDamaged(
-                f"command {record.command_id}: the items of chunk {chunk} under {payload.reference.key} are not those "
+                f"command {record.command_id}: the items of chunk {chunk} under {source.key} are not those "
                 "that were accepted; restore what was written there first",
                 command_id=record.command_id,
             )
-        return dict(zip(wanted, lines, strict=True))
+        return dict(zip(indices, lines, strict=True))
 
     async def _scan(self, reference: ItemsReference, scanner: ItemsScanner) -> None:
         """Feed the object to the scanner, in a thread of its own and reading one block ahead."""

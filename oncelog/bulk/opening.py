@@ -1,7 +1,5 @@
 """Opening a bulk command: it is new, or known, or refused; from then on its record binds."""
 
-from dataclasses import dataclass
-
 from oncelog.bulk.items import BulkItems
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.records import BulkRecord, bulk_record
@@ -12,14 +10,6 @@ from oncelog.ports import CommandStatus, Stage
 from oncelog.replay.trace import Trace
 from oncelog.write.name_collision import find_collision
 from oncelog.write.write_path import WritePath
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A bulk command that goes on from its record, or that has its result already."""
-
-    record: BulkRecord | None
-    result: BulkResult | None
 
 
 class BulkOpener:
@@ -33,29 +23,30 @@ class BulkOpener:
         self._strictness = path.strictness
         self._items = items
 
-    async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> Opened:
+    async def open(self, bulk: Bulk, *, occurred_at: str, trace: Trace) -> BulkRecord | BulkResult:
         """Claim the command ID, look at all items once, and write the record; or find the stored one.
+
+        Returns the record that the command goes on from, or its result if it has one.
 
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; it counts for every event, unless there is a record.
         """
         status = await trace.step("bulk_claim", self._claim(bulk, occurred_at))
         known = status and status.result
         if isinstance(known, BulkResult) and known.command_hash == bulk.hash:
-            return Opened(None, known)
+            return known
         record = await self._records.read(bulk.command_id, 1)
         if record is None:
             refusal = await find_collision(self._names, bulk.db_name, bulk.class_id)
             if refusal:
-                return Opened(None, rejected_bulk(bulk, refusal))
+                return rejected_bulk(bulk, refusal)
             undefined = await self._strictness.refusal(bulk)
             end = undefined if undefined else await trace.step("bulk_scan", self._items.plan(bulk))
             written = self._records.write(bulk_record(bulk, occurred_at=occurred_at, end=end))
             record = await trace.step("bulk_open", written)
         if record.command_hash != bulk.hash:
-            return Opened(None, reused_bulk(bulk, record.command_hash))
+            return reused_bulk(bulk, record.command_hash)
         own = _of_bulk(record)
-        result = await self._command_outcomes.bulk_result(own)
-        return Opened(None if result else own, result)
+        return await self._command_outcomes.bulk_result(own) or own
 
     async def record(self, command_id: str) -> BulkRecord:
         """Return the record of a command that was opened; raises LogDamaged if there is none."""

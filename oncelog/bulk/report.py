@@ -56,9 +56,9 @@ class BulkReporter:
         yield bytes(part)
 
     async def _chunks(self, report: "_Report") -> AsyncIterator[bytes]:
-        assert report.record.plan is not None  # a command that was rejected as a whole has no chunks
-        for chunk in range(1, len(report.record.plan.chunks) + 1):
-            items = report.record.plan.items_of(chunk)
+        plan = report.record.accepted_plan
+        for chunk in range(1, len(plan.chunks) + 1):
+            items = plan.items_of(chunk)
             if report.closed is None:
                 yield report.lines_of(chunk, items, await self._chain(report.record.command_id, chunk))
             else:
@@ -75,10 +75,9 @@ class _Report:
     """The lines and counts of one command as they come."""
 
     def __init__(self, record: BulkRecord) -> None:
-        assert record.plan is not None
         self.record = record
         self.digest = hashlib.sha256()
-        self.counts = Counts(items=record.plan.items_count)
+        self.counts = Counts(items=record.accepted_plan.items_count)
         self.closed: Closed | None = None
 
     def lines_of(self, chunk: int, items: range, records: list[ChunkRecord]) -> bytes:

@@ -194,5 +194,4 @@ class _Run:
 
 
 def _chunks(record: BulkRecord) -> range:
-    assert record.plan is not None  # a command that was rejected as a whole is not run
-    return range(1, len(record.plan.chunks) + 1)
+    return range(1, len(record.accepted_plan.chunks) + 1)

@@ -46,15 +46,16 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
     check_id = attach or await checks.start(request)
     errors.print(f"check {check_id}")
     errors.print(f"Ctrl-C leaves it running; attach again with: oncelog check --attach {check_id}")
-    report: CheckReport | None = None
     progress = CheckView()
     with Status("waiting for a worker", console=errors) as status:
-        async for report in checks.follow(check_id):
+        reports = aiter(checks.follow(check_id))
+        report = await anext(reports)
+        while report.phase is not CheckPhase.DONE:
             line = progress.line(report)
             status.update(line)
             if not errors.is_terminal and progress.is_due():
                 errors.print(line)
-    assert report is not None  # the last one is the result
+            report = await anext(reports)
     if as_json:
         show.print_json({"check_id": check_id, **report.model_dump(mode="json")})
     else:

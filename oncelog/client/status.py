@@ -76,7 +76,7 @@ class StatusLookup:
             raise StoreUnavailable.of_all(silent) if silent else _unknown(command_id)
         if recorded and remembered and remembered.command_hash != recorded.record.command_hash:
             remembered = None  # a claim by another content, which the record refuses
-        known = remembered or _begun(command_id, recorded, workflow)
+        known = remembered or (_of_records(recorded) if recorded else _of_workflow(command_id, workflow))
         result = _result(recorded, workflow)
         status = replace(
             known, stage=_stage(result, workflow), result=result, workflow=workflow.state if workflow else None
@@ -117,24 +117,27 @@ async def _asked(question: Awaitable[T], silent: list[StoreUnavailable]) -> T | 
         return None
 
 
-def _begun(command_id: str, recorded: _Recorded | None, workflow: _Workflow | None) -> CommandStatus:
-    """Return what a command is about, from records or Temporal."""
-    if recorded:
-        record = recorded.record
-        return CommandStatus(
-            command_id=command_id,
-            command_hash=record.command_hash,
-            command_type=record.command["command_type"],
-            aggregate_id=record.aggregate_id if isinstance(record, CommandRecord) else "",
-            stage=Stage.ACCEPTED,
-            history=((Stage.ACCEPTED, record.occurred_at),),
-        )
-    assert workflow is not None  # one source knows it
+def _of_records(recorded: _Recorded) -> CommandStatus:
+    """Return what a command is about, from its records."""
+    record = recorded.record
+    return CommandStatus(
+        command_id=record.command_id,
+        command_hash=record.command_hash,
+        command_type=record.command["command_type"],
+        aggregate_id=record.aggregate_id if isinstance(record, CommandRecord) else "",
+        stage=Stage.ACCEPTED,
+        history=((Stage.ACCEPTED, record.occurred_at),),
+    )
+
+
+def _of_workflow(command_id: str, workflow: _Workflow | None) -> CommandStatus:
+    """Return what a command is about, from its workflow."""
+    found = workflow or _Workflow(UNKNOWN)
     return CommandStatus(
         command_id=command_id,
-        command_hash=(workflow.result and workflow.result.command_hash) or "",
-        command_type=workflow.attributes.get(COMMAND_TYPE, ""),
-        aggregate_id=workflow.attributes.get(AGGREGATE_ID, ""),
+        command_hash=(found.result and found.result.command_hash) or "",
+        command_type=found.attributes.get(COMMAND_TYPE, ""),
+        aggregate_id=found.attributes.get(AGGREGATE_ID, ""),
         stage=Stage.ACCEPTED,
     )
 

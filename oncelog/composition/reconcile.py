@@ -9,6 +9,7 @@ from oncelog.reconcile.aggregates import AGGREGATES_PER_GROUP, AggregateReconcil
 from oncelog.reconcile.bulk import BulkReconciler
 from oncelog.reconcile.classes import ClassReconciler, RunningDefinitions
 from oncelog.reconcile.commands import CommandReconciler
+from oncelog.reconcile.comparison import AggregateComparison
 from oncelog.reconcile.group import GroupWatermarks, RememberedSlots
 from oncelog.reconcile.scope import Scope
 from oncelog.reconcile.summary import ReconcileSummary
@@ -65,16 +66,16 @@ def assemble_reconcilers(
     watermarks = GroupWatermarks(ports.leases)
     publication = Publication(reader=reader, publisher=ports.publisher, leases=watermarks)
     aggregates = AggregateReconciler(
+        comparison=AggregateComparison(
+            slots=slots, leases=ports.leases, models=pipeline.models, running_definitions=running_definitions
+        ),
         slots=slots,
         watermarks=watermarks,
         reader=reader,
         deliverer=Deliverer(publication=publication, models=pipeline.models, reader=reader, cache=cache),
-        leases=ports.leases,
         publisher=ports.publisher,
-        models=pipeline.models,
-        letters=ports.dead_letters,
+        dead_letters=ports.dead_letters,
         running=running,
-        running_definitions=running_definitions,
     )
     classes = ClassReconciler(reindexer=pipeline.reindexer, running_definitions=running_definitions)
     return Reconcilers(commands, classes, aggregates)

@@ -1,7 +1,7 @@
 """A command's records: the memory behind "exactly once, for ever" (docs/protocol.md, R2)."""
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import ValidationError, model_validator
 
@@ -44,6 +44,11 @@ class CommandRecord(Value):
         if (self.slot is None) == (self.rejection is None):
             raise ValueError("a record names either a slot or a rejection")
         return self
+
+    @property
+    def end(self) -> int | Rejection:
+        """The slot that the command is bound to, or its rejection."""
+        return cast("Rejection", self.rejection) if self.slot is None else self.slot  # validated: one or the other
 
     @cached_property
     def canonical(self) -> bytes:

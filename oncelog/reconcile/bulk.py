@@ -36,8 +36,7 @@ class BulkReconciler:
 
         A chunk's record is written only after the chunk before it is at its end: so all before it are.
         """
-        assert record.plan is not None  # a command that was rejected as a whole has ended
-        begun, not_begun = 0, len(record.plan.chunks) + 1
+        begun, not_begun = 0, len(record.accepted_plan.chunks) + 1
         while not_begun - begun > 1:
             middle = (begun + not_begun) // 2
             if await self._chunk_records.read(record.command_id, middle, 1) is None:

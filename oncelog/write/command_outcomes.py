@@ -43,16 +43,16 @@ class CommandOutcomes:
         """Return what the command came to as its last record tells, or None if it has not come to its end."""
         if isinstance(record, BulkRecord):
             return await self.bulk_result(record)
-        if record.rejection is not None:
+        end = record.end
+        if isinstance(end, Rejection):
             return CommandResult(
                 command_id=record.command_id,
                 command_hash=record.command_hash,
                 outcome=Outcome.REJECTED,
                 aggregate_id=record.aggregate_id,
-                rejection=record.rejection,
+                rejection=end,
             )
-        assert record.slot is not None  # a record names one or the other
-        stored = await self._log.read(AggregateId.parse(record.aggregate_id), record.slot)
+        stored = await self._log.read(AggregateId.parse(record.aggregate_id), end)
         if stored is None or stored.event.command_id != record.command_id:
             return None
         return self.applied(stored.event)

@@ -7,7 +7,7 @@ from pathlib import Path
 from oncelog.domain import stored_names
 from tests.house.prose import ROOT
 
-#: What keys, aliases and topics begin with.
+#: The beginnings of keys, aliases and topics.
 BEGINNINGS = (
     stored_names.EVENTS,
     stored_names.COMMANDS,
@@ -52,6 +52,10 @@ def _stored_names_in(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             if node.value.startswith(BEGINNINGS):
                 yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ATTRIBUTE_MAKERS:
-            if any(isinstance(argument, ast.Constant) for argument in node.args):
-                yield f"{path.relative_to(ROOT)}:{node.lineno}: a search attribute"
+        elif isinstance(node, ast.Call) and _names_an_attribute(node):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: a search attribute"
+
+
+def _names_an_attribute(call: ast.Call) -> bool:
+    makes_one = isinstance(call.func, ast.Attribute) and call.func.attr in ATTRIBUTE_MAKERS
+    return makes_one and any(isinstance(argument, ast.Constant) for argument in call.args)

@@ -21,7 +21,7 @@ from oncelog.client.runs import Checks
 from oncelog.client.schedules import CHECK, ScheduleChange, Schedules
 from oncelog.composition.pipeline import assemble
 from oncelog.composition.reconcile import assemble_reconcilers
-from oncelog.domain.bulk.records import Closed
+from oncelog.domain.bulk.records import BulkRecord, Closed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
@@ -318,8 +318,8 @@ async def test_orphaned_bulk_command_is_closed_as_it_stands(installation: Instal
 
     async def attempt() -> None:
         opened = await path.opener.open(bulk, occurred_at=NOON, trace=Trace(die))
-        assert opened.record is not None
-        await path.runner.run(opened.record, Progress(next_chunk=1), RunControl(lambda: False, lambda _: None, die))
+        assert isinstance(opened, BulkRecord)
+        await path.runner.run(opened, Progress(next_chunk=1), RunControl(lambda: False, lambda _: None, die))
 
     with pytest.raises(Died):
         await attempt()

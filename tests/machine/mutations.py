@@ -13,7 +13,7 @@ from oncelog.bulk.chunk import ChunkCommitter, Written
 from oncelog.bulk.chunk_planner import ChunkPlanner
 from oncelog.domain.bulk import binding as binding_rules
 from oncelog.domain.bulk.binding import ConflictOutcome
-from oncelog.domain.bulk.records import BulkRecord, ChunkRecord
+from oncelog.domain.bulk.records import BoundSlot, BulkRecord, ChunkRecord
 from oncelog.domain.bulk.results import BulkResult, rejected_bulk
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
@@ -216,13 +216,13 @@ def the_sweep_leaves_what_is_unpublished(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def what_is_void_is_written_all_the_same(patch: pytest.MonkeyPatch) -> None:
-    async def write(self: ChunkCommitter, record: Any, bindings: Any, at_hand: Any, written: Written) -> None:
+    async def write(self: ChunkCommitter, record: Any, bindings: Any, attempt: Any, written: Written) -> None:
         name = str(written.aggregate_id)
         for binding in bindings:
             if binding.slot is not None:
-                change = at_hand.changes[binding.index]
-                stored, _ = await self._stored(change, binding.slot, record, at_hand, None, written.published)
-                at_hand.standing[name, binding.slot] = stored.event.event_id
+                change = attempt.changes[binding.index]
+                stored, _ = await self._stored(change, binding.slot, record, attempt, None, written.published)
+                attempt.occupied[name, binding.slot] = stored.event.event_id
                 if stored.event.event_id == change.event_id:
                     written.events.append(stored.event)
         if written.events:
@@ -233,10 +233,10 @@ def what_is_void_is_written_all_the_same(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def a_displaced_item_counts_as_applied(patch: pytest.MonkeyPatch) -> None:
-    def fate(_command_id: str, binding: Any, event_in: Any) -> ConflictOutcome:
-        return ConflictOutcome.OPEN if event_in(binding.aggregate_id, binding.slot) is None else ConflictOutcome.APPLIED
+    def outcome(slot: BoundSlot, _event_id: str, event_in: Any) -> ConflictOutcome:
+        return ConflictOutcome.OPEN if event_in(*slot) is None else ConflictOutcome.APPLIED
 
-    patch.setattr(binding_rules, "_outcome_in_slot", fate)
+    patch.setattr(binding_rules, "_outcome_in_slot", outcome)
 
 
 @found_soon

@@ -31,17 +31,15 @@ class Attempt:
         path = self.process.pipeline.bulk
         trace = Trace(self.after_step)
         opened = await path.opener.open(bulk, occurred_at=NOON, trace=trace)
-        if opened.record is None:
-            assert opened.result is not None
-            return opened.result
+        if isinstance(opened, BulkResult):
+            return opened
         began = progress or Progress(next_chunk=1)
-        done = await path.runner.run(opened.record, began, self._run_control(began.next_chunk + self.stop_after))
-        assert opened.record.plan is not None
-        if done.closed is None and done.next_chunk <= len(opened.record.plan.chunks):
+        done = await path.runner.run(opened, began, self._run_control(began.next_chunk + self.stop_after))
+        if done.closed is None and done.next_chunk <= len(opened.accepted_plan.chunks):
             return done
-        left = await path.runner.deliver(opened.record, list(done.undelivered), self._run_control(1_000_000))
+        left = await path.runner.deliver(opened, list(done.undelivered), self._run_control(1_000_000))
         assert left == []
-        return await path.reporter.report(opened.record, trace=trace)
+        return await path.reporter.report(opened, trace=trace)
 
     async def close(self, bulk: Bulk, progress: Progress, reason: Closed = Closed.CANCELLED) -> BulkResult:
         """End the command before its next chunk, and report."""

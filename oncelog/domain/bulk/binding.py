@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from oncelog.domain.bulk.items import ItemChange, shortened
-from oncelog.domain.bulk.records import Binding, ChunkRecord
+from oncelog.domain.bulk.records import Binding, BoundSlot, ChunkRecord
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
@@ -97,8 +97,8 @@ def conflict_outcomes(record: ChunkRecord, event_in: EventIn) -> dict[int, Confl
         for binding in bindings:
             if ahead is not None:
                 found[binding.index] = ahead
-            elif binding.slot is not None:
-                outcome = _outcome_in_slot(record.command_id, binding, event_in)
+            elif slot := binding.bound_slot:
+                outcome = _outcome_in_slot(slot, derive_event_id(record.command_id, binding.index), event_in)
                 found[binding.index] = outcome
                 ahead = {
                     ConflictOutcome.CONFLICTED: ConflictOutcome.INVALIDATED,
@@ -127,14 +127,8 @@ def last_bindings(records: Iterable[ChunkRecord]) -> list[Binding]:
     return [found[index] for index in sorted(found)]
 
 
-def _outcome_in_slot(command_id: str, binding: Binding, event_in: EventIn) -> ConflictOutcome:
-    assert binding.aggregate_id is not None  # a binding to a slot has one
-    assert binding.slot is not None
-    event_id = event_in(binding.aggregate_id, binding.slot)
+def _outcome_in_slot(slot: BoundSlot, own_event_id: str, event_in: EventIn) -> ConflictOutcome:
+    event_id = event_in(slot.aggregate_id, slot.number)
     if event_id is None:
         return ConflictOutcome.OPEN
-    return (
-        ConflictOutcome.APPLIED
-        if event_id == derive_event_id(command_id, binding.index)
-        else ConflictOutcome.CONFLICTED
-    )
+    return ConflictOutcome.APPLIED if event_id == own_event_id else ConflictOutcome.CONFLICTED

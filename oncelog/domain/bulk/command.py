@@ -94,6 +94,11 @@ class BulkPayload(Value):
             return None
         return ItemsReference(self.items_key, self.items_sha256, self.items_count)
 
+    @property
+    def source(self) -> "ItemsReference | list[Any]":
+        """The items themselves, or where they lie."""
+        return self.reference or self.items or []
+
 
 class Bulk(Value):
     """One request to change many instances of one class: the argument of the workflow ``BulkCommand``."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -42,6 +42,17 @@ class BulkRecord(Value):
         fields = self.model_dump(mode="json", exclude_none=True, exclude={"command"})
         return canonical_bytes(fields | {"command": self.command})
 
+    @property
+    def accepted_plan(self) -> Plan:
+        """The plan; raises LogDamaged for a command that was rejected as a whole, which has no chunks."""
+        if self.plan is None:
+            raise LogDamaged(
+                f"command {self.command_id}: expected the plan of an accepted bulk command, found a rejection; "
+                "it was altered, run oncelog verify",
+                command_id=self.command_id,
+            )
+        return self.plan
+
     @cached_property
     def bulk(self) -> Bulk:
         """The command; raises ValidationError where the record holds none, which reading it back rules out."""
@@ -70,6 +81,20 @@ class Binding(Value):
         if self.aggregate_id is None and self.slot is not None:
             raise ValueError("an item that is bound to a slot has an aggregate")
         return self
+
+    @property
+    def bound_slot(self) -> "BoundSlot | None":
+        """The slot with its aggregate; None for a rejected item."""
+        if self.aggregate_id is None or self.slot is None:
+            return None
+        return BoundSlot(self.aggregate_id, self.slot)
+
+
+class BoundSlot(NamedTuple):
+    """The slot that an item is bound to."""
+
+    aggregate_id: str
+    number: int
 
 
 class ChunkRecord(Value):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import GRAPH_ALIAS
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import FoundNode
 from oncelog.testing.memory.pause import Pause, let_others
@@ -48,7 +49,7 @@ class MemoryGraph:
         return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
 
     def place_of(self, db_name: str) -> str:
-        return f"graph.{db_name}"
+        return f"{GRAPH_ALIAS}.{db_name}"
 
     async def exists(self, db_name: str) -> bool:
         self._demand(f"looking for the graph of {db_name}")
