@@ -85,12 +85,12 @@ def _long_test_names() -> Broken:
 
 #: Rule, and how many places break it still. Lower a number when you mend places; never raise one.
 LEFT: dict[Callable[[], Broken], int] = {
-    _openings: 3,
-    _private_words: 17,
+    _openings: 2,
+    _private_words: 4,
     _private_names: 0,
     _narrowing_asserts: 10,
-    _long_modules: 28,
-    _long_functions: 14,
+    _long_modules: 27,
+    _long_functions: 12,
     _long_test_names: 0,
 }
 
