@@ -1,6 +1,5 @@
 """The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +9,12 @@ from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.commands import parse_command
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.domain.results import RejectionCode
 from oncelog.errors import InputInvalid
 from oncelog.ports import CommandStatuses
 from oncelog.replay.trace import AfterStep, StepReport, Trace, nothing_after
 from oncelog.write.completion import final_status
-from oncelog.write.delivery import attempted
+from oncelog.write.delivery import Delivery, attempted
 
 #: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
 QUICK_ATTEMPT_S = 2.0
@@ -64,30 +63,35 @@ class CommandActivities:
     async def deliver_event(self, request: DeliverRequest) -> DeliverReport:
         """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
         trace = Trace(self._after_step)
-        applied = request.result.outcome is Outcome.APPLIED
-        left = ["project"] if applied and self._deliverer.projects(_place(request.result)[0]) else []
-        if applied and not request.published:
-            left.append("publish")
-        tried = await asyncio.gather(*(self._tried(name, request, trace) for name in left))
-        failures = {name: failure for name, failure in zip(left, tried, strict=True) if failure}
-        if not failures and (failure := await self._tried("complete", request, trace)):
-            failures["complete"] = failure
+        delivery = Delivery.of(request.result, published=request.published)
+        failures = await self._deliverer.attempt(delivery, trace, timeout_s=QUICK_ATTEMPT_S) if delivery else {}
+        if not failures:
+            failure = await attempted(self._complete(request, trace), timeout_s=QUICK_ATTEMPT_S)
+            failures = {"complete": failure} if failure else {}
         return DeliverReport(steps=trace.steps, failures=failures)
 
     @activity.defn
     async def publish_event(self, request: DeliverRequest) -> list[StepReport]:
         """Publish the event and whatever before it is not published yet."""
-        return await self._done("publish", request)
+        trace, delivery = Trace(self._after_step), _delivery(request)
+        publishing = self._deliverer.publish(delivery.aggregate_id, delivery.sequence_number)
+        await trace.step("publish", publishing, note=str)
+        return trace.steps
 
     @activity.defn
     async def project_event(self, request: DeliverRequest) -> list[StepReport]:
         """Write the document at the event's sequence number or beyond, or let its aggregate's projection wait."""
-        return await self._done("project", request)
+        trace, delivery = Trace(self._after_step), _delivery(request)
+        if self._deliverer.projects(delivery.aggregate_id):
+            await self._deliverer.project_or_park(delivery.aggregate_id, delivery.sequence_number, trace)
+        return trace.steps
 
     @activity.defn
     async def complete_command(self, request: DeliverRequest) -> list[StepReport]:
         """Keep result and history where the command's status is asked for."""
-        return await self._done("complete", request)
+        trace = Trace(self._after_step)
+        await self._complete(request, trace)
+        return trace.steps
 
     @activity.defn
     async def reindex_class(self, request: ReindexRequest) -> list[StepReport]:
@@ -99,23 +103,10 @@ class CommandActivities:
         await trace.step("regraph", self._graph_rebuilder.run(name, progress=activity.heartbeat), note=str)
         return trace.steps
 
-    async def _tried(self, name: str, request: DeliverRequest, trace: Trace) -> str | None:
-        return await attempted(self._step(name, request, trace), timeout_s=QUICK_ATTEMPT_S)
+    async def _complete(self, request: DeliverRequest, trace: Trace) -> None:
+        await trace.step("complete", self._save_result(request, trace), note=str)
 
-    async def _done(self, name: str, request: DeliverRequest) -> list[StepReport]:
-        trace = Trace(self._after_step)
-        await self._step(name, request, trace)
-        return trace.steps
-
-    async def _step(self, name: str, request: DeliverRequest, trace: Trace) -> None:
-        if name == "publish":
-            await trace.step(name, self._deliverer.publish(*_place(request.result)), note=str)
-        elif name == "complete":
-            await trace.step(name, self._complete(request, trace), note=str)
-        elif self._deliverer.projects(_place(request.result)[0]):
-            await self._deliverer.project_or_park(*_place(request.result), trace)
-
-    async def _complete(self, request: DeliverRequest, trace: Trace) -> str:
+    async def _save_result(self, request: DeliverRequest, trace: Trace) -> str:
         result = request.result
         if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
             return "the status stays that of the first command"
@@ -124,7 +115,9 @@ class CommandActivities:
         return result.outcome
 
 
-def _place(result: CommandResult) -> tuple[AggregateId, int]:
-    if result.aggregate_id is None or result.sequence_number is None:
+def _delivery(request: DeliverRequest) -> Delivery:
+    result = request.result
+    delivery = Delivery.of(result, published=request.published)
+    if delivery is None:
         raise InputInvalid(f"command {result.command_id}: expected a result with an event, found {result.outcome}")
-    return AggregateId.parse(result.aggregate_id), result.sequence_number
+    return delivery

@@ -31,6 +31,10 @@ def assemble_read_path(ports: Ports, settings: Settings) -> ReadPath:
         reader=Reader(ports, stream_reader),
         command_outcomes=CommandOutcomes(ports),
         reindexer=Reindexer(
-            documents=ports.documents, indices=ports.indices, class_schemas=class_schemas, reader=stream_reader
+            documents=ports.documents,
+            indices=ports.indices,
+            index_contents=ports.index_contents,
+            class_schemas=class_schemas,
+            reader=stream_reader,
         ),
     )

@@ -65,7 +65,11 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         class_schemas=path.class_schemas,
         models=models,
         reindexer=Reindexer(
-            documents=ports.documents, indices=ports.indices, class_schemas=path.class_schemas, reader=path.reader
+            documents=ports.documents,
+            indices=ports.indices,
+            index_contents=ports.index_contents,
+            class_schemas=path.class_schemas,
+            reader=path.reader,
         ),
         graph_rebuilder=GraphRebuilder(graph, services_of(graph, ports).rebuilding),
         bulk=assemble_bulk(path, deliverer, settings),

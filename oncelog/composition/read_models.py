@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from oncelog.domain.dead_letters import DeadLetter
-from oncelog.ports import DeadLetters, EventSubscription, Ports, ReadModel
+from oncelog.ports import DeadLetters, EventSubscription, Ports, ReadModel, last_numbers
 from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
@@ -39,7 +39,7 @@ class ReadModelServices:
 
     async def last_letters(self) -> list[DeadLetter]:
         """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
-        known = sorted(await self.dead_letters.numbers(self.read_model.name))
+        known = sorted(await last_numbers(self.dead_letters, self.read_model.name))
         letters = [await self.dead_letters.latest(self.read_model.name, aggregate_id) for aggregate_id in known]
         return [letter for letter in letters if letter]
 

@@ -25,13 +25,14 @@ from oncelog.ports.documents import (
     DocumentIndex,
     DocumentIndices,
     Documents,
+    IndexContents,
     IndexFacts,
     IndexSchema,
     Searches,
     SearchPage,
     StaleIndex,
 )
-from oncelog.ports.graph import FoundNode, Graph
+from oncelog.ports.graph import FoundNode, Graph, GraphCatalogue, WholeGraph
 from oncelog.ports.log import (
     ChunkRecords,
     ClassNames,
@@ -43,6 +44,7 @@ from oncelog.ports.log import (
     Snapshots,
     StoredEvent,
     TopicRecords,
+    last_numbers,
 )
 from oncelog.ports.read_models import ProjectionStatus, ReadModel
 from oncelog.ports.stream import (
@@ -81,6 +83,8 @@ __all__ = [
     "FoundNode",
     "Generations",
     "Graph",
+    "GraphCatalogue",
+    "IndexContents",
     "IndexFacts",
     "IndexSchema",
     "KnownCommand",
@@ -110,6 +114,8 @@ __all__ = [
     "TopicRecords",
     "Waiting",
     "Watermark",
+    "WholeGraph",
+    "last_numbers",
 ]
 
 
@@ -133,6 +139,8 @@ class Ports:
     documents: Documents
     searches: Searches
     indices: DocumentIndices
+    index_contents: IndexContents
     graph: Graph
+    graphs: GraphCatalogue
     dead_letters: DeadLetters
     failures: FailureStream

@@ -155,6 +155,18 @@ class DocumentIndices(Protocol):
         """
         ...
 
+    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+        """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
+
+        The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
+        new one has as many documents.
+        """
+        ...
+
+
+class IndexContents(Protocol):
+    """The documents of one index by its name, for another index that is to follow it."""
+
     async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write documents into this very index, as ``Documents.write`` does."""
         ...
@@ -164,13 +176,5 @@ class DocumentIndices(Protocol):
 
         ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the
         switch, which is worth waiting for.
-        """
-        ...
-
-    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
-        """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
-
-        The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
-        new one has as many documents.
         """
         ...

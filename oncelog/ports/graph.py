@@ -49,6 +49,14 @@ class Graph(Protocol):
         """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
+    async def refresh(self, db_name: str) -> None:
+        """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
+        ...
+
+
+class GraphCatalogue(Protocol):
+    """The graphs of databases as a whole: for operators, for the check of presence, and for verification."""
+
     def place_of(self, db_name: str) -> str:
         """Return what an operator calls the place where the graph of the database lies."""
         ...
@@ -57,13 +65,13 @@ class Graph(Protocol):
         """Return whether there is a graph of the database at all, be it empty; raises StoreUnavailable."""
         ...
 
-    async def refresh(self, db_name: str) -> None:
-        """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
-        ...
-
     def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
         """Yield every node of a database, tombstones included, in any order; raises StoreUnavailable.
 
         A concurrent write may or may not be among them.
         """
         ...
+
+
+class WholeGraph(Graph, GraphCatalogue, Protocol):
+    """Both ports of one graph, for a verification."""

@@ -155,6 +155,7 @@ class DeadLetters(Protocol):
         """Return all dead letters of an aggregate, the oldest first. Raises LogDamaged."""
         ...
 
-    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
-        """Return every aggregate that ever had a dead letter, and its last dead letter's number."""
-        ...
+
+async def last_numbers(dead_letters: DeadLetters, read_model: str) -> Mapping[AggregateId, int]:
+    """Return every aggregate that ever had a dead letter, and its last dead letter's number."""
+    return {listed.aggregate_id: listed.number async for listed in dead_letters.last_ones(read_model)}

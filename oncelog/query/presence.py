@@ -39,14 +39,14 @@ class Presence:
         for aggregate_id in aggregate_ids:
             missing.setdefault(aggregate_id.db_name, aggregate_id)
         for db_name, aggregate_id in missing.items():
-            if await self._ports.graph.exists(db_name):
+            if await self._ports.graphs.exists(db_name):
                 continue
             example = await self._example(db_name, aggregate_id.class_id)
             if example is not None:
                 raise StoreUnavailable(
                     "the graph",
                     f"reading {db_name}",
-                    f"there is none behind {self._ports.graph.place_of(db_name)}, but the log has {example}; run "
+                    f"there is none behind {self._ports.graphs.place_of(db_name)}, but the log has {example}; run "
                     f"oncelog check --repair --db {db_name}",
                 )
 

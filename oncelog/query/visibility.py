@@ -11,7 +11,7 @@ from oncelog.domain.dead_letters import DeadLetter, skipped_through
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.tokens import read_token
 from oncelog.errors import InputInvalid, NotYetVisible, StoreUnavailable, TokenInvalid
-from oncelog.ports import DeadLetters
+from oncelog.ports import DeadLetters, last_numbers
 from oncelog.read_models.parking import parked_error
 
 POLL_S = 0.02
@@ -98,7 +98,7 @@ class Visibility:
         """Raise ProjectionParked if one of these waits for an operator, or the wanted version was skipped."""
         asked = list(waiting)
         if len(asked) > ASKED_ONE_BY_ONE_MAX:
-            ever_parked = await self._dead_letters.numbers(read_model)
+            ever_parked = await last_numbers(self._dead_letters, read_model)
             asked = [each for each in asked if each in ever_parked]
         history = partial(self._dead_letters.history, read_model)
         histories = await bounded_gather(history, asked, at_once=ASKED_AT_ONCE_MAX)

@@ -1,6 +1,7 @@
 """Documents under the schema of their class's index: data of earlier definitions is migrated on its way there."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from oncelog.domain.events import DefinitionReference
@@ -41,39 +42,37 @@ class SchemaDocuments:
         self._documents = documents
         self._indices = indices
         self._class_schemas = class_schemas
-        self._forms: dict[AggregateId, DefinitionReference | None] = {}
+        self._definitions: dict[AggregateId, DefinitionReference | None] = {}
 
     async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
-        outcomes = await self._attempt(documents)
-        again = [
-            position for position, outcome in enumerate(outcomes) if isinstance(outcome, StaleIndex | ContainerUnusable)
-        ]
-        for position in again:
-            self._forms.pop(documents[position].aggregate_id.class_name, None)
+        writes = [_Write(document) for document in documents]
+        await self._attempt(writes)
+        stale = [write for write in writes if isinstance(write.outcome, StaleIndex | ContainerUnusable)]
+        for write in stale:
+            self._definitions.pop(write.document.aggregate_id.class_name, None)
         # Another index has followed, or is about to; in the latter case it is too early still.
-        for position, outcome in zip(again, await self._attempt([documents[one] for one in again]), strict=True):
-            outcomes[position] = outcome
-        return outcomes
+        await self._attempt(stale)
+        return [write.outcome for write in writes]
 
-    async def _attempt(self, documents: Sequence[Document]) -> list[Exception | None]:
-        outcomes: list[Exception | None] = [None] * len(documents)
-        going: list[int] = []
-        ready: list[Document] = []
-        class_schema: dict[tuple[str, str], ClassSchema | StoreUnavailable | None] = {}
-        for position, document in enumerate(documents):
-            db_name, class_id, _ = document.aggregate_id
-            if (db_name, class_id) not in class_schema:
-                class_schema[db_name, class_id] = await self._class_schema(document.aggregate_id)
-            found = class_schema[db_name, class_id]
-            if isinstance(found, StoreUnavailable):
-                outcomes[position] = found
+    async def _attempt(self, writes: Sequence["_Write"]) -> None:
+        """Migrate and write each document once, and note its outcome."""
+        class_schemas: dict[AggregateId, ClassSchema | StoreUnavailable | None] = {}
+        ready: list[_Write] = []
+        for write in writes:
+            name = write.document.aggregate_id.class_name
+            if name not in class_schemas:
+                class_schemas[name] = await self._class_schema(write.document.aggregate_id)
+            class_schema = class_schemas[name]
+            if isinstance(class_schema, StoreUnavailable):
+                write.outcome = class_schema
             else:
-                ready.append(await offloaded(partial(migrated, document, found), of=document.body))
-                going.append(position)
-        for position, outcome in zip(going, await self._documents.write(ready) if ready else (), strict=True):
-            outcomes[position] = outcome
-        return outcomes
+                migration = partial(migrated, write.document, class_schema)
+                write.migrated = await offloaded(migration, of=write.document.body)
+                ready.append(write)
+        outcomes = await self._documents.write([write.migrated for write in ready]) if ready else ()
+        for write, outcome in zip(ready, outcomes, strict=True):
+            write.outcome = outcome
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
@@ -83,13 +82,13 @@ class SchemaDocuments:
         """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
         name = aggregate_id.class_name
         try:
-            if name not in self._forms:
-                self._forms[name] = await self._form(name, aggregate_id)
-            return await self._class_schemas.at(aggregate_id, self._forms[name])
+            if name not in self._definitions:
+                self._definitions[name] = await self._index_definition(name, aggregate_id)
+            return await self._class_schemas.at(aggregate_id, self._definitions[name])
         except StoreUnavailable as error:
             return error
 
-    async def _form(self, name: AggregateId, aggregate_id: AggregateId) -> DefinitionReference | None:
+    async def _index_definition(self, name: AggregateId, aggregate_id: AggregateId) -> DefinitionReference | None:
         if aggregate_id.class_id == CLASSES:
             return None
         index = await self._indices.current(name)
@@ -100,3 +99,14 @@ class SchemaDocuments:
             return None  # the first document makes the index
         made = await self._indices.create(name, await find_index_schema(class_schema), first=True)
         return made.definition
+
+
+@dataclass
+class _Write:
+    """One document on its way to its index. ``migrated``: as its index has it; ``outcome``: None once it is written."""
+
+    document: Document
+    outcome: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.migrated = self.document

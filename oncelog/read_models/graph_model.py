@@ -48,22 +48,10 @@ class GraphModel:
 
     async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
-        class_schema: dict[tuple[str, str], ClassSchema | None] = {}
-        places = [AggregateId.parse(state.aggregate_id) for state in states]
-        known = _newest_known(places, states)
-        outcomes: list[Exception | None] = [None] * len(states)
-        nodes: dict[int, GraphNode] = {}
-        for index, (aggregate_id, state) in enumerate(zip(places, states, strict=True)):
-            names = (aggregate_id.db_name, aggregate_id.class_id)
-            if names not in class_schema:
-                class_schema[names] = await self._class_schema_of(aggregate_id, at_least=known[names])
-            try:
-                nodes[index] = node_of(state, class_schema[names])
-            except InputInvalid as error:
-                outcomes[index] = error
-        for index, outcome in zip(nodes, await self._graph.write(list(nodes.values())), strict=True):
-            outcomes[index] = outcome
-        return outcomes
+        class_schemas = await self._class_schemas(states)
+        nodes = [_node_or_refusal(state, class_schemas) for state in states]
+        outcomes = iter(await self._graph.write([node for node in nodes if isinstance(node, GraphNode)]))
+        return [next(outcomes) if isinstance(node, GraphNode) else node for node in nodes]
 
     async def refresh(self, db_name: str) -> None:
         """Let searches of the graph find whatever was projected so far; raises StoreUnavailable."""
@@ -79,6 +67,19 @@ class GraphModel:
         there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
         newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
         return [_standing(node, newest) if node else ProjectionStatus(0) for node in nodes]
+
+    async def _class_schemas(self, states: Sequence[Instance]) -> Mapping[AggregateId, ClassSchema | None]:
+        """Return the schema of each state's class: the newest, and at least that of any of the states."""
+        known: dict[AggregateId, tuple[AggregateId, int]] = {}
+        for state in states:
+            aggregate_id = AggregateId.parse(state.aggregate_id)
+            number = state.definition.sequence_number if state.definition else 0
+            _, at_least = known.get(aggregate_id.class_name, (aggregate_id, 0))
+            known[aggregate_id.class_name] = (aggregate_id, max(at_least, number))
+        return {
+            name: await self._class_schema_of(aggregate_id, at_least=at_least)
+            for name, (aggregate_id, at_least) in known.items()
+        }
 
     async def _newest_definition(self, aggregate_id: AggregateId) -> int:
         """Return the sequence number of the newest definition of its class, 0 where there is none to go by.
@@ -97,10 +98,10 @@ def _standing(node: GraphNode, newest: Mapping[tuple[str, str], int]) -> Project
     return ProjectionStatus(node.sequence_number, node.definition_sequence < newest[names])
 
 
-def _newest_known(places: Sequence[AggregateId], states: Sequence[Instance]) -> dict[tuple[str, str], int]:
-    """Return of each class the newest definition that any of its instances was decided under, 0 for none."""
-    found: dict[tuple[str, str], int] = {}
-    for aggregate_id, state in zip(places, states, strict=True):
-        names = (aggregate_id.db_name, aggregate_id.class_id)
-        found[names] = max(found.get(names, 0), state.definition.sequence_number if state.definition else 0)
-    return found
+def _node_or_refusal(
+    state: Instance, class_schemas: Mapping[AggregateId, ClassSchema | None]
+) -> GraphNode | InputInvalid:
+    try:
+        return node_of(state, class_schemas[AggregateId.parse(state.aggregate_id).class_name])
+    except InputInvalid as error:
+        return error

@@ -16,7 +16,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.offload import offloaded
-from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents
+from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents, IndexContents
 from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.document_schema import find_index_schema
 from oncelog.replay.class_schemas import ClassSchemas
@@ -36,10 +36,17 @@ class Reindexer:
     """Migrates the documents of classes to their newest definition."""
 
     def __init__(
-        self, *, documents: Documents, indices: DocumentIndices, class_schemas: ClassSchemas, reader: StreamReader
+        self,
+        *,
+        documents: Documents,
+        indices: DocumentIndices,
+        index_contents: IndexContents,
+        class_schemas: ClassSchemas,
+        reader: StreamReader,
     ) -> None:
         self._documents = documents
         self._indices = indices
+        self._index_contents = index_contents
         self._class_schemas = class_schemas
         self._reader = reader
 
@@ -105,9 +112,9 @@ class Reindexer:
         """Copy what the old index has, in the order in which it changed, until it is closed and nothing is left."""
         position, copied, closed = -1, 0, False
         while True:
-            changed = await self._indices.changed(old, after=position, close=closed)
+            changed = await self._index_contents.changed(old, after=position, close=closed)
             documents = await self._folded(name, changed.documents, class_schema)
-            for outcome in await self._indices.copy(new, documents):
+            for outcome in await self._index_contents.copy(new, documents):
                 if outcome is not None:
                     raise outcome
             position, copied = changed.position, copied + len(documents)

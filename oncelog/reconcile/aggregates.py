@@ -20,6 +20,7 @@ from oncelog.ports import (
     RunningWorkflows,
     StoredEvent,
     Watermark,
+    last_numbers,
 )
 from oncelog.reconcile.comparison import AggregateComparison, Due
 from oncelog.reconcile.group import GroupWatermarks, RememberedSlots
@@ -187,7 +188,7 @@ class _Letters:
         parked: dict[str, DeadLetter] = {}
         for name in names:
             if name not in self._listed:
-                self._listed[name] = asyncio.ensure_future(self._dead_letters.numbers(name))
+                self._listed[name] = asyncio.ensure_future(last_numbers(self._dead_letters, name))
             if listed_stream.aggregate_id not in await self._listed[name]:
                 continue
             letters = await self._dead_letters.history(name, listed_stream.aggregate_id)

@@ -78,7 +78,9 @@ class Stores:
             documents=documents,
             searches=ElasticsearchSearches(elasticsearch, settings),
             indices=documents.indices,
+            index_contents=documents.indices,
             graph=graph,
+            graphs=graph,
             dead_letters=S3DeadLetters(bucket),
             failures=KafkaFailures(kafka, settings.failure_topic),
         )

@@ -60,7 +60,9 @@ class MemoryServers:
             documents=self.documents,
             searches=MemorySearches(self.documents),
             indices=self.documents,
+            index_contents=self.documents,
             graph=self.graph,
+            graphs=self.graph,
             dead_letters=MemoryDeadLetters(self.bucket),
             failures=self.failures,
         )

@@ -18,7 +18,16 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.stored_names import results_key, summary_key
 from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
-from oncelog.ports import UNPUBLISHED, Document, Documents, FoundNode, Graph, IndexFacts, TopicFacts, Watermark
+from oncelog.ports import (
+    UNPUBLISHED,
+    Document,
+    Documents,
+    FoundNode,
+    IndexFacts,
+    TopicFacts,
+    Watermark,
+    WholeGraph,
+)
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
 from oncelog.stores.s3.event_log import watermark_of
@@ -81,7 +90,7 @@ class Sources:
     stream: Stream
     scan: Scan
     documents: Documents
-    graph: Graph
+    graph: WholeGraph
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,7 @@ class Reading:
         """
         stored, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
         if read_model not in self._lettered:
-            self._lettered[read_model] = await answered(partial(stored.numbers, read_model))
+            self._lettered[read_model] = await answered(partial(last_numbers, stored, read_model))
         if place not in self._lettered[read_model]:
             return None
         letters = await answered(partial(stored.history, read_model, place))

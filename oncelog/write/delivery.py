@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance
+from oncelog.domain.results import CommandResult
 from oncelog.errors import OncelogError, ProjectionParked
 from oncelog.ports import ProjectionStatus
 from oncelog.read_models.batching import BatchedReadModel
@@ -34,6 +35,22 @@ class InlineModel:
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return how each is projected; raises StoreUnavailable, LogDamaged."""
         return await self.batched.read_model.projection_statuses(aggregate_ids)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A committed event on its way to stream and read models."""
+
+    aggregate_id: AggregateId
+    sequence_number: int
+    published: bool
+
+    @classmethod
+    def of(cls, result: CommandResult, *, published: bool) -> "Delivery | None":
+        """Return the delivery of a result's event; None for a rejected command, which has none."""
+        if result.aggregate_id is None or result.sequence_number is None:
+            return None
+        return cls(AggregateId.parse(result.aggregate_id), result.sequence_number, published)
 
 
 class _Unprojectable(Exception):
@@ -68,6 +85,18 @@ class Deliverer:
     def projects(self, aggregate_id: AggregateId) -> bool:
         """Return whether this process projects the aggregate."""
         return self._inline or aggregate_id.class_id == CLASSES
+
+    async def attempt(self, delivery: Delivery, trace: Trace, *, timeout_s: float) -> dict[str, str]:
+        """Publish and project at once, a quick attempt each; return by step why it did not succeed."""
+        steps: dict[str, Awaitable[object]] = {}
+        if self.projects(delivery.aggregate_id):
+            steps["project"] = self.project_or_park(delivery.aggregate_id, delivery.sequence_number, trace)
+        if not delivery.published:
+            steps["publish"] = trace.step(
+                "publish", self.publish(delivery.aggregate_id, delivery.sequence_number), note=str
+            )
+        failures = await asyncio.gather(*(attempted(step, timeout_s=timeout_s) for step in steps.values()))
+        return {name: failure for name, failure in zip(steps, failures, strict=True) if failure}
 
     async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
         """Make sure that the event and all before it are published; returns what was done, in words."""

@@ -8,6 +8,7 @@ import pytest
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import LogDamaged
+from oncelog.ports import last_numbers
 from tests.contract.chains import PLACE
 from tests.contract.conftest import Opened
 from tests.write.world import NOON
@@ -51,8 +52,8 @@ async def test_read_models_and_aggregates_are_told_apart(opened: Opened):
     letters = opened.ports.dead_letters
     for each in (letter(), letter(2), letter(1, HOSTILE), letter(1, read_model="graph")):
         await letters.append(each)
-    assert await letters.numbers("documents") == {PLACE: 2, HOSTILE: 1}
-    assert await letters.numbers("graph") == {PLACE: 1}
+    assert await last_numbers(letters, "documents") == {PLACE: 2, HOSTILE: 1}
+    assert await last_numbers(letters, "graph") == {PLACE: 1}
     last = {each.aggregate_id: each async for each in letters.last_ones("documents")}
     assert {name: each.number for name, each in last.items()} == {PLACE: 2, HOSTILE: 1}
     assert await letters.read("documents", last[PLACE]) == letter(2)

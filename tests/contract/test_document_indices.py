@@ -43,7 +43,7 @@ async def read(opened: Opened, key: str = "p1") -> Document | None:
 async def everything(opened: Opened, index: DocumentIndex, *, close: bool = False) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     position = -1
-    while (some := await opened.ports.indices.changed(index, after=position, close=close)).documents:
+    while (some := await opened.ports.index_contents.changed(index, after=position, close=close)).documents:
         found += some.documents
         position = some.position
     return found
@@ -99,17 +99,18 @@ async def test_changes_come_in_order_once_per_document(opened: Opened):
 
 async def test_an_index_follows_another_and_readers_see_either_whole(opened: Opened):
     indices, documents = opened.ports.indices, opened.ports.documents
+    contents = opened.ports.index_contents
     await documents.write([document(f"p{number}", form=IndexSchema(), n=number) for number in range(3)])
     old = await indices.current(NAME)
     assert old is not None
     new = await indices.create(NAME, TYPED, first=False)
     assert await indices.current(NAME) == old
-    assert await indices.copy(new, [document("p0"), document("p1", 5)]) == [None, None]
+    assert await contents.copy(new, [document("p0"), document("p1", 5)]) == [None, None]
     assert await read(opened, "p0") == document("p0", n=0)
     await everything(opened, old, close=True)
     (late,) = await documents.write([document("p1", 2, form=IndexSchema())])
     assert isinstance(late, StaleIndex)
-    assert await indices.copy(new, [document("p2"), document("p1", 1)]) == [None, None]
+    assert await contents.copy(new, [document("p2"), document("p1", 1)]) == [None, None]
     assert await indices.switch(NAME, old, new)
     assert await indices.current(NAME) == new
     assert await read(opened) == document("p1", 5)
@@ -138,37 +139,40 @@ async def test_an_index_with_fewer_documents_does_not_follow(opened: Opened):
 
 async def test_only_the_last_index_is_kept(opened: Opened):
     indices = opened.ports.indices
+    contents = opened.ports.index_contents
     forms = [IndexSchema(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
     first, second = [await indices.create(NAME, form, first=form is forms[0]) for form in forms[:2]]
     assert await indices.switch(NAME, first, second)
     third = await indices.create(NAME, forms[2], first=False)
     assert await indices.switch(NAME, second, third)
     with pytest.raises(StoreUnavailable, match=first.name.rpartition(".")[2]):
-        await indices.changed(first, after=-1, close=False)
-    assert (await indices.changed(second, after=-1, close=False)).documents == []
+        await contents.changed(first, after=-1, close=False)
+    assert (await contents.changed(second, after=-1, close=False)).documents == []
 
 
 async def test_whoever_comes_too_late_to_follow_takes_nothing_away(opened: Opened):
     indices = opened.ports.indices
+    contents = opened.ports.index_contents
     old = await indices.create(NAME, TYPED, first=True)
     await opened.ports.documents.write([document("p1")])
     new = await indices.create(NAME, NEXT, first=False)
-    assert await indices.copy(new, [document("p1")]) == [None]
+    assert await contents.copy(new, [document("p1")]) == [None]
     assert await indices.switch(NAME, old, new)
     assert await indices.create(NAME, NEXT, first=False) == new
     assert await everything(opened, old, close=True) == [("p1", 1)], "it is kept for whoever goes back to it"
-    assert await indices.copy(new, [document("p1")]) == [None]
+    assert await contents.copy(new, [document("p1")]) == [None]
     assert not await indices.switch(NAME, old, new)
     assert await read(opened) == document("p1")
 
 
 async def test_what_is_seen_tells_whether_it_is_closed(opened: Opened):
     indices = opened.ports.indices
+    contents = opened.ports.index_contents
     made = await indices.create(NAME, TYPED, first=True)
     found = await indices.current(NAME)
     assert found is not None
     assert (found.closed, found.pinned) == (False, False)
-    await indices.changed(made, after=-1, close=True)
+    await contents.changed(made, after=-1, close=True)
     found = await indices.current(NAME)
     assert found is not None
     assert (found.closed, found.pinned) == (True, False)

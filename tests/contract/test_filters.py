@@ -250,8 +250,8 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         assert not old.exact
         new = await stores.ports.indices.create(name, IndexSchema(), first=False)
         assert new.name == f"{alias}.000001.exact"
-        assert await stores.ports.indices.copy(new, [document]) == [None]
-        await stores.ports.indices.changed(old, after=-1, close=True)
+        assert await stores.ports.index_contents.copy(new, [document]) == [None]
+        await stores.ports.index_contents.changed(old, after=-1, close=True)
         assert await stores.ports.indices.switch(name, old, new)
         assert (await stores.ports.searches.find(question)).documents == [document]
 

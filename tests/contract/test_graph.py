@@ -11,7 +11,7 @@ from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import EDGES_MAX
 from oncelog.errors import InputInvalid
-from oncelog.ports import FoundNode, Graph
+from oncelog.ports import FoundNode, WholeGraph
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
 from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
@@ -30,7 +30,7 @@ COUNTRIES = [AggregateId.of("geo", "Country", name) for name in ("AT", "BO", "CH
         pytest.param("TerminusDB", marks=pytest.mark.integration),
     ]
 )
-async def graph(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
+async def graph(request: pytest.FixtureRequest) -> AsyncIterator[WholeGraph]:
     """Each store in turn, under names of this test's own."""
     if request.param == "in memory":
         yield MemoryGraph()
@@ -65,11 +65,13 @@ def _node(
     return GraphNode(aggregate_id, sequence_number, definition_sequence, deleted, edge_map(edges))
 
 
-async def _written(graph: Graph, *nodes: GraphNode) -> None:
+async def _written(graph: WholeGraph, *nodes: GraphNode) -> None:
     assert await graph.write(nodes) == [None] * len(nodes)
 
 
-async def _referring(graph: Graph, targets: Sequence[AggregateId], *, count: int, **more: int | str) -> list[GraphNode]:
+async def _referring(
+    graph: WholeGraph, targets: Sequence[AggregateId], *, count: int, **more: int | str
+) -> list[GraphNode]:
     """Search until as many are found as were written: a store may find them a moment later."""
     async with asyncio.timeout(120):
         while True:
@@ -79,7 +81,7 @@ async def _referring(graph: Graph, targets: Sequence[AggregateId], *, count: int
             await asyncio.sleep(0.05)
 
 
-async def test_the_newest_wins_in_whatever_order_they_come(graph: Graph):
+async def test_the_newest_wins_in_whatever_order_they_come(graph: WholeGraph):
     for number, order in enumerate(permutations(range(3))):
         nodes = [_node(f"c{number}", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (1, 2, 3)]
         for index in order:
@@ -87,7 +89,7 @@ async def test_the_newest_wins_in_whatever_order_they_come(graph: Graph):
         assert await graph.read([nodes[0].aggregate_id]) == [nodes[2]]
 
 
-async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: Graph):
+async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: WholeGraph):
     before, after = (
         _node("Vienna", 3, definition_sequence=1),
         _node("Vienna", 3, definition_sequence=2, part_of={COUNTRIES[0]}),
@@ -101,7 +103,7 @@ async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: Graph
     assert await graph.read([after.aggregate_id]) == [later]
 
 
-async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: Graph):
+async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: WholeGraph):
     vienna, graz = _node("Vienna", part_of={COUNTRIES[0]}), _node("Graz")
     await _written(graph, vienna, graz)
     missing = AggregateId.of("geo", "City", "Atlantis")
@@ -110,7 +112,7 @@ async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: Graph):
     assert await graph.read([]) == []
 
 
-async def test_nodes_of_a_class_come_together_across_pages(graph: Graph):
+async def test_nodes_of_a_class_come_together_across_pages(graph: WholeGraph):
     edges = edge_map({"part_of": {COUNTRIES[0]}})
     names = [("Cit", "z"), ("City", "a"), ("City", "é"), ("City-Hall", "a"), ("CityHall", "a"), ("City_Hall", "~")]
     nodes = [GraphNode(AggregateId.of("geo", class_id, name), 1, 1, False, edges) for class_id, name in names]
@@ -121,7 +123,7 @@ async def test_nodes_of_a_class_come_together_across_pages(graph: Graph):
     assert [each.aggregate_id.instance_id for each in cities] == ["é", "a"]  # in encoded form
 
 
-async def test_edge_may_be_dangling_or_circular(graph: Graph):
+async def test_edge_may_be_dangling_or_circular(graph: WholeGraph):
     one, two = AggregateId.of("geo", "City", "one"), AggregateId.of("geo", "City", "two")
     first, second = GraphNode(one, 1, 1, False, {"near": (two,)}), GraphNode(two, 1, 1, False, {"near": (one, two)})
     await _written(graph, first)
@@ -130,7 +132,7 @@ async def test_edge_may_be_dangling_or_circular(graph: Graph):
     assert await graph.read([one, two]) == [first, second]
 
 
-async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: Graph):
+async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: WholeGraph):
     nodes = [_node(f"c{number}", part_of={COUNTRIES[number % 2]}, near={COUNTRIES[2]}) for number in range(7)]
     await _written(graph, *nodes)
     both = await _referring(graph, COUNTRIES[:2], count=7)
@@ -143,7 +145,7 @@ async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: Gra
     assert await graph.referring("nowhere", COUNTRIES, "part_of", nodes_max=10) == []
 
 
-async def test_tombstone_has_no_edges_and_late_writes_lose(graph: Graph):
+async def test_tombstone_has_no_edges_and_late_writes_lose(graph: WholeGraph):
     alive, deleted = _node("Vienna", 2, part_of={COUNTRIES[0]}), _node("Vienna", 3, deleted=True)
     await _written(graph, alive)
     assert await _referring(graph, COUNTRIES, count=1) == [alive]
@@ -158,7 +160,7 @@ async def test_tombstone_has_no_edges_and_late_writes_lose(graph: Graph):
     assert await _referring(graph, COUNTRIES, count=0) == []
 
 
-async def test_names_that_look_like_syntax_are_names(graph: Graph):
+async def test_names_that_look_like_syntax_are_names(graph: WholeGraph):
     hostile = AggregateId.of("geo", "City", "a/b:c*\"'{x}$ <é 日>")
     node = _node("or(true)", part_of={hostile})
     await _written(graph, node)
@@ -166,21 +168,21 @@ async def test_names_that_look_like_syntax_are_names(graph: Graph):
     assert await _referring(graph, [hostile], count=1) == [node]
 
 
-async def test_one_batch_may_hold_several_versions_of_a_node(graph: Graph):
+async def test_one_batch_may_hold_several_versions_of_a_node(graph: WholeGraph):
     nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (2, 3, 1)]
     assert await graph.write([*nodes, _node("Graz")]) == [None] * 4
     assert await graph.write([]) == []
     assert await graph.read([nodes[0].aggregate_id]) == [nodes[1]]
 
 
-async def test_concurrent_writers_leave_the_newest(graph: Graph):
+async def test_concurrent_writers_leave_the_newest(graph: WholeGraph):
     nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence % 3]}) for sequence in range(1, 9)]
     outcomes = await asyncio.gather(*(graph.write([node, _node(f"other{node.sequence_number}")]) for node in nodes))
     assert outcomes == [[None, None]] * 8
     assert await graph.read([nodes[0].aggregate_id]) == [nodes[-1]]
 
 
-async def test_scan_yields_every_node_once(graph: Graph, monkeypatch: pytest.MonkeyPatch):
+async def test_scan_yields_every_node_once(graph: WholeGraph, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scan, "HITS_PER_PAGE", 3)
     monkeypatch.setattr(terminus_graph, "NODES_PER_PAGE", 3)
     nodes = [_node(f"c{number}", number + 1, part_of={COUNTRIES[0]}) for number in range(7)]
@@ -200,18 +202,18 @@ def test_a_node_with_too_many_references_is_refused():
         GraphNode(AggregateId.of("geo", "Country", "AT"), 1, 1, False, {"has": targets})
 
 
-async def test_graph_exists_once_a_node_was_written(graph: Graph):
+async def test_graph_exists_once_a_node_was_written(graph: WholeGraph):
     assert not await graph.exists("geo")
     await _written(graph, _node("x"))
     assert await graph.exists("geo")
     assert not await graph.exists("other")
 
 
-async def test_graph_of_tombstones_exists(graph: Graph):
+async def test_graph_of_tombstones_exists(graph: WholeGraph):
     await _written(graph, _node("x", deleted=True))
     assert await graph.exists("geo")
 
 
-async def test_graph_place_is_named_for_operators(graph: Graph):
+async def test_graph_place_is_named_for_operators(graph: WholeGraph):
     assert "geo" in graph.place_of("geo")
     assert graph.place_of("geo") != graph.place_of("other")

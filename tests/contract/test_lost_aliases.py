@@ -50,20 +50,22 @@ async def test_document_of_a_lost_alias_of_another_form_waits(opened: Opened):
 
 async def test_alias_lost_during_a_reindex_leads_to_the_old(opened: Opened):
     indices = opened.ports.indices
+    contents = opened.ports.index_contents
     old = await indices.create(NAME, TYPED, first=True)
     await opened.ports.documents.write([document("p1"), document("p2")])
     new = await indices.create(NAME, NEXT, first=False)
-    await indices.copy(new, [document("p1")])
+    await contents.copy(new, [document("p1")])
     await opened.drop_alias(PLACE)
     assert await indices.create(NAME, NEXT, first=True) == old
 
 
 async def test_alias_lost_after_a_switch_leads_to_the_new(opened: Opened):
     indices = opened.ports.indices
+    contents = opened.ports.index_contents
     old = await indices.create(NAME, TYPED, first=True)
     await opened.ports.documents.write([document("p1")])
     new = await indices.create(NAME, NEXT, first=False)
-    await indices.copy(new, [document("p1")])
+    await contents.copy(new, [document("p1")])
     await everything(opened, old, close=True)
     assert await indices.switch(NAME, old, new)
     await opened.drop_alias(PLACE)
@@ -84,9 +86,10 @@ async def _lose(client: AsyncElasticsearch, alias: str) -> None:
 async def test_index_that_was_left_is_not_seen_again(stores: Stores):
     """The index that readers saw is gone: the one before it, closed for writing, has not what came since."""
     indices, client = stores.ports.indices, stores.elasticsearch.client
+    contents = stores.ports.index_contents
     old = await indices.create(NAME, TYPED, first=True)
     new = await indices.create(NAME, NEXT, first=False)
-    await indices.changed(old, after=-1, close=True)
+    await contents.changed(old, after=-1, close=True)
     assert await indices.switch(NAME, old, new)
     await client.indices.delete(index=new.name)
     assert await indices.current(NAME) is None
@@ -97,10 +100,11 @@ async def test_index_that_was_left_is_not_seen_again(stores: Stores):
 @pytest.mark.integration
 async def test_lost_alias_leads_to_the_pinned_index(stores: Stores, settings: Settings):
     indices, client = stores.ports.indices, stores.elasticsearch.client
+    contents = stores.ports.index_contents
     old = await indices.create(NAME, TYPED, first=True)
     new = await indices.create(NAME, NEXT, first=False)
     await stores.ports.documents.write([document("p1")])
-    assert await indices.copy(new, [document("p1")]) == [None]
+    assert await contents.copy(new, [document("p1")]) == [None]
     await client.indices.put_alias(index=old.name, name=settings.named("pinned.shop.product"))
     await _lose(client, settings.named("instances.shop.product"))
     found = await indices.create(NAME, NEXT, first=True)

@@ -13,6 +13,7 @@ from tests.house.prose import ROOT, python_files, sentences
 
 MODULE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 40
+PORT_METHODS_MAX = 5
 TEST_NAME_CHARACTERS_MAX = 60
 
 _OPENINGS = re.compile(r"^(What|Who|Whoever|Such|One that|That of|Those who|Nobody|Somebody)\b")
@@ -56,6 +57,15 @@ def _narrowing_asserts() -> Broken:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.test)}"
 
 
+def _large_ports() -> Broken:
+    for path in (ROOT / "oncelog" / "ports").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Protocol" for base in node.bases):
+                methods = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+                if len(methods) > PORT_METHODS_MAX:
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}, {len(methods)} methods"
+
+
 def _long_modules() -> Broken:
     for path in python_files():
         lines = len(path.read_text().splitlines())
@@ -89,6 +99,7 @@ LEFT: dict[Callable[[], Broken], int] = {
     _private_words: 4,
     _private_names: 0,
     _narrowing_asserts: 10,
+    _large_ports: 0,
     _long_modules: 27,
     _long_functions: 12,
     _long_test_names: 0,

@@ -25,7 +25,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Outcome
 from oncelog.errors import ProjectionParked, StoreUnavailable
-from oncelog.ports import Watermark
+from oncelog.ports import Watermark, last_numbers
 from oncelog.projector import new_projector
 from oncelog.read_models.projector import loop
 from oncelog.read_models.projector.loop import Projector
@@ -204,7 +204,7 @@ async def test_duplicates_gaps_and_any_order_come_to_the_same(projection: Projec
         async with asyncio.timeout(UNTIL_S):
             while not metrics.registry.get_sample_value("events_skipped_total", {"read_model": "documents"}):
                 await asyncio.sleep(0.05)
-    assert await projection.stores.ports.dead_letters.numbers("documents") == {}
+    assert await last_numbers(projection.stores.ports.dead_letters, "documents") == {}
 
 
 @pytest.mark.parametrize(

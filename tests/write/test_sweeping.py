@@ -362,7 +362,7 @@ async def left_by_a_definition(world: World, step: str) -> None:
     if step != "define":
         await process.ports.indices.create(CLASS, index_schema_of(class_schema), first=False)
     if step == "close":
-        await process.ports.indices.changed(old, after=-1, close=True)
+        await process.ports.index_contents.changed(old, after=-1, close=True)
 
 
 async def index_of_class(world: World) -> DocumentIndex:

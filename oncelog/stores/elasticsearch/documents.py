@@ -6,6 +6,7 @@ its version the sequence number.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from oncelog.domain.identifiers import AggregateId
@@ -24,6 +25,16 @@ from oncelog.stores.elasticsearch.server import (
     VersionedRead,
     VersionedWrite,
 )
+
+
+@dataclass
+class _Write:
+    """One document on its way into an index. ``is_unfit``: its data does not fit the mapping, and is kept whole."""
+
+    document: Document
+    index: DocumentIndex
+    is_unfit: bool = False
+    outcome: Exception | None = None
 
 
 class ElasticsearchDocuments:
@@ -53,24 +64,21 @@ class ElasticsearchDocuments:
 
         Documents go to an index by its name, so that none meant for one ends in that which follows it.
         """
-        outcomes: list[Exception | None] = [None] * len(documents)
-        going: list[tuple[int, DocumentIndex]] = []
-        for position, document in enumerate(documents):
-            index = self._known.get(self.alias_of(document.aggregate_id))
-            if index is None:
-                try:
-                    index = await self._find_index(document)
-                except StoreUnavailable as error:
-                    outcomes[position] = error
-                    continue
-            if index.definition == document.form:
-                going.append((position, index))
-            else:
-                outcomes[position] = self._out_of_form(document, f"{index.name} has another form")
-        sent = await self._write_each([documents[position] for position, _ in going], [index for _, index in going])
-        for (position, _), outcome in zip(going, sent, strict=True):
-            outcomes[position] = outcome
-        return outcomes
+        writes = [await self._write_of(document) for document in documents]
+        outcomes = iter(await self._write_each([write for write in writes if isinstance(write, _Write)]))
+        return [next(outcomes) if isinstance(write, _Write) else write for write in writes]
+
+    async def _write_of(self, document: Document) -> "_Write | StoreUnavailable":
+        """Return the write of a document into its class's index, or why there is none now."""
+        index = self._known.get(self.alias_of(document.aggregate_id))
+        if index is None:
+            try:
+                index = await self._find_index(document)
+            except StoreUnavailable as error:
+                return error
+        if index.definition != document.form:
+            return self._out_of_form(document, f"{index.name} has another form")
+        return _Write(document, index)
 
     async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable.
@@ -101,27 +109,24 @@ class ElasticsearchDocuments:
         return found
 
     async def _write_into(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
-        return await self._write_each(documents, [index] * len(documents))
+        return await self._write_each([_Write(document, index) for document in documents])
 
-    async def _write_each(
-        self, documents: Sequence[Document], indices: Sequence[DocumentIndex]
-    ) -> Sequence[Exception | None]:
-        pairs = list(zip(documents, indices, strict=True))
-        writes = [await offloaded(partial(self._versioned, *pair), of=pair[0].body) for pair in pairs]
-        outcomes = list(await self._server.write(writes, self._create_index))
-        unfit = [
-            position
-            for position, outcome in enumerate(outcomes)
-            if isinstance(outcome, InputInvalid) and indices[position].mapping_digest
-        ]
-        again = [writes[position]._replace(body=as_unfit(writes[position].body)) for position in unfit]
-        for position, outcome in zip(unfit, await self._server.write(again, self._create_index), strict=True):
-            outcomes[position] = outcome
-        return [
-            outcome and self._told(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)
-        ]
+    async def _write_each(self, writes: Sequence["_Write"]) -> Sequence[Exception | None]:
+        """Write each; one whose data does not fit the mapping goes again, its data kept whole."""
+        await self._send(writes)
+        unfit = [write for write in writes if isinstance(write.outcome, InputInvalid) and write.index.mapping_digest]
+        for write in unfit:
+            write.is_unfit = True
+        await self._send(unfit)
+        return [write.outcome and self._refusal(write.document, write.outcome) for write in writes]
 
-    def _told(self, document: Document, outcome: Exception) -> Exception:
+    async def _send(self, writes: Sequence["_Write"]) -> None:
+        requests = [await offloaded(partial(self._versioned, write), of=write.document.body) for write in writes]
+        outcomes = await self._server.write(requests, self._create_index)
+        for write, outcome in zip(writes, outcomes, strict=True):
+            write.outcome = outcome
+
+    def _refusal(self, document: Document, outcome: Exception) -> Exception:
         if isinstance(outcome, ContainerUnusable):  # another index may follow: looked at anew the next time
             self._known.pop(self.alias_of(document.aggregate_id), None)
             if outcome.reason is UnusableReason.WRITE_BLOCKED:
@@ -134,12 +139,14 @@ class ElasticsearchDocuments:
         self._known.pop(self.alias_of(document.aggregate_id), None)
         return StaleIndex(self._server.name, f"writing document {document.aggregate_id}", cause)
 
-    def _versioned(self, document: Document, index: DocumentIndex) -> VersionedWrite:
+    def _versioned(self, write: "_Write") -> VersionedWrite:
+        document, index = write.document, write.index
+        body = as_indexed(document.body) if index.exact else document.body
         return VersionedWrite(
             alias=self.alias_of(document.aggregate_id),
             id=document.aggregate_id.instance_key,
             version=document.sequence_number,
-            body=as_indexed(document.body) if index.exact else document.body,
+            body=as_unfit(body) if write.is_unfit else body,
             what="document",
             aggregate_id=document.aggregate_id,
             index_name=index.name,

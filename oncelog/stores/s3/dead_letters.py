@@ -1,7 +1,7 @@
 """Dead letters: the truth of what waits in which read model, beside the log that it can always be caught up from."""
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from oncelog.domain.dead_letters import DeadLetter, read_letter
 from oncelog.domain.identifiers import AggregateId
@@ -47,9 +47,6 @@ class S3DeadLetters:
             last = letter
         if last is not None:
             yield last
-
-    async def numbers(self, read_model: str) -> Mapping[AggregateId, int]:
-        return {letter.aggregate_id: letter.number async for letter in self.last_ones(read_model)}
 
     async def _keys(self, prefix: str) -> list[str]:
         return [found.key async for found in self._listed(prefix)]
