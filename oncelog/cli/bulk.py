@@ -27,7 +27,8 @@ from oncelog.cli.commands import STANDARD_INPUT, parse_target
 from oncelog.cli.exits import Exit, explained
 from oncelog.cli.submit import say_if_nobody_works
 from oncelog.cli.terminal import errors, print_json_text
-from oncelog.client.bulk import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, command_on, parse_type, spooled
+from oncelog.client.bulk import VISIBLE_DEADLINE_S, Bulks, BulkView, check_items, spooled
+from oncelog.client.bulk_items import command_on, parse_type
 from oncelog.client.client import Oncelog
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult

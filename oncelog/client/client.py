@@ -1,16 +1,12 @@
 """The client of an application: submit commands, ask what became of them, read instances and their history."""
 
 import asyncio
-import hashlib
-import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, Self, TypedDict, cast
-from uuid import UUID
+from typing import Any, Self
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -24,23 +20,17 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    Priority,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
+from oncelog.client.start_options import class_command, new_command_id, run_of, start_options
 from oncelog.client.status import StatusLookup, handle_of
 from oncelog.composition.client import assemble_read_path
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import reused_bulk
-from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
+from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
@@ -50,9 +40,7 @@ from oncelog.ports import CommandStatus, Document, Ports
 from oncelog.query.reader import DEADLINE_S
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
-from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
-from oncelog.workflows.bulk import BulkCommand
-from oncelog.workflows.command import ClassCommand, InstanceCommand
+from oncelog.workflows.command import InstanceCommand
 from oncelog.write.command_outcomes import reused
 
 ACCEPTED_UPDATE_ID = "accepted"
@@ -71,25 +59,6 @@ __all__ = [
     "class_command",
     "new_command_id",
 ]
-
-
-def new_command_id() -> str:
-    """Return a UUIDv7 (RFC 9562, section 5.7): unique, and sorted by the time at which it was made."""
-    milliseconds = time.time_ns() // 1_000_000
-    bits = (
-        (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    )
-    return str(UUID(int=bits))
-
-
-class _StartOptions(TypedDict):
-    id: str
-    task_queue: str
-    id_reuse_policy: WorkflowIDReusePolicy
-    id_conflict_policy: WorkflowIDConflictPolicy
-    search_attributes: TypedSearchAttributes
-    static_summary: str
-    priority: Priority
 
 
 @dataclass(frozen=True)
@@ -228,9 +197,9 @@ class Oncelog:
         """
         temporal = await self.temporal()
         return await temporal.start_workflow(
-            _run_of(command),
+            run_of(command),
             command,
-            **self._start_options(command),
+            **start_options(command, task_queue=self._settings.task_queue),
             request_eager_start=True,  # saves a round trip where the caller's connection has a worker, too
         )
 
@@ -336,24 +305,12 @@ class Oncelog:
                 self._temporal = await connection.connect()
             return self._temporal
 
-    def _start_options(self, command: Command | Bulk) -> _StartOptions:
-        """Return how a command is started, by whatever call: exactly once, and to be found in the Web UI."""
-        return {
-            "id": command.command_id,
-            "task_queue": self._settings.task_queue,
-            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
-            "search_attributes": search_attributes(command),
-            "static_summary": summary(command),
-            "priority": fairness(command),
-        }
-
     async def _persisted(self, command: Command | Bulk) -> CommandResult:
         temporal = await self.temporal()
         starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
-            _run_of(command),
+            run_of(command),
             command,
-            **self._start_options(command),
+            **start_options(command, task_queue=self._settings.task_queue),
         )
         try:
             return await temporal.execute_update_with_start_workflow(
@@ -395,48 +352,6 @@ class Oncelog:
         """Return the error for a Temporal that gave no usable answer."""
         address = self._temporal.service_client.config.target_host if self._temporal else "?"
         return connection.unavailable(address, doing, error)
-
-
-def class_command(
-    command_type: CommandType, db_name: str, class_id: str, command_id: str | None = None, **fields: Any
-) -> Command:
-    """Return a command about a class, with a new ID if none is given; raises InputInvalid."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    named = {"command_id": command_id or new_command_id(), "db_name": db_name, "class_id": class_id}
-    return parse_command({"command_type": command_type, **named, **given})
-
-
-def _run_of(command: Command | Bulk) -> Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]:
-    """Return the workflow that the command is run by; on those of one aggregate, an update gives the early answer."""
-    if isinstance(command, Bulk):
-        run: Any = BulkCommand.run
-    else:
-        run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
-    return cast("Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]", run)
-
-
-def summary(command: Command | Bulk) -> str:
-    """Return what the Web UI shows of a command in its list: distinct words first."""
-    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
-    return f"{command.command_type} {about}"
-
-
-def fairness(command: Command | Bulk) -> Priority:
-    """Return the priority by which Temporal takes aggregates in turn, however many commands of one of them wait."""
-    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else str(command.aggregate_id)
-    return Priority(fairness_key=hashlib.sha256(about.encode()).hexdigest())
-
-
-def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
-    """Return what a command is found by in the Web UI."""
-    pairs = [
-        SearchAttributePair(DB_NAME, command.db_name),
-        SearchAttributePair(CLASS_ID, command.class_id),
-        SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
-    ]
-    if isinstance(command, Command):
-        pairs.append(SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)))
-    return TypedSearchAttributes(pairs)
 
 
 def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> OncelogError:

@@ -27,6 +27,7 @@ from oncelog.ports import (
     TopicFacts,
     Watermark,
     WholeGraph,
+    last_numbers,
 )
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from oncelog.client.client import search_attributes
+from oncelog.client.start_options import search_attributes
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode

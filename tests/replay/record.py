@@ -21,7 +21,7 @@ import oncelog.activities.bulk
 import oncelog.workflows.command
 from oncelog.activities.bulk_models import BulkStage
 from oncelog.activities.check_models import CheckRequest
-from oncelog.client.client import search_attributes, summary
+from oncelog.client.start_options import search_attributes, summary
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.limits import DEPTH_MAX
