@@ -21,6 +21,7 @@ from oncelog.archive.run import DAMAGES_NAMED_MAX, MergeReport, PackReport
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile, ArchiveManifest, files_to_merge, next_manifest
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import EVENTS
 from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
 from oncelog.ports import ListedStream, Ports, StoredEvent
 
@@ -76,7 +77,7 @@ class Archiver:
             self._ports.large_objects,
             [file for file in base.files if file.key not in lost],
             (parquet.CHECKSUM, parquet.KEY),
-            first=f"events/{db_name}/{class_id}/{order_key(first) if first else ''}",
+            first=f"{EVENTS}{db_name}/{class_id}/{order_key(first) if first else ''}",
             damages=damages,
         )
         is_end = await self._fill(packing, rows, first)
@@ -123,7 +124,7 @@ class Archiver:
         return True
 
     async def _streams(self, db_name: str, class_id: str, first: str | None) -> AsyncIterator[ListedStream]:
-        position: str | None = f"events/{db_name}/{class_id}/{order_key(first) if first else ''}"
+        position: str | None = f"{EVENTS}{db_name}/{class_id}/{order_key(first) if first else ''}"
         while position is not None:
             page = await self._ports.catalogue.listed_streams(after=position, db_name=db_name, class_id=class_id)
             for stream in page.items:

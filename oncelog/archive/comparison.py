@@ -8,6 +8,7 @@ from typing import Any
 
 from oncelog.archive.log_part import PAST_FOLDER
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import EVENTS
 from oncelog.ports import ListedStream
 
 _NUMBER = slice(-25, -5)  # of a key: …/{sequence_number:020d}.json
@@ -55,7 +56,7 @@ async def compared(
     rows = _Rows(chunks)
     async for stream in streams:
         expected = begin[1] + 1 if begin and begin[0] == stream.aggregate_id else 1
-        async for found in rows.of(f"events/{stream.aggregate_id}/"):
+        async for found in rows.of(f"{EVENTS}{stream.aggregate_id}/"):
             if isinstance(found, Surplus):
                 yield found
                 continue

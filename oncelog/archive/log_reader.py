@@ -14,6 +14,7 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import EVENTS
 from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
 from oncelog.ports import Archives, EventLog, LargeObjects, ListedStream, LogCatalogue, Ports
 
@@ -164,7 +165,7 @@ class LogReader:
             yield await self._read(planned)
 
     async def _compared(self, part: LogPart, after: LogPosition | None) -> AsyncIterator[Archived | Missing | Surplus]:
-        folder = f"events/{part.db_name}/{part.class_id}/"
+        folder = f"{EVENTS}{part.db_name}/{part.class_id}/"
         first, begin = part.first, None
         if after is not None:
             begin = AggregateId.parse(after.aggregate_id), after.sequence_number
@@ -190,7 +191,7 @@ class LogReader:
 
     async def _listed(self, part: LogPart, first: str) -> AsyncIterator[ListedStream]:
         """Yield the streams of a part from the name ``first`` on, as S3 lists them."""
-        folder = f"events/{part.db_name}/{part.class_id}/"
+        folder = f"{EVENTS}{part.db_name}/{part.class_id}/"
         position: str | None = folder + first
         while position is not None:
             page = await self._catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
@@ -265,7 +266,7 @@ def _pieces(found: Archived | Missing, events_max: int) -> Iterator[tuple[Archiv
 
 
 def _surplus(keys: Sequence[str]) -> StreamDamage:
-    aggregate_id, _, name = keys[0].removeprefix("events/").rpartition("/")
+    aggregate_id, _, name = keys[0].removeprefix(EVENTS).rpartition("/")
     problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
     error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])
     return StreamDamage(aggregate_id, int(name.removesuffix(".json")), EventOrigin.ARCHIVE, error)

@@ -14,6 +14,7 @@ from typing import Any
 
 from oncelog.domain.archive import ArchiveFile
 from oncelog.domain.events import Event
+from oncelog.domain.stored_names import event_key
 from oncelog.errors import ArchiveDamaged
 from oncelog.ports import StoredEvent
 
@@ -47,7 +48,7 @@ def _schema() -> Any:
 
 def slot_key(event: Event) -> str:
     """Return the key of the event's slot, by which rows are sorted."""
-    return f"events/{event.aggregate_id}/{event.sequence_number:020d}.json"
+    return event_key(event.aggregate, event.sequence_number)
 
 
 def table_of(stored_events: Sequence[StoredEvent]) -> Any:
