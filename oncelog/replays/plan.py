@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from oncelog.archive.log_part import LogPart, order_key
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.stored_names import EVENTS
 from oncelog.ports import ListedStream, LogCatalogue
 from oncelog.replays.request import PARTITION_EVENTS, Partition, ReplayPlan, ReplayScope
 
@@ -69,4 +70,4 @@ async def _parts(catalogue: LogCatalogue, scope: ReplayScope) -> Sequence[LogPar
 
 
 def _folder(part: LogPart) -> str:
-    return f"events/{part.db_name}/{part.class_id}/"
+    return f"{EVENTS}{part.db_name}/{part.class_id}/"
