@@ -36,11 +36,11 @@ def test_many_missing_members_take_no_copies(keyword: str):
 @pytest.mark.parametrize("keyword", ["type", "enum", "const", "maxProperties", "additionalProperties"])
 def test_large_value_is_described_and_not_copied(keyword: str):
     said = {"type": "string", "enum": [1], "const": 1, "maxProperties": 1, "additionalProperties": False}[keyword]
-    cases = {f"c{number}": {keyword: said, "title": str(number)} for number in range(20)}
+    cases = {f"c{number}": {keyword: said, "title": str(number)} for number in range(10)}
     schema = {"type": "object", "properties": {"a": {"allOf": list(cases.values())}}}
     value = {f"n{number}": "text" for number in range(20_000)}
     findings = limited(lambda: class_schema(schema).findings({"a": value}))
-    assert findings.total == 20
+    assert findings.total == 10
     assert "20000" in findings[0]["problem"]
 
 

@@ -11,8 +11,10 @@ from oncelog.domain.json_pointer import fragment_of, parse_pointer
 Compile = Callable[..., jsonschema_rs.Draft202012Validator]
 
 _ROOT = "json-schema:///definition"
-#: Compiled parts up to this weight are kept for the next data; some 130 bytes for each.
-KEPT_WEIGHT_MAX = 100_000
+#: Compiled parts up to this weight are kept for the next data; some 30 bytes for each.
+KEPT_WEIGHT_MAX = 500_000
+#: The weight of a schema, an object or an array; that of any other value is 1.
+_CONTAINER_WEIGHT = 16
 
 
 class PartValidators:
@@ -72,7 +74,7 @@ class PartValidators:
         weight, pending = 0, [part]
         while pending:
             value = pending.pop()
-            weight += 1
+            weight += _CONTAINER_WEIGHT if isinstance(value, dict | list) else 1
             if isinstance(value, list):
                 pending += value
             elif isinstance(value, dict):
