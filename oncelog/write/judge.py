@@ -27,7 +27,7 @@ from oncelog.write.judge_process import JudgeProcess, Key, OverdueError, questio
 
 #: CPU seconds for which others may wait; far above what is usual for a long command.
 QUICK_CPU_S = 5.0
-#: CPU seconds after which a question is given up, to be asked again: more than ten times what the worst input found took.
+#: CPU seconds after which a question is given up, to be asked again: ten times what the worst input found took.
 DEADLINE_CPU_S = 60.0
 #: Questions that are remembered to take long.
 SLOW_MAX = 1_000

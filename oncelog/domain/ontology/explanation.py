@@ -24,8 +24,8 @@ from oncelog.domain.ontology.wording import problems, short
 Finding = dict[str, str]
 Part = bool | dict[str, Any]
 
-#: Compiling costs so many judgements for each weight: 8,000,000 stand for some 50 MB of compiled parts.
-_COMPILING_JUDGEMENTS = 5
+#: Compiling costs so many judgements for each weight: 8,000,000 stand for some 40 MB of compiled parts.
+_COMPILING_JUDGEMENTS = 8
 #: Keywords that say nothing by themselves.
 _SILENT = frozenset({"$defs", "then", "else", "minContains", "maxContains"})
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
