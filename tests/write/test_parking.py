@@ -1,6 +1,6 @@
 """A state that can never be projected waits for a person; its commands do not, and nothing of it is forgotten."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from oncelog.errors import InputInvalid, LogDamaged, OncelogError, StoreUnavaila
 from oncelog.ports import Documents
 from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.documents_model import DocumentsModel
-from oncelog.read_models.parking import Parking
+from oncelog.read_models.parking import SEEN_WITHIN, Parking
 from oncelog.replay.trace import Trace
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.testing.memory.s3 import MemoryDeadLetters, MemoryEventLog, MemorySnapshots
@@ -178,6 +178,22 @@ async def test_refresh_reads_nothing_without_news(world: World):
     await park(world)
     parking = parking_of(world)
     await parking.refresh()
+    world.bucket.requests.clear()
+    await parking.refresh()
+    assert world.bucket.requests == {"ListObjectsV2": 1}
+
+
+@pytest.mark.parametrize("age", [timedelta(0), 10 * SEEN_WITHIN])
+async def test_refresh_reads_resolved_letters_once(world: World, age: timedelta):
+    await world.process().commit(create())
+    await park(world)
+    await dead_letter_service_of(world).retry(PLACE, by="ann")
+    world.bucket.clock = lambda: datetime.now(UTC) + age
+    other = AggregateId.of("shop", "Product", "p2")
+    await parking_of(world).park(other, sequence_number=1, error=InputInvalid("never"))
+    parking = parking_of(world)
+    for _ in range(2):
+        await parking.refresh()
     world.bucket.requests.clear()
     await parking.refresh()
     assert world.bucket.requests == {"ListObjectsV2": 1}
