@@ -25,8 +25,9 @@ from oncelog.client import connection
 from oncelog.client.schedules import keep_schedules
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.composition.reconcile import assemble_reconcilers
-from oncelog.composition.replays import assemble_replays
+from oncelog.composition.replays import assemble_replays, signer_of
 from oncelog.domain.event_schemas import check_event_schemas
+from oncelog.domain.signed_note import Signer
 from oncelog.errors import SettingsInvalid, StoreUnavailable
 from oncelog.ports import Ports, RunningWorkflows
 from oncelog.process import Run, crash_point, leave, run_program
@@ -47,15 +48,20 @@ log = structlog.get_logger("oncelog.worker")
 
 
 def activities_of(
-    pipeline: Pipeline, ports: Ports, running: RunningWorkflows, *, after_step: AfterStep = nothing_after
+    pipeline: Pipeline,
+    ports: Ports,
+    running: RunningWorkflows,
+    *,
+    after_step: AfterStep = nothing_after,
+    signer: Signer | None = None,
 ) -> list[Callable[..., Any]]:
-    """Return all activities, for a worker to register."""
+    """Return all activities, for a worker to register; ``signer`` signs the roots of replays."""
     reconcilers = assemble_reconcilers(pipeline, ports, running, after_step=after_step)
     return [
         *CommandActivities(pipeline, ports.statuses, after_step=after_step).all,
         *BulkActivities(pipeline, ports.statuses, after_step=after_step).all,
         *CheckActivities(reconcilers, ports).all,
-        *ReplayActivities(assemble_replays(ports)).all,
+        *ReplayActivities(assemble_replays(ports, signer=signer)).all,
         *ArchiveActivities(Archiver(ports), ports).all,
     ]
 
@@ -72,7 +78,7 @@ def new_worker(
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=activities_of(pipeline, ports, running, after_step=after_step),
+        activities=activities_of(pipeline, ports, running, after_step=after_step, signer=signer_of(settings)),
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,

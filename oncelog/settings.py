@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oncelog.domain.identifiers import NAME
@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     terminusdb_url: Annotated[str, AfterValidator(_check_address)] | None = Field(default=None, repr=False)
     check_interval_s: int = Field(default=86_400, ge=0)  # between scheduled consistency checks; 0: none
     check_grace_s: int = Field(default=600, ge=0)  # what is younger is left alone by them
+    replay_interval_s: int = Field(default=7 * 86_400, ge=0)  # between scheduled replays of everything; 0: none
+    #: Base64 of 32 random bytes; roots of replays are signed with it. None: they are not.
+    signing_key: SecretStr | None = None
     archive_interval_s: int = Field(default=86_400, ge=0)  # between scheduled archive runs; 0: none
     snapshot_interval_events: int = Field(default=100, ge=2)
     bulk_chunk_items_max: int = Field(default=500, ge=1, le=5_000)  # of bulk commands that are opened from now on

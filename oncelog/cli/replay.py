@@ -11,12 +11,16 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oncelog.cli import show
+from oncelog.cli.commands import parse_aggregate
 from oncelog.cli.exits import Exit, explained
 from oncelog.cli.query import parse_as_of
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
 from oncelog.client.runs import Replays
+from oncelog.composition.replays import assemble_replays
+from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
+from oncelog.replays.digests import InclusionProof
 from oncelog.replays.request import (
     ExportFormat,
     ReplayMode,
@@ -26,6 +30,7 @@ from oncelog.replays.request import (
     ReplayScope,
 )
 from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 
 LINE_EVERY_S = 10.0
 
@@ -222,3 +227,42 @@ def _view(report: ReplayReport) -> Group:
         for line in (assembled((finding.code, "bold"), f"  {finding.where}"), text_line(f"  {finding.found}", "dim"))
     ]
     return Group(show.pairs(rows), *lines)
+
+
+@app.command()
+def prove(
+    target: Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")],
+    replay_id: Annotated[str, typer.Option("--replay", metavar="REPLAY_ID", help="The replay with the digests.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the proof that an instance's state is under a replay's root, for an auditor; exit code 1 if it is not."""
+    with explained(as_json=as_json):
+        aggregate_id = parse_aggregate(target)
+        proof = asyncio.run(_proof(aggregate_id, replay_id))
+        if proof is None:
+            errors.print(f"{target} is not among the digests of {replay_id}")
+            raise typer.Exit(Exit.FINDINGS)
+        fields = {
+            "line": proof.digest.line,
+            "index": proof.index,
+            "size": proof.tree.size,
+            "path": [each.hex() for each in proof.path],
+            "class": proof.tree.name,
+            "root": proof.tree.root.hex(),
+            "classes": list(proof.classes),
+            "checkpoint": proof.checkpoint,
+        }
+        if as_json:
+            show.print_json(fields)
+        else:
+            show.output.print(show.pairs([(name, _text(value)) for name, value in fields.items()]))
+
+
+def _text(value: object) -> str:
+    return "\n".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+async def _proof(aggregate_id: AggregateId, replay_id: str) -> InclusionProof | None:
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        return await assemble_replays(stores.ports).prove(replay_id, aggregate_id)

@@ -18,7 +18,7 @@ from oncelog.activities.check_models import CheckReport, CheckRequest
 from oncelog.archive.run import ArchiveReport, ArchiveRequest
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
-from oncelog.client.schedules import ARCHIVE, CHECK
+from oncelog.client.schedules import ARCHIVE, CHECK, REPLAY
 from oncelog.errors import CommandFailed, CommandUnknown, OncelogError
 from oncelog.replays.request import ReplayReport, ReplayRequest
 from oncelog.settings import Settings
@@ -137,7 +137,7 @@ class Replays(Runs[ReplayRequest, ReplayReport]):
     """The replays of one installation."""
 
     noun = "replay"
-    prefix = "replay"
+    prefix = REPLAY
     workflow = Replay.run
     progress = Replay.progress
 

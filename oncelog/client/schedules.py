@@ -30,12 +30,15 @@ from oncelog.activities.check_models import CheckRequest
 from oncelog.archive.run import ArchiveRequest
 from oncelog.client.connection import RPC_TIMEOUT, unavailable
 from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.replays.request import ReplayRequest
 from oncelog.settings import Settings
 from oncelog.workflows.archive import Archive
 from oncelog.workflows.check import ConsistencyCheck
+from oncelog.workflows.replay import Replay
 
 CHECK = "consistency-check"
 ARCHIVE = "archive"
+REPLAY = "replay"
 
 #: How late a run may start that was missed while Temporal was down. A later one is skipped: the next sees everything.
 CATCHUP_WINDOW = timedelta(minutes=10)
@@ -101,6 +104,13 @@ def declared_schedules(settings: Settings) -> list[ScheduleDeclaration]:
             workflow=Archive.run,
             request=ArchiveRequest(),
             interval_s=settings.archive_interval_s,
+            summary="everything, on schedule",
+        ),
+        ScheduleDeclaration(
+            name=REPLAY,
+            workflow=Replay.run,
+            request=ReplayRequest(),
+            interval_s=settings.replay_interval_s,
             summary="everything, on schedule",
         ),
     ]

@@ -81,6 +81,15 @@ class Signer:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.verifier = Verifier(_checked(name), self._key.public_key())
 
+    @classmethod
+    def parse(cls, name: str, text: str) -> "Signer":
+        """Take the key in Base64; raises InputInvalid, which does not cite it."""
+        try:
+            seed = base64.b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            raise InputInvalid("signing key: expected Base64 of 32 bytes") from None
+        return cls(name, seed)
+
     def __repr__(self) -> str:
         return f"Signer({self.verifier.name!r})"
 

@@ -12,7 +12,6 @@ from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.merkle import leaf_hash, root_of
-from oncelog.domain.signed_note import Checkpoint
 from oncelog.errors import InputInvalid
 
 #: Changes when a line, or the state that it digests, is made in another way: roots of two formats are not compared.
@@ -82,10 +81,6 @@ class TreeDigest:
     @property
     def leaf(self) -> bytes:
         return leaf_hash(self.line.encode())
-
-    def checkpoint(self, *, installation: str) -> Checkpoint:
-        """Return what is signed for this root: ``oncelog/{installation}/{name}``, the size, the root, the format."""
-        return Checkpoint(f"oncelog/{installation}/{self.name}", self.size, self.root, (f"format {FORMAT}",))
 
 
 def database_digest(db_name: str, classes: Iterable[TreeDigest]) -> TreeDigest:

@@ -88,12 +88,18 @@ class DigestComparison:
 
 @dataclass(frozen=True)
 class InclusionProof:
-    """The proof that a line is in a class's tree: its index, the tree's size, and the path of hashes to the root."""
+    """The proof that a line is in a class's tree: its index, the tree's size, and the path of hashes to the root.
+
+    ``classes``: the lines of the database's tree, one of which holds that root. ``checkpoint``: the signed root of the
+    database, None if the replay was not signed.
+    """
 
     digest: StateDigest
     index: int
     tree: TreeDigest
     path: tuple[bytes, ...]
+    classes: tuple[str, ...] = ()
+    checkpoint: str | None = None
 
 
 async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) -> InclusionProof | None:

@@ -56,3 +56,8 @@ def partition_name(number: int, kind: str, suffix: str) -> str:
 def newest_name(scope: str) -> str:
     """Return the name of the run that points to the newest replay of a scope, in a folder of its own."""
     return f"newest-{scope.replace('/', '-')}"
+
+
+def checkpoint_name(db_name: str) -> str:
+    """Return the name of the signed root of a database."""
+    return f"checkpoints/{db_name}.txt"

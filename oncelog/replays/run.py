@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from oncelog.archive.log_part import LogPart
 from oncelog.archive.log_reader import LogReader
 from oncelog.archive.stretch import EventBatch
+from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.domain.state_digest import FORMAT, StateDigest
+from oncelog.domain.signed_note import Checkpoint, Signer
+from oncelog.domain.state_digest import FORMAT, StateDigest, TreeDigest
 from oncelog.errors import InputInvalid
 from oncelog.ports import LargeObjects, LogCatalogue
-from oncelog.replays.digests import DigestComparison, join_digests, read_digests
+from oncelog.replays.digests import DigestComparison, InclusionProof, join_digests, prove, read_digests
 from oncelog.replays.export import MANIFEST, PartitionExport, join_exports
-from oncelog.replays.files import ReplayFiles, newest_name, partition_name
+from oncelog.replays.files import ReplayFiles, checkpoint_name, newest_name, partition_name
 from oncelog.replays.fold import Fold, folded
 from oncelog.replays.plan import Listed, is_in, listed_streams, plan_replay
 from oncelog.replays.request import (
@@ -43,10 +46,13 @@ NEWEST = "replay_id"
 class ReplayRunner:
     """Runs replays on the log. ``replay_id`` names the run, and the folder of its files."""
 
-    def __init__(self, catalogue: LogCatalogue, reader: LogReader, objects: LargeObjects) -> None:
+    def __init__(
+        self, catalogue: LogCatalogue, reader: LogReader, objects: LargeObjects, *, signer: Signer | None = None
+    ) -> None:
         self._catalogue = catalogue
         self._reader = reader
         self._objects = objects
+        self._signer = signer
 
     def files(self, replay_id: str) -> ReplayFiles:
         """Return the files of a run."""
@@ -91,6 +97,12 @@ class ReplayRunner:
         """Join the digests of all partitions and hold them against an earlier run of the same scope."""
         files = self.files(replay_id)
         end = await join_digests(read_digests(files, totals.partitions))
+        if self._signer is not None and request.scope.is_whole:
+            for tree in end.databases:
+                checkpoint = Checkpoint(
+                    f"{self._signer.verifier.name}/{tree.name}", tree.size, bytes.fromhex(tree.root)
+                )
+                await files.write(checkpoint_name(tree.name), self._signer.signed(checkpoint.text).encode())
         earlier = request.compare_with or await self._newest(request)
         if earlier is not None and earlier != replay_id:
             before = self.files(earlier)
@@ -112,6 +124,28 @@ class ReplayRunner:
         await self.files(report.replay_id).write(REPORT, report.model_dump_json().encode())
         if request.scope.is_whole:
             await self._newest_files(request).write(NEWEST, report.replay_id.encode())
+
+    async def prove(self, replay_id: str, aggregate_id: AggregateId) -> InclusionProof | None:
+        """Return the proof that a state is under a replay's root, None if the replay did not see the aggregate.
+
+        Memory: 32 bytes per aggregate of the class. Raises InputInvalid for a replay that is not there.
+        """
+        files = self.files(replay_id)
+        totals = (await self._plan(files)).totals
+        ended = await files.read(END)
+        if ended is None:
+            raise InputInvalid(f"replay {replay_id}: expected it to have ended; wait for it, or start another one")
+        proof = await prove(files, totals.partitions, aggregate_id)
+        if proof is None:
+            return None
+        checkpoint = await files.read(checkpoint_name(aggregate_id.db_name))
+        trees = ReplayEnd.model_validate_json(ended).classes
+        lines = [TreeDigest(tree.name, tree.size, bytes.fromhex(tree.root)).line for tree in trees]
+        return replace(
+            proof,
+            classes=tuple(line for line in lines if line.startswith(f"{aggregate_id.db_name}/")),
+            checkpoint=checkpoint.decode() if checkpoint else None,
+        )
 
     async def newest_report(self, request: ReplayRequest) -> ReplayReport | None:
         """Return the report of the newest replay of a scope, or None; raises LogDamaged, StoreUnavailable."""

@@ -16,14 +16,15 @@ from oncelog.verification.history import HistoryWriter
 
 pytestmark = pytest.mark.integration
 READY_S = 60
+#: So that a test leaves no schedule at Temporal.
+NO_SCHEDULES = {f"ONCELOG_{name}_INTERVAL_S": "0" for name in ("CHECK", "ARCHIVE", "REPLAY")}
 COMMAND = {"command_type": "CREATE_INSTANCE", "db_name": "audit", "class_id": "Product", "instance_id": "p2"}
 
 
 @pytest.fixture(scope="module")
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which every program finds the servers, in a namespace of this module's own."""
-    own = {"ONCELOG_NAMESPACE": f"cli-{os.urandom(4).hex()}", "ONCELOG_CHECK_INTERVAL_S": "0"}  # leaves no schedule
-    return {**os.environ, **environment, **own}
+    return {**os.environ, **environment, "ONCELOG_NAMESPACE": f"cli-{os.urandom(4).hex()}", **NO_SCHEDULES}
 
 
 @pytest.fixture(scope="module")
@@ -181,20 +182,26 @@ def test_verify_names_a_server_out_of_reach_with_exit_code_3(variables: dict[str
     assert (found.returncode, "Kafka at 127.0.0.1:1" in found.stderr) == (3, True), found.stderr
 
 
+def of_check(found: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    """Return the line about the schedule of consistency checks."""
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    return next(line for line in lines if line["name"] == "consistency-check")
+
+
 def test_schedules_are_applied_listed_and_paused(variables: dict[str, str]):
     own = variables | {"ONCELOG_NAMESPACE": f"cli-{os.urandom(4).hex()}", "ONCELOG_CHECK_INTERVAL_S": "7200"}
     try:
         assert run(own, ["schedules", "list"]).returncode == 1
-        assert answer(run(own, ["schedules", "apply", "--json"]))["change"] == "created"
+        assert of_check(run(own, ["schedules", "apply", "--json"]))["change"] == "created"
         assert run(own, ["schedules", "pause", "consistency-check", "--note", "disk is full"]).returncode == 0
         listed = run(own, ["schedules", "list", "--json"])
-        found = answer(listed)
+        found = of_check(listed)
         assert (listed.returncode, found["interval_s"], found["note"]) == (0, 7200, "disk is full")
         assert "paused: disk is full" in run(own, ["schedules", "list"]).stdout
         assert run(own, ["schedules", "resume", "consistency-check"]).returncode == 0
-        assert answer(run(own, ["schedules", "list", "--json"]))["paused"] is False
+        assert of_check(run(own, ["schedules", "list", "--json"]))["paused"] is False
         unknown = run(own, ["schedules", "trigger", "consistency"])
         assert (unknown.returncode, "expected one of consistency-check" in unknown.stderr) == (2, True)
     finally:
-        deleted = run(own | {"ONCELOG_CHECK_INTERVAL_S": "0"}, ["schedules", "apply", "--json"])
-    assert answer(deleted)["change"] == "deleted"
+        deleted = run(own | NO_SCHEDULES, ["schedules", "apply", "--json"])
+    assert of_check(deleted)["change"] == "deleted"

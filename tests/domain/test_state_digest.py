@@ -12,7 +12,6 @@ from oncelog.domain.events import DefinitionReference, Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.merkle import root_of
-from oncelog.domain.signed_note import Checkpoint
 from oncelog.domain.state_digest import StateDigest, TreeDigest, class_name, database_digest
 from oncelog.errors import InputInvalid
 from tests.commands import create, update
@@ -76,11 +75,6 @@ def test_malformed_line_is_refused(line: str):
 def test_database_root_is_independent_of_the_order(names: list[str]):
     trees = [TreeDigest(f"shop/{name}", 1, root_of([name.encode().ljust(32)])) for name in names]
     assert database_digest("shop", trees) == database_digest("shop", sorted(trees, key=lambda tree: tree.name))
-
-
-def test_checkpoint_names_the_installation_and_the_format():
-    checkpoint = TreeDigest("shop", 2, bytes(32)).checkpoint(installation="0a1b2c3d")
-    assert checkpoint == Checkpoint("oncelog/0a1b2c3d/shop", 2, bytes(32), ("format 1",))
 
 
 def test_class_is_named_with_its_database():

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from oncelog.composition.replays import assemble_replays
+from oncelog.domain.signed_note import Signer
 from oncelog.replays.request import (
     ReplayCounts,
     ReplayEnd,
@@ -26,15 +27,15 @@ async def filled(names: Sequence[str]) -> World:
     return world
 
 
-def runner(world: World) -> ReplayRunner:
-    return assemble_replays(world.ports())
+def runner(world: World, signer: Signer | None = None) -> ReplayRunner:
+    return assemble_replays(world.ports(), signer=signer)
 
 
 async def replay(
-    world: World, replay_id: str = "replay-1", request: ReplayRequest | None = None
+    world: World, replay_id: str = "replay-1", request: ReplayRequest | None = None, signer: Signer | None = None
 ) -> tuple[ReplayCounts, ReplayEnd]:
     request = request or ReplayRequest()
-    run = runner(world)
+    run = runner(world, signer)
     totals = await run.plan(replay_id, request)
     counts = ReplayCounts()
     for number in range(totals.partitions):

@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.merkle import is_included
-from oncelog.errors import StoreUnavailable
-from oncelog.replays.digests import prove, read_digests
+from oncelog.domain.merkle import is_included, leaf_hash, root_of
+from oncelog.domain.signed_note import Checkpoint, Signer
+from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.replays.digests import read_digests
 from oncelog.replays.plan import plan_replay
 from oncelog.replays.request import (
     PlanTotals,
@@ -135,13 +136,25 @@ async def test_outage_ends_a_partition_with_an_error():
 
 async def test_inclusion_of_an_aggregate_is_proven():
     world = await filled(["p1", "p2", "p3"])
-    _, end = await replay(world)
-    files = runner(world).files("replay-1")
-    proof = await prove(files, 1, AggregateId.of("shop", "Product", "p2"))
+    signer = Signer("oncelog/0a1b2c3d", bytes(range(32)))
+    _, end = await replay(world, signer=signer)
+    run = runner(world)
+    proof = await run.prove("replay-1", AggregateId.of("shop", "Product", "p2"))
     assert proof is not None
-    root = bytes.fromhex(end.classes[0].root)
-    assert is_included(proof.digest.leaf, proof.index, proof.path, size=proof.tree.size, root=root)
-    assert await prove(files, 1, AggregateId.of("shop", "Product", "p9")) is None
+    class_root = bytes.fromhex(end.classes[0].root)
+    assert is_included(proof.digest.leaf, proof.index, proof.path, size=proof.tree.size, root=class_root)
+    assert proof.tree.line in proof.classes
+    assert proof.checkpoint is not None
+    checkpoint = Checkpoint.parse(signer.verifier.opened(proof.checkpoint))
+    assert checkpoint.origin == "oncelog/0a1b2c3d/shop"
+    assert checkpoint.root == root_of(leaf_hash(line.encode()) for line in proof.classes)
+    assert await run.prove("replay-1", AggregateId.of("shop", "Product", "p9")) is None
+
+
+async def test_proof_by_an_unknown_replay_is_refused():
+    world = await filled(["p1"])
+    with pytest.raises(InputInvalid, match="expected its plan in S3, found none"):
+        await runner(world).prove("unknown", AggregateId.of("shop", "Product", "p1"))
 
 
 async def test_only_aggregates_written_since_a_time_are_replayed():
