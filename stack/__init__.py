@@ -8,7 +8,8 @@
     with Stack.temporary() as stack:
         stack.environment()
 
-This package imports the standard library, and rich where it is installed; nothing of the rest of the project.
+This package imports the standard library, rich where it is installed, and the clients of the servers whose health it
+checks; nothing of the rest of the project.
 """
 
 from __future__ import annotations
