@@ -7,16 +7,16 @@ should not wait for it. Everything here computes, and belongs into a thread.
 import hashlib
 import io
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from oncelog.domain.archive import ArchiveFile
-from oncelog.domain.events import Event
+from oncelog.domain.events import Event, read_event
 from oncelog.domain.stored_names import event_key
-from oncelog.errors import ArchiveDamaged
-from oncelog.ports import StoredEvent
+from oncelog.errors import ArchiveDamaged, LogDamaged, SchemaUnsupported
+from oncelog.ports import StoredEvent, Watermark
 
 #: A row group ends with the row that takes its canonical bytes to this: memory of a reader is some of these per run.
 GROUP_BYTES = 4 * 1024 * 1024
@@ -265,6 +265,43 @@ def rows_between(table: Any, keys: list[str], first: str, end: str | None) -> tu
     start = bisect_left(keys, first)
     stop = len(keys) if end is None else bisect_left(keys, end)
     return (table.slice(start, stop - start), keys[start:stop]) if (start, stop) != (0, len(keys)) else (table, keys)
+
+
+class VerifiedRows(NamedTuple):
+    """The rows of one row group: keys with events, and whether all other columns repeat what the events say."""
+
+    group: int
+    events: list[tuple[str, bytes]]
+    columns_agree: bool
+
+
+def rows_of(file: ArchiveFile, source: io.BytesIO) -> Iterator[VerifiedRows]:
+    """Yield the rows of a whole file, group by group; raises ArchiveDamaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        reading = pq.ParquetFile(source, page_checksum_verification=True)
+        for group in range(reading.num_row_groups):
+            table = reading.read_row_group(group, use_threads=False)
+            keys = table.column(KEY).to_pylist()
+            yield VerifiedRows(group, list(zip(keys, values_of(table, EVENT), strict=True)), _columns_agree(table))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise _damaged(file, error) from error
+
+
+def _columns_agree(table: Any) -> bool:
+    """Return whether the columns are those that the events of the rows make."""
+    generations, throughs = (table.column(f"published_{name}").to_pylist() for name in ("generation", "through"))
+    try:
+        stored = [
+            StoredEvent(read_event(event, where="an archived event"), Watermark(generation, through))
+            for event, generation, through in zip(values_of(table, EVENT), generations, throughs, strict=True)
+        ]
+    except (LogDamaged, SchemaUnsupported):
+        return True  # the event itself is held against its slot
+    agree: bool = table_of(stored).equals(table)
+    return agree
 
 
 def values_of(table: Any, name: str) -> list[Any]:

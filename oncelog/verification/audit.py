@@ -30,6 +30,7 @@ class Audit:
 
     db_name: str | None = None
     logs: dict[str, LogFacts] = field(default_factory=dict)
+    archive: list[Finding] = field(default_factory=list)  # what disagrees in the archive
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
     _results: dict[str, list[Finding]] = field(default_factory=dict)
@@ -117,6 +118,7 @@ class Audit:
     def judge(self) -> Iterator[Finding]:
         """Yield everything that is wrong or not finished."""
         yield from self.judge_log()
+        yield from self.archive
         yield from self.commands.judge()
         for found in self._results.values():
             yield from found

@@ -29,6 +29,10 @@ class Code(StrEnum):
     SCHEMA_UNSUPPORTED = "SchemaUnsupported"
     SEQUENCE_GAP = "SequenceGap"
     CHAIN_BROKEN = "ChainBroken"
+    # The archive, which is derived from it
+    ARCHIVE_DAMAGED = "ArchiveDamaged"
+    ARCHIVE_FORGED = "ArchiveForged"
+    ARCHIVE_GAP = "ArchiveGap"
     # Commands, and the events they made
     RECORD_UNREADABLE = "RecordUnreadable"
     RECORD_MISSING = "RecordMissing"

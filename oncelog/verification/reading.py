@@ -32,6 +32,7 @@ from oncelog.ports import (
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
 from oncelog.stores.s3.event_log import watermark_of
+from oncelog.verification.archive import judge_archive
 from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import SLOT_KEY
@@ -128,6 +129,7 @@ class Reading:
         for prefix in classes:
             await self._add_objects("classes", prefix)
         await self._add_objects("events", of_database, but=classes)
+        await self.read_archive()
         await self._add_objects("commands", "commands/")
         await self.read_results()
         await self.read_topics()
@@ -136,6 +138,15 @@ class Reading:
         await self.read_documents()
         await self.read_nodes()
         await self.read_indices()
+
+    async def read_archive(self) -> None:
+        """Hold the archive of every class against its log."""
+        places = sorted({AggregateId.parse(name)[:2] for name in self._audit.logs})
+        for number, (db_name, class_id) in enumerate(places, start=1):
+            bucket, logs = self._sources.bucket, self._audit.logs
+            async for finding in judge_archive(bucket, logs, db_name, class_id, answered=answered):
+                self._audit.archive.append(finding)
+            self._progress("archives", number)
 
     async def read_results(self) -> None:
         """Read the results of the bulk commands that have come to their end."""
