@@ -196,7 +196,7 @@ async def test_it_stays_that_of_the_first_content(installation: Installation):
 
 
 @pytest.mark.parametrize(
-    ("away", "stage_of_done", "half_done"),
+    ("away", "stage_of_done", "incomplete"),
     [
         ("redis", Stage.COMPLETED, (Stage.PERSISTED, "RUNNING")),
         ("temporal", Stage.COMPLETED, (Stage.PERSISTED, None)),
