@@ -74,6 +74,18 @@ async def compared(
         yield Surplus(keys)
 
 
+async def archived_alone(chunks: AsyncIterator[tuple[list[Any], list[str]]]) -> AsyncIterator[Archived]:
+    """Go through archived rows without any listing of their slots."""
+    async for values, keys in chunks:
+        start = 0
+        while start < len(keys):
+            stream = keys[start].rpartition("/")[0]
+            stop = bisect_left(keys, stream + PAST_FOLDER, start)
+            for found, first, _ in _consecutive(values[start:stop], keys[start:stop]):
+                yield Archived(AggregateId.parse(stream.removeprefix(EVENTS)), first, found)
+            start = stop
+
+
 class _Rows:
     """The archived rows, taken stream by stream."""
 

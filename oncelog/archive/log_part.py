@@ -1,5 +1,6 @@
 """A part of the log that one task reads: some streams of one class, and how far a reader has come in it."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Self
 
@@ -53,3 +54,18 @@ class LogPart(Value):
 def order_key(instance_key: str) -> str:
     """Return the name by which streams of a class are ordered, as S3 orders their slots: ``p1-`` before ``p1``."""
     return f"{instance_key}/"
+
+
+def pairs(samples: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """Pair each sample with the one after it; the last of an odd number stands alone."""
+    yield from zip(samples[::2], [*samples[1::2], ("", 0)], strict=False)
+
+
+def cuts(samples: list[tuple[str, int]], count: int) -> list[str]:
+    """Return the streams before which to cut, so that each part has about as many events."""
+    total, reached, cuts = sum(events for _, events in samples), 0, list[str]()
+    for key, events in samples:
+        if reached and reached * count >= total * (len(cuts) + 1) and len(cuts) < count - 1:
+            cuts.append(key)
+        reached += events
+    return cuts

@@ -7,8 +7,8 @@ import structlog
 
 from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages
-from oncelog.archive.comparison import Archived, Missing, Surplus, compared
-from oncelog.archive.log_part import LogPart, LogPosition, order_key
+from oncelog.archive.comparison import Archived, Missing, Surplus, archived_alone, compared
+from oncelog.archive.log_part import LogPart, LogPosition, cuts, order_key, pairs
 from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile
@@ -58,9 +58,21 @@ class LogReader:
     """
 
     def __init__(
-        self, ports: Ports, *, slots_only: bool = False, slots_in_flight_max: int = SLOTS_IN_FLIGHT_MAX
+        self,
+        ports: Ports,
+        *,
+        slots_only: bool = False,
+        tail: bool = True,
+        slots_in_flight_max: int = SLOTS_IN_FLIGHT_MAX,
     ) -> None:
-        """``slots_only``: leave the archive aside, as a judgement of the log itself has to."""
+        """``slots_only``: leave the archive aside, as a judgement of the log itself has to.
+
+        ``tail`` False: only what is archived, without listing a slot. That is faster, since the listing costs more than
+        all else, and as recent as the manifest's ``complete_through``; streams that no readable file holds are missing.
+        """
+        if slots_only and not tail:
+            raise ValueError("a reader of slots only has no archive without a tail")
+        self._tail = tail
         self._log: EventLog = ports.event_log
         self._catalogue: LogCatalogue = ports.catalogue
         self._archives: Archives = ports.archives
@@ -80,7 +92,7 @@ class LogReader:
         whole = LogPart(db_name=db_name, class_id=class_id)
         if count <= 1:
             return [whole]
-        return whole.cut_at(_cuts(await self._samples(whole, count), count))
+        return whole.cut_at(cuts(await self._samples(whole, count), count))
 
     async def batches(
         self, part: LogPart, *, after: LogPosition | None = None, batch_events: int = BATCH_EVENTS
@@ -180,6 +192,10 @@ class LogReader:
             end=None if part.end is None else folder + part.end,
             damages=Damages(),
         )
+        if not self._tail:
+            async for archived in archived_alone(rows.column(parquet.EVENT)):
+                yield archived
+            return
         async for found in compared(self._listed(part, first), rows.column(parquet.EVENT), begin=begin):
             yield found
 
@@ -236,7 +252,7 @@ class LogReader:
         async for listed in self._listed(part, part.first):
             samples.append((listed.aggregate_id.instance_key, listed.head))
             if len(samples) > 200 * count:
-                samples = [(key, events + after[1]) for (key, events), after in _pairs(samples)]
+                samples = [(key, events + after[1]) for (key, events), after in pairs(samples)]
         return samples
 
 
@@ -270,18 +286,3 @@ def _surplus(keys: Sequence[str]) -> StreamDamage:
     problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
     error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])
     return StreamDamage(aggregate_id, int(name.removesuffix(".json")), EventOrigin.ARCHIVE, error)
-
-
-def _pairs(samples: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
-    """Pair each sample with the one after it; the last of an odd number stands alone."""
-    yield from zip(samples[::2], [*samples[1::2], ("", 0)], strict=False)
-
-
-def _cuts(samples: list[tuple[str, int]], count: int) -> list[str]:
-    """Return the streams before which to cut, so that each part has about as many events."""
-    total, reached, cuts = sum(events for _, events in samples), 0, list[str]()
-    for key, events in samples:
-        if reached and reached * count >= total * (len(cuts) + 1) and len(cuts) < count - 1:
-            cuts.append(key)
-        reached += events
-    return cuts

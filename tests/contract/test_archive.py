@@ -100,6 +100,18 @@ async def test_only_new_events_are_packed(opened: Opened):
     assert (first.events, second.events) == (18, 9)
 
 
+async def test_a_reader_without_tail_sends_no_listing(opened: Opened):
+    expected = in_order(await logged(opened.ports))
+    await archived(opened.ports)
+    await append(opened.ports, chain(2, "zz"))
+    reader = LogReader(replace(opened.ports, catalogue=None), tail=False)  # type: ignore[arg-type]
+    batches = [batch async for batch in reader.batches(WHOLE, batch_events=5)]
+    assert [event for batch in batches for event in batch.events] == expected
+    assert not [damage for batch in batches for damage in batch.damages]
+    rest = [batch async for batch in reader.batches(WHOLE, after=batches[1].position)]
+    assert [event for batch in rest for event in batch.events] == expected[sum(len(b.events) for b in batches[:2]) :]
+
+
 async def test_a_stream_that_grows_is_read_from_several_files(opened: Opened):
     events = chain(30)
     for stop in (7, 8, 20):
