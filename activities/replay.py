@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
 from oncelog.activities.heartbeats import heartbeats
-from oncelog.replays.request import PlanTotals, ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
-from oncelog.replays.run import ReplayRunner
+from oncelog.replay_runs.request import PlanTotals, ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
+from oncelog.replay_runs.run import ReplayRunner
 
 HEARTBEAT_S = 5.0
 

@@ -8,7 +8,7 @@ from oncelog.archive.run import ArchiveReport
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import CommandResult
 from oncelog.replay.trace import StepReport
-from oncelog.replays.request import ReplayOutcome, ReplayReport
+from oncelog.replay_runs.request import ReplayOutcome, ReplayReport
 
 FINDINGS_SHOWN = 20
 

@@ -13,8 +13,8 @@ with workflow.unsafe.imports_passed_through():
 
     from oncelog.activities.replay import ReplayActivities, ReplayStep
     from oncelog.errors import InputInvalid
-    from oncelog.replays.files import folder_of
-    from oncelog.replays.request import (
+    from oncelog.replay_runs.files import folder_of
+    from oncelog.replay_runs.request import (
         ReplayCounts,
         ReplayEnd,
         ReplayOutcome,

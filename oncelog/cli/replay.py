@@ -20,8 +20,8 @@ from oncelog.client.runs import Replays
 from oncelog.composition.replays import assemble_replays
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
-from oncelog.replays.digests import InclusionProof
-from oncelog.replays.request import (
+from oncelog.replay_runs.digests import InclusionProof
+from oncelog.replay_runs.request import (
     ExportFormat,
     ReplayMode,
     ReplayOutcome,

@@ -20,7 +20,7 @@ from oncelog.client import connection
 from oncelog.client.client import new_command_id
 from oncelog.client.schedules import ARCHIVE, CHECK, REPLAY
 from oncelog.errors import CommandFailed, CommandUnknown, OncelogError
-from oncelog.replays.request import ReplayReport, ReplayRequest
+from oncelog.replay_runs.request import ReplayReport, ReplayRequest
 from oncelog.settings import Settings
 from oncelog.workflows.archive import Archive
 from oncelog.workflows.check import ConsistencyCheck

@@ -30,7 +30,7 @@ from oncelog.activities.check_models import CheckRequest
 from oncelog.archive.run import ArchiveRequest
 from oncelog.client.connection import RPC_TIMEOUT, unavailable
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.replays.request import ReplayRequest
+from oncelog.replay_runs.request import ReplayRequest
 from oncelog.settings import Settings
 from oncelog.workflows.archive import Archive
 from oncelog.workflows.check import ConsistencyCheck

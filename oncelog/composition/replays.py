@@ -3,7 +3,7 @@
 from oncelog.archive.log_reader import LogReader
 from oncelog.domain.signed_note import Signer
 from oncelog.ports import Ports
-from oncelog.replays.run import ReplayRunner
+from oncelog.replay_runs.run import ReplayRunner
 from oncelog.settings import Settings
 
 

@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-import oncelog.replays.plan
-from oncelog.replays.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
+import oncelog.replay_runs.plan
+from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
 from oncelog.workflows.replay import Replay
 from tests.commands import create, update
 from tests.workflows.conftest import TASK_QUEUE, Bench
@@ -25,7 +25,7 @@ async def start(client: Client, request: ReplayRequest | None = None, replay_id:
 
 async def fill(bench: Bench, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make instances, and plans with a partition for each of them."""
-    monkeypatch.setattr(oncelog.replays.plan.plan_replay, "__kwdefaults__", _one_by_one())
+    monkeypatch.setattr(oncelog.replay_runs.plan.plan_replay, "__kwdefaults__", _one_by_one())
     whole = bench.world.bucket.list_after
 
     async def list_after(prefix: str, after: str, *, count_max: int = 1) -> Any:
@@ -37,7 +37,7 @@ async def fill(bench: Bench, count: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _one_by_one() -> dict[str, Any]:
-    defaults = oncelog.replays.plan.plan_replay.__kwdefaults__
+    defaults = oncelog.replay_runs.plan.plan_replay.__kwdefaults__
     assert defaults is not None
     return {**defaults, "events_per_partition": 1}
 

@@ -14,12 +14,12 @@ from oncelog.domain.signed_note import Checkpoint, Signer
 from oncelog.domain.state_digest import FORMAT, StateDigest, TreeDigest
 from oncelog.errors import InputInvalid
 from oncelog.ports import LargeObjects, LogCatalogue
-from oncelog.replays.digests import DigestComparison, InclusionProof, join_digests, prove, read_digests
-from oncelog.replays.export import MANIFEST, PartitionExport, join_exports
-from oncelog.replays.files import ReplayFiles, checkpoint_name, newest_name, partition_name
-from oncelog.replays.fold import Fold, folded
-from oncelog.replays.plan import Listed, is_in, listed_streams, plan_replay
-from oncelog.replays.request import (
+from oncelog.replay_runs.digests import DigestComparison, InclusionProof, join_digests, prove, read_digests
+from oncelog.replay_runs.export import MANIFEST, PartitionExport, join_exports
+from oncelog.replay_runs.files import ReplayFiles, checkpoint_name, newest_name, partition_name
+from oncelog.replay_runs.fold import Fold, folded
+from oncelog.replay_runs.plan import Listed, is_in, listed_streams, plan_replay
+from oncelog.replay_runs.request import (
     ExportedFiles,
     PlanTotals,
     ReplayCounts,

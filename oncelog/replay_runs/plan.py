@@ -6,7 +6,7 @@ from oncelog.archive.log_part import LogPart, order_key
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import EVENTS
 from oncelog.ports import ListedStream, LogCatalogue
-from oncelog.replays.request import PARTITION_EVENTS, Partition, ReplayPlan, ReplayScope
+from oncelog.replay_runs.request import PARTITION_EVENTS, Partition, ReplayPlan, ReplayScope
 
 #: Called with the number of aggregates that were listed so far.
 Listed = Callable[[int], None]

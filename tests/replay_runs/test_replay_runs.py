@@ -10,16 +10,16 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.merkle import is_included, leaf_hash, root_of
 from oncelog.domain.signed_note import Checkpoint, Signer
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.replays.digests import read_digests
-from oncelog.replays.plan import plan_replay
-from oncelog.replays.request import (
+from oncelog.replay_runs.digests import read_digests
+from oncelog.replay_runs.plan import plan_replay
+from oncelog.replay_runs.request import (
     PlanTotals,
     ReplayRequest,
     ReplayScope,
 )
 from oncelog.stores.s3.bucket import StoredObject
 from tests.commands import create, update
-from tests.replays.runs import LATER, filled, replay, runner
+from tests.replay_runs.runs import LATER, filled, replay, runner
 from tests.write.world import World
 
 

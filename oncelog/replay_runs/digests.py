@@ -8,8 +8,8 @@ from oncelog.archive.log_part import order_key
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.merkle import TreeFold, inclusion_path
 from oncelog.domain.state_digest import StateDigest, TreeDigest, class_name, database_digest
-from oncelog.replays.files import ReplayFiles, partition_name
-from oncelog.replays.request import FINDINGS_KEPT_MAX, Comparison, ReplayEnd, ReplayFinding, TreeReport
+from oncelog.replay_runs.files import ReplayFiles, partition_name
+from oncelog.replay_runs.request import FINDINGS_KEPT_MAX, Comparison, ReplayEnd, ReplayFinding, TreeReport
 
 
 async def read_digests(files: ReplayFiles, partitions: int) -> AsyncIterator[StateDigest]:

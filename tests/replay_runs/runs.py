@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from oncelog.composition.replays import assemble_replays
 from oncelog.domain.signed_note import Signer
-from oncelog.replays.request import (
+from oncelog.replay_runs.request import (
     ReplayCounts,
     ReplayEnd,
     ReplayOutcome,
     ReplayReport,
     ReplayRequest,
 )
-from oncelog.replays.run import ReplayRunner
+from oncelog.replay_runs.run import ReplayRunner
 from tests.commands import create, update
 from tests.write.world import World
 

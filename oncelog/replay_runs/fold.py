@@ -7,7 +7,7 @@ from oncelog.archive.stretch import EventBatch, EventOrigin, StreamDamage
 from oncelog.domain.events import Event, rfc3339
 from oncelog.domain.instance import Instance, evolve
 from oncelog.errors import LogDamaged, SchemaUnsupported
-from oncelog.replays.request import ReplayFinding, ReplayScope
+from oncelog.replay_runs.request import ReplayFinding, ReplayScope
 
 #: States that are handed on at a time: a read model is asked about so many in one request.
 BATCH_STATES = 200

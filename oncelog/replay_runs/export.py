@@ -13,8 +13,8 @@ from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import LogDamaged
-from oncelog.replays.files import ReplayFiles, partition_name
-from oncelog.replays.request import ExportedFile, ExportedFiles, ExportFormat
+from oncelog.replay_runs.files import ReplayFiles, partition_name
+from oncelog.replay_runs.request import ExportedFile, ExportedFiles, ExportFormat
 
 #: A file is closed once it has so many bytes in memory; the next batch goes into another one.
 FILE_BYTES = 64 * 1024 * 1024
