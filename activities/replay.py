@@ -13,7 +13,7 @@ from oncelog.activities.heartbeats import heartbeats
 from oncelog.replay_runs.request import PlanTotals, ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
 from oncelog.replay_runs.run import ReplayRunner
 
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 2.0
 
 
 class ReplayStep(BaseModel):

@@ -32,6 +32,9 @@ RECONCILE_TIMEOUT = timedelta(minutes=10)
 COUNT_TIMEOUT = timedelta(hours=12)
 RECONCILE_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
+#: A partition of a replay tells every few seconds how far it is; one whose worker died is soon folded elsewhere.
+REPLAY_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+
 #: A bulk command's run of chunks hands back after some seconds; to open the largest takes minutes.
 BULK_TIMEOUT = timedelta(minutes=30)
 BULK_HEARTBEAT_TIMEOUT = timedelta(seconds=10)

@@ -160,7 +160,7 @@ class Replay:
             ReplayActivities.replay_partition,
             self._step().model_copy(update={"partition": number}),
             start_to_close_timeout=policies.REINDEX_TIMEOUT,
-            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
+            heartbeat_timeout=policies.REPLAY_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary=f"partition {number + 1} of {self._known().totals.partitions}",
         )

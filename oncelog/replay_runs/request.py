@@ -160,6 +160,8 @@ class ReplayProgress(BaseModel):
 class ReplayRequest(BaseModel):
     """A replay. ``parallel``: partitions at a time. ``events_per_s``: at most, over all of them; None: no limit.
 
+    ``partition_events``: about so many events to a partition, which is the unit of work and of progress.
+
     ``dry_run``: only plan, and estimate. ``compare_with``: the ID of an earlier replay; None: the last one of the same
     scope. ``so_far``: for the replay itself, which goes on in a run of its own when its history grows long.
     """
@@ -171,6 +173,7 @@ class ReplayRequest(BaseModel):
     format: ExportFormat = ExportFormat.NDJSON
     parallel: Annotated[int, Field(ge=1, le=PARALLEL_MAX)] = 4
     events_per_s: Annotated[float, Field(gt=0)] | None = None
+    partition_events: Annotated[int, Field(ge=1)] = PARTITION_EVENTS
     dry_run: bool = False
     compare_with: str | None = None
     so_far: ReplayProgress | None = None

@@ -60,7 +60,9 @@ class ReplayRunner:
 
     async def plan(self, replay_id: str, request: ReplayRequest, *, listed: Listed = lambda _: None) -> PlanTotals:
         """Divide the scope into partitions and keep the plan; raises StoreUnavailable."""
-        plan = await plan_replay(self._catalogue, request.scope, listed=listed)
+        plan = await plan_replay(
+            self._catalogue, request.scope, events_per_partition=request.partition_events, listed=listed
+        )
         await self.files(replay_id).write(PLAN, plan.model_dump_json().encode())
         return plan.totals
 

@@ -7,7 +7,6 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-import oncelog.replay_runs.plan
 from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
 from oncelog.workflows.replay import Replay
 from tests.commands import create, update
@@ -23,32 +22,17 @@ async def start(client: Client, request: ReplayRequest | None = None, replay_id:
     return await client.start_workflow(Replay.run, request, id=replay_id, task_queue=TASK_QUEUE)
 
 
-async def fill(bench: Bench, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make instances, and plans with a partition for each of them."""
-    monkeypatch.setattr(oncelog.replay_runs.plan.plan_replay, "__kwdefaults__", _one_by_one())
-    whole = bench.world.bucket.list_after
-
-    async def list_after(prefix: str, after: str, *, count_max: int = 1) -> Any:
-        return await whole(prefix, after, count_max=min(count_max, 2))
-
-    monkeypatch.setattr(bench.world.bucket, "list_after", list_after)
+async def fill(bench: Bench, count: int) -> None:
     for number in range(count):
         await bench.world.process().run(create(f"p{number}"))
 
 
-def _one_by_one() -> dict[str, Any]:
-    defaults = oncelog.replay_runs.plan.plan_replay.__kwdefaults__
-    assert defaults is not None
-    return {**defaults, "events_per_partition": 1}
-
-
-async def test_log_is_replayed_in_partitions(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    await fill(bench, 5, monkeypatch)
-    handle = await start(bench.client, ReplayRequest(parallel=2))
+async def test_log_is_replayed_in_partitions(bench: Bench):
+    await fill(bench, 5)
+    handle = await start(bench.client, ReplayRequest(parallel=2, partition_events=1))
     report = await handle.result()
     assert (report.outcome, report.counts.aggregates) == (ReplayOutcome.SOUND, 5)
-    assert report.totals is not None
-    assert report.counts.partitions == report.totals.partitions > 2
+    assert report.counts.partitions == 5
     assert report.end is not None
     assert [(tree.name, tree.size) for tree in report.end.classes] == [("shop/Product", 5)]
     assert await handle.query(Replay.progress) == report
@@ -86,10 +70,10 @@ async def test_dry_run_only_plans(bench: Bench):
     assert report.totals.events == 1
 
 
-async def test_paused_replay_begins_no_partition(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    await fill(bench, 3, monkeypatch)
+async def test_paused_replay_begins_no_partition(bench: Bench):
+    await fill(bench, 3)
     bench.world.bucket.available = False
-    handle = await start(bench.client, ReplayRequest(parallel=1))
+    handle = await start(bench.client, ReplayRequest(parallel=1, partition_events=1))
     await until_details_say(handle, "planning")
     await handle.signal(Replay.pause)
     bench.world.bucket.available = True

@@ -1,0 +1,126 @@
+"""Replays on real servers: workers are killed in the middle, and the digests are the same."""
+
+import asyncio
+import json
+import random
+
+import pytest
+from pydantic import SecretStr
+
+from oncelog.client.runs import Replays
+from oncelog.composition.replays import signer_of
+from oncelog.domain.signed_note import Checkpoint
+from oncelog.errors import CommandUnknown
+from oncelog.replay_runs.files import checkpoint_name
+from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
+from tests.bulks import bulk_create, item
+from tests.commands import create, update
+from tests.integration.installation import Installation
+
+pytestmark = pytest.mark.integration
+
+INSTANCES = 300
+KILLS = 5
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+async def fill(installation: Installation) -> None:
+    async with installation.worker():
+        bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(INSTANCES)))
+        await installation.client.submit(bulk)
+        for number in range(0, INSTANCES, 50):
+            await installation.client.submit(update(f"p{number}", {"m": 1}))
+
+
+async def replayed(installation: Installation, request: ReplayRequest | None = None) -> ReplayReport:
+    replays = Replays(installation.temporal, installation.settings)
+    async with installation.worker():
+        return await replays.result(await replays.start(request or ReplayRequest()))
+
+
+async def test_replay_survives_the_death_of_its_workers(installation: Installation):
+    await fill(installation)
+    whole = await replayed(installation)
+    replays = Replays(installation.temporal, installation.settings)
+    request = ReplayRequest(partition_events=5, parallel=2, events_per_s=60)
+    replay_id = await replays.start(request)
+    ended = asyncio.create_task(replays.result(replay_id))
+    chance, kills = random.Random(13), 0
+    while not ended.done():
+        worker = await (await installation.worker_process()).ready()
+        if kills < KILLS:
+            await asyncio.wait([ended], timeout=chance.uniform(0.1, 1.5))
+        else:
+            await asyncio.wait([ended])
+        if not ended.done():
+            worker.process.kill()
+            await worker.ended()
+            kills += 1
+    report = await ended
+    assert kills >= 2
+    assert whole.end is not None
+    assert report.end is not None
+    assert (report.end.databases, report.end.classes) == (whole.end.databases, whole.end.classes)
+    assert report.counts.aggregates == INSTANCES
+    assert report.outcome is ReplayOutcome.SOUND
+    assert report.end.comparison is not None
+    assert (report.end.comparison.replay_id, report.end.comparison.same) == (whole.replay_id, INSTANCES)
+
+
+async def test_archive_and_slots_fold_to_the_same_root(installation: Installation):
+    await fill(installation)
+    from_slots = await replayed(installation)
+    async with installation.worker():
+        handle = await installation.temporal.start_workflow(
+            "Archive", id=installation.settings.named("archive-1"), task_queue=installation.settings.task_queue
+        )
+        await handle.result()
+        await installation.client.submit(update("p1", {"later": True}))
+        await installation.client.submit(create("p-new"))
+    from_both = await replayed(installation)
+    assert from_slots.counts.archived == 0
+    assert from_both.counts.archived == from_slots.counts.events
+    assert from_both.end is not None
+    found = from_both.end.comparison
+    assert found is not None
+    assert (found.same, found.changed, found.added, found.findings_count) == (INSTANCES - 1, 1, 1, 0)
+
+
+async def test_roots_are_signed(installation: Installation):
+    await fill(installation)
+    worker = await (await installation.worker_process(ONCELOG_SIGNING_KEY=KEY)).ready()
+    replays = Replays(installation.temporal, installation.settings)
+    report = await replays.result(await replays.start(ReplayRequest()))
+    assert await worker.stop() == 0
+    assert KEY not in worker.output()
+    note = await read(installation, report.files + checkpoint_name("shop"))
+    signer = signer_of(installation.settings.model_copy(update={"signing_key": SecretStr(KEY)}))
+    assert signer is not None
+    assert report.end is not None
+    checkpoint = Checkpoint.parse(signer.verifier.opened(note))
+    assert checkpoint.root.hex() == report.end.databases[0].root
+
+
+async def test_export_of_a_class_lists_every_instance(installation: Installation):
+    await fill(installation)
+    scope = ReplayScope(db_name="shop", class_id="Product")
+    report = await replayed(installation, ReplayRequest(mode=ReplayMode.AS_OF, scope=scope, partition_events=100))
+    assert report.end is not None
+    assert report.end.manifest is not None
+    listed = json.loads(await read(installation, report.end.manifest))["files"]
+    rows = [json.loads(line) for file in listed for line in (await read(installation, file["key"])).splitlines()]
+    assert len(listed) == 4
+    assert {row["instance_id"]: row["data"]["n"] for row in rows} == {f"p{n}": n for n in range(INSTANCES)}
+
+
+async def test_unknown_replay_is_named(installation: Installation):
+    replays = Replays(installation.temporal, installation.settings)
+    with pytest.raises(CommandUnknown, match="replay unknown: no workflow has this ID"):
+        await replays.pause("unknown")
+
+
+async def read(installation: Installation, key: str) -> str:
+    objects = installation.stores.ports.large_objects
+    size = await objects.size(key)
+    assert size is not None
+    return (await objects.read(key, range(size))).decode()
