@@ -5,13 +5,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich.console import Console, ConsoleDimensions
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from oncelog.cli import terminal
 from oncelog.cli.app import app
 from oncelog.settings import Settings
 from stack.cli import parser as stack_parser
@@ -20,6 +23,7 @@ from tests.docs.blocks import ROOT, Block, Line, console_lines
 from tests.integration.installation import Installation
 
 RUN_TIMEOUT_S = 180
+PAGE_WIDTH = 120
 STACK_VARIABLES = 'eval "$(python -m stack env)"'
 #: Programs of others that a page names and no test starts: installers, tools of a release, and clients' own builds.
 OTHERS = {"git", "pip", "go", "npm", "sqlite3", "pytest", "temporal"}
@@ -109,9 +113,21 @@ async def _run_line(line: Line, installation: Installation) -> str | None:
     return None
 
 
+@contextmanager
+def _wide(console: Console) -> Iterator[None]:
+    """Give the console the width of the pages, whatever terminal or test process it was made in."""
+    size = console.size
+    console.size = ConsoleDimensions(PAGE_WIDTH, size.height)
+    try:
+        yield
+    finally:
+        console.size = size
+
+
 def _oncelog(arguments: Sequence[str]) -> str:
     """Run the command line in this process: a fresh interpreter for each line would take minutes in all."""
-    done = CliRunner(env={"COLUMNS": "120", "TERM": "dumb"}).invoke(app, list(arguments))
+    with _wide(terminal.output), _wide(terminal.errors):
+        done = CliRunner().invoke(app, list(arguments))
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code in (0, 1), f"oncelog {shlex.join(arguments)}: exit code {done.exit_code}: {done.output}"
