@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -161,13 +161,27 @@ async def test_a_discarded_producer_fails_all_that_wait_for_it():
 
 
 @pytest.fixture
-async def narrow(settings: Settings) -> KafkaPublisher:
+async def narrow(settings: Settings) -> AsyncIterator[KafkaPublisher]:
     """A publisher whose topic takes small messages only from now on."""
     publisher = KafkaPublisher(settings, records_in_memory())
     await publisher.prepare()
     await publisher.start()
     await set_topic_setting(settings, "max.message.bytes", str(SMALL_BYTES))
-    return publisher
+    await _until_large_ones_are_refused(settings)
+    yield publisher
+    await publisher.stop()
+
+
+async def _until_large_ones_are_refused(settings: Settings) -> None:
+    """Wait for the topic's leader, which applies a setting some time after the broker has acknowledged it."""
+    probe = KafkaPublisher(settings, records_in_memory())
+    async with asyncio.timeout(60):
+        for number in count():
+            try:
+                await probe.publish(chain(1, f"probe{number}", text="ä" * SMALL_BYTES))
+            except ContainerUnusable:
+                break
+    await probe.stop()
 
 
 @pytest.mark.integration
