@@ -25,6 +25,23 @@ BATCHES_AHEAD = 2
 _log = structlog.get_logger()
 
 
+async def listed_streams(
+    catalogue: LogCatalogue, part: LogPart, *, first: str | None = None
+) -> AsyncIterator[ListedStream]:
+    """Yield the streams of a part from the name ``first`` on, as S3 lists them; raises StoreUnavailable.
+
+    ``first`` None: from the beginning of the part.
+    """
+    position: str | None = f"{EVENTS}{part.db_name}/{part.class_id}/{part.first if first is None else first}"
+    while position is not None:
+        page = await catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
+        for stream in page.items:
+            if part.end is not None and order_key(stream.aggregate_id.instance_key) >= part.end:
+                return
+            yield stream
+        position = page.position
+
+
 class LogReader:
     """Reads all events of a class, of a part of it, or of one aggregate, in order and in bounded memory.
 
@@ -196,7 +213,9 @@ class LogReader:
             async for archived in archived_alone(rows.column(parquet.EVENT)):
                 yield archived
             return
-        async for found in compared(self._listed(part, first), rows.column(parquet.EVENT), begin=begin):
+        async for found in compared(
+            listed_streams(self._catalogue, part, first=first), rows.column(parquet.EVENT), begin=begin
+        ):
             yield found
 
     async def _files(self, part: LogPart) -> Sequence[ArchiveFile]:
@@ -204,18 +223,6 @@ class LogReader:
         if newest.damage:
             _log.warning("archive_manifest_unreadable", reason=newest.damage)
         return newest.manifest.files
-
-    async def _listed(self, part: LogPart, first: str) -> AsyncIterator[ListedStream]:
-        """Yield the streams of a part from the name ``first`` on, as S3 lists them."""
-        folder = f"{EVENTS}{part.db_name}/{part.class_id}/"
-        position: str | None = folder + first
-        while position is not None:
-            page = await self._catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
-            for listed in page.items:
-                if part.end is not None and order_key(listed.aggregate_id.instance_key) >= part.end:
-                    return
-                yield listed
-            position = page.position
 
     async def _read(self, planned: Sequence[Archived | Missing | StreamDamage]) -> list[Stretch | StreamDamage]:
         places = [
@@ -249,7 +256,7 @@ class LogReader:
     async def _samples(self, part: LogPart, count: int) -> list[tuple[str, int]]:
         """Return streams of the class, some hundred per part, and how many events there are up to the next of them."""
         samples: list[tuple[str, int]] = []
-        async for listed in self._listed(part, part.first):
+        async for listed in listed_streams(self._catalogue, part):
             samples.append((listed.aggregate_id.instance_key, listed.head))
             if len(samples) > 200 * count:
                 samples = [(key, events + after[1]) for (key, events), after in pairs(samples)]

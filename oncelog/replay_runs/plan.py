@@ -1,10 +1,10 @@
 """The plan of a replay: the log's classes, divided into parts of about as many events, by listing alone."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from oncelog.archive.log_part import LogPart, order_key
+from oncelog.archive.log_part import LogPart
+from oncelog.archive.log_reader import listed_streams
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.stored_names import EVENTS
 from oncelog.ports import ListedStream, LogCatalogue
 from oncelog.replay_runs.request import PARTITION_EVENTS, Partition, ReplayPlan, ReplayScope
 
@@ -48,18 +48,6 @@ def is_in(stream: ListedStream, scope: ReplayScope) -> bool:
     return scope.since is None or stream.written_at >= scope.since
 
 
-async def listed_streams(catalogue: LogCatalogue, part: LogPart) -> AsyncIterator[ListedStream]:
-    """Yield the streams of a part in the order of their keys; raises StoreUnavailable."""
-    position: str | None = f"{_folder(part)}{part.first}"
-    while position is not None:
-        page = await catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
-        for stream in page.items:
-            if part.end is not None and order_key(stream.aggregate_id.instance_key) >= part.end:
-                return
-            yield stream
-        position = page.position
-
-
 async def _parts(catalogue: LogCatalogue, scope: ReplayScope) -> Sequence[LogPart]:
     if scope.aggregate_id is not None:
         return [LogPart.of_stream(AggregateId.parse(scope.aggregate_id))]
@@ -67,7 +55,3 @@ async def _parts(catalogue: LogCatalogue, scope: ReplayScope) -> Sequence[LogPar
         return [LogPart(db_name=scope.db_name, class_id=scope.class_id)]
     names = await catalogue.class_names(db_name=scope.db_name)
     return [LogPart(db_name=db_name, class_id=class_id) for db_name, class_id in names]
-
-
-def _folder(part: LogPart) -> str:
-    return f"{EVENTS}{part.db_name}/{part.class_id}/"

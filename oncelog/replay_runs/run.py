@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from oncelog.archive.log_part import LogPart
-from oncelog.archive.log_reader import LogReader
+from oncelog.archive.log_reader import LogReader, listed_streams
 from oncelog.archive.stretch import EventBatch
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
@@ -18,7 +18,7 @@ from oncelog.replay_runs.digests import DigestComparison, InclusionProof, join_d
 from oncelog.replay_runs.export import MANIFEST, PartitionExport, join_exports
 from oncelog.replay_runs.files import ReplayFiles, checkpoint_name, newest_name, partition_name
 from oncelog.replay_runs.fold import Fold, folded
-from oncelog.replay_runs.plan import Listed, is_in, listed_streams, plan_replay
+from oncelog.replay_runs.plan import Listed, is_in, plan_replay
 from oncelog.replay_runs.request import (
     ExportedFiles,
     PlanTotals,
@@ -148,12 +148,6 @@ class ReplayRunner:
             classes=tuple(line for line in lines if line.startswith(f"{aggregate_id.db_name}/")),
             checkpoint=checkpoint.decode() if checkpoint else None,
         )
-
-    async def newest_report(self, request: ReplayRequest) -> ReplayReport | None:
-        """Return the report of the newest replay of a scope, or None; raises LogDamaged, StoreUnavailable."""
-        replay_id = await self._newest(request)
-        found = await self.files(replay_id).read(REPORT) if replay_id else None
-        return ReplayReport.model_validate_json(found) if found else None
 
     async def _batches(self, part: LogPart, scope: ReplayScope) -> AsyncIterator[EventBatch]:
         """Yield the events of a part, less those of aggregates that the scope leaves out."""
