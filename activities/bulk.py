@@ -101,7 +101,7 @@ class BulkActivities:
         if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
             return  # the status stays that of the first command
         status = final_status(result, command_type=command_type, steps=[])
-        await Trace(self._after_step).step("bulk_complete", self._statuses.complete(status))
+        await Trace(self._after_step).step("bulk_complete", self._statuses.complete_command(status))
 
 
 class _Run:

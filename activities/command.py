@@ -111,7 +111,7 @@ class CommandActivities:
         if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
             return "the status stays that of the first command"
         steps = [*request.steps, *trace.steps]
-        await self._statuses.complete(final_status(result, command_type=request.command_type, steps=steps))
+        await self._statuses.complete_command(final_status(result, command_type=request.command_type, steps=steps))
         return result.outcome
 
 

@@ -86,7 +86,7 @@ async def measure(events_count: int) -> dict[str, float]:
 
         async def write(stream: list[Event]) -> None:
             for event in stream:
-                await ports.event_log.append(event, published_through=UNPUBLISHED)
+                await ports.event_log.append_event(event, published_through=UNPUBLISHED)
 
         await bounded_gather(write, streams, at_once=32)
         before, began = requests.copy(), time.perf_counter()
@@ -94,7 +94,7 @@ async def measure(events_count: int) -> dict[str, float]:
         while report.position is not None:
             report = await Archiver(ports).pack(*PLACE, first=report.position)
         archive_s, sent = time.perf_counter() - began, requests - before
-        manifest = (await ports.archives.newest(*PLACE)).manifest
+        manifest = (await ports.archives.newest_manifest(*PLACE)).manifest
         events = [event for stream in streams for event in stream]
         raw = [event.canonical for event in events]
         began = time.perf_counter()

@@ -101,8 +101,8 @@ class Watched:
             self._watch = Stopwatch()
         return batch
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        await self._inner.commit(offsets)
+    async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
+        await self._inner.commit_offsets(offsets)
         self._committed.update(offsets)
         if self._watch and sum(self._committed.values()) >= self._messages and not self.rate.done():
             self.rate.set_result(self._watch.rate(self._messages))
@@ -205,7 +205,7 @@ async def _drop_indices(settings: Settings) -> None:
 
 
 async def _make_index(stores: Stores, event: Event) -> None:
-    (failure,) = await stores.ports.documents.write([_document(event)])
+    (failure,) = await stores.ports.documents.write_documents([_document(event)])
     if failure:
         raise failure
 
@@ -248,7 +248,7 @@ def _event(turn: int | str, number: int, *, class_id: str = "Projected") -> Even
 async def _send(stores: Stores, events: Sequence[Event]) -> None:
     for start in range(0, len(events), SENDS_AT_ONCE):
         await asyncio.gather(
-            *(stores.ports.publisher.publish([event]) for event in events[start : start + SENDS_AT_ONCE])
+            *(stores.ports.publisher.publish_events([event]) for event in events[start : start + SENDS_AT_ONCE])
         )
 
 

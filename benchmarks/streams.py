@@ -45,7 +45,7 @@ async def measure_stream(settings: Settings, length: int) -> list[StreamCost]:
     requests: Counter[str] = Counter()
     for _ in range(COLD_PROCESSES):
         async with await _opened(settings, aggregate_id) as stores:
-            await stores.ports.leases.forget(aggregate_id)
+            await stores.ports.leases.forget_stream(aggregate_id)
             latencies_ms, asked_for = await _commits(stores, settings, aggregate_id, number=1)
             cold += latencies_ms
             requests += asked_for
@@ -60,7 +60,7 @@ async def measure_stream(settings: Settings, length: int) -> list[StreamCost]:
 async def _opened(settings: Settings, aggregate_id: AggregateId) -> Stores:
     """Connect, and ask what is asked once per process and class."""
     stores = await Stores.connect(settings)
-    await stores.ports.names.claim(aggregate_id.db_name, aggregate_id.class_id)
+    await stores.ports.names.claim_class_name(aggregate_id.db_name, aggregate_id.class_id)
     await stores.ports.leases.published([aggregate_id])
     await stores.kafka.start()
     return stores
@@ -112,10 +112,12 @@ async def _make(settings: Settings, aggregate_id: AggregateId, length: int) -> N
             part = events[start : start + WRITES_AT_ONCE]
             await asyncio.gather(
                 *(
-                    stores.ports.event_log.append(event, published_through=Watermark(1, event.sequence_number - 1))
+                    stores.ports.event_log.append_event(
+                        event, published_through=Watermark(1, event.sequence_number - 1)
+                    )
                     for event in part
                 )
             )
         if snapshot:
-            await stores.ports.snapshots.save(snapshot)
-        await stores.ports.publisher.publish(events[-1:])
+            await stores.ports.snapshots.save_snapshot(snapshot)
+        await stores.ports.publisher.publish_events(events[-1:])

@@ -134,7 +134,7 @@ class Evolving:
         """Look into the stores for what was sent."""
 
         async def decided(code: str) -> str | None:
-            stored = await self._oncelog.ports.event_log.read(AggregateId.of(DB_NAME, AIRPORT, code), 1)
+            stored = await self._oncelog.ports.event_log.read_event(AggregateId.of(DB_NAME, AIRPORT, code), 1)
             definition = content_of(stored.event).definition if stored else None
             return definition.version if definition else None
 

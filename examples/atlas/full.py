@@ -114,7 +114,7 @@ async def apply_loads(oncelog: Oncelog, settings: Settings, loads: Sequence[Load
 
 async def ask(oncelog: Oncelog, questions: Questions, *, as_json: bool) -> Exit:
     """Ask the questions of all that is there, and show the answers; returns FINDINGS if one has none."""
-    await oncelog.ports.graph.refresh(WORLD)  # a bulk command has no token that names all that it wrote
+    await oncelog.ports.graph.refresh_nodes(WORLD)  # a bulk command has no token that names all that it wrote
     began = time.perf_counter()
     answered = await Asking(oncelog.reader, questions, token=None, deadline_s=0).all()
     if as_json:

@@ -148,12 +148,12 @@ async def footer_of(large_objects: LargeObjects, file: ArchiveFile) -> Any:
 async def read_range(large_objects: LargeObjects, file: ArchiveFile, wanted: range) -> bytes:
     """Return bytes of a file; raises ArchiveDamaged if it is gone or shorter."""
     try:
-        return await large_objects.read(file.key, wanted)
+        return await large_objects.read_object(file.key, wanted)
     except LogDamaged as error:
         raise ArchiveDamaged(f"{file.key}: {error.message}; oncelog archive makes it again", where=file.key) from error
 
 
 async def missing_files(large_objects: LargeObjects, files: Sequence[ArchiveFile]) -> list[ArchiveFile]:
     """Return the files that are gone, or of another size than they were written with."""
-    sizes = await bounded_gather(lambda file: large_objects.size(file.key), files, at_once=16)
+    sizes = await bounded_gather(lambda file: large_objects.object_size(file.key), files, at_once=16)
     return [file for file, size_bytes in zip(files, sizes, strict=True) if size_bytes != file.size_bytes]

@@ -69,7 +69,7 @@ class Archiver:
         ``complete_through``: what the manifest says once the end of the class is reached (RFC 3339): when, by S3's
         clock, the pass began.
         """
-        base = (await self._ports.archives.newest(db_name, class_id)).manifest
+        base = (await self._ports.archives.newest_manifest(db_name, class_id)).manifest
         lost = {file.key for file in await missing_files(self._ports.large_objects, base.files)}
         packing = _Packing(base, lost, position=first)
         damages = Damages()
@@ -88,7 +88,7 @@ class Archiver:
         manifest = next_manifest(base, [*kept, *written], complete_through=complete_through if is_complete else None)
         if not (written or lost or is_complete):
             return self._report(packing, is_end=is_end, files=0)
-        if not await self._ports.archives.publish(manifest):
+        if not await self._ports.archives.publish_manifest(manifest):
             return PackReport(position=first, conflict=True)
         return self._report(packing, is_end=is_end, files=len(written))
 
@@ -150,7 +150,7 @@ class Archiver:
 
     async def _slot(self, place: tuple[AggregateId, int]) -> StoredEvent | OncelogError | None:
         try:
-            return await self._ports.event_log.read(*place)
+            return await self._ports.event_log.read_event(*place)
         except (LogDamaged, SchemaUnsupported) as error:
             return error
 
@@ -167,12 +167,12 @@ class Archiver:
     async def _upload(self, writer: parquet.FileWriter, base: ArchiveManifest) -> ArchiveFile:
         key = f"archive/{base.db_name}/{base.class_id}/files/{base.number + 1:020d}/{uuid.uuid4()}.parquet"
         file, body = await asyncio.to_thread(writer.end, key)
-        await self._ports.large_objects.write(key, _parts(body))
+        await self._ports.large_objects.write_object(key, _parts(body))
         return file
 
     async def merge(self, db_name: str, class_id: str) -> MergeReport:
         """Merge files where too many overlap or too many are small, if there are any."""
-        base = (await self._ports.archives.newest(db_name, class_id)).manifest
+        base = (await self._ports.archives.newest_manifest(db_name, class_id)).manifest
         chosen = files_to_merge(base.files, full_bytes=self._file_bytes)
         if not chosen:
             return MergeReport()
@@ -183,7 +183,7 @@ class Archiver:
         if lost:  # what of them is sound stays; their events are archived again by the next pass
             merged, gone = [], set(lost)
         files = [*(file for file in base.files if file.key not in gone), *merged]
-        if not await self._ports.archives.publish(next_manifest(base, files)):
+        if not await self._ports.archives.publish_manifest(next_manifest(base, files)):
             return MergeReport(conflict=True)
         events = sum(file.events for file in merged)
         return MergeReport(files_before=len(chosen), files_after=len(merged), events=events, lost=len(lost))
@@ -208,20 +208,20 @@ class Archiver:
         A file of an archiver at work is never removed: its number is above that of the newest manifest. One whose
         number a manifest has taken that does not name it can never be named any more.
         """
-        newest = await self._ports.archives.newest(db_name, class_id)
+        newest = await self._ports.archives.newest_manifest(db_name, class_id)
         if newest.damage:
             return 0
         since = await self._ports.checkpoints.now() - keep_for
         named = {file.key for file in newest.manifest.files}
         try:
-            async for manifest in self._ports.archives.recent(db_name, class_id, since=since):
+            async for manifest in self._ports.archives.recent_manifests(db_name, class_id, since=since):
                 named.update(file.key for file in manifest.files)
         except ArchiveDamaged:
             return 0  # which files it named is not known: they are kept until it is no longer recent
         removed = 0
-        async for file in self._ports.archives.files(db_name, class_id):
+        async for file in self._ports.archives.archive_files(db_name, class_id):
             if file.number <= newest.manifest.number and file.key not in named:
-                await self._ports.archives.remove(file)
+                await self._ports.archives.remove_file(file)
                 removed += 1
         return removed
 

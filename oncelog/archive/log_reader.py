@@ -164,7 +164,7 @@ class LogReader:
     ) -> AsyncIterator[EventBatch]:
         """Read a stream from its slots alone, after the archive was found to disagree."""
         check.begin_again()
-        head = await self._log.head(aggregate_id)
+        head = await self._log.last_sequence_number(aggregate_id)
         for first in range(1, head + 1, batch_events):
             numbers = range(first, min(head + 1, first + batch_events))
             stretches = await self._read([Missing(aggregate_id, numbers)])
@@ -219,7 +219,7 @@ class LogReader:
             yield found
 
     async def _files(self, part: LogPart) -> Sequence[ArchiveFile]:
-        newest = await self._archives.newest(part.db_name, part.class_id)
+        newest = await self._archives.newest_manifest(part.db_name, part.class_id)
         if newest.damage:
             _log.warning("archive_manifest_unreadable", reason=newest.damage)
         return newest.manifest.files
@@ -243,7 +243,7 @@ class LogReader:
     async def _slot(self, place: tuple[AggregateId, int]) -> Event | OncelogError:
         aggregate_id, number = place
         try:
-            stored = await self._log.read(aggregate_id, number)
+            stored = await self._log.read_event(aggregate_id, number)
         except (LogDamaged, SchemaUnsupported) as error:
             return error
         if stored is None:

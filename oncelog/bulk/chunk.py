@@ -81,7 +81,9 @@ class ChunkCommitter:
         while left:
             async with AsyncExitStack() as leases:
                 planned = attempt.planned or await self._chunk_planner.plan(record, attempt, leases, trace=trace)
-                bound = await trace.step("bulk_record", self._records.write(planned))  # the stored record binds (R2)
+                bound = await trace.step(
+                    "bulk_record", self._records.write_chunk_record(planned)
+                )  # the stored record binds (R2)
                 if bound.closed is not None:
                     await self._chunk_planner.release(record, attempt)
                     return bound.closed
@@ -169,7 +171,7 @@ class ChunkCommitter:
     ) -> tuple[StoredEvent, Instance | None]:
         """Return the slot's event, once it is certain, and the state before it as far as it is known."""
         if state is None or state.sequence_number != slot - 1:  # bound by another attempt: others may have gone on
-            stored = await self._log.read(change.aggregate_id, slot)
+            stored = await self._log.read_event(change.aggregate_id, slot)
             if stored:
                 return stored, state
             state = await self._reader.at(change.aggregate_id, slot - 1)
@@ -188,7 +190,7 @@ class ChunkCommitter:
                 "that accepted it",
                 command_id=record.command_id,
             )
-        stored = await self._log.append(event, published_through=published.at_most(slot - 1))
+        stored = await self._log.append_event(event, published_through=published.at_most(slot - 1))
         return stored, state
 
     async def _release(self, record: BulkRecord, attempt: ChunkAttempt, written: Mapping[str, Written]) -> None:
@@ -198,7 +200,7 @@ class ChunkCommitter:
             known = written.get(str(aggregate_id)) or Written(aggregate_id)
             progress.append(StreamProgress(aggregate_id, known.state, known.published, release=True))
         if progress:
-            await self._leases.save(progress, record.command_id)
+            await self._leases.save_progress(progress, record.command_id)
 
 
 def _refused_today(bound: ChunkRecord, attempt: ChunkAttempt) -> list[int]:

@@ -106,7 +106,7 @@ class ChunkPlanner:
         self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace
     ) -> ChunkRecord:
         """Return the stored record, or else the one to be written; what is bound before is at its end."""
-        attempt.planned = await self._records.read(record.command_id, attempt.chunk, attempt.number)
+        attempt.planned = await self._records.read_chunk_record(record.command_id, attempt.chunk, attempt.number)
         if attempt.planned is None:
             await trace.step("bulk_allocate", self._allocate(record, attempt, leases))
             attempt.planned = await trace.step("bulk_decide", self._bind(record, attempt))
@@ -128,7 +128,7 @@ class ChunkPlanner:
         if not progress or not attempt.heads:
             return
         try:
-            await self._leases.save(progress, record.command_id)
+            await self._leases.save_progress(progress, record.command_id)
         except StoreUnavailable as error:
             log.warning("leases_not_released", command_id=record.command_id, chunk=attempt.chunk, reason=error.message)
 
@@ -151,7 +151,7 @@ class ChunkPlanner:
         if attempt.number > 1:
             for aggregate_id in aggregate_ids:
                 await leases.enter_async_context(self._lease_queue.lease(aggregate_id, holder))
-        answers = await self._leases.acquire(aggregate_ids, holder, queueing=False)
+        answers = await self._leases.acquire_leases(aggregate_ids, holder, queueing=False)
         creating = record.bulk.command_type.creates
 
         async def head(pair: tuple[AggregateId, Any]) -> StreamHead:

@@ -51,7 +51,7 @@ class ChunkDelivery:
     async def deliver_later(self, record: BulkRecord, chunk: int, *, trace: Trace) -> None:
         """Publish and project all of a chunk that is at its end, from its records; raises StoreUnavailable."""
         records: list[ChunkRecord] = []
-        while found := await self._records.read(record.command_id, chunk, len(records) + 1):
+        while found := await self._records.read_chunk_record(record.command_id, chunk, len(records) + 1):
             records.append(found)
         groups = by_aggregate(binding for binding in last_bindings(records) if binding.slot)
         heads = [(AggregateId.parse(name), max(one.slot or 0 for one in group)) for name, group in groups.items()]
@@ -88,7 +88,7 @@ class ChunkDelivery:
         if not progress:
             return
         try:
-            await self._leases.save(progress, record.command_id)
+            await self._leases.save_progress(progress, record.command_id)
         except StoreUnavailable as error:  # for speed only: leases run out, and heads are recovered from the log
             log.warning("leases_not_released", command_id=record.command_id, chunk=end.chunk, reason=error.message)
 
@@ -97,7 +97,7 @@ class ChunkDelivery:
         due = [one.state for one in written if any(event.sequence_number % interval == 0 for event in one.events)]
         for state in filter(None, due):
             try:
-                await self._snapshots.save(state)
+                await self._snapshots.save_snapshot(state)
             except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
                 log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
 

@@ -45,7 +45,7 @@ class BulkItems:
         indices = plan.items_of(chunk)
         if not isinstance(source, ItemsReference):
             return {index: source[index] for index in indices}
-        data = await self._objects.read(source.key, plan.bytes_of(chunk))
+        data = await self._objects.read_object(source.key, plan.bytes_of(chunk))
         lines = items_in(data)
         if sha256_hex(data) != plan.chunks[chunk - 1].sha256 or len(lines) != len(indices):
             raise LogDamaged(
@@ -57,15 +57,15 @@ class BulkItems:
 
     async def _scan(self, reference: ItemsReference, scanner: ItemsScanner) -> None:
         """Feed the object to the scanner, in a thread of its own and reading one block ahead."""
-        size = await self._objects.size(reference.key)
+        size = await self._objects.object_size(reference.key)
         if size is None:
             raise InputInvalid(f"items_key {reference.key}: nothing lies there; upload the items first", errors=[])
         if size > ITEMS_BYTES_MAX:
             raise InputInvalid(f"items_key {reference.key}: expected at most {ITEMS_BYTES_MAX} bytes, found {size}")
         blocks = [range(start, min(start + BLOCK_BYTES, size)) for start in range(0, size, BLOCK_BYTES)]
-        block = await self._objects.read(reference.key, blocks[0]) if blocks else b""
+        block = await self._objects.read_object(reference.key, blocks[0]) if blocks else b""
         for following in [*blocks[1:], range(0)]:
-            ahead = asyncio.create_task(self._objects.read(reference.key, following))
+            ahead = asyncio.create_task(self._objects.read_object(reference.key, following))
             try:
                 await asyncio.to_thread(scanner.feed, block)
                 block = await ahead

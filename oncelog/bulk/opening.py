@@ -34,14 +34,14 @@ class BulkOpener:
         known = status and status.result
         if isinstance(known, BulkResult) and known.command_hash == bulk.hash:
             return known
-        record = await self._records.read(bulk.command_id, 1)
+        record = await self._records.read_record(bulk.command_id, 1)
         if record is None:
             refusal = await find_collision(self._names, bulk.db_name, bulk.class_id)
             if refusal:
                 return rejected_bulk(bulk, refusal)
             undefined = await self._strictness.refusal(bulk)
             end = undefined if undefined else await trace.step("bulk_scan", self._items.plan(bulk))
-            written = self._records.write(bulk_record(bulk, occurred_at=occurred_at, end=end))
+            written = self._records.write_record(bulk_record(bulk, occurred_at=occurred_at, end=end))
             record = await trace.step("bulk_open", written)
         if record.command_hash != bulk.hash:
             return reused_bulk(bulk, record.command_hash)
@@ -50,7 +50,7 @@ class BulkOpener:
 
     async def record(self, command_id: str) -> BulkRecord:
         """Return the record of a command that was opened; raises LogDamaged if there is none."""
-        record = await self._records.read(command_id, 1)
+        record = await self._records.read_record(command_id, 1)
         if record is None:
             raise LogDamaged(
                 f"command {command_id}: its record was written and is now missing; restore it from its versions",
@@ -59,7 +59,7 @@ class BulkOpener:
         return _of_bulk(record)
 
     async def _claim(self, bulk: Bulk, occurred_at: str) -> CommandStatus | None:
-        return await self._statuses.claim(
+        return await self._statuses.claim_command(
             CommandStatus(
                 command_id=bulk.command_id,
                 command_hash=bulk.hash,

@@ -31,7 +31,7 @@ class BulkReporter:
         """Write the results and then the summary of a command all of whose chunks are at their end."""
         report = _Report(record)
         key = results_key(record.command_id)
-        await trace.step("bulk_results", self._objects.write(key, self._parts(report)))
+        await trace.step("bulk_results", self._objects.write_object(key, self._parts(report)))
         result = BulkResult(
             command_id=record.command_id,
             command_hash=record.command_hash,
@@ -41,7 +41,7 @@ class BulkReporter:
             results_sha256=report.digest.hexdigest(),
             closed=report.closed,
         )
-        await trace.step("bulk_summary", self._objects.write(summary_key(record.command_id), _one(result)))
+        await trace.step("bulk_summary", self._objects.write_object(summary_key(record.command_id), _one(result)))
         return result
 
     async def _parts(self, report: "_Report") -> AsyncIterator[bytes]:
@@ -66,7 +66,7 @@ class BulkReporter:
 
     async def _chain(self, command_id: str, chunk: int) -> list[ChunkRecord]:
         records: list[ChunkRecord] = []
-        while found := await self._records.read(command_id, chunk, len(records) + 1):
+        while found := await self._records.read_chunk_record(command_id, chunk, len(records) + 1):
             records.append(found)
         return records
 

@@ -82,7 +82,9 @@ class BulkRunner:
         try:
             while run.progress.next_chunk <= len(_chunks(record)):
                 closing = chunk_record(record, run.progress.next_chunk, 1, reason)
-                stored = await Trace(run_control.after_step).step("bulk_close", self._records.write(closing))
+                stored = await Trace(run_control.after_step).step(
+                    "bulk_close", self._records.write_chunk_record(closing)
+                )
                 if stored.closed is not None:
                     run.progress = replace(run.progress, closed=stored.closed)
                     break

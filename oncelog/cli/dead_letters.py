@@ -146,7 +146,7 @@ async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
 
 async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
     async with _opened(name) as services:
-        return await services.dead_letters.history(services.read_model.name, aggregate_id)
+        return await services.dead_letters.dead_letter_history(services.read_model.name, aggregate_id)
 
 
 async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:

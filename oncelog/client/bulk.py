@@ -98,10 +98,10 @@ class Bulks:
         Raises StoreUnavailable.
         """
         reference = bulk.payload.reference
-        if reference is None or await self._objects.size(reference.key) == items.size_bytes:
+        if reference is None or await self._objects.object_size(reference.key) == items.size_bytes:
             progressed(items.size_bytes)
             return
-        await self._objects.write(reference.key, parts_of(items.path, progressed))
+        await self._objects.write_object(reference.key, parts_of(items.path, progressed))
 
     async def result_of(self, bulk: Bulk) -> BulkResult:
         """Start the command, or attach to it, and wait for its end; its items must have been uploaded."""
@@ -176,10 +176,10 @@ class Bulks:
         """Yield the same as lines of NDJSON without their ends."""
         if result.results_key is None:
             return
-        size = await self._objects.size(result.results_key) or 0
+        size = await self._objects.object_size(result.results_key) or 0
         begun = b""
         for start in range(0, size, PART_BYTES):
-            block = await self._objects.read(result.results_key, range(start, min(start + PART_BYTES, size)))
+            block = await self._objects.read_object(result.results_key, range(start, min(start + PART_BYTES, size)))
             *lines, begun = (begun + block).split(b"\n")
             for line in lines:
                 yield line

@@ -246,7 +246,7 @@ class Oncelog:
     async def history(self, aggregate_id: AggregateId | str, *, after: int = 0) -> AsyncIterator[Event]:
         """Yield the aggregate's events from the log, those above ``after``; raises LogDamaged, StoreUnavailable."""
         aggregate_id = aggregate_id_of(aggregate_id)
-        head = await self._ports.event_log.head(aggregate_id, after=after)
+        head = await self._ports.event_log.last_sequence_number(aggregate_id, after=after)
         for start in range(after + 1, head + 1, EVENTS_PER_READ):
             numbers = range(start, min(start + EVENTS_PER_READ, head + 1))
             for event in await self._stream_reader.events(aggregate_id, numbers):

@@ -67,7 +67,7 @@ class StatusLookup:
         """
         check_command_id(command_id)
         silent: list[StoreUnavailable] = []
-        remembered = await _asked(self._statuses.read(command_id), silent)
+        remembered = await _asked(self._statuses.read_status(command_id), silent)
         if remembered and remembered.result:  # it is kept with its result at its end only
             return remembered
         workflow = await _asked(self._workflow(command_id), silent)  # before the records: what it wrote is there then

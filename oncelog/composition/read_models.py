@@ -40,7 +40,9 @@ class ReadModelServices:
     async def last_letters(self) -> list[DeadLetter]:
         """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
         known = sorted(await last_numbers(self.dead_letters, self.read_model.name))
-        letters = [await self.dead_letters.latest(self.read_model.name, aggregate_id) for aggregate_id in known]
+        letters = [
+            await self.dead_letters.latest_dead_letter(self.read_model.name, aggregate_id) for aggregate_id in known
+        ]
         return [letter for letter in letters if letter]
 
 

@@ -30,22 +30,22 @@ class ListedFile(NamedTuple):
 class Archives(Protocol):
     """The archives of all classes."""
 
-    async def newest(self, db_name: str, class_id: str) -> NewestManifest:
+    async def newest_manifest(self, db_name: str, class_id: str) -> NewestManifest:
         """Return the newest manifest of a class."""
         ...
 
-    async def publish(self, manifest: ArchiveManifest) -> bool:
+    async def publish_manifest(self, manifest: ArchiveManifest) -> bool:
         """Write the manifest unless its number is taken, and return whether it is the one that stands."""
         ...
 
-    def recent(self, db_name: str, class_id: str, *, since: datetime) -> AsyncIterator[ArchiveManifest]:
+    def recent_manifests(self, db_name: str, class_id: str, *, since: datetime) -> AsyncIterator[ArchiveManifest]:
         """Yield the manifests that were the newest at ``since`` or at a later time. Raises ArchiveDamaged."""
         ...
 
-    def files(self, db_name: str, class_id: str) -> AsyncIterator[ListedFile]:
+    def archive_files(self, db_name: str, class_id: str) -> AsyncIterator[ListedFile]:
         """Yield all files that lie in a class's archive, named by a manifest or not."""
         ...
 
-    async def remove(self, file: ListedFile) -> None:
+    async def remove_file(self, file: ListedFile) -> None:
         """Remove a file that no manifest will ever name again."""
         ...

@@ -54,7 +54,7 @@ class Leases(Protocol):
     Every call takes many aggregates in one round trip.
     """
 
-    async def acquire(
+    async def acquire_leases(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> Sequence[Lease | Waiting]:
         """Acquire each lease that is free, expired or already held by this holder, if no earlier attempt waits for it.
@@ -64,7 +64,7 @@ class Leases(Protocol):
         """
         ...
 
-    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
+    async def save_progress(self, progress: Sequence[StreamProgress], holder: str) -> None:
         """Raise what is known of each aggregate, never lower it, and release the leases that are to be released."""
         ...
 
@@ -76,7 +76,7 @@ class Leases(Protocol):
         """Return each head, the highest slot known to be taken, or None where it is not known."""
         ...
 
-    async def forget(self, aggregate_id: AggregateId) -> None:
+    async def forget_stream(self, aggregate_id: AggregateId) -> None:
         """Drop what is known of head and watermark, because it was seen to be wrong; lease and queue stay."""
         ...
 
@@ -115,14 +115,14 @@ class CommandStatus:
 class CommandStatuses(Protocol):
     """The fast answer to a duplicate, and the status of a command from acceptance on; forgotten after a while."""
 
-    async def claim(self, status: CommandStatus) -> CommandStatus | None:
+    async def claim_command(self, status: CommandStatus) -> CommandStatus | None:
         """Claim a command ID (SET NX with TTL): None if it is ours now, else the stored status."""
         ...
 
-    async def complete(self, status: CommandStatus) -> None:
+    async def complete_command(self, status: CommandStatus) -> None:
         """Keep the final status with its result, adding to the stored history, also if it was forgotten."""
         ...
 
-    async def read(self, command_id: str) -> CommandStatus | None:
+    async def read_status(self, command_id: str) -> CommandStatus | None:
         """Return the status, or None."""
         ...

@@ -29,14 +29,14 @@ class Document:
 class Documents(Protocol):
     """The documents: the newest by sequence number wins, whatever the order of writes (docs/protocol.md, R4)."""
 
-    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
         ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this document can never be held.
         """
         ...
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+    async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it is now (not subject to refresh), tombstones included, or None."""
         ...
 
@@ -60,7 +60,7 @@ class SearchPage:
 class Searches(Protocol):
     """Finds documents by what they hold. Near real time: what was just written is found a moment later."""
 
-    async def find(self, search: Search) -> SearchPage:
+    async def find_documents(self, search: Search) -> SearchPage:
         """Return a page, the best matches first, equal ones in order of their IDs.
 
         Pages are kept for ``CURSOR_KEPT_S`` after each of them. Raises InputInvalid for a question that makes no
@@ -144,18 +144,18 @@ class DocumentIndices(Protocol):
         """Return the name under which readers find the class's documents."""
         ...
 
-    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+    async def current_index(self, class_name: AggregateId) -> DocumentIndex | None:
         """Return the index that readers see, or None if there is none yet."""
         ...
 
-    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         """Make an index of this form unless it is there; the first one is what readers see.
 
         Where readers see none and an index that they saw is still there, they see that one again, whatever its form.
         """
         ...
 
-    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
         """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
 
         The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
@@ -167,11 +167,11 @@ class DocumentIndices(Protocol):
 class IndexContents(Protocol):
     """The documents of one index by its name, for another index that is to follow it."""
 
-    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write documents into this very index, as ``Documents.write`` does."""
         ...
 
-    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+    async def changed_documents(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
         """Return what was changed in an index after a position, the oldest change first, some hundreds at a time.
 
         ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the

@@ -24,18 +24,18 @@ class FoundNode:
 class Graph(Protocol):
     """The graph of instances: the newest node by version wins, whatever the order of writes."""
 
-    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
         """Write each unless one of its version or above is there; return per node None, or why it was not written.
 
         ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this node can never be held.
         """
         ...
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+    async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         """Return each node as it is now (real time), tombstones included, or None; raises StoreUnavailable."""
         ...
 
-    async def referring(
+    async def referring_nodes(
         self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
     ) -> Sequence[GraphNode]:
         """Return nodes with an edge of this predicate to any of the targets, those whose aggregate ID sorts above
@@ -49,7 +49,7 @@ class Graph(Protocol):
         """Return the sequence number as of which ``referring`` finds each node, 0 where it finds none."""
         ...
 
-    async def refresh(self, db_name: str) -> None:
+    async def refresh_nodes(self, db_name: str) -> None:
         """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
         ...
 
@@ -61,11 +61,11 @@ class GraphCatalogue(Protocol):
         """Return what an operator calls the place where the graph of the database lies."""
         ...
 
-    async def exists(self, db_name: str) -> bool:
+    async def graph_exists(self, db_name: str) -> bool:
         """Return whether there is a graph of the database at all, be it empty; raises StoreUnavailable."""
         ...
 
-    def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+    def scan_nodes(self, db_name: str) -> AsyncIterator[FoundNode]:
         """Yield every node of a database, tombstones included, in any order; raises StoreUnavailable.
 
         A concurrent write may or may not be among them.

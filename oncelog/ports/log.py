@@ -25,7 +25,7 @@ class StoredEvent:
 class EventLog(Protocol):
     """The truth: one immutable event per slot. A slot never changes once it is written."""
 
-    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
+    async def append_event(self, event: Event, *, published_through: Watermark) -> StoredEvent:
         """Write the event into its slot if that is free and return the event that the slot has now, be it another's.
 
         Returns only after a definite answer: an acknowledged write or a read-back. Raises LogDamaged if the slot's
@@ -33,11 +33,11 @@ class EventLog(Protocol):
         """
         ...
 
-    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+    async def read_event(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         """Return the slot's event, verified, or None if it is free. Raises LogDamaged."""
         ...
 
-    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+    async def last_sequence_number(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
         """Return the highest slot taken above ``after``, or ``after`` itself if there is none."""
         ...
 
@@ -45,14 +45,14 @@ class EventLog(Protocol):
 class CommandRecords(Protocol):
     """The memory of commands: written once, never changed."""
 
-    async def write(self, record: AnyRecord) -> AnyRecord:
+    async def write_record(self, record: AnyRecord) -> AnyRecord:
         """Write the record unless its number is taken, and return the stored one. Raises LogDamaged.
 
         The stored record may be of the other kind, if one ID was used for two commands.
         """
         ...
 
-    async def read(self, command_id: str, number: int) -> AnyRecord | None:
+    async def read_record(self, command_id: str, number: int) -> AnyRecord | None:
         """Return a command's record, or None. Raises LogDamaged."""
         ...
 
@@ -60,11 +60,11 @@ class CommandRecords(Protocol):
 class ChunkRecords(Protocol):
     """The memory of bulk commands, chunk by chunk: written once, never changed."""
 
-    async def write(self, record: ChunkRecord) -> ChunkRecord:
+    async def write_chunk_record(self, record: ChunkRecord) -> ChunkRecord:
         """Write the record unless its number is taken, and return the stored one. Raises LogDamaged."""
         ...
 
-    async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
+    async def read_chunk_record(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
         """Return a chunk's record, or None. Raises LogDamaged."""
         ...
 
@@ -72,15 +72,15 @@ class ChunkRecords(Protocol):
 class LargeObjects(Protocol):
     """Objects too large to be held in memory: what bulk commands are given, and what they answer with."""
 
-    async def size(self, key: str) -> int | None:
+    async def object_size(self, key: str) -> int | None:
         """Return how many bytes the object has, or None if there is none."""
         ...
 
-    async def read(self, key: str, wanted: range) -> bytes:
+    async def read_object(self, key: str, wanted: range) -> bytes:
         """Return the bytes in that range; raises LogDamaged if the object is gone or shorter."""
         ...
 
-    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+    async def write_object(self, key: str, parts: AsyncIterator[bytes]) -> None:
         """Write the object whole or not at all, replacing an existing one; no part but the last below 5 MiB."""
         ...
 
@@ -88,11 +88,11 @@ class LargeObjects(Protocol):
 class Snapshots(Protocol):
     """Derived: the latest kept state per aggregate, so that the cost of a command does not grow with its stream."""
 
-    async def save(self, state: Instance) -> None:
+    async def save_snapshot(self, state: Instance) -> None:
         """Keep the state; a later one replaces it."""
         ...
 
-    async def latest(self, aggregate_id: AggregateId) -> Instance | None:
+    async def latest_snapshot(self, aggregate_id: AggregateId) -> Instance | None:
         """Return the kept state, or None; damage counts as none, since the log has it all."""
         ...
 
@@ -100,11 +100,11 @@ class Snapshots(Protocol):
 class ClassNames(Protocol):
     """The claimed form of a class name, since the read side folds case. A claim never changes."""
 
-    async def read(self, db_name: str, class_id: str) -> tuple[str, str] | None:
+    async def read_class_name(self, db_name: str, class_id: str) -> tuple[str, str] | None:
         """Return the claimed name ``(db_name, class_id)``, None if there is none. Raises LogDamaged."""
         ...
 
-    async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
+    async def claim_class_name(self, db_name: str, class_id: str) -> tuple[str, str]:
         """Return the claimed name ``(db_name, class_id)``; the first caller's is claimed. Raises LogDamaged."""
         ...
 
@@ -112,14 +112,14 @@ class ClassNames(Protocol):
 class TopicRecords(Protocol):
     """The generations of topics: written once each, never changed, by the first program that opens one."""
 
-    async def write(self, topic: str, record: TopicRecord) -> TopicRecord:
+    async def write_topic_record(self, topic: str, record: TopicRecord) -> TopicRecord:
         """Write the record unless its generation is taken, and return the record of that generation.
 
         Raises LogDamaged.
         """
         ...
 
-    async def history(self, topic: str) -> Sequence[TopicRecord]:
+    async def topic_history(self, topic: str) -> Sequence[TopicRecord]:
         """Return a topic's records, the first generation first; none before it was ever opened. Raises LogDamaged."""
         ...
 
@@ -135,27 +135,27 @@ class ListedLetter(NamedTuple):
 class DeadLetters(Protocol):
     """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
 
-    async def append(self, letter: DeadLetter) -> DeadLetter:
+    async def append_dead_letter(self, letter: DeadLetter) -> DeadLetter:
         """Write the dead letter unless its number is taken, and return the stored one. Raises LogDamaged."""
         ...
 
-    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+    async def latest_dead_letter(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
         """Return the last dead letter, or None if there never was one. Raises LogDamaged."""
         ...
 
-    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+    async def read_dead_letter(self, read_model: str, listed: ListedLetter) -> DeadLetter:
         """Return a dead letter that was listed. Raises LogDamaged."""
         ...
 
-    def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
+    def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedLetter]:
         """Yield the last dead letter of every aggregate that ever had one, in bounded memory."""
         ...
 
-    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+    async def dead_letter_history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
         """Return all dead letters of an aggregate, the oldest first. Raises LogDamaged."""
         ...
 
 
 async def last_numbers(dead_letters: DeadLetters, read_model: str) -> Mapping[AggregateId, int]:
     """Return every aggregate that ever had a dead letter, and its last dead letter's number."""
-    return {listed.aggregate_id: listed.number async for listed in dead_letters.last_ones(read_model)}
+    return {listed.aggregate_id: listed.number async for listed in dead_letters.list_dead_letters(read_model)}

@@ -31,7 +31,7 @@ class ReadModel(Protocol):
         """The name in dead letters, consumer groups and metrics."""
         ...
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Project each state unless a later one is projected; return per state None, or why that one is not projected.
 
         ``StoreUnavailable`` per item is worth repeating; any other error means that this state can never be projected.

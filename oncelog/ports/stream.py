@@ -83,7 +83,7 @@ class EventPublisher(Protocol):
         """
         ...
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event]) -> None:
         """Send the events of one aggregate in the given order, each acknowledged before the next is sent.
 
         The acknowledgements are of the generation that ``generations`` gave before only if it gives the same after.
@@ -117,7 +117,7 @@ class EventSubscription(Protocol):
         """
         ...
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
         """Keep, by partition, the offset to go on from; what is ours no longer is left to its new owner.
 
         Raises StoreUnavailable.

@@ -135,7 +135,7 @@ class GraphReader:
         """Return the nodes that are there, tombstones left out."""
         found: dict[AggregateId, GraphNode] = {}
         for batch in _batches(list(aggregate_ids)):
-            read = await self._graph.read(batch)
+            read = await self._graph.read_nodes(batch)
             found |= {node.aggregate_id: node for node in read if node is not None and not node.deleted}
         return found
 
@@ -143,7 +143,7 @@ class GraphReader:
         """Return the documents that are there, tombstones left out."""
         found: dict[AggregateId, Document] = {}
         for batch in _batches(list(aggregate_ids)):
-            read = await self._documents.read(batch)
+            read = await self._documents.read_documents(batch)
             found |= {each.aggregate_id: each for each in read if each is not None and not each.body["deleted"]}
         return found
 
@@ -160,7 +160,7 @@ class GraphReader:
         for batch in _batches(targets):
             after = f"{db_name}/{way.declared_by}/"
             while True:
-                page = await self._graph.referring(
+                page = await self._graph.referring_nodes(
                     db_name, batch, way.predicate, after=after, nodes_max=NODES_PER_REQUEST
                 )
                 of_class = [node for node in page if node.aggregate_id.class_id == way.declared_by]

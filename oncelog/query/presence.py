@@ -21,7 +21,7 @@ class Presence:
         """Raise StoreUnavailable for a class (``db_name``, ``class_id``) without an index, though it has instances."""
         for db_name, class_id in sorted(set(classes)):
             class_name = AggregateId.of_class(db_name, class_id)
-            if await self._ports.indices.current(class_name) is not None:
+            if await self._ports.indices.current_index(class_name) is not None:
                 continue
             example = await self._example(db_name, class_id)
             if example is not None:
@@ -39,7 +39,7 @@ class Presence:
         for aggregate_id in aggregate_ids:
             missing.setdefault(aggregate_id.db_name, aggregate_id)
         for db_name, aggregate_id in missing.items():
-            if await self._ports.graphs.exists(db_name):
+            if await self._ports.graphs.graph_exists(db_name):
                 continue
             example = await self._example(db_name, aggregate_id.class_id)
             if example is not None:

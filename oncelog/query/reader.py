@@ -46,14 +46,14 @@ class Reader:
         aggregate_id = aggregate_id_of(aggregate_id)
         wanted = {each: number for each, number in self._wanted_of(token).items() if each == aggregate_id}
         if not wanted:
-            (document,) = await self._ports.documents.read([aggregate_id])
+            (document,) = await self._ports.documents.read_documents([aggregate_id])
             if document is None:
                 await self._presence.check_documents([(aggregate_id.db_name, aggregate_id.class_id)])
             return document
         seen: list[Document | None] = []
 
         async def projected_versions(aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-            seen[:] = await self._ports.documents.read(aggregate_ids)
+            seen[:] = await self._ports.documents.read_documents(aggregate_ids)
             return [document.sequence_number if document else 0 for document in seen]
 
         await self._visibility.until_visible(wanted, [_of_documents(projected_versions)], deadline_s=deadline_s)
@@ -73,7 +73,7 @@ class Reader:
         where = f"search of {search.db_name}/{search.class_id}"
         found = View(where, DocumentsModel.name, self._ports.searches.searchable)
         await self._visibility.until_visible(wanted, [found], deadline_s=deadline_s)
-        page = await self._ports.searches.find(search)
+        page = await self._ports.searches.find_documents(search)
         if not page.total:
             await self._presence.check_documents([asked])
         return page
@@ -146,7 +146,7 @@ class Reader:
         if (version is None) == (time is None):
             raise InputInvalid("as of: expected either a version or a time")
         aggregate_id = aggregate_id_of(aggregate_id)
-        head = await self._ports.event_log.head(aggregate_id)
+        head = await self._ports.event_log.last_sequence_number(aggregate_id)
         number = await self._last_at(aggregate_id, time, head) if time is not None else version or 0
         if number > head:
             raise InputInvalid(f"aggregate {aggregate_id}: expected a version up to {head}, found {number}")
@@ -193,10 +193,12 @@ class Reader:
         return wanted_of(token, self._ports.installation)
 
     async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        return [node.sequence_number if node else 0 for node in await self._ports.graph.read(aggregate_ids)]
+        return [node.sequence_number if node else 0 for node in await self._ports.graph.read_nodes(aggregate_ids)]
 
     async def _documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        return [each.sequence_number if each else 0 for each in await self._ports.documents.read(aggregate_ids)]
+        return [
+            each.sequence_number if each else 0 for each in await self._ports.documents.read_documents(aggregate_ids)
+        ]
 
 
 def _of_documents(projected_versions: VersionsOf) -> View:

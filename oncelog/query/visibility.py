@@ -100,7 +100,7 @@ class Visibility:
         if len(asked) > ASKED_ONE_BY_ONE_MAX:
             ever_parked = await last_numbers(self._dead_letters, read_model)
             asked = [each for each in asked if each in ever_parked]
-        history = partial(self._dead_letters.history, read_model)
+        history = partial(self._dead_letters.dead_letter_history, read_model)
         histories = await bounded_gather(history, asked, at_once=ASKED_AT_ONCE_MAX)
         for aggregate_id, letters in zip(asked, histories, strict=True):
             stands = _why_never_visible(letters, waiting[aggregate_id])

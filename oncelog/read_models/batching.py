@@ -86,7 +86,7 @@ class BatchedReadModel:
 
     async def _apply(self, batch: list[list[_Waiting]]) -> None:
         try:
-            outcomes = await self.read_model.apply([group[-1].state for group in batch])
+            outcomes = await self.read_model.project_states([group[-1].state for group in batch])
         except Exception as error:  # noqa: BLE001 - a defect of the store reaches every caller that it concerns
             outcomes = [error] * len(batch)
         for group, outcome in zip(batch, outcomes, strict=True):

@@ -104,7 +104,7 @@ class DeadLetterService:
         """Catch up from the log after a RETRYING or SKIPPED dead letter; may be repeated, by any program."""
         aggregate_id = letter.aggregate
         given_up = letter.given_up_through
-        head = await self._log.head(aggregate_id)
+        head = await self._log.last_sequence_number(aggregate_id)
         try:
             if head > given_up or letter.kind is DeadLetterKind.RETRYING:
                 await self._project(aggregate_id)
@@ -124,6 +124,6 @@ class DeadLetterService:
         """Project the head of the log, which is read anew, past everything that this process remembers."""
         reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
         state, _ = await reader.latest(aggregate_id)
-        (outcome,) = await self._read_model.apply([state])
+        (outcome,) = await self._read_model.project_states([state])
         if outcome is not None:
             raise outcome

@@ -44,7 +44,7 @@ class SchemaDocuments:
         self._class_schemas = class_schemas
         self._definitions: dict[AggregateId, DefinitionReference | None] = {}
 
-    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         writes = [_Write(document) for document in documents]
         await self._attempt(writes)
@@ -70,13 +70,13 @@ class SchemaDocuments:
                 migration = partial(migrated, write.document, class_schema)
                 write.migrated = await offloaded(migration, of=write.document.body)
                 ready.append(write)
-        outcomes = await self._documents.write([write.migrated for write in ready]) if ready else ()
+        outcomes = await self._documents.write_documents([write.migrated for write in ready]) if ready else ()
         for write, outcome in zip(ready, outcomes, strict=True):
             write.outcome = outcome
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+    async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
-        return await self._documents.read(aggregate_ids)
+        return await self._documents.read_documents(aggregate_ids)
 
     async def _class_schema(self, aggregate_id: AggregateId) -> ClassSchema | StoreUnavailable | None:
         """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
@@ -91,13 +91,13 @@ class SchemaDocuments:
     async def _index_definition(self, name: AggregateId, aggregate_id: AggregateId) -> DefinitionReference | None:
         if aggregate_id.class_id == CLASSES:
             return None
-        index = await self._indices.current(name)
+        index = await self._indices.current_index(name)
         if index is not None:
             return index.definition
         class_schema = await self._class_schemas.newest(aggregate_id)
         if class_schema is None:
             return None  # the first document makes the index
-        made = await self._indices.create(name, await find_index_schema(class_schema), first=True)
+        made = await self._indices.create_index(name, await find_index_schema(class_schema), first=True)
         return made.definition
 
 

@@ -16,13 +16,13 @@ class DocumentsModel:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's document unless a newer one is there."""
-        return await self._documents.write([document_of(state) for state in states])
+        return await self._documents.write_documents([document_of(state) for state in states])
 
     async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""
-        found = await self._documents.read(aggregate_ids)
+        found = await self._documents.read_documents(aggregate_ids)
         return [document.sequence_number if document else 0 for document in found]
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:

@@ -46,24 +46,24 @@ class GraphModel:
         self._graph = graph
         self._class_schema_of = class_schema_of
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
         class_schemas = await self._class_schemas(states)
         nodes = [_node_or_refusal(state, class_schemas) for state in states]
-        outcomes = iter(await self._graph.write([node for node in nodes if isinstance(node, GraphNode)]))
+        outcomes = iter(await self._graph.write_nodes([node for node in nodes if isinstance(node, GraphNode)]))
         return [next(outcomes) if isinstance(node, GraphNode) else node for node in nodes]
 
     async def refresh(self, db_name: str) -> None:
         """Let searches of the graph find whatever was projected so far; raises StoreUnavailable."""
-        await self._graph.refresh(db_name)
+        await self._graph.refresh_nodes(db_name)
 
     async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's node, 0 where there is none; raises StoreUnavailable."""
-        return [node.sequence_number if node else 0 for node in await self._graph.read(aggregate_ids)]
+        return [node.sequence_number if node else 0 for node in await self._graph.read_nodes(aggregate_ids)]
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return the status of each one's node, by events and by definition; raises StoreUnavailable, LogDamaged."""
-        nodes = await self._graph.read(aggregate_ids)
+        nodes = await self._graph.read_nodes(aggregate_ids)
         there = {(node.aggregate_id.db_name, node.aggregate_id.class_id): node.aggregate_id for node in nodes if node}
         newest = {names: await self._newest_definition(aggregate_id) for names, aggregate_id in there.items()}
         return [_standing(node, newest) if node else ProjectionStatus(0) for node in nodes]

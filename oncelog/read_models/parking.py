@@ -74,7 +74,7 @@ class Parking:
         since = None if has_room or self._seen_until is None else self._seen_until - SEEN_WITHIN
         until, seen = self._seen_until, dict[AggregateId, int]()
         before, overflowing = set(self._overflowing), set[AggregateId]()
-        async for listed in self._dead_letters.last_ones(self.read_model):
+        async for listed in self._dead_letters.list_dead_letters(self.read_model):
             until = listed.written_at if until is None else max(until, listed.written_at)
             if since is not None:
                 if listed.written_at < since:
@@ -93,7 +93,7 @@ class Parking:
         if known is not None and known.number >= listed.number:
             return True
         try:
-            return self._remember(await self._dead_letters.read(self.read_model, listed))
+            return self._remember(await self._dead_letters.read_dead_letter(self.read_model, listed))
         except LogDamaged as error:  # of this one aggregate: the others are read
             log.warning("dead_letter_unreadable", aggregate_id=str(listed.aggregate_id), reason=error.message)
             return True
@@ -135,7 +135,7 @@ class Parking:
 
     async def last_letter(self, aggregate_id: AggregateId) -> DeadLetter | None:
         """Return the aggregate's last dead letter, read now."""
-        letter = await self._dead_letters.latest(self.read_model, aggregate_id)
+        letter = await self._dead_letters.latest_dead_letter(self.read_model, aggregate_id)
         if letter is not None:
             self._keep(letter)
         return letter
@@ -175,7 +175,7 @@ class Parking:
                 code=code,
                 reason=reason,
             )
-            letter = await self._dead_letters.append(
+            letter = await self._dead_letters.append_dead_letter(
                 parked
             )  # another writer's dead letter, if that was faster: looked at again
         self._keep(letter)
@@ -211,7 +211,7 @@ class Parking:
             by=by,
             reason=reason,
         )
-        stored = await self._dead_letters.append(letter)
+        stored = await self._dead_letters.append_dead_letter(letter)
         self._keep(stored)
         if stored != letter:
             raise InputInvalid(

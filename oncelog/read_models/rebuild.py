@@ -59,7 +59,7 @@ class Rebuilding:
         folded = await bounded_gather(self._state_at, listed_streams, at_once=AT_ONCE)
         states = [state for state in folded if isinstance(state, Instance)]
         outcomes = dict(
-            zip((state.aggregate_id for state in states), await self._read_model.apply(states), strict=True)
+            zip((state.aggregate_id for state in states), await self._read_model.project_states(states), strict=True)
         )
         for listed_stream, found in zip(listed_streams, folded, strict=True):
             outcome = found if isinstance(found, Exception) else outcomes[str(listed_stream.aggregate_id)]

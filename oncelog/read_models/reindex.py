@@ -52,7 +52,7 @@ class Reindexer:
 
     async def answers_filters(self, class_name: AggregateId) -> bool:
         """Return whether the class has no index of an earlier release, whose documents lack the terms for filters."""
-        current = await self._indices.current(class_name)
+        current = await self._indices.current_index(class_name)
         return current is None or current.exact
 
     async def stale_reason(self, class_name: AggregateId, *, at_least: int = 0) -> str | None:
@@ -61,7 +61,7 @@ class Reindexer:
         An index that an operator has gone back to, and pinned, is left. Raises StoreUnavailable.
         """
         class_schema = await self._newest(class_name, at_least=at_least)
-        current = await self._indices.current(class_name)
+        current = await self._indices.current_index(class_name)
         if current is None and class_schema is not None:
             return f"definition {class_schema.reference.sequence_number}, no index behind its alias"
         if (
@@ -84,17 +84,17 @@ class Reindexer:
         class_schema = await self._newest(class_name, at_least=at_least)
         form = await find_index_schema(class_schema)
         while True:
-            current = await self._indices.current(class_name)
+            current = await self._indices.current_index(class_name)
             if class_schema is None and (current is None or current.exact):
                 return "the class is not defined"
             if current is None:
-                await self._indices.create(class_name, form, first=True)
+                await self._indices.create_index(class_name, form, first=True)
                 continue
             if not _differs(current, class_schema, form.digest):
                 return f"documents lie in {current.name}"
-            following = await self._indices.create(class_name, form, first=False)
+            following = await self._indices.create_index(class_name, form, first=False)
             copied = await self._fill(class_name, current, following, class_schema, progress)
-            if await self._indices.switch(class_name, current, following):
+            if await self._indices.switch_alias(class_name, current, following):
                 log.info("documents_reindexed", alias_of=str(class_name), index=following.name, documents=copied)
                 return f"{copied} documents copied into {following.name}"
 
@@ -112,9 +112,9 @@ class Reindexer:
         """Copy what the old index has, in the order in which it changed, until it is closed and nothing is left."""
         position, copied, closed = -1, 0, False
         while True:
-            changed = await self._index_contents.changed(old, after=position, close=closed)
+            changed = await self._index_contents.changed_documents(old, after=position, close=closed)
             documents = await self._folded(name, changed.documents, class_schema)
-            for outcome in await self._index_contents.copy(new, documents):
+            for outcome in await self._index_contents.copy_documents(new, documents):
                 if outcome is not None:
                     raise outcome
             position, copied = changed.position, copied + len(documents)
@@ -140,7 +140,7 @@ class Reindexer:
                 return await offloaded(partial(migrated, document, class_schema), of=document.body)
             except (LogDamaged, SchemaUnsupported) as error:
                 log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
-            (found,) = await self._documents.read([aggregate_id])
+            (found,) = await self._documents.read_documents([aggregate_id])
             return replace(found, form=class_schema.reference if class_schema else None) if found else None
 
         found = await bounded_gather(fold, wanted, at_once=READS_IN_FLIGHT_MAX)

@@ -191,7 +191,7 @@ class _Letters:
                 self._listed[name] = asyncio.ensure_future(last_numbers(self._dead_letters, name))
             if listed_stream.aggregate_id not in await self._listed[name]:
                 continue
-            letters = await self._dead_letters.history(name, listed_stream.aggregate_id)
+            letters = await self._dead_letters.dead_letter_history(name, listed_stream.aggregate_id)
             letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, listed_stream.head)
             if letter is not None:
                 parked[name] = letter

@@ -39,7 +39,7 @@ class BulkReconciler:
         begun, not_begun = 0, len(record.accepted_plan.chunks) + 1
         while not_begun - begun > 1:
             middle = (begun + not_begun) // 2
-            if await self._chunk_records.read(record.command_id, middle, 1) is None:
+            if await self._chunk_records.read_chunk_record(record.command_id, middle, 1) is None:
                 not_begun = middle
             else:
                 begun = middle

@@ -79,7 +79,7 @@ class CommandReconciler:
         A status with a result is believed: it is kept after the end only. A status that is forgotten is no defect of a
         command that has ended, since its records hold the same: the last one that was listed, mostly.
         """
-        status = await self._statuses.read(command.command_id)
+        status = await self._statuses.read_status(command.command_id)
         if status is not None and status.result is not None:
             return None
         if status is None and await self._command_outcomes.has_ended(command.command_id, command.last_record):
@@ -97,7 +97,7 @@ class CommandReconciler:
         else:  # the reconciler of aggregates finds what is left to deliver of a command that has ended
             result = known or await self._bulks.end(record)
         status = final_status(result, command_type=record.command["command_type"], steps=trace.steps)
-        await trace.step("complete", self._statuses.complete(status))
+        await trace.step("complete", self._statuses.complete_command(status))
         return result
 
     async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:

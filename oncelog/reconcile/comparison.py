@@ -118,7 +118,7 @@ class AggregateComparison:
 
     async def _checked(self, listed_stream: ListedStream, now: Reached, scope: Scope) -> Watermark | None:
         """Return the watermark, None if it is beyond the log; raises LogDamaged if a read model is."""
-        head = await self._slots.head(listed_stream.aggregate_id, after=listed_stream.head)
+        head = await self._slots.last_sequence_number(listed_stream.aggregate_id, after=listed_stream.head)
         for name, shown in now.shown.items():
             if shown.sequence_number > head:
                 raise LogDamaged(
@@ -130,7 +130,7 @@ class AggregateComparison:
         if now.published is None or now.published.through <= head:
             return now.published
         if scope.repair:
-            await self._leases.forget(listed_stream.aggregate_id)
+            await self._leases.forget_stream(listed_stream.aggregate_id)
         return None
 
 

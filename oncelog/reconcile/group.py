@@ -26,18 +26,18 @@ class RememberedSlots:
             bytes_max, getsizeof=lambda stored: len(stored.event.canonical)
         )
 
-    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
-        return await self._log.append(event, published_through=published_through)
+    async def append_event(self, event: Event, *, published_through: Watermark) -> StoredEvent:
+        return await self._log.append_event(event, published_through=published_through)
 
-    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+    async def read_event(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         slot = (aggregate_id, sequence_number)
-        stored = self._slots.get(slot) or await self._log.read(aggregate_id, sequence_number)
+        stored = self._slots.get(slot) or await self._log.read_event(aggregate_id, sequence_number)
         if stored is not None and len(stored.event.canonical) <= self._slots.maxsize:
             self._slots[slot] = stored
         return stored
 
-    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
-        return await self._log.head(aggregate_id, after=after)
+    async def last_sequence_number(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+        return await self._log.last_sequence_number(aggregate_id, after=after)
 
     def clear(self) -> None:
         """Forget all slots: what was altered since is for the log to say."""
@@ -64,15 +64,15 @@ class GroupWatermarks:
             return [self._known[aggregate_id] for aggregate_id in aggregate_ids]
         return await self._leases.published(aggregate_ids)
 
-    async def save(self, progress: Sequence[StreamProgress], _holder: str) -> None:
+    async def save_progress(self, progress: Sequence[StreamProgress], _holder: str) -> None:
         """Keep the watermarks until ``flush``; of a long stream, of which the next part is sent, raise it at once."""
         later = [each for each in progress if each.aggregate_id in self._raised]
         self._raised.update({each.aggregate_id: each for each in progress})
         if later:
-            await self._leases.save(later, "")
+            await self._leases.save_progress(later, "")
 
     async def flush(self) -> None:
         """Raise the watermarks that were kept, and forget what is known; raises StoreUnavailable."""
         raised, self._raised, self._known = list(self._raised.values()), {}, {}
         if raised:
-            await self._leases.save(raised, "")
+            await self._leases.save_progress(raised, "")

@@ -114,7 +114,7 @@ class ClassSchemas:
         async with lock:
             known = self._known.setdefault(name, _Known(Instance(aggregate_id=str(name))))
             began_s = self._clock_s()
-            head = await self._log.head(name, after=known.state.sequence_number)
+            head = await self._log.last_sequence_number(name, after=known.state.sequence_number)
             for event in await self._reader.events(name, range(known.state.sequence_number + 1, head + 1)):
                 state, class_schema = evolve(known.state, event), class_schema_after(known.newest, event)
                 known.state, known.newest = state, class_schema
@@ -135,4 +135,4 @@ class ClassSchemas:
             )
         if self._leases:
             log.warning("redis_overstates_head", aggregate_id=str(name), head=told)
-            await self._leases.forget(name)
+            await self._leases.forget_stream(name)

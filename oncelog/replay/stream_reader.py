@@ -47,7 +47,7 @@ class StreamReader:
     async def latest(self, aggregate_id: AggregateId) -> tuple[Instance, Watermark]:
         """Return state and watermark at the head as S3 has them, whatever anyone else believes."""
         known = self._cache.get(aggregate_id) or await self._snapshot(aggregate_id)
-        head = await self._log.head(aggregate_id, after=known.sequence_number)
+        head = await self._log.last_sequence_number(aggregate_id, after=known.sequence_number)
         if head == 0:
             return known, UNPUBLISHED
         state = await self.at(aggregate_id, head, start=known)
@@ -80,7 +80,7 @@ class StreamReader:
 
     async def required(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent:
         """Return the event of a slot that must be taken; raises LogDamaged if it is not."""
-        stored = await self._log.read(aggregate_id, sequence_number)
+        stored = await self._log.read_event(aggregate_id, sequence_number)
         if stored is None:
             raise LogDamaged(
                 f"aggregate {aggregate_id}: slot {sequence_number} was taken and is now missing; "
@@ -104,4 +104,4 @@ class StreamReader:
         return max(fitting, key=lambda state: state.sequence_number)
 
     async def _snapshot(self, aggregate_id: AggregateId) -> Instance:
-        return await self._snapshots.latest(aggregate_id) or Instance(aggregate_id=str(aggregate_id))
+        return await self._snapshots.latest_snapshot(aggregate_id) or Instance(aggregate_id=str(aggregate_id))

@@ -28,19 +28,21 @@ class ReplayFiles:
         async def parts() -> AsyncIterator[bytes]:
             yield data
 
-        await self._objects.write(self.folder + name, parts())
+        await self._objects.write_object(self.folder + name, parts())
 
     async def read(self, name: str) -> bytes | None:
         """Return a whole file, or None if there is none; raises LogDamaged, StoreUnavailable."""
-        size = await self._objects.size(self.folder + name)
-        return None if size is None else await self._objects.read(self.folder + name, range(size))
+        size = await self._objects.object_size(self.folder + name)
+        return None if size is None else await self._objects.read_object(self.folder + name, range(size))
 
     async def lines(self, name: str) -> AsyncIterator[str]:
         """Yield the lines of a file without their newlines, in bounded memory; none if there is no such file."""
-        size = await self._objects.size(self.folder + name) or 0
+        size = await self._objects.object_size(self.folder + name) or 0
         rest = b""
         for start in range(0, size, READ_BYTES):
-            block = rest + await self._objects.read(self.folder + name, range(start, min(size, start + READ_BYTES)))
+            block = rest + await self._objects.read_object(
+                self.folder + name, range(start, min(size, start + READ_BYTES))
+            )
             *whole, rest = block.split(b"\n")
             for line in whole:
                 yield line.decode()

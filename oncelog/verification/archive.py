@@ -32,7 +32,7 @@ async def judge_archive(
     bucket: Bucket, logs: Mapping[str, LogFacts], db_name: str, class_id: str, *, answered: Asking = once
 ) -> AsyncIterator[Finding]:
     """Yield what disagrees in the archive of a class; an archive that is behind is none. Raises StoreUnavailable."""
-    newest: NewestManifest = await answered(partial(S3Archives(bucket).newest, db_name, class_id))
+    newest: NewestManifest = await answered(partial(S3Archives(bucket).newest_manifest, db_name, class_id))
     if newest.damage:
         yield Finding(Code.ARCHIVE_DAMAGED, f"archive of {db_name}/{class_id}", newest.damage)
     archived: list[str] = []

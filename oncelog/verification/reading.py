@@ -160,7 +160,7 @@ class Reading:
         records = S3TopicRecords(self._sources.bucket)
         for topic in await answered(self._sources.stream.topics):
             try:
-                self._audit.add_topic(topic, await answered(partial(records.history, topic.topic)))
+                self._audit.add_topic(topic, await answered(partial(records.topic_history, topic.topic)))
             except LogDamaged as error:
                 finding = Finding(Code.OBJECT_UNREADABLE, f"records of topic {topic.topic}", error.message)
                 self._audit.stream.findings.append(finding)
@@ -188,7 +188,7 @@ class Reading:
         wanted = [AggregateId.parse(each) for each in aggregate_ids if not self._audit.documents.is_unread(each)]
         for start in range(0, len(wanted), SHOWN_PER_READ):
             some = wanted[start : start + SHOWN_PER_READ]
-            for document in await self._sources.documents.read(some):
+            for document in await self._sources.documents.read_documents(some):
                 if document is not None:
                     self._audit.add_document(document)
 
@@ -196,7 +196,7 @@ class Reading:
         """Read the graph of every database that the log names."""
         readable = (each for each in self._audit.logs if not self._audit.nodes.is_unread(each))
         for db_name in sorted({AggregateId.parse(aggregate_id).db_name for aggregate_id in readable}):
-            async for found in self._sources.graph.scan(db_name):
+            async for found in self._sources.graph.scan_nodes(db_name):
                 self._audit.add_node(found)
                 self._progress("nodes", self._audit.nodes.count)
 
@@ -211,7 +211,7 @@ class Reading:
     async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         """Read nodes; None for one that cannot be read, which the scan has told already."""
         try:
-            return await self._sources.graph.read(aggregate_ids)
+            return await self._sources.graph.read_nodes(aggregate_ids)
         except LogDamaged:
             if len(aggregate_ids) == 1:
                 return [None]
@@ -228,7 +228,7 @@ class Reading:
             self._lettered[read_model] = await answered(partial(last_numbers, stored, read_model))
         if place not in self._lettered[read_model]:
             return None
-        letters = await answered(partial(stored.history, read_model, place))
+        letters = await answered(partial(stored.dead_letter_history, read_model, place))
         return letters[-1] if letters[-1].waits else skipped_through(letters, self._audit.logs[aggregate_id].head)
 
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:

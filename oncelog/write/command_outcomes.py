@@ -30,13 +30,13 @@ class CommandOutcomes:
     async def last_record(self, command_id: str) -> AnyRecord | None:
         """Return a command's last record, or None if no attempt came so far as to write one."""
         last: AnyRecord | None = None
-        while record := await self._records.read(command_id, last.number + 1 if last else 1):
+        while record := await self._records.read_record(command_id, last.number + 1 if last else 1):
             last = record
         return last
 
     async def has_ended(self, command_id: str, record_number: int) -> bool:
         """Return whether a record holds the command's end, be it the last one or not: a command has only one end."""
-        record = await self._records.read(command_id, record_number)
+        record = await self._records.read_record(command_id, record_number)
         return record is not None and await self.result(record) is not None
 
     async def result(self, record: AnyRecord) -> BulkResult | CommandResult | None:
@@ -52,7 +52,7 @@ class CommandOutcomes:
                 aggregate_id=record.aggregate_id,
                 rejection=end,
             )
-        stored = await self._log.read(AggregateId.parse(record.aggregate_id), end)
+        stored = await self._log.read_event(AggregateId.parse(record.aggregate_id), end)
         if stored is None or stored.event.command_id != record.command_id:
             return None
         return self.applied(stored.event)
@@ -74,11 +74,11 @@ class CommandOutcomes:
         if record.rejection is not None:
             return rejected_bulk(record.bulk, record.rejection)
         key = summary_key(record.command_id)
-        size = await self._objects.size(key)
+        size = await self._objects.object_size(key)
         if size is None:
             return None
         try:
-            result = BulkResult.model_validate_json(await self._objects.read(key, range(size)))
+            result = BulkResult.model_validate_json(await self._objects.read_object(key, range(size)))
         except (ValidationError, LogDamaged) as error:
             log.warning("summary_unreadable", key=key, reason=str(error))
             return None

@@ -102,7 +102,7 @@ class Committer:
                 if collision:  # no attempt was granted the name, so that none can ever write an event
                     record = _next_record(command, bound, collision)
                     await offloaded(partial(getattr, record, "canonical"), of=command.payload)
-                    bound = await self._records.write(record)
+                    bound = await self._records.write_record(record)
                     continue
                 stored = await trace.step("persist", self._persist(command, bound, head), note=_persist_note)
                 if stored.event.command_id == command.command_id:
@@ -120,7 +120,7 @@ class Committer:
         return await self._stream_heads.of(command.aggregate_id, granted, creating=creating)
 
     async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
-        return await self._statuses.claim(
+        return await self._statuses.claim_command(
             CommandStatus(
                 command_id=command.command_id,
                 command_hash=command.hash,
@@ -157,7 +157,7 @@ class Committer:
             definition=class_schema.reference if class_schema else None,
         )
         await offloaded(partial(getattr, record, "canonical"), of=command.payload)
-        return await self._records.write(record), head
+        return await self._records.write_record(record), head
 
     async def _decide(
         self, command: Command, head: StreamHead, *, occurred_at: str
@@ -178,7 +178,7 @@ class Committer:
         slot = _slot(record)
         state = head.state
         if state.sequence_number != slot - 1:  # bound by an earlier attempt: others may have gone on since
-            stored = await self._log.read(command.aggregate_id, slot)
+            stored = await self._log.read_event(command.aggregate_id, slot)
             if stored:
                 return stored
             state = await self._reader.at(command.aggregate_id, slot - 1)
@@ -193,11 +193,13 @@ class Committer:
                 f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
                 command_id=command.command_id,
             )
-        return await self._log.append(event, published_through=head.published.at_most(slot - 1))
+        return await self._log.append_event(event, published_through=head.published.at_most(slot - 1))
 
     async def _refuse(self, command: Command, refused: CommandResult, head: StreamHead) -> Committed:
         state = head.state if head.is_verified and head.state.sequence_number else None
-        await self._leases.save([StreamProgress(command.aggregate_id, state, release=True)], command.command_id)
+        await self._leases.save_progress(
+            [StreamProgress(command.aggregate_id, state, release=True)], command.command_id
+        )
         return Committed(refused)
 
     async def _finish(
@@ -215,7 +217,9 @@ class Committer:
             published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
-        await self._leases.save([StreamProgress(aggregate_id, state, published, release=True)], command.command_id)
+        await self._leases.save_progress(
+            [StreamProgress(aggregate_id, state, published, release=True)], command.command_id
+        )
         return Committed(self._command_outcomes.applied(event), published=published.through >= slot)
 
     async def _publish(self, event: Event, *, watermark: Watermark) -> Watermark:
@@ -228,7 +232,7 @@ class Committer:
 
     async def _save_snapshot(self, state: Instance) -> None:
         try:
-            await self._snapshots.save(state)
+            await self._snapshots.save_snapshot(state)
         except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
             log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
 

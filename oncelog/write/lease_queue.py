@@ -135,13 +135,13 @@ class LeaseQueue:
 
     async def _acquire(self, aggregate_id: AggregateId, holder: str) -> Lease:
         while True:
-            (answer,) = await self._leases.acquire([aggregate_id], holder)
+            (answer,) = await self._leases.acquire_leases([aggregate_id], holder)
             if isinstance(answer, Lease):
                 return answer
             await asyncio.sleep(min(POLL_S * answer.position, POLL_S_MAX))
 
     async def _release(self, aggregate_id: AggregateId, holder: str) -> None:
         try:
-            await self._leases.save([StreamProgress(aggregate_id, release=True)], holder)
+            await self._leases.save_progress([StreamProgress(aggregate_id, release=True)], holder)
         except StoreUnavailable as error:  # the lease runs out by itself; what went wrong first is what counts
             log.warning("lease_not_released", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)

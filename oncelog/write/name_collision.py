@@ -12,12 +12,12 @@ from oncelog.ports import ClassNames
 
 async def find_collision(names: ClassNames, db_name: str, class_id: str) -> Rejection | None:
     """Return the rejection of a name that collides with a claimed one, or None; claims nothing."""
-    return _rejection((db_name, class_id), await names.read(db_name, class_id))
+    return _rejection((db_name, class_id), await names.read_class_name(db_name, class_id))
 
 
 async def claim_name(names: ClassNames, db_name: str, class_id: str) -> Rejection | None:
     """Claim the name for a command that is bound to a slot; return its rejection if a colliding name was first."""
-    return _rejection((db_name, class_id), await names.claim(db_name, class_id))
+    return _rejection((db_name, class_id), await names.claim_class_name(db_name, class_id))
 
 
 def _rejection(asked: tuple[str, str], claimed: tuple[str, str] | None) -> Rejection | None:

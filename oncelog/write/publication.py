@@ -19,7 +19,7 @@ class Watermarks(Protocol):
         """Return each watermark, or None where it is not known."""
         ...
 
-    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
+    async def save_progress(self, progress: Sequence[StreamProgress], holder: str) -> None:
         """Raise each watermark, never lower it."""
         ...
 
@@ -53,8 +53,8 @@ class Publication:
             await self._demand(aggregate_id, generation)
         for sequence_number in sorted(at_hand):
             async for batch in self._batches(aggregate_id, range(through + 1, sequence_number)):
-                await self._publisher.publish(batch)
-            await self._publisher.publish([at_hand[sequence_number]])
+                await self._publisher.publish_events(batch)
+            await self._publisher.publish_events([at_hand[sequence_number]])
             through = sequence_number
         if at_hand:
             await self._demand(aggregate_id, generation)
@@ -74,10 +74,10 @@ class Publication:
             return "was published already"
         wanted = range(through + 1, sequence_number + 1)
         async for batch in self._batches(aggregate_id, wanted):
-            await self._publisher.publish(batch)
+            await self._publisher.publish_events(batch)
             await self._demand(aggregate_id, generation)
             raised = Watermark(generation, batch[-1].sequence_number)
-            await self._leases.save([StreamProgress(aggregate_id, published=raised)], "")
+            await self._leases.save_progress([StreamProgress(aggregate_id, published=raised)], "")
         return f"published {wanted.start} to {sequence_number}"
 
     async def _demand(self, aggregate_id: AggregateId, generation: int) -> None:

@@ -50,7 +50,7 @@ class StreamHeads:
             return await self.reloaded(aggregate_id)
         if cached and cached.sequence_number >= lease.head:
             return StreamHead(cached, lease.published.at_most(cached.sequence_number), is_verified=False)
-        stored = await self._log.read(aggregate_id, lease.head)
+        stored = await self._log.read_event(aggregate_id, lease.head)
         if stored is None:
             log.warning("redis_overstates_head", aggregate_id=str(aggregate_id), head=lease.head)
             return await self.reloaded(aggregate_id)
@@ -64,10 +64,10 @@ class StreamHeads:
     async def reloaded(self, aggregate_id: AggregateId) -> StreamHead:
         """Learn head and watermark from S3, and make Redis forget what it knew of them."""
         head = await self.latest(aggregate_id)
-        await self._leases.forget(aggregate_id)
+        await self._leases.forget_stream(aggregate_id)
         if head.state.sequence_number:
             known = StreamProgress(aggregate_id, state=head.state, published=head.published)
-            await self._leases.save([known], "")
+            await self._leases.save_progress([known], "")
         return head
 
     async def latest(self, aggregate_id: AggregateId) -> StreamHead:
@@ -86,6 +86,6 @@ class StreamHeads:
         """
         if head.is_verified:
             return head
-        if await self._log.read(aggregate_id, head.state.sequence_number + 1):
+        if await self._log.read_event(aggregate_id, head.state.sequence_number + 1):
             return await self.reloaded(aggregate_id)
         return replace(head, is_verified=True)

@@ -50,7 +50,7 @@ async def test_archivers_killed_anywhere_lose_nothing(seed: int, monkeypatch: py
     for _ in range(STEPS):
         name = rng.choice([name for name in streams if written[name] < len(streams[name])] or ["a"])
         for event in streams[name][written[name] : written[name] + 1]:
-            await ports.event_log.append(event, published_through=UNPUBLISHED)
+            await ports.event_log.append_event(event, published_through=UNPUBLISHED)
             written[name] += 1
         servers.bucket.before, servers.bucket.after = perhaps_killed, perhaps_killed
         archivers = [Archiver(ports, file_bytes=3_000) for _ in range(rng.choice((1, 1, 2)))]
@@ -63,9 +63,9 @@ async def test_archivers_killed_anywhere_lose_nothing(seed: int, monkeypatch: py
     assert not [damage for batch in batches for damage in batch.damages]
     assert events == [event for name in ("a", "b-", "b") for event in streams[name][: written[name]]]
     assert sum(batch.archived for batch in batches) == len(events)
-    manifest = (await ports.archives.newest(*PLACE)).manifest
+    manifest = (await ports.archives.newest_manifest(*PLACE)).manifest
     assert manifest.events == len(events)
-    assert {file.key async for file in ports.archives.files(*PLACE)} == {file.key for file in manifest.files}
+    assert {file.key async for file in ports.archives.archive_files(*PLACE)} == {file.key for file in manifest.files}
 
 
 async def _settle(ports: Ports) -> None:

@@ -18,7 +18,7 @@ async def _logged(streams: int) -> MemoryServers:
     servers = MemoryServers()
     for number in range(streams):
         for event in chain(2, f"p{number}"):
-            await servers.ports().event_log.append(event, published_through=UNPUBLISHED)
+            await servers.ports().event_log.append_event(event, published_through=UNPUBLISHED)
     return servers
 
 

@@ -72,7 +72,7 @@ async def test_documented_queries_answer_on_real_s3(settings: Settings):
     async with patient_stores(settings) as stores:
         for stream in events.values():
             for event in stream:
-                await stores.ports.event_log.append(event, published_through=UNPUBLISHED)
+                await stores.ports.event_log.append_event(event, published_through=UNPUBLISHED)
         await Archiver(stores.ports).pack("shop", "Product")
         connection = duckdb.connect()
         connection.register_filesystem(S3Files(stores.bucket))

@@ -31,7 +31,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def append(ports: Ports, events: list[Event]) -> None:
     for event in events:
-        await ports.event_log.append(event, published_through=UNPUBLISHED)
+        await ports.event_log.append_event(event, published_through=UNPUBLISHED)
 
 
 async def logged(ports: Ports) -> dict[str, list[Event]]:
@@ -56,7 +56,7 @@ async def archived(ports: Ports, archiver: Archiver | None = None) -> list[PackR
 
 
 async def manifest_of(ports: Ports) -> ArchiveManifest:
-    newest = await ports.archives.newest(*PLACE)
+    newest = await ports.archives.newest_manifest(*PLACE)
     assert not newest.damage
     return newest.manifest
 
@@ -73,9 +73,9 @@ async def read(ports: Ports) -> tuple[list[Event], int]:
 
 
 async def bytes_of(ports: Ports, key: str) -> bytes:
-    size = await ports.large_objects.size(key)
+    size = await ports.large_objects.object_size(key)
     assert size is not None
-    return await ports.large_objects.read(key, range(size))
+    return await ports.large_objects.read_object(key, range(size))
 
 
 async def test_archived_events_are_read_as_from_slots(opened: Opened):
@@ -163,9 +163,9 @@ async def test_unnamed_files_are_removed_and_named_ones_kept(opened: Opened):
     await logged(opened.ports)
     archivers = [Archiver(opened.ports), Archiver(opened.ports)]
     await asyncio.gather(*(archiver.pack(*PLACE) for archiver in archivers))
-    assert len([file async for file in opened.ports.archives.files(*PLACE)]) == 2
+    assert len([file async for file in opened.ports.archives.archive_files(*PLACE)]) == 2
     assert await archivers[0].collect(*PLACE) == 1
-    [left] = [file async for file in opened.ports.archives.files(*PLACE)]
+    [left] = [file async for file in opened.ports.archives.archive_files(*PLACE)]
     assert left.key == (await manifest_of(opened.ports)).files[0].key
 
 
@@ -187,7 +187,7 @@ async def test_merged_files_are_kept_for_their_readers(opened: Opened):
     before = await manifest_of(opened.ports)
     assert (await Archiver(opened.ports).merge(*PLACE)).files_before == 10
     assert await Archiver(opened.ports).collect(*PLACE) == 0
-    assert [await opened.ports.large_objects.size(file.key) for file in before.files] == [
+    assert [await opened.ports.large_objects.object_size(file.key) for file in before.files] == [
         file.size_bytes for file in before.files
     ]
 
@@ -196,8 +196,8 @@ async def test_a_lost_file_is_made_again(opened: Opened):
     expected = in_order(await logged(opened.ports))
     await archived(opened.ports)
     [file] = (await manifest_of(opened.ports)).files
-    [listed] = [listed async for listed in opened.ports.archives.files(*PLACE)]
-    await opened.ports.archives.remove(listed)
+    [listed] = [listed async for listed in opened.ports.archives.archive_files(*PLACE)]
+    await opened.ports.archives.remove_file(listed)
     assert await read(opened.ports) == (expected, 0)
     [report] = await archived(opened.ports)
     assert report.lost == 1
@@ -239,8 +239,8 @@ async def _forged(opened: Opened, streams: dict[str, list[Event]]) -> None:
     """Publish a manifest whose file holds a stream of another content, sealed as it should be."""
 
     class Forging:
-        async def read(self, aggregate_id: object, number: int) -> object:
-            stored = await opened.ports.event_log.read(aggregate_id, number)  # type: ignore[arg-type]
+        async def read_event(self, aggregate_id: object, number: int) -> object:
+            stored = await opened.ports.event_log.read_event(aggregate_id, number)  # type: ignore[arg-type]
             forged = streams.get(str(aggregate_id).rpartition("/")[2])
             return stored if forged is None or stored is None else type(stored)(forged[number - 1], UNPUBLISHED)
 

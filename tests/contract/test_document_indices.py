@@ -36,39 +36,39 @@ def document(key: str, version: int = 1, form: IndexSchema = TYPED, **data: Any)
 
 
 async def read(opened: Opened, key: str = "p1") -> Document | None:
-    (found,) = await opened.ports.documents.read([AggregateId("shop", "Product", key)])
+    (found,) = await opened.ports.documents.read_documents([AggregateId("shop", "Product", key)])
     return found
 
 
 async def everything(opened: Opened, index: DocumentIndex, *, close: bool = False) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     position = -1
-    while (some := await opened.ports.index_contents.changed(index, after=position, close=close)).documents:
+    while (some := await opened.ports.index_contents.changed_documents(index, after=position, close=close)).documents:
         found += some.documents
         position = some.position
     return found
 
 
 async def test_class_has_no_index_before_its_first_document(opened: Opened):
-    assert await opened.ports.indices.current(NAME) is None
-    assert await opened.ports.documents.write([document("p1", form=IndexSchema(), n=1)]) == [None]
-    found = await opened.ports.indices.current(NAME)
+    assert await opened.ports.indices.current_index(NAME) is None
+    assert await opened.ports.documents.write_documents([document("p1", form=IndexSchema(), n=1)]) == [None]
+    found = await opened.ports.indices.current_index(NAME)
     assert found is not None
     assert (found.definition, found.mapping_digest) == (None, None)
 
 
 async def test_the_first_index_may_be_typed(opened: Opened):
-    made = await opened.ports.indices.create(NAME, TYPED, first=True)
-    assert await opened.ports.indices.create(NAME, TYPED, first=True) == made
-    assert await opened.ports.indices.current(NAME) == made
+    made = await opened.ports.indices.create_index(NAME, TYPED, first=True)
+    assert await opened.ports.indices.create_index(NAME, TYPED, first=True) == made
+    assert await opened.ports.indices.current_index(NAME) == made
     assert made.mapping_digest == TYPED.digest
-    assert await opened.ports.documents.write([document("p1", name="Lamp")]) == [None]
+    assert await opened.ports.documents.write_documents([document("p1", name="Lamp")]) == [None]
     assert await read(opened) == document("p1", name="Lamp")
 
 
 async def test_a_document_of_another_form_is_not_written(opened: Opened):
-    await opened.ports.indices.create(NAME, TYPED, first=True)
-    fine, other, none = await opened.ports.documents.write(
+    await opened.ports.indices.create_index(NAME, TYPED, first=True)
+    fine, other, none = await opened.ports.documents.write_documents(
         [document("p1", name="a"), document("p2", form=NEXT), document("p3", form=IndexSchema())]
     )
     assert fine is None
@@ -81,17 +81,20 @@ async def test_a_document_of_another_form_is_not_written(opened: Opened):
     "data", [{"price": {"amount": 1}}, {"unknown": 1}, {"name": ["a", {"b": 1}]}, {"": 1, "a.b": {"c": 2}}]
 )
 async def test_what_does_not_fit_is_kept_whole_all_the_same(opened: Opened, data: dict[str, Any]):
-    await opened.ports.indices.create(NAME, TYPED, first=True)
-    assert await opened.ports.documents.write([document("p1", **data), document("p2", name="b")]) == [None, None]
+    await opened.ports.indices.create_index(NAME, TYPED, first=True)
+    assert await opened.ports.documents.write_documents([document("p1", **data), document("p2", name="b")]) == [
+        None,
+        None,
+    ]
     assert await read(opened) == document("p1", **data)
-    assert await opened.ports.documents.write([document("p1", 2, name="fits")]) == [None]
+    assert await opened.ports.documents.write_documents([document("p1", 2, name="fits")]) == [None]
     assert await read(opened) == document("p1", 2, name="fits")
 
 
 async def test_changes_come_in_order_once_per_document(opened: Opened):
-    index = await opened.ports.indices.create(NAME, TYPED, first=True)
-    await opened.ports.documents.write([document(f"p{number}") for number in range(7)])
-    await opened.ports.documents.write([document("p3", 2)])
+    index = await opened.ports.indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document(f"p{number}") for number in range(7)])
+    await opened.ports.documents.write_documents([document("p3", 2)])
     found = await everything(opened, index)
     assert sorted(found) == sorted([(f"p{number}", 2 if number == 3 else 1) for number in range(7)])
     assert found[-1] == ("p3", 2)
@@ -100,79 +103,79 @@ async def test_changes_come_in_order_once_per_document(opened: Opened):
 async def test_an_index_follows_another_and_readers_see_either_whole(opened: Opened):
     indices, documents = opened.ports.indices, opened.ports.documents
     contents = opened.ports.index_contents
-    await documents.write([document(f"p{number}", form=IndexSchema(), n=number) for number in range(3)])
-    old = await indices.current(NAME)
+    await documents.write_documents([document(f"p{number}", form=IndexSchema(), n=number) for number in range(3)])
+    old = await indices.current_index(NAME)
     assert old is not None
-    new = await indices.create(NAME, TYPED, first=False)
-    assert await indices.current(NAME) == old
-    assert await contents.copy(new, [document("p0"), document("p1", 5)]) == [None, None]
+    new = await indices.create_index(NAME, TYPED, first=False)
+    assert await indices.current_index(NAME) == old
+    assert await contents.copy_documents(new, [document("p0"), document("p1", 5)]) == [None, None]
     assert await read(opened, "p0") == document("p0", n=0)
     await everything(opened, old, close=True)
-    (late,) = await documents.write([document("p1", 2, form=IndexSchema())])
+    (late,) = await documents.write_documents([document("p1", 2, form=IndexSchema())])
     assert isinstance(late, StaleIndex)
-    assert await contents.copy(new, [document("p2"), document("p1", 1)]) == [None, None]
-    assert await indices.switch(NAME, old, new)
-    assert await indices.current(NAME) == new
+    assert await contents.copy_documents(new, [document("p2"), document("p1", 1)]) == [None, None]
+    assert await indices.switch_alias(NAME, old, new)
+    assert await indices.current_index(NAME) == new
     assert await read(opened) == document("p1", 5)
-    assert await documents.write([document("p1", 6, name="next")]) == [None]
+    assert await documents.write_documents([document("p1", 6, name="next")]) == [None]
     assert await read(opened) == document("p1", 6, name="next")
 
 
 async def test_of_two_switches_one_comes_too_late(opened: Opened):
     indices = opened.ports.indices
-    old = await indices.create(NAME, TYPED, first=True)
-    new = await indices.create(NAME, NEXT, first=False)
-    assert await indices.switch(NAME, old, new)
-    assert not await indices.switch(NAME, old, new)
-    assert await indices.current(NAME) == new
+    old = await indices.create_index(NAME, TYPED, first=True)
+    new = await indices.create_index(NAME, NEXT, first=False)
+    assert await indices.switch_alias(NAME, old, new)
+    assert not await indices.switch_alias(NAME, old, new)
+    assert await indices.current_index(NAME) == new
 
 
 async def test_an_index_with_fewer_documents_does_not_follow(opened: Opened):
     indices = opened.ports.indices
-    old = await indices.create(NAME, TYPED, first=True)
-    await opened.ports.documents.write([document("p1")])
-    new = await indices.create(NAME, NEXT, first=False)
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1")])
+    new = await indices.create_index(NAME, NEXT, first=False)
     with pytest.raises(Exception, match="documents"):
-        await indices.switch(NAME, old, new)
-    assert await indices.current(NAME) == old
+        await indices.switch_alias(NAME, old, new)
+    assert await indices.current_index(NAME) == old
 
 
 async def test_only_the_last_index_is_kept(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
     forms = [IndexSchema(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
-    first, second = [await indices.create(NAME, form, first=form is forms[0]) for form in forms[:2]]
-    assert await indices.switch(NAME, first, second)
-    third = await indices.create(NAME, forms[2], first=False)
-    assert await indices.switch(NAME, second, third)
+    first, second = [await indices.create_index(NAME, form, first=form is forms[0]) for form in forms[:2]]
+    assert await indices.switch_alias(NAME, first, second)
+    third = await indices.create_index(NAME, forms[2], first=False)
+    assert await indices.switch_alias(NAME, second, third)
     with pytest.raises(StoreUnavailable, match=first.name.rpartition(".")[2]):
-        await contents.changed(first, after=-1, close=False)
-    assert (await contents.changed(second, after=-1, close=False)).documents == []
+        await contents.changed_documents(first, after=-1, close=False)
+    assert (await contents.changed_documents(second, after=-1, close=False)).documents == []
 
 
 async def test_whoever_comes_too_late_to_follow_takes_nothing_away(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
-    old = await indices.create(NAME, TYPED, first=True)
-    await opened.ports.documents.write([document("p1")])
-    new = await indices.create(NAME, NEXT, first=False)
-    assert await contents.copy(new, [document("p1")]) == [None]
-    assert await indices.switch(NAME, old, new)
-    assert await indices.create(NAME, NEXT, first=False) == new
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1")])
+    new = await indices.create_index(NAME, NEXT, first=False)
+    assert await contents.copy_documents(new, [document("p1")]) == [None]
+    assert await indices.switch_alias(NAME, old, new)
+    assert await indices.create_index(NAME, NEXT, first=False) == new
     assert await everything(opened, old, close=True) == [("p1", 1)], "it is kept for whoever goes back to it"
-    assert await contents.copy(new, [document("p1")]) == [None]
-    assert not await indices.switch(NAME, old, new)
+    assert await contents.copy_documents(new, [document("p1")]) == [None]
+    assert not await indices.switch_alias(NAME, old, new)
     assert await read(opened) == document("p1")
 
 
 async def test_what_is_seen_tells_whether_it_is_closed(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
-    made = await indices.create(NAME, TYPED, first=True)
-    found = await indices.current(NAME)
+    made = await indices.create_index(NAME, TYPED, first=True)
+    found = await indices.current_index(NAME)
     assert found is not None
     assert (found.closed, found.pinned) == (False, False)
-    await contents.changed(made, after=-1, close=True)
-    found = await indices.current(NAME)
+    await contents.changed_documents(made, after=-1, close=True)
+    found = await indices.current_index(NAME)
     assert found is not None
     assert (found.closed, found.pinned) == (True, False)

@@ -39,7 +39,7 @@ def _documents(length: int, instance_id: str = "p1", **payload: Any) -> list[Doc
 
 
 async def _read(opened: Opened, aggregate_id: AggregateId) -> Document | None:
-    (found,) = await opened.ports.documents.read([aggregate_id])
+    (found,) = await opened.ports.documents.read_documents([aggregate_id])
     return found
 
 
@@ -47,7 +47,7 @@ async def test_the_newest_wins_in_whatever_order_they_come(opened: Opened):
     for number, order in enumerate(permutations(range(3))):
         documents = _documents(3, f"p{number}")
         for index in order:
-            assert await opened.ports.documents.write([documents[index]]) == [None]
+            assert await opened.ports.documents.write_documents([documents[index]]) == [None]
         assert await _read(opened, documents[0].aggregate_id) == documents[2]
 
 
@@ -56,8 +56,8 @@ async def test_one_batch_may_hold_anything(opened: Opened):
     other = _documents(1, "p2")[0]
     elsewhere = replace(_documents(1, "p3")[0], aggregate_id=AggregateId.parse("shop/Order/p3"))
     elsewhere = replace(elsewhere, body={**elsewhere.body, "aggregate_id": "shop/Order/p3", "class_id": "Order"})
-    assert await opened.ports.documents.write([second, other, first, elsewhere, other]) == [None] * 5
-    assert await opened.ports.documents.write([]) == []
+    assert await opened.ports.documents.write_documents([second, other, first, elsewhere, other]) == [None] * 5
+    assert await opened.ports.documents.write_documents([]) == []
     for document in (second, other, elsewhere):
         assert await _read(opened, document.aggregate_id) == document
 
@@ -65,7 +65,7 @@ async def test_one_batch_may_hold_anything(opened: Opened):
 async def test_refused_document_holds_up_no_other(opened: Opened):
     good, bad = _documents(1)[0], _documents(1, "p2")[0]
     bad = replace(bad, body={**bad.body, "colour": "red"})
-    fine, refused = await opened.ports.documents.write([good, bad])
+    fine, refused = await opened.ports.documents.write_documents([good, bad])
     assert fine is None
     assert isinstance(refused, InputInvalid)
     assert "shop/Product/p2" in refused.message
@@ -75,43 +75,43 @@ async def test_refused_document_holds_up_no_other(opened: Opened):
 
 async def test_what_is_not_there_reads_as_none(opened: Opened):
     assert await _read(opened, PLACE) is None
-    await opened.ports.documents.write(_documents(1))
+    await opened.ports.documents.write_documents(_documents(1))
     assert await _read(opened, AggregateId.parse("shop/Product/p2")) is None
     assert await _read(opened, AggregateId.parse("shop/product/p1")) is None
 
 
 async def test_many_are_read_at_once_in_the_order_asked(opened: Opened):
     first, second = _documents(1)[0], _documents(2, "p2")[1]
-    await opened.ports.documents.write([first, second])
+    await opened.ports.documents.write_documents([first, second])
     absent, no_index = AggregateId.parse("shop/Product/p3"), AggregateId.parse("shop/Order/p1")
     wanted = [second.aggregate_id, absent, no_index, first.aggregate_id, second.aggregate_id]
-    assert await opened.ports.documents.read(wanted) == [second, None, None, first, second]
-    assert await opened.ports.documents.read([]) == []
+    assert await opened.ports.documents.read_documents(wanted) == [second, None, None, first, second]
+    assert await opened.ports.documents.read_documents([]) == []
 
 
 async def test_a_tombstone_stays_and_late_writes_lose_against_it(opened: Opened):
     events = chain(2)
     deleted = event_of(state_at(events), delete())
     tombstone = document_of(state_at([*events, deleted]))
-    await opened.ports.documents.write([tombstone])
-    await opened.ports.documents.write([document_of(state_at(events))])
+    await opened.ports.documents.write_documents([tombstone])
+    await opened.ports.documents.write_documents([document_of(state_at(events))])
     assert await _read(opened, PLACE) == tombstone
     assert (tombstone.body["deleted"], tombstone.body["data"]) == (True, {})
 
 
 async def test_dropped_documents_come_back_with_the_next_write(opened: Opened):
     first, second = _documents(2)
-    await opened.ports.documents.write([first])
+    await opened.ports.documents.write_documents([first])
     await opened.drop_documents(PLACE)
     assert await _read(opened, PLACE) is None
-    assert await opened.ports.documents.write([second]) == [None]
+    assert await opened.ports.documents.write_documents([second]) == [None]
     assert await _read(opened, PLACE) == second
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 async def test_any_json_object_comes_back_as_it_was(opened: Opened, data: dict[str, Any]):
     (document,) = _documents(1, **data)
-    assert await opened.ports.documents.write([document]) == [None]
+    assert await opened.ports.documents.write_documents([document]) == [None]
     assert await _read(opened, PLACE) == document
 
 

@@ -147,7 +147,7 @@ def test_range_in_a_search_is_refused():
 
 async def test_search_of_an_undefined_class_answers_as_the_table_says(opened: Opened):
     documents = [document_of(state_at(chain(1, f"p{number}", **case[0]))) for number, case in enumerate(CASES)]
-    assert set(await opened.ports.documents.write(documents)) == {None}
+    assert set(await opened.ports.documents.write_documents(documents)) == {None}
     names = [document.aggregate_id for document in documents]
     async with asyncio.timeout(120):
         while set(await opened.ports.searches.searchable(names)) != {1}:
@@ -155,7 +155,9 @@ async def test_search_of_an_undefined_class_answers_as_the_table_says(opened: Op
     for _, pointer, value, _ in CASES:
         if isinstance(value, Range):
             continue
-        page = await opened.ports.searches.find(Search("shop", "Product", where={pointer: value}, results_max=100))
+        page = await opened.ports.searches.find_documents(
+            Search("shop", "Product", where={pointer: value}, results_max=100)
+        )
         assert [document.aggregate_id for document in page.documents] == sorted(
             name for name, case in zip(names, CASES, strict=True) if matches(case[0], {pointer: value})
         )
@@ -188,20 +190,20 @@ def test_searches_and_hops_agree_with_the_filter_function(request: pytest.Fixtur
         async with patient_stores(chosen) as stores:
             name = AggregateId.of_class("shop", f"F{next(numbers)}")
             form = IndexSchema(REFERENCE, typed_mapping(root)) if root else IndexSchema()
-            index = await stores.ports.indices.create(name, form, first=True)
+            index = await stores.ports.indices.create_index(name, form, first=True)
             documents = [_document(name, f"p{number:02}", data, form) for number, data in enumerate(drawn)]
-            assert set(await stores.ports.documents.write(documents)) == {None}
+            assert set(await stores.ports.documents.write_documents(documents)) == {None}
             hub = AggregateId.of("shop", "Hub", name.instance_key)
             held = {document.aggregate_id for document in documents}
             nodes = [GraphNode(hub, 1, 1, deleted=False, edges=edge_map({"holds": held}))]
             nodes += [GraphNode(each, 1, 1, deleted=False) for each in sorted(held, key=str)]
-            assert set(await stores.ports.graph.write(nodes)) == {None}
+            assert set(await stores.ports.graph.write_nodes(nodes)) == {None}
             hops = GraphReader(stores.ports.graph, stores.ports.documents, _ways_to(name.instance_key))
             client = stores.elasticsearch.client
             await client.indices.refresh(index=index.name)
             for pointer, value in where:
                 search = Search("shop", name.instance_key, where={pointer: value}, results_max=100)
-                page = await stores.ports.searches.find(search)
+                page = await stores.ports.searches.find_documents(search)
                 found = [document.body["data"] for document in page.documents]
                 assert found == [data for data in drawn if matches(data, {pointer: value})], (root, pointer, value)
                 next(asked)
@@ -240,20 +242,20 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
             mappings={**MAPPINGS, "properties": properties},
         )
         await stores.documents.prepare()
-        assert await stores.ports.documents.write([document]) == [None]
+        assert await stores.ports.documents.write_documents([document]) == [None]
         await stores.elasticsearch.client.indices.refresh(index=alias)
         with pytest.raises(StoreUnavailable, match="oncelog class reindex shop/Product"):
-            await stores.ports.searches.find(question)
-        assert (await stores.ports.searches.find(Search("shop", "Product"))).total == 1
-        old = await stores.ports.indices.current(name)
+            await stores.ports.searches.find_documents(question)
+        assert (await stores.ports.searches.find_documents(Search("shop", "Product"))).total == 1
+        old = await stores.ports.indices.current_index(name)
         assert old is not None
         assert not old.exact
-        new = await stores.ports.indices.create(name, IndexSchema(), first=False)
+        new = await stores.ports.indices.create_index(name, IndexSchema(), first=False)
         assert new.name == f"{alias}.000001.exact"
-        assert await stores.ports.index_contents.copy(new, [document]) == [None]
-        await stores.ports.index_contents.changed(old, after=-1, close=True)
-        assert await stores.ports.indices.switch(name, old, new)
-        assert (await stores.ports.searches.find(question)).documents == [document]
+        assert await stores.ports.index_contents.copy_documents(new, [document]) == [None]
+        await stores.ports.index_contents.changed_documents(old, after=-1, close=True)
+        assert await stores.ports.indices.switch_alias(name, old, new)
+        assert (await stores.ports.searches.find_documents(question)).documents == [document]
 
 
 async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):

@@ -66,7 +66,7 @@ def _node(
 
 
 async def _written(graph: WholeGraph, *nodes: GraphNode) -> None:
-    assert await graph.write(nodes) == [None] * len(nodes)
+    assert await graph.write_nodes(nodes) == [None] * len(nodes)
 
 
 async def _referring(
@@ -75,7 +75,7 @@ async def _referring(
     """Search until as many are found as were written: a store may find them a moment later."""
     async with asyncio.timeout(120):
         while True:
-            found = await graph.referring("geo", targets, "part_of", **{"nodes_max": 100, **more})  # type: ignore[arg-type]
+            found = await graph.referring_nodes("geo", targets, "part_of", **{"nodes_max": 100, **more})  # type: ignore[arg-type]
             if len(found) == count:
                 return list(found)
             await asyncio.sleep(0.05)
@@ -86,7 +86,7 @@ async def test_the_newest_wins_in_whatever_order_they_come(graph: WholeGraph):
         nodes = [_node(f"c{number}", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (1, 2, 3)]
         for index in order:
             await _written(graph, nodes[index])
-        assert await graph.read([nodes[0].aggregate_id]) == [nodes[2]]
+        assert await graph.read_nodes([nodes[0].aggregate_id]) == [nodes[2]]
 
 
 async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: WholeGraph):
@@ -97,10 +97,10 @@ async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: Whole
     await _written(graph, before)
     await _written(graph, after)
     await _written(graph, before)
-    assert await graph.read([after.aggregate_id]) == [after]
+    assert await graph.read_nodes([after.aggregate_id]) == [after]
     later = _node("Vienna", 4, definition_sequence=1)
     await _written(graph, later)
-    assert await graph.read([after.aggregate_id]) == [later]
+    assert await graph.read_nodes([after.aggregate_id]) == [later]
 
 
 async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: WholeGraph):
@@ -108,8 +108,13 @@ async def test_nodes_are_read_in_order_and_missing_ones_are_none(graph: WholeGra
     await _written(graph, vienna, graz)
     missing = AggregateId.of("geo", "City", "Atlantis")
     elsewhere = AggregateId.of("nowhere", "City", "Vienna")
-    assert await graph.read([graz.aggregate_id, missing, vienna.aggregate_id, elsewhere]) == [graz, None, vienna, None]
-    assert await graph.read([]) == []
+    assert await graph.read_nodes([graz.aggregate_id, missing, vienna.aggregate_id, elsewhere]) == [
+        graz,
+        None,
+        vienna,
+        None,
+    ]
+    assert await graph.read_nodes([]) == []
 
 
 async def test_nodes_of_a_class_come_together_across_pages(graph: WholeGraph):
@@ -127,9 +132,9 @@ async def test_edge_may_be_dangling_or_circular(graph: WholeGraph):
     one, two = AggregateId.of("geo", "City", "one"), AggregateId.of("geo", "City", "two")
     first, second = GraphNode(one, 1, 1, False, {"near": (two,)}), GraphNode(two, 1, 1, False, {"near": (one, two)})
     await _written(graph, first)
-    assert await graph.read([one, two]) == [first, None]
+    assert await graph.read_nodes([one, two]) == [first, None]
     await _written(graph, second)
-    assert await graph.read([one, two]) == [first, second]
+    assert await graph.read_nodes([one, two]) == [first, second]
 
 
 async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: WholeGraph):
@@ -140,9 +145,9 @@ async def test_who_refers_to_something_is_found_page_by_page_in_order(graph: Who
     assert await _referring(graph, COUNTRIES[:1], count=4) == nodes[::2]
     assert await _referring(graph, COUNTRIES[:2], count=3, nodes_max=3) == nodes[:3]
     assert await _referring(graph, COUNTRIES[:2], count=3, nodes_max=3, after=str(nodes[2].aggregate_id)) == nodes[3:6]
-    assert await graph.referring("geo", COUNTRIES[2:], "part_of", nodes_max=10) == []
-    assert await graph.referring("geo", [], "part_of", nodes_max=10) == []
-    assert await graph.referring("nowhere", COUNTRIES, "part_of", nodes_max=10) == []
+    assert await graph.referring_nodes("geo", COUNTRIES[2:], "part_of", nodes_max=10) == []
+    assert await graph.referring_nodes("geo", [], "part_of", nodes_max=10) == []
+    assert await graph.referring_nodes("nowhere", COUNTRIES, "part_of", nodes_max=10) == []
 
 
 async def test_tombstone_has_no_edges_and_late_writes_lose(graph: WholeGraph):
@@ -151,7 +156,7 @@ async def test_tombstone_has_no_edges_and_late_writes_lose(graph: WholeGraph):
     assert await _referring(graph, COUNTRIES, count=1) == [alive]
     await _written(graph, deleted)
     await _written(graph, alive)
-    assert await graph.read([alive.aggregate_id]) == [deleted]
+    assert await graph.read_nodes([alive.aggregate_id]) == [deleted]
     async with asyncio.timeout(120):
         while list(await graph.searchable([alive.aggregate_id])) != [3]:
             await asyncio.sleep(0.05)
@@ -164,22 +169,24 @@ async def test_names_that_look_like_syntax_are_names(graph: WholeGraph):
     hostile = AggregateId.of("geo", "City", "a/b:c*\"'{x}$ <é 日>")
     node = _node("or(true)", part_of={hostile})
     await _written(graph, node)
-    assert await graph.read([node.aggregate_id]) == [node]
+    assert await graph.read_nodes([node.aggregate_id]) == [node]
     assert await _referring(graph, [hostile], count=1) == [node]
 
 
 async def test_one_batch_may_hold_several_versions_of_a_node(graph: WholeGraph):
     nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence - 1]}) for sequence in (2, 3, 1)]
-    assert await graph.write([*nodes, _node("Graz")]) == [None] * 4
-    assert await graph.write([]) == []
-    assert await graph.read([nodes[0].aggregate_id]) == [nodes[1]]
+    assert await graph.write_nodes([*nodes, _node("Graz")]) == [None] * 4
+    assert await graph.write_nodes([]) == []
+    assert await graph.read_nodes([nodes[0].aggregate_id]) == [nodes[1]]
 
 
 async def test_concurrent_writers_leave_the_newest(graph: WholeGraph):
     nodes = [_node("Vienna", sequence, part_of={COUNTRIES[sequence % 3]}) for sequence in range(1, 9)]
-    outcomes = await asyncio.gather(*(graph.write([node, _node(f"other{node.sequence_number}")]) for node in nodes))
+    outcomes = await asyncio.gather(
+        *(graph.write_nodes([node, _node(f"other{node.sequence_number}")]) for node in nodes)
+    )
     assert outcomes == [[None, None]] * 8
-    assert await graph.read([nodes[0].aggregate_id]) == [nodes[-1]]
+    assert await graph.read_nodes([nodes[0].aggregate_id]) == [nodes[-1]]
 
 
 async def test_scan_yields_every_node_once(graph: WholeGraph, monkeypatch: pytest.MonkeyPatch):
@@ -188,12 +195,12 @@ async def test_scan_yields_every_node_once(graph: WholeGraph, monkeypatch: pytes
     nodes = [_node(f"c{number}", number + 1, part_of={COUNTRIES[0]}) for number in range(7)]
     nodes.append(_node("or(true)/é 日", 2, deleted=True))
     await _written(graph, *nodes)
-    found = [found async for found in graph.scan("geo")]
+    found = [found async for found in graph.scan_nodes("geo")]
     expected = [FoundNode(node.aggregate_id, node.version, node) for node in nodes]
     assert sorted(found, key=lambda one: str(one.aggregate_id)) == sorted(
         expected, key=lambda one: str(one.aggregate_id)
     )
-    assert [found async for found in graph.scan("nowhere")] == []
+    assert [found async for found in graph.scan_nodes("nowhere")] == []
 
 
 def test_a_node_with_too_many_references_is_refused():
@@ -203,15 +210,15 @@ def test_a_node_with_too_many_references_is_refused():
 
 
 async def test_graph_exists_once_a_node_was_written(graph: WholeGraph):
-    assert not await graph.exists("geo")
+    assert not await graph.graph_exists("geo")
     await _written(graph, _node("x"))
-    assert await graph.exists("geo")
-    assert not await graph.exists("other")
+    assert await graph.graph_exists("geo")
+    assert not await graph.graph_exists("other")
 
 
 async def test_graph_of_tombstones_exists(graph: WholeGraph):
     await _written(graph, _node("x", deleted=True))
-    assert await graph.exists("geo")
+    assert await graph.graph_exists("geo")
 
 
 async def test_graph_place_is_named_for_operators(graph: WholeGraph):

@@ -83,7 +83,7 @@ async def test_topics_that_exist_need_no_right_to_create(guarded: Settings):
     await _grant(guarded, *rights, (CLUSTER, "kafka-cluster", DESCRIBE))
     with capture_logs() as logs:
         async with publishing(guarded, records) as kafka:
-            await until_answered(partial(kafka.publish, chain(2)))
+            await until_answered(partial(kafka.publish_events, chain(2)))
     assert await read_topic(guarded, guarded.instance_topic)
     assert "topic_configuration_unknown" in [entry["event"] for entry in logs]
     elsewhere = guarded.model_copy(update={"namespace": "t-elsewhere"})

@@ -44,7 +44,7 @@ async def _classes(catalogue: LogCatalogue, **scope: str) -> list[ListedStream]:
 async def _append(opened: Opened, length: int, instance_id: str = "p1", *, without: int = 0) -> None:
     for event in chain(length, instance_id):
         if event.sequence_number != without:
-            await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
+            await opened.ports.event_log.append_event(event, published_through=UNPUBLISHED)
 
 
 @pytest.mark.parametrize("keys_per_page", PAGES)
@@ -53,7 +53,7 @@ async def test_every_command_with_a_record_is_listed_once(opened: Opened, keys_p
     for command_id in command_ids:
         for number in (1, 2, 3) if command_id == "c" else (1,):
             record = record_of(create(command_id=command_id), number=number, occurred_at=NOON, end=number)
-            await opened.ports.records.write(record)
+            await opened.ports.records.write_record(record)
     await opened.put_object("commands/c/chunks/000000/000001.json", b"{}")
     for key in ("commands/stray.json", "commands/un known/000001.json", "commander/d/000001.json"):
         await opened.put_object(key, b"{}")

@@ -18,7 +18,7 @@ LENGTHS = {"p1": 3, "p1-": 1, "p1.b": 4, "p10": 7, "日本": 1, "q": 2}
 
 async def _append(ports: Ports, events: list[Event]) -> None:
     for event in events:
-        await ports.event_log.append(event, published_through=UNPUBLISHED)
+        await ports.event_log.append_event(event, published_through=UNPUBLISHED)
 
 
 async def _logged(opened: Opened) -> dict[str, list[Event]]:

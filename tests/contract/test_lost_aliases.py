@@ -19,31 +19,31 @@ PLACE = AggregateId("shop", "Product", "p1")
 
 
 async def test_lost_alias_leads_to_its_index_again(opened: Opened):
-    made = await opened.ports.indices.create(NAME, TYPED, first=True)
-    assert await opened.ports.documents.write([document("p1", name="Lamp")]) == [None]
+    made = await opened.ports.indices.create_index(NAME, TYPED, first=True)
+    assert await opened.ports.documents.write_documents([document("p1", name="Lamp")]) == [None]
     await opened.drop_alias(PLACE)
-    assert await opened.ports.indices.current(NAME) is None
-    assert await opened.ports.indices.create(NAME, NEXT, first=True) == made, "of the form that it has"
-    assert await opened.ports.indices.current(NAME) == made
+    assert await opened.ports.indices.current_index(NAME) is None
+    assert await opened.ports.indices.create_index(NAME, NEXT, first=True) == made, "of the form that it has"
+    assert await opened.ports.indices.current_index(NAME) == made
     assert await read(opened) == document("p1", name="Lamp")
 
 
 async def test_lost_alias_of_an_undefined_class_is_put_back(opened: Opened):
-    assert await opened.ports.documents.write([document("p1", form=IndexSchema(), n=1)]) == [None]
+    assert await opened.ports.documents.write_documents([document("p1", form=IndexSchema(), n=1)]) == [None]
     await opened.drop_alias(PLACE)
     assert await read(opened) is None  # here it is noticed
-    assert await opened.ports.documents.write([document("p2", form=IndexSchema(), n=2)]) == [None]
+    assert await opened.ports.documents.write_documents([document("p2", form=IndexSchema(), n=2)]) == [None]
     assert await read(opened) == document("p1", n=1)
     assert await read(opened, "p2") == document("p2", n=2)
 
 
 async def test_document_of_a_lost_alias_of_another_form_waits(opened: Opened):
-    await opened.ports.indices.create(NAME, TYPED, first=True)
+    await opened.ports.indices.create_index(NAME, TYPED, first=True)
     await opened.drop_alias(PLACE)
     assert await read(opened) is None
-    (outcome,) = await opened.ports.documents.write([document("p1", form=IndexSchema())])
+    (outcome,) = await opened.ports.documents.write_documents([document("p1", form=IndexSchema())])
     assert isinstance(outcome, StaleIndex)
-    found = await opened.ports.indices.current(NAME)
+    found = await opened.ports.indices.current_index(NAME)
     assert found is not None
     assert found.definition == TYPED.definition
 
@@ -51,25 +51,25 @@ async def test_document_of_a_lost_alias_of_another_form_waits(opened: Opened):
 async def test_alias_lost_during_a_reindex_leads_to_the_old(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
-    old = await indices.create(NAME, TYPED, first=True)
-    await opened.ports.documents.write([document("p1"), document("p2")])
-    new = await indices.create(NAME, NEXT, first=False)
-    await contents.copy(new, [document("p1")])
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1"), document("p2")])
+    new = await indices.create_index(NAME, NEXT, first=False)
+    await contents.copy_documents(new, [document("p1")])
     await opened.drop_alias(PLACE)
-    assert await indices.create(NAME, NEXT, first=True) == old
+    assert await indices.create_index(NAME, NEXT, first=True) == old
 
 
 async def test_alias_lost_after_a_switch_leads_to_the_new(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
-    old = await indices.create(NAME, TYPED, first=True)
-    await opened.ports.documents.write([document("p1")])
-    new = await indices.create(NAME, NEXT, first=False)
-    await contents.copy(new, [document("p1")])
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1")])
+    new = await indices.create_index(NAME, NEXT, first=False)
+    await contents.copy_documents(new, [document("p1")])
     await everything(opened, old, close=True)
-    assert await indices.switch(NAME, old, new)
+    assert await indices.switch_alias(NAME, old, new)
     await opened.drop_alias(PLACE)
-    assert await indices.create(NAME, NEXT, first=True) == new
+    assert await indices.create_index(NAME, NEXT, first=True) == new
 
 
 @pytest.fixture
@@ -87,27 +87,27 @@ async def test_index_that_was_left_is_not_seen_again(stores: Stores):
     """The index that readers saw is gone: the one before it, closed for writing, has not what came since."""
     indices, client = stores.ports.indices, stores.elasticsearch.client
     contents = stores.ports.index_contents
-    old = await indices.create(NAME, TYPED, first=True)
-    new = await indices.create(NAME, NEXT, first=False)
-    await contents.changed(old, after=-1, close=True)
-    assert await indices.switch(NAME, old, new)
+    old = await indices.create_index(NAME, TYPED, first=True)
+    new = await indices.create_index(NAME, NEXT, first=False)
+    await contents.changed_documents(old, after=-1, close=True)
+    assert await indices.switch_alias(NAME, old, new)
     await client.indices.delete(index=new.name)
-    assert await indices.current(NAME) is None
-    assert await indices.create(NAME, NEXT, first=True) == new
-    assert (await indices.create(NAME, TYPED, first=True)).name == new.name
+    assert await indices.current_index(NAME) is None
+    assert await indices.create_index(NAME, NEXT, first=True) == new
+    assert (await indices.create_index(NAME, TYPED, first=True)).name == new.name
 
 
 @pytest.mark.integration
 async def test_lost_alias_leads_to_the_pinned_index(stores: Stores, settings: Settings):
     indices, client = stores.ports.indices, stores.elasticsearch.client
     contents = stores.ports.index_contents
-    old = await indices.create(NAME, TYPED, first=True)
-    new = await indices.create(NAME, NEXT, first=False)
-    await stores.ports.documents.write([document("p1")])
-    assert await contents.copy(new, [document("p1")]) == [None]
+    old = await indices.create_index(NAME, TYPED, first=True)
+    new = await indices.create_index(NAME, NEXT, first=False)
+    await stores.ports.documents.write_documents([document("p1")])
+    assert await contents.copy_documents(new, [document("p1")]) == [None]
     await client.indices.put_alias(index=old.name, name=settings.named("pinned.shop.product"))
     await _lose(client, settings.named("instances.shop.product"))
-    found = await indices.create(NAME, NEXT, first=True)
+    found = await indices.create_index(NAME, NEXT, first=True)
     assert found == old
     assert found.pinned
 
@@ -117,8 +117,8 @@ async def test_lost_alias_of_a_graph_is_put_back(stores: Stores, settings: Setti
     graph = ElasticsearchGraph(stores.elasticsearch, settings)
     vienna = GraphNode(AggregateId.of("geo", "City", "Vienna"), 1, 1, False, edge_map({}))
     graz = GraphNode(AggregateId.of("geo", "City", "Graz"), 1, 1, False, edge_map({}))
-    assert await graph.write([vienna]) == [None]
+    assert await graph.write_nodes([vienna]) == [None]
     await _lose(stores.elasticsearch.client, graph.alias_of("geo"))
-    assert not await graph.exists("geo")
-    assert await graph.write([graz]) == [None]
-    assert await graph.read([vienna.aggregate_id, graz.aggregate_id]) == [vienna, graz]
+    assert not await graph.graph_exists("geo")
+    assert await graph.write_nodes([graz]) == [None]
+    assert await graph.read_nodes([vienna.aggregate_id, graz.aggregate_id]) == [vienna, graz]

@@ -21,7 +21,7 @@ async def _granted(leases: Leases, holder: str) -> Lease:
     async with asyncio.timeout(120):
         while True:
             try:
-                (answer,) = await leases.acquire([PLACE], holder)
+                (answer,) = await leases.acquire_leases([PLACE], holder)
             except StoreUnavailable:
                 continue  # the wrong type: what is under these keys was dropped by that
             if isinstance(answer, Lease):
@@ -43,8 +43,8 @@ async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings
     server = RedisServer.connect(settings)
     leases = RedisLeases(server, generations=first_generations, lease_ms=200)
     await _granted(leases, "a")
-    await leases.save([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
-    assert isinstance((await leases.acquire([PLACE], "b", queueing=False))[0], Waiting)
+    await leases.save_progress([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
+    assert isinstance((await leases.acquire_leases([PLACE], "b", queueing=False))[0], Waiting)
     await _overwrite(settings, endings)
     assert isinstance(await _granted(leases, "b"), Lease)
     await server.close()

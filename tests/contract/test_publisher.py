@@ -10,8 +10,8 @@ from tests.contract.conftest import Opened
 async def test_events_arrive_in_order_as_they_lie_in_the_log(opened: Opened):
     events = chain(5)
     assert opened.ports.publisher.answers
-    await opened.ports.publisher.publish(events[:2])
-    await opened.ports.publisher.publish(events[2:])
+    await opened.ports.publisher.publish_events(events[:2])
+    await opened.ports.publisher.publish_events(events[2:])
     messages = await opened.messages(PLACE)
     assert [message.value for message in messages] == [event.canonical for event in events]
     assert {message.key for message in messages} == {b"shop/Product/p1"}
@@ -20,7 +20,7 @@ async def test_events_arrive_in_order_as_they_lie_in_the_log(opened: Opened):
 
 async def test_a_message_says_what_it_is_about_without_being_parsed(opened: Opened):
     (event,) = chain(1)
-    await opened.ports.publisher.publish([event])
+    await opened.ports.publisher.publish_events([event])
     (message,) = await opened.messages(PLACE)
     headers = {name: value.decode() for name, value in message.headers}
     assert headers == {
@@ -40,13 +40,13 @@ async def test_a_message_says_what_it_is_about_without_being_parsed(opened: Open
 async def test_what_is_sent_again_is_there_twice(opened: Opened):
     (event,) = chain(1)
     for _ in range(2):
-        await opened.ports.publisher.publish([event])
+        await opened.ports.publisher.publish_events([event])
     assert len(await opened.messages(PLACE)) == 2
 
 
 async def test_many_aggregates_at_once_keep_each_its_order(opened: Opened):
     chains = [chain(4, f"p{number}") for number in range(20)]
-    await asyncio.gather(*map(opened.ports.publisher.publish, chains))
+    await asyncio.gather(*map(opened.ports.publisher.publish_events, chains))
     for events in chains:
         messages = await opened.messages(events[0].aggregate)
         assert [message.value for message in messages] == [event.canonical for event in events]
@@ -54,6 +54,6 @@ async def test_many_aggregates_at_once_keep_each_its_order(opened: Opened):
 
 async def test_the_largest_event_fits(opened: Opened):
     (event,) = chain(1, text="ä" * 500_000)
-    await opened.ports.publisher.publish([event])
+    await opened.ports.publisher.publish_events([event])
     (message,) = await opened.messages(PLACE)
     assert message.value == event.canonical

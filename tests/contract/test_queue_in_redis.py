@@ -29,11 +29,11 @@ class Queue:
         self._prefix = f"{settings.redis_prefix}{{{PLACE}}}:"
 
     async def take(self, holder: str) -> bool:
-        (answer,) = await self.leases.acquire([PLACE], holder)
+        (answer,) = await self.leases.acquire_leases([PLACE], holder)
         return isinstance(answer, Lease)
 
     async def release(self, holder: str) -> None:
-        await self.leases.save([StreamProgress(PLACE, release=True)], holder)
+        await self.leases.save_progress([StreamProgress(PLACE, release=True)], holder)
 
     async def names(self) -> tuple[list[str], list[str]]:
         """Return who waits, in order, and who was seen."""

@@ -20,24 +20,24 @@ COMPLETED = replace(ACCEPTED, stage=Stage.COMPLETED)
 
 
 async def _claim(_: Leases, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
-    await statuses.claim(ACCEPTED)
+    await statuses.claim_command(ACCEPTED)
 
 
 async def _complete(_: Leases, statuses: MemoryCommandStatuses | RedisCommandStatuses) -> None:
-    await statuses.complete(COMPLETED)
+    await statuses.complete_command(COMPLETED)
 
 
 async def _hold_and_wait(leases: Leases, _: object) -> None:
-    await leases.acquire([PLACE], "a")
-    await leases.acquire([PLACE], "b")
+    await leases.acquire_leases([PLACE], "a")
+    await leases.acquire_leases([PLACE], "b")
 
 
 async def _save_head(leases: Leases, _: object) -> None:
-    await leases.save([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
+    await leases.save_progress([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "")
 
 
 async def _save_watermark(leases: Leases, _: object) -> None:
-    await leases.save([StreamProgress(PLACE, published=Watermark(1, 1))], "")
+    await leases.save_progress([StreamProgress(PLACE, published=Watermark(1, 1))], "")
 
 
 WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
@@ -76,6 +76,6 @@ async def test_heads_and_statuses_are_forgotten_in_memory():
     )
     for write in (_claim, _save_head):
         await write(leases, statuses)
-    assert (await leases.heads([PLACE]), await statuses.read("c1")) == ([1], ACCEPTED)
+    assert (await leases.heads([PLACE]), await statuses.read_status("c1")) == ([1], ACCEPTED)
     now_s = MEMORY_S + 1
-    assert (await leases.heads([PLACE]), await statuses.read("c1")) == ([None], None)
+    assert (await leases.heads([PLACE]), await statuses.read_status("c1")) == ([None], None)

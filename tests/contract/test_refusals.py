@@ -146,15 +146,15 @@ async def _outcomes(stores: Stores) -> tuple[Exception | None, Exception | None]
     """Write the second version of a document of the damaged class, and one of another class beside it."""
     documents = stores.ports.documents
     wanted = [_document(length=2), _document("o1", class_id="Order")]
-    await documents.write(wanted)
-    damaged, innocent = await documents.write(wanted)  # the index is looked at anew
+    await documents.write_documents(wanted)
+    damaged, innocent = await documents.write_documents(wanted)  # the index is looked at anew
     return damaged, innocent
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("how", ["closed", "blocked", "doubled"])
 async def test_a_refused_index_holds_up_its_own_only(stores: Stores, how: str):
-    await stores.ports.documents.write([_document()])
+    await stores.ports.documents.write_documents([_document()])
     client = stores.elasticsearch.client
     alias = stores.documents.alias_of(_document().aggregate_id)
     index = alias + ".000001"
@@ -199,9 +199,9 @@ async def test_a_red_index_holds_up_its_own_only(stores: Stores):
     assert await _outcomes(stores) != (None, None)
     assert stores.elasticsearch.requests["bulk"] == sent + 4  # by itself, so that the innocent does not wait with it
     with pytest.raises(ContainerUnusable, match=r"shards_unassigned"):
-        await stores.ports.documents.read([_document().aggregate_id])
+        await stores.ports.documents.read_documents([_document().aggregate_id])
     with pytest.raises(ContainerUnusable, match=r"shards_unassigned"):
-        await stores.ports.searches.find(Search("shop", "Product", ""))
+        await stores.ports.searches.find_documents(Search("shop", "Product", ""))
     await client.indices.put_settings(index=index, settings={nowhere: None})
     await client.cluster.health(index=index, wait_for_status="yellow", timeout="60s")
     assert await _outcomes(stores) == (None, None)
@@ -211,49 +211,49 @@ async def test_a_red_index_holds_up_its_own_only(stores: Stores):
 @pytest.mark.integration
 async def test_searches_refuse_an_ambiguous_alias(stores: Stores):
     document = _document()
-    await stores.ports.documents.write([document])
+    await stores.ports.documents.write_documents([document])
     alias = stores.documents.alias_of(document.aggregate_id)
     other = alias + ".other"
     await stores.elasticsearch.client.indices.create(index=other, aliases={alias: {}}, settings=INDEX_SETTINGS)
     with pytest.raises(StoreUnsafe, match=rf"alias {alias} leads to 2 indices, {alias}.000001 and {other}"):
-        await stores.ports.searches.find(Search("shop", "Product", ""))
+        await stores.ports.searches.find_documents(Search("shop", "Product", ""))
     with pytest.raises(StoreUnsafe, match=other):
         await stores.ports.searches.searchable([document.aggregate_id])
     await stores.elasticsearch.client.indices.delete(index=other)
     await stores.elasticsearch.client.indices.refresh(index=alias)
-    assert (await stores.ports.searches.find(Search("shop", "Product", ""))).total == 1
+    assert (await stores.ports.searches.find_documents(Search("shop", "Product", ""))).total == 1
 
 
 @pytest.mark.integration
 async def test_graph_walks_refuse_an_ambiguous_alias(stores: Stores):
     graph, places = stores.ports.graph, [AggregateId.of("shop", "Product", name) for name in ("a", "b")]
-    await graph.write([GraphNode(places[0], 1, edges={"near": (places[1],)})])
+    await graph.write_nodes([GraphNode(places[0], 1, edges={"near": (places[1],)})])
     assert isinstance(stores.graph, ElasticsearchGraph)
     alias = stores.graph.alias_of("shop")
     await stores.elasticsearch.client.indices.create(
         index=alias + ".other", aliases={alias: {}}, settings=INDEX_SETTINGS
     )
     with pytest.raises(StoreUnsafe, match=f"{alias}.other"):
-        await graph.referring("shop", [places[1]], "near", nodes_max=10)
+        await graph.referring_nodes("shop", [places[1]], "near", nodes_max=10)
     with pytest.raises(ContainerUnusable, match=alias):
-        await graph.read(places)
+        await graph.read_nodes(places)
 
 
 @pytest.mark.parametrize("reason", UNREADABLE)
 async def test_the_twin_refuses_as_its_server_does(reason: UnusableReason):
     documents = MemoryDocuments()
-    assert await documents.write([_document()]) == [None]
+    assert await documents.write_documents([_document()]) == [None]
     documents.unusable["shop.product"] = reason
     for wanted in ([_document(length=2)], [_document("new")]):
-        (outcome,) = await documents.write(wanted)
+        (outcome,) = await documents.write_documents(wanted)
         assert isinstance(outcome, ContainerUnusable)
     with pytest.raises(ContainerUnusable):
-        await documents.read([_document().aggregate_id])
+        await documents.read_documents([_document().aggregate_id])
     refusal = StoreUnsafe if reason is UnusableReason.ALIAS_AMBIGUOUS else ContainerUnusable
     with pytest.raises(refusal):
-        await MemorySearches(documents).find(Search("shop", "Product", ""))
+        await MemorySearches(documents).find_documents(Search("shop", "Product", ""))
     documents.unusable.clear()
-    assert await documents.write([_document(length=2)]) == [None]
+    assert await documents.write_documents([_document(length=2)]) == [None]
 
 
 async def test_an_attempt_that_waits_for_a_container_is_counted():
@@ -282,15 +282,15 @@ async def test_an_attempt_that_waits_for_a_container_is_counted():
 @pytest.mark.integration
 async def test_reads_name_an_ambiguous_alias(stores: Stores):
     document = _document()
-    await stores.ports.documents.write([document])
+    await stores.ports.documents.write_documents([document])
     alias = stores.documents.alias_of(document.aggregate_id)
     await stores.elasticsearch.client.indices.create(index=alias + ".other", aliases={alias: {}})
     with pytest.raises(ContainerUnusable, match=alias):
-        await stores.ports.documents.read([document.aggregate_id])
+        await stores.ports.documents.read_documents([document.aggregate_id])
 
 
 @pytest.mark.integration
 async def test_one_refused_document_harms_no_other(stores: Stores):
     bad = replace(_document("bad"), body={**_document("bad").body, "sequence_number": "many"})
-    outcomes = await stores.ports.documents.write([_document("a"), bad, _document("b")])
+    outcomes = await stores.ports.documents.write_documents([_document("a"), bad, _document("b")])
     assert [type(outcome) for outcome in outcomes] == [type(None), ObjectRefused, type(None)]

@@ -55,18 +55,18 @@ async def test_a_lost_password_waits_until_it_is_back(settings: Settings, admin:
     url = settings.redis_url.replace(scheme, f"{scheme}{user}:right@")
     server = RedisServer.connect(settings.model_copy(update={"redis_url": url}))
     leases = RedisLeases(server, generations=first_generations, lease_ms=200)
-    await leases.acquire([PLACE], "a")
+    await leases.acquire_leases([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">other")
     await admin.execute_command("CLIENT", "KILL", "USER", user)
     for _ in range(2):
         with pytest.raises(ContainerUnusable, match="ONCELOG_REDIS_URL") as refusal:
-            await leases.acquire([PLACE], "a")
+            await leases.acquire_leases([PLACE], "a")
         assert refusal.value.reason is UnusableReason.CREDENTIALS
         assert "right" not in str(refusal.value)
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">right")
-    await leases.acquire([PLACE], "a")
+    await leases.acquire_leases([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "-evalsha", "-eval")
     with pytest.raises(ContainerUnusable) as forbidden:
-        await leases.acquire([PLACE], "a")
+        await leases.acquire_leases([PLACE], "a")
     assert forbidden.value.reason is UnusableReason.FORBIDDEN
     await server.close()

@@ -125,14 +125,14 @@ async def _only_the_large_one_waits(publisher: KafkaPublisher, answers: Callable
     large = chain(1, "large", text="ä" * SMALL_BYTES)
     small = [chain(2, f"p{number}") for number in range(8)]
     refusal, *outcomes = await asyncio.gather(
-        *(publisher.publish(events) for events in (large, *small)), return_exceptions=True
+        *(publisher.publish_events(events) for events in (large, *small)), return_exceptions=True
     )
     assert outcomes == [None] * 8
     assert isinstance(refusal, ContainerUnusable)
     assert refusal.reason is UnusableReason.MISCONFIGURED
     assert f"max.message.bytes to {MESSAGE_BYTES_MAX}" in refusal.message
     assert answers()
-    await publisher.publish(chain(1, "later"))
+    await publisher.publish_events(chain(1, "later"))
     await publisher.stop()
 
 
@@ -178,7 +178,7 @@ async def _until_large_ones_are_refused(settings: Settings) -> None:
     async with asyncio.timeout(60):
         for number in count():
             try:
-                await probe.publish(chain(1, f"probe{number}", text="ä" * SMALL_BYTES))
+                await probe.publish_events(chain(1, f"probe{number}", text="ä" * SMALL_BYTES))
             except ContainerUnusable:
                 break
     await probe.stop()
@@ -195,6 +195,6 @@ async def test_a_narrow_topic_holds_up_large_messages_only(
     await set_topic_setting(settings, "max.message.bytes", str(MESSAGE_BYTES_MAX))
     (event,) = chain(1, "large", text="ä" * SMALL_BYTES)
     again = KafkaPublisher(settings, records_in_memory())
-    await again.publish([event])
+    await again.publish_events([event])
     assert [message.value for message in await read_messages(settings, event.aggregate)] == [event.canonical]
     await again.stop()

@@ -33,7 +33,7 @@ def _documents(instance_id: str, **data: Any) -> list[Document]:
 @pytest.fixture
 async def lamps(opened: Opened) -> Opened:
     for name, data in LAMPS.items():
-        await opened.ports.documents.write(_documents(name, **data))
+        await opened.ports.documents.write_documents(_documents(name, **data))
     await _until_searchable(opened, dict.fromkeys(LAMPS, 1))
     return opened
 
@@ -46,7 +46,7 @@ async def _until_searchable(opened: Opened, wanted: dict[str, int]) -> None:
 
 
 async def _find(opened: Opened, words: str = "", **more: Any) -> SearchPage:
-    return await opened.ports.searches.find(Search("shop", "Product", words, **more))
+    return await opened.ports.searches.find_documents(Search("shop", "Product", words, **more))
 
 
 async def _expire(opened: Opened, cursor: str) -> None:
@@ -85,7 +85,7 @@ async def test_values_are_found_where_they_stand(lamps: Opened, where: dict[str,
     page = await _find(lamps, where=where)
     assert (_names(page), page.total) == (names, len(names))
     for document in page.documents:
-        assert await lamps.ports.documents.read([document.aggregate_id]) == [document]
+        assert await lamps.ports.documents.read_documents([document.aggregate_id]) == [document]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ async def test_pages_are_of_one_moment(lamps: Opened, words: str):
     first = await _find(lamps, words, results_max=1)
     found = _names(first)
     changed = document_of(replace(state_at(chain(1, "p3", **LAMPS["p3"])), data={"name": "x"}, sequence_number=2))
-    await lamps.ports.documents.write([*_documents("p0", name="Lamp"), *_documents("p25", name="Lamp"), changed])
+    await lamps.ports.documents.write_documents(
+        [*_documents("p0", name="Lamp"), *_documents("p25", name="Lamp"), changed]
+    )
     await _until_searchable(lamps, {"p0": 1, "p25": 1, "p3": 2})
     cursor = first.cursor
     while cursor:
@@ -158,11 +160,11 @@ async def test_forged_cursor_is_refused(lamps: Opened):
 async def test_what_was_deleted_or_is_of_another_class_is_not_found(lamps: Opened):
     events = chain(1, "p1", **LAMPS["p1"])
     tombstone = document_of(replace(state_at(events), deleted=True, data={}, sequence_number=2))
-    await lamps.ports.documents.write([tombstone])
+    await lamps.ports.documents.write_documents([tombstone])
     await _until_searchable(lamps, {"p1": 2})
     assert _names(await _find(lamps)) == ["p2", "p3"]
     for class_id in ("product", "Order"):
-        page = await lamps.ports.searches.find(Search("shop", class_id))
+        page = await lamps.ports.searches.find_documents(Search("shop", class_id))
         assert (page.documents, page.total, page.cursor) == ([], 0, "")
 
 

@@ -28,24 +28,24 @@ COMPLETED = replace(ACCEPTED, stage=Stage.COMPLETED, history=((Stage.COMPLETED, 
 
 
 async def test_the_first_claim_stands(redis: Redis):
-    assert await redis.statuses.read("c1") is None
-    assert await redis.statuses.claim(ACCEPTED) is None
-    assert await redis.statuses.claim(replace(ACCEPTED, command_hash="h2")) == ACCEPTED
-    assert await redis.statuses.read("c1") == ACCEPTED
+    assert await redis.statuses.read_status("c1") is None
+    assert await redis.statuses.claim_command(ACCEPTED) is None
+    assert await redis.statuses.claim_command(replace(ACCEPTED, command_hash="h2")) == ACCEPTED
+    assert await redis.statuses.read_status("c1") == ACCEPTED
 
 
 async def test_of_many_claims_at_once_one_is_first(redis: Redis):
-    found = await asyncio.gather(*(redis.statuses.claim(ACCEPTED) for _ in range(10)))
+    found = await asyncio.gather(*(redis.statuses.claim_command(ACCEPTED) for _ in range(10)))
     assert found.count(None) == 1
 
 
 async def test_stages_keep_their_first_time_and_their_order(redis: Redis):
-    await redis.statuses.claim(ACCEPTED)
+    await redis.statuses.claim_command(ACCEPTED)
     reached = ((Stage.PROJECTED, "t4"), (Stage.PERSISTED, "t2"), (Stage.COMPLETED, "t9"))
     again = ((Stage.PERSISTED, "t8"), (Stage.PUBLISHED, "t3"), (Stage.PUBLISHED, "t5"))
-    await redis.statuses.complete(replace(COMPLETED, history=reached))
-    await redis.statuses.complete(replace(COMPLETED, history=again))
-    status = await redis.statuses.read("c1")
+    await redis.statuses.complete_command(replace(COMPLETED, history=reached))
+    await redis.statuses.complete_command(replace(COMPLETED, history=again))
+    status = await redis.statuses.read_status("c1")
     assert status is not None
     assert status.stage is Stage.COMPLETED
     assert status.history == (
@@ -58,20 +58,20 @@ async def test_stages_keep_their_first_time_and_their_order(redis: Redis):
 
 
 async def test_a_forgotten_command_is_known_again_when_it_is_complete(redis: Redis):
-    await redis.statuses.complete(COMPLETED)
-    assert await redis.statuses.read("c1") == COMPLETED
+    await redis.statuses.complete_command(COMPLETED)
+    assert await redis.statuses.read_status("c1") == COMPLETED
 
 
 async def test_completion_keeps_the_history_and_the_result(redis: Redis):
-    await redis.statuses.claim(ACCEPTED)
-    await redis.statuses.complete(COMPLETED)
-    await redis.statuses.complete(replace(COMPLETED, history=((Stage.COMPLETED, "t99"),)))
-    status = await redis.statuses.read("c1")
+    await redis.statuses.claim_command(ACCEPTED)
+    await redis.statuses.complete_command(COMPLETED)
+    await redis.statuses.complete_command(replace(COMPLETED, history=((Stage.COMPLETED, "t99"),)))
+    status = await redis.statuses.read_status("c1")
     assert status == replace(COMPLETED, history=((Stage.ACCEPTED, "t1"), (Stage.COMPLETED, "t9")))
-    assert await redis.statuses.claim(ACCEPTED) == status
+    assert await redis.statuses.claim_command(ACCEPTED) == status
 
 
 async def test_completion_replaces_what_stands_of_other_content(redis: Redis):
-    await redis.statuses.claim(replace(ACCEPTED, command_hash="other"))
-    await redis.statuses.complete(COMPLETED)
-    assert await redis.statuses.read("c1") == COMPLETED
+    await redis.statuses.claim_command(replace(ACCEPTED, command_hash="other"))
+    await redis.statuses.complete_command(COMPLETED)
+    assert await redis.statuses.read_status("c1") == COMPLETED

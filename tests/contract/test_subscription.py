@@ -43,7 +43,7 @@ async def topic(request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
             publisher.make_anew()
 
         progress = MemoryProgress(publisher, {READ_MODEL: group})
-        yield Topic(publisher.publish, make_anew, lambda: MemorySubscription(group), progress)
+        yield Topic(publisher.publish_events, make_anew, lambda: MemorySubscription(group), progress)
         return
     settings = request.getfixturevalue("settings")
     kafka = KafkaPublisher(settings, records_in_memory())
@@ -57,7 +57,7 @@ async def topic(request: pytest.FixtureRequest) -> AsyncIterator[Topic]:
         return KafkaSubscription(settings, group=projector_group(READ_MODEL))
 
     async with kafka:
-        yield Topic(kafka.publish, make_topic_anew, member, KafkaProgress(settings))
+        yield Topic(kafka.publish_events, make_topic_anew, member, KafkaProgress(settings))
 
 
 async def nothing() -> None:
@@ -123,7 +123,7 @@ async def test_subscription_resumes_from_the_committed_offset(topic: Topic, memb
     first = await send(topic, range(10))
     member = await members.join()
     found = await take(member, 30)
-    await member.commit(offsets_of(found))
+    await member.commit_offsets(offsets_of(found))
     second = await send(topic, range(10, 20))
     assert in_order(await take(member, 30), second)  # and is not committed
     await member.stop()
@@ -139,7 +139,7 @@ async def test_two_members_share_partitions_and_finish_before_revoke(topic: Topi
 
     async def land() -> None:
         if found and not handed_over.is_set():
-            await one.commit(offsets_of(found))
+            await one.commit_offsets(offsets_of(found))
             handed_over.set()
 
     one = await members.join(land)
@@ -164,9 +164,9 @@ async def test_two_members_share_partitions_and_finish_before_revoke(topic: Topi
 
 async def test_commits_of_what_is_not_ours_are_left_to_its_owner(topic: Topic, members: Members):
     member = await members.join()
-    await member.commit({99: 7})
+    await member.commit_offsets({99: 7})
     await member.stop()
-    await member.commit({0: 7})
+    await member.commit_offsets({0: 7})
     chains = await send(topic, range(10))
     assert in_order(await take(await members.join(), 30), chains)
 
@@ -176,7 +176,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(topic: Topic, member
     await send(topic, range(6), length=4)
     member = await members.join()
     found = await take(member, 24)
-    await member.commit(offsets_of(found))
+    await member.commit_offsets(offsets_of(found))
     if while_away:
         await member.stop()
     await topic.make_anew()
@@ -204,7 +204,7 @@ async def test_how_far_a_group_has_come_is_told_without_joining_it(topic: Topic,
     member = await members.join()
     found = await take(member, 30)
     assert await topic.progress.reached(READ_MODEL) == nowhere
-    await member.commit(offsets_of(found))
+    await member.commit_offsets(offsets_of(found))
     assert await topic.progress.reached(READ_MODEL) == nowhere | offsets_of(found)
     assert await topic.progress.reached("graph") == nowhere
     await member.stop()

@@ -28,7 +28,7 @@ async def test_a_mark_that_cannot_be_read_counts_as_none(opened: Opened, body: b
 async def test_the_clock_is_that_of_the_objects(opened: Opened):
     (event,) = chain(1)
     before = await opened.ports.checkpoints.now()
-    await opened.ports.event_log.append(event, published_through=UNPUBLISHED)
+    await opened.ports.event_log.append_event(event, published_through=UNPUBLISHED)
     (listed_stream,) = (await opened.ports.catalogue.listed_streams()).items
     after = await opened.ports.checkpoints.now()
     assert before <= listed_stream.written_at <= after

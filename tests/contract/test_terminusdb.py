@@ -22,10 +22,14 @@ PLACE = AggregateId.of("geo", "City", "Vienna")
 async def test_a_server_out_of_reach_is_no_empty_answer():
     server = TerminusServer("http://admin:root@127.0.0.1:1")
     graph = TerminusGraph(server, Settings(namespace="t-nowhere"))
-    (outcome,) = await graph.write([GraphNode(PLACE, 1)])
+    (outcome,) = await graph.write_nodes([GraphNode(PLACE, 1)])
     assert isinstance(outcome, StoreUnavailable)
     assert "writing 1 nodes of geo, the first geo/City/Vienna" in outcome.message
-    for asking in (graph.read([PLACE]), graph.referring("geo", [PLACE], "near", nodes_max=1), graph.prepare()):
+    for asking in (
+        graph.read_nodes([PLACE]),
+        graph.referring_nodes("geo", [PLACE], "near", nodes_max=1),
+        graph.prepare(),
+    ):
         with pytest.raises(StoreUnavailable, match=r"TerminusDB at http://127\.0\.0\.1:1"):
             await asking
     await server.close()
@@ -68,7 +72,7 @@ def _answering(answer: Callable[[httpx.Request], httpx.Response]) -> TerminusGra
 )
 async def test_terminusdb_answers_are_told_apart(status: int, text: str, reason: UnusableReason | None):
     graph = _answering(lambda _: httpx.Response(status, text=text))
-    (outcome,) = await graph.write([GraphNode(PLACE, 1)])
+    (outcome,) = await graph.write_nodes([GraphNode(PLACE, 1)])
     assert isinstance(outcome, StoreUnavailable)
     assert (outcome.reason if isinstance(outcome, ContainerUnusable) else None) == reason
     if status == 403:
@@ -81,7 +85,7 @@ async def test_a_database_that_cannot_be_created_is_named():
             return httpx.Response(404, text="UnresolvableAbsoluteDescriptor")
         return httpx.Response(400, json={"api:message": "that name is not allowed"})
 
-    (outcome,) = await _answering(answer).write([GraphNode(PLACE, 1)])
+    (outcome,) = await _answering(answer).write_nodes([GraphNode(PLACE, 1)])
     assert isinstance(outcome, ContainerUnusable)
     assert outcome.reason is UnusableReason.CREATION_REFUSED
     assert "that name is not allowed" in outcome.message
@@ -94,7 +98,7 @@ async def test_one_refused_node_harms_no_other():
         return httpx.Response(200, json={"bindings": []})
 
     places = [AggregateId.of("geo", "City", name) for name in ("a", "b", "bad", "c", "d")]
-    outcomes = await _answering(answer).write([GraphNode(place, 1) for place in places])
+    outcomes = await _answering(answer).write_nodes([GraphNode(place, 1) for place in places])
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [ObjectRefused] + [type(None)] * 2
     assert "node geo/City/bad at" in str(outcomes[2])
 
@@ -111,6 +115,6 @@ async def test_a_conflict_is_tried_again_so_many_times(conflicts: int, monkeypat
             return httpx.Response(400, text="TransactionRetry")
         return httpx.Response(200, json={"bindings": []})
 
-    (outcome,) = await _answering(answer).write([GraphNode(PLACE, 1)])
+    (outcome,) = await _answering(answer).write_nodes([GraphNode(PLACE, 1)])
     assert sent == min(conflicts + 1, CONFLICTS_MAX)
     assert (outcome is None) is (conflicts < CONFLICTS_MAX)

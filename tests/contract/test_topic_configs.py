@@ -145,6 +145,6 @@ async def test_topic_made_before_us_is_refused_until_mended(settings: Settings, 
         assert all(f"{name}=" in refusal.value.message for name in change)
         await _follow(settings, refusal.value.message, change)
         await _passes(kafka)
-        await until_answered(partial(kafka.publish, chain(1, text="ä" * 10_000)))
+        await until_answered(partial(kafka.publish_events, chain(1, text="ä" * 10_000)))
     finally:
         await kafka.stop()

@@ -29,7 +29,7 @@ CHAINS = [chain(3, f"p{number}") for number in range(30)]
 
 async def _publish_all(kafka: KafkaPublisher, index: int) -> None:
     """Publish one event of each chain."""
-    await asyncio.gather(*(until_answered(partial(kafka.publish, [events[index]])) for events in CHAINS))
+    await asyncio.gather(*(until_answered(partial(kafka.publish_events, [events[index]])) for events in CHAINS))
 
 
 @pytest.mark.parametrize("partitions", [1, 6, 12, 50])
@@ -55,7 +55,7 @@ async def test_grown_topic_keeps_every_aggregate_in_place(settings: Settings):
     firsts = [list(dict.fromkeys(sent)) for sent in numbers.values()]  # what timed out was sent once more
     assert {len(found) for found in places.values()} == {1}
     assert firsts == [[1, 2, 3]] * len(CHAINS)
-    (record,) = await records.history(settings.instance_topic)
+    (record,) = await records.topic_history(settings.instance_topic)
     assert record.partitions == PARTITIONS
 
 
@@ -64,7 +64,7 @@ async def test_topic_made_anew_is_the_next_generation(settings: Settings):
     records = records_in_memory()
     (event,) = chain(1)
     async with publishing(settings, records) as kafka:
-        await until_answered(partial(kafka.publish, [event]))
+        await until_answered(partial(kafka.publish_events, [event]))
         assert await kafka.generations() == Generations()
         await drop_topic(settings)
         async with publishing(settings, records) as another:  # makes the topic anew
@@ -72,10 +72,10 @@ async def test_topic_made_anew_is_the_next_generation(settings: Settings):
         async with asyncio.timeout(UNTIL_S):
             while await kafka.generations() != Generations(instances=2):  # noticed without anything sent
                 await asyncio.sleep(0.05)
-        await until_answered(partial(kafka.publish, [event]))
-    first, second = await records.history(settings.instance_topic)
+        await until_answered(partial(kafka.publish_events, [event]))
+    first, second = await records.topic_history(settings.instance_topic)
     assert first.topic_id != second.topic_id
-    assert len(await records.history(settings.ontology_topic)) == 1
+    assert len(await records.topic_history(settings.ontology_topic)) == 1
     assert await read_topic(settings, settings.instance_topic)
 
 
@@ -84,13 +84,13 @@ async def test_offsets_that_begin_anew_are_noticed_at_once(settings: Settings, m
     monkeypatch.setattr("oncelog.stores.kafka.publisher.TOPIC_CHECK_S", 1e9)
     records = records_in_memory()
     async with publishing(settings, records) as kafka:
-        await until_answered(partial(kafka.publish, chain(1)))
+        await until_answered(partial(kafka.publish_events, chain(1)))
         await drop_topic(settings)
         await until_answered(KafkaPublisher(settings, records).prepare)
         async with asyncio.timeout(UNTIL_S):
             while not await read_topic(settings, settings.instance_topic):
                 try:
-                    await kafka.publish(chain(1))
+                    await kafka.publish_events(chain(1))
                 except StoreUnavailable:
                     await asyncio.sleep(0.05)  # its producer still looks for the topic that is lost
         assert await kafka.generations() == Generations(instances=2)
@@ -101,7 +101,7 @@ async def test_fewer_partitions_than_recorded_are_refused(settings: Settings):
     async with publishing(settings, records_in_memory()) as kafka:
         known = kafka._topics._known[settings.instance_topic]
     records = records_in_memory()
-    await records.write(settings.instance_topic, TopicRecord(1, known.topic_id, PARTITIONS + 1))
+    await records.write_topic_record(settings.instance_topic, TopicRecord(1, known.topic_id, PARTITIONS + 1))
     another = KafkaPublisher(settings, records)
     try:
         with pytest.raises(
@@ -147,7 +147,7 @@ async def test_broker_that_is_behind_makes_no_generation(brokers: Brokers):
     assert topics.generations == Generations(2, 2)
     with pytest.raises(KafkaError, match="still tells of one that was lost"):
         await brokers.opened()
-    assert len(await brokers.records.history(brokers.settings.instance_topic)) == 2
+    assert len(await brokers.records.topic_history(brokers.settings.instance_topic)) == 2
 
 
 async def test_topic_that_shrinks_while_running_waits(brokers: Brokers):
@@ -161,7 +161,7 @@ async def test_brokers_without_topic_ids_have_one_generation(brokers: Brokers):
     brokers.topic_id = NO_ID
     for _ in range(2):
         assert (await brokers.opened()).generations == Generations()
-    assert await brokers.records.history(brokers.settings.instance_topic) == [TopicRecord(1, "", 6)]
+    assert await brokers.records.topic_history(brokers.settings.instance_topic) == [TopicRecord(1, "", 6)]
     brokers.topic_id = UUID(int=7)  # upgraded: the same topic or another, no ID tells
     topics = await brokers.opened()
     assert topics.generations == Generations(2, 2)
@@ -173,7 +173,7 @@ async def test_brokers_without_topic_ids_have_one_generation(brokers: Brokers):
 async def test_topics_of_two_programs_get_one_generation(brokers: Brokers):
     found = await asyncio.gather(*(brokers.opened() for _ in range(8)))
     assert {topics.generations for topics in found} == {Generations()}
-    assert len(await brokers.records.history(brokers.settings.instance_topic)) == 1
+    assert len(await brokers.records.topic_history(brokers.settings.instance_topic)) == 1
 
 
 @pytest.mark.parametrize("error", [KafkaConnectionError, TopicAuthorizationFailedError])

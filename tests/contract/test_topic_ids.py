@@ -26,7 +26,7 @@ GROUP = "test"
 async def _filled(settings: Settings) -> None:
     async with KafkaPublisher(settings, records_in_memory()) as kafka:
         await kafka.prepare()
-        await asyncio.gather(*(kafka.publish(chain(3, f"p{number}")) for number in range(10)))
+        await asyncio.gather(*(kafka.publish_events(chain(3, f"p{number}")) for number in range(10)))
 
 
 async def test_a_topic_made_anew_has_another_id(settings: Settings):
@@ -48,7 +48,7 @@ async def test_offsets_that_were_kept_of_another_topic_are_passed_over(settings:
     member = KafkaSubscription(settings, group=GROUP)
     await member.start(nothing)
     offsets = offsets_of(await take(member, 30))
-    await member.commit(offsets)
+    await member.commit_offsets(offsets)
     kept_of = str(member._topic_id) if same else str(uuid.uuid4())
     await member.stop()
     async with AIOKafkaConsumer(

@@ -28,12 +28,12 @@ async def _granted(leases: Leases, holder: str) -> Lease:
 
 
 async def _take(leases: Leases, holder: str, **more: bool) -> Lease | Waiting:
-    (answer,) = await leases.acquire([PLACE], holder, **more)
+    (answer,) = await leases.acquire_leases([PLACE], holder, **more)
     return answer
 
 
 async def _settle(leases: Leases, holder: str, **known: Any) -> None:
-    await leases.save([StreamProgress(PLACE, **known)], holder)
+    await leases.save_progress([StreamProgress(PLACE, **known)], holder)
 
 
 async def _release(leases: Leases, holder: str) -> None:
@@ -90,19 +90,19 @@ async def test_many_aggregates_take_one_round_trip(redis: Redis):
     leases = _leases(redis)
     places = [AggregateId.parse(f"shop/Product/m{number}") for number in range(250)]
     events = chain(2)
-    await leases.acquire(places[:3], "a")
-    await leases.save([StreamProgress(PLACE, state=state_at(events), published=Watermark(1, 1))], "")
-    answers = await leases.acquire([*places, PLACE], "b", queueing=False)
+    await leases.acquire_leases(places[:3], "a")
+    await leases.save_progress([StreamProgress(PLACE, state=state_at(events), published=Watermark(1, 1))], "")
+    answers = await leases.acquire_leases([*places, PLACE], "b", queueing=False)
     assert answers[:3] == [Waiting(position=1)] * 3
     assert answers[3:-1] == [UNKNOWN] * 247
     assert answers[-1] == Lease(head=2, published=Watermark(1, 1), known=True, state=state_at(events))
-    await leases.save(
+    await leases.save_progress(
         [StreamProgress(place, published=Watermark(1, number), release=True) for number, place in enumerate(places)],
         "b",
     )
     assert list(await leases.published(places)) == [None, *(Watermark(1, number) for number in range(1, 250))]
     assert list(await leases.heads([PLACE, *places[1:3]])) == [2, None, None]
-    assert [await leases.acquire([place], "c") for place in places[2:5]] == [
+    assert [await leases.acquire_leases([place], "c") for place in places[2:5]] == [
         [Waiting(position=1)],
         [UNKNOWN],
         [UNKNOWN],
@@ -134,7 +134,7 @@ async def test_who_stops_asking_loses_the_place(redis: Redis):
 async def test_aggregates_do_not_wait_for_each_other(redis: Redis):
     leases = _leases(redis)
     assert await _take(leases, "a") == UNKNOWN
-    assert (await leases.acquire([AggregateId.parse("shop/Product/p2")], "b"))[0] == UNKNOWN
+    assert (await leases.acquire_leases([AggregateId.parse("shop/Product/p2")], "b"))[0] == UNKNOWN
 
 
 async def test_the_next_one_knows_what_was_settled(redis: Redis):
@@ -188,7 +188,7 @@ async def test_forgetting_leaves_the_turn(redis: Redis):
     leases = _leases(redis)
     await _take(leases, "a")
     await _settle(leases, "a", state=state_at(chain(1)), published=Watermark(1, 1), release=False)
-    await leases.forget(PLACE)
+    await leases.forget_stream(PLACE)
     assert await _published(leases) is None
     assert await _take(leases, "b") == Waiting(position=1)
     assert await _take(leases, "a") == UNKNOWN

@@ -126,12 +126,14 @@ async def test_index_at_the_border_of_fields_is_created_and_searched(settings: S
         await stores.documents.prepare()
         for number, root in enumerate(BORDERS[kind]):
             name = AggregateId.of_class("shop", f"C{number}")
-            index = await stores.ports.indices.create(name, IndexSchema(REFERENCE, typed_mapping(root)), first=True)
+            index = await stores.ports.indices.create_index(
+                name, IndexSchema(REFERENCE, typed_mapping(root)), first=True
+            )
             document = _document(name, "p1", {"k0": value})
-            assert await stores.ports.documents.write([document]) == [None]
+            assert await stores.ports.documents.write_documents([document]) == [None]
             await stores.elasticsearch.client.indices.refresh(index=index.name)
             search = Search("shop", name.instance_key, str(value), {"/k0": value})
-            page = await stores.ports.searches.find(search)
+            page = await stores.ports.searches.find_documents(search)
             assert [each.body["data"] for each in page.documents] == [{"k0": value}]
             await stores.elasticsearch.client.indices.delete(index=index.name)
 
@@ -147,9 +149,9 @@ def test_whatever_a_schema_admits_is_taken_by_its_fields(request: pytest.Fixture
         async with patient_stores(chosen, prepared=False) as stores:
             await stores.documents.prepare()
             name = AggregateId.of_class("shop", f"C{next(numbers)}")
-            await stores.ports.indices.create(name, IndexSchema(REFERENCE, typed_mapping(root)), first=True)
+            await stores.ports.indices.create_index(name, IndexSchema(REFERENCE, typed_mapping(root)), first=True)
             documents = [_document(name, str(number), value) for number, value in enumerate(values)]
-            assert set(await stores.ports.documents.write(documents)) == {None}
+            assert set(await stores.ports.documents.write_documents(documents)) == {None}
             alias = stores.documents.alias_of(documents[0].aggregate_id)
             client = stores.elasticsearch.client
             found = [await client.get(index=alias, id=document.aggregate_id.instance_key) for document in documents]

@@ -22,7 +22,7 @@ NAME = AggregateId.of_class("shop", "Product")
 
 
 async def index_behind(installation: Installation) -> str:
-    current = await installation.stores.ports.indices.current(NAME)
+    current = await installation.stores.ports.indices.current_index(NAME)
     assert current is not None
     return current.name.rpartition(".")[2]
 
@@ -121,7 +121,7 @@ async def test_definition_evolves_under_load_without_a_gap(installation: Install
     async def read() -> None:
         nonlocal reads
         while not evolved.is_set():
-            for name, document in zip(names, await installation.stores.documents.read(places), strict=True):
+            for name, document in zip(names, await installation.stores.documents.read_documents(places), strict=True):
                 assert document is not None, f"a gap: {name} is not there"
                 assert document.sequence_number >= seen[name], f"a step back: {name}"
                 seen[name] = document.sequence_number
@@ -170,7 +170,7 @@ async def test_an_index_that_is_lost_comes_back_typed(installation: Installation
     async with installation.worker():
         await installation.client.submit(define(FIRST))
         await installation.client.submit(create("a", {"name": "x"}))
-        current = await installation.stores.ports.indices.current(NAME)
+        current = await installation.stores.ports.indices.current_index(NAME)
         assert current is not None
         await installation.stores.elasticsearch.client.indices.delete(index=current.name)
         await installation.client.submit(update("a", {"price": "1"}))

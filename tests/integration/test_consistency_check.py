@@ -114,7 +114,7 @@ async def _is_whole(installation: Installation, command: Command) -> None:
     """A command with a record has its end, and its status says so; one without has no effect."""
     records = installation.stores.ports.records
     made = {event.command_id for events in (await installation.logs()).values() for event in events}
-    if await records.read(command.command_id, 1) is None:
+    if await records.read_record(command.command_id, 1) is None:
         assert command.command_id not in made
         return
     result = await installation.client.result(command.command_id)
@@ -327,7 +327,7 @@ async def test_orphaned_bulk_command_is_closed_as_it_stands(installation: Instal
         report = await _check(installation)
         assert (report.outcome, report.tally.closed) == (CheckOutcome.REPAIRED, 1)
         await _nothing_incomplete(installation)
-    status = await installation.stores.ports.statuses.read(bulk.command_id)
+    status = await installation.stores.ports.statuses.read_status(bulk.command_id)
     assert status is not None
     assert isinstance(status.result, BulkResult)
     applied = sum(len(events) for events in (await installation.logs()).values())
@@ -343,7 +343,7 @@ async def _define(installation: Installation, definition: dict[str, Any]) -> Non
     committed = await pipeline.committer.commit(command, occurred_at=NOON, trace=Trace())
     assert committed.result.sequence_number is not None
     await pipeline.deliverer.project_or_park(command.aggregate_id, committed.result.sequence_number, Trace())
-    await installation.stores.ports.statuses.complete(
+    await installation.stores.ports.statuses.complete_command(
         final_status(committed.result, command_type=command.command_type, steps=[])
     )
     await pipeline.close()
@@ -369,7 +369,7 @@ async def _close_and_die(installation: Installation) -> None:
 
 
 async def _index(installation: Installation) -> tuple[str, bool]:
-    current = await installation.stores.ports.indices.current(CLASS)
+    current = await installation.stores.ports.indices.current_index(CLASS)
     assert current is not None
     return current.name.rpartition(".")[2], current.closed
 
@@ -394,7 +394,9 @@ async def test_class_stuck_by_a_terminated_definition_is_released(installation: 
         async with asyncio.timeout(120):  # it waits between two attempts
             assert (await waiting.result()).outcome is Outcome.APPLIED
         await _nothing_incomplete(installation)
-    nodes = await installation.stores.ports.graph.read([AggregateId("shop", "Product", f"n{one}") for one in range(5)])
+    nodes = await installation.stores.ports.graph.read_nodes(
+        [AggregateId("shop", "Product", f"n{one}") for one in range(5)]
+    )
     assert {node.definition_sequence for node in nodes if node} == {2}
 
 
@@ -478,7 +480,7 @@ async def test_unreadable_node_is_reported_and_holds_up_no_other(installation: I
         await pipeline.committer.commit(update("behind"), occurred_at=NOON, trace=Trace())
         report = await _check(installation, db_name="shop", class_id="Product")
         assert (report.outcome, report.tally.damaged) == (CheckOutcome.DAMAGED, 1)
-        (shown,) = await installation.stores.ports.graph.read([AggregateId("shop", "Product", "behind")])
+        (shown,) = await installation.stores.ports.graph.read_nodes([AggregateId("shop", "Product", "behind")])
         assert shown is not None
         assert shown.sequence_number == 2
     verified = await verify(sources_of(installation.stores, installation.settings), in_flight=nothing_in_flight)

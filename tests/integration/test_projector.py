@@ -66,11 +66,13 @@ class Projection:
         """Put an aggregate's events into the log only."""
         self.chains[events[0].aggregate] = events
         for event in events:
-            await self.stores.ports.event_log.append(event, published_through=Watermark(1, event.sequence_number - 1))
+            await self.stores.ports.event_log.append_event(
+                event, published_through=Watermark(1, event.sequence_number - 1)
+            )
 
     async def send(self, events: Sequence[Event]) -> None:
         """Put events into the stream only, in this order."""
-        await self.stores.ports.publisher.publish(events)
+        await self.stores.ports.publisher.publish_events(events)
 
     async def fill(self, names: range, length: int = 3) -> None:
         """Put whole streams into log and stream."""
@@ -123,7 +125,7 @@ class Projection:
         async with asyncio.timeout(UNTIL_S):
             while True:
                 with contextlib.suppress(StoreUnavailable):  # an index that is just being made does not answer yet
-                    found = await self.stores.documents.read(wanted)
+                    found = await self.stores.documents.read_documents(wanted)
                     reached = [document.sequence_number if document else 0 for document in found]
                     if reached == [len(self.chains[place]) for place in wanted]:
                         break
@@ -140,13 +142,16 @@ class Projection:
         """Wait until every node has reached its log's head; no class here is defined, so none has edges."""
         wanted = [GraphNode(place, len(events)) for place, events in self.chains.items()]
         async with asyncio.timeout(UNTIL_S):
-            while list(await self.stores.graph.read(list(self.chains))) != wanted:
+            while list(await self.stores.graph.read_nodes(list(self.chains))) != wanted:
                 await asyncio.sleep(0.05)
 
     async def parked(self, place: AggregateId) -> DeadLetter:
         """Wait until the aggregate is parked."""
         async with asyncio.timeout(UNTIL_S):
-            while not (letter := await self.stores.ports.dead_letters.latest("documents", place)) or not letter.waits:
+            while (
+                not (letter := await self.stores.ports.dead_letters.latest_dead_letter("documents", place))
+                or not letter.waits
+            ):
                 await asyncio.sleep(0.05)
         return letter
 
@@ -322,7 +327,7 @@ async def test_refused_document_is_retried_skipped_and_resumed(projection: Proje
 
         code, (listed,) = await projection.oncelog("dead-letters", "list")
         assert (code, listed["kind"], listed["shown_version"]) == (1, "PARKED", 1)
-        assert (await projection.stores.documents.read([PLACE]))[0].body["data"] == {"n": 1}  # type: ignore[union-attr]
+        assert (await projection.stores.documents.read_documents([PLACE]))[0].body["data"] == {"n": 1}  # type: ignore[union-attr]
 
         code, (mended,) = await projection.oncelog("dead-letters", "retry", str(PLACE), "--by", "ann")
         assert (code, mended["kind"]) == (0, "RESOLVED"), "the log has a fourth event by now, which can be shown"
@@ -330,7 +335,7 @@ async def test_refused_document_is_retried_skipped_and_resumed(projection: Proje
         await projection.stores.elasticsearch.client.indices.delete(index=index)
         assert (await projection.oncelog("rebuild", "shop/Product"))[0] == 0
         await projection.all_shown()
-    history = await projection.stores.ports.dead_letters.history("documents", PLACE)
+    history = await projection.stores.ports.dead_letters.dead_letter_history("documents", PLACE)
     assert [each.kind for each in history] == [DeadLetterKind.PARKED, DeadLetterKind.RETRYING, DeadLetterKind.RESOLVED]
 
 
@@ -371,7 +376,7 @@ async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projecti
             while not metrics.registry.get_sample_value("events_waiting_total", {"read_model": "documents"}):
                 await asyncio.sleep(0.05)
         await projection.all_shown(but=[PLACE])
-        (document,) = await projection.stores.documents.read([PLACE])
+        (document,) = await projection.stores.documents.read_documents([PLACE])
         assert document is not None
         assert document.sequence_number == len(events) - 1, "it waits"
         assert (await projection.oncelog("dead-letters", "resume", str(PLACE)))[0] == 0
@@ -391,7 +396,7 @@ async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
         letter = await projection.parked(PLACE)
         assert (letter.code, letter.sequence_number) == ("LogDamaged", 2)
         await projection.all_shown(but=[PLACE])
-        (document,) = await projection.stores.documents.read([PLACE])
+        (document,) = await projection.stores.documents.read_documents([PLACE])
         assert document is not None
         assert document.sequence_number == 1
         await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=events[1].canonical)
@@ -414,7 +419,7 @@ async def test_event_from_the_future_waits_for_an_upgrade(projection: Projection
             async with asyncio.timeout(UNTIL_S):
                 while not metrics.registry.get_sample_value("events_waiting_total", {"read_model": "documents"}):
                     await asyncio.sleep(0.05)
-            (document,) = await projection.stores.documents.read([PLACE])
+            (document,) = await projection.stores.documents.read_documents([PLACE])
             assert document is not None
             assert document.sequence_number == 1, "what can be read is shown"
     code, (listed,) = await projection.oncelog("dead-letters", "list")
@@ -505,7 +510,7 @@ async def test_token_waits_for_the_projector(installation: Installation):
             while found == [None]:
                 await asyncio.sleep(0.05)
                 with contextlib.suppress(StoreUnavailable):  # an index that is just being made does not answer yet
-                    found = list(await graph.read([PLACE]))
+                    found = list(await graph.read_nodes([PLACE]))
     await installation.check()
     indices = installation.stores.elasticsearch.client.indices
     await indices.delete(index=list(await indices.get(index=installation.settings.named("graph.*"))))
@@ -530,7 +535,7 @@ async def test_command_with_a_refused_document_completes(installation: Installat
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
         other = await installation.client.submit(create("p2", payload={"n": 2}))
         assert await installation.client.get(AggregateId.parse("shop/Product/p2"), token=other.consistency_token)
-    letter = await stores.ports.dead_letters.latest("documents", PLACE)
+    letter = await stores.ports.dead_letters.latest_dead_letter("documents", PLACE)
     assert letter is not None
     assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 1)
 

@@ -25,7 +25,7 @@ async def uploaded(installation: Installation, bulk: Bulk) -> Bulk:
     async def parts() -> AsyncIterator[bytes]:
         yield ndjson(items)
 
-    await installation.stores.ports.large_objects.write(payload["items_key"], parts())
+    await installation.stores.ports.large_objects.write_object(payload["items_key"], parts())
     return Bulk.model_validate(bulk.as_json | {"payload": payload, "command_id": f"{bulk.command_id}-uploaded"})
 
 

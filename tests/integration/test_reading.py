@@ -147,8 +147,8 @@ async def test_lost_indices_are_rebuilt_equal(installation: Installation):
 
     async def seen() -> tuple[Any, ...]:
         stores = installation.stores
-        documents = await stores.documents.read([*places, AggregateId.of_class("geo", "City")])
-        nodes = await stores.graph.read(places)
+        documents = await stores.documents.read_documents([*places, AggregateId.of_class("geo", "City")])
+        nodes = await stores.graph.read_nodes(places)
         ends = [await geography.ends(AUSTRIA, Hop("part_of", inward=True))]
         ends.append(await geography.ends(_place("City", "Linz"), Hop("twinned_with"), Hop("twinned_with")))
         return documents, nodes, ends, await geography.found("there"), await geography.found(people=300_000)

@@ -121,6 +121,6 @@ async def test_unknown_replay_is_named(installation: Installation):
 
 async def read(installation: Installation, key: str) -> str:
     objects = installation.stores.ports.large_objects
-    size = await objects.size(key)
+    size = await objects.object_size(key)
     assert size is not None
-    return (await objects.read(key, range(size))).decode()
+    return (await objects.read_object(key, range(size))).decode()

@@ -83,28 +83,28 @@ def no_record_is_written(patch: pytest.MonkeyPatch) -> None:
     async def write(_self: S3CommandRecords, record: CommandRecord) -> CommandRecord:
         return record
 
-    patch.setattr(S3CommandRecords, "write", write)
+    patch.setattr(S3CommandRecords, "write_record", write)
 
 
 @found_soon
 def the_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    real = S3CommandRecords.write
+    real = S3CommandRecords.write_record
 
     async def write(self: S3CommandRecords, record: AnyRecord) -> AnyRecord:
         await real(self, record)
         return record
 
-    patch.setattr(S3CommandRecords, "write", write)
+    patch.setattr(S3CommandRecords, "write_record", write)
 
 
 @found_late
 def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
-    real = S3CommandRecords.write
+    real = S3CommandRecords.write_record
 
     async def write(self: S3CommandRecords, record: AnyRecord) -> AnyRecord:
         return await real(self, record) if record.number == 1 else record
 
-    patch.setattr(S3CommandRecords, "write", write)
+    patch.setattr(S3CommandRecords, "write_record", write)
 
 
 @found_soon
@@ -139,7 +139,7 @@ def a_rejection_is_recorded_on_the_word_of_redis(patch: pytest.MonkeyPatch) -> N
 @found_late
 def only_the_own_event_is_published(patch: pytest.MonkeyPatch) -> None:
     async def send(self: Publication, _aggregate_id: Any, events: list[Event], *, watermark: Watermark) -> Watermark:
-        await self._publisher.publish(events)
+        await self._publisher.publish_events(events)
         return Watermark(watermark.generation, events[-1].sequence_number)
 
     patch.setattr(Publication, "send", send)
@@ -164,7 +164,7 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
         (published,) = await self._leases.published([aggregate_id])
         if published is not None and published.through < sequence_number:
             raised = Watermark(published.generation, sequence_number)
-            await self._leases.save([StreamProgress(aggregate_id, published=raised)], "")
+            await self._leases.save_progress([StreamProgress(aggregate_id, published=raised)], "")
         return await real(self, aggregate_id, sequence_number)
 
     patch.setattr(Publication, "ensure", ensure)
@@ -172,13 +172,13 @@ def the_watermark_is_raised_before_the_acknowledgement(patch: pytest.MonkeyPatch
 
 @found_soon
 def an_events_metadata_overstates_what_is_published(patch: pytest.MonkeyPatch) -> None:
-    real = S3EventLog.append
+    real = S3EventLog.append_event
 
     async def append(self: S3EventLog, event: Event, *, published_through: Watermark) -> Any:
         overstated = Watermark(published_through.generation, event.sequence_number - 1)
         return await real(self, event, published_through=overstated)
 
-    patch.setattr(S3EventLog, "append", append)
+    patch.setattr(S3EventLog, "append_event", append)
 
 
 @found_soon
@@ -244,29 +244,29 @@ def no_chunk_record_is_written(patch: pytest.MonkeyPatch) -> None:
     async def write(_self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
         return record
 
-    patch.setattr(S3ChunkRecords, "write", write)
+    patch.setattr(S3ChunkRecords, "write_chunk_record", write)
 
 
 @found_late
 def the_chunk_record_that_stands_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    real = S3ChunkRecords.write
+    real = S3ChunkRecords.write_chunk_record
 
     async def write(self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
         await real(self, record)
         return record
 
-    patch.setattr(S3ChunkRecords, "write", write)
+    patch.setattr(S3ChunkRecords, "write_chunk_record", write)
 
 
 @found_late
 def a_close_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
-    real = S3ChunkRecords.write
+    real = S3ChunkRecords.write_chunk_record
 
     async def write(self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
-        standing = await self.read(record.command_id, record.chunk, record.number)
+        standing = await self.read_chunk_record(record.command_id, record.chunk, record.number)
         return standing or record if record.closed else await real(self, record)
 
-    patch.setattr(S3ChunkRecords, "write", write)
+    patch.setattr(S3ChunkRecords, "write_chunk_record", write)
 
 
 @found_late

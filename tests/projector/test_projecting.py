@@ -74,8 +74,8 @@ async def test_nothing_is_committed_before_it_is_acknowledged(stream: Stream):
     asked = asyncio.Event()
 
     class Asked(DocumentsModel):
-        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
-            outcomes = await super().apply(states)
+        async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+            outcomes = await super().project_states(states)
             asked.set()
             return outcomes
 
@@ -103,7 +103,7 @@ class Watched(DocumentsModel):
     async def gate(self, _names: set[str]) -> None:
         await asyncio.sleep(0)
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         names = {state.aggregate_id for state in states}
         assert all(names.isdisjoint(others) for others in self.under_way), "one aggregate is written by one at a time"
         self.under_way.append(names)
@@ -111,7 +111,7 @@ class Watched(DocumentsModel):
         try:
             await self._tell()
             await self.gate(names)
-            outcomes = await super().apply(states)
+            outcomes = await super().project_states(states)
             self.written += [(state.aggregate_id, state.sequence_number) for state in states]
             return outcomes
         finally:
@@ -271,7 +271,7 @@ async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypat
 
 async def test_batch_waits_for_documents_out_of_reach(stream: Stream, monkeypatch: pytest.MonkeyPatch):
     model = DocumentsModel(stream.documents)
-    apply, outages = model.apply, 2
+    apply, outages = model.project_states, 2
 
     async def refuse(states: Sequence[Instance]) -> Sequence[Exception | None]:
         nonlocal outages
@@ -280,7 +280,7 @@ async def test_batch_waits_for_documents_out_of_reach(stream: Stream, monkeypatc
             raise StoreUnavailable("Elasticsearch in memory", "writing", "a test")
         return await apply(states)
 
-    monkeypatch.setattr(model, "apply", refuse)
+    monkeypatch.setattr(model, "project_states", refuse)
     await stream.told(chain(2))
     async with stream.projector(read_model=model):
         await stream.caught_up()
@@ -295,10 +295,10 @@ class SomeRefused(DocumentsModel):
         super().__init__(stream.documents)
         self.refused = refused
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         bad = [(state.aggregate_id.rpartition("/")[2], state.sequence_number) in self.refused for state in states]
         good = [state for state, is_bad in zip(states, bad, strict=True) if not is_bad]
-        outcomes = iter(await super().apply(good))
+        outcomes = iter(await super().project_states(good))
         return [InputInvalid("it can never be taken") if is_bad else next(outcomes) for is_bad in bad]
 
 
@@ -558,10 +558,10 @@ async def test_it_stops_although_no_server_answers(stream: Stream):
 
 async def test_a_defect_in_one_state_parks_that_aggregate_only(stream: Stream):
     class Defective(DocumentsModel):
-        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
             if any(state.aggregate_id == str(PLACE) for state in states):
                 raise ZeroDivisionError("a defect")
-            return await super().apply(states)
+            return await super().project_states(states)
 
     for name in ("p1", "p2"):
         await stream.told(chain(1, name))

@@ -46,7 +46,7 @@ def test_every_message_is_accounted_for_and_nothing_new_is_lost(drawn, projected
 async def test_folding_a_batch_gives_the_state_of_the_log(drawn):
     log = MemoryEventLog(MemoryBucket())
     for event in EVENTS:
-        await log.append(event, published_through=UNPUBLISHED)
+        await log.append_event(event, published_through=UNPUBLISHED)
     folder = Folder(log=log, snapshots=MemorySnapshots(MemoryBucket()), aggregates_max=2)
     half = len(drawn) // 2
     for part in (drawn[:half], drawn[half:]):

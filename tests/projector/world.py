@@ -60,11 +60,11 @@ class Stream(World):
     async def write(self, events: Sequence[Event]) -> None:
         """Put events into the log only."""
         for event in events:
-            await self.log.append(event, published_through=Watermark(1, event.sequence_number - 1))
+            await self.log.append_event(event, published_through=Watermark(1, event.sequence_number - 1))
 
     async def send(self, events: Sequence[Event]) -> None:
         """Put events into the stream only, in the order given."""
-        await self.publisher.publish(events)
+        await self.publisher.publish_events(events)
 
     async def told(self, events: Sequence[Event]) -> None:
         """Put events into the log and the stream."""

@@ -59,7 +59,7 @@ class Atlas:
     ) -> None:
         """``at``: the sequence numbers of node and document; 0 for none of it."""
         if at[0]:
-            await self.graph.write([GraphNode(place, at[0], 1, deleted, edge_map(edges))])
+            await self.graph.write_nodes([GraphNode(place, at[0], 1, deleted, edge_map(edges))])
         if at[1]:
             state = Instance(
                 aggregate_id=str(place),
@@ -67,7 +67,7 @@ class Atlas:
                 deleted=deleted,
                 data=dict(data or {}),
             )
-            await self.documents.write([document_of(state)])
+            await self.documents.write_documents([document_of(state)])
 
     def reader(self, **limits: int) -> GraphReader:
         return GraphReader(self.graph, self.documents, self.ways, **limits)

@@ -94,7 +94,7 @@ async def test_graph_with_a_token_waits_or_says_where_it_is(hop: Hop):
     process = world.process()
     await process.run(create())
     await process.run(update())
-    await world.graph.write([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    await world.graph.write_nodes([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     reader = _reader(world)
     assert (await reader.walk([start], [hop], token=_token(p1=2))).paths == [(start, end)]
     path = await reader.shortest_path(start, end, names=["made_by"], both_ways=True, token=_token(p1=2))
@@ -113,7 +113,7 @@ async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
     process = world.process()
     for command in (create(payload={"maker": "m1"}), create("p2")):
         await process.run(command)
-    await world.graph.write([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    await world.graph.write_nodes([GraphNode(PLACE, 2, 2, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     reader = _reader(world)
     for asking in (
         reader.walk([PLACE], [Hop("made_by")], token=_token(p1=2), deadline_s=0.05),
@@ -128,7 +128,7 @@ async def test_an_answer_of_the_graph_waits_for_its_documents_as_well():
 
 async def test_token_counts_only_instances_of_the_graphs_database():
     world = await _linked()
-    await world.graph.write([GraphNode(PLACE, 1, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
+    await world.graph.write_nodes([GraphNode(PLACE, 1, 1, False, {"made_by": (FAR,)}), GraphNode(FAR, 1)])
     token = merge_tokens([_token_of("shop/_class/Product", 7), _token_of("other/Maker/m1", 7)])
     answer = await _reader(world).walk([PLACE], [Hop("made_by")], token=token, deadline_s=0)
     assert answer.paths == [(PLACE, FAR)]
@@ -143,7 +143,7 @@ async def test_names_are_those_of_the_newest_definitions():
     unnamed = {"made_by": {"target_class": "Maker", "cardinality": "one", "path": "/maker"}}
     await process.run(define({**LINKED, "relationships": unnamed}))
     await process.run(create(payload={"name": "Lamp", "maker": "m1"}))
-    await world.graph.write([GraphNode(FAR, 1)])
+    await world.graph.write_nodes([GraphNode(FAR, 1)])
     with pytest.raises(InputInvalid, match=r"expected one of \^made_by:Product, found no such name"):
         await reader.walk([FAR], [Hop("products")])
     await process.run(define({**LINKED, "version": "1.1.0"}))
@@ -248,7 +248,7 @@ async def test_bulk_command_without_token_is_waited_for():
     world.graph.nodes.clear()
     with pytest.raises(NotYetVisible, match=r"the graph: expected .* shop/Product/p1 at version 1, found 0"):
         await reader.until_visible({PLACE: 1}, deadline_s=0)
-    await world.graph.write([GraphNode(PLACE, 2)])
+    await world.graph.write_nodes([GraphNode(PLACE, 2)])
     with pytest.raises(NotYetVisible, match=r"search: expected .* shop/Product/p1 at version 2, found 1"):
         await reader.until_visible({PLACE: 2}, deadline_s=0)
 

@@ -26,7 +26,7 @@ class Recording:
         self.refused: dict[tuple[str, int], Exception] = {}
         self.failure: Exception | None = None
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         self.batches.append(list(states))
         await self.gate.wait()
         if self.failure:

@@ -92,7 +92,7 @@ async def test_class_schema_is_read_once_per_class():
     decided = DefinitionReference(sequence_number=4, version="1.0.0")
     graz = replace(_city("Graz", {"country": "AT"}), definition=decided)  # so that its definition cannot be missed
     states = [_city("Vienna", {"country": "AT"}), _city("Hub", too_many), country, graz]
-    outcomes = await model.apply(states)
+    outcomes = await model.project_states(states)
     assert [type(outcome) for outcome in outcomes] == [type(None), InputInvalid, type(None), type(None)]
     assert asked == [("City", 4), ("Country", 0)]
     places = [AggregateId.parse(state.aggregate_id) for state in states]
@@ -117,7 +117,7 @@ async def test_node_is_outdated_after_a_new_definition():
 
     model, vienna = GraphModel(graph, class_schema_of), _city("Vienna", {"country": "AT"})
     places = [AggregateId.parse(vienna.aggregate_id)]
-    await model.apply([vienna])
+    await model.project_states([vienna])
     assert await model.projection_statuses(places) == [ProjectionStatus(1)]
     newest = _class_schema(sequence_number=2)
     assert await model.projection_statuses(places) == [ProjectionStatus(1, outdated=True)]

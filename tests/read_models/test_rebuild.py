@@ -33,8 +33,8 @@ class SomeRefused(DocumentsModel):
         super().__init__(world.documents)
         self._error = error
 
-    async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
-        outcomes = await super().apply([state for state in states if not state.aggregate_id.endswith("/p2")])
+    async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        outcomes = await super().project_states([state for state in states if not state.aggregate_id.endswith("/p2")])
         assert not any(outcomes)
         return [self._error if state.aggregate_id.endswith("/p2") else None for state in states]
 

@@ -128,8 +128,8 @@ def without_records(patch: Patch) -> None:
     async def read(_: S3CommandRecords, _command_id: str, _number: int) -> None:
         return None
 
-    patch.setattr(S3CommandRecords, "write", write)
-    patch.setattr(S3CommandRecords, "read", read)
+    patch.setattr(S3CommandRecords, "write_record", write)
+    patch.setattr(S3CommandRecords, "read_record", read)
 
 
 def with_records_overwritten(patch: Patch) -> None:
@@ -140,8 +140,8 @@ def with_records_overwritten(patch: Patch) -> None:
     async def claim(_: MemoryCommandStatuses, _status: Any) -> None:
         return None
 
-    patch.setattr(S3CommandRecords, "write", write)
-    patch.setattr(MemoryCommandStatuses, "claim", claim)
+    patch.setattr(S3CommandRecords, "write_record", write)
+    patch.setattr(MemoryCommandStatuses, "claim_command", claim)
 
 
 def with_unconditional_put(patch: Patch) -> None:
@@ -156,22 +156,22 @@ def with_unconditional_put(patch: Patch) -> None:
 
 
 def with_412_taken_for_success(patch: Patch) -> None:
-    append = S3EventLog.append
+    append = S3EventLog.append_event
 
     async def blind(self: S3EventLog, event: Any, *, published_through: Watermark) -> StoredEvent:
         await append(self, event, published_through=published_through)
         return StoredEvent(event, published_through)
 
-    patch.setattr(S3EventLog, "append", blind)
+    patch.setattr(S3EventLog, "append_event", blind)
 
 
 def with_publishing_without_range(patch: Patch) -> None:
     async def send(self: Publication, _aggregate_id: Any, events: Any, *, watermark: Watermark) -> Watermark:
-        await self._publisher.publish(events)
+        await self._publisher.publish_events(events)
         return Watermark(watermark.generation, events[-1].sequence_number)
 
     async def ensure(self: Publication, aggregate_id: Any, sequence_number: int) -> str:
-        await self._publisher.publish(
+        await self._publisher.publish_events(
             await self._reader.events(aggregate_id, range(sequence_number, sequence_number + 1))
         )
         return "published"
@@ -191,13 +191,13 @@ def with_watermark_overstated(patch: Patch) -> None:
 
 
 def with_acknowledgement_before_sending(patch: Patch) -> None:
-    publish = MemoryPublisher.publish
+    publish = MemoryPublisher.publish_events
 
     async def fire_and_forget(self: MemoryPublisher, events: Any) -> None:
         with contextlib.suppress(StoreUnavailable):
             await publish(self, events)
 
-    patch.setattr(MemoryPublisher, "publish", fire_and_forget)
+    patch.setattr(MemoryPublisher, "publish_events", fire_and_forget)
 
 
 def without_external_versions(patch: Patch) -> None:

@@ -50,7 +50,7 @@ class Recorder:
     async def read(self, world: World, aggregate_id: str, *, token: str | None = None) -> None:
         asked = ReadAsked(aggregate_id=aggregate_id, token=token)
         op_id = self.add(Kind.INVOKE, client=2, op="read", asked=asked)
-        (document,) = await world.documents.read([AggregateId.parse(aggregate_id)])
+        (document,) = await world.documents.read_documents([AggregateId.parse(aggregate_id)])
         found = ReadFound(sequence_number=0)
         if document:
             found = ReadFound(sequence_number=document.sequence_number, digest=document_digest(document))

@@ -21,7 +21,7 @@ async def _world() -> World:
     world = World()
     for name in ("a", "b"):
         for event in chain(4, name):
-            await world.ports().event_log.append(event, published_through=UNPUBLISHED)
+            await world.ports().event_log.append_event(event, published_through=UNPUBLISHED)
     await Archiver(world.ports()).pack(*PLACE)
     return world
 
@@ -66,7 +66,7 @@ async def _replaced(world: World, table: object) -> None:
     file, body = writer.end(key)
     world.bucket.objects[key] = StoredObject(body)
     archives = world.ports().archives
-    assert await archives.publish(next_manifest((await archives.newest(*PLACE)).manifest, [file]))
+    assert await archives.publish_manifest(next_manifest((await archives.newest_manifest(*PLACE)).manifest, [file]))
 
 
 async def test_forged_rows_are_found():
@@ -82,7 +82,7 @@ async def test_forged_columns_are_found():
     events = []
     for name in ("a", "b"):
         for number in range(1, 5):
-            stored = await log.read(chain(1, name)[0].aggregate, number)
+            stored = await log.read_event(chain(1, name)[0].aggregate, number)
             assert stored is not None
             events.append(stored)
     table = parquet.table_of(events)
@@ -100,11 +100,11 @@ async def _archive_of(world: World, events: list[StoredEvent]) -> None:
     key = f"archive/shop/Product/files/{3:020d}/gap.parquet"
     file, body = writer.end(key)
     world.bucket.objects[key] = StoredObject(body)
-    assert await archives.publish(next_manifest((await archives.newest(*PLACE)).manifest, [file]))
+    assert await archives.publish_manifest(next_manifest((await archives.newest_manifest(*PLACE)).manifest, [file]))
 
 
 async def test_an_archive_that_is_behind_is_no_finding():
     world = await _world()
     for event in chain(2, "c"):
-        await world.ports().event_log.append(event, published_through=UNPUBLISHED)
+        await world.ports().event_log.append_event(event, published_through=UNPUBLISHED)
     assert await _codes(world) == set()

@@ -25,8 +25,8 @@ async def _verified(sent: Sequence[int], *, generations: int) -> Report:
         if generation > 1:
             world.publisher.make_anew()
         record = TopicRecord(generation, str(world.publisher.incarnation), 1)
-        await MemoryTopicRecords(world.bucket).write(MEMORY_TOPIC, record)
-    await world.publisher.publish([events[number - 1] for number in sent])
+        await MemoryTopicRecords(world.bucket).write_topic_record(MEMORY_TOPIC, record)
+    await world.publisher.publish_events([events[number - 1] for number in sent])
     return await verify(world.sources, in_flight=nothing_in_flight)
 
 
@@ -50,7 +50,9 @@ async def test_foreign_message_in_a_lost_topic_is_found():
     world = World()
     for generation in (1, 2):
         world.publisher.incarnation = generation
-        await MemoryTopicRecords(world.bucket).write(MEMORY_TOPIC, TopicRecord(generation, str(generation), 1))
+        await MemoryTopicRecords(world.bucket).write_topic_record(
+            MEMORY_TOPIC, TopicRecord(generation, str(generation), 1)
+        )
     world.publisher.append(b"?", b'{"aggregate_id": "?", "sequence_number": 2}')
     report = await verify(world.sources, in_flight=nothing_in_flight)
     assert Code.MESSAGE_FOREIGN in [finding.code for finding in report.findings]

@@ -126,7 +126,9 @@ async def _add_document(installation: Installation, lamp: list[Event]) -> None:
     ghost = AggregateId.parse("shop/Product/ghost")
     document = document_of(state_at(lamp))
     body = dict(document.body) | {"aggregate_id": str(ghost), "instance_id": "ghost"}
-    assert list(await installation.stores.documents.write([replace(document, aggregate_id=ghost, body=body)])) == [None]
+    assert list(
+        await installation.stores.documents.write_documents([replace(document, aggregate_id=ghost, body=body)])
+    ) == [None]
 
 
 async def _change_node(installation: Installation, _lamp: list[Event]) -> None:
@@ -144,7 +146,7 @@ async def _change_node(installation: Installation, _lamp: list[Event]) -> None:
 
 async def _add_node(installation: Installation, lamp: list[Event]) -> None:
     ghost = GraphNode(AggregateId.parse("shop/Product/ghost"), len(lamp))
-    assert list(await installation.stores.graph.write([ghost])) == [None]
+    assert list(await installation.stores.graph.write_nodes([ghost])) == [None]
 
 
 async def _delete_node(installation: Installation, _: list[Event]) -> None:

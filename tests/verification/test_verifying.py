@@ -290,7 +290,7 @@ async def lose_topic(world: World) -> None:
     world.publisher.make_anew()
     records = MemoryTopicRecords(world.bucket)
     for generation in (1, 2):
-        await records.write(MEMORY_TOPIC, TopicRecord(generation, str(generation - 1), partitions=6))
+        await records.write_topic_record(MEMORY_TOPIC, TopicRecord(generation, str(generation - 1), partitions=6))
 
 
 async def test_lost_topic_has_to_hold_the_whole_log_again():

@@ -20,7 +20,7 @@ LIMIT = timedelta(minutes=30)
 async def _logged(bench: Bench, *names: str) -> None:
     for name in names:
         for event in chain(3, name):
-            await bench.world.ports().event_log.append(event, published_through=UNPUBLISHED)
+            await bench.world.ports().event_log.append_event(event, published_through=UNPUBLISHED)
 
 
 async def _run(bench: Bench, request: ArchiveRequest | None = None, *, run_id: str = "archive-1") -> ArchiveReport:
@@ -45,7 +45,7 @@ async def test_a_run_archives_every_class(bench: Bench):
     assert await _archived(bench) == (9, 6)
     assert (await _run(bench, run_id="archive-2")).counts.events == 3
     assert await _archived(bench) == (9, 9)
-    manifest = (await bench.world.ports().archives.newest("shop", "Product")).manifest
+    manifest = (await bench.world.ports().archives.newest_manifest("shop", "Product")).manifest
     assert manifest.complete_through is not None
 
 

@@ -98,7 +98,7 @@ async def test_a_bulk_command_is_applied_and_everything_follows(bench: Bench, *,
     assert (attributes[CLASS_ID], attributes[COMMAND_TYPE]) == ("Product", "BULK_CREATE_INSTANCES")
     assert attributes[COMMAND_OUTCOME] == "APPLIED"
     assert (await described.memo())["items"] == 8
-    status = await bench.world.process().ports.statuses.read(bulk.command_id)
+    status = await bench.world.process().ports.statuses.read_status(bulk.command_id)
     assert status is not None
     assert (status.stage, status.result, status.command_type) == (Stage.COMPLETED, result, bulk.command_type)
 
@@ -110,7 +110,7 @@ async def test_a_refusal_of_the_whole_is_a_result_and_no_failure(bench: Bench):
     assert result.rejection is not None
     assert result.rejection.code is RejectionCode.INVALID_COMMAND
     assert bench.world.logs() == {}
-    status = await bench.world.process().ports.statuses.read(bulk.command_id)
+    status = await bench.world.process().ports.statuses.read_status(bulk.command_id)
     assert status is not None
     assert (status.stage, status.result) == (Stage.REJECTED, result)
 

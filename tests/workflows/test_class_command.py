@@ -97,7 +97,7 @@ async def test_a_day_without_documents_ends_with_the_index_in_place(bench: Bench
     await bench.env.sleep(timedelta(days=1))
     bench.world.documents.available = True
     assert (await handle.result()).outcome is Outcome.APPLIED
-    current = await bench.world.process().ports.indices.current(NAME)
+    current = await bench.world.process().ports.indices.current_index(NAME)
     assert current is not None
     assert current.definition is not None
     assert current.definition.version == "1.1.0"

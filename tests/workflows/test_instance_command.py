@@ -55,7 +55,7 @@ async def test_a_command_is_applied_and_everything_follows(bench: Bench):
     assert (result.outcome, result.sequence_number) == (Outcome.APPLIED, 1)
     bench.world.check()
     bench.world.check_document(command.aggregate_id)
-    status = await bench.world.process().ports.statuses.read(command.command_id)
+    status = await bench.world.process().ports.statuses.read_status(command.command_id)
     assert status is not None
     assert [stage for stage, _ in status.history] == [
         Stage.ACCEPTED,

@@ -236,7 +236,7 @@ async def test_writing_goes_on_while_stream_or_documents_are_away(world: World, 
 
 
 async def test_chunk_with_one_unpublished_event_is_delivered_later(world: World, monkeypatch: pytest.MonkeyPatch):
-    publish, refused = world.publisher.publish, list[Sequence[Event]]()
+    publish, refused = world.publisher.publish_events, list[Sequence[Event]]()
 
     async def refuse_once(events: Sequence[Event]) -> None:
         if events[0].aggregate_id.endswith("/p2") and not refused:
@@ -244,7 +244,7 @@ async def test_chunk_with_one_unpublished_event_is_delivered_later(world: World,
             raise StoreUnavailable("Kafka in memory", "publishing", "a test")
         await publish(events)
 
-    monkeypatch.setattr(world.publisher, "publish", refuse_once)
+    monkeypatch.setattr(world.publisher, "publish_events", refuse_once)
     result = await run_bulk(world, bulk_create(item("p1"), item("p2")))
     assert refused
     check_results(world, result)
@@ -335,7 +335,7 @@ async def test_items_are_decided_under_the_recorded_definition(world: World):
     found = check_results(world, result)
     assert [line["outcome"] for line in found] == ["APPLIED", "REJECTED", "APPLIED"]
     assert found[1]["rejection"]["code"] == "PayloadInvalid"  # type: ignore[index]
-    record = await process.ports.chunk_records.read(bulk.command_id, 1, 1)
+    record = await process.ports.chunk_records.read_chunk_record(bulk.command_id, 1, 1)
     assert record is not None
     assert record.definition is not None
     assert record.definition.version == "1.0.0"
@@ -365,7 +365,7 @@ async def test_bound_item_is_decided_anew_on_its_predecessor(world: World):
     result = await run_bulk(world, bulk, another_is_faster)
     (line,) = check_results(world, result)
     assert line["sequence_number"] == 3
-    record = await world.process().ports.chunk_records.read(bulk.command_id, 1, 2)
+    record = await world.process().ports.chunk_records.read_chunk_record(bulk.command_id, 1, 2)
     assert record is None  # the slot that the first record names was free
 
 

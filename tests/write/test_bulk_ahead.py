@@ -87,7 +87,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
     async def be_faster() -> None:
         world.redis.leases.drop(name)
         await world.process().run(create("p1"))
-        (turn,) = await world.process().ports.leases.acquire([contested], "who keeps it")
+        (turn,) = await world.process().ports.leases.acquire_leases([contested], "who keeps it")
         assert isinstance(turn, Lease)
 
     bulk = bulk_create(*(item(f"p{number}") for number in range(8)))
@@ -96,7 +96,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
         while not world.redis.queues.get(name):  # until the command waits for its turn
             await asyncio.sleep(0.001)
         assert held(world) == [name]
-        await world.process().ports.leases.save([StreamProgress(contested, release=True)], "who keeps it")
+        await world.process().ports.leases.save_progress([StreamProgress(contested, release=True)], "who keeps it")
         result = await running
     outcomes = [line["outcome"] for line in check_results(world, result)]
     assert outcomes == ["APPLIED", "REJECTED"] + ["APPLIED"] * 6
@@ -104,7 +104,7 @@ async def test_leases_of_a_prepared_chunk_are_released_before_waiting(world: Wor
 
 async def test_prepared_chunk_stands_in_no_queue(world: World):
     place = AggregateId.of("shop", "Product", "p1")
-    await world.process().ports.leases.acquire([place], "another")
+    await world.process().ports.leases.acquire_leases([place], "another")
     queues = []
 
     async def look(step: str) -> None:
@@ -122,7 +122,7 @@ async def test_closed_command_ends_before_its_prepared_chunk(world: World):
     async def close_second() -> None:
         pipeline, ports = world.process().pipeline, world.process().ports
         record = await pipeline.bulk.opener.record(bulk.command_id)
-        await ports.chunk_records.write(chunk_record(record, 2, 1, Closed.CANCELLED))
+        await ports.chunk_records.write_chunk_record(chunk_record(record, 2, 1, Closed.CANCELLED))
 
     result = await run_bulk(world, bulk, _Ahead(close_second))
     assert (result.counts.applied, result.counts.not_attempted, result.closed) == (4, 6, Closed.CANCELLED)

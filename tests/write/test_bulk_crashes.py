@@ -117,7 +117,7 @@ async def test_what_is_displaced_is_bound_anew_and_only_that(world: World):
         "000002/000001.json",
         "000003/000001.json",
     ]
-    record = await world.process().ports.chunk_records.read(bulk.command_id, 1, 2)
+    record = await world.process().ports.chunk_records.read_chunk_record(bulk.command_id, 1, 2)
     assert record is not None
     assert [(binding.index, binding.slot) for binding in record.bindings] == [(0, 3), (2, 4)]
 

@@ -90,7 +90,7 @@ async def test_the_record_and_the_event_say_what_was_decided_under(world: World)
     await process.run(define(FIRST))
     command = create(payload={"name": "Lamp"})
     await process.run(command)
-    record = await process.ports.records.read(command.command_id, 1)
+    record = await process.ports.records.read_record(command.command_id, 1)
     assert isinstance(record, CommandRecord)
     event = world.logs()["shop/Product/p1"][0]
     first = DefinitionReference(sequence_number=1, version="1.0.0")

@@ -72,7 +72,7 @@ async def test_ninth_command_is_sent_away_once_claimed(world: World):
         with pytest.raises(AggregateBusy, match=r"^aggregate shop/Product/p1: 8 commands are under way and 1 wait;"):
             await process.commit(ninth)
         assert world.bucket.objects == written
-        status = await process.ports.statuses.read(ninth.command_id)
+        status = await process.ports.statuses.read_status(ninth.command_id)
         assert status is not None
         assert status.stage is Stage.ACCEPTED
     assert (await process.commit(ninth)).outcome is Outcome.APPLIED
@@ -243,7 +243,7 @@ async def test_failed_holder_releases_its_lease():
     with suppress(StoreUnavailable):
         async with LeaseQueue(leases).lease(HOT, "c1"):
             raise StoreUnavailable("S3", "nothing", "a test")
-    (answer,) = await leases.acquire([HOT], "c2")
+    (answer,) = await leases.acquire_leases([HOT], "c2")
     assert isinstance(answer, Lease)
 
 

@@ -25,14 +25,14 @@ async def _defined(process: Process) -> None:
 async def test_check_names_and_restores_a_lost_alias(world: World):
     process = world.process()
     await _defined(process)
-    before = await process.ports.indices.current(NAME)
+    before = await process.ports.indices.current_index(NAME)
     world.documents.lose_alias("shop.product")
     looked = await sweep(world, LOOK_ONLY)
     found = {finding.place: finding.what for finding in looked.findings}
     assert found["class shop/Product"] == "definition 1, no index behind its alias"
     done = await sweep(world, process=process)
     assert (done.reindexed, done.projected, done.unfinished) == (1, 0, 0)
-    assert await process.ports.indices.current(NAME) == before
+    assert await process.ports.indices.current_index(NAME) == before
     world.check_shown()
 
 
@@ -51,7 +51,7 @@ async def test_lost_alias_of_an_outdated_index_is_followed(world: World):
     world.documents.lose_alias("shop.product")
     done = await sweep(world, process=process)
     assert (done.reindexed, done.unfinished) == (1, 0)
-    current = await process.ports.indices.current(NAME)
+    current = await process.ports.indices.current_index(NAME)
     assert current is not None
     assert current.definition is not None
     assert current.definition.version == "2.0.0"

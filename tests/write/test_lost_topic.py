@@ -46,7 +46,7 @@ async def test_new_watermark_names_its_generation_in_s3(world: World):
     world.publisher.make_anew()
     for _ in range(2):
         await process.run(update())
-    stored = await process.ports.event_log.read(PLACE, 3)
+    stored = await process.ports.event_log.read_event(PLACE, 3)
     assert stored is not None
     assert stored.published_through == Watermark(2, 2)
     world.redis.flush()
@@ -79,33 +79,33 @@ async def test_long_log_is_left_to_the_publish_step(world: World):
 async def test_watermark_is_not_raised_across_generations(world: World, monkeypatch: pytest.MonkeyPatch):
     process = world.process()
     await process.commit(create(), publish=False)
-    publish = world.publisher.publish
+    publish = world.publisher.publish_events
 
     async def lost_after(events: Sequence[Event]) -> None:
         await publish(events)
         world.publisher.make_anew()
 
-    monkeypatch.setattr(world.publisher, "publish", lost_after)
+    monkeypatch.setattr(world.publisher, "publish_events", lost_after)
     with pytest.raises(StoreUnavailable, match="its topic was made anew: generation 2, no longer 1"):
         await process.pipeline.deliverer.publish(PLACE, 1)
     assert (await process.ports.leases.published([PLACE]))[0] != Watermark(2, 1)
-    monkeypatch.setattr(world.publisher, "publish", publish)
+    monkeypatch.setattr(world.publisher, "publish_events", publish)
     await process.pipeline.deliverer.publish(PLACE, 1)
     assert numbers_of(world) == [1]
 
 
 async def test_command_whose_topic_is_lost_is_published_later(world: World, monkeypatch: pytest.MonkeyPatch):
     process = world.process()
-    publish = world.publisher.publish
+    publish = world.publisher.publish_events
 
     async def lost_after(events: Sequence[Event]) -> None:
         await publish(events)
         world.publisher.make_anew()
 
-    monkeypatch.setattr(world.publisher, "publish", lost_after)
+    monkeypatch.setattr(world.publisher, "publish_events", lost_after)
     committed = await process.pipeline.committer.commit(create(), occurred_at="2026-01-01T12:00:00Z", trace=Trace())
     assert not committed.published
-    monkeypatch.setattr(world.publisher, "publish", publish)
+    monkeypatch.setattr(world.publisher, "publish_events", publish)
     await process.run(update())
     assert numbers_of(world) == [1, 2]
 
@@ -148,6 +148,6 @@ async def test_stale_watermark_of_a_process_does_no_harm(world: World):
     for command in (create(), update()):
         await process.run(command)
     world.publisher.make_anew()
-    await process.ports.leases.save([StreamProgress(PLACE, published=Watermark(1, 2))], "")
+    await process.ports.leases.save_progress([StreamProgress(PLACE, published=Watermark(1, 2))], "")
     await process.pipeline.deliverer.publish(PLACE, 2)
     assert numbers_of(world) == [1, 2]

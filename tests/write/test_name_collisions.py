@@ -190,7 +190,7 @@ async def test_command_that_died_after_its_claim_becomes_a_fact(world: World, mo
         raise StoreUnavailable("S3", "writing", "gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr(process.ports.event_log, "append", unavailable)
+        broken.setattr(process.ports.event_log, "append_event", unavailable)
         with pytest.raises(StoreUnavailable):
             await process.commit(first)
     assert claims(world) == {"names/shop.json", "names/shop/product.json"}
@@ -226,6 +226,6 @@ async def test_verify_names_a_forged_collision(world: World):
     with pytest.raises(Crashed):
         await process.commit(bound, after_step=crash_after("record"))
     rejection = Rejection(code=RejectionCode.INVALID_COMMAND, message="forged", details={"existing": "shop/product"})
-    await process.ports.records.write(record_of(bound, number=2, occurred_at=NOON, end=rejection))
+    await process.ports.records.write_record(record_of(bound, number=2, occurred_at=NOON, end=rejection))
     codes = {finding.code for finding in world.audit().commands.judge()}
     assert Code.RECORD_UNFOUNDED in codes

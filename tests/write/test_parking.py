@@ -44,7 +44,7 @@ async def park(world: World, sequence_number: int = 1) -> None:
 async def test_parking_again_writes_no_second_letter_and_tells_again(world: World):
     for _ in range(3):
         await park(world)
-    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
     assert [(each.kind, each.code, each.reason) for each in letters] == [
         (DeadLetterKind.PARKED, "InputInvalid", "never")
     ]
@@ -61,7 +61,7 @@ async def test_outage_of_the_log_parks_nothing(world: World):
     world.bucket.before = refuse
     with pytest.raises(StoreUnavailable):
         await process.pipeline.deliverer.project_or_park(PLACE, 1, Trace())
-    assert not await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    assert not await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
 
 
 async def test_damaged_event_is_parked_and_not_tried_for_ever(world: World):
@@ -70,7 +70,7 @@ async def test_damaged_event_is_parked_and_not_tried_for_ever(world: World):
     whole = world.bucket.objects[key]
     world.bucket.objects[key] = StoredObject(whole.body[:-1], whole.metadata)
     assert not await world.process().pipeline.deliverer.project_or_park(PLACE, 1, Trace())
-    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
     assert [letter.code for letter in letters] == ["LogDamaged"]
 
 
@@ -109,7 +109,7 @@ async def test_skip_names_operator_and_reason_and_lets_later_ones_pass(world: Wo
     skipped = await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
     assert skipped.kind is DeadLetterKind.RESOLVED
     world.check_document(PLACE)
-    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
     assert [(each.kind, each.by) for each in letters] == [
         (DeadLetterKind.PARKED, "oncelog"),
         (DeadLetterKind.SKIPPED, "ann"),
@@ -229,7 +229,7 @@ async def test_two_who_mend_at_once_end_in_one_line_of_letters(world: World):
     await one.retry(PLACE, by="ann")
     with pytest.raises(InputInvalid):
         await dead_letter_service_of(world).retry(PLACE, by="bob")
-    letters = await MemoryDeadLetters(world.bucket).history("documents", PLACE)
+    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
     assert [each.number for each in letters] == [1, 2, 3]
     assert all(datetime.fromisoformat(each.at) <= datetime.now(UTC) for each in letters)
 

@@ -55,7 +55,7 @@ async def test_documents_keep_the_old_schema_until_the_index_follows(world: Worl
     await run_all(process, define(FIRST), create("a", {"name": "Lamp", "price": "1"}))
     await process.pipeline.reindexer.run(NAME)
     await run_all(process, define(SECOND), update("a", {"colour": "red"}), create("b", {"name": "Desk", "cost": 2}))
-    current = await process.ports.indices.current(NAME)
+    current = await process.ports.indices.current_index(NAME)
     assert current is not None
     assert current.definition is not None
     assert current.definition.version == "1.0.0"
@@ -71,15 +71,15 @@ async def test_a_definition_that_changes_no_document_moves_nothing(world: World)
     process = world.process()
     await run_all(process, define(FIRST), create("a", {"name": "Lamp"}))
     await process.pipeline.reindexer.run(NAME)
-    before = await process.ports.indices.current(NAME)
+    before = await process.ports.indices.current_index(NAME)
     same = {**FIRST, "version": "1.0.1", "schema": {**FIRST["schema"], "title": "A product"}}
     await run_all(process, define(same))
     await process.pipeline.reindexer.run(NAME)
-    assert await process.ports.indices.current(NAME) == before
+    assert await process.ports.indices.current_index(NAME) == before
     await run_all(process, update("a", {"price": "3"}))
     await run_all(process, define(WIDER))
     await process.pipeline.reindexer.run(NAME)
-    assert await process.ports.indices.current(NAME) != before
+    assert await process.ports.indices.current_index(NAME) != before
     assert documents(world) == {"a": {"name": "Lamp", "price": "3"}}
 
 
@@ -92,7 +92,7 @@ async def test_a_class_that_is_not_defined_is_left_alone(world: World):
 async def test_first_document_of_a_defined_class_finds_a_typed_index(world: World):
     process = world.process()
     await run_all(process, define(FIRST), create("a", {"name": "Lamp"}))
-    found = await process.ports.indices.current(NAME)
+    found = await process.ports.indices.current_index(NAME)
     assert found is not None
     assert found.mapping_digest is not None
 
@@ -123,7 +123,7 @@ async def test_commands_and_readers_proceed_while_indices_change(world: World):
     async def read() -> None:
         while not done:
             wanted = [AggregateId("shop", "Product", name) for name in names]
-            for name, found in zip(names, await world.documents.read(wanted), strict=True):
+            for name, found in zip(names, await world.documents.read_documents(wanted), strict=True):
                 assert found is not None, "a gap in reading"
                 assert found.sequence_number >= seen[name], "a step back"
                 seen[name] = found.sequence_number
@@ -138,7 +138,7 @@ async def test_commands_and_readers_proceed_while_indices_change(world: World):
     await asyncio.gather(evolve_class(), *(write(processes[number % 4], name) for number, name in enumerate(names)))
     done = True
     await reading
-    current = await world.process().ports.indices.current(NAME)
+    current = await world.process().ports.indices.current_index(NAME)
     assert current is not None
     assert current.definition is not None
     assert current.definition.version == "2.0.0"

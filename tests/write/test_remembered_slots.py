@@ -15,14 +15,14 @@ async def test_slot_is_read_once_and_a_free_one_again():
     world = World()
     process = world.process()
     slots = RememberedSlots(process.ports.event_log)
-    assert await slots.read(PLACE, 1) is None
+    assert await slots.read_event(PLACE, 1) is None
     await process.commit(create())
-    first = await slots.read(PLACE, 1)
+    first = await slots.read_event(PLACE, 1)
     world.bucket.requests.clear()
-    assert await slots.read(PLACE, 1) is first is not None
+    assert await slots.read_event(PLACE, 1) is first is not None
     assert not world.bucket.requests
     slots.clear()
-    assert await slots.read(PLACE, 1) == first
+    assert await slots.read_event(PLACE, 1) == first
     assert world.bucket.requests == {"GetObject": 1}
 
 
@@ -31,15 +31,15 @@ async def test_remembered_slots_are_bounded_by_bytes():
     process = world.process()
     for command in (create(), update(), update()):
         await process.commit(command)
-    first = await process.ports.event_log.read(PLACE, 1)
+    first = await process.ports.event_log.read_event(PLACE, 1)
     assert first is not None
     slots = RememberedSlots(process.ports.event_log, bytes_max=2 * len(first.event.canonical) + 10)
     for number in (1, 2, 3, 1):
-        await slots.read(PLACE, number)
+        await slots.read_event(PLACE, number)
     world.bucket.requests.clear()
-    await slots.read(PLACE, 1)
+    await slots.read_event(PLACE, 1)
     assert not world.bucket.requests, "the last one is kept"
-    await slots.read(PLACE, 2)
+    await slots.read_event(PLACE, 2)
     assert world.bucket.requests == {"GetObject": 1}, "the oldest one is not"
 
 

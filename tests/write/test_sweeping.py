@@ -110,7 +110,7 @@ async def test_a_finished_orphan_has_its_status(world: World):
     command = update()
     await die(world, command, "record")
     await sweep(world)
-    status = await world.process().ports.statuses.read(command.command_id)
+    status = await world.process().ports.statuses.read_status(command.command_id)
     assert status is not None
     assert status.result is not None
     assert [stage for stage, _ in status.history] == [
@@ -127,7 +127,7 @@ async def test_a_recorded_refusal_gets_its_status(world: World):
     await die(world, command, "record")
     tally = await sweep(world)
     assert sweep_counts(tally) == {"commands": 1, "found": 1, "closed": 1}
-    status = await world.process().ports.statuses.read(command.command_id)
+    status = await world.process().ports.statuses.read_status(command.command_id)
     assert status is not None
     assert status.result is not None
     assert (status.stage, status.result.outcome) == (Stage.REJECTED, Outcome.REJECTED)
@@ -294,7 +294,7 @@ async def test_resolved_dead_letter_keeps_nothing_back(world: World):
 
 async def test_a_watermark_beyond_the_log_is_not_believed(world: World):
     await world.process().commit(create(), publish=False)
-    await world.process().ports.leases.save([StreamProgress(PLACE, published=Watermark(1, 7))], "")
+    await world.process().ports.leases.save_progress([StreamProgress(PLACE, published=Watermark(1, 7))], "")
     assert (await sweep(world)).found >= 1
     await nothing_incomplete(world)
 
@@ -357,16 +357,16 @@ async def left_by_a_definition(world: World, step: str) -> None:
     process = world.process()
     await process.complete(define(SECOND, command_id="second"))
     class_schema = await process.pipeline.class_schemas.newest(PLACE)
-    old = await process.ports.indices.current(CLASS)
+    old = await process.ports.indices.current_index(CLASS)
     assert old is not None
     if step != "define":
-        await process.ports.indices.create(CLASS, index_schema_of(class_schema), first=False)
+        await process.ports.indices.create_index(CLASS, index_schema_of(class_schema), first=False)
     if step == "close":
-        await process.ports.index_contents.changed(old, after=-1, close=True)
+        await process.ports.index_contents.changed_documents(old, after=-1, close=True)
 
 
 async def index_of_class(world: World) -> DocumentIndex:
-    current = await world.process().ports.indices.current(CLASS)
+    current = await world.process().ports.indices.current_index(CLASS)
     assert current is not None
     return current
 
@@ -397,7 +397,7 @@ async def test_stuck_class_is_released_before_its_documents(world: World, orphan
     tally = await sweep(world)
     assert (tally.reindexed, tally.unfinished, tally.damaged) == (1, 0, 0)
     await nothing_incomplete(world)
-    (shown,) = await world.documents.read([PLACE])
+    (shown,) = await world.documents.read_documents([PLACE])
     assert shown is not None
     assert (shown.sequence_number, shown.body["data"]["cost"]) == (2, 7)
 
@@ -540,7 +540,7 @@ async def test_unprojectable_command_is_parked_and_ends(world: World, monkeypatc
     tally = await sweep(world)
     assert (tally.finished, tally.parked, tally.damaged) == (1, 1, 0)
     assert "no such field" in tally.findings[-1].what
-    status = await world.process().ports.statuses.read(command.command_id)
+    status = await world.process().ports.statuses.read_status(command.command_id)
     assert status is not None
     assert status.stage is Stage.COMPLETED
 

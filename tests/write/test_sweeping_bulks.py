@@ -70,7 +70,7 @@ async def die(world: World, bulk: Bulk, step: str, nth: int = 1) -> None:
 async def swept_result(world: World, bulk: Bulk) -> BulkResult:
     """Hold that the command has its one result, for every reader, and that nothing is incomplete."""
     process = world.process()
-    status = await process.ports.statuses.read(bulk.command_id)
+    status = await process.ports.statuses.read_status(bulk.command_id)
     assert status is not None
     assert isinstance(status.result, BulkResult)
     check_results(world, status.result)
@@ -127,7 +127,7 @@ async def test_one_that_was_rejected_as_a_whole_gets_its_status(world: World):
     world.bucket.objects["payloads/x.ndjson"] = StoredObject(b'{"instance_id": "p1"}\n')
     await die(world, bulk, "bulk_open")
     assert (await sweep(world)).closed == 1
-    status = await world.process().ports.statuses.read(bulk.command_id)
+    status = await world.process().ports.statuses.read_status(bulk.command_id)
     assert status is not None
     assert status.result is not None
     assert (status.stage, status.result.outcome) == (Stage.REJECTED, Outcome.REJECTED)

@@ -107,5 +107,5 @@ class Process:
     async def complete(self, command: Command) -> CommandResult:
         """Commit, deliver, and keep the result as the command's status, as its workflow does at the end."""
         result = await self.run(command)
-        await self.ports.statuses.complete(final_status(result, command_type=command.command_type, steps=[]))
+        await self.ports.statuses.complete_command(final_status(result, command_type=command.command_type, steps=[]))
         return result

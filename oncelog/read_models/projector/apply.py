@@ -190,7 +190,7 @@ class BatchProjection:
     async def _outcomes(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Apply all at once; where a defect lets that fail as a whole, one by one, so that it hits its own only."""
         try:
-            return await self._read_model.apply(states)
+            return await self._read_model.project_states(states)
         except StoreUnavailable as error:
             return [error] * len(states)
         except Exception as error:  # noqa: BLE001 - it becomes the reason why its aggregate is parked

@@ -66,7 +66,11 @@ class Folder:
         Events at hand and states in memory only save reads: where they do not fit together, the log alone counts.
         """
         aggregate_id = work.aggregate_id
-        target = await self._log.head(aggregate_id, after=work.target) if work.target_unknown else work.target
+        target = (
+            await self._log.last_sequence_number(aggregate_id, after=work.target)
+            if work.target_unknown
+            else work.target
+        )
         if target == 0:
             return Folded(None, Poison(0, LogDamaged(f"aggregate {aggregate_id}: a message, but no event in the log")))
         try:
@@ -97,7 +101,7 @@ class Folder:
         """Fold what the log has, one by one, from the snapshot, or from the start where that does not fit."""
         self._cache.drop(aggregate_id)
         nothing = Instance(aggregate_id=str(aggregate_id))
-        start = await self._snapshots.latest(aggregate_id) or nothing
+        start = await self._snapshots.latest_snapshot(aggregate_id) or nothing
         if start.sequence_number > target:
             start = nothing
         folded = await self._one_by_one(start, target)

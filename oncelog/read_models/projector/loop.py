@@ -183,7 +183,7 @@ class Projector:
             applied.set()
             if before:  # nothing is committed beyond a batch that failed or was called off: we come again with it
                 await before
-            await self._backoff.until_done(partial(self._subscription.commit, batch.offsets))
+            await self._backoff.until_done(partial(self._subscription.commit_offsets, batch.offsets))
             await self._after_step("commit")
             self._metrics.batch_s.observe(time.monotonic() - batch.began_s)
         finally:

@@ -59,7 +59,7 @@ class ElasticsearchDocuments:
             self._aliases[db_name, class_id] = self._settings.instances_alias(db_name, class_id)
         return self._aliases[db_name, class_id]
 
-    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
         Documents go to an index by its name, so that none meant for one ends in that which follows it.
@@ -80,7 +80,7 @@ class ElasticsearchDocuments:
             return self._out_of_form(document, f"{index.name} has another form")
         return _Write(document, index)
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+    async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable.
 
         Where no index is behind an alias, the next write looks for its index anew: it knows that by its own name.

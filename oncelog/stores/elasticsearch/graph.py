@@ -53,10 +53,10 @@ class ElasticsearchGraph:
     def place_of(self, db_name: str) -> str:
         return f"alias {self.alias_of(db_name)}"
 
-    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
         return await self._server.write([self._versioned(node) for node in nodes], self._create_index)
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+    async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         if not aggregate_ids:
             return []
         wanted = [
@@ -70,7 +70,7 @@ class ElasticsearchGraph:
         pairs = zip(aggregate_ids, answer["docs"], strict=True)
         return [self._found(aggregate_id, item) for aggregate_id, item in pairs]
 
-    async def referring(
+    async def referring_nodes(
         self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
     ) -> Sequence[GraphNode]:
         if not targets:
@@ -98,14 +98,14 @@ class ElasticsearchGraph:
             found |= await self._server.searched_numbers(self.alias_of(db_name), sorted(wanted))
         return [found.get(str(aggregate_id), 0) for aggregate_id in aggregate_ids]
 
-    async def exists(self, db_name: str) -> bool:
+    async def graph_exists(self, db_name: str) -> bool:
         self._server.requests["exists_alias"] += 1
         try:
             return bool(await self._server.client.indices.exists(index=self.alias_of(db_name)))
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"looking for the graph of {db_name}", error) from error
 
-    async def refresh(self, db_name: str) -> None:
+    async def refresh_nodes(self, db_name: str) -> None:
         self._server.requests["refresh"] += 1
         try:
             await self._server.client.indices.refresh(index=self.alias_of(db_name))
@@ -114,7 +114,7 @@ class ElasticsearchGraph:
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"refreshing the graph of {db_name}", error) from error
 
-    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+    async def scan_nodes(self, db_name: str) -> AsyncIterator[FoundNode]:
         try:
             async for hit in hits_behind(self._server, self.alias_of(db_name)):
                 yield _as_found(db_name, hit)

@@ -38,19 +38,19 @@ class ElasticsearchIndices:
         self._write = write
         self._client = server.client.options(request_timeout=INDEX_TIMEOUT_S)
 
-    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+    async def current_index(self, class_name: AggregateId) -> DocumentIndex | None:
         return await self.behind(self.alias_of(class_name))
 
-    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         alias = self.alias_of(class_name)
         current = None if first else await self.behind(alias)
         again = current is not None and not current.exact and current.name == alias + _suffix(form)
         return await self.make(alias, form, first=first, suffix=".exact" if again else "")
 
-    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write(index, documents)
 
-    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+    async def changed_documents(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
         self._server.requests["changed"] += 1
         try:
             if close:
@@ -71,7 +71,7 @@ class ElasticsearchIndices:
         hits = answer["hits"]["hits"]
         return Changed([(hit["_id"], hit["_version"]) for hit in hits], hits[-1]["sort"][0] if hits else after)
 
-    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
         alias, doing = self.alias_of(class_name), f"switching from {old.name} to {new.name}"
         self._server.requests["switch"] += 1
         try:

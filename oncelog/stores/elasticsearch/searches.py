@@ -27,7 +27,7 @@ class ElasticsearchSearches:
         self._server = server
         self._settings = settings
 
-    async def find(self, search: Search) -> SearchPage:
+    async def find_documents(self, search: Search) -> SearchPage:
         """Return a page of what is found; raises InputInvalid, CursorExpired, StoreUnavailable.
 
         A search with more than one page is pinned to the moment of its first one. A first page is asked for twice

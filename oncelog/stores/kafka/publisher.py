@@ -143,7 +143,7 @@ class KafkaPublisher:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event]) -> None:
         """Send the events of one aggregate in the given order, each acknowledged before the next is sent.
 
         Takes at most ``SEND_TIMEOUT_S`` per event. Raises StoreUnavailable: that event may have been sent or not,

@@ -76,7 +76,7 @@ class KafkaSubscription:
             ]
         return deliveries
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
         """Keep the offsets to go on from; what is ours no longer is left to its new owner. Raises StoreUnavailable."""
         consumer = self._consumer
         if consumer is None:

@@ -116,7 +116,7 @@ class KafkaTopics:
         self._known[topic] = record
 
     async def _record_of(self, topic: str, topic_id: str, partitions: int) -> TopicRecord:
-        records = list(await self._records.history(topic))
+        records = list(await self._records.topic_history(topic))
         while True:
             last = records[-1] if records else None
             if last is not None and topic_id in ("", last.topic_id):
@@ -124,7 +124,7 @@ class KafkaTopics:
             if any(record.topic_id == topic_id for record in records):
                 raise KafkaError(f"topic {topic}: this broker still tells of one that was lost")
             number = len(records) + 1
-            records.append(await self._records.write(topic, TopicRecord(number, topic_id, partitions)))
+            records.append(await self._records.write_topic_record(topic, TopicRecord(number, topic_id, partitions)))
 
 
 async def _existing(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:

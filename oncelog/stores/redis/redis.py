@@ -182,7 +182,7 @@ class RedisLeases:
         self._lease_ms = lease_ms
         self._patience_ms = patience_ms
 
-    async def acquire(
+    async def acquire_leases(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Lease | Waiting]:
         generations = await self._generations()
@@ -194,7 +194,7 @@ class RedisLeases:
             for aggregate_id, (granted, *found) in zip(aggregate_ids, answers, strict=True)
         ]
 
-    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
+    async def save_progress(self, progress: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
         calls = [
             (self._keys(one.aggregate_id), self._arguments(one, holder, generations.of(one.aggregate_id)))
@@ -227,7 +227,7 @@ class RedisLeases:
     async def heads(self, aggregate_ids: Sequence[AggregateId]) -> list[int | None]:
         return await self._numbers([(self._key(name, "head"), "head") for name in aggregate_ids], aggregate_ids)
 
-    async def forget(self, aggregate_id: AggregateId) -> None:
+    async def forget_stream(self, aggregate_id: AggregateId) -> None:
         await self._server.delete(self._key(aggregate_id, "head"))
 
     async def _numbers(
@@ -282,22 +282,22 @@ class RedisCommandStatuses:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    async def claim(self, status: CommandStatus) -> CommandStatus | None:
+    async def claim_command(self, status: CommandStatus) -> CommandStatus | None:
         arguments = (self._server.memory_s, *_pairs(_identity(status)), *_pairs(_times(status.history)))
         standing = await self._server.run("claim_command", [self._key(status.command_id)], arguments)
         if standing is None:
             return None
         found = self._status(status.command_id, dict(zip(standing[::2], standing[1::2], strict=True)))
         if found is None:  # unreadable is not known, so it gives way
-            await self.complete(status)
+            await self.complete_command(status)
         return found
 
-    async def complete(self, status: CommandStatus) -> None:
+    async def complete_command(self, status: CommandStatus) -> None:
         fields = _pairs(_identity(status))
         arguments = (self._server.memory_s, status.command_hash, len(fields), *fields, *_pairs(_times(status.history)))
         await self._server.run("complete_command", [self._key(status.command_id)], arguments)
 
-    async def read(self, command_id: str) -> CommandStatus | None:
+    async def read_status(self, command_id: str) -> CommandStatus | None:
         fields = await self._server.fields(self._key(command_id))
         return self._status(command_id, fields) if fields else None
 

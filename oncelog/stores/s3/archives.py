@@ -23,7 +23,7 @@ class S3Archives:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def newest(self, db_name: str, class_id: str) -> NewestManifest:
+    async def newest_manifest(self, db_name: str, class_id: str) -> NewestManifest:
         number = await highest_number(self._bucket, _manifests(db_name, class_id))
         if number == 0:
             return NewestManifest(no_manifest(db_name, class_id))
@@ -32,12 +32,12 @@ class S3Archives:
         except ArchiveDamaged as error:
             return NewestManifest(no_manifest(db_name, class_id, number=number), damage=error.message)
 
-    async def publish(self, manifest: ArchiveManifest) -> bool:
+    async def publish_manifest(self, manifest: ArchiveManifest) -> bool:
         key = numbered_key(_manifests(manifest.db_name, manifest.class_id), manifest.number)
         existing = await self._bucket.put_if_absent(key, manifest.canonical)
         return existing is None or existing.body == manifest.canonical
 
-    async def recent(self, db_name: str, class_id: str, *, since: datetime) -> AsyncIterator[ArchiveManifest]:
+    async def recent_manifests(self, db_name: str, class_id: str, *, since: datetime) -> AsyncIterator[ArchiveManifest]:
         numbers: list[int] = []
         async for item in self._listed(_manifests(db_name, class_id)):
             number = number_of(_manifests(db_name, class_id), item)
@@ -47,14 +47,14 @@ class S3Archives:
         for number in numbers:
             yield await self._read(db_name, class_id, number)
 
-    async def files(self, db_name: str, class_id: str) -> AsyncIterator[ListedFile]:
+    async def archive_files(self, db_name: str, class_id: str) -> AsyncIterator[ListedFile]:
         folder = f"archive/{db_name}/{class_id}/files/"
         async for item in self._listed(folder):
             match = _FILE.fullmatch(item.key.removeprefix(folder))
             if match:
                 yield ListedFile(item.key, int(match[1]), item.written_at)
 
-    async def remove(self, file: ListedFile) -> None:
+    async def remove_file(self, file: ListedFile) -> None:
         await self._bucket.delete(file.key)
 
     async def _read(self, db_name: str, class_id: str, number: int) -> ArchiveManifest:

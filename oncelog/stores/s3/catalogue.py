@@ -102,7 +102,7 @@ class S3LogCatalogue:
         return groups, f"{groups[0][0]}/{_PAST_ALL}", True
 
     async def _whole(self, listed_stream: ListedStream) -> ListedStream:
-        head = await self._log.head(listed_stream.aggregate_id, after=listed_stream.head)
+        head = await self._log.last_sequence_number(listed_stream.aggregate_id, after=listed_stream.head)
         before = event_key(listed_stream.aggregate_id, head - 1)
         listed, _ = await self._bucket.list_after(stream_folder(listed_stream.aggregate_id), before, count_max=1)
         written_at = listed[0].written_at if listed else listed_stream.written_at

@@ -26,7 +26,7 @@ class S3ClassNames:
         self._bucket = bucket
         self._remembered: dict[tuple[str, str], tuple[str, str]] = {}
 
-    async def read(self, db_name: str, class_id: str) -> tuple[str, str] | None:
+    async def read_class_name(self, db_name: str, class_id: str) -> tuple[str, str] | None:
         folded = (db_name.lower(), class_id.lower())
         if folded in self._remembered:
             return self._remembered[folded]
@@ -38,8 +38,10 @@ class S3ClassNames:
         claimed_db = _read(stored_db, db_key)[0] if stored_db else db_name
         return None if claimed_db == db_name else (claimed_db, class_id)
 
-    async def claim(self, db_name: str, class_id: str) -> tuple[str, str]:
-        claimed = await self.read(db_name, class_id)  # a process meets many classes for its first time, the world few
+    async def claim_class_name(self, db_name: str, class_id: str) -> tuple[str, str]:
+        claimed = await self.read_class_name(
+            db_name, class_id
+        )  # a process meets many classes for its first time, the world few
         if claimed is not None:
             return claimed
         folded = (db_name.lower(), class_id.lower())

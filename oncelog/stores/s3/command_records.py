@@ -16,14 +16,14 @@ class S3CommandRecords:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def write(self, record: AnyRecord) -> AnyRecord:
+    async def write_record(self, record: AnyRecord) -> AnyRecord:
         key = command_record_key(record.command_id, record.number)
         standing = await self._bucket.put_if_absent(key, record.canonical)
         if standing is None:
             return record
         return await offloaded(partial(_verified, standing, record.command_id, record.number), of=standing.body)
 
-    async def read(self, command_id: str, number: int) -> AnyRecord | None:
+    async def read_record(self, command_id: str, number: int) -> AnyRecord | None:
         found = await self._bucket.get(command_record_key(command_id, number))
         if found is None:
             return None
@@ -36,12 +36,12 @@ class S3ChunkRecords:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def write(self, record: ChunkRecord) -> ChunkRecord:
+    async def write_chunk_record(self, record: ChunkRecord) -> ChunkRecord:
         place = (record.command_id, record.chunk, record.number)
         standing = await self._bucket.put_if_absent(chunk_record_key(*place), record.canonical)
         return record if standing is None else _verified_chunk(standing, *place)
 
-    async def read(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
+    async def read_chunk_record(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
         found = await self._bucket.get(chunk_record_key(command_id, chunk, number))
         return None if found is None else _verified_chunk(found, command_id, chunk, number)
 

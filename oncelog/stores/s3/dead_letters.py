@@ -19,22 +19,22 @@ class S3DeadLetters:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def append(self, letter: DeadLetter) -> DeadLetter:
+    async def append_dead_letter(self, letter: DeadLetter) -> DeadLetter:
         key = dead_letter_key(letter.read_model, letter.aggregate_id, letter.number)
         standing = await self._bucket.put_if_absent(key, letter.canonical)
         return letter if standing is None else _verified(standing, key)
 
-    async def latest(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
+    async def latest_dead_letter(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
         keys = await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")
         return await self._read(keys[-1]) if keys else None
 
-    async def history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
+    async def dead_letter_history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
         return [await self._read(key) for key in await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")]
 
-    async def read(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+    async def read_dead_letter(self, read_model: str, listed: ListedLetter) -> DeadLetter:
         return await self._read(dead_letter_key(read_model, listed.aggregate_id, listed.number))
 
-    async def last_ones(self, read_model: str) -> AsyncIterator[ListedLetter]:
+    async def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedLetter]:
         folder = dead_letter_folder(read_model)
         last: ListedLetter | None = None
         async for found in self._listed(folder):

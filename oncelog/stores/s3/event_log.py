@@ -23,7 +23,7 @@ class S3EventLog:
         self._bucket = bucket
         self._keys_per_list_max = keys_per_list_max
 
-    async def append(self, event: Event, *, published_through: Watermark) -> StoredEvent:
+    async def append_event(self, event: Event, *, published_through: Watermark) -> StoredEvent:
         key = event_key(event.aggregate, event.sequence_number)
         metadata = {PUBLISHED_THROUGH: str(published_through.through)}
         if published_through.generation != UNPUBLISHED.generation:
@@ -34,13 +34,13 @@ class S3EventLog:
         place = (event.aggregate, event.sequence_number)
         return await offloaded(partial(_verified, standing, *place), of=standing.body)
 
-    async def read(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
+    async def read_event(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         found = await self._bucket.get(event_key(aggregate_id, sequence_number))
         if found is None:
             return None
         return await offloaded(partial(_verified, found, aggregate_id, sequence_number), of=found.body)
 
-    async def head(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
+    async def last_sequence_number(self, aggregate_id: AggregateId, *, after: int = 0) -> int:
         return await highest_number(
             self._bucket, stream_folder(aggregate_id), after=after, keys_per_list_max=self._keys_per_list_max
         )

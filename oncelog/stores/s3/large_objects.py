@@ -29,16 +29,16 @@ class S3LargeObjects:
         self._bucket = bucket
         self._patient_client: S3Client | None = None
 
-    async def size(self, key: str) -> int | None:
+    async def object_size(self, key: str) -> int | None:
         return await self._bucket.call("HeadObject", partial(self._size, key), at=key)
 
-    async def read(self, key: str, wanted: range) -> bytes:
+    async def read_object(self, key: str, wanted: range) -> bytes:
         if not wanted:
             return b""
         data = await self._bucket.call("GetObject", partial(self._read, key, wanted), at=key)
         return checked(data, wanted, where=f"{self._bucket.store}, {self._bucket.name}/{self._bucket.prefix}{key}")
 
-    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+    async def write_object(self, key: str, parts: AsyncIterator[bytes]) -> None:
         """Write one part as any object; several as what S3 calls a multipart upload, which is ended or taken back."""
         first = await anext(parts, b"")
         second = await anext(parts, None)

@@ -18,10 +18,10 @@ class S3Snapshots:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def save(self, state: Instance) -> None:
+    async def save_snapshot(self, state: Instance) -> None:
         await self._bucket.put(snapshot_key(state.aggregate_id), seal_state(state))
 
-    async def latest(self, aggregate_id: AggregateId) -> Instance | None:
+    async def latest_snapshot(self, aggregate_id: AggregateId) -> Instance | None:
         try:
             found = await self._bucket.get(snapshot_key(str(aggregate_id)))
             return None if found is None else open_state(found.body, aggregate_id=str(aggregate_id))

@@ -22,13 +22,13 @@ class S3TopicRecords:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def write(self, topic: str, record: TopicRecord) -> TopicRecord:
+    async def write_topic_record(self, topic: str, record: TopicRecord) -> TopicRecord:
         key = topic_record_key(topic, record.generation)
         body = canonical_bytes({"topic_id": record.topic_id, "partitions": record.partitions})
         existing = await self._bucket.put_if_absent(key, body)
         return record if existing is None else _read(existing, key, record.generation)
 
-    async def history(self, topic: str) -> list[TopicRecord]:
+    async def topic_history(self, topic: str) -> list[TopicRecord]:
         records: list[TopicRecord] = []
         while True:
             key = topic_record_key(topic, len(records) + 1)

@@ -64,7 +64,7 @@ class TerminusGraph:
         """Return the name that TerminusDB knows the database by."""
         return self._settings.named(db_name, "-")
 
-    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
         newest: dict[AggregateId, GraphNode] = {}
         for node in nodes:
             known = newest.get(node.aggregate_id)
@@ -79,7 +79,7 @@ class TerminusGraph:
                 failures |= await self._commit(db_name, wanted[start : start + NODES_PER_COMMIT])
         return [failures.get(node.aggregate_id) for node in nodes]
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+    async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         by_database: defaultdict[str, list[AggregateId]] = defaultdict(list)
         for aggregate_id in dict.fromkeys(aggregate_ids):
             by_database[aggregate_id.db_name].append(aggregate_id)
@@ -90,7 +90,7 @@ class TerminusGraph:
                     found[node.aggregate_id] = node
         return [found.get(aggregate_id) for aggregate_id in aggregate_ids]
 
-    async def referring(
+    async def referring_nodes(
         self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
     ) -> Sequence[GraphNode]:
         if not targets:
@@ -110,24 +110,24 @@ class TerminusGraph:
         paged = page(query, "source_id", after=after, count_max=nodes_max)
         bindings = await self._server.ask(self.database_of(db_name), paged, doing=doing)
         sources = [AggregateId.parse(binding["source_id"]["@value"]) for binding in bindings or ()]
-        return [node for node in await self.read(sources) if node is not None]
+        return [node for node in await self.read_nodes(sources) if node is not None]
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """A commit is seen by every query after it."""
-        return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
+        return [node.sequence_number if node else 0 for node in await self.read_nodes(aggregate_ids)]
 
     def place_of(self, db_name: str) -> str:
         return f"database {self.database_of(db_name)}"
 
-    async def exists(self, db_name: str) -> bool:
+    async def graph_exists(self, db_name: str) -> bool:
         query = page(triple("$node", "aggregate_id", {"variable": "node_id"}), "node_id", after="", count_max=1)
         database = self.database_of(db_name)
         return await self._server.ask(database, query, doing=f"looking for the graph of {db_name}") is not None
 
-    async def refresh(self, db_name: str) -> None:
+    async def refresh_nodes(self, db_name: str) -> None:
         """A commit is seen by every query after it."""
 
-    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+    async def scan_nodes(self, db_name: str) -> AsyncIterator[FoundNode]:
         after, doing = "", f"reading the graph of {db_name}"
         while True:
             query = page(

@@ -55,12 +55,12 @@ class MemoryDocuments:
         self.generations.clear()
         self.others.clear()
 
-    async def write(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         await self.pause()
         return [self._write(document) for document in documents]
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
+    async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
         await self.pause()
         self._demand(f"reading {len(aggregate_ids)}")
@@ -72,7 +72,7 @@ class MemoryDocuments:
     def alias_of(self, class_name: AggregateId) -> str:
         return f"{INSTANCES_ALIAS}.{_class_index(class_name)}"
 
-    async def current(self, class_name: AggregateId) -> DocumentIndex | None:
+    async def current_index(self, class_name: AggregateId) -> DocumentIndex | None:
         await self.pause()
         self._demand(f"looking at {class_name}")
         if self.unusable.get(_class_index(class_name)) is UnusableReason.ALIAS_AMBIGUOUS:
@@ -80,7 +80,7 @@ class MemoryDocuments:
         found = self.generations.get(_class_index(class_name))
         return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
-    async def create(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
         await self.pause()
         self._demand(f"creating an index of {class_name}")
         alias = _class_index(class_name)
@@ -94,7 +94,7 @@ class MemoryDocuments:
             self.others.setdefault(made.name, _Generation(made))
         return made
 
-    async def copy(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         await self.pause()
         self._demand(f"writing into {index.name}")
         generation = self._generation(index)
@@ -102,7 +102,7 @@ class MemoryDocuments:
             _keep(generation, document)
         return [None] * len(documents)
 
-    async def changed(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
+    async def changed_documents(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
         await self.pause()
         self._demand(f"reading what changed in {index.name}")
         generation = self._generation(index)
@@ -112,7 +112,7 @@ class MemoryDocuments:
         found = [(key, generation.documents[key].sequence_number) for _, key in some]
         return Changed(found, some[-1][0] if some else after)
 
-    async def switch(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
         await self.pause()
         self._demand(f"switching to {new.name}")
         alias = _class_index(class_name)

@@ -21,16 +21,16 @@ class MemoryGraph:
         self.available = True
         self.pause: Pause = let_others
 
-    async def write(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
         await self.pause()
         return [self._write(node) for node in nodes]
 
-    async def read(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
+    async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         await self.pause()
         self._demand(f"reading {len(aggregate_ids)} nodes")
         return [self.nodes.get(aggregate_id) for aggregate_id in aggregate_ids]
 
-    async def referring(
+    async def referring_nodes(
         self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
     ) -> Sequence[GraphNode]:
         await self.pause()
@@ -46,19 +46,19 @@ class MemoryGraph:
         return sorted(found, key=lambda node: str(node.aggregate_id))[:nodes_max]
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        return [node.sequence_number if node else 0 for node in await self.read(aggregate_ids)]
+        return [node.sequence_number if node else 0 for node in await self.read_nodes(aggregate_ids)]
 
     def place_of(self, db_name: str) -> str:
         return f"{GRAPH_ALIAS}.{db_name}"
 
-    async def exists(self, db_name: str) -> bool:
+    async def graph_exists(self, db_name: str) -> bool:
         self._demand(f"looking for the graph of {db_name}")
         return any(aggregate_id.db_name == db_name for aggregate_id in self.nodes)
 
-    async def refresh(self, db_name: str) -> None:
+    async def refresh_nodes(self, db_name: str) -> None:
         """A write is found at once."""
 
-    async def scan(self, db_name: str) -> AsyncIterator[FoundNode]:
+    async def scan_nodes(self, db_name: str) -> AsyncIterator[FoundNode]:
         self._demand(f"reading the graph of {db_name}")
         for aggregate_id, node in list(self.nodes.items()):
             if aggregate_id.db_name == db_name:

@@ -40,7 +40,7 @@ class MemoryPublisher:
         """Return the number of the topic as it is; no failure happens here."""
         return Generations(self.incarnation + 1, self.incarnation + 1)
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event]) -> None:
         """Append the events one by one, letting others in between; raises StoreUnavailable."""
         for event in events:
             await self.pause()
@@ -132,7 +132,7 @@ class MemorySubscription:
                 return found
             await asyncio.sleep(POLL_S)
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
         """Keep the offsets of partitions that are ours; raises StoreUnavailable."""
         await let_others()
         self._demand("committing")

@@ -110,7 +110,7 @@ class MemoryLeases:
         self._lease_s = lease_ms / 1000
         self._patience_s = patience_ms / 1000
 
-    async def acquire(
+    async def acquire_leases(
         self, aggregate_ids: Sequence[AggregateId], holder: str, *, queueing: bool = True
     ) -> list[Lease | Waiting]:
         generations = await self._generations()
@@ -119,7 +119,7 @@ class MemoryLeases:
             "take_turn", lambda: [self._take(key, generation, holder, queueing=queueing) for key, generation in wanted]
         )
 
-    async def save(self, progress: Sequence[StreamProgress], holder: str) -> None:
+    async def save_progress(self, progress: Sequence[StreamProgress], holder: str) -> None:
         generations = await self._generations()
 
         def effect() -> None:
@@ -145,7 +145,7 @@ class MemoryLeases:
     async def _known(self, aggregate_ids: Sequence[AggregateId]) -> list[_Known | None]:
         return await self._redis.run("hget", lambda: [self._redis.known.get(str(name)) for name in aggregate_ids])
 
-    async def forget(self, aggregate_id: AggregateId) -> None:
+    async def forget_stream(self, aggregate_id: AggregateId) -> None:
         await self._redis.run("delete", lambda: self._redis.known.drop(str(aggregate_id)))
 
     def _take(self, key: str, generation: int, holder: str, *, queueing: bool) -> Lease | Waiting:
@@ -194,7 +194,7 @@ class MemoryCommandStatuses:
     def __init__(self, redis: MemoryRedis) -> None:
         self._redis = redis
 
-    async def claim(self, status: CommandStatus) -> CommandStatus | None:
+    async def claim_command(self, status: CommandStatus) -> CommandStatus | None:
         def effect() -> CommandStatus | None:
             standing = self._redis.statuses.get(status.command_id)
             if standing is None:
@@ -203,7 +203,7 @@ class MemoryCommandStatuses:
 
         return await self._redis.run("claim_command", effect)
 
-    async def complete(self, status: CommandStatus) -> None:
+    async def complete_command(self, status: CommandStatus) -> None:
         def effect() -> None:
             standing = self._redis.statuses.get(status.command_id)
             earlier = standing.history if standing and standing.command_hash == status.command_hash else ()
@@ -211,7 +211,7 @@ class MemoryCommandStatuses:
 
         await self._redis.run("complete_command", effect)
 
-    async def read(self, command_id: str) -> CommandStatus | None:
+    async def read_status(self, command_id: str) -> CommandStatus | None:
         return await self._redis.run("hgetall", lambda: self._redis.statuses.get(command_id))
 
     def _put(self, status: CommandStatus, history: Sequence[tuple[Stage, str]]) -> None:

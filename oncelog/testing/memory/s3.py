@@ -138,18 +138,18 @@ class MemoryLargeObjects:
     def __init__(self, bucket: MemoryBucket) -> None:
         self._bucket = bucket
 
-    async def size(self, key: str) -> int | None:
+    async def object_size(self, key: str) -> int | None:
         found = await self._bucket.get(key)
         return None if found is None else len(found.body)
 
-    async def read(self, key: str, wanted: range) -> bytes:
+    async def read_object(self, key: str, wanted: range) -> bytes:
         if not wanted:
             return b""
         found = await self._bucket.get(key)
         body = None if found is None else found.body[wanted.start : wanted.stop]
         return checked(body, wanted, where=f"S3 in memory, {key}")
 
-    async def write(self, key: str, parts: AsyncIterator[bytes]) -> None:
+    async def write_object(self, key: str, parts: AsyncIterator[bytes]) -> None:
         await self._bucket.put(key, b"".join([part async for part in parts]))
 
 

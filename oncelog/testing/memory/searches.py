@@ -22,7 +22,7 @@ class MemorySearches:
         """Let all cursors expire."""
         self._pinned.clear()
 
-    async def find(self, search: Search) -> SearchPage:
+    async def find_documents(self, search: Search) -> SearchPage:
         await self._documents.pause()
         self._demand(f"searching {search.db_name}/{search.class_id}")
         refusal = self._documents.unreadable(AggregateId(search.db_name, search.class_id, ""))
@@ -57,7 +57,7 @@ class MemorySearches:
         raise InputInvalid("search: the cursor is not one of ours; pass it on unchanged")
 
     async def searchable(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
-        found = await self._documents.read(aggregate_ids)
+        found = await self._documents.read_documents(aggregate_ids)
         return [document.sequence_number if document else 0 for document in found]
 
     def _demand(self, doing: str) -> None:
