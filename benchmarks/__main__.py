@@ -103,8 +103,8 @@ async def _batches(settings: Settings, turn: int) -> list[Batch]:
     batches = []
     for name, opening in (("conditional PUT", conditional_put), ("boto3's put_object", boto3_put)):
         async with opening(settings) as put:
-            await write_all(put, events=BATCH_WARM_UP_EVENTS, concurrency=settings.s3_connections_max)
-            writing = write_all(put, events=BATCH_EVENTS, concurrency=settings.s3_connections_max)
+            await write_all(put, events=BATCH_WARM_UP_EVENTS, concurrency=settings.s3.connections_max)
+            writing = write_all(put, events=BATCH_EVENTS, concurrency=settings.s3.connections_max)
             batches.append(await timed(name, turn, BATCH_EVENTS, writing))
     async with bulk(settings) as prepare:
         await (await prepare(BATCH_WARM_UP_EVENTS))()

@@ -188,7 +188,7 @@ async def _by_helper(stores: Stores, events: Sequence[Event]) -> Rate:
     alias = stores.documents.alias_of(AggregateId.parse("bench/Helper/x"))
     documents = [_document(event) for event in events]
     await _make_index(stores, _event("warm", 0, class_id="Helper"))
-    url = Settings.from_environment().elasticsearch_url
+    url = Settings.from_environment().elasticsearch.url
     async with AsyncElasticsearch(url) as client:
         actions = [_action(alias, document) for document in documents]
         watch = Stopwatch()
@@ -199,7 +199,7 @@ async def _by_helper(stores: Stores, events: Sequence[Event]) -> Rate:
 
 async def _drop_indices(settings: Settings) -> None:
     """Leave none on servers that stay up: a node of Elasticsearch holds a thousand shards and no more."""
-    async with AsyncElasticsearch(settings.elasticsearch_url) as client:
+    async with AsyncElasticsearch(settings.elasticsearch.url) as client:
         left = await client.indices.get(index=f"{settings.namespace}.*")
         await client.indices.delete(index=list(left))
 

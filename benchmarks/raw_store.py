@@ -65,13 +65,13 @@ async def conditional_put(settings: Settings) -> AsyncIterator[Put]:
 @asynccontextmanager
 async def boto3_put(settings: Settings) -> AsyncIterator[Put]:
     """boto3 as it comes, in as many threads as it may hold connections."""
-    config = Config(max_pool_connections=settings.s3_connections_max)
-    client = boto3.session.Session().client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
+    config = Config(max_pool_connections=settings.s3.connections_max)
+    client = boto3.session.Session().client("s3", endpoint_url=settings.s3.endpoint_url, config=config)
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(settings.s3_connections_max) as threads:
+    with ThreadPoolExecutor(settings.s3.connections_max) as threads:
 
         async def put(key: str, body: bytes) -> None:
-            request = partial(client.put_object, Bucket=settings.s3_bucket, Key=key, Body=body, IfNoneMatch="*")
+            request = partial(client.put_object, Bucket=settings.s3.bucket, Key=key, Body=body, IfNoneMatch="*")
             await loop.run_in_executor(threads, request)
 
         yield put

@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from oncelog.settings import Settings
 from stack import Stack
+from tests.settings import settings_from
 
 hypothesis_settings.register_profile("oncelog", deadline=None)  # timings are never asserted
 hypothesis_settings.load_profile("oncelog")
@@ -48,17 +49,15 @@ def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
 @pytest.fixture
 def settings(environment: Mapping[str, str]) -> Iterator[Settings]:
     """Settings that lead to the servers, in a namespace of this test's own."""
-    known = {name: f"ONCELOG_{name.upper()}" for name in Settings.model_fields}
-    given = {name: environment[variable] for name, variable in known.items() if variable in environment}
-    settings = Settings(**(given | {"namespace": f"t-{uuid.uuid4().hex[:12]}"}))  # type: ignore[arg-type]
+    settings = settings_from(environment, namespace=f"t-{uuid.uuid4().hex[:12]}")
     yield settings
-    if uses_existing_servers() and "elasticsearch_url" in given:
+    if uses_existing_servers() and "ONCELOG_ELASTICSEARCH_URL" in environment:
         _drop_indices(settings)
 
 
 def _drop_indices(settings: Settings) -> None:
     """Leave no index on servers that stay up: a node of Elasticsearch holds a thousand shards and no more."""
-    with Elasticsearch(settings.elasticsearch_url, request_timeout=120) as client:
+    with Elasticsearch(settings.elasticsearch.url, request_timeout=120) as client:
         left = list(client.indices.get(index=f"{settings.namespace}.*"))
         if left:
             client.indices.delete(index=left, ignore_unavailable=True)

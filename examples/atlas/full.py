@@ -193,7 +193,7 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
     ]
     show.output.print(show.pairs(rows))
     show.output.print(
-        Text(f"\nWhat came of each: {settings.s3_bucket}/{settings.s3_prefix}{result.results_key}"), soft_wrap=True
+        Text(f"\nWhat came of each: {settings.s3.bucket}/{settings.s3_prefix}{result.results_key}"), soft_wrap=True
     )
     show.output.print(f"SHA-256 {result.results_sha256}", style="dim", soft_wrap=True)
     for line in loaded.first_lines:

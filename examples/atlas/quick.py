@@ -236,7 +236,7 @@ async def _print_traces(oncelog: Oncelog, stores: Stores, settings: Settings) ->
     key = f"events/{aggregate_id}/{1:020d}.json"
     stored = await stores.bucket.get(key)
     show.output.print(Rule(f"one of them, {SHOWN}: its first event in S3, as it was written"))
-    show.output.print(f"{settings.s3_bucket}/{settings.s3_prefix}{key}", soft_wrap=True)
+    show.output.print(f"{settings.s3.bucket}/{settings.s3_prefix}{key}", soft_wrap=True)
     if stored:
         show.output.print(JSON.from_data(parse_json(stored.body, where=key), ensure_ascii=False), soft_wrap=True)
         show.output.print(f"metadata: {dict(stored.metadata)}", style="dim")

@@ -26,7 +26,7 @@ class BulkPipeline:
 
 def assemble_bulk(path: WritePath, deliverer: Deliverer, settings: Settings) -> BulkPipeline:
     """Build the path of bulk commands; all of them together keep no more requests to S3 going than it may have."""
-    requests = asyncio.Semaphore(settings.s3_connections_max)
+    requests = asyncio.Semaphore(settings.s3.connections_max)
     items = BulkItems(path.ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
     chunk_planner = ChunkPlanner(path, items=items, requests=requests)
     return BulkPipeline(

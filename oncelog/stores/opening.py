@@ -58,7 +58,7 @@ class Stores:
         bucket = await asyncio.to_thread(connect, settings)
         kafka, elasticsearch = KafkaPublisher(settings, S3TopicRecords(bucket)), ElasticsearchServer(settings)
         documents = ElasticsearchDocuments(elasticsearch, settings)
-        terminusdb = TerminusServer(settings.terminusdb_url) if settings.terminusdb_url else None
+        terminusdb = TerminusServer(settings.terminusdb) if settings.terminusdb.url else None
         graph = TerminusGraph(terminusdb, settings) if terminusdb else ElasticsearchGraph(elasticsearch, settings)
         event_log = S3EventLog(bucket)
         ports = Ports(

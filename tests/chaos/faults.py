@@ -202,7 +202,7 @@ async def s3_tampered_with(ground: Installation, draws: Draws) -> AsyncIterator[
 async def kafka_topic_dropped(ground: Installation, _: Draws) -> AsyncIterator[Note]:
     """The topic is deleted with all that is in it; the next publisher makes it anew."""
     ground.dropped.append([message async for message in KafkaStream(ground.settings).messages(after={})])
-    admin = AIOKafkaAdminClient(bootstrap_servers=ground.direct.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=ground.direct.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.delete_topics([ground.settings.instance_topic])

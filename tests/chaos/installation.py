@@ -19,6 +19,7 @@ from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
 from tests.chaos.proxies import Proxies
 from tests.chaos.workers import Supervisor
+from tests.settings import settings_from
 
 SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
 """Those with a proxy before them."""
@@ -177,9 +178,7 @@ def _inherited() -> dict[str, str]:
 
 
 def _settings(variables: Mapping[str, str]) -> Settings:
-    known = {name: f"ONCELOG_{name.upper()}" for name in Settings.model_fields}
-    given = {name: variables[variable] for name, variable in known.items() if variable in variables}
-    return Settings(**given)  # type: ignore[arg-type]
+    return settings_from(variables)
 
 
 @contextlib.contextmanager

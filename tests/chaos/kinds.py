@@ -66,14 +66,14 @@ def kind(
 @asynccontextmanager
 async def redis_of(ground: Installation) -> AsyncIterator[Redis]:
     """Connect to Redis past its proxy."""
-    async with Redis.from_url(ground.direct.redis_url) as redis:
+    async with Redis.from_url(ground.direct.redis.url) as redis:
         yield redis
 
 
 @asynccontextmanager
 async def elasticsearch_of(ground: Installation) -> AsyncIterator[AsyncElasticsearch]:
     """Connect to Elasticsearch past its proxy."""
-    client = AsyncElasticsearch(ground.direct.elasticsearch_url, request_timeout=REQUEST_TIMEOUT_S)
+    client = AsyncElasticsearch(ground.direct.elasticsearch.url, request_timeout=REQUEST_TIMEOUT_S)
     try:
         yield client
     finally:

@@ -14,7 +14,7 @@ import trustme
 from aiohttp import web
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable
-from oncelog.settings import Settings
+from oncelog.settings import S3Settings, Settings
 from oncelog.stores.s3 import S3Bucket, connect, connecting, direct
 
 Answering = Callable[[web.Request], Awaitable[web.Response]]
@@ -83,7 +83,7 @@ async def _put(url: str, *bodies: bytes) -> None:
 
 
 async def _connected(url: str) -> S3Bucket:
-    return await asyncio.to_thread(connect, Settings(s3_endpoint_url=url, s3_bucket="b"))
+    return await asyncio.to_thread(connect, Settings(s3=S3Settings(endpoint_url=url, bucket="b")))
 
 
 async def test_a_key_is_sent_as_boto3_would_send_it(s3: PlayedS3):

@@ -22,6 +22,7 @@ from tests.contract.forging_proxy import (
     without_element,
     without_length,
 )
+from tests.settings import with_server
 
 pytestmark = pytest.mark.integration
 
@@ -32,14 +33,14 @@ ABSENT = b"<Error><Code>NoSuchKey</Code><Message>m</Message></Error>"
 
 @pytest.fixture
 async def proxy(settings: Settings) -> AsyncIterator[ForgingProxy]:
-    assert settings.s3_endpoint_url is not None
-    async with forging_proxy(settings.s3_endpoint_url) as proxy:
+    assert settings.s3.endpoint_url is not None
+    async with forging_proxy(settings.s3.endpoint_url) as proxy:
         yield proxy
 
 
 @pytest.fixture(params=["directly", "through boto3"])
 async def bucket(settings: Settings, request: pytest.FixtureRequest, proxy: ForgingProxy) -> AsyncIterator[S3Bucket]:
-    behind = settings.model_copy(update={"s3_endpoint_url": proxy.url})
+    behind = with_server(settings, s3={"endpoint_url": proxy.url})
     bucket = await asyncio.to_thread(connect, behind, direct=request.param == "directly")
     await prepare_bucket(bucket)
     yield bucket

@@ -12,7 +12,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import EDGES_MAX
 from oncelog.errors import InputInvalid
 from oncelog.ports import FoundNode, WholeGraph
-from oncelog.settings import Settings
+from oncelog.settings import Settings, TerminusdbSettings
 from oncelog.stores.elasticsearch import ElasticsearchGraph, ElasticsearchServer, scan
 from oncelog.stores.terminusdb import TerminusGraph, TerminusServer
 from oncelog.stores.terminusdb import graph as terminus_graph
@@ -45,7 +45,7 @@ async def graph(request: pytest.FixtureRequest) -> AsyncIterator[WholeGraph]:
         yield on_elasticsearch
         await elasticsearch.close()
         return
-    terminusdb = TerminusServer(os.environ[TERMINUSDB_VARIABLE])
+    terminusdb = TerminusServer(TerminusdbSettings(url=os.environ[TERMINUSDB_VARIABLE]))
     on_terminusdb = TerminusGraph(terminusdb, settings)
     await on_terminusdb.prepare()
     yield on_terminusdb

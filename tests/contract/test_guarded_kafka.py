@@ -10,7 +10,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from structlog.testing import capture_logs
 
 from oncelog.errors import ContainerUnusable, UnusableReason
-from oncelog.settings import Settings
+from oncelog.settings import KafkaSettings, Settings
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.topic_reader import read_topic
 from stack import Stack
@@ -51,12 +51,12 @@ def guarded() -> Iterator[Settings]:
         patch.setattr(Kafka, "settings", with_authorizer)
         with Stack.temporary(["kafka"]) as stack:
             servers = stack.environment()["ONCELOG_KAFKA_BOOTSTRAP_SERVERS"]
-            yield Settings(kafka_bootstrap_servers=servers, namespace="t-guarded")
+            yield Settings(kafka=KafkaSettings(bootstrap_servers=servers), namespace="t-guarded")
 
 
 async def _grant(settings: Settings, *rights: tuple[int, str, int]) -> None:
     """Grant rights, the last of them on the cluster, and wait until the broker applies them: it grants no more then."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         for right in rights:

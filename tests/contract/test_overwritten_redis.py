@@ -30,7 +30,7 @@ async def _granted(leases: Leases, holder: str) -> Lease:
 
 
 async def _overwrite(settings: Settings, endings: Collection[str]) -> None:
-    async with Client.from_url(settings.redis_url) as client:
+    async with Client.from_url(settings.redis.url) as client:
         keys = [key async for key in client.scan_iter(f"{settings.redis_prefix}*")]
         overwritten = [key for key in keys if key.decode().rpartition(":")[2] in endings]
         assert len(overwritten) == len(endings)

@@ -56,7 +56,7 @@ class Queue:
 async def queue(settings: Settings) -> AsyncIterator[Queue]:
     with patient():
         server = RedisServer.connect(settings)
-    async with Client.from_url(settings.redis_url) as client:
+    async with Client.from_url(settings.redis.url) as client:
         leases = RedisLeases(server, generations=first_generations, lease_ms=LEASE_MS, patience_ms=PATIENCE_MS)
         yield Queue(settings, leases, client)
     await server.close()

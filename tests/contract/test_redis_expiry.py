@@ -12,6 +12,7 @@ from oncelog.stores.redis.redis import PATIENCE_MS, RedisCommandStatuses, RedisL
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
+from tests.settings import with_server
 
 LEASE_MS = 30_000
 MEMORY_S = 600
@@ -56,10 +57,10 @@ WRITES: dict[str, tuple[Callable[..., Awaitable[None]], dict[str, int]]] = {
 @pytest.mark.parametrize("name", WRITES)
 async def test_every_key_expires(settings: Settings, name: str):
     write, lifetimes = WRITES[name]
-    server = RedisServer.connect(settings.model_copy(update={"redis_memory_s": MEMORY_S}))
+    server = RedisServer.connect(with_server(settings, redis={"memory_s": MEMORY_S}))
     await write(RedisLeases(server, generations=first_generations, lease_ms=LEASE_MS), RedisCommandStatuses(server))
     await server.close()
-    async with Client.from_url(settings.redis_url) as client:
+    async with Client.from_url(settings.redis.url) as client:
         keys = [key.decode() async for key in client.scan_iter(f"{settings.redis_prefix}*")]
         left_ms = {key.removeprefix(settings.redis_prefix): await client.pttl(key) for key in keys}
     assert left_ms.keys() == lifetimes.keys() or name == "take"  # a place may have run out on a slow machine

@@ -13,6 +13,7 @@ from oncelog.stores.redis.redis import RedisLeases, RedisServer
 from oncelog.stores.redis.refusals import refused
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
+from tests.settings import with_server
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_redis_answers_are_told_apart(error: Exception, reason: UnusableReason |
 
 @pytest.fixture
 async def admin(settings: Settings) -> AsyncIterator[Redis]:
-    async with Redis.from_url(settings.redis_url) as redis:
+    async with Redis.from_url(settings.redis.url) as redis:
         yield redis
         await redis.execute_command("ACL", "DELUSER", settings.namespace)
 
@@ -52,8 +53,8 @@ async def test_a_lost_password_waits_until_it_is_back(settings: Settings, admin:
     user, scheme = settings.namespace, "redis://"
     class_schema = ("on", "~*", "+@all")
     await admin.execute_command("ACL", "SETUSER", user, *class_schema, ">right")
-    url = settings.redis_url.replace(scheme, f"{scheme}{user}:right@")
-    server = RedisServer.connect(settings.model_copy(update={"redis_url": url}))
+    url = settings.redis.url.replace(scheme, f"{scheme}{user}:right@")
+    server = RedisServer.connect(with_server(settings, redis={"url": url}))
     leases = RedisLeases(server, generations=first_generations, lease_ms=200)
     await leases.acquire_leases([PLACE], "a")
     await admin.execute_command("ACL", "SETUSER", user, "resetpass", ">other")

@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from oncelog.errors import ContainerUnusable, UnusableReason
-from oncelog.settings import Settings
+from oncelog.settings import S3Settings, Settings
 from oncelog.stores.s3 import S3Bucket, connect
 
 UNTIL_S = 30.0
@@ -54,7 +54,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_credentials_in_a_file_are_read_anew(keys: Callable[[str], None], direct: bool):
-    settings = Settings(namespace="t-nowhere", s3_endpoint_url="http://127.0.0.1:1")
+    settings = Settings(namespace="t-nowhere", s3=S3Settings(endpoint_url="http://127.0.0.1:1"))
     bucket: S3Bucket = await asyncio.to_thread(connect, settings, direct=direct)
     bucket.client.meta.events.register("before-send.s3.GetObject", _answer)
     with pytest.raises(ContainerUnusable) as refusal:

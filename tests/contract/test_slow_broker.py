@@ -10,6 +10,7 @@ from oncelog.settings import Settings
 from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from tests.contract.topics import records_in_memory
+from tests.settings import with_server
 
 pytestmark = pytest.mark.integration
 
@@ -48,8 +49,8 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
 
 
 async def test_topics_are_made_on_a_slow_broker(settings: Settings):
-    async with slow_proxy(settings.kafka_bootstrap_servers) as proxy:
-        publisher = KafkaPublisher(settings.model_copy(update={"kafka_bootstrap_servers": proxy}), records_in_memory())
+    async with slow_proxy(settings.kafka.bootstrap_servers) as proxy:
+        publisher = KafkaPublisher(with_server(settings, kafka={"bootstrap_servers": proxy}), records_in_memory())
         await publisher.prepare()
     known = KafkaPublisher(settings, records_in_memory())
     await known.prepare()  # they are there: nothing to make, and no error

@@ -11,7 +11,7 @@ from stamina import AsyncRetryingCaller
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, ObjectRefused, SettingsInvalid, StoreUnavailable, UnusableReason
-from oncelog.settings import Settings
+from oncelog.settings import Settings, TerminusdbSettings
 from oncelog.stores.terminusdb import TerminusGraph, TerminusServer, server
 from oncelog.stores.terminusdb.server import CONFLICTS_MAX
 from tests.contract.test_graph import TERMINUSDB_VARIABLE
@@ -20,7 +20,7 @@ PLACE = AggregateId.of("geo", "City", "Vienna")
 
 
 async def test_a_server_out_of_reach_is_no_empty_answer():
-    server = TerminusServer("http://admin:root@127.0.0.1:1")
+    server = TerminusServer(TerminusdbSettings(url="http://admin:root@127.0.0.1:1"))
     graph = TerminusGraph(server, Settings(namespace="t-nowhere"))
     (outcome,) = await graph.write_nodes([GraphNode(PLACE, 1)])
     assert isinstance(outcome, StoreUnavailable)
@@ -38,7 +38,7 @@ async def test_a_server_out_of_reach_is_no_empty_answer():
 @pytest.mark.parametrize("url", ["", "127.0.0.1:6363", "ftp://127.0.0.1", "http://"])
 def test_an_address_that_is_none_is_refused(url: str):
     with pytest.raises(SettingsInvalid, match="ONCELOG_TERMINUSDB_URL: expected something like http://user:password@"):
-        TerminusServer(url)
+        TerminusServer(TerminusdbSettings(url=url))
 
 
 @pytest.mark.integration
@@ -46,7 +46,7 @@ async def test_a_wrong_password_is_told_apart_from_an_outage():
     if TERMINUSDB_VARIABLE not in os.environ:
         pytest.skip(f"no TerminusDB: set {TERMINUSDB_VARIABLE} to run on yours")
     where = os.environ[TERMINUSDB_VARIABLE].partition("@")[2]
-    server = TerminusServer(f"http://admin:wrong@{where}")
+    server = TerminusServer(TerminusdbSettings(url=f"http://admin:wrong@{where}"))
     with pytest.raises(ContainerUnusable, match="mend the user and password of ONCELOG_TERMINUSDB_URL"):
         await server.ping()
     await server.close()
@@ -54,7 +54,7 @@ async def test_a_wrong_password_is_told_apart_from_an_outage():
 
 def _answering(answer: Callable[[httpx.Request], httpx.Response]) -> TerminusGraph:
     """Return a graph whose server is played by a function."""
-    server = TerminusServer("http://admin:root@127.0.0.1:1")
+    server = TerminusServer(TerminusdbSettings(url="http://admin:root@127.0.0.1:1"))
     server._client = httpx.AsyncClient(base_url="http://terminusdb/api", transport=httpx.MockTransport(answer))
     return TerminusGraph(server, Settings(namespace="t-nowhere"))
 

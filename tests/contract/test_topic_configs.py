@@ -99,7 +99,7 @@ async def test_other_failures_to_look_are_no_excuse():
 
 
 async def _made(settings: Settings, configuration: Mapping[str, str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.create_topics([NewTopic(settings.instance_topic, 6, 1, topic_configs=dict(configuration))])
@@ -112,7 +112,7 @@ async def _follow(settings: Settings, remedy: str, before: Mapping[str, str]) ->
     found = re.search(r"--entity-name (\S+) --add-config ([^;\s]+)", remedy)
     assert found is not None
     configs = {**before, **dict(pair.split("=", 1) for pair in found[2].split(","))}
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, found[1], configs=configs)])

@@ -31,7 +31,7 @@ async def _filled(settings: Settings) -> None:
 
 async def test_a_topic_made_anew_has_another_id(settings: Settings):
     await _filled(settings)
-    async with broker_client(settings.kafka_bootstrap_servers) as client:
+    async with broker_client(settings.kafka.bootstrap_servers) as client:
         first = await topic_id_of(client, settings.instance_topic)
         assert await topic_id_of(client, settings.instance_topic) == first != NO_ID
         await drop_topic(settings)
@@ -52,7 +52,7 @@ async def test_offsets_that_were_kept_of_another_topic_are_passed_over(settings:
     kept_of = str(member._topic_id) if same else str(uuid.uuid4())
     await member.stop()
     async with AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, group_id=settings.named(GROUP), enable_auto_commit=False
+        bootstrap_servers=settings.kafka.bootstrap_servers, group_id=settings.named(GROUP), enable_auto_commit=False
     ) as other:
         wanted = {
             TopicPartition(settings.instance_topic, partition): OffsetAndMetadata(offset, kept_of)

@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 async def drop_topic(settings: Settings) -> None:
     """Delete the topic of events with all that is in it, and wait until it is gone."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.delete_topics([settings.instance_topic])
@@ -38,12 +38,12 @@ async def drop_topic(settings: Settings) -> None:
 
 async def grow_topic(settings: Settings, partitions: int) -> None:
     """Add partitions to the topic of events, and wait until brokers tell of them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.create_partitions({settings.instance_topic: NewPartitions(partitions)})
         topic = settings.instance_topic
-        async with asyncio.timeout(UNTIL_S), broker_client(settings.kafka_bootstrap_servers) as client:
+        async with asyncio.timeout(UNTIL_S), broker_client(settings.kafka.bootstrap_servers) as client:
             while (await existing_topics(client, [topic]))[topic].partitions < partitions:
                 await asyncio.sleep(0.1)
     finally:
@@ -62,7 +62,7 @@ def records_in_memory() -> TopicRecords:
 
 async def set_topic_setting(settings: Settings, name: str, value: str) -> None:
     """Change one setting of the topic of events; the others that were given stay as they are."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     topic = settings.instance_topic
     try:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from oncelog.cli import terminal
 from oncelog.cli.app import app
-from oncelog.settings import Settings
+from oncelog.settings import Settings, variables
 from stack.cli import parser as stack_parser
 from tests.chaos.__main__ import _arguments as chaos_arguments
 from tests.docs.blocks import ROOT, Block, Line, console_lines
@@ -70,7 +70,7 @@ def check_line(line: Line) -> None:
 
 
 def _check_variable(name: str) -> None:
-    known = {f"ONCELOG_{field.upper()}" for field in Settings.model_fields}
+    known = {variable for variable, _ in variables(Settings)}
     assert name in known or name == "PATH" or name.startswith(("AWS_", "TEMPORAL_")), f"{name}: no such setting"
 
 

@@ -83,7 +83,7 @@ async def _followed(installation: Installation, path: Path) -> dict[str, tuple[i
 
     def run() -> dict[str, tuple[int, Any]]:
         with Checkpoint(path) as checkpoint:
-            follow(settings.kafka_bootstrap_servers, settings.instance_topic, checkpoint, until_caught_up=True)
+            follow(settings.kafka.bootstrap_servers, settings.instance_topic, checkpoint, until_caught_up=True)
             return checkpoint.instances()
 
     return await asyncio.wait_for(asyncio.to_thread(run), FOLLOW_TIMEOUT_S)
@@ -92,7 +92,7 @@ async def _followed(installation: Installation, path: Path) -> dict[str, tuple[i
 async def _lose_topic(installation: Installation) -> None:
     """Delete the topic; a worker makes it anew with the next command."""
     settings = installation.settings
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers})
     await asyncio.to_thread(admin.delete_topics([settings.instance_topic])[settings.instance_topic].result)
 
 

@@ -147,7 +147,7 @@ class Installation:
 
     async def empty_redis(self) -> int:
         """Delete all that Redis holds of this installation; returns how many keys those were."""
-        async with Redis.from_url(self.settings.redis_url) as redis:
+        async with Redis.from_url(self.settings.redis.url) as redis:
             keys = [key async for key in redis.scan_iter(f"{self.settings.redis_prefix}*", count=1000)]
             return int(await redis.delete(*keys)) if keys else 0
 
@@ -162,7 +162,7 @@ class Installation:
         return await self.logs()
 
     def objects(self, prefix: str) -> dict[str, bytes]:
-        client, bucket, ours = self.stores.bucket.client, self.settings.s3_bucket, self.settings.s3_prefix
+        client, bucket, ours = self.stores.bucket.client, self.settings.s3.bucket, self.settings.s3_prefix
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=ours + prefix)
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return {

@@ -40,7 +40,7 @@ def secrets(installation: Installation) -> Mapping[str, str]:
     """Variables with passwords, all of which the servers take or pass over; AWS' secret is a password as it is."""
     settings = installation.settings
     return {
-        "ONCELOG_REDIS_URL": with_password(settings.redis_url, "default", "redis"),
+        "ONCELOG_REDIS_URL": with_password(settings.redis.url, "default", "redis"),
         "ONCELOG_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "ONCELOG_PROJECTOR_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "TEMPORAL_API_KEY": f"{CANARY}-temporal",
@@ -50,7 +50,7 @@ def secrets(installation: Installation) -> Mapping[str, str]:
 
 async def test_no_password_is_left_anywhere(installation: Installation, secrets: Mapping[str, str]):
     settings = installation.settings
-    async with gate(urlsplit(settings.elasticsearch_url).netloc.rpartition("@")[2], GONE) as elasticsearch:
+    async with gate(urlsplit(settings.elasticsearch.url).netloc.rpartition("@")[2], GONE) as elasticsearch:
         url = with_password(f"http://{elasticsearch.address}", "elastic", "elasticsearch")
         gated = {**secrets, "ONCELOG_ELASTICSEARCH_URL": url}
         worker = await (await installation.worker_process(**gated)).ready()
@@ -179,7 +179,7 @@ async def redis_values(settings: Settings) -> str:
     """Return all keys of the installation with what lies under them."""
     read = {"string": "get", "hash": "hgetall", "list": "lrange", "zset": "zrange", "set": "smembers"}
     texts = []
-    async with Redis.from_url(settings.redis_url) as redis:
+    async with Redis.from_url(settings.redis.url) as redis:
         async for key in redis.scan_iter(f"{settings.redis_prefix}*", count=1000):
             answer: Any = await redis.type(key)
             kind = answer.decode()
@@ -192,9 +192,9 @@ def objects(installation: Installation) -> str:
     """Return all objects of the installation with their metadata."""
     client, settings = installation.stores.bucket.client, installation.settings
     texts = []
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket, Prefix=settings.s3_prefix)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=settings.s3.bucket, Prefix=settings.s3_prefix)
     for item in (item for page in pages for item in page.get("Contents", [])):
-        found = client.get_object(Bucket=settings.s3_bucket, Key=item["Key"])
+        found = client.get_object(Bucket=settings.s3.bucket, Key=item["Key"])
         texts.append(f"{item['Key']} {found['Metadata']} {found['Body'].read().decode(errors='replace')}")
     return "\n".join(texts)
 

@@ -16,6 +16,7 @@ from oncelog.settings import Settings
 from tests.commands import create, update
 from tests.integration.gates import gate, refusal
 from tests.integration.installation import Installation, WorkerProcess
+from tests.settings import with_server
 
 pytestmark = pytest.mark.integration
 
@@ -36,9 +37,11 @@ EXPIRED_ELASTICSEARCH = refusal(
 
 @dataclass(frozen=True)
 class Credentials:
-    """One server's. ``settings`` lead to it with them; ``refusals`` counts what it has refused so far."""
+    """One server's. ``address`` leads to it with them; ``refusals`` counts what it has refused so far."""
 
-    settings: dict[str, Any]
+    server: str
+    setting: str
+    address: str
     store: str
     expire: Callable[[], Awaitable[None]]
     renew: Callable[[], Awaitable[None]]
@@ -46,7 +49,7 @@ class Credentials:
 
 
 @asynccontextmanager
-async def _gated(setting: str, url: str, store: str, answer: bytes) -> AsyncIterator[Credentials]:
+async def _gated(server: str, setting: str, url: str, store: str, answer: bytes) -> AsyncIterator[Credentials]:
     async with gate(url.rpartition("//")[2], answer) as opened:
 
         async def expire() -> None:
@@ -58,13 +61,13 @@ async def _gated(setting: str, url: str, store: str, answer: bytes) -> AsyncIter
         async def refusals() -> int:
             return opened.refused
 
-        yield Credentials({setting: f"http://{opened.address}"}, store, expire, renew, refusals)
+        yield Credentials(server, setting, f"http://{opened.address}", store, expire, renew, refusals)
 
 
 @asynccontextmanager
 async def _redis_user(settings: Settings) -> AsyncIterator[Credentials]:
     """A user of Redis of this test's own, whose password is changed and changed back."""
-    user, url = settings.namespace, settings.redis_url
+    user, url = settings.namespace, settings.redis.url
 
     async with Redis.from_url(url) as redis:
         await redis.execute_command("ACL", "SETUSER", user, "on", "~*", "+@all", ">right")
@@ -82,7 +85,7 @@ async def _redis_user(settings: Settings) -> AsyncIterator[Credentials]:
             return sum(int(entry["count"]) for entry in log if entry["username"] == user)
 
         authority = f"redis://{user}:right@"
-        yield Credentials({"redis_url": url.replace("redis://", authority)}, "Redis", expire, renew, refusals)
+        yield Credentials("redis", "url", url.replace("redis://", authority), "Redis", expire, renew, refusals)
         await redis.execute_command("ACL", "DELUSER", user)
 
 
@@ -91,10 +94,10 @@ async def credentials(request: pytest.FixtureRequest, settings: Settings) -> Asy
     if request.param == "redis":
         made = _redis_user(settings)
     elif request.param == "s3":
-        assert settings.s3_endpoint_url
-        made = _gated("s3_endpoint_url", settings.s3_endpoint_url, "S3", EXPIRED_S3)
+        assert settings.s3.endpoint_url
+        made = _gated("s3", "endpoint_url", settings.s3.endpoint_url, "S3", EXPIRED_S3)
     else:
-        made = _gated("elasticsearch_url", settings.elasticsearch_url, "Elasticsearch", EXPIRED_ELASTICSEARCH)
+        made = _gated("elasticsearch", "url", settings.elasticsearch.url, "Elasticsearch", EXPIRED_ELASTICSEARCH)
     async with made as opened:
         yield opened
 
@@ -103,8 +106,9 @@ async def credentials(request: pytest.FixtureRequest, settings: Settings) -> Asy
 async def installation(
     settings: Settings, environment: Mapping[str, str], credentials: Credentials, tmp_path: Path
 ) -> AsyncIterator[Installation]:
-    variables = {f"ONCELOG_{name.upper()}": value for name, value in credentials.settings.items()}
-    leading = settings.model_copy(update=credentials.settings)
+    server, setting = credentials.server, credentials.setting
+    variables = {f"ONCELOG_{server}_{setting}".upper(): credentials.address}
+    leading = with_server(settings, **{server: {setting: credentials.address}})
     async with Installation.opened(leading, {**environment, **variables}, tmp_path) as opened:
         yield opened
 

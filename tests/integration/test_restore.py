@@ -49,7 +49,7 @@ async def _lose_all_but_s3(installation: Installation) -> None:
 
 async def _drop_topics(settings: Settings) -> None:
     topics = {settings.instance_topic, settings.ontology_topic, settings.failure_topic}
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.delete_topics(sorted(topics))

@@ -19,6 +19,7 @@ from tests.classes import FIRST, define
 from tests.commands import create, update
 from tests.integration.installation import Installation
 from tests.integration.test_consistency_check import _check as check
+from tests.settings import with_server
 from tests.write.world import NOON
 
 pytestmark = pytest.mark.integration
@@ -216,12 +217,12 @@ async def test_it_is_told_as_far_as_those_who_answer_know(
         result = await installation.client.submit(done)
     await installation.client.start(begun)
     await _die_after(installation, begun, "persist")
-    changed = {}
+    elsewhere: dict[str, dict[str, str]] = {}
     if "redis" in away:
-        changed["redis_url"] = f"redis://{NOWHERE}/0"
+        elsewhere["redis"] = {"url": f"redis://{NOWHERE}/0"}
     if "s3" in away:
-        changed["s3_endpoint_url"] = f"http://{NOWHERE}"
-    settings = installation.settings.model_copy(update=changed)
+        elsewhere["s3"] = {"endpoint_url": f"http://{NOWHERE}"}
+    settings = with_server(installation.settings, **elsewhere)
     monkeypatch.setenv("TEMPORAL_ADDRESS", NOWHERE)
     temporal = None if "temporal" in away else installation.temporal
     async with await Stores.connect(settings) as stores:

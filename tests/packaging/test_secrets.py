@@ -7,7 +7,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from oncelog.activities.failures import FAILURE_BYTES_MAX, FailureInterceptor
 from oncelog.errors import LogDamaged, SettingsInvalid, StoreUnavailable, redacted
-from oncelog.settings import Settings
+from oncelog.settings import ElasticsearchSettings, RedisSettings, Settings, TerminusdbSettings
 from oncelog.stores.elasticsearch.server import ElasticsearchServer
 from oncelog.stores.redis.redis import RedisServer
 from oncelog.stores.terminusdb.server import TerminusServer
@@ -55,10 +55,11 @@ def test_settings_show_no_credentials(monkeypatch: pytest.MonkeyPatch):
 
 async def test_store_names_hold_no_credentials():
     settings = Settings(
-        elasticsearch_url=f"http://elastic:{CANARY}@127.0.0.1:1", redis_url=f"redis://user:{CANARY}@127.0.0.1:1/0"
+        elasticsearch=ElasticsearchSettings(url=f"http://elastic:{CANARY}@127.0.0.1:1"),
+        redis=RedisSettings(url=f"redis://user:{CANARY}@127.0.0.1:1/0"),
     )
     elasticsearch, redis = ElasticsearchServer(settings), RedisServer.connect(settings)
-    terminusdb = TerminusServer(f"http://admin:{CANARY}@127.0.0.1:1")
+    terminusdb = TerminusServer(TerminusdbSettings(url=f"http://admin:{CANARY}@127.0.0.1:1"))
     try:
         assert CANARY not in elasticsearch.name + redis.store + terminusdb.name
         for ask in (redis.ping, terminusdb.ping):

@@ -79,7 +79,7 @@ async def _delete_record(installation: Installation, _lamp: list[Event]) -> None
 
 
 async def _send(installation: Installation, event: Event) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=installation.settings.kafka_bootstrap_servers)
+    producer = AIOKafkaProducer(bootstrap_servers=installation.settings.kafka.bootstrap_servers)
     await producer.start()
     try:
         await producer.send_and_wait(

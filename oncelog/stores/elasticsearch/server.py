@@ -30,6 +30,7 @@ from oncelog.errors import (
 )
 from oncelog.offload import offloaded
 from oncelog.settings import Settings
+from oncelog.settings.addresses import revealed
 from oncelog.stores.elasticsearch.refusals import (
     Refusal,
     ambiguous,
@@ -93,13 +94,15 @@ class ElasticsearchServer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        nodes = _nodes(settings.elasticsearch_url)
+        nodes = _nodes(settings.elasticsearch.url)
         self.name = f"Elasticsearch at {','.join(f'{each.scheme}://{each.host}:{each.port}' for each in nodes)}"
         self.requests: Counter[str] = Counter()
         self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
         self._preference = f"oncelog-{uuid.uuid4()}"
+        user, password = settings.elasticsearch.username, revealed(settings.elasticsearch.password)
         self.client = AsyncElasticsearch(
             nodes,
+            basic_auth=(user or "elastic", password) if password else None,
             max_retries=0,
             retry_on_timeout=False,
             request_timeout=REQUEST_TIMEOUT_S,

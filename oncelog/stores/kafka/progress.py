@@ -24,7 +24,7 @@ class KafkaProgress:
 
         No topic is no partitions. Raises StoreUnavailable.
         """
-        servers, topic = self._settings.kafka_bootstrap_servers, self._settings.instance_topic
+        servers, topic = self._settings.kafka.bootstrap_servers, self._settings.instance_topic
         group = self._settings.named(projector_group(read_model))
         try:
             async with broker_client(servers) as client:

@@ -52,7 +52,7 @@ class KafkaPublisher:
     """
 
     def __init__(self, settings: Settings, records: TopicRecords) -> None:
-        self._servers = settings.kafka_bootstrap_servers
+        self._servers = settings.kafka.bootstrap_servers
         self._settings = settings
         self._topics = KafkaTopics(settings, records)
         self._producers = SharedProducer(self._servers, opened=self._topics.open)

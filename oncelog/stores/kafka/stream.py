@@ -24,7 +24,7 @@ class KafkaStream:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._servers = settings.kafka_bootstrap_servers
+        self._servers = settings.kafka.bootstrap_servers
         self._topics = (settings.instance_topic, settings.ontology_topic)
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:

@@ -43,7 +43,7 @@ class KafkaSubscription:
     """
 
     def __init__(self, settings: Settings, *, group: str) -> None:
-        self._servers = settings.kafka_bootstrap_servers
+        self._servers = settings.kafka.bootstrap_servers
         self._topic = settings.instance_topic
         self._group = settings.named(group)
         self._consumer: AIOKafkaConsumer | None = None

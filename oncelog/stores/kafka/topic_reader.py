@@ -28,7 +28,7 @@ async def read_topic(
     settings: Settings, topic: str, *, key: bytes | None = None, messages_max: int = 1_000
 ) -> list[Message]:
     """Return a topic's messages, or those of one key, each partition from its oldest on; raises StoreUnavailable."""
-    servers = settings.kafka_bootstrap_servers
+    servers = settings.kafka.bootstrap_servers
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=servers,

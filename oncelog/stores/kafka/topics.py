@@ -45,7 +45,7 @@ class KafkaTopics:
     """Knows the topics of one installation, as of the last look at them."""
 
     def __init__(self, settings: Settings, records: TopicRecords) -> None:
-        self._servers = settings.kafka_bootstrap_servers
+        self._servers = settings.kafka.bootstrap_servers
         self._instances, self._classes = settings.instance_topic, settings.ontology_topic
         self._records = records
         self._known: dict[str, TopicRecord] = {}

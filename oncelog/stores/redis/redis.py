@@ -25,6 +25,7 @@ from oncelog.errors import LogDamaged, SettingsInvalid
 from oncelog.ports import CommandStatus, Generations, Lease, Stage, StreamProgress, Waiting, Watermark
 from oncelog.ports.stream import FIRST_GENERATION
 from oncelog.settings import Settings
+from oncelog.settings.addresses import revealed
 from oncelog.stores.redis.refusals import refused
 from oncelog.stores.sealed_state import open_state, seal_state
 
@@ -61,7 +62,9 @@ class RedisServer:
         """Make the client, without a request yet; raises SettingsInvalid."""
         try:
             pool = BlockingConnectionPool.from_url(
-                settings.redis_url,
+                settings.redis.url,
+                username=settings.redis.username,
+                password=revealed(settings.redis.password),
                 max_connections=CONNECTIONS_MAX,
                 timeout=ANSWER_TIMEOUT_S,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -70,7 +73,7 @@ class RedisServer:
             )
         except ValueError as error:
             raise SettingsInvalid(f"ONCELOG_REDIS_URL: {error}; expected redis://host:port/database") from error
-        return cls(Redis.from_pool(pool), prefix=settings.redis_prefix, memory_s=settings.redis_memory_s)
+        return cls(Redis.from_pool(pool), prefix=settings.redis_prefix, memory_s=settings.redis.memory_s)
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run one of our scripts."""

@@ -34,25 +34,25 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         tcp_keepalive=True,
-        max_pool_connections=settings.s3_connections_max,
+        max_pool_connections=settings.s3.connections_max,
         retries={"mode": "standard", "total_max_attempts": 1},
         parameter_validation=False,
         request_checksum_calculation="when_required",  # we give our own
         response_checksum_validation="when_required",
         user_agent=USER_AGENT,  # the default one is composed anew for every request
-        s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+        s3={"addressing_style": "path" if settings.s3.endpoint_url else "auto"},
     )
     session = botocore.session.get_session()
     try:
         client = boto3.session.Session(botocore_session=session).client(
-            "s3", endpoint_url=settings.s3_endpoint_url, config=config
+            "s3", endpoint_url=settings.s3.endpoint_url, config=config
         )
         certificates = _certificates(session) if client.meta.endpoint_url.startswith("https:") else True
     except (BotoCoreError, ValueError, OSError) as error:
-        raise SettingsInvalid(f"ONCELOG_S3_ENDPOINT_URL {settings.s3_endpoint_url}: {error}") from error
+        raise SettingsInvalid(f"ONCELOG_S3_ENDPOINT_URL {settings.s3.endpoint_url}: {error}") from error
     # As bytes, a body leaves with its headers in one packet; as a file, botocore first asks with Expect: 100-continue.
     client.meta.events.unregister("before-parameter-build.s3.PutObject", convert_body_to_file_like_object)
-    name, threads = settings.s3_bucket, ThreadPoolExecutor(settings.s3_connections_max, thread_name_prefix="s3")
+    name, threads = settings.s3.bucket, ThreadPoolExecutor(settings.s3.connections_max, thread_name_prefix="s3")
     through_boto3 = Boto3Requests(client, bucket=name, threads=threads)
     renew = partial(_renew_credentials, session)
     if not direct:
@@ -69,7 +69,7 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         bucket=name,
         credentials=session.get_credentials,
         certificates=certificates,
-        connections_max=settings.s3_connections_max,
+        connections_max=settings.s3.connections_max,
         connect_timeout_s=CONNECT_TIMEOUT_S,
         read_timeout_s=READ_TIMEOUT_S,
         otherwise=through_boto3,

@@ -8,6 +8,8 @@ import httpx
 import stamina
 
 from oncelog.errors import ObjectRefused, SettingsInvalid, StoreUnavailable
+from oncelog.settings import TerminusdbSettings
+from oncelog.settings.addresses import revealed
 from oncelog.stores.terminusdb.refusals import is_never, refused
 from oncelog.stores.terminusdb.woql import Query
 
@@ -44,7 +46,8 @@ class TerminusServer:
     server can tell, and nothing else is tried twice.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, settings: TerminusdbSettings) -> None:
+        url = settings.url or ""
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -57,7 +60,7 @@ class TerminusServer:
         self.requests: Counter[str] = Counter()
         self._client = httpx.AsyncClient(
             base_url=f"{where}{address.path.rstrip('/')}/api",
-            auth=(address.username or "admin", address.password or ""),
+            auth=(settings.username or "admin", revealed(settings.password) or ""),
             timeout=REQUEST_TIMEOUT_S,
         )
 
