@@ -22,10 +22,9 @@ from oncelog.bulk.run import Progress, RunControl
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.bulk.command import parse_bulk
 from oncelog.domain.bulk.results import BulkResult
-from oncelog.domain.results import RejectionCode
 from oncelog.ports import CommandStatuses
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
-from oncelog.write.completion import final_status
+from oncelog.write.completion import complete
 
 #: How long a run goes on before it hands back what it has, so that people see it come along.
 SEGMENT_S = 10.0
@@ -98,10 +97,8 @@ class BulkActivities:
         return result
 
     async def _complete(self, result: BulkResult, command_type: str) -> None:
-        if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
-            return  # the status stays that of the first command
-        status = final_status(result, command_type=command_type, steps=[])
-        await Trace(self._after_step).step("bulk_complete", self._statuses.complete_command(status))
+        trace = Trace(self._after_step)
+        await complete(self._statuses, result, command_type=command_type, trace=trace, step_name="bulk_complete")
 
 
 class _Run:

@@ -1,6 +1,6 @@
 """The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio import activity
@@ -9,11 +9,10 @@ from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.commands import parse_command
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.results import RejectionCode
 from oncelog.errors import InputInvalid
 from oncelog.ports import CommandStatuses
 from oncelog.replay.trace import AfterStep, StepReport, Trace, nothing_after
-from oncelog.write.completion import final_status
+from oncelog.write.completion import complete
 from oncelog.write.delivery import Delivery, attempted
 
 #: How long one quick attempt at a delivery step may take before the step is handed to an activity of its own.
@@ -66,7 +65,7 @@ class CommandActivities:
         delivery = Delivery.of(request.result, published=request.published)
         failures = await self._deliverer.attempt(delivery, trace, timeout_s=QUICK_ATTEMPT_S) if delivery else {}
         if not failures:
-            failure = await attempted(self._complete(request, trace), timeout_s=QUICK_ATTEMPT_S)
+            failure = await attempted(self._completion(request, trace), timeout_s=QUICK_ATTEMPT_S)
             failures = {"complete": failure} if failure else {}
         return DeliverReport(steps=trace.steps, failures=failures)
 
@@ -74,8 +73,7 @@ class CommandActivities:
     async def publish_event(self, request: DeliverRequest) -> list[StepReport]:
         """Publish the event and whatever before it is not published yet."""
         trace, delivery = Trace(self._after_step), _delivery(request)
-        publishing = self._deliverer.publish(delivery.aggregate_id, delivery.sequence_number)
-        await trace.step("publish", publishing, note=str)
+        await self._deliverer.publish(delivery.aggregate_id, delivery.sequence_number, trace)
         return trace.steps
 
     @activity.defn
@@ -90,7 +88,7 @@ class CommandActivities:
     async def complete_command(self, request: DeliverRequest) -> list[StepReport]:
         """Keep result and history where the command's status is asked for."""
         trace = Trace(self._after_step)
-        await self._complete(request, trace)
+        await self._completion(request, trace)
         return trace.steps
 
     @activity.defn
@@ -98,21 +96,17 @@ class CommandActivities:
         """Let a class's documents follow its definition into an index of another form, and its nodes into new edges."""
         trace = Trace(self._after_step)
         name = AggregateId.parse(request.class_name)
-        work = self._reindexer.run(name, at_least=request.sequence_number, progress=activity.heartbeat)
-        await trace.step("reindex", work, note=str)
-        await trace.step("regraph", self._graph_rebuilder.run(name, progress=activity.heartbeat), note=str)
+        async with trace.step("reindex") as step:
+            reindexed = self._reindexer.run(name, at_least=request.sequence_number, progress=activity.heartbeat)
+            step.note = str(await reindexed)
+        async with trace.step("regraph") as step:
+            step.note = str(await self._graph_rebuilder.run(name, progress=activity.heartbeat))
         return trace.steps
 
-    async def _complete(self, request: DeliverRequest, trace: Trace) -> None:
-        await trace.step("complete", self._save_result(request, trace), note=str)
-
-    async def _save_result(self, request: DeliverRequest, trace: Trace) -> str:
-        result = request.result
-        if result.rejection and result.rejection.code is RejectionCode.COMMAND_ID_REUSED:
-            return "the status stays that of the first command"
-        steps = [*request.steps, *trace.steps]
-        await self._statuses.complete_command(final_status(result, command_type=request.command_type, steps=steps))
-        return result.outcome
+    def _completion(self, request: DeliverRequest, trace: Trace) -> Awaitable[None]:
+        return complete(
+            self._statuses, request.result, command_type=request.command_type, trace=trace, earlier=request.steps
+        )
 
 
 def _delivery(request: DeliverRequest) -> Delivery:

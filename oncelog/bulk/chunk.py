@@ -81,15 +81,15 @@ class ChunkCommitter:
         while left:
             async with AsyncExitStack() as leases:
                 planned = attempt.planned or await self._chunk_planner.plan(record, attempt, leases, trace=trace)
-                bound = await trace.step(
-                    "bulk_record", self._records.write_chunk_record(planned)
-                )  # the stored record binds (R2)
+                async with trace.step("bulk_record"):
+                    bound = await self._records.write_chunk_record(planned)  # the stored record binds (R2)
                 if bound.closed is not None:
                     await self._chunk_planner.release(record, attempt)
                     return bound.closed
                 _check_binds(bound, left)
                 await self._chunk_planner.accept_stored(record, attempt, _refused_today(bound, attempt))
-                await trace.step("bulk_persist", self._persist(record, bound, attempt, written))
+                async with trace.step("bulk_persist"):
+                    await self._persist(record, bound, attempt, written)
             records.append(bound)
             left = to_retry(conflict_outcomes(bound, attempt.event_in))
             if left:  # before leases are waited for, those at hand are given up: so no attempt waits for itself

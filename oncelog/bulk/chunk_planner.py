@@ -108,8 +108,10 @@ class ChunkPlanner:
         """Return the stored record, or else the one to be written; what is bound before is at its end."""
         attempt.planned = await self._records.read_chunk_record(record.command_id, attempt.chunk, attempt.number)
         if attempt.planned is None:
-            await trace.step("bulk_allocate", self._allocate(record, attempt, leases))
-            attempt.planned = await trace.step("bulk_decide", self._bind(record, attempt))
+            async with trace.step("bulk_allocate"):
+                await self._allocate(record, attempt, leases)
+            async with trace.step("bulk_decide"):
+                attempt.planned = await self._bind(record, attempt)
         return attempt.planned
 
     async def accept_stored(self, record: BulkRecord, attempt: ChunkAttempt, indices: Sequence[int]) -> None:

@@ -42,10 +42,13 @@ class ChunkDelivery:
     async def deliver(self, record: BulkRecord, end: ChunkEnd, *, trace: Trace) -> str | None:
         """Try once to publish and to project all of a chunk; return None, or why something is left for later."""
         written = [one for one in end.written.values() if one.events]
-        unpublished = await trace.step("bulk_publish", self._publish(written))
-        await trace.step("bulk_settle", self._release(record, end))
+        async with trace.step("bulk_publish"):
+            unpublished = await self._publish(written)
+        async with trace.step("bulk_settle"):
+            await self._release(record, end)
         await self._save_snapshots(written)
-        unprojected = await trace.step("bulk_project", self._project(written))
+        async with trace.step("bulk_project"):
+            unprojected = await self._project(written)
         return unpublished or unprojected
 
     async def deliver_later(self, record: BulkRecord, chunk: int, *, trace: Trace) -> None:
@@ -57,14 +60,16 @@ class ChunkDelivery:
         heads = [(AggregateId.parse(name), max(one.slot or 0 for one in group)) for name, group in groups.items()]
 
         async def publish(head: tuple[AggregateId, int]) -> None:
-            await self._deliverer.publish(*head)
+            await self._publication.ensure(*head)
 
         async def project(head: tuple[AggregateId, int]) -> None:
             await self._project_one(*head)
 
-        await trace.step("bulk_publish", bounded_gather(publish, heads, at_once=self._requests))
+        async with trace.step("bulk_publish"):
+            await bounded_gather(publish, heads, at_once=self._requests)
         ours = [head for head in heads if self._deliverer.projects(head[0])]
-        await trace.step("bulk_project", bounded_gather(project, ours, at_once=self._requests))
+        async with trace.step("bulk_project"):
+            await bounded_gather(project, ours, at_once=self._requests)
 
     async def _publish(self, written: list[Written]) -> str | None:
         """Send every aggregate's events, aggregates side by side, and raise the watermarks of those acknowledged."""

@@ -2,9 +2,11 @@
 
 from oncelog.bulk.items import BulkItems
 from oncelog.domain.bulk.command import Bulk
+from oncelog.domain.bulk.plan import Plan
 from oncelog.domain.bulk.records import BulkRecord, bulk_record
 from oncelog.domain.bulk.results import BulkResult, rejected_bulk, reused_bulk
 from oncelog.domain.records import AnyRecord
+from oncelog.domain.results import Rejection
 from oncelog.errors import LogDamaged
 from oncelog.ports import CommandStatus, Stage
 from oncelog.replay.trace import Trace
@@ -30,7 +32,8 @@ class BulkOpener:
 
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; it counts for every event, unless there is a record.
         """
-        status = await trace.step("bulk_claim", self._claim(bulk, occurred_at))
+        async with trace.step("bulk_claim"):
+            status = await self._claim(bulk, occurred_at)
         known = status and status.result
         if isinstance(known, BulkResult) and known.command_hash == bulk.hash:
             return known
@@ -39,10 +42,12 @@ class BulkOpener:
             refusal = await find_collision(self._names, bulk.db_name, bulk.class_id)
             if refusal:
                 return rejected_bulk(bulk, refusal)
-            undefined = await self._strictness.refusal(bulk)
-            end = undefined if undefined else await trace.step("bulk_scan", self._items.plan(bulk))
-            written = self._records.write_record(bulk_record(bulk, occurred_at=occurred_at, end=end))
-            record = await trace.step("bulk_open", written)
+            end: Plan | Rejection | None = await self._strictness.refusal(bulk)
+            if end is None:
+                async with trace.step("bulk_scan"):
+                    end = await self._items.plan(bulk)
+            async with trace.step("bulk_open"):
+                record = await self._records.write_record(bulk_record(bulk, occurred_at=occurred_at, end=end))
         if record.command_hash != bulk.hash:
             return reused_bulk(bulk, record.command_hash)
         own = _of_bulk(record)

@@ -31,7 +31,8 @@ class BulkReporter:
         """Write the results and then the summary of a command all of whose chunks are at their end."""
         report = _Report(record)
         key = results_key(record.command_id)
-        await trace.step("bulk_results", self._objects.write_object(key, self._parts(report)))
+        async with trace.step("bulk_results"):
+            await self._objects.write_object(key, self._parts(report))
         result = BulkResult(
             command_id=record.command_id,
             command_hash=record.command_hash,
@@ -41,7 +42,8 @@ class BulkReporter:
             results_sha256=report.digest.hexdigest(),
             closed=report.closed,
         )
-        await trace.step("bulk_summary", self._objects.write_object(summary_key(record.command_id), _one(result)))
+        async with trace.step("bulk_summary"):
+            await self._objects.write_object(summary_key(record.command_id), _one(result))
         return result
 
     async def _parts(self, report: "_Report") -> AsyncIterator[bytes]:

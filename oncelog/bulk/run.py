@@ -82,9 +82,8 @@ class BulkRunner:
         try:
             while run.progress.next_chunk <= len(_chunks(record)):
                 closing = chunk_record(record, run.progress.next_chunk, 1, reason)
-                stored = await Trace(run_control.after_step).step(
-                    "bulk_close", self._records.write_chunk_record(closing)
-                )
+                async with Trace(run_control.after_step).step("bulk_close"):
+                    stored = await self._records.write_chunk_record(closing)
                 if stored.closed is not None:
                     run.progress = replace(run.progress, closed=stored.closed)
                     break

@@ -155,7 +155,7 @@ class AggregateReconciler:
             return found + ReconcileSummary(oldest_left=listed_stream.written_at)
         recorded = head.published_through.at_most(listed_stream.head)
         self._watermarks.know(listed_stream.aggregate_id, recorded if published is None else published)
-        await self._deliverer.publish(listed_stream.aggregate_id, listed_stream.head)
+        await self._deliverer.publish(listed_stream.aggregate_id, listed_stream.head, Trace())
         return found + ReconcileSummary(published=1)
 
     async def _project(

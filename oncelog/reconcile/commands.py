@@ -18,7 +18,7 @@ from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.commit import Committer
-from oncelog.write.completion import final_status
+from oncelog.write.completion import complete
 from oncelog.write.delivery import Deliverer
 
 log = structlog.get_logger(__name__)
@@ -96,8 +96,7 @@ class CommandReconciler:
             result = await self._commit(record, trace)
         else:  # the reconciler of aggregates finds what is left to deliver of a command that has ended
             result = known or await self._bulks.end(record)
-        status = final_status(result, command_type=record.command["command_type"], steps=trace.steps)
-        await trace.step("complete", self._statuses.complete_command(status))
+        await complete(self._statuses, result, command_type=record.command["command_type"], trace=trace)
         return result
 
     async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:
@@ -108,7 +107,7 @@ class CommandReconciler:
         if result.aggregate_id is not None and result.sequence_number is not None:
             place = AggregateId.parse(result.aggregate_id), result.sequence_number
             if not committed.published:
-                await trace.step("publish", self._deliverer.publish(*place), note=str)
+                await self._deliverer.publish(*place, trace)
             if self._deliverer.projects(place[0]):
                 await self._project(*place, trace)
         return result

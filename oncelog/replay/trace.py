@@ -1,14 +1,12 @@
 """The steps of a command and their durations, for people; and where tests and crash points look in."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 from oncelog.domain.events import rfc3339
-
-T = TypeVar("T")
 
 #: Called after each step with its name; may end the process or empty a server, and so must find nothing incomplete.
 AfterStep = Callable[[str], Awaitable[None]]
@@ -34,17 +32,24 @@ class StepReport:
 
 
 @dataclass
+class Step:
+    """A step under way. ``note``: its outcome in words, for the report."""
+
+    note: str = ""
+
+
+@dataclass
 class Trace:
     """Collects the reports of one activity's steps in the order in which they ended."""
 
     after_step: AfterStep = nothing_after
     steps: list[StepReport] = field(default_factory=list)
 
-    async def step(self, name: str, doing: Awaitable[T], *, note: Callable[[T], Any] = lambda _: "") -> T:
-        """Await the step, note how long it took, and call the observer."""
-        began = time.perf_counter()
-        found = await doing
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator["Step"]:
+        """Measure a block. If it ends without an error, report the step and call the observer."""
+        step, began = Step(), time.perf_counter()
+        yield step
         duration_ms = (time.perf_counter() - began) * 1000
-        self.steps.append(StepReport(name, utc_now(), round(duration_ms, 2), str(note(found))))
+        self.steps.append(StepReport(name, utc_now(), round(duration_ms, 2), step.note))
         await self.after_step(name)
-        return found

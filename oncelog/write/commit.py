@@ -74,7 +74,9 @@ class Committer:
         are under way in this process. A caller that has few commands under way by itself waits for its lease instead.
         """
         await offloaded(lambda: command.hash, of=command.payload)
-        status = await trace.step("claim", self._claim(command, occurred_at), note=_claim_note)
+        async with trace.step("claim") as step:
+            status = await self._claim(command, occurred_at)
+            step.note = f"seen before: {status.stage}" if status else "first seen"
         if status and status.result and status.command_hash == command.hash:
             return Committed(status.result)
         place = self._lease_queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
@@ -91,10 +93,11 @@ class Committer:
         self, command: Command, record: AnyRecord | None, *, occurred_at: str, trace: Trace, publish: bool
     ) -> Committed:
         async with AsyncExitStack() as lease:
-            head = await trace.step("allocate", self._allocate(command, lease), note=_head_note)
+            async with trace.step("allocate") as step:
+                head = await self._allocate(command, lease)
+                step.note = f"slot {head.state.sequence_number + 1}"
             if record is None:
-                binding = self._bind(command, 1, occurred_at=occurred_at, head=head)
-                bound, head = await trace.step("record", binding, note=_record_note)
+                bound, head = await self._bind(command, 1, occurred_at=occurred_at, head=head, trace=trace)
             else:
                 bound = record
             while (refused := _refusal(command, bound)) is None:
@@ -104,13 +107,16 @@ class Committer:
                     await offloaded(partial(getattr, record, "canonical"), of=command.payload)
                     bound = await self._records.write_record(record)
                     continue
-                stored = await trace.step("persist", self._persist(command, bound, head), note=_persist_note)
+                async with trace.step("persist") as step:
+                    stored = await self._persist(command, bound, head)
+                    step.note = f"{stored.event.event_type} {stored.event.sequence_number}"
                 if stored.event.command_id == command.command_id:
                     return await self._finish(command, stored.event, head, trace=trace, publish=publish)
                 # Taken by another command's event: only now, and through a further record, to another slot.
                 head = await self._stream_heads.reloaded(command.aggregate_id)
-                binding = self._bind(command, bound.number + 1, occurred_at=bound.occurred_at, head=head)
-                bound, head = await trace.step("record", binding, note=_record_note)
+                bound, head = await self._bind(
+                    command, bound.number + 1, occurred_at=bound.occurred_at, head=head, trace=trace
+                )
             return await self._refuse(command, refused, head)
 
     async def _allocate(self, command: Command, lease: AsyncExitStack) -> StreamHead:
@@ -140,24 +146,27 @@ class Committer:
         return rejected(command, rejection) if rejection else None
 
     async def _bind(
-        self, command: Command, number: int, *, occurred_at: str, head: StreamHead
+        self, command: Command, number: int, *, occurred_at: str, head: StreamHead, trace: Trace
     ) -> tuple[AnyRecord, StreamHead]:
-        """Decide, and write the next record; the record that is stored under its number binds, whichever
+        """Decide, and write the next record. The record that is stored under its number binds, whichever
         attempt wrote it (R2).
         """
-        class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-        if isinstance(decision, Rejection):
-            head = await self._stream_heads.verified(command.aggregate_id, head)
+        async with trace.step("record") as step:
             class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-        record = record_of(
-            command,
-            number=number,
-            occurred_at=occurred_at,
-            end=decision if isinstance(decision, Rejection) else decision.sequence_number,
-            definition=class_schema.reference if class_schema else None,
-        )
-        await offloaded(partial(getattr, record, "canonical"), of=command.payload)
-        return await self._records.write_record(record), head
+            if isinstance(decision, Rejection):
+                head = await self._stream_heads.verified(command.aggregate_id, head)
+                class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+            record = record_of(
+                command,
+                number=number,
+                occurred_at=occurred_at,
+                end=decision if isinstance(decision, Rejection) else decision.sequence_number,
+                definition=class_schema.reference if class_schema else None,
+            )
+            await offloaded(partial(getattr, record, "canonical"), of=command.payload)
+            bound = await self._records.write_record(record)
+            step.note = _record_note(bound)
+        return bound, head
 
     async def _decide(
         self, command: Command, head: StreamHead, *, occurred_at: str
@@ -214,7 +223,9 @@ class Committer:
         self._cache.put(aggregate_id, state)
         published = head.published
         if publish and 0 < slot - published.through <= UNDER_LEASE_EVENTS_MAX and self._publication.answers:
-            published = await trace.step("publish", self._publish(event, watermark=published), note=_publish_note)
+            async with trace.step("publish") as step:
+                published = await self._publish(event, watermark=published)
+                step.note = f"published through {published.through}"
         if slot % self._snapshot_interval_events == 0:
             await self._save_snapshot(state)
         await self._leases.save_progress(
@@ -258,24 +269,7 @@ def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
     return rejected(command, record.rejection) if record.rejection else None
 
 
-def _claim_note(status: CommandStatus | None) -> str:
-    return f"seen before: {status.stage}" if status else "first seen"
-
-
-def _head_note(head: StreamHead) -> str:
-    return f"slot {head.state.sequence_number + 1}"
-
-
-def _record_note(bound: tuple[AnyRecord, StreamHead]) -> str:
-    record = bound[0]
+def _record_note(record: AnyRecord) -> str:
     if record.rejection:
         return f"rejected: {record.rejection.code}"
     return f"bound to slot {record.slot}" if isinstance(record, CommandRecord) else "taken by a bulk command"
-
-
-def _persist_note(stored: StoredEvent) -> str:
-    return f"{stored.event.event_type} {stored.event.sequence_number}"
-
-
-def _publish_note(watermark: Watermark) -> str:
-    return f"published through {watermark.through}"

@@ -92,15 +92,14 @@ class Deliverer:
         if self.projects(delivery.aggregate_id):
             steps["project"] = self.project_or_park(delivery.aggregate_id, delivery.sequence_number, trace)
         if not delivery.published:
-            steps["publish"] = trace.step(
-                "publish", self.publish(delivery.aggregate_id, delivery.sequence_number), note=str
-            )
+            steps["publish"] = self.publish(delivery.aggregate_id, delivery.sequence_number, trace)
         failures = await asyncio.gather(*(attempted(step, timeout_s=timeout_s) for step in steps.values()))
         return {name: failure for name, failure in zip(steps, failures, strict=True) if failure}
 
-    async def publish(self, aggregate_id: AggregateId, sequence_number: int) -> str:
-        """Make sure that the event and all before it are published; returns what was done, in words."""
-        return await self._publication.ensure(aggregate_id, sequence_number)
+    async def publish(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
+        """Make sure that the event and all before it are published; raises StoreUnavailable."""
+        async with trace.step("publish") as step:
+            step.note = await self._publication.ensure(aggregate_id, sequence_number)
 
     async def project_or_park(
         self, aggregate_id: AggregateId, sequence_number: int, trace: Trace, *, only: Collection[str] | None = None
@@ -113,9 +112,11 @@ class Deliverer:
         """
         models = [model for model in self._models if model.has(aggregate_id) and (only is None or model.name in only)]
         try:
-            await trace.step("project", self._project(aggregate_id, sequence_number, models), note=str)
+            async with trace.step("project") as step:
+                step.note = await self._project(aggregate_id, sequence_number, models)
         except _Unprojectable as error:
-            await trace.step("park", _park(aggregate_id, sequence_number, error.failures), note=str)
+            async with trace.step("park") as step:
+                step.note = await _park(aggregate_id, sequence_number, error.failures)
             return False
         return True
 

@@ -121,8 +121,8 @@ def _as_if_of(command: Any, record: CommandRecord) -> CommandRecord:
 def every_attempt_has_a_time_of_its_own(patch: pytest.MonkeyPatch) -> None:
     real = Committer._bind
 
-    async def bind(self: Committer, command: Any, number: int, *, occurred_at: str, head: Any) -> Any:
-        record, head = await real(self, command, number, occurred_at=occurred_at, head=head)
+    async def bind(self: Committer, command: Any, number: int, *, occurred_at: str, **more: Any) -> Any:
+        record, head = await real(self, command, number, occurred_at=occurred_at, **more)
         return record.model_copy(update={"occurred_at": occurred_at}), head
 
     patch.setattr(Committer, "_bind", bind)

@@ -6,6 +6,7 @@ import copy
 import pytest
 
 from oncelog.errors import StoreUnavailable
+from oncelog.replay.trace import Trace
 from oncelog.testing.memory.redis import MemoryRedis
 from tests.commands import create, update
 from tests.write.world import World
@@ -122,7 +123,7 @@ async def test_overstated_watermark_hides_no_event(world: World):
     command = update()
     result = await process.commit(command, publish=False)
     assert result.sequence_number == 2
-    await process.pipeline.deliverer.publish(command.aggregate_id, 2)
+    await process.pipeline.deliverer.publish(command.aggregate_id, 2, Trace())
     world.check()
 
 

@@ -60,7 +60,7 @@ async def test_watermark_in_s3_of_a_lost_topic_counts_as_none(world: World):
         await process.run(command)
     world.redis.flush()
     world.publisher.make_anew()
-    await world.process().pipeline.deliverer.publish(PLACE, 3)
+    await world.process().pipeline.deliverer.publish(PLACE, 3, Trace())
     assert numbers_of(world) == [1, 2, 3]
 
 
@@ -72,7 +72,7 @@ async def test_long_log_is_left_to_the_publish_step(world: World):
     result = await process.commit(update())
     assert numbers_of(world) == []
     assert result.sequence_number is not None
-    await process.pipeline.deliverer.publish(PLACE, result.sequence_number)
+    await process.pipeline.deliverer.publish(PLACE, result.sequence_number, Trace())
     assert numbers_of(world) == list(range(1, 27))
 
 
@@ -87,10 +87,10 @@ async def test_watermark_is_not_raised_across_generations(world: World, monkeypa
 
     monkeypatch.setattr(world.publisher, "publish_events", lost_after)
     with pytest.raises(StoreUnavailable, match="its topic was made anew: generation 2, no longer 1"):
-        await process.pipeline.deliverer.publish(PLACE, 1)
+        await process.pipeline.deliverer.publish(PLACE, 1, Trace())
     assert (await process.ports.leases.published([PLACE]))[0] != Watermark(2, 1)
     monkeypatch.setattr(world.publisher, "publish_events", publish)
-    await process.pipeline.deliverer.publish(PLACE, 1)
+    await process.pipeline.deliverer.publish(PLACE, 1, Trace())
     assert numbers_of(world) == [1]
 
 
@@ -149,5 +149,5 @@ async def test_stale_watermark_of_a_process_does_no_harm(world: World):
         await process.run(command)
     world.publisher.make_anew()
     await process.ports.leases.save_progress([StreamProgress(PLACE, published=Watermark(1, 2))], "")
-    await process.pipeline.deliverer.publish(PLACE, 2)
+    await process.pipeline.deliverer.publish(PLACE, 2, Trace())
     assert numbers_of(world) == [1, 2]

@@ -113,7 +113,7 @@ async def test_commands_and_readers_proceed_while_indices_change(world: World):
             while True:  # as the workflow does: the projection is tried again until it succeeds
                 try:
                     assert committed.sequence_number is not None
-                    await process.pipeline.deliverer.publish(command.aggregate_id, committed.sequence_number)
+                    await process.pipeline.deliverer.publish(command.aggregate_id, committed.sequence_number, Trace())
                     place = command.aggregate_id, committed.sequence_number
                     assert await process.pipeline.deliverer.project_or_park(*place, Trace())
                     break

@@ -100,7 +100,7 @@ class Process:
             assert result.aggregate_id is not None
             assert result.sequence_number is not None
             place = AggregateId.parse(result.aggregate_id), result.sequence_number
-            await self.pipeline.deliverer.publish(*place)
+            await self.pipeline.deliverer.publish(*place, Trace())
             await self.pipeline.deliverer.project_or_park(*place, Trace())
         return result
 
