@@ -93,7 +93,7 @@ class CommandActivities:
 
     @activity.defn
     async def reindex_class(self, request: ReindexRequest) -> list[StepReport]:
-        """Let a class's documents follow its definition into an index of another form, and its nodes into new edges."""
+        """Migrate a class's documents into an index of its new definition, and its nodes to the new edges."""
         trace = Trace(self._after_step)
         name = AggregateId.parse(request.class_name)
         async with trace.step("reindex") as step:

@@ -15,7 +15,7 @@ from oncelog.cli.exits import Exit, explained
 from oncelog.cli.terminal import errors, text_line
 from oncelog.client.client import Command, CommandType, Oncelog, class_command
 from oncelog.domain.ontology.class_schema import ClassSchema
-from oncelog.domain.ontology.relationship_names import Way
+from oncelog.domain.ontology.relationship_names import DirectedRelationship
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid
 
@@ -73,7 +73,7 @@ def retire(
 def show_class(target: Target, as_json: AsJson = False) -> None:
     """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
     with explained(as_json=as_json):
-        class_schema, ways = asyncio.run(_class_schema(target))
+        class_schema, relationships = asyncio.run(_class_schema(target))
         if class_schema is None:
             if as_json:
                 show.print_json(None)
@@ -82,12 +82,12 @@ def show_class(target: Target, as_json: AsJson = False) -> None:
         if as_json:
             show.print_json(_fields(class_schema))
         else:
-            show.output.print(_view(class_schema, ways))
+            show.output.print(_view(class_schema, relationships))
 
 
 @class_app.command()
 def reindex(target: Target) -> None:
-    """Bring a class's documents into the form of its definition, if its command was terminated before it did."""
+    """Migrate a class's documents to its definition, if its command was terminated before it did."""
     with explained():
         show.output.print(asyncio.run(_reindex(target)))
 
@@ -109,13 +109,15 @@ async def _reindex(target: str) -> str:
         return await oncelog.reindex_class(*_class(target))
 
 
-async def _class_schema(target: str) -> tuple[ClassSchema | None, list[Way]]:
+async def _class_schema(target: str) -> tuple[ClassSchema | None, list[DirectedRelationship]]:
     """Return the class as it is defined, and what can be walked back to from its instances."""
     db_name, class_id = _class(target)
     async with Oncelog.connect() as oncelog:
         class_schema = await oncelog.class_schema(db_name, class_id)
-        ways = await oncelog.reader.ways(db_name) if class_schema else None
-        return class_schema, [way for way in ways.begun_at([class_id]) if way.inward] if ways else []
+        relationships = await oncelog.reader.relationship_names(db_name) if class_schema else None
+        return class_schema, [
+            relationship for relationship in relationships.begun_at([class_id]) if relationship.inward
+        ] if relationships else []
 
 
 def _show_unchanged(target: str, class_schema: ClassSchema, *, as_json: bool) -> None:
@@ -150,7 +152,7 @@ def _fields(class_schema: ClassSchema) -> dict[str, Any]:
     }
 
 
-def _view(class_schema: ClassSchema, ways_back: list[Way]) -> Group:
+def _view(class_schema: ClassSchema, incoming: list[DirectedRelationship]) -> Group:
     definition = class_schema.definition
     rows = [
         ("version", definition.version + (" (retired)" if class_schema.retired else "")),
@@ -163,7 +165,10 @@ def _view(class_schema: ClassSchema, ways_back: list[Way]) -> Group:
             )
             for name, one in definition.relationships.items()
         ),
-        *((way.name, f"back from here to {way.leads_to}: {way.spelled}") for way in ways_back),
+        *(
+            (relationship.name, f"back from here to {relationship.leads_to}: {relationship.notation}")
+            for relationship in incoming
+        ),
     ]
     schema = JSON(json.dumps(definition.json_schema, ensure_ascii=False))
     return Group(show.pairs(rows), text_line("schema", "dim"), schema)

@@ -46,30 +46,30 @@ def list_(
 ) -> None:
     """Show what waits, or was left half mended; exit code 1 if there is anything."""
     with explained(as_json=as_json):
-        letters, shown = asyncio.run(_list(every=every))
+        dead_letters, shown = asyncio.run(_list(every=every))
         if as_json:
-            for letter, version in zip(letters, shown, strict=True):
-                show.print_json(_fields(letter) | {"shown_version": version})
-        elif letters:
-            show.output.print(_table(letters, shown))
+            for dead_letter, version in zip(dead_letters, shown, strict=True):
+                show.print_json(_fields(dead_letter) | {"shown_version": version})
+        elif dead_letters:
+            show.output.print(_table(dead_letters, shown))
         else:
             errors.print("nothing waits")
-        raise typer.Exit(Exit.FINDINGS if any(each.waits or each.unfinished for each in letters) else Exit.FINE)
+        raise typer.Exit(Exit.FINDINGS if any(each.waits or each.unfinished for each in dead_letters) else Exit.FINE)
 
 
 @app.command("show")
 def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: AsJson = False) -> None:
     """Show everything that was ever said about one aggregate, the oldest first."""
     with explained(as_json=as_json):
-        letters = asyncio.run(_history(parse_aggregate(target), read_model))
+        dead_letters = asyncio.run(_history(parse_aggregate(target), read_model))
         if as_json:
-            for letter in letters:
-                show.print_json(_fields(letter))
-        elif letters:
-            show.output.print(Group(*(_view(letter) for letter in letters)))
+            for dead_letter in dead_letters:
+                show.print_json(_fields(dead_letter))
+        elif dead_letters:
+            show.output.print(Group(*(_view(dead_letter) for dead_letter in dead_letters)))
         else:
             errors.print(f"{target} was never parked")
-        raise typer.Exit(Exit.FINE if letters else Exit.FINDINGS)
+        raise typer.Exit(Exit.FINE if dead_letters else Exit.FINDINGS)
 
 
 @app.command()
@@ -110,8 +110,8 @@ def _offer(name: str, about: str, decision: Callable[[DeadLetterService], Decisi
     ) -> None:
         with explained(as_json=as_json):
             place, who = parse_aggregate(target), _named(by)
-            letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
-            _end([letter], as_json=as_json)
+            dead_letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
+            _end([dead_letter], as_json=as_json)
 
 
 _offer(
@@ -133,15 +133,15 @@ _offer(
 
 
 async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
-    """Return the letters of all read models, and up to which version each one's aggregate is shown there."""
-    letters: list[DeadLetter] = []
+    """Return the dead letters of all read models, each with the projected version of its aggregate."""
+    dead_letters: list[DeadLetter] = []
     shown: list[int] = []
     for name in ReadModelName:
         async with _opened(name) as services:
-            found = [each for each in await services.last_letters() if every or each.waits or each.unfinished]
-            letters += found
+            found = [each for each in await services.last_dead_letters() if every or each.waits or each.unfinished]
+            dead_letters += found
             shown += await services.read_model.projected_versions([each.aggregate for each in found])
-    return letters, shown
+    return dead_letters, shown
 
 
 async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
@@ -152,7 +152,7 @@ async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]
 async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:
     async with _opened(name) as services:
         if not wanted:
-            last = await services.last_letters()
+            last = await services.last_dead_letters()
             wanted = [each.aggregate for each in last if each.unfinished or each.kind is DeadLetterKind.PARKED]
         return [await services.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
 
@@ -164,13 +164,13 @@ async def _decide(
         return await decision(services.dead_letter_service)(aggregate_id, by=by, reason=reason)
 
 
-def _end(letters: Sequence[DeadLetter], *, as_json: bool) -> None:
+def _end(dead_letters: Sequence[DeadLetter], *, as_json: bool) -> None:
     if as_json:
-        for letter in letters:
-            show.print_json(_fields(letter))
+        for dead_letter in dead_letters:
+            show.print_json(_fields(dead_letter))
     else:
-        show.output.print(Group(*(_view(letter) for letter in letters)))
-    raise typer.Exit(Exit.FINDINGS if any(each.kind is DeadLetterKind.PARKED for each in letters) else Exit.FINE)
+        show.output.print(Group(*(_view(dead_letter) for dead_letter in dead_letters)))
+    raise typer.Exit(Exit.FINDINGS if any(each.kind is DeadLetterKind.PARKED for each in dead_letters) else Exit.FINE)
 
 
 def _named(by: str | None) -> str:
@@ -180,24 +180,30 @@ def _named(by: str | None) -> str:
         raise InputInvalid(f"expected --by NAME, since this user has none: {error}") from error
 
 
-def _fields(letter: DeadLetter) -> dict[str, Any]:
-    return letter.model_dump(mode="json")
+def _fields(dead_letter: DeadLetter) -> dict[str, Any]:
+    return dead_letter.model_dump(mode="json")
 
 
-def _table(letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
+def _table(dead_letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
     table = Table("aggregate", "read model", "", "version", "shown", "since", "why", box=None, pad_edge=False)
-    for letter, version in zip(letters, shown, strict=True):
-        why = text_line(f"{letter.code}: {letter.reason}" if letter.code else f"{letter.by}: {letter.reason}")
-        since = letter.at[:19] + "Z"
-        about = (letter.read_model, letter.kind, str(letter.sequence_number), str(version), since)
-        table.add_row(text_line(letter.aggregate_id), *about, why)
+    for dead_letter, version in zip(dead_letters, shown, strict=True):
+        why = text_line(
+            f"{dead_letter.code}: {dead_letter.reason}"
+            if dead_letter.code
+            else f"{dead_letter.by}: {dead_letter.reason}"
+        )
+        since = dead_letter.at[:19] + "Z"
+        about = (dead_letter.read_model, dead_letter.kind, str(dead_letter.sequence_number), str(version), since)
+        table.add_row(text_line(dead_letter.aggregate_id), *about, why)
     return table
 
 
-def _view(letter: DeadLetter) -> Group:
-    about = f" version {letter.sequence_number}" if letter.sequence_number else ""
-    code = f"{letter.code}: " if letter.code else ""
+def _view(dead_letter: DeadLetter) -> Group:
+    about = f" version {dead_letter.sequence_number}" if dead_letter.sequence_number else ""
+    code = f"{dead_letter.code}: " if dead_letter.code else ""
     return Group(
-        assembled((letter.kind, "bold"), f"  {letter.aggregate_id}{about}  {letter.at} by {letter.by}"),
-        text_line(f"  {code}{letter.reason}", "dim"),
+        assembled(
+            (dead_letter.kind, "bold"), f"  {dead_letter.aggregate_id}{about}  {dead_letter.at} by {dead_letter.by}"
+        ),
+        text_line(f"  {code}{dead_letter.reason}", "dim"),
     )

@@ -262,11 +262,11 @@ def _page_view(page: SearchPage) -> Group:
 def _paths_view(answer: Answer) -> Table:
     table = Table("end", "by way of", "data", box=None, pad_edge=False)
     for steps in answer.paths:
-        *way, end = steps
+        *before, end = steps
         document = answer.documents.get(end)
         table.add_row(
             text_line(_short(end)),
-            text_line(" → ".join(_short(each) for each in way)),
+            text_line(" → ".join(_short(each) for each in before)),
             text_line(_data_line(document) if document else "no document"),
         )
     return table

@@ -277,7 +277,7 @@ class Oncelog:
         return class_schema_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
 
     async def reindex_class(self, db_name: str, class_id: str) -> str:
-        """Bring the class's documents into the form of its newest definition; returns what was done, in words.
+        """Migrate the class's documents to its newest definition; returns what was done, in words.
 
         A command that defines does this itself; this is for a class whose command was terminated before that, or whose
         index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.

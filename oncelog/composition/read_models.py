@@ -37,13 +37,13 @@ class ReadModelServices:
     dead_letter_service: DeadLetterService
     rebuilding: Rebuilding
 
-    async def last_letters(self) -> list[DeadLetter]:
+    async def last_dead_letters(self) -> list[DeadLetter]:
         """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
         known = sorted(await last_numbers(self.dead_letters, self.read_model.name))
-        letters = [
+        dead_letters = [
             await self.dead_letters.latest_dead_letter(self.read_model.name, aggregate_id) for aggregate_id in known
         ]
-        return [letter for letter in letters if letter]
+        return [dead_letter for dead_letter in dead_letters if dead_letter]
 
 
 def read_model_of(name: str, ports: Ports) -> ReadModel:
@@ -58,7 +58,7 @@ def read_model_of(name: str, ports: Ports) -> ReadModel:
 
 def parking_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> Parking:
     """Return the parking of a read model; ``by``: the program that parks."""
-    return Parking(read_model=read_model.name, letters=ports.dead_letters, failures=ports.failures, by=by)
+    return Parking(read_model=read_model.name, dead_letters=ports.dead_letters, failures=ports.failures, by=by)
 
 
 def services_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> ReadModelServices:

@@ -40,7 +40,7 @@ class DeadLetter(Value):
     UTC, the writer's clock.
     """
 
-    letter_version: str = LETTER_VERSION
+    dead_letter_version: str = LETTER_VERSION
     read_model: str
     aggregate_id: str
     number: int
@@ -73,7 +73,7 @@ class DeadLetter(Value):
         return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
 
 
-def read_letter(data: bytes, *, where: str) -> DeadLetter:
+def read_dead_letter(data: bytes, *, where: str) -> DeadLetter:
     """Parse a stored dead letter; raises LogDamaged."""
     try:
         return DeadLetter.model_validate(parse_stored(data, where=where))
@@ -114,7 +114,7 @@ def follows(kind: DeadLetterKind, last: DeadLetter | None) -> bool:
     return (last.kind if last else None) in _ALLOWED[kind]
 
 
-def skipped_through(letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
+def skipped_through(dead_letters: Sequence[DeadLetter], sequence_number: int) -> DeadLetter | None:
     """Return the dead letter that skipped this version, or None."""
-    skips = (letter for letter in letters if letter.kind is DeadLetterKind.SKIPPED)
-    return next((letter for letter in skips if letter.sequence_number >= sequence_number), None)
+    skips = (dead_letter for dead_letter in dead_letters if dead_letter.kind is DeadLetterKind.SKIPPED)
+    return next((dead_letter for dead_letter in skips if dead_letter.sequence_number >= sequence_number), None)

@@ -50,14 +50,14 @@ class SchemaVersions:
             found = ", ".join(map(str, self.ever_stored))
             raise SchemaGap(f"{self.name}: expected versions in rising order, found {found}; mend their registration")
         for version in self.ever_stored:
-            self._way(version)
+            self._steps_from(version)
 
     def steps_from(self, version: SemanticVersion) -> tuple[Step, ...]:
         """Return the steps that lead from a stored version to the newest.
 
         Raises EventFromFuture for a newer MAJOR, SchemaGap for a version that was never stored.
         """
-        return self._way(self._nearest(version))
+        return self._steps_from(self._nearest(version))
 
     def _nearest(self, version: SemanticVersion) -> SemanticVersion:
         """Return the known version that one is read as."""
@@ -80,8 +80,8 @@ class SchemaVersions:
             )
         return known[-1]
 
-    def _way(self, version: SemanticVersion) -> tuple[Step, ...]:
-        way: list[Step] = []
+    def _steps_from(self, version: SemanticVersion) -> tuple[Step, ...]:
+        steps: list[Step] = []
         reached = version
         while reached != self.newest:
             if reached not in self.steps or self.steps[reached][0] <= reached:
@@ -92,5 +92,5 @@ class SchemaVersions:
                     newest_version=str(self.newest),
                 )
             reached, step = self.steps[reached]
-            way.append(step)
-        return tuple(way)
+            steps.append(step)
+        return tuple(steps)

@@ -15,7 +15,7 @@ from oncelog.errors import StoreUnavailable
 class Document:
     """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
 
-    ``definition``: what the data was validated against. ``form``: the definition whose form the data is in now, None
+    ``definition``: what the data was validated against. ``document_schema``: the definition that the data fits now, None
     where it is as the log has it. Neither is part of the document.
     """
 
@@ -23,7 +23,7 @@ class Document:
     sequence_number: int
     body: Mapping[str, Any]
     definition: DefinitionReference | None = field(default=None, compare=False)
-    form: DefinitionReference | None = field(default=None, compare=False)
+    document_schema: DefinitionReference | None = field(default=None, compare=False)
 
 
 class Documents(Protocol):
@@ -95,7 +95,7 @@ class IndexSchema:
 
 @dataclass(frozen=True)
 class DocumentIndex:
-    """One index of a class's documents. ``mapping_digest``: that of its form.
+    """One index of a class's documents. ``mapping_digest``: of its index schema.
 
     As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: an operator wants readers to see
     this one, whatever the class's definition is by now; ``exact``: its documents have the terms that filters need,
@@ -148,10 +148,10 @@ class DocumentIndices(Protocol):
         """Return the index that readers see, or None if there is none yet."""
         ...
 
-    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
-        """Make an index of this form unless it is there; the first one is what readers see.
+    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
+        """Create an index of this schema unless it exists; readers see the first one.
 
-        Where readers see none and an index that they saw is still there, they see that one again, whatever its form.
+        Where readers see none and an index that they saw is still there, they see that one again, whatever its schema.
         """
         ...
 

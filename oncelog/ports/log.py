@@ -124,7 +124,7 @@ class TopicRecords(Protocol):
         ...
 
 
-class ListedLetter(NamedTuple):
+class ListedDeadLetter(NamedTuple):
     """A dead letter as a listing shows it: its aggregate, its number, and when it was written, by S3's clock."""
 
     aggregate_id: AggregateId
@@ -135,7 +135,7 @@ class ListedLetter(NamedTuple):
 class DeadLetters(Protocol):
     """Which aggregates wait in which read model, and all that was done about it; written once, never changed."""
 
-    async def append_dead_letter(self, letter: DeadLetter) -> DeadLetter:
+    async def append_dead_letter(self, dead_letter: DeadLetter) -> DeadLetter:
         """Write the dead letter unless its number is taken, and return the stored one. Raises LogDamaged."""
         ...
 
@@ -143,11 +143,11 @@ class DeadLetters(Protocol):
         """Return the last dead letter, or None if there never was one. Raises LogDamaged."""
         ...
 
-    async def read_dead_letter(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+    async def read_dead_letter(self, read_model: str, listed: ListedDeadLetter) -> DeadLetter:
         """Return a dead letter that was listed. Raises LogDamaged."""
         ...
 
-    def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedLetter]:
+    def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedDeadLetter]:
         """Yield the last dead letter of every aggregate that ever had one, in bounded memory."""
         ...
 

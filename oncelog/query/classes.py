@@ -21,7 +21,7 @@ class DefinedClasses:
         self._reader = reader
         self._known: dict[AggregateId, tuple[int, ClassSchema | None]] = {}
 
-    async def ways(self, db_name: str) -> RelationshipNames:
+    async def relationship_names(self, db_name: str) -> RelationshipNames:
         """Return what can be walked by name there; raises LogDamaged, StoreUnavailable, SchemaUnsupported."""
         class_schema = await self.newest(db_name)
         return RelationshipNames(db_name, {class_id: each.definition for class_id, each in class_schema.items()})
@@ -31,7 +31,7 @@ class DefinedClasses:
         return sorted(name.instance_key for name in await self._heads(db_name))
 
     async def newest(self, db_name: str) -> Mapping[str, ClassSchema]:
-        """Return each defined class's newest rules, those of retired ones as well; raises as ``ways`` does."""
+        """Return the newest schema of each defined class, retired or not; raises as ``relationship_names`` does."""
         heads = await self._heads(db_name)
         found = await bounded_gather(self._read, heads.items(), at_once=READS_IN_FLIGHT_MAX)
         return {

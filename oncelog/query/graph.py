@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.ontology.relationship_names import RelationshipNames, Way
+from oncelog.domain.ontology.relationship_names import DirectedRelationship, RelationshipNames
 from oncelog.domain.queries import check_filter, matches
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Documents, Graph
@@ -73,7 +73,7 @@ class GraphReader:
     ) -> None:
         self._graph = graph
         self._documents = documents
-        self._ways_of = ways_of
+        self._relationship_names_of = ways_of
         self._nodes_max = nodes_max
 
     async def walk(
@@ -88,8 +88,8 @@ class GraphReader:
         walking = _Walking(self, _one_database(starts))
         plan = await self._planned(starts, hops)
         reached = await walking.begin(starts)
-        for hop, ways in plan:
-            reached = await walking.step(reached, hop, ways)
+        for hop, relationships in plan:
+            reached = await walking.step(reached, hop, relationships)
         ends = sorted((end for end in reached if str(end) > after), key=str)
         shown = {end: reached[end] for end in ends[:ends_max]}
         return await walking.answer(list(shown.values()), cut=walking.cut or len(ends) > ends_max)
@@ -110,26 +110,34 @@ class GraphReader:
         ``both_ways``: against their direction, too. Raises as ``walk`` does.
         """
         walking = _Walking(self, _one_database([start, end]))
-        ways = await self.along(start.db_name, names, both_ways=both_ways)
+        relationships = await self.along(start.db_name, names, both_ways=both_ways)
         reached = await walking.begin([start])
         paths = dict(reached)
         for _ in range(length_max):
             if end in paths or not reached or walking.cut:
                 break
-            step = await walking.spread(reached, ways)
+            step = await walking.spread(reached, relationships)
             reached = {found: path for found, path in step.items() if found not in paths}
             paths |= reached
         return await walking.answer([paths[end]] if end in paths else [], cut=walking.cut)
 
-    async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[Way]:
+    async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[DirectedRelationship]:
         """Return what a path may take that goes along these names, or all predicates; raises as ``walk`` does."""
-        known = await self._ways_of(db_name)
-        ways = [way for name in names for way in known.spelled(name)] if names else known.outward()
-        return [*ways, *(way.reversed for way in ways)] if both_ways else ways
+        known = await self._relationship_names_of(db_name)
+        relationships = (
+            [relationship for name in names for relationship in known.named(name)] if names else known.outward()
+        )
+        return (
+            [*relationships, *(relationship.reversed for relationship in relationships)] if both_ways else relationships
+        )
 
     async def goes_back(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> bool:
         """Return whether any of the hops finds instances by what they refer to; raises as ``walk`` does."""
-        return any(way.inward for _, ways in await self._planned(starts, hops) for way in ways)
+        return any(
+            relationship.inward
+            for _, relationships in await self._planned(starts, hops)
+            for relationship in relationships
+        )
 
     async def nodes(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, GraphNode]:
         """Return the nodes that are there, tombstones left out."""
@@ -148,7 +156,13 @@ class GraphReader:
         return found
 
     async def referring(
-        self, db_name: str, targets: Sequence[AggregateId], way: Way, *, known: Collection[AggregateId], new_max: int
+        self,
+        db_name: str,
+        targets: Sequence[AggregateId],
+        relationship: DirectedRelationship,
+        *,
+        known: Collection[AggregateId],
+        new_max: int,
     ) -> tuple[list[GraphNode], bool]:
         """Return nodes of the declaring class that refer to the targets, and whether these are all of them.
 
@@ -158,12 +172,12 @@ class GraphReader:
         found: dict[AggregateId, GraphNode] = {}
         new_count = 0
         for batch in _batches(targets):
-            after = f"{db_name}/{way.declared_by}/"
+            after = f"{db_name}/{relationship.declared_by}/"
             while True:
                 page = await self._graph.referring_nodes(
-                    db_name, batch, way.predicate, after=after, nodes_max=NODES_PER_REQUEST
+                    db_name, batch, relationship.predicate, after=after, nodes_max=NODES_PER_REQUEST
                 )
-                of_class = [node for node in page if node.aggregate_id.class_id == way.declared_by]
+                of_class = [node for node in page if node.aggregate_id.class_id == relationship.declared_by]
                 for node in of_class:
                     new = node.aggregate_id not in found and node.aggregate_id not in known
                     if new and new_count == new_max:
@@ -175,15 +189,17 @@ class GraphReader:
                 after = str(page[-1].aggregate_id)
         return list(found.values()), True
 
-    async def _planned(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> list[tuple[Hop, list[Way]]]:
+    async def _planned(
+        self, starts: Sequence[AggregateId], hops: Sequence[Hop]
+    ) -> list[tuple[Hop, list[DirectedRelationship]]]:
         """Return what each hop means, from the classes that the one before it leads to; raises InputInvalid."""
-        known = await self._ways_of(starts[0].db_name)
-        plan: list[tuple[Hop, list[Way]]] = []
+        known = await self._relationship_names_of(starts[0].db_name)
+        plan: list[tuple[Hop, list[DirectedRelationship]]] = []
         class_ids: Collection[str] = {start.class_id for start in starts}
         for hop in hops:
-            ways = known.of_hop(hop.name, class_ids, inward=hop.inward, leads_to=hop.class_id)
-            plan.append((hop, ways))
-            class_ids = {way.leads_to for way in ways}
+            relationships = known.of_hop(hop.name, class_ids, inward=hop.inward, leads_to=hop.class_id)
+            plan.append((hop, relationships))
+            class_ids = {relationship.leads_to for relationship in relationships}
         return plan
 
     @property
@@ -209,15 +225,15 @@ class _Walking:
     async def begin(self, starts: Sequence[AggregateId]) -> Reached:
         return await self._known({start: (start,) for start in starts})
 
-    async def step(self, reached: Reached, hop: Hop, ways: Sequence[Way]) -> Reached:
-        """Return what one hop leads to, by the ways that it means."""
-        found = await self.spread(reached, ways)
+    async def step(self, reached: Reached, hop: Hop, relationships: Sequence[DirectedRelationship]) -> Reached:
+        """Return what one hop leads to."""
+        found = await self.spread(reached, relationships)
         return await self._matching(found, hop.where) if hop.where else found
 
-    async def spread(self, reached: Reached, ways: Sequence[Way]) -> Reached:
-        """Return what these ways lead to."""
-        outward = self._outward(reached, [way for way in ways if not way.inward])
-        inward = await self._inward(reached, [way for way in ways if way.inward])
+    async def spread(self, reached: Reached, relationships: Sequence[DirectedRelationship]) -> Reached:
+        """Return what these relationships lead to."""
+        outward = self._outward(reached, [relationship for relationship in relationships if not relationship.inward])
+        inward = await self._inward(reached, [relationship for relationship in relationships if relationship.inward])
         return await self._known(inward | outward)
 
     async def answer(self, paths: Sequence[tuple[AggregateId, ...]], *, cut: bool) -> Answer:
@@ -239,26 +255,28 @@ class _Walking:
             cut=cut,
         )
 
-    def _outward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+    def _outward(self, reached: Reached, relationships: Sequence[DirectedRelationship]) -> Reached:
         found: Reached = {}
         for each, path in reached.items():
-            for way in ways:
-                if way.begins_at == each.class_id:
-                    for target in self._nodes[each].edges.get(way.predicate, ()):
-                        if target.class_id == way.target_class:  # else of a definition before the newest one
+            for relationship in relationships:
+                if relationship.begins_at == each.class_id:
+                    for target in self._nodes[each].edges.get(relationship.predicate, ()):
+                        if target.class_id == relationship.target_class:  # else of a definition before the newest one
                             found.setdefault(target, (*path, target))
         return found
 
-    async def _inward(self, reached: Reached, ways: Sequence[Way]) -> Reached:
+    async def _inward(self, reached: Reached, relationships: Sequence[DirectedRelationship]) -> Reached:
         found: Reached = {}
-        for way in ways:
-            targets = [each for each in reached if each.class_id == way.begins_at]
+        for relationship in relationships:
+            targets = [each for each in reached if each.class_id == relationship.begins_at]
             known = self._nodes.keys() | found.keys()
             room = max(self._reader.nodes_max - len(known), 0)
-            nodes, all_of_them = await self._reader.referring(self._db_name, targets, way, known=known, new_max=room)
+            nodes, all_of_them = await self._reader.referring(
+                self._db_name, targets, relationship, known=known, new_max=room
+            )
             self.cut = self.cut or not all_of_them
             for node in nodes:
-                target = next((each for each in node.edges.get(way.predicate, ()) if each in reached), None)
+                target = next((each for each in node.edges.get(relationship.predicate, ()) if each in reached), None)
                 if target is not None:  # else the node has changed since it was found
                     found.setdefault(node.aggregate_id, (*reached[target], node.aggregate_id))
         return found

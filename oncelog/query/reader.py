@@ -32,7 +32,7 @@ class Reader:
         self._ports = ports
         self._log_reader = log_reader
         self._classes = DefinedClasses(ports.catalogue, log_reader)
-        self._graph = GraphReader(ports.graph, ports.documents, self._classes.ways, nodes_max=nodes_max)
+        self._graph = GraphReader(ports.graph, ports.documents, self._classes.relationship_names, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
         self._presence = Presence(ports)
 
@@ -111,8 +111,10 @@ class Reader:
         """Find a shortest path, see ``GraphReader.shortest_path``; a token counts as for ``walk``."""
         start, end = aggregate_id_of(start), aggregate_id_of(end)
         wanted = self._wanted_of_graph(token, [start, end])
-        ways = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
-        await self._until_graph_visible(wanted, deadline_s, searched=any(way.inward for way in ways))
+        relationships = await self._graph.along(start.db_name, names, both_ways=both_ways) if wanted else []
+        await self._until_graph_visible(
+            wanted, deadline_s, searched=any(relationship.inward for relationship in relationships)
+        )
         return await self._whole(await self._graph.shortest_path(start, end, names=names, both_ways=both_ways))
 
     async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
@@ -131,9 +133,9 @@ class Reader:
         """Return the names of a database's defined classes, retired or not, sorted; raises StoreUnavailable."""
         return await self._classes.names(db_name)
 
-    async def ways(self, db_name: str) -> RelationshipNames:
+    async def relationship_names(self, db_name: str) -> RelationshipNames:
         """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
-        return await self._classes.ways(db_name)
+        return await self._classes.relationship_names(db_name)
 
     async def as_of(
         self, aggregate_id: AggregateId | str, *, version: int | None = None, time: datetime | None = None

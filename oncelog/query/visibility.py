@@ -52,8 +52,8 @@ def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
 class Visibility:
     """Waits for views to have what is expected, and reads from the dead letters what never will be projected."""
 
-    def __init__(self, letters: DeadLetters) -> None:
-        self._dead_letters = letters
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
 
     async def until_visible(
         self, wanted: Mapping[AggregateId, int], views: Iterable[View], *, deadline_s: float
@@ -102,17 +102,17 @@ class Visibility:
             asked = [each for each in asked if each in ever_parked]
         history = partial(self._dead_letters.dead_letter_history, read_model)
         histories = await bounded_gather(history, asked, at_once=ASKED_AT_ONCE_MAX)
-        for aggregate_id, letters in zip(asked, histories, strict=True):
-            stands = _why_never_visible(letters, waiting[aggregate_id])
+        for aggregate_id, dead_letters in zip(asked, histories, strict=True):
+            stands = _why_never_visible(dead_letters, waiting[aggregate_id])
             if stands is not None:
                 raise parked_error(stands)
 
 
-def _why_never_visible(letters: Sequence[DeadLetter], wanted: int) -> DeadLetter | None:
+def _why_never_visible(dead_letters: Sequence[DeadLetter], wanted: int) -> DeadLetter | None:
     """Return the dead letter after which this version is not to be expected, or None if nothing is in its way."""
-    if not letters or letters[-1].unfinished:
+    if not dead_letters or dead_letters[-1].unfinished:
         return None
-    return letters[-1] if letters[-1].waits else skipped_through(letters, wanted)
+    return dead_letters[-1] if dead_letters[-1].waits else skipped_through(dead_letters, wanted)
 
 
 def _not_yet(

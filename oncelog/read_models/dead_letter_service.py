@@ -56,15 +56,15 @@ class DeadLetterService:
         """Let the aggregate's projection wait until ``resume``; takes effect within a refresh of the programs."""
         return await self._parking.write(DeadLetterKind.PAUSED, aggregate_id, by=by, reason=reason)
 
-    async def redrive(self, letters: Sequence[DeadLetter], *, by: str) -> int:
+    async def redrive(self, dead_letters: Sequence[DeadLetter], *, by: str) -> int:
         """Retry what waits for a container, where that can be used again; returns how many are projected.
 
         One aggregate of each class is projected first: while that fails, no dead letter is written. Raises
         StoreUnavailable for a server that every aggregate needs.
         """
         by_class: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
-        for letter in letters:
-            by_class[letter.aggregate.db_name, letter.aggregate.class_id].append(letter)
+        for dead_letter in dead_letters:
+            by_class[dead_letter.aggregate.db_name, dead_letter.aggregate.class_id].append(dead_letter)
         done = 0
         retry = partial(self._retry_alone, by=by)
         for some in by_class.values():
@@ -73,17 +73,17 @@ class DeadLetterService:
             for start in range(0, len(some), RETRIES_AT_ONCE_MAX):
                 started = some[start : start + RETRIES_AT_ONCE_MAX]
                 ended = await bounded_gather(retry, started, at_once=RETRIES_AT_ONCE_MAX)
-                done += sum(letter is not None and not letter.waits for letter in ended)
-                if any(letter is not None and is_set_aside(letter) for letter in ended):
+                done += sum(dead_letter is not None and not dead_letter.waits for dead_letter in ended)
+                if any(dead_letter is not None and is_set_aside(dead_letter) for dead_letter in ended):
                     break  # its container cannot be used after all
         return done
 
-    async def _retry_alone(self, letter: DeadLetter, *, by: str) -> DeadLetter | None:
+    async def _retry_alone(self, dead_letter: DeadLetter, *, by: str) -> DeadLetter | None:
         """Retry an aggregate unless another program was faster; raises StoreUnavailable."""
         try:
-            return await self.retry(letter.aggregate, by=by, reason="its container can be used again")
+            return await self.retry(dead_letter.aggregate, by=by, reason="its container can be used again")
         except InputInvalid as error:
-            log.info("redrive_left", aggregate_id=letter.aggregate_id, reason=error.message)
+            log.info("redrive_left", aggregate_id=dead_letter.aggregate_id, reason=error.message)
             return None
 
     async def _takes(self, aggregate_id: AggregateId) -> bool:
@@ -100,13 +100,13 @@ class DeadLetterService:
             log.info("redrive_of_a_damaged_one", aggregate_id=str(aggregate_id), reason=str(error))
         return True
 
-    async def finish(self, letter: DeadLetter) -> DeadLetter:
+    async def finish(self, dead_letter: DeadLetter) -> DeadLetter:
         """Catch up from the log after a RETRYING or SKIPPED dead letter; may be repeated, by any program."""
-        aggregate_id = letter.aggregate
-        given_up = letter.given_up_through
+        aggregate_id = dead_letter.aggregate
+        given_up = dead_letter.given_up_through
         head = await self._log.last_sequence_number(aggregate_id)
         try:
-            if head > given_up or letter.kind is DeadLetterKind.RETRYING:
+            if head > given_up or dead_letter.kind is DeadLetterKind.RETRYING:
                 await self._project(aggregate_id)
         except StoreUnavailable as error:
             if not isinstance(error, ContainerUnusable) or error.shared:
@@ -118,7 +118,7 @@ class DeadLetterService:
             if parked.waits:
                 return parked
         shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
-        return await self._parking.write(DeadLetterKind.RESOLVED, aggregate_id, by=letter.by, reason=shown)
+        return await self._parking.write(DeadLetterKind.RESOLVED, aggregate_id, by=dead_letter.by, reason=shown)
 
     async def _project(self, aggregate_id: AggregateId) -> None:
         """Project the head of the log, which is read anew, past everything that this process remembers."""

@@ -41,6 +41,6 @@ def migrated(document: Document, class_schema: ClassSchema | None) -> Document:
     if class_schema is None:
         return document
     if document.body["deleted"]:
-        return replace(document, form=class_schema.reference)
+        return replace(document, document_schema=class_schema.reference)
     data = class_schema.current(document.body["data"], document.definition)
-    return replace(document, body={**document.body, "data": data}, form=class_schema.reference)
+    return replace(document, body={**document.body, "data": data}, document_schema=class_schema.reference)

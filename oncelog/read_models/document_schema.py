@@ -35,7 +35,7 @@ class SchemaDocuments:
     """``Documents`` that may be given as the log has them. The schema of a class's index is remembered until a write
     fails.
 
-    The first index of a class is made here, since its form has to be known.
+    The first index of a class is made here, since its schema has to be known.
     """
 
     def __init__(self, documents: Documents, indices: DocumentIndices, class_schemas: ClassSchemas) -> None:
@@ -79,7 +79,7 @@ class SchemaDocuments:
         return await self._documents.read_documents(aggregate_ids)
 
     async def _class_schema(self, aggregate_id: AggregateId) -> ClassSchema | StoreUnavailable | None:
-        """Return the rules in whose form the documents of the aggregate's class are now, or why that is not known."""
+        """Return the class schema that the class's documents fit now, or the error that keeps it unknown."""
         name = aggregate_id.class_name
         try:
             if name not in self._definitions:

@@ -26,5 +26,5 @@ class DocumentsModel:
         return [document.sequence_number if document else 0 for document in found]
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
-        """Return the same; whose form is that of an earlier definition is a matter of the whole index."""
+        """Return the same. Whether documents fit an earlier definition is a question of the whole index."""
         return [ProjectionStatus(sequence_number) for sequence_number in await self.projected_versions(aggregate_ids)]

@@ -19,7 +19,7 @@ from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind, follows, rea
 from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, LogDamaged, ProjectionParked, StoreUnavailable
-from oncelog.ports import DeadLetters, FailureStream, ListedLetter
+from oncelog.ports import DeadLetters, FailureStream, ListedDeadLetter
 from oncelog.read_models.documents_model import DocumentsModel
 
 #: The program that parks, where none else is named: a worker or the command line.
@@ -33,17 +33,19 @@ SEEN_WITHIN = timedelta(seconds=60)
 log = structlog.get_logger(__name__)
 
 
-def is_set_aside(letter: DeadLetter) -> bool:
+def is_set_aside(dead_letter: DeadLetter) -> bool:
     """Return whether an aggregate waits for its container only, and is retried without a person."""
-    return letter.kind is DeadLetterKind.PARKED and letter.code == ContainerUnusable.__name__
+    return dead_letter.kind is DeadLetterKind.PARKED and dead_letter.code == ContainerUnusable.__name__
 
 
 class Parking:
     """The parked aggregates of one read model, for one process. ``by``: the program that parks."""
 
-    def __init__(self, *, read_model: str, letters: DeadLetters, failures: FailureStream, by: str = PROGRAM) -> None:
+    def __init__(
+        self, *, read_model: str, dead_letters: DeadLetters, failures: FailureStream, by: str = PROGRAM
+    ) -> None:
         self.read_model = read_model
-        self._dead_letters = letters
+        self._dead_letters = dead_letters
         self._failures = failures
         self._by = by
         self._last: dict[AggregateId, DeadLetter] = {}  # of aggregates that wait, or that are to be caught up
@@ -53,16 +55,16 @@ class Parking:
 
     def may_wait(self, aggregate_id: AggregateId) -> bool:
         """Return whether the aggregate waited when this process last read of it, or may wait; costs nothing."""
-        letter = self._last.get(aggregate_id)
-        return letter.waits if letter is not None else aggregate_id.class_name in self._overflowing
+        dead_letter = self._last.get(aggregate_id)
+        return dead_letter.waits if dead_letter is not None else aggregate_id.class_name in self._overflowing
 
     def unfinished(self) -> list[DeadLetter]:
         """Return the dead letters that began a catch-up, as far as this process has read them."""
-        return [letter for letter in self._last.values() if letter.unfinished]
+        return [dead_letter for dead_letter in self._last.values() if dead_letter.unfinished]
 
     def set_aside(self) -> list[DeadLetter]:
         """Return the dead letters of aggregates that wait for a container only, as far as this process has read."""
-        return [letter for letter in self._last.values() if is_set_aside(letter)]
+        return [dead_letter for dead_letter in self._last.values() if is_set_aside(dead_letter)]
 
     async def refresh(self) -> None:
         """Learn what others did meanwhile: one listing, and one read per dead letter written since the last time.
@@ -87,7 +89,7 @@ class Parking:
         kept = before if since is not None else self._overflowing - before  # those of a full look, and of its time
         self._overflowing, self._seen, self._seen_until = overflowing | kept, seen, until
 
-    async def _read_listed(self, listed: ListedLetter) -> bool:
+    async def _read_listed(self, listed: ListedDeadLetter) -> bool:
         """Read a dead letter unless it is known; False if it waits and there is no room to remember it."""
         known = self._last.get(listed.aggregate_id)
         if known is not None and known.number >= listed.number:
@@ -98,21 +100,21 @@ class Parking:
             log.warning("dead_letter_unreadable", aggregate_id=str(listed.aggregate_id), reason=error.message)
             return True
 
-    def _remember(self, letter: DeadLetter) -> bool:
+    def _remember(self, dead_letter: DeadLetter) -> bool:
         """Remember the dead letter if anything follows from it; False if there is no room."""
-        aggregate_id = letter.aggregate
-        if not (letter.waits or letter.unfinished):
+        aggregate_id = dead_letter.aggregate
+        if not (dead_letter.waits or dead_letter.unfinished):
             self._last.pop(aggregate_id, None)
         elif aggregate_id in self._last or len(self._last) < LETTERS_MAX:
-            self._last[aggregate_id] = letter
+            self._last[aggregate_id] = dead_letter
         else:
             return False
         return True
 
-    def _keep(self, letter: DeadLetter) -> None:
+    def _keep(self, dead_letter: DeadLetter) -> None:
         """Remember the dead letter, or at least that its class has more than are remembered."""
-        if not self._remember(letter):
-            self._overflowing.add(letter.aggregate.class_name)
+        if not self._remember(dead_letter):
+            self._overflowing.add(dead_letter.aggregate.class_name)
 
     @asynccontextmanager
     async def refreshed(self) -> AsyncIterator[None]:
@@ -133,23 +135,23 @@ class Parking:
             refreshing.cancel()
             await asyncio.wait([refreshing])
 
-    async def last_letter(self, aggregate_id: AggregateId) -> DeadLetter | None:
+    async def last_dead_letter(self, aggregate_id: AggregateId) -> DeadLetter | None:
         """Return the aggregate's last dead letter, read now."""
-        letter = await self._dead_letters.latest_dead_letter(self.read_model, aggregate_id)
-        if letter is not None:
-            self._keep(letter)
-        return letter
+        dead_letter = await self._dead_letters.latest_dead_letter(self.read_model, aggregate_id)
+        if dead_letter is not None:
+            self._keep(dead_letter)
+        return dead_letter
 
     async def waiting(self, aggregate_ids: Iterable[AggregateId]) -> dict[AggregateId, DeadLetter]:
         """Return which of these wait, and since which dead letter; asks only about those suspected of it."""
         candidates = [each for each in aggregate_ids if self.may_wait(each)]
-        letters = await bounded_gather(self.last_letter, candidates, at_once=ASKED_AT_ONCE_MAX)
-        return {letter.aggregate: letter for letter in letters if letter and letter.waits}
+        dead_letters = await bounded_gather(self.last_dead_letter, candidates, at_once=ASKED_AT_ONCE_MAX)
+        return {dead_letter.aggregate: dead_letter for dead_letter in dead_letters if dead_letter and dead_letter.waits}
 
     async def refuse_if_waiting(self, aggregate_id: AggregateId) -> None:
         """Raise ProjectionParked if the aggregate is suspected of waiting, and does."""
-        for letter in (await self.waiting([aggregate_id])).values():
-            raise parked_error(letter)
+        for dead_letter in (await self.waiting([aggregate_id])).values():
+            raise parked_error(dead_letter)
 
     async def park(
         self, aggregate_id: AggregateId, *, sequence_number: int, error: Exception, wanted: int = 0
@@ -161,38 +163,38 @@ class Parking:
         """
         wanted = max(wanted, sequence_number)
         code, reason = reason_of(error)
-        letter = await self.last_letter(aggregate_id)
-        while letter is None or not (letter.waits or 0 < wanted <= letter.given_up_through):
+        dead_letter = await self.last_dead_letter(aggregate_id)
+        while dead_letter is None or not (dead_letter.waits or 0 < wanted <= dead_letter.given_up_through):
             parked = DeadLetter(
                 read_model=self.read_model,
                 aggregate_id=str(aggregate_id),
-                number=letter.number + 1 if letter else 1,
+                number=dead_letter.number + 1 if dead_letter else 1,
                 kind=DeadLetterKind.PARKED,
                 sequence_number=sequence_number,
-                given_up_through=letter.given_up_through if letter else 0,
+                given_up_through=dead_letter.given_up_through if dead_letter else 0,
                 at=_now(),
                 by=self._by,
                 code=code,
                 reason=reason,
             )
-            letter = await self._dead_letters.append_dead_letter(
+            dead_letter = await self._dead_letters.append_dead_letter(
                 parked
             )  # another writer's dead letter, if that was faster: looked at again
-        self._keep(letter)
-        await self.announce(letter)
-        return letter
+        self._keep(dead_letter)
+        await self.announce(dead_letter)
+        return dead_letter
 
-    async def announce(self, letter: DeadLetter) -> None:
+    async def announce(self, dead_letter: DeadLetter) -> None:
         """Announce what was parked; a program that died in between does so again when the event comes again."""
-        if letter.kind is DeadLetterKind.PARKED:
-            await self._failures.announce(letter.aggregate_id, letter.model_dump(mode="json"))
+        if dead_letter.kind is DeadLetterKind.PARKED:
+            await self._failures.announce(dead_letter.aggregate_id, dead_letter.model_dump(mode="json"))
 
     async def write(self, kind: DeadLetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
         """Write what a person or a program decided about an aggregate.
 
         Raises InputInvalid if the action is not allowed after the last dead letter, or another writer was faster.
         """
-        last = await self.last_letter(aggregate_id)
+        last = await self.last_dead_letter(aggregate_id)
         if not follows(kind, last):
             raise InputInvalid(
                 f"{aggregate_id} in {self.read_model}: {kind} expects something else than "
@@ -200,7 +202,7 @@ class Parking:
             )
         about = last.sequence_number if last else 0
         given_up_through = max(last.given_up_through if last else 0, about if kind is DeadLetterKind.SKIPPED else 0)
-        letter = DeadLetter(
+        dead_letter = DeadLetter(
             read_model=self.read_model,
             aggregate_id=str(aggregate_id),
             number=last.number + 1 if last else 1,
@@ -211,34 +213,37 @@ class Parking:
             by=by,
             reason=reason,
         )
-        stored = await self._dead_letters.append_dead_letter(letter)
+        stored = await self._dead_letters.append_dead_letter(dead_letter)
         self._keep(stored)
-        if stored != letter:
+        if stored != dead_letter:
             raise InputInvalid(
                 f"{aggregate_id} in {self.read_model}: {stored.by} was faster: {stored.kind} at {stored.at}; "
                 "look at it anew"
             )
-        return letter
+        return dead_letter
 
 
-def parked_error(letter: DeadLetter) -> ProjectionParked:
+def parked_error(dead_letter: DeadLetter) -> ProjectionParked:
     """Return the error of a read or a write that meets an aggregate which waits, or was given up."""
-    place, model = letter.aggregate_id, letter.read_model
+    place, model = dead_letter.aggregate_id, dead_letter.read_model
     of_model = "" if model == DocumentsModel.name else f" --read-model {model}"
     what, remedy = {
-        DeadLetterKind.PAUSED: (f"is paused by {letter.by}", f"oncelog dead-letters resume {place}{of_model}"),
-        DeadLetterKind.SKIPPED: (f"was skipped by {letter.by}", "read without the token; a later version may be shown"),
-    }.get(letter.kind, ("is parked", f"mend that, then oncelog dead-letters retry {place}{of_model}"))
-    about = f" at version {letter.sequence_number}" if letter.sequence_number else ""
-    why = f"{letter.code}: {letter.reason}" if letter.code else letter.reason
+        DeadLetterKind.PAUSED: (f"is paused by {dead_letter.by}", f"oncelog dead-letters resume {place}{of_model}"),
+        DeadLetterKind.SKIPPED: (
+            f"was skipped by {dead_letter.by}",
+            "read without the token; a later version may be shown",
+        ),
+    }.get(dead_letter.kind, ("is parked", f"mend that, then oncelog dead-letters retry {place}{of_model}"))
+    about = f" at version {dead_letter.sequence_number}" if dead_letter.sequence_number else ""
+    why = f"{dead_letter.code}: {dead_letter.reason}" if dead_letter.code else dead_letter.reason
     return ProjectionParked(
-        f"aggregate {place}: its projection to {model} {what}{about} since {letter.at}: {why}; {remedy}",
+        f"aggregate {place}: its projection to {model} {what}{about} since {dead_letter.at}: {why}; {remedy}",
         aggregate_id=place,
         read_model=model,
-        kind=letter.kind,
-        sequence_number=letter.sequence_number,
-        code=letter.code,
-        reason=letter.reason,
+        kind=dead_letter.kind,
+        sequence_number=dead_letter.sequence_number,
+        code=dead_letter.code,
+        reason=dead_letter.reason,
         remedy=remedy,
     )
 

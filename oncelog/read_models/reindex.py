@@ -82,17 +82,17 @@ class Reindexer:
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
         class_schema = await self._newest(class_name, at_least=at_least)
-        form = await find_index_schema(class_schema)
+        index_schema = await find_index_schema(class_schema)
         while True:
             current = await self._indices.current_index(class_name)
             if class_schema is None and (current is None or current.exact):
                 return "the class is not defined"
             if current is None:
-                await self._indices.create_index(class_name, form, first=True)
+                await self._indices.create_index(class_name, index_schema, first=True)
                 continue
-            if not _differs(current, class_schema, form.digest):
+            if not _differs(current, class_schema, index_schema.digest):
                 return f"documents lie in {current.name}"
-            following = await self._indices.create_index(class_name, form, first=False)
+            following = await self._indices.create_index(class_name, index_schema, first=False)
             copied = await self._fill(class_name, current, following, class_schema, progress)
             if await self._indices.switch_alias(class_name, current, following):
                 log.info("documents_reindexed", alias_of=str(class_name), index=following.name, documents=copied)
@@ -141,7 +141,7 @@ class Reindexer:
             except (LogDamaged, SchemaUnsupported) as error:
                 log.warning("document_kept_as_it_is", aggregate_id=str(aggregate_id), reason=error.message)
             (found,) = await self._documents.read_documents([aggregate_id])
-            return replace(found, form=class_schema.reference if class_schema else None) if found else None
+            return replace(found, document_schema=class_schema.reference if class_schema else None) if found else None
 
         found = await bounded_gather(fold, wanted, at_once=READS_IN_FLIGHT_MAX)
         return [document for document in found if document is not None]

@@ -65,16 +65,16 @@ class AggregateReconciler:
         """Reconcile these aggregates; raises StoreUnavailable if a server kept it from every one of some."""
         if await self._publisher.generations() != scope.generations:
             scope = replace(scope, published_through=None)  # it was so in a topic that is lost
-        letters = _Letters(self._dead_letters)
+        dead_letters = _DeadLetters(self._dead_letters)
         summary = ReconcileSummary()
         for start in range(0, len(listed_streams), AGGREGATES_PER_GROUP):
             self._slots.clear()  # neither an altered slot nor memory outlives its group
-            summary += await self._group(listed_streams[start : start + AGGREGATES_PER_GROUP], letters, scope)
+            summary += await self._group(listed_streams[start : start + AGGREGATES_PER_GROUP], dead_letters, scope)
         self._slots.clear()
         return summary
 
     async def _group(
-        self, listed_streams: Sequence[ListedStream], letters: "_Letters", scope: Scope
+        self, listed_streams: Sequence[ListedStream], dead_letters: "_DeadLetters", scope: Scope
     ) -> ReconcileSummary:
         """Take a group through one step after the other: one request asks or reports for many."""
         steps = Steps(place=_place)
@@ -94,7 +94,7 @@ class AggregateReconciler:
                 summaries[listed_stream].append(ReconcileSummary(running=1, oldest_left=listed_stream.written_at))
         idle = {listed: due[listed] for listed, head in heads.items() if head.event.command_id not in running}
         await self._publish_all(idle, heads, steps, summaries, scope)
-        await self._project_all(idle, letters, steps, summaries, scope)
+        await self._project_all(idle, dead_letters, steps, summaries, scope)
         steps.demand_any()
         return ReconcileSummary.sum(
             summary
@@ -121,13 +121,13 @@ class AggregateReconciler:
     async def _project_all(
         self,
         idle: Mapping[ListedStream, Due],
-        letters: "_Letters",
+        dead_letters: "_DeadLetters",
         steps: Steps[ListedStream],
         summaries: Summaries,
         scope: Scope,
     ) -> None:
         async def project(listed_stream: ListedStream) -> ReconcileSummary:
-            return await self._project(listed_stream, idle[listed_stream].behind, letters, scope)
+            return await self._project(listed_stream, idle[listed_stream].behind, dead_letters, scope)
 
         behind = [
             listed_stream for listed_stream, due in idle.items() if due.behind and listed_stream not in steps.failed
@@ -159,10 +159,14 @@ class AggregateReconciler:
         return found + ReconcileSummary(published=1)
 
     async def _project(
-        self, listed_stream: ListedStream, behind: Mapping[str, ProjectionStatus], letters: "_Letters", scope: Scope
+        self,
+        listed_stream: ListedStream,
+        behind: Mapping[str, ProjectionStatus],
+        dead_letters: "_DeadLetters",
+        scope: Scope,
     ) -> ReconcileSummary:
         """Project the head in the read models where no operator has to decide first."""
-        parked = await letters.parked(listed_stream, behind)
+        parked = await dead_letters.parked(listed_stream, behind)
         left = [name for name in behind if name not in parked]
         summary = _parked_summary(listed_stream, parked)
         if not left:
@@ -173,14 +177,16 @@ class AggregateReconciler:
             return summary
         if await self._deliverer.project_or_park(listed_stream.aggregate_id, listed_stream.head, Trace(), only=left):
             return summary + ReconcileSummary(projected=1)
-        return summary + _parked_summary(listed_stream, await _Letters(self._dead_letters).parked(listed_stream, left))
+        return summary + _parked_summary(
+            listed_stream, await _DeadLetters(self._dead_letters).parked(listed_stream, left)
+        )
 
 
-class _Letters:
+class _DeadLetters:
     """The dead letters as one page of aggregates meets them: which aggregates have any is asked once."""
 
-    def __init__(self, letters: DeadLetters) -> None:
-        self._dead_letters = letters
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
         self._listed: dict[str, asyncio.Task[Mapping[AggregateId, int]]] = {}
 
     async def parked(self, listed_stream: ListedStream, names: Iterable[str]) -> dict[str, DeadLetter]:
@@ -191,10 +197,14 @@ class _Letters:
                 self._listed[name] = asyncio.ensure_future(last_numbers(self._dead_letters, name))
             if listed_stream.aggregate_id not in await self._listed[name]:
                 continue
-            letters = await self._dead_letters.dead_letter_history(name, listed_stream.aggregate_id)
-            letter = letters[-1] if letters and letters[-1].waits else skipped_through(letters, listed_stream.head)
-            if letter is not None:
-                parked[name] = letter
+            dead_letters = await self._dead_letters.dead_letter_history(name, listed_stream.aggregate_id)
+            dead_letter = (
+                dead_letters[-1]
+                if dead_letters and dead_letters[-1].waits
+                else skipped_through(dead_letters, listed_stream.head)
+            )
+            if dead_letter is not None:
+                parked[name] = dead_letter
         return parked
 
 
@@ -203,9 +213,10 @@ def _parked_summary(listed_stream: ListedStream, parked: Mapping[str, DeadLetter
         Finding(
             kind=FindingKind.PARKED,
             place=_place(listed_stream),
-            what=f"{name}: {letter.kind} at version {letter.sequence_number} since {letter.at}: {letter.reason}",
+            what=f"{name}: {dead_letter.kind} at version {dead_letter.sequence_number} since {dead_letter.at}: "
+            f"{dead_letter.reason}",
         )
-        for name, letter in parked.items()
+        for name, dead_letter in parked.items()
     )
     return ReconcileSummary(parked=len(findings), findings=findings)
 

@@ -120,7 +120,7 @@ class Reading:
         self._audit = audit
         self._progress = progress
         self._offsets: dict[int, int] = {}
-        self._lettered: dict[str, Mapping[AggregateId, int]] = {}
+        self._with_dead_letters: dict[str, Mapping[AggregateId, int]] = {}
 
     async def read_all(self) -> None:
         """Read everything; raises StoreUnavailable when a server gives no answer however often it is asked."""
@@ -218,18 +218,22 @@ class Reading:
             return [node for aggregate_id in aggregate_ids for node in await self._nodes([aggregate_id])]
 
     async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
-        """Return the letter by which an aggregate need not be shown at its head, or None.
+        """Return the dead letter by which an aggregate need not be projected at its head, or None.
 
-        It waits for a person, or one has given up on that version. Aggregates with letters are listed once, at the
+        It waits for a person, or one has given up on that version. Aggregates with dead letters are listed once, at the
         first call.
         """
         stored, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
-        if read_model not in self._lettered:
-            self._lettered[read_model] = await answered(partial(last_numbers, stored, read_model))
-        if place not in self._lettered[read_model]:
+        if read_model not in self._with_dead_letters:
+            self._with_dead_letters[read_model] = await answered(partial(last_numbers, stored, read_model))
+        if place not in self._with_dead_letters[read_model]:
             return None
-        letters = await answered(partial(stored.dead_letter_history, read_model, place))
-        return letters[-1] if letters[-1].waits else skipped_through(letters, self._audit.logs[aggregate_id].head)
+        dead_letters = await answered(partial(stored.dead_letter_history, read_model, place))
+        return (
+            dead_letters[-1]
+            if dead_letters[-1].waits
+            else skipped_through(dead_letters, self._audit.logs[aggregate_id].head)
+        )
 
     async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
         """Read the logs of some aggregates, classes first, and the records of some commands as they are now."""

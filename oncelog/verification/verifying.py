@@ -153,12 +153,13 @@ async def _parked(reading: Reading, finding: Finding) -> Finding | None:
     """
     read_model, code = BEHIND[finding.code]
     try:
-        letter = await reading.parked(read_model, finding.aggregate_ids[0])
+        dead_letter = await reading.parked(read_model, finding.aggregate_ids[0])
     except LogDamaged as error:
         return replace(finding, found=f"{finding.found.partition(';')[0]}; its dead letter: {error.message}")
-    if letter is None:
+    if dead_letter is None:
         return None
-    found = f"{finding.found.partition(';')[0]}: {letter.kind} by {letter.by}: {letter.reason}; see the dead letters"
+    parked = f"{dead_letter.kind} by {dead_letter.by}: {dead_letter.reason}; see the dead letters"
+    found = f"{finding.found.partition(';')[0]}: {parked}"
     return replace(finding, code=code, found=found, severity=Severity.PENDING)
 
 

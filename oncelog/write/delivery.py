@@ -157,8 +157,8 @@ async def _park(
         if isinstance(error, ProjectionParked):
             reasons.append(error.message)
         else:
-            letter = await model.parking.park(aggregate_id, sequence_number=sequence_number, error=error)
-            reasons.append(parked_error(letter).message)
+            dead_letter = await model.parking.park(aggregate_id, sequence_number=sequence_number, error=error)
+            reasons.append(parked_error(dead_letter).message)
     return "; ".join(dict.fromkeys(reasons))
 
 

@@ -58,7 +58,7 @@ async def retry_parked(stores: Stores) -> list[str]:
 async def _retry(name: str, ports: Ports) -> list[str]:
     services = services_of(read_model_of(name, ports), ports)
     found = []
-    for last in await services.last_letters():
+    for last in await services.last_dead_letters():
         if last.unfinished or last.kind is DeadLetterKind.PARKED:
             retry = services.dead_letter_service.retry(last.aggregate, by="chaos", reason="everything is mended")
             again = ", AGAIN" if (await retry).kind is DeadLetterKind.PARKED else ""

@@ -17,7 +17,7 @@ TYPED = IndexSchema(DefinitionReference(sequence_number=1, version="1.0.0"), typ
 NEXT = IndexSchema(DefinitionReference(sequence_number=4, version="2.0.0"), typed_mapping(FIRST["schema"]))
 
 
-def document(key: str, version: int = 1, form: IndexSchema = TYPED, **data: Any) -> Document:
+def document(key: str, version: int = 1, index_schema: IndexSchema = TYPED, **data: Any) -> Document:
     aggregate_id = AggregateId("shop", "Product", key)
     body = {
         "aggregate_id": str(aggregate_id),
@@ -32,7 +32,7 @@ def document(key: str, version: int = 1, form: IndexSchema = TYPED, **data: Any)
         "updated_at": "2026-01-01T12:00:00.000000Z",
         "data": data,
     }
-    return Document(aggregate_id, version, body, form=form.definition)
+    return Document(aggregate_id, version, body, document_schema=index_schema.definition)
 
 
 async def read(opened: Opened, key: str = "p1") -> Document | None:
@@ -51,7 +51,7 @@ async def everything(opened: Opened, index: DocumentIndex, *, close: bool = Fals
 
 async def test_class_has_no_index_before_its_first_document(opened: Opened):
     assert await opened.ports.indices.current_index(NAME) is None
-    assert await opened.ports.documents.write_documents([document("p1", form=IndexSchema(), n=1)]) == [None]
+    assert await opened.ports.documents.write_documents([document("p1", index_schema=IndexSchema(), n=1)]) == [None]
     found = await opened.ports.indices.current_index(NAME)
     assert found is not None
     assert (found.definition, found.mapping_digest) == (None, None)
@@ -69,7 +69,7 @@ async def test_the_first_index_may_be_typed(opened: Opened):
 async def test_a_document_of_another_form_is_not_written(opened: Opened):
     await opened.ports.indices.create_index(NAME, TYPED, first=True)
     fine, other, none = await opened.ports.documents.write_documents(
-        [document("p1", name="a"), document("p2", form=NEXT), document("p3", form=IndexSchema())]
+        [document("p1", name="a"), document("p2", index_schema=NEXT), document("p3", index_schema=IndexSchema())]
     )
     assert fine is None
     assert isinstance(other, StaleIndex)
@@ -103,7 +103,9 @@ async def test_changes_come_in_order_once_per_document(opened: Opened):
 async def test_an_index_follows_another_and_readers_see_either_whole(opened: Opened):
     indices, documents = opened.ports.indices, opened.ports.documents
     contents = opened.ports.index_contents
-    await documents.write_documents([document(f"p{number}", form=IndexSchema(), n=number) for number in range(3)])
+    await documents.write_documents(
+        [document(f"p{number}", index_schema=IndexSchema(), n=number) for number in range(3)]
+    )
     old = await indices.current_index(NAME)
     assert old is not None
     new = await indices.create_index(NAME, TYPED, first=False)
@@ -111,7 +113,7 @@ async def test_an_index_follows_another_and_readers_see_either_whole(opened: Ope
     assert await contents.copy_documents(new, [document("p0"), document("p1", 5)]) == [None, None]
     assert await read(opened, "p0") == document("p0", n=0)
     await everything(opened, old, close=True)
-    (late,) = await documents.write_documents([document("p1", 2, form=IndexSchema())])
+    (late,) = await documents.write_documents([document("p1", 2, index_schema=IndexSchema())])
     assert isinstance(late, StaleIndex)
     assert await contents.copy_documents(new, [document("p2"), document("p1", 1)]) == [None, None]
     assert await indices.switch_alias(NAME, old, new)
@@ -143,10 +145,15 @@ async def test_an_index_with_fewer_documents_does_not_follow(opened: Opened):
 async def test_only_the_last_index_is_kept(opened: Opened):
     indices = opened.ports.indices
     contents = opened.ports.index_contents
-    forms = [IndexSchema(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)]
-    first, second = [await indices.create_index(NAME, form, first=form is forms[0]) for form in forms[:2]]
+    index_schemas = [
+        IndexSchema(DefinitionReference(sequence_number=number, version=f"{number}.0.0")) for number in (1, 2, 3)
+    ]
+    first, second = [
+        await indices.create_index(NAME, index_schema, first=index_schema is index_schemas[0])
+        for index_schema in index_schemas[:2]
+    ]
     assert await indices.switch_alias(NAME, first, second)
-    third = await indices.create_index(NAME, forms[2], first=False)
+    third = await indices.create_index(NAME, index_schemas[2], first=False)
     assert await indices.switch_alias(NAME, second, third)
     with pytest.raises(StoreUnavailable, match=first.name.rpartition(".")[2]):
         await contents.changed_documents(first, after=-1, close=False)

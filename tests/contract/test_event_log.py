@@ -43,8 +43,8 @@ async def test_of_many_writers_at_once_one_wins_and_all_are_told(opened: Opened)
     told = await asyncio.gather(
         *(opened.ports.event_log.append_event(event, published_through=UNPUBLISHED) for event in events)
     )
-    (standing,) = {stored.event.event_id for stored in told}
-    assert standing in {event.event_id for event in events}
+    (existing,) = {stored.event.event_id for stored in told}
+    assert existing in {event.event_id for event in events}
 
 
 async def test_the_head_is_that_of_its_own_log(opened: Opened):

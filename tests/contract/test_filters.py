@@ -189,9 +189,9 @@ def test_searches_and_hops_agree_with_the_filter_function(request: pytest.Fixtur
     async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
         async with patient_stores(chosen) as stores:
             name = AggregateId.of_class("shop", f"F{next(numbers)}")
-            form = IndexSchema(REFERENCE, typed_mapping(root)) if root else IndexSchema()
-            index = await stores.ports.indices.create_index(name, form, first=True)
-            documents = [_document(name, f"p{number:02}", data, form) for number, data in enumerate(drawn)]
+            index_schema = IndexSchema(REFERENCE, typed_mapping(root)) if root else IndexSchema()
+            index = await stores.ports.indices.create_index(name, index_schema, first=True)
+            documents = [_document(name, f"p{number:02}", data, index_schema) for number, data in enumerate(drawn)]
             assert set(await stores.ports.documents.write_documents(documents)) == {None}
             hub = AggregateId.of("shop", "Hub", name.instance_key)
             held = {document.aggregate_id for document in documents}
@@ -308,8 +308,8 @@ def _ways_to(class_id: str) -> RelationshipNamesOf:
     return ways
 
 
-def _document(name: AggregateId, key: str, data: dict[str, Any], form: IndexSchema) -> Document:
+def _document(name: AggregateId, key: str, data: dict[str, Any], index_schema: IndexSchema) -> Document:
     document = document_of(state_at(chain(1, key, x=1)))
     aggregate_id = AggregateId(name.db_name, name.instance_key, key)
     body = {**document.body, "aggregate_id": str(aggregate_id), "class_id": name.instance_key, "data": data}
-    return replace(document, aggregate_id=aggregate_id, body=body, form=form.definition)
+    return replace(document, aggregate_id=aggregate_id, body=body, document_schema=index_schema.definition)

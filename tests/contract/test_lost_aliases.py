@@ -29,10 +29,10 @@ async def test_lost_alias_leads_to_its_index_again(opened: Opened):
 
 
 async def test_lost_alias_of_an_undefined_class_is_put_back(opened: Opened):
-    assert await opened.ports.documents.write_documents([document("p1", form=IndexSchema(), n=1)]) == [None]
+    assert await opened.ports.documents.write_documents([document("p1", index_schema=IndexSchema(), n=1)]) == [None]
     await opened.drop_alias(PLACE)
     assert await read(opened) is None  # here it is noticed
-    assert await opened.ports.documents.write_documents([document("p2", form=IndexSchema(), n=2)]) == [None]
+    assert await opened.ports.documents.write_documents([document("p2", index_schema=IndexSchema(), n=2)]) == [None]
     assert await read(opened) == document("p1", n=1)
     assert await read(opened, "p2") == document("p2", n=2)
 
@@ -41,7 +41,7 @@ async def test_document_of_a_lost_alias_of_another_form_waits(opened: Opened):
     await opened.ports.indices.create_index(NAME, TYPED, first=True)
     await opened.drop_alias(PLACE)
     assert await read(opened) is None
-    (outcome,) = await opened.ports.documents.write_documents([document("p1", form=IndexSchema())])
+    (outcome,) = await opened.ports.documents.write_documents([document("p1", index_schema=IndexSchema())])
     assert isinstance(outcome, StaleIndex)
     found = await opened.ports.indices.current_index(NAME)
     assert found is not None

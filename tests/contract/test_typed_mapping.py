@@ -189,4 +189,4 @@ def _document(name: AggregateId, key: str, data: dict[str, Any]) -> Document:
         "updated_at": moment,
         "data": data,
     }
-    return Document(aggregate_id, 1, body, form=REFERENCE)
+    return Document(aggregate_id, 1, body, document_schema=REFERENCE)

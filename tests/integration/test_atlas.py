@@ -39,7 +39,7 @@ CODES = (SHOWN, "SLVR", "SLUU", "SLPO", "SLCN", "SLET", "SLAL", "SLOR", "SLTJ", 
 FEET = 12_500
 
 
-def _letters(name: str) -> str:
+def _dead_letters(name: str) -> str:
     """Return a name's letters without accents and capitals, compared otherwise than the demo does."""
     return "".join(each for each in unicodedata.normalize("NFKD", name).lower() if each.isalpha())
 
@@ -54,7 +54,7 @@ class Data:
         """Return the one that is called as the airport's record says, or None."""
         airport = self.airports[code]
         candidates = [each for each in pycountry.subdivisions if each.country_code == airport["country"]]
-        return next((each for each in candidates if _letters(each.name) == _letters(airport["subd"])), None)
+        return next((each for each in candidates if _dead_letters(each.name) == _dead_letters(airport["subd"])), None)
 
     def high(self, country: str) -> list[dict[str, Any]]:
         rows = [

@@ -149,11 +149,11 @@ class Projection:
         """Wait until the aggregate is parked."""
         async with asyncio.timeout(UNTIL_S):
             while (
-                not (letter := await self.stores.ports.dead_letters.latest_dead_letter("documents", place))
-                or not letter.waits
+                not (dead_letter := await self.stores.ports.dead_letters.latest_dead_letter("documents", place))
+                or not dead_letter.waits
             ):
                 await asyncio.sleep(0.05)
-        return letter
+        return dead_letter
 
     async def heard_of(self, place: AggregateId) -> None:
         """Wait until the projector of this process has heard that the aggregate waits."""
@@ -318,8 +318,8 @@ async def test_refused_document_is_retried_skipped_and_resumed(projection: Proje
         await projection.write(events)
     async with projection.running():
         await projection.send(bad[:2])
-        letter = await projection.parked(PLACE)
-        assert (letter.code, letter.sequence_number) == ("ObjectRefused", 2)
+        dead_letter = await projection.parked(PLACE)
+        assert (dead_letter.code, dead_letter.sequence_number) == ("ObjectRefused", 2)
         await projection.send([bad[2], *good])
         await projection.all_shown(but=[PLACE])
         told = await read_topic(projection.settings, projection.settings.failure_topic)
@@ -353,10 +353,16 @@ async def test_skip_is_recorded_and_later_versions_are_projected(projection: Pro
         await projection.write(events)
         await projection.send(events)
         await projection.all_shown()
-    code, letters = await projection.oncelog("dead-letters", "show", str(PLACE))
+    code, dead_letters = await projection.oncelog("dead-letters", "show", str(PLACE))
     assert code == 0
-    assert [letter["kind"] for letter in letters] == ["PARKED", "RETRYING", "PARKED", "SKIPPED", "RESOLVED"]
-    assert letters[3]["reason"] == "of no use"
+    assert [dead_letter["kind"] for dead_letter in dead_letters] == [
+        "PARKED",
+        "RETRYING",
+        "PARKED",
+        "SKIPPED",
+        "RESOLVED",
+    ]
+    assert dead_letters[3]["reason"] == "of no use"
 
 
 async def test_a_paused_aggregate_waits_and_the_others_flow(projection: Projection):
@@ -393,8 +399,8 @@ async def test_a_damaged_event_parks_its_aggregate_only(projection: Projection):
     await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=key, Body=spoiled)
     async with projection.running():
         await projection.send(events[2:])
-        letter = await projection.parked(PLACE)
-        assert (letter.code, letter.sequence_number) == ("LogDamaged", 2)
+        dead_letter = await projection.parked(PLACE)
+        assert (dead_letter.code, dead_letter.sequence_number) == ("LogDamaged", 2)
         await projection.all_shown(but=[PLACE])
         (document,) = await projection.stores.documents.read_documents([PLACE])
         assert document is not None
@@ -412,8 +418,8 @@ async def test_event_from_the_future_waits_for_an_upgrade(projection: Projection
         forget_versions(patch, "INSTANCE_UPDATED", since="2.0.0")
         async with projection.running() as metrics:
             await projection.send(future[:2])
-            letter = await projection.parked(PLACE)
-            assert (letter.code, letter.sequence_number) == ("EventFromFuture", 2)
+            dead_letter = await projection.parked(PLACE)
+            assert (dead_letter.code, dead_letter.sequence_number) == ("EventFromFuture", 2)
             await projection.send([future[2], *known])
             await projection.all_shown(but=[PLACE])
             async with asyncio.timeout(UNTIL_S):
@@ -535,9 +541,9 @@ async def test_command_with_a_refused_document_completes(installation: Installat
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
         other = await installation.client.submit(create("p2", payload={"n": 2}))
         assert await installation.client.get(AggregateId.parse("shop/Product/p2"), token=other.consistency_token)
-    letter = await stores.ports.dead_letters.latest_dead_letter("documents", PLACE)
-    assert letter is not None
-    assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 1)
+    dead_letter = await stores.ports.dead_letters.latest_dead_letter("documents", PLACE)
+    assert dead_letter is not None
+    assert (dead_letter.kind, dead_letter.sequence_number) == (DeadLetterKind.PARKED, 1)
 
 
 @pytest.mark.slow

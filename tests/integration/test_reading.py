@@ -250,6 +250,6 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
         else:
             await geography.write("UPDATE_INSTANCE", "City", "Graz", {"twins": []})
         _, remedy = details["remedy"].split("then oncelog ")
-        code, (letter,) = await installation.oncelog(*remedy.split())
-        assert (code, letter["kind"], letter["read_model"]) == (0, "RESOLVED", read_model)
+        code, (dead_letter,) = await installation.oncelog(*remedy.split())
+        assert (code, dead_letter["kind"], dead_letter["read_model"]) == (0, "RESOLVED", read_model)
         assert not [each for each in await _asked_of_graz(geography, everyone) if isinstance(each, Exception)]

@@ -263,8 +263,8 @@ def a_close_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
     real = S3ChunkRecords.write_chunk_record
 
     async def write(self: S3ChunkRecords, record: ChunkRecord) -> ChunkRecord:
-        standing = await self.read_chunk_record(record.command_id, record.chunk, record.number)
-        return standing or record if record.closed else await real(self, record)
+        existing = await self.read_chunk_record(record.command_id, record.chunk, record.number)
+        return existing or record if record.closed else await real(self, record)
 
     patch.setattr(S3ChunkRecords, "write_chunk_record", write)
 

@@ -134,21 +134,21 @@ class Batches:
 
     def _plan(self, state: State, command: int, attempt: Attempt) -> Step:
         """Write the command's record, or read the one that stands; reconciliation begins nothing."""
-        order, standing = self.orders[command], state.plans[command]
-        if attempt.sweep and not (standing if order.bulk else state.records[command][0]):
+        order, existing = self.orders[command], state.plans[command]
+        if attempt.sweep and not (existing if order.bulk else state.records[command][0]):
             yield "finds nothing bound", Attempt("done", sweep=True), state
-        elif standing and BatchRule.PLAN not in self.without:
-            yield f"reads the plan {standing}", attempt._replace(at="begin", plan=standing), state
+        elif existing and BatchRule.PLAN not in self.without:
+            yield f"reads the plan {existing}", attempt._replace(at="begin", plan=existing), state
         else:
             for plan in order.chunkings:
-                plans = state.plans if standing else _with(state.plans, command, plan)
+                plans = state.plans if existing else _with(state.plans, command, plan)
                 yield f"plans {plan}", attempt._replace(at="begin", plan=plan), state._replace(plans=plans)
 
     def _begin(self, state: State, command: int, attempt: Attempt) -> Step:
         """At a chunk's boundary: its first record binds if it stands; else close, or begin it."""
-        order, standing = self.orders[command], state.records[command][attempt.chunk]
-        if standing:
-            yield f"finds record {attempt.chunk}/0", *self._adopted(state, command, attempt, standing[0])
+        order, existing = self.orders[command], state.records[command][attempt.chunk]
+        if existing:
+            yield f"finds record {attempt.chunk}/0", *self._adopted(state, command, attempt, existing[0])
             return
         if order.bulk and (attempt.sweep or order.cancelled):
             closed = state
@@ -188,10 +188,10 @@ class Batches:
             looks = tuple(look._replace(head=head, seen=True) if each == look else each for each in attempt.looks)
             yield f"sees {look.aggregate} at {head}", attempt._replace(looks=looks), state
             return
-        standing = state.records[command][attempt.chunk]
+        existing = state.records[command][attempt.chunk]
         where = f"{attempt.chunk}/{attempt.number}"
-        if attempt.number < len(standing):
-            yield f"finds record {where}", *self._adopted(state, command, attempt, standing[attempt.number])
+        if attempt.number < len(existing):
+            yield f"finds record {where}", *self._adopted(state, command, attempt, existing[attempt.number])
             return
         for look in doubtful:
             if look.head != len(state.slots[look.aggregate]):

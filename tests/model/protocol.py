@@ -264,14 +264,14 @@ class Model:
         if Rule.INTENT in self.without and accepted:
             yield f"goes for slot {end}", attempt._replace(at="persist", slot=end), state
             return
-        standing = state.records[command]
-        if attempt.records < len(standing):
-            end, words = standing[attempt.records], "finds its record"
+        existing = state.records[command]
+        if attempt.records < len(existing):
+            end, words = existing[attempt.records], "finds its record"
         else:
             if end == REJECTED and not attempt.seen and attempt.head != len(state.slots):
                 raise Violation(f"{self.kinds[command]} {command} is rejected on a state that never was the head")
             words = "writes its record"
-            records = (*state.records[:command], (*standing, end), *state.records[command + 1 :])
+            records = (*state.records[:command], (*existing, end), *state.records[command + 1 :])
             state = state._replace(records=records)
         bound = attempt._replace(records=attempt.records + 1, slot=end, bound=True)
         if end == REJECTED:

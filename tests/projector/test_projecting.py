@@ -359,9 +359,9 @@ async def test_damaged_event_is_not_folded_and_earlier_ones_are(stream: Stream):
         assert document is not None
         assert document.sequence_number == 3
         assert running.count("events_failed_total", code="LogDamaged") == 1
-        letter = await running.parking.last_letter(PLACE)
-        assert letter is not None
-        assert (letter.kind, letter.sequence_number) == (DeadLetterKind.PARKED, 4)
+        dead_letter = await running.parking.last_dead_letter(PLACE)
+        assert dead_letter is not None
+        assert (dead_letter.kind, dead_letter.sequence_number) == (DeadLetterKind.PARKED, 4)
         again = await stream.dead_letter_service().retry(PLACE, by="ann")
         assert (again.kind, again.number) == (DeadLetterKind.PARKED, 3)
         stream.bucket.objects[f"events/{PLACE}/{4:020d}.json"] = whole
@@ -377,9 +377,13 @@ async def test_event_from_the_future_waits_for_an_upgrade(stream: Stream):
         await stream.send(future[:2])
         async with stream.projector() as running:
             await stream.caught_up()
-            letter = await running.parking.last_letter(PLACE)
-            assert letter is not None
-            assert (letter.kind, letter.code, letter.sequence_number) == (DeadLetterKind.PARKED, "EventFromFuture", 2)
+            dead_letter = await running.parking.last_dead_letter(PLACE)
+            assert dead_letter is not None
+            assert (dead_letter.kind, dead_letter.code, dead_letter.sequence_number) == (
+                DeadLetterKind.PARKED,
+                "EventFromFuture",
+                2,
+            )
             await stream.told(known)
             await stream.send(future[2:])
             await stream.caught_up()
@@ -502,8 +506,8 @@ async def test_projector_dead_after_any_step_is_finished_by_the_next(step: str):
     for number in (0, *range(2, 8)):
         stream.check_document(AggregateId.parse(f"shop/Product/p{number}"))
     assert {key for key, _ in stream.failures.announced} == {str(PLACE)}
-    letters = [key for key in stream.bucket.objects if key.startswith("dead-letters/")]
-    assert letters == [f"dead-letters/documents/{PLACE}/000001.json"]
+    dead_letters = [key for key in stream.bucket.objects if key.startswith("dead-letters/")]
+    assert dead_letters == [f"dead-letters/documents/{PLACE}/000001.json"]
 
 
 async def test_projectors_hand_over_in_the_middle_of_a_batch(stream: Stream):
@@ -567,7 +571,7 @@ async def test_a_defect_in_one_state_parks_that_aggregate_only(stream: Stream):
         await stream.told(chain(1, name))
     async with stream.projector(read_model=Defective(stream.documents)) as running:
         await stream.caught_up()
-        letter = await running.parking.last_letter(PLACE)
-    assert letter is not None
-    assert (letter.code, letter.reason) == ("Defect", "ZeroDivisionError: a defect")
+        dead_letter = await running.parking.last_dead_letter(PLACE)
+    assert dead_letter is not None
+    assert (dead_letter.code, dead_letter.reason) == ("Defect", "ZeroDivisionError: a defect")
     stream.check_document(AggregateId.parse("shop/Product/p2"))

@@ -77,8 +77,8 @@ async def test_a_damaged_log_holds_up_no_other_that_was_set_aside(stream: Stream
         while running.parking.set_aside():
             await asyncio.sleep(0.01)
     await running.stop()
-    (letter,) = (each for each in running.parking._last.values() if each.waits)
-    assert (str(letter.aggregate), letter.code) == ("shop/Product/a1", "LogDamaged")
+    (dead_letter,) = (each for each in running.parking._last.values() if each.waits)
+    assert (str(dead_letter.aggregate), dead_letter.code) == ("shop/Product/a1", "LogDamaged")
 
 
 async def test_a_class_set_aside_costs_its_batches_one_try(stream: Stream, monkeypatch: pytest.MonkeyPatch):
@@ -126,7 +126,7 @@ async def test_memory_of_waiting_aggregates_is_bounded(stream: Stream, monkeypat
     assert len(running.parking._last) <= 4
 
 
-async def test_an_unreadable_letter_hides_no_other(stream: Stream):
+async def test_an_unreadable_dead_letter_hides_no_other(stream: Stream):
     stream.documents.unusable["shop.product"] = UnusableReason.WRITE_BLOCKED
     await stream.told(chain(1, "p1"))
     stream.bucket.objects["dead-letters/documents/shop/Order/a/000001.json"] = StoredObject(b"{")

@@ -152,7 +152,7 @@ async def test_names_are_those_of_the_newest_definitions():
 
 
 def _parking(world: World, read_model: str) -> Parking:
-    return Parking(read_model=read_model, letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+    return Parking(read_model=read_model, dead_letters=MemoryDeadLetters(world.bucket), failures=world.failures)
 
 
 def _questions(reader: Reader, token: str) -> dict[str, Callable[[], Awaitable[object]]]:

@@ -121,8 +121,8 @@ async def test_damage_is_a_violation_whoever_is_at_work():
 async def test_a_document_that_is_parked_is_pending_with_its_reason():
     world = await healthy()
     index_of(world).pop("lamp")
-    letters = MemoryDeadLetters(world.bucket)
-    parking = Parking(read_model="documents", letters=letters, failures=world.failures)
+    dead_letters = MemoryDeadLetters(world.bucket)
+    parking = Parking(read_model="documents", dead_letters=dead_letters, failures=world.failures)
     await parking.park(AggregateId.parse(LAMP), sequence_number=1, error=InputInvalid("never to be held"))
     report = await verify(world.sources, in_flight=nothing_in_flight)
     assert codes(report) == {Code.DOCUMENT_PARKED: Severity.PENDING}
@@ -149,7 +149,7 @@ async def test_parked_node_is_pending_in_its_own_read_model_only():
     world = await healthy()
     for read_model, lamp in (("graph", LAMP), ("documents", DESK)):
         world.graph.nodes.pop(AggregateId.parse(lamp))
-        parking = Parking(read_model=read_model, letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+        parking = Parking(read_model=read_model, dead_letters=MemoryDeadLetters(world.bucket), failures=world.failures)
         await parking.park(AggregateId.parse(lamp), sequence_number=1, error=InputInvalid("too many references"))
     report = await verify(world.sources, in_flight=nothing_in_flight)
     assert {(finding.code, finding.severity, finding.where) for finding in report.findings} == {

@@ -25,7 +25,7 @@ def world() -> World:
 
 
 def parking_of(world: World) -> Parking:
-    return Parking(read_model="documents", letters=MemoryDeadLetters(world.bucket), failures=world.failures)
+    return Parking(read_model="documents", dead_letters=MemoryDeadLetters(world.bucket), failures=world.failures)
 
 
 def dead_letter_service_of(world: World, documents: Documents | None = None) -> DeadLetterService:
@@ -41,11 +41,11 @@ async def park(world: World, sequence_number: int = 1) -> None:
     await parking_of(world).park(PLACE, sequence_number=sequence_number, error=InputInvalid("never"))
 
 
-async def test_parking_again_writes_no_second_letter_and_tells_again(world: World):
+async def test_parking_again_writes_no_second_dead_letter(world: World):
     for _ in range(3):
         await park(world)
-    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
-    assert [(each.kind, each.code, each.reason) for each in letters] == [
+    dead_letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
+    assert [(each.kind, each.code, each.reason) for each in dead_letters] == [
         (DeadLetterKind.PARKED, "InputInvalid", "never")
     ]
     assert len(world.failures.announced) == 3
@@ -70,8 +70,8 @@ async def test_damaged_event_is_parked_and_not_tried_for_ever(world: World):
     whole = world.bucket.objects[key]
     world.bucket.objects[key] = StoredObject(whole.body[:-1], whole.metadata)
     assert not await world.process().pipeline.deliverer.project_or_park(PLACE, 1, Trace())
-    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
-    assert [letter.code for letter in letters] == ["LogDamaged"]
+    dead_letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
+    assert [dead_letter.code for dead_letter in dead_letters] == ["LogDamaged"]
 
 
 async def test_who_parks_and_dies_before_telling_tells_when_repeated(world: World):
@@ -109,13 +109,13 @@ async def test_skip_names_operator_and_reason_and_lets_later_ones_pass(world: Wo
     skipped = await dead_letter_service_of(world).skip(PLACE, by="ann", reason="of no use")
     assert skipped.kind is DeadLetterKind.RESOLVED
     world.check_document(PLACE)
-    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
-    assert [(each.kind, each.by) for each in letters] == [
+    dead_letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
+    assert [(each.kind, each.by) for each in dead_letters] == [
         (DeadLetterKind.PARKED, "oncelog"),
         (DeadLetterKind.SKIPPED, "ann"),
         (DeadLetterKind.RESOLVED, "ann"),
     ]
-    assert letters[1].reason == "of no use"
+    assert dead_letters[1].reason == "of no use"
 
 
 async def test_a_skip_of_the_head_shows_nothing(world: World):
@@ -160,7 +160,7 @@ async def test_nothing_is_folded_past_a_damaged_event_by_skipping_it(world: Worl
     assert world.documents.indices["shop.product"]["p1"].sequence_number == 1
 
 
-async def test_refresh_learns_each_later_letter(world: World):
+async def test_refresh_learns_each_later_dead_letter(world: World):
     await world.process().run(create())
     one, other = dead_letter_service_of(world), parking_of(world)
     heard: list[bool] = []
@@ -184,7 +184,7 @@ async def test_refresh_reads_nothing_without_news(world: World):
 
 
 @pytest.mark.parametrize("age", [timedelta(0), 10 * SEEN_WITHIN])
-async def test_refresh_reads_resolved_letters_once(world: World, age: timedelta):
+async def test_refresh_reads_resolved_dead_letters_once(world: World, age: timedelta):
     await world.process().commit(create())
     await park(world)
     await dead_letter_service_of(world).retry(PLACE, by="ann")
@@ -222,20 +222,20 @@ async def test_unfinished_retry_is_visible_and_finished_by_the_next(world: World
     world.check_document(PLACE)
 
 
-async def test_two_who_mend_at_once_end_in_one_line_of_letters(world: World):
+async def test_concurrent_operators_write_one_line_of_dead_letters(world: World):
     await world.process().commit(create())
     await park(world)
     one = dead_letter_service_of(world)
     await one.retry(PLACE, by="ann")
     with pytest.raises(InputInvalid):
         await dead_letter_service_of(world).retry(PLACE, by="bob")
-    letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
-    assert [each.number for each in letters] == [1, 2, 3]
-    assert all(datetime.fromisoformat(each.at) <= datetime.now(UTC) for each in letters)
+    dead_letters = await MemoryDeadLetters(world.bucket).dead_letter_history("documents", PLACE)
+    assert [each.number for each in dead_letters] == [1, 2, 3]
+    assert all(datetime.fromisoformat(each.at) <= datetime.now(UTC) for each in dead_letters)
 
 
 @pytest.mark.parametrize("error", [InputInvalid("never"), ZeroDivisionError("a defect")])
 async def test_the_reason_is_kept_with_its_code(world: World, error: Exception):
-    letter = await parking_of(world).park(AggregateId.parse("shop/Product/p9"), sequence_number=3, error=error)
-    assert letter.code == (error.code if isinstance(error, OncelogError) else "Defect")
-    assert str(error) in letter.reason
+    dead_letter = await parking_of(world).park(AggregateId.parse("shop/Product/p9"), sequence_number=3, error=error)
+    assert dead_letter.code == (error.code if isinstance(error, OncelogError) else "Defect")
+    assert str(error) in dead_letter.reason

@@ -63,7 +63,7 @@ async def nothing_incomplete(world: World) -> None:
     assert (again.found, again.damaged, again.unfinished) == (0, 0, 0)
 
 
-def letters_of(world: World) -> list[bytes]:
+def dead_letters_of(world: World) -> list[bytes]:
     return [stored.body for key, stored in world.bucket.objects.items() if key.startswith("dead-letters/")]
 
 
@@ -277,7 +277,7 @@ async def test_unprojectable_state_is_parked_in_one_read_model_alone(world: Worl
     monkeypatch.setattr(world.graph, "_write", lambda _node: InputInvalid("too many references"))
     tally = await sweep(world)
     assert (tally.found, tally.projected, tally.parked) == (1, 0, 1)
-    assert [json.loads(letter)["read_model"] for letter in letters_of(world)] == ["graph"]
+    assert [json.loads(dead_letter)["read_model"] for dead_letter in dead_letters_of(world)] == ["graph"]
     world.check_document(PLACE)
     assert sweep_counts(await sweep(world)) == {"commands": 1, "aggregates": 1, "parked": 1}
 

@@ -141,7 +141,7 @@ def _shared_inverses(definition: ClassDefinition) -> list[Finding]:
         if other != predicate:
             problem = (
                 f"expected another name than the inverse of {other!r}, which leads back from "
-                f"{relationship.target_class}, too; one name is one way"
+                f"{relationship.target_class}, too; one name means one relationship"
             )
             findings.append({"at": pointer_of(["relationships", predicate, "inverse"]), "problem": problem})
     return findings
@@ -153,7 +153,7 @@ def _own_inverses(definition: ClassDefinition, class_id: str) -> list[Finding]:
         {
             "at": pointer_of(["relationships", predicate, "inverse"]),
             "problem": f"expected another name than the predicate {relationship.inverse!r} of {class_id} itself; "
-            "from there, the name would mean two ways",
+            "from there, the name would mean two relationships",
         }
         for predicate, relationship in definition.relationships.items()
         if relationship.target_class == class_id and relationship.inverse in definition.relationships

@@ -108,10 +108,10 @@ class BatchProjection:
         """Project what does not wait; adds to the poison what can never be projected. Raises Stopped."""
         work = prepared.found.work
         waiting = await self._backoff.until_done(partial(self._parking.waiting, work))
-        for aggregate_id, letter in waiting.items():
+        for aggregate_id, dead_letter in waiting.items():
             prepared.states.pop(aggregate_id, None)
             prepared.poison.pop(aggregate_id, None)
-            await self._leave(work[aggregate_id], letter)
+            await self._leave(work[aggregate_id], dead_letter)
         known = {*prepared.states, *prepared.poison, *waiting}
         await self._look_up(prepared, [each for each in work.values() if each.aggregate_id not in known])
         refused = await self._write(prepared.states)
@@ -144,13 +144,13 @@ class BatchProjection:
         self._metrics.lookups.inc(len(lookups))
         await bounded_gather(look_up, lookups, at_once=AT_ONCE_MAX)
 
-    async def _leave(self, work: Work, letter: DeadLetter) -> None:
+    async def _leave(self, work: Work, dead_letter: DeadLetter) -> None:
         """Leave what waits alone. The process that parked it may have died before it announced it, if this is
         its event.
         """
         self._metrics.waiting.inc(work.messages)
-        if letter.sequence_number == work.target or letter.sequence_number in work.events:
-            await self._backoff.until_done(partial(self._parking.announce, letter))
+        if dead_letter.sequence_number == work.target or dead_letter.sequence_number in work.events:
+            await self._backoff.until_done(partial(self._parking.announce, dead_letter))
 
     async def _write(self, states: Mapping[AggregateId, Instance]) -> dict[AggregateId, Poison]:
         """Write the states, those that a server did not take now again; return those that can never be projected."""
@@ -215,12 +215,12 @@ class BatchProjection:
             wanted=work.target,
             error=poison.error,
         )
-        letter = await self._backoff.until_done(parking)
-        if not letter.waits:
+        dead_letter = await self._backoff.until_done(parking)
+        if not dead_letter.waits:
             log.info("skipped_version_left_out", aggregate_id=str(aggregate_id), version=poison.sequence_number)
             return
-        self._metrics.failed(letter.code or letter.kind)
-        log.error("aggregate_parked", aggregate_id=str(aggregate_id), code=letter.code, reason=letter.reason)
+        self._metrics.failed(dead_letter.code or dead_letter.kind)
+        log.error("aggregate_parked", aggregate_id=str(aggregate_id), code=dead_letter.code, reason=dead_letter.reason)
 
     async def _announce_unroutable(self, delivery: Delivery) -> None:
         body = {

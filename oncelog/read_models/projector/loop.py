@@ -214,9 +214,9 @@ class Projector:
         while not self._stopping.is_set():
             try:
                 await self._parking.refresh()
-                for letter in self._parking.unfinished():
-                    if datetime.now(UTC) - datetime.fromisoformat(letter.at) > UNFINISHED_AFTER:
-                        await self._dead_letter_service.finish(letter)
+                for dead_letter in self._parking.unfinished():
+                    if datetime.now(UTC) - datetime.fromisoformat(dead_letter.at) > UNFINISHED_AFTER:
+                        await self._dead_letter_service.finish(dead_letter)
                 await self._dead_letter_service.redrive(self._parking.set_aside(), by="oncelog-projector")
             except OncelogError as error:  # looked at again soon; what it is about keeps waiting meanwhile
                 log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)

@@ -76,8 +76,8 @@ class ElasticsearchDocuments:
                 index = await self._find_index(document)
             except StoreUnavailable as error:
                 return error
-        if index.definition != document.form:
-            return self._out_of_form(document, f"{index.name} has another form")
+        if index.definition != document.document_schema:
+            return self._stale_index(document, f"{index.name} has another schema")
         return _Write(document, index)
 
     async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
@@ -96,11 +96,11 @@ class ElasticsearchDocuments:
         """
         alias = self.alias_of(document.aggregate_id)
         found = await self.indices.behind(alias)
-        if found is None and document.form is None:
+        if found is None and document.document_schema is None:
             await self.indices.make(alias, IndexSchema(), first=True)
             found = await self.indices.behind(alias)
         if found is None:
-            raise self._out_of_form(document, "its class has no index")
+            raise self._stale_index(document, "its class has no index")
         if found.closed:
             cause = "it takes no writes, and no other index has followed it yet"
             doing = f"writing document {document.aggregate_id}"
@@ -130,12 +130,12 @@ class ElasticsearchDocuments:
         if isinstance(outcome, ContainerUnusable):  # another index may follow: looked at anew the next time
             self._known.pop(self.alias_of(document.aggregate_id), None)
             if outcome.reason is UnusableReason.WRITE_BLOCKED:
-                return self._out_of_form(document, outcome.message)
+                return self._stale_index(document, outcome.message)
         if isinstance(outcome, IndexMissing):
-            return self._out_of_form(document, outcome.message)
+            return self._stale_index(document, outcome.message)
         return outcome
 
-    def _out_of_form(self, document: Document, cause: str) -> StaleIndex:
+    def _stale_index(self, document: Document, cause: str) -> StaleIndex:
         self._known.pop(self.alias_of(document.aggregate_id), None)
         return StaleIndex(self._server.name, f"writing document {document.aggregate_id}", cause)
 
@@ -153,7 +153,7 @@ class ElasticsearchDocuments:
         )
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
-        """Create the first index anew that is gone; one that followed is made by who knows its form."""
+        """Create the first index anew that is gone; later ones are created where their schema is known."""
         known = self._known.get(alias)
         if known is None or known.name != alias + FIRST_INDEX:
             return IndexMissing(self._server.name, f"writing behind {alias}", "its index is gone")
@@ -165,6 +165,6 @@ class ElasticsearchDocuments:
 
 
 def _document(aggregate_id: AggregateId, found: VersionedRead | None) -> Document | None:
-    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class that is spelled in other letters
+    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class whose name differs in case
         return None
     return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=as_written(found.body))

@@ -150,7 +150,7 @@ class ElasticsearchGraph:
         if not item.get("found"):
             return None
         node = _node(item["_source"])
-        return node if node.aggregate_id == aggregate_id else None  # else of a database spelled in other letters
+        return node if node.aggregate_id == aggregate_id else None  # else of a database whose name differs in case
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
         try:

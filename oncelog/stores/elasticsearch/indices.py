@@ -1,6 +1,6 @@
-"""The indices behind the aliases of documents: which form each has, and how one follows another without a gap.
+"""The indices behind the aliases of documents: the schema of each, and how one follows another without a gap.
 
-An index says in its mapping's ``_meta`` which definition its documents are in the form of. The index that follows is
+An index says in its mapping's ``_meta`` which definition its documents fit. The index that follows is
 filled beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the
 old one is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is
 copied, and the alias moves in one step.
@@ -41,11 +41,11 @@ class ElasticsearchIndices:
     async def current_index(self, class_name: AggregateId) -> DocumentIndex | None:
         return await self.behind(self.alias_of(class_name))
 
-    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
         alias = self.alias_of(class_name)
         current = None if first else await self.behind(alias)
-        again = current is not None and not current.exact and current.name == alias + _suffix(form)
-        return await self.make(alias, form, first=first, suffix=".exact" if again else "")
+        again = current is not None and not current.exact and current.name == alias + _suffix(index_schema)
+        return await self.make(alias, index_schema, first=first, suffix=".exact" if again else "")
 
     async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write(index, documents)
@@ -108,16 +108,16 @@ class ElasticsearchIndices:
         pinned = self._pinned(alias) in about["aliases"]
         return replace(_index(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
 
-    async def make(self, alias: str, form: IndexSchema, *, first: bool, suffix: str = "") -> DocumentIndex:
+    async def make(self, alias: str, index_schema: IndexSchema, *, first: bool, suffix: str = "") -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
-        ``first``: the one behind the alias, which may have another form: that which readers saw before the alias was
+        ``first``: the one behind the alias, which may have another schema: the one that readers saw before the alias was
         lost. ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
         """
-        name = alias + _suffix(form) + suffix
+        name = alias + _suffix(index_schema) + suffix
         if first:
             pinned = self._pinned(alias)
-            await ensure_alias(self._server, alias, index=name, mappings=mappings_of(form), pinned=pinned)
+            await ensure_alias(self._server, alias, index=name, mappings=mappings_of(index_schema), pinned=pinned)
             seen = await self.behind(alias)
             if seen is None:
                 raise StoreUnavailable(self._server.name, f"creating index {name}", f"no index is behind {alias}")
@@ -126,7 +126,7 @@ class ElasticsearchIndices:
         try:
             await self._client.indices.create(
                 index=name,
-                mappings=mappings_of(form),
+                mappings=mappings_of(index_schema),
                 settings=INDEX_SETTINGS,
             )
         except BadRequestError as error:
@@ -134,7 +134,7 @@ class ElasticsearchIndices:
                 raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
-        return DocumentIndex(name, form.definition, form.digest)
+        return DocumentIndex(name, index_schema.definition, index_schema.digest)
 
     async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:
         """Drop what readers neither see nor saw last: what was kept of switches before, what came too late to follow.
@@ -158,8 +158,8 @@ class ElasticsearchIndices:
         return self._settings.instances_alias(class_name.db_name, class_name.instance_key)
 
 
-def _suffix(form: IndexSchema) -> str:
-    return FIRST_INDEX if form.definition is None else f".d{form.definition.sequence_number:06d}"
+def _suffix(index_schema: IndexSchema) -> str:
+    return FIRST_INDEX if index_schema.definition is None else f".d{index_schema.definition.sequence_number:06d}"
 
 
 def _index(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:

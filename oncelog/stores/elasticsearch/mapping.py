@@ -50,13 +50,13 @@ MAPPINGS: dict[str, Any] = {
 UNFIT = "unfit"
 
 
-def mappings_of(form: IndexSchema) -> dict[str, Any]:
-    """Return the mappings of an index of this form; they say themselves which that is."""
+def mappings_of(index_schema: IndexSchema) -> dict[str, Any]:
+    """Return the mappings of an index of this schema; their ``_meta`` names it."""
     properties = MAPPINGS["properties"]
-    if form.mapping is not None:
-        properties = {**properties, "data": form.mapping, UNFIT: _FLATTENED}
-    definition = form.definition.model_dump(mode="json") if form.definition else None
-    meta = {"definition": definition, "mapping_digest": form.digest}
+    if index_schema.mapping is not None:
+        properties = {**properties, "data": index_schema.mapping, UNFIT: _FLATTENED}
+    definition = index_schema.definition.model_dump(mode="json") if index_schema.definition else None
+    meta = {"definition": definition, "mapping_digest": index_schema.digest}
     return {**MAPPINGS, "properties": properties, "_meta": meta}
 
 

@@ -287,10 +287,10 @@ class RedisCommandStatuses:
 
     async def claim_command(self, status: CommandStatus) -> CommandStatus | None:
         arguments = (self._server.memory_s, *_pairs(_identity(status)), *_pairs(_times(status.history)))
-        standing = await self._server.run("claim_command", [self._key(status.command_id)], arguments)
-        if standing is None:
+        existing = await self._server.run("claim_command", [self._key(status.command_id)], arguments)
+        if existing is None:
             return None
-        found = self._status(status.command_id, dict(zip(standing[::2], standing[1::2], strict=True)))
+        found = self._status(status.command_id, dict(zip(existing[::2], existing[1::2], strict=True)))
         if found is None:  # unreadable is not known, so it gives way
             await self.complete_command(status)
         return found

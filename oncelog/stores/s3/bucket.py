@@ -121,10 +121,10 @@ class S3Bucket:
         refusal = await self._put(key, body, if_absent=True, metadata=metadata or {})
         if refusal is None:
             return None
-        standing = await self.get(key)
-        if standing is None:
+        existing = await self.get(key)
+        if existing is None:
             raise StoreUnavailable(self.store, f"PutObject {key}", f"{refusal}, yet nothing stands there")
-        return standing
+        return existing
 
     async def put(self, key: str, body: bytes) -> None:
         doubt = await self._put(key, body, if_absent=False, metadata={})

@@ -18,10 +18,10 @@ class S3CommandRecords:
 
     async def write_record(self, record: AnyRecord) -> AnyRecord:
         key = command_record_key(record.command_id, record.number)
-        standing = await self._bucket.put_if_absent(key, record.canonical)
-        if standing is None:
+        existing = await self._bucket.put_if_absent(key, record.canonical)
+        if existing is None:
             return record
-        return await offloaded(partial(_verified, standing, record.command_id, record.number), of=standing.body)
+        return await offloaded(partial(_verified, existing, record.command_id, record.number), of=existing.body)
 
     async def read_record(self, command_id: str, number: int) -> AnyRecord | None:
         found = await self._bucket.get(command_record_key(command_id, number))
@@ -38,8 +38,8 @@ class S3ChunkRecords:
 
     async def write_chunk_record(self, record: ChunkRecord) -> ChunkRecord:
         place = (record.command_id, record.chunk, record.number)
-        standing = await self._bucket.put_if_absent(chunk_record_key(*place), record.canonical)
-        return record if standing is None else _verified_chunk(standing, *place)
+        existing = await self._bucket.put_if_absent(chunk_record_key(*place), record.canonical)
+        return record if existing is None else _verified_chunk(existing, *place)
 
     async def read_chunk_record(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
         found = await self._bucket.get(chunk_record_key(command_id, chunk, number))

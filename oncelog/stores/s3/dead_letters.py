@@ -3,11 +3,11 @@
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from oncelog.domain.dead_letters import DeadLetter, read_letter
+from oncelog.domain.dead_letters import DeadLetter, read_dead_letter
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import dead_letter_folder, dead_letter_key
 from oncelog.errors import LogDamaged
-from oncelog.ports import ListedLetter
+from oncelog.ports import ListedDeadLetter
 from oncelog.stores.s3.bucket import Bucket, ListedObject, StoredObject
 
 _LETTER = re.compile(r"(?P<aggregate_id>[^/]+/[^/]+/[^/]+)/(?P<number>[0-9]{6})\.json")
@@ -19,10 +19,10 @@ class S3DeadLetters:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def append_dead_letter(self, letter: DeadLetter) -> DeadLetter:
-        key = dead_letter_key(letter.read_model, letter.aggregate_id, letter.number)
-        standing = await self._bucket.put_if_absent(key, letter.canonical)
-        return letter if standing is None else _verified(standing, key)
+    async def append_dead_letter(self, dead_letter: DeadLetter) -> DeadLetter:
+        key = dead_letter_key(dead_letter.read_model, dead_letter.aggregate_id, dead_letter.number)
+        existing = await self._bucket.put_if_absent(key, dead_letter.canonical)
+        return dead_letter if existing is None else _verified(existing, key)
 
     async def latest_dead_letter(self, read_model: str, aggregate_id: AggregateId) -> DeadLetter | None:
         keys = await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")
@@ -31,20 +31,22 @@ class S3DeadLetters:
     async def dead_letter_history(self, read_model: str, aggregate_id: AggregateId) -> Sequence[DeadLetter]:
         return [await self._read(key) for key in await self._keys(f"{dead_letter_folder(read_model)}{aggregate_id}/")]
 
-    async def read_dead_letter(self, read_model: str, listed: ListedLetter) -> DeadLetter:
+    async def read_dead_letter(self, read_model: str, listed: ListedDeadLetter) -> DeadLetter:
         return await self._read(dead_letter_key(read_model, listed.aggregate_id, listed.number))
 
-    async def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedLetter]:
+    async def list_dead_letters(self, read_model: str) -> AsyncIterator[ListedDeadLetter]:
         folder = dead_letter_folder(read_model)
-        last: ListedLetter | None = None
+        last: ListedDeadLetter | None = None
         async for found in self._listed(folder):
             match = _LETTER.fullmatch(found.key.removeprefix(folder))
             if match is None:
                 continue  # what is not ours is not looked at
-            letter = ListedLetter(AggregateId.parse(match["aggregate_id"]), int(match["number"]), found.written_at)
-            if last is not None and last.aggregate_id != letter.aggregate_id:
+            dead_letter = ListedDeadLetter(
+                AggregateId.parse(match["aggregate_id"]), int(match["number"]), found.written_at
+            )
+            if last is not None and last.aggregate_id != dead_letter.aggregate_id:
                 yield last
-            last = letter
+            last = dead_letter
         if last is not None:
             yield last
 
@@ -67,8 +69,10 @@ class S3DeadLetters:
 
 
 def _verified(found: StoredObject, key: str) -> DeadLetter:
-    """Return the letter if it is the one that its key names, or raise LogDamaged."""
-    letter = read_letter(found.body, where=key)
-    if dead_letter_key(letter.read_model, letter.aggregate_id, letter.number) != key:
-        raise LogDamaged(f"{key}: expected its own letter, found {letter.number} of {letter.aggregate_id}", where=key)
-    return letter
+    """Return the dead letter if it is the one that its key names, or raise LogDamaged."""
+    dead_letter = read_dead_letter(found.body, where=key)
+    if dead_letter_key(dead_letter.read_model, dead_letter.aggregate_id, dead_letter.number) != key:
+        raise LogDamaged(
+            f"{key}: expected its own dead letter, found {dead_letter.number} of {dead_letter.aggregate_id}", where=key
+        )
+    return dead_letter

@@ -28,11 +28,11 @@ class S3EventLog:
         metadata = {PUBLISHED_THROUGH: str(published_through.through)}
         if published_through.generation != UNPUBLISHED.generation:
             metadata[PUBLISHED_TOPIC] = str(published_through.generation)
-        standing = await self._bucket.put_if_absent(key, event.canonical, metadata=metadata)
-        if standing is None:
+        existing = await self._bucket.put_if_absent(key, event.canonical, metadata=metadata)
+        if existing is None:
             return StoredEvent(event, published_through)
         place = (event.aggregate, event.sequence_number)
-        return await offloaded(partial(_verified, standing, *place), of=standing.body)
+        return await offloaded(partial(_verified, existing, *place), of=existing.body)
 
     async def read_event(self, aggregate_id: AggregateId, sequence_number: int) -> StoredEvent | None:
         found = await self._bucket.get(event_key(aggregate_id, sequence_number))

@@ -50,15 +50,15 @@ async def probe_conditional_put(bucket: Bucket) -> None:
     key = f"probes/{uuid.uuid4()}.json"
     bodies = [f'"{uuid.uuid4()}"'.encode() for _ in range(PROBE_WRITERS)]
     racing = await asyncio.gather(*(bucket.put_if_absent(key, body) for body in bodies))
-    if all(standing is not None for standing in racing):
+    if all(existing is not None for existing in racing):
         raise _unsafe(key, "a written object is not acknowledged with its ETag and SHA-256 checksum")
-    winners = [body for body, standing in zip(bodies, racing, strict=True) if standing is None]
+    winners = [body for body, existing in zip(bodies, racing, strict=True) if existing is None]
     if len(winners) != 1:
         raise _unsafe(key, f"{len(winners)} of {PROBE_WRITERS} concurrent writers were told that they were first")
     late = await bucket.put_if_absent(key, b'"late"')
     found = await bucket.get(key)
-    standing_bodies = [standing.body for standing in (*racing, late, found) if standing is not None]
-    if late is None or set(standing_bodies) != set(winners):
+    existing_bodies = [existing.body for existing in (*racing, late, found) if existing is not None]
+    if late is None or set(existing_bodies) != set(winners):
         raise _unsafe(key, "a later writer replaced what stood there")
 
 

@@ -18,7 +18,7 @@ UNREADABLE = (UnusableReason.CLOSED, UnusableReason.SHARDS_UNASSIGNED, UnusableR
 
 @dataclass
 class _Generation:
-    """One index: its form, its documents, and the order in which they were last changed."""
+    """One index: its schema, its documents, and the order in which they were last changed."""
 
     index: DocumentIndex
     documents: dict[str, Document] = field(default_factory=dict)
@@ -80,11 +80,11 @@ class MemoryDocuments:
         found = self.generations.get(_class_index(class_name))
         return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
-    async def create_index(self, class_name: AggregateId, form: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
         await self.pause()
         self._demand(f"creating an index of {class_name}")
         alias = _class_index(class_name)
-        made = DocumentIndex(_generation_name(alias, form), form.definition, form.digest)
+        made = DocumentIndex(_generation_name(alias, index_schema), index_schema.definition, index_schema.digest)
         if first:
             return self._ensure(alias, made).index
         seen = self.generations.get(alias)
@@ -160,10 +160,10 @@ class MemoryDocuments:
             )
         alias = _index_of(document.aggregate_id)
         generation = self.generations.get(alias)
-        if generation is None and document.form is None:
+        if generation is None and document.document_schema is None:
             generation = self._ensure(alias, DocumentIndex(f"{alias}.000001", None, None))
-        if generation is None or generation.index.definition != document.form or generation.closed:
-            return StaleIndex("Elasticsearch in memory", doing, "its index has another form, or is closed")
+        if generation is None or generation.index.definition != document.document_schema or generation.closed:
+            return StaleIndex("Elasticsearch in memory", doing, "its index has another schema, or is closed")
         _keep(generation, document)
         return None
 
@@ -195,8 +195,12 @@ def _class_index(class_name: AggregateId) -> str:
     return f"{class_name.db_name}.{class_name.instance_key}".lower()
 
 
-def _generation_name(alias: str, form: IndexSchema) -> str:
-    return f"{alias}.000001" if form.definition is None else f"{alias}.d{form.definition.sequence_number:06d}"
+def _generation_name(alias: str, index_schema: IndexSchema) -> str:
+    return (
+        f"{alias}.000001"
+        if index_schema.definition is None
+        else f"{alias}.d{index_schema.definition.sequence_number:06d}"
+    )
 
 
 def _index_of(aggregate_id: AggregateId) -> str:

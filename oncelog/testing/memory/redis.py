@@ -196,17 +196,17 @@ class MemoryCommandStatuses:
 
     async def claim_command(self, status: CommandStatus) -> CommandStatus | None:
         def effect() -> CommandStatus | None:
-            standing = self._redis.statuses.get(status.command_id)
-            if standing is None:
+            existing = self._redis.statuses.get(status.command_id)
+            if existing is None:
                 self._put(status, status.history)
-            return standing
+            return existing
 
         return await self._redis.run("claim_command", effect)
 
     async def complete_command(self, status: CommandStatus) -> None:
         def effect() -> None:
-            standing = self._redis.statuses.get(status.command_id)
-            earlier = standing.history if standing and standing.command_hash == status.command_hash else ()
+            existing = self._redis.statuses.get(status.command_id)
+            earlier = existing.history if existing and existing.command_hash == status.command_hash else ()
             self._put(status, (*earlier, *status.history))
 
         await self._redis.run("complete_command", effect)
