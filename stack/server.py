@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import struct
 import threading
 import time
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ POLL_S = 0.05
 EXTERNAL_TIMEOUT_S = 5.0
 """How long a server that the stack does not run may take to answer."""
 
-UNWELL = (OSError, UnreachableError, ValueError, KeyError, struct.error)
+UNWELL = (OSError, UnreachableError, ValueError, KeyError)
 """The errors of a health check while a server is down, starting, or not the server it should be."""
 
 

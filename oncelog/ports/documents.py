@@ -15,8 +15,8 @@ from oncelog.errors import StoreUnavailable
 class Document:
     """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
 
-    ``definition``: what the data was validated against. ``document_schema``: the definition that the data fits now, None
-    where it is as the log has it. Neither is part of the document.
+    ``definition``: what the data was validated against. ``document_schema``: the definition that the data fits now,
+    None where it is as the log has it. Neither is part of the document.
     """
 
     aggregate_id: AggregateId

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import socket
-import struct
+import logging
 import uuid
 from collections.abc import Mapping
-from typing import ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 from stack.errors import UnreachableError
 from stack.ports import HOST
@@ -15,7 +16,10 @@ from stack.programs import KAFKA
 from stack.servers.definition import Command, Definition, Location, plain_environment, run_to_end
 
 HEAP = ["-Xms256m", "-Xmx512m"]
-TIMEOUT_S = 2.0
+TIMEOUT_S = 5.0
+
+#: A server that does not answer yet is reported once, by the caller.
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 LOGGING = """\
 status = error
@@ -83,51 +87,37 @@ class Kafka(Definition):
         return {self.address_variable: f"{HOST}:{ports['kafka']}"}
 
     def check(self, environment: Mapping[str, str]) -> None:
-        """Ask for the cluster's metadata: well is a broker that knows a living broker and a controller."""
-        address = environment[self.address_variable].split(",")[0].strip()
-        host, _, port = address.rpartition(":")
-        with socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S) as connection:
-            connection.sendall(metadata_request())
-            (size,) = struct.unpack(">i", receive(connection, 4))
-            brokers, controller = parse_metadata(receive(connection, size))
-        if brokers < 1 or controller < 0:
-            raise UnreachableError(f"Kafka at {address} knows {brokers} brokers and controller {controller}")
+        """Ask for the cluster as any client does: well is a broker that knows a living broker and a controller."""
+        address = environment[self.address_variable]
+        with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: callers may have one
+            cluster = pool.submit(asyncio.run, _describe_cluster(address)).result()
+        require_controller(address, cluster)
+
+
+async def _describe_cluster(address: str) -> dict[str, Any]:
+    from aiokafka.admin import AIOKafkaAdminClient  # takes long, and most commands of the stack check no server
+    from aiokafka.errors import KafkaError
+
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=int(TIMEOUT_S * 1000))
+            try:
+                await admin.start()
+                cluster: dict[str, Any] = await admin.describe_cluster()
+            finally:
+                await admin.close()
+    except (KafkaError, TimeoutError) as error:
+        raise UnreachableError(f"Kafka at {address} does not answer: {error or type(error).__name__}") from error
+    return cluster
+
+
+def require_controller(address: str, cluster: Mapping[str, Any]) -> None:
+    """Raise UnreachableError unless the cluster, as its admin client describes it, has a broker and a controller."""
+    brokers, controller = len(cluster["brokers"]), cluster["controller_id"]
+    if brokers < 1 or controller < 0:
+        raise UnreachableError(f"Kafka at {address} knows {brokers} brokers and controller {controller}")
 
 
 def new_cluster_id() -> str:
     """A random UUID as Kafka writes them: base64 for URLs, without padding."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def metadata_request() -> bytes:
-    """A Metadata request, version 1, about no topic, as Kafka's protocol guide lays it out."""
-    client = b"oncelog-stack"
-    api_key, api_version, correlation, topics = 3, 1, 1, 0
-    body = struct.pack(f">hhih{len(client)}si", api_key, api_version, correlation, len(client), client, topics)
-    return struct.pack(">i", len(body)) + body
-
-
-def parse_metadata(response: bytes) -> tuple[int, int]:
-    """How many brokers live, and which node is the controller (-1 for none)."""
-    correlation, count = struct.unpack_from(">ii", response)
-    if correlation != 1:
-        raise UnreachableError("the answer is not Kafka's")
-    offset = 8
-    for _ in range(count):
-        offset += 4  # node
-        for after in (4, 0):  # host, then port; rack
-            (length,) = struct.unpack_from(">h", response, offset)
-            offset += 2 + max(length, 0) + after
-    (controller,) = struct.unpack_from(">i", response, offset)
-    return count, controller
-
-
-def receive(connection: socket.socket, size: int) -> bytes:
-    """Exactly `size` bytes, or `UnreachableError`."""
-    received = b""
-    while len(received) < size:
-        part = connection.recv(size - len(received))
-        if not part:
-            raise UnreachableError("the connection was closed in the middle of an answer")
-        received += part
-    return received

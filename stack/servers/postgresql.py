@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
+import subprocess
 from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -13,10 +12,10 @@ from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import POSTGRESQL
 from stack.servers.definition import Command, Definition, Location, plain_environment, run_to_end
+from stack.tools import POSTGRESQL_FOLDER, find_program
 
 USER = "oncelog"
-TIMEOUT_S = 2.0
-PROTOCOL_3_0 = 196_608
+TIMEOUT_S = 5
 
 
 class PostgreSQL(Definition):
@@ -43,12 +42,15 @@ class PostgreSQL(Definition):
         return {self.address_variable: f"postgresql://{USER}@{HOST}:{ports['postgresql']}/postgres"}
 
     def check(self, environment: Mapping[str, str]) -> None:
-        """A start-up message; it answers with a request to authenticate, or with that it is starting up itself."""
+        """Ask with `pg_isready`, which comes with every PostgreSQL: well is a server that accepts connections."""
         url = urlsplit(environment[self.address_variable])
-        wanted = f"user\0{url.username or USER}\0database\0{url.path.strip('/') or 'postgres'}\0\0".encode()
-        message = struct.pack("!ii", len(wanted) + 8, PROTOCOL_3_0) + wanted
-        with socket.create_connection((url.hostname or HOST, url.port or 5432), TIMEOUT_S) as connection:
-            connection.sendall(message)
-            answer = connection.recv(1024)
-        if not answer.startswith(b"R"):
-            raise UnreachableError(f"expected PostgreSQL to ask who we are, found {answer[:200]!r}")
+        program = find_program("pg_isready", also_in=POSTGRESQL_FOLDER)
+        if program is None:
+            raise UnreachableError(
+                "PostgreSQL cannot be checked without pg_isready; install postgresql-client"
+            )
+        place = ["-h", url.hostname or HOST, "-p", str(url.port or 5432)]
+        argv = [str(program), *place, "-t", str(TIMEOUT_S)]
+        result = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain_environment())
+        if result.returncode != 0:
+            raise UnreachableError(f"PostgreSQL is not ready: {(result.stdout + result.stderr).strip()}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +13,7 @@ import pytest
 from stack.errors import UnreachableError
 from stack.servers import BY_NAME
 from stack.servers.elasticsearch import jvm_options
-from stack.servers.kafka import parse_metadata
+from stack.servers.kafka import require_controller
 from stack.servers.temporal import check_through_ui
 
 Answering = Callable[[bytes], AbstractContextManager[int]]
@@ -125,33 +124,22 @@ def test_s3_is_well_when_it_refuses_a_request_without_signature() -> None:
         BY_NAME["s3"].check({"ONCELOG_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
 
 
-def kafka_metadata(brokers: int, controller: int) -> bytes:
-    """A Metadata response, version 1, without topics; the second broker has a rack."""
-    body = struct.pack(">ii", 1, brokers)
-    for node in range(brokers):
-        host, rack = b"127.0.0.1", (b"r1" if node else None)
-        body += struct.pack(">ih", node, len(host)) + host + struct.pack(">i", 9092)
-        body += struct.pack(">h", -1) if rack is None else struct.pack(">h", len(rack)) + rack
-    return body + struct.pack(">ii", controller, 0)
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""], ids=["not Kafka", "silent"])
+def test_kafka_that_is_none_is_unreachable(answer: bytes) -> None:
+    with answering(answer) as port, pytest.raises(UnreachableError, match=f"Kafka at 127.0.0.1:{port} does not"):
+        BY_NAME["kafka"].check({"ONCELOG_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"})
 
 
-@pytest.mark.parametrize(("brokers", "controller"), [(1, 1), (2, 0), (0, -1), (1, -1)])
-def test_kafkas_metadata_is_read(brokers: int, controller: int) -> None:
-    assert parse_metadata(kafka_metadata(brokers, controller)) == (brokers, controller)
+@pytest.mark.parametrize(("brokers", "controller"), [(0, 1), (1, -1)], ids=["fenced", "headless"])
+def test_kafka_without_a_leader_is_not_well(brokers: int, controller: int) -> None:
+    nodes = [{"node_id": node, "host": "127.0.0.1", "port": 9092, "rack": None} for node in range(brokers)]
+    with pytest.raises(UnreachableError, match=f"knows {brokers} brokers and controller {controller}"):
+        require_controller("127.0.0.1:9092", {"brokers": nodes, "controller_id": controller})
 
 
-@pytest.mark.parametrize(
-    ("brokers", "controller", "well"), [(1, 1, True), (0, 1, False), (1, -1, False)], ids=["well", "fenced", "headless"]
-)
-def test_kafka_health(brokers: int, controller: int, well: bool) -> None:
-    body = kafka_metadata(brokers, controller)
-    with answering(struct.pack(">i", len(body)) + body) as port:
-        environment = {"ONCELOG_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port},elsewhere:9092"}
-        if well:
-            BY_NAME["kafka"].check(environment)
-        else:
-            with pytest.raises(UnreachableError, match=f"knows {brokers} brokers"):
-                BY_NAME["kafka"].check(environment)
+def test_postgresql_that_is_none_is_unreachable() -> None:
+    with answering(b"no") as port, pytest.raises(UnreachableError, match="PostgreSQL is not ready"):
+        BY_NAME["postgresql"].check({"ONCELOG_POSTGRESQL_URL": f"postgresql://oncelog@127.0.0.1:{port}/postgres"})
 
 
 def test_elasticsearch_gets_our_heap_and_no_log_of_collections() -> None:

@@ -111,8 +111,8 @@ class ElasticsearchIndices:
     async def make(self, alias: str, index_schema: IndexSchema, *, first: bool, suffix: str = "") -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
-        ``first``: the one behind the alias, which may have another schema: the one that readers saw before the alias was
-        lost. ``suffix``: of one that follows an index of the same form from a release before there were exact terms.
+        ``first``: the one behind the alias. Its schema may differ: readers saw that index before the alias was lost.
+        ``suffix``: of an index that follows one of the same schema from a release before there were exact terms.
         """
         name = alias + _suffix(index_schema) + suffix
         if first:
