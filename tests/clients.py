@@ -13,7 +13,7 @@ from oncelog.errors import ContainerUnusable, StoreUnavailable
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import server as elasticsearch
 from oncelog.stores.opening import Stores
-from oncelog.stores.redis import redis
+from oncelog.stores.redis import server as redis
 from oncelog.stores.s3 import connecting as s3
 
 ANSWER_S = 60

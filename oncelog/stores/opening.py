@@ -15,7 +15,9 @@ from oncelog.stores.elasticsearch import (
     ElasticsearchServer,
 )
 from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
-from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
+from oncelog.stores.redis.command_statuses import RedisCommandStatuses
+from oncelog.stores.redis.leases import RedisLeases
+from oncelog.stores.redis.server import RedisServer
 from oncelog.stores.s3 import (
     S3Archives,
     S3Bucket,

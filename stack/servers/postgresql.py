@@ -46,9 +46,7 @@ class PostgreSQL(Definition):
         url = urlsplit(environment[self.address_variable])
         program = find_program("pg_isready", also_in=POSTGRESQL_FOLDER)
         if program is None:
-            raise UnreachableError(
-                "PostgreSQL cannot be checked without pg_isready; install postgresql-client"
-            )
+            raise UnreachableError("PostgreSQL cannot be checked without pg_isready; install postgresql-client")
         place = ["-h", url.hostname or HOST, "-p", str(url.port or 5432)]
         argv = [str(program), *place, "-t", str(TIMEOUT_S)]
         result = subprocess.run(argv, capture_output=True, text=True, check=False, env=plain_environment())

@@ -12,7 +12,9 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import CommandStatuses, Leases, LogCatalogue, Ports, TopicRecords
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.kafka.topic_reader import read_messages, read_topic
-from oncelog.stores.redis.redis import RedisCommandStatuses, RedisLeases, RedisServer
+from oncelog.stores.redis.command_statuses import RedisCommandStatuses
+from oncelog.stores.redis.leases import RedisLeases
+from oncelog.stores.redis.server import RedisServer
 from oncelog.stores.s3 import S3LogCatalogue, S3TopicRecords, StoredObject
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import MemoryLogCatalogue, MemoryTopicRecords

@@ -9,7 +9,8 @@ from redis.asyncio import Redis as Client
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Lease, Leases, StreamProgress, Waiting, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisLeases, RedisServer
+from oncelog.stores.redis.leases import RedisLeases
+from oncelog.stores.redis.server import RedisServer
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations
 

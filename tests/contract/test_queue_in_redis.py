@@ -9,7 +9,8 @@ from redis.asyncio import Redis as Client
 
 from oncelog.ports import Lease, StreamProgress
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisLeases, RedisServer
+from oncelog.stores.redis.leases import RedisLeases
+from oncelog.stores.redis.server import RedisServer
 from tests.clients import patient
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations

@@ -8,7 +8,9 @@ from redis.asyncio import Redis as Client
 
 from oncelog.ports import CommandStatus, Leases, Stage, StreamProgress, Watermark
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import PATIENCE_MS, RedisCommandStatuses, RedisLeases, RedisServer
+from oncelog.stores.redis.command_statuses import RedisCommandStatuses
+from oncelog.stores.redis.leases import PATIENCE_MS, RedisLeases
+from oncelog.stores.redis.server import RedisServer
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from tests.contract.chains import PLACE, chain, state_at
 from tests.contract.topics import first_generations

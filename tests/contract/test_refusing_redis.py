@@ -9,8 +9,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.redis.redis import RedisLeases, RedisServer
+from oncelog.stores.redis.leases import RedisLeases
 from oncelog.stores.redis.refusals import refused
+from oncelog.stores.redis.server import RedisServer
 from tests.contract.chains import PLACE
 from tests.contract.topics import first_generations
 from tests.settings import with_server

@@ -146,7 +146,7 @@ def planting(mutation: Mutation) -> Callable[[], None]:
 
     def plant() -> None:
         pytest.MonkeyPatch().setattr(
-            "oncelog.stores.redis.redis.files", lambda package: _Scripts(files(package), mutation)
+            "oncelog.stores.redis.server.files", lambda package: _Scripts(files(package), mutation)
         )
 
     return plant

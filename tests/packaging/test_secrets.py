@@ -9,7 +9,7 @@ from oncelog.activities.failures import FAILURE_BYTES_MAX, FailureInterceptor
 from oncelog.errors import LogDamaged, SettingsInvalid, StoreUnavailable, redacted
 from oncelog.settings import ElasticsearchSettings, RedisSettings, Settings, TerminusdbSettings
 from oncelog.stores.elasticsearch.server import ElasticsearchServer
-from oncelog.stores.redis.redis import RedisServer
+from oncelog.stores.redis.server import RedisServer
 from oncelog.stores.terminusdb.server import TerminusServer
 
 CANARY = "canary-6f1d"

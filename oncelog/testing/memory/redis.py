@@ -11,7 +11,7 @@ from oncelog.domain.instance import Instance
 from oncelog.domain.limits import CACHED_STATE_BYTES_MAX
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import CommandStatus, Generations, Lease, Stage, StreamProgress, Waiting, Watermark
-from oncelog.stores.redis.redis import PATIENCE_MS
+from oncelog.stores.redis.leases import PATIENCE_MS
 from oncelog.stores.sealed_state import seal_state
 from oncelog.testing.memory.pause import Pause, let_others
 

@@ -1,0 +1,159 @@
+"""Redis: its connection, and our scripts on it (``lua/``).
+
+Nothing here is needed for safety, and S3 can restore all of it. Each step is one Lua script (``lua/``), so that it
+happens whole or not at all, and all keys of one aggregate share one hash tag, as Redis Cluster wants it.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from importlib.resources import files
+from typing import Any, Self, TypeVar
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from oncelog.errors import SettingsInvalid
+from oncelog.settings import Settings
+from oncelog.settings.addresses import revealed
+from oncelog.stores.redis.refusals import refused
+
+CONNECT_TIMEOUT_S = 2
+ANSWER_TIMEOUT_S = 3
+CONNECTIONS_MAX = 64
+BATCH_CALLS_MAX = 100  # of one round trip: each may carry a state
+
+_SCRIPTS = ("take_turn", "settle_turn", "claim_command", "complete_command")
+_log = structlog.get_logger()
+
+Call = TypeVar("Call")
+
+
+class RedisServer:
+    """One Redis, by its scripts. ``calls`` counts what was sent, by name.
+
+    A connection that turns out to be closed is opened anew once; beyond that nothing is tried twice here.
+    """
+
+    def __init__(self, client: Redis, *, prefix: str, memory_s: int) -> None:
+        self.prefix = prefix
+        self.memory_s = memory_s
+        self.calls: Counter[str] = Counter()
+        address = client.connection_pool.connection_kwargs
+        self.store = "Redis at {}".format(address.get("path") or "{host}:{port}".format_map(address))
+        self._client = client
+        folder = files("oncelog.stores.redis") / "lua"
+        self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """Make the client, without a request yet; raises SettingsInvalid."""
+        try:
+            pool = BlockingConnectionPool.from_url(
+                settings.redis.url,
+                username=settings.redis.username,
+                password=revealed(settings.redis.password),
+                max_connections=CONNECTIONS_MAX,
+                timeout=ANSWER_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=ANSWER_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            )
+        except ValueError as error:
+            raise SettingsInvalid(f"ONCELOG_REDIS_URL: {error}; expected redis://host:port/database") from error
+        return cls(Redis.from_pool(pool), prefix=settings.redis_prefix, memory_s=settings.redis.memory_s)
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run one of our scripts."""
+        return await self._answer(script, keys, lambda: self._scripts[script](keys=keys, args=arguments))
+
+    async def run_each(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run one of our scripts for each pair of keys and arguments, many of them in one round trip.
+
+        Each call happens whole or not at all, but not all of them do; any one may have happened if this raises.
+        """
+
+        def queue(pipeline: Pipeline, call: tuple[Sequence[str], Sequence[Any]]) -> Any:
+            return self._scripts[script](keys=call[0], args=call[1], client=pipeline)
+
+        if len(calls) == 1:
+            return [await self.run(script, *calls[0])]
+        return await self._in_batches(script, calls, queue, keys_of=lambda call: call[0])
+
+    async def ping(self) -> None:
+        await self._answer("ping", (), self._client.ping)
+
+    async def field_each(self, fields: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """Return one field of each of many hashes, each given as key and name."""
+        if len(fields) == 1:
+            return [await self._answer("hget", fields[0][:1], lambda: self._client.hget(*fields[0]))]
+        return await self._in_batches(
+            "hget", fields, lambda pipeline, field: pipeline.hget(*field), keys_of=lambda field: field[:1]
+        )
+
+    async def fields(self, key: str) -> dict[bytes, bytes]:
+        answer: dict[bytes, bytes] = await self._answer("hgetall", (key,), lambda: self._client.hgetall(key))
+        return answer
+
+    async def delete(self, *keys: str) -> None:
+        await self._answer("delete", keys, lambda: self._client.delete(*keys))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _in_batches(
+        self,
+        doing: str,
+        calls: Sequence[Call],
+        queue: Callable[[Pipeline, Call], Any],
+        *,
+        keys_of: Callable[[Call], Sequence[str]],
+    ) -> list[Any]:
+        found: list[Any] = []
+        for start in range(0, len(calls), BATCH_CALLS_MAX):
+            batch = calls[start : start + BATCH_CALLS_MAX]
+            found += await self._answer(doing, keys_of(batch[0]), partial(self._batch, batch, queue))
+            for call, answer in zip(batch, found[start:], strict=True):
+                if isinstance(answer, Exception):
+                    await self._answer(doing, keys_of(call), partial(_raise, answer))
+        return found
+
+    async def _batch(self, batch: Sequence[Call], queue: Callable[[Pipeline, Call], Any]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for call in batch:
+                await queue(pipeline, call)
+            return await pipeline.execute(raise_on_error=False)
+
+    async def _answer(self, doing: str, keys: Sequence[str], call: Callable[[], Awaitable[Any]]) -> Any:
+        """Return the answer; whatever is none becomes StoreUnavailable or ContainerUnusable."""
+        self.calls[doing] += 1
+        at = f"{doing} {keys[0]}" if keys else doing
+        try:
+            return await call()
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):  # our keys were overwritten: nothing under them is known any more
+                _log.warning("redis_key_of_wrong_type", keys=list(keys), doing=doing)
+                await self.delete(*keys)
+            raise refused(error, self.store, at) from error
+        except (RedisError, OSError) as error:
+            raise refused(error, self.store, at) from error
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+async def open_redis(settings: Settings) -> RedisServer:
+    """Connect and see that the server answers; raises SettingsInvalid, StoreUnavailable."""
+    server = RedisServer.connect(settings)
+    try:
+        await server.ping()
+    except BaseException:
+        await server.close()
+        raise
+    return server
