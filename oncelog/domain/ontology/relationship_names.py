@@ -123,8 +123,8 @@ class RelationshipNames:
         if not own and len(fitting) > 1:
             notations = [relationship.notation for relationship in fitting]
             raise InputInvalid(
-                f"hop {name!r} from {class_id}: expected the name of one relationship, found {len(fitting)}: "
-                f"{_listed(notations)}; write the one that you mean",
+                f"hop {name!r} from {class_id}: expected the name of one relationship, found {len(fitting)} of that "
+                f"name: {_listed(notations)}; write the one that you mean",
                 hop=name,
                 found=notations,
             )
