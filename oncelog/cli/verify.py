@@ -8,6 +8,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
 from oncelog.cli.exits import Exit
 from oncelog.cli.show import pairs
 from oncelog.cli.terminal import errors, text_line
@@ -22,7 +23,6 @@ from oncelog.verification.findings import Finding, Severity
 from oncelog.verification.history import History, read_history
 from oncelog.verification.reading import Sources
 from oncelog.verification.run import RunReport
-from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 
 SHOWN_MAX = 40
 
@@ -35,6 +35,7 @@ def sources_of(stores: Stores, settings: Settings) -> Sources:
         scan=ElasticsearchScan(stores.elasticsearch, settings),
         documents=stores.documents,
         graph=stores.graph,
+        large_objects=stores.ports.large_objects,
     )
 
 

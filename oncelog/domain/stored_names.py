@@ -16,6 +16,7 @@ DEAD_LETTERS = "dead-letters/"
 PAYLOADS = "payloads/"
 BULK_REPORTS = "reports/bulk/"
 CHECK_REPORTS = "reports/sweep/"
+PROOFS = "reports/checks/"
 
 # --- S3: metadata of an event's object
 PUBLISHED_THROUGH = "published-through"
@@ -43,6 +44,7 @@ AGGREGATE_ID_ATTRIBUTE = "AggregateId"
 COMMAND_TYPE_ATTRIBUTE = "CommandType"
 COMMAND_OUTCOME_ATTRIBUTE = "CommandOutcome"
 SEQUENCE_NUMBER_ATTRIBUTE = "SequenceNumber"
+CHECK_VERDICT_ATTRIBUTE = "CheckVerdict"
 
 
 def stream_folder(aggregate_id: AggregateId) -> str:

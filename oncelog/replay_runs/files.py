@@ -16,11 +16,14 @@ def folder_of(replay_id: str) -> str:
 
 
 class ReplayFiles:
-    """Reads and writes the files of one replay run. A second write of a file replaces the first."""
+    """Reads and writes the files of one run. A second write of a file replaces the first.
 
-    def __init__(self, objects: LargeObjects, replay_id: str) -> None:
+    ``folder``: where they lie; None: in the folder of replays.
+    """
+
+    def __init__(self, objects: LargeObjects, replay_id: str, *, folder: str | None = None) -> None:
         self._objects = objects
-        self.folder = folder_of(replay_id)
+        self.folder = folder_of(replay_id) if folder is None else f"{folder}{quote(replay_id, safe='')}/"
 
     async def write(self, name: str, data: bytes) -> None:
         """Write a whole file; raises StoreUnavailable."""
@@ -34,6 +37,10 @@ class ReplayFiles:
         """Return a whole file, or None if there is none; raises LogDamaged, StoreUnavailable."""
         size = await self._objects.object_size(self.folder + name)
         return None if size is None else await self._objects.read_object(self.folder + name, range(size))
+
+    async def read_range(self, name: str, wanted: range) -> bytes:
+        """Return some bytes of a file; raises LogDamaged, StoreUnavailable."""
+        return await self._objects.read_object(self.folder + name, wanted)
 
     async def lines(self, name: str) -> AsyncIterator[str]:
         """Yield the lines of a file without their newlines, in bounded memory; none if there is no such file."""

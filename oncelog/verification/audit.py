@@ -1,22 +1,37 @@
-"""All checks of what lies in the servers, together; pure; its caller reads the servers."""
+"""The checks of what lies in the servers, together; pure; its caller reads the servers.
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+All of it may be judged at once, or some aggregates at a time.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.state_digest import StateDigest
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
 from oncelog.stores.kafka.messages import Message
-from oncelog.verification.bulk import BulkAudit
 from oncelog.verification.commands import CommandAudit
 from oncelog.verification.containers import ContainerAudit
-from oncelog.verification.documents import DocumentAudit
 from oncelog.verification.findings import Code, Finding, Severity
-from oncelog.verification.graph import NodeAudit
 from oncelog.verification.log import SLOT_KEY, LogAudit, LogFacts
+from oncelog.verification.shown import DOCUMENTS, NODES, ShownAudit, document_facts, node_facts
 from oncelog.verification.stream import StreamAudit
+
+
+@dataclass
+class ClassLogs:
+    """The logs of classes, and their definitions, under the classes' own aggregate IDs."""
+
+    logs: dict[str, LogFacts] = field(default_factory=dict)
+    class_schemas: dict[str, list[ClassSchema]] = field(default_factory=dict)
+
+    def add(self, audit: LogAudit) -> None:
+        """Take the log of a class, which may go on."""
+        self.logs[audit.facts.aggregate_id] = audit.facts
+        self.class_schemas[audit.facts.aggregate_id] = audit.defined
 
 
 @dataclass
@@ -25,45 +40,64 @@ class Audit:
 
     Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
     aggregate's in the order of their keys, then those under ``commands/``, then messages in the order of their
-    partitions, documents, and nodes. ``db_name``: only this database.
+    partitions, documents, and nodes. ``db_name``: only this database. ``classes``: what is known of classes already.
+    ``populated``: classes that are known to have events. ``covers``: whether an aggregate is judged here.
+    ``projected``: of an aggregate, the sequence numbers at which it is shown; None: any.
     """
 
     db_name: str | None = None
+    classes: ClassLogs = field(default_factory=ClassLogs)
+    populated: Collection[tuple[str, str]] = ()
+    covers: Callable[[str], bool] = lambda _aggregate_id: True
+    projected: Callable[[str], Collection[int] | None] = lambda _aggregate_id: None
+    containers: ContainerAudit = field(default_factory=ContainerAudit)
     logs: dict[str, LogFacts] = field(default_factory=dict)
-    archive: list[Finding] = field(default_factory=list)  # what disagrees in the archive
+    digests: list[StateDigest] = field(default_factory=list)
     _open: LogAudit | None = None
     _foreign: list[Finding] = field(default_factory=list)
-    _results: dict[str, list[Finding]] = field(default_factory=dict)
-    _class_schemas: dict[str, list[ClassSchema]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.commands = CommandAudit(self.logs, self.db_name)
+        self.commands = CommandAudit(self.logs, self.db_name, self.covers, self.populated)
         self.stream = StreamAudit(self.logs, db_name=self.db_name)
-        self.containers = ContainerAudit()
-        self.documents = DocumentAudit(self.logs, partial(self.containers.is_unread, DocumentAudit.read_model))
-        self.nodes = NodeAudit(self.logs, partial(self.containers.is_unread, NodeAudit.read_model))
+        unread = self.containers.is_unread
+        class_logs = self.classes.logs
+        self.documents = ShownAudit(DOCUMENTS, self.logs, class_logs, partial(unread, DOCUMENTS.read_model))
+        self.nodes = ShownAudit(NODES, self.logs, class_logs, partial(unread, NODES.read_model))
 
-    def add_object(self, key: str, body: bytes | None, *, damage: str = "", watermark: Watermark = UNPUBLISHED) -> None:
+    def add_object(
+        self,
+        key: str,
+        body: bytes | None,
+        *,
+        damage: str = "",
+        watermark: Watermark = UNPUBLISHED,
+        is_due: bool = True,
+    ) -> None:
         """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``.
 
-        ``watermark``: the one that an event was written with.
+        ``watermark``: the one that an event was written with. ``is_due``: see ``LogFacts.head``.
         """
         if key.startswith("commands/"):
             self.commands.add(key, body, damage=damage)
             return
-        match = SLOT_KEY.fullmatch(key)
-        if match is None or int(match[2]) == 0 or not _names_aggregate(match[1]):
+        slot = slot_of(key)
+        if slot is None:
             found = "expected an event's slot here, found a key that names none; remove it"
             self._foreign.append(Finding(Code.OBJECT_FOREIGN, key, found))
             return
-        if self._open is None or self._open.facts.aggregate_id != match[1]:
-            self._open = self._log_audit(match[1])
-            self.logs[match[1]] = self._open.facts
-        self._open.add(int(match[2]), body, damage=damage, watermark=watermark)
+        aggregate_id, number = slot
+        if self._open is None or self._open.facts.aggregate_id != aggregate_id:
+            self.end_log()
+            self._open = self._log_audit(aggregate_id)
+            self.logs[aggregate_id] = self._open.facts
+        self._open.add(number, body, damage=damage, watermark=watermark, is_due=is_due)
 
-    def add_results(self, bulk: BulkAudit, summary: bytes | None, results: bytes | None) -> None:
-        """Look at a bulk command's results, as last read; None: they could not be."""
-        self._results[bulk.command_id] = list(bulk.judge_results(summary, results))
+    def end_log(self) -> None:
+        """End the log that is open: no further slot of it comes."""
+        digest = self._open.end() if self._open else None
+        if digest is not None:
+            self.digests.append(digest)
+        self._open = None
 
     def add_topic(self, topic: TopicFacts, records: Sequence[TopicRecord]) -> None:
         """Look at a topic of events as it is, and at the records of its generations."""
@@ -79,53 +113,48 @@ class Audit:
 
     def add_document(self, document: Document) -> None:
         """Look at a document."""
-        self.documents.add(document)
+        self.documents.add(document_facts(document))
 
     def add_node(self, found: FoundNode) -> None:
         """Look at a node of the graph."""
-        self.nodes.add(found)
-
-    def look_again(self, aggregate_id: str, slots: Mapping[int, tuple[bytes | None, str]]) -> None:
-        """Take in an aggregate's log as it is now, with what was written since; only the new slots are added."""
-        known = self.logs.get(aggregate_id)
-        again = self._log_audit(aggregate_id)
-        for number, (body, damage) in sorted(slots.items()):
-            again.add(number, body, damage=damage)
-        again.facts.head = known.head if known else 0
-        again.facts.findings = known.findings if known else []
-        again.facts.watermark = known.watermark if known else UNPUBLISHED
-        self.logs[aggregate_id] = again.facts
+        self.nodes.add(node_facts(found))
 
     def _log_audit(self, aggregate_id: str) -> LogAudit:
         place = AggregateId.parse(aggregate_id)
         name = str(AggregateId(place.db_name, CLASSES, place.class_id))
-        audit = LogAudit(aggregate_id, self._class_schemas.get(name, ()))
+        class_schemas = self.classes.class_schemas.get(name, ())
+        audit = LogAudit(aggregate_id, class_schemas, projected=self.projected(aggregate_id))
         if place.class_id == CLASSES:
-            self._class_schemas[aggregate_id] = audit.defined
+            self.classes.add(audit)
         return audit
-
-    @property
-    def aggregates_ahead(self) -> set[str]:
-        """Those whose messages, documents or nodes are of events that the log did not have when it was read."""
-        return self.stream.aggregates_ahead | self.documents.aggregates_ahead | self.nodes.aggregates_ahead
 
     def judge_log(self) -> Iterator[Finding]:
         """Yield what is wrong in the logs alone (P2, P3)."""
+        self.end_log()
         yield from self._foreign
-        for log in self.logs.values():
-            yield from log.findings
+        for aggregate_id, log in self.logs.items():
+            yield from (replace(finding, aggregate_ids=(aggregate_id,)) for finding in log.findings)
+
+    def judge_aggregates(self) -> Iterator[Finding]:
+        """Yield what is wrong or not finished with the aggregates, whatever their indices are like."""
+        yield from self.judge_log()
+        yield from self.commands.judge()
+        yield from self.stream.judge()
+        yield from self.documents.judge()
+        yield from self.nodes.judge()
 
     def judge(self) -> Iterator[Finding]:
         """Yield everything that is wrong or not finished."""
-        yield from self.judge_log()
-        yield from self.archive
-        yield from self.commands.judge()
-        for found in self._results.values():
-            yield from found
-        yield from self.stream.judge()
+        yield from self.judge_aggregates()
         yield from self.containers.judge()
-        yield from self.documents.judge()
-        yield from self.nodes.judge()
+
+
+def slot_of(key: str) -> tuple[str, int] | None:
+    """Return the aggregate and the number of the slot that a key of ``events/`` names, None if it names none."""
+    match = SLOT_KEY.fullmatch(key)
+    if match is None or int(match[2]) == 0 or not _names_aggregate(match[1]):
+        return None
+    return match[1], int(match[2])
 
 
 def _names_aggregate(text: str) -> bool:

@@ -1,19 +1,14 @@
 """Commands against the log: each event bound by its command's record, one event per command, none of a rejected one."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 from oncelog.domain.identifiers import derive_event_id
-from oncelog.domain.records import CommandRecord
-from oncelog.verification.bulk import BulkAudit, collides, unfounded
-from oncelog.verification.findings import Code, Finding, InvalidObject
+from oncelog.verification.chunks import ChunkAudit, ChunkFacts, class_name_of, collides, unfounded
+from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import EventFacts, LogFacts
-from oncelog.verification.records import CommandFacts, RecordFacts, check_own, facts_of, own_record
-
-RECORD_KEY = re.compile(r"commands/(?P<command_id>[^/]+)/(chunks/(?P<chunk>[0-9]{6})/)?(?P<number>[0-9]{6})\.json")
+from oncelog.verification.records import CommandFacts, RecordFacts, RecordReader
 
 
 @dataclass(frozen=True)
@@ -30,109 +25,136 @@ class _Place:
 
 @dataclass
 class CommandAudit:
-    """Takes the records in any order, after the logs were read, so that no event is younger than its record.
+    """Takes the records in the order of their keys, or what was read of them before; judges them against the logs.
 
-    A record that was seen before is passed over, for it never changes. ``db_name``: commands of others are left out.
+    ``db_name``: commands of others are left out. ``covers``: whether the commands of an aggregate are to be judged
+    here; those of others are known only for the events that name them. ``classes``: those that are known to have
+    events, beside those of the logs.
     """
 
     logs: Mapping[str, LogFacts]
     db_name: str | None = None
+    covers: Callable[[str], bool] = lambda _aggregate_id: True
+    classes: Collection[tuple[str, str]] = ()
     commands: dict[str, CommandFacts] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    _others: set[str] = field(default_factory=set)
+    _chunks: list[ChunkFacts] = field(default_factory=list)
+    _bulks: dict[str, str] = field(default_factory=dict)  # their hashes
+
+    def __post_init__(self) -> None:
+        self._reader = RecordReader(self, lambda db_name: self.db_name in (None, db_name))
 
     def add(self, key: str, body: bytes | None, *, damage: str = "") -> None:
         """Look at the object under a key of ``commands/``. ``body`` None: unreadable for the reason in ``damage``."""
-        match = RECORD_KEY.fullmatch(key)
-        if match is None:
-            self._find(Code.OBJECT_FOREIGN, key, "expected a command's record here, found a key that names none")
-            return
-        command_id, chunk, number = unquote(match["command_id"]), match["chunk"], int(match["number"])
-        if command_id in self._others:
-            return
-        facts = self.commands.setdefault(command_id, CommandFacts(command_id))
-        if chunk is not None:
-            self._add_chunk(facts, int(chunk), number, body, damage)
-        elif number not in facts.records:
-            self._add_record(facts, number, body, damage)
+        self._reader.add(key, body, damage=damage)
 
-    def _add_record(self, facts: CommandFacts, number: int, body: bytes | None, damage: str) -> None:
-        where = f"record {number} of command {facts.command_id}"
-        try:
-            record = own_record(facts.command_id, number, body, damage, where)
-            db_name = check_own(record, facts.command_hash, where)
-        except InvalidObject as error:
-            self.findings.append(error.finding)
-            return
-        if self.db_name not in (None, db_name):
-            del self.commands[facts.command_id]
-            self._others.add(facts.command_id)
-            return
-        facts.command_hash = record.command_hash
-        if isinstance(record, CommandRecord):
-            facts.records[number] = facts_of(record)
-        else:
-            facts.bulk = BulkAudit(record, self.logs)
+    def add_command(self, facts: CommandFacts) -> None:
+        """Take a command that was read."""
+        self.commands[facts.command_id] = facts
 
-    def _add_chunk(self, facts: CommandFacts, chunk: int, number: int, body: bytes | None, damage: str) -> None:
-        if facts.bulk is not None:
-            facts.bulk.add(chunk, number, body, damage=damage)
-        elif not facts.is_known:
-            found = f"expected record 1 of bulk command {facts.command_id} before its chunks, found none"
-            self._find(Code.RECORD_MISSING, f"record 1 of command {facts.command_id}", found)
-        else:
-            found = "expected no chunks of a command on one instance"
-            self._find(Code.OBJECT_FOREIGN, f"chunk {chunk} of command {facts.command_id}", found)
+    def add_chunk(self, facts: ChunkFacts) -> None:
+        """Take a chunk of a bulk command that was read, or the part of it that is about these aggregates."""
+        self._chunks.append(facts)
+        self._bulks[facts.command_id] = facts.command_hash
+
+    def add_finding(self, finding: Finding, _command_id: str = "") -> None:
+        """Take what is wrong with a record by itself."""
+        self.findings.append(finding)
 
     @property
-    def finished_bulks(self) -> list[BulkAudit]:
-        """Those whose results should lie there."""
-        bulks = [facts.bulk for facts in self.commands.values() if facts.bulk is not None]
-        for bulk in bulks:
-            bulk.end()
-        return [bulk for bulk in bulks if bulk.finished and bulk.rejection is None]
+    def unresolved(self) -> set[str]:
+        """The commands that events name which are due, and of which nothing was read."""
+        self._reader.end()
+        return {
+            event.command_id
+            for log in self.logs.values()
+            for number, event in log.events.items()
+            if number <= log.head and event.command_id not in self.commands and event.command_id not in self._bulks
+        }
+
+    def populated(self, name: tuple[str, str]) -> bool:
+        """Return whether a class has any events."""
+        here = (class_name_of(aggregate_id) for aggregate_id, log in self.logs.items() if log.events)
+        return name in self.classes or name in here
 
     def judge(self) -> Iterator[Finding]:
         """Yield everything found; ask after all records were added."""
+        self._reader.end()
         yield from self.findings
+        chunks = ChunkAudit(self.logs, self.populated)
+        for chunk in self._chunks:
+            chunks.judge(chunk)
+        yield from chunks.findings
         made: defaultdict[str, list[_Place]] = defaultdict(list)
         for aggregate_id, log in self.logs.items():
             for number, event in log.events.items():
-                if number <= log.head or event.command_id in self.commands:
+                bound = (aggregate_id, number) in chunks.bound.get(event.command_id, ())
+                if number <= log.head or bound or self._tells_of(event.command_id, aggregate_id, number):
                     made[event.command_id].append(_Place(aggregate_id, number, event))
         for command_id, places in made.items():
-            yield from self._judge_events(command_id, places)
+            yield from self._judge_events(command_id, places, chunks.bound.get(command_id, ()))
         for command in self.commands.values():
-            if command.bulk is not None:
-                command.bulk.end()
-                yield from command.bulk.findings
-            elif command.records:
+            if command.bulk is None and command.records and self.covers(command.last.aggregate_id):
                 yield from self._judge_command(command, made.get(command.command_id, []))
 
-    def _judge_events(self, command_id: str, places: list[_Place]) -> Iterator[Finding]:
+    def _tells_of(self, command_id: str, aggregate_id: str, number: int) -> bool:
+        """Return whether the records that were read tell of an event that is not due: a later one may bind it yet."""
         command = self.commands.get(command_id)
-        if command is not None and command.bulk is not None:
-            yield from _judge_bulk_events(command.bulk, places)
+        if command is None:
+            return False
+        slots = [(record.aggregate_id, record.slot) for record in command.records.values()]
+        return command.rejection is not None or (aggregate_id, number) in slots
+
+    def _judge_events(
+        self, command_id: str, places: list[_Place], bound: Collection[tuple[str, int]]
+    ) -> Iterator[Finding]:
+        command = self.commands.get(command_id)
+        if command_id in self._bulks or (command is not None and command.bulk is not None):
+            yield from self._judge_bulk_events(command_id, places, bound)
             return
         if len(places) > 1:
             others = " and ".join(map(str, places))
-            yield Finding(Code.EVENT_DOUBLED, f"command {command_id}", f"expected one event, found {others}")
+            about = tuple({place.aggregate_id for place in places})
+            found = f"expected one event, found {others}"
+            yield Finding(Code.EVENT_DOUBLED, f"command {command_id}", found, aggregate_ids=about)
         for place in places:
             yield from _judge_event(command, place)
 
+    def _judge_bulk_events(
+        self, command_id: str, places: list[_Place], bound: Collection[tuple[str, int]]
+    ) -> Iterator[Finding]:
+        """Yield what is wrong between a bulk command's events and the records of its chunks."""
+        command = self.commands.get(command_id)
+        rejection = command.bulk.rejection if command and command.bulk else None
+        command_hash = self._bulks.get(command_id) or (command.command_hash if command else "")
+        seen: dict[str, _Place] = {}
+        for place in places:
+            where, event, about = str(place), place.event, (place.aggregate_id,)
+            if rejection is not None:
+                found = f"rejected as {rejection.code}, yet its event is in {place}"
+                yield Finding(Code.REJECTED_BUT_APPLIED, f"command {command_id}", found, aggregate_ids=about)
+            elif (place.aggregate_id, place.sequence_number) not in bound or event.command_hash != command_hash:
+                found = f"expected a record of command {command_id} that binds an item to this slot, found none"
+                yield Finding(Code.EVENT_UNBOUND, where, found, aggregate_ids=about)
+            if event.event_id in seen:
+                found = f"expected one event of an item, found another in {seen[event.event_id]}"
+                yield Finding(Code.EVENT_DOUBLED, where, found, aggregate_ids=about)
+            seen[event.event_id] = place
+
     def _judge_command(self, command: CommandFacts, places: list[_Place]) -> Iterator[Finding]:
         where, last = f"command {command.command_id}", command.last
+        about = (last.aggregate_id,)
         for number in range(1, last.number):
             record = command.records.get(number)
             if record is None:
-                yield Finding(Code.RECORD_MISSING, f"record {number} of {where}", f"found {last.number}, not this one")
+                found = f"found {last.number}, not this one"
+                yield Finding(Code.RECORD_MISSING, f"record {number} of {where}", found, aggregate_ids=about)
             elif record.slot is None:
-                yield Finding(
-                    Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", "a rejection is the last record"
-                )
+                found = "a rejection is the last record"
+                yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found, aggregate_ids=about)
             elif self._is_own_or_free(record, command.command_id) and not self._is_refused(record, command.last):
                 found = f"expected another command's event in slot {record.slot} before this record, found none"
-                yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found)
+                yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found, aggregate_ids=about)
         if last.rejection is not None:
             yield from self._judge_rejection(command, last, places)
         elif not places and not self._is_damaged(last):
@@ -141,20 +163,20 @@ class CommandAudit:
                 where,
                 f"expected its event in slot {last.aggregate_id} {last.slot}, found none; the sweep finishes it",
                 waits_for=(command.command_id,),
-                aggregate_ids=(last.aggregate_id,),
+                aggregate_ids=about,
             )
 
     def _judge_rejection(self, command: CommandFacts, last: RecordFacts, places: list[_Place]) -> Iterator[Finding]:
         rejection = last.rejection
         assert rejection is not None  # the caller looked
-        where = f"command {command.command_id}"
+        where, about = f"command {command.command_id}", (last.aggregate_id,)
         for place in places:
-            yield Finding(
-                Code.REJECTED_BUT_APPLIED, where, f"rejected as {rejection.code}, yet its event is in {place}"
-            )
-        found = unfounded(rejection, self.logs.get(last.aggregate_id), last.expected_version)
-        if found:
-            yield Finding(Code.REJECTION_UNFOUNDED, where, f"rejected as {rejection.code}, but {found}")
+            found = f"rejected as {rejection.code}, yet its event is in {place}"
+            yield Finding(Code.REJECTED_BUT_APPLIED, where, found, aggregate_ids=about)
+        wrong = unfounded(rejection, self.logs.get(last.aggregate_id), last.expected_version)
+        if wrong:
+            found = f"rejected as {rejection.code}, but {wrong}"
+            yield Finding(Code.REJECTION_UNFOUNDED, where, found, aggregate_ids=about)
 
     def _is_own_or_free(self, record: RecordFacts, command_id: str) -> bool:
         """Return whether nothing but the command itself stands in the slot that a record binds it to."""
@@ -166,47 +188,24 @@ class CommandAudit:
         """Return whether the next record rejects the command for a name collision that can be."""
         if last.number != record.number + 1 or last.rejection is None:
             return False
-        return collides(last.rejection, record.aggregate_id, self.logs)
+        return collides(last.rejection, record.aggregate_id, self.populated)
 
     def _is_damaged(self, record: RecordFacts) -> bool:
         """Return whether the slot that a record names is taken by something that cannot be read."""
         log = self.logs.get(record.aggregate_id)
         return log is not None and record.slot in log.taken and record.slot not in log.events
 
-    def _find(self, code: Code, where: str, found: str) -> None:
-        self.findings.append(Finding(code, where, found))
-
-
-def _judge_bulk_events(bulk: BulkAudit, places: list[_Place]) -> Iterator[Finding]:
-    """Yield what is wrong between a bulk command's events and the records of its chunks."""
-    bulk.end()
-    seen: dict[str, _Place] = {}
-    for place in places:
-        where, event = str(place), place.event
-        if bulk.rejection is not None:
-            found = f"rejected as {bulk.rejection.code}, yet its event is in {place}"
-            yield Finding(Code.REJECTED_BUT_APPLIED, f"command {bulk.command_id}", found)
-        elif (place.aggregate_id, place.sequence_number) not in bulk.bound or (
-            event.command_hash != bulk.record.command_hash
-        ):
-            found = f"expected a record of command {bulk.command_id} that binds an item to this slot, found none"
-            yield Finding(Code.EVENT_UNBOUND, where, found)
-        if event.event_id in seen:
-            found = f"expected one event of an item, found another in {seen[event.event_id]}"
-            yield Finding(Code.EVENT_DOUBLED, where, found)
-        seen[event.event_id] = place
-
 
 def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Finding]:
     """Yield what is wrong between one event and the records of its command."""
-    event, where = place.event, str(place)
+    event, where, about = place.event, str(place), (place.aggregate_id,)
     if command is None:
         found = f"expected a record of its command {event.command_id}, found none: it was lost, or never was asked for"
-        yield Finding(Code.RECORD_MISSING, where, found)
+        yield Finding(Code.RECORD_MISSING, where, found, aggregate_ids=about)
         return
     if event.event_id != derive_event_id(event.command_id, 0):
         found = f"expected event ID {derive_event_id(event.command_id, 0)}, found {event.event_id}"
-        yield Finding(Code.EVENT_ID_WRONG, where, found)
+        yield Finding(Code.EVENT_ID_WRONG, where, found, aggregate_ids=about)
     if not command.records:
         return  # what is there cannot be read, which is said already
     binding = next(
@@ -219,7 +218,7 @@ def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Findin
     )
     if binding is None or command.command_hash != event.command_hash:
         found = f"expected a record of command {event.command_id} that binds it to this slot, found none"
-        yield Finding(Code.EVENT_UNBOUND, where, found)
-    elif event.content_digest not in binding.content_digests:
+        yield Finding(Code.EVENT_UNBOUND, where, found, aggregate_ids=about)
+    elif event.content_digest.hex() not in binding.content_digests:
         found = f"expected what command {event.command_id} asks for, found other content"
-        yield Finding(Code.EVENT_FORGED, where, found)
+        yield Finding(Code.EVENT_FORGED, where, found, aggregate_ids=about)

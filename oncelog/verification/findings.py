@@ -73,6 +73,15 @@ class Code(StrEnum):
     NODE_PARKED = "NodeParked"
     NODE_WRONG = "NodeWrong"
     NODE_FOREIGN = "NodeForeign"
+    # The fold of an aggregate, twice in one run, and against runs before
+    FOLD_DIFFERS = "FoldDiffers"
+    DIGEST_CHANGED = "DigestChanged"
+    STREAM_SHORTER = "StreamShorter"
+    AGGREGATE_GONE = "AggregateGone"
+    # A probe command, all the way
+    PROBE_FAILED = "ProbeFailed"
+    PROBE_STALE = "ProbeStale"
+    PROBE_UNREADABLE = "ProbeUnreadable"
     # Clients' histories
     ACKNOWLEDGED_LOST = "AcknowledgedLost"
     REFUSED_PRESENT = "RefusedPresent"

@@ -1,7 +1,7 @@
 """One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and what it folds to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from oncelog.domain.canonical import canonical_bytes, parse_stored, sha256_hex
@@ -10,10 +10,12 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
+from oncelog.domain.state_digest import StateDigest
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
 from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.graph_model import node_of
+from oncelog.stores.sealed_state import open_state, seal_state
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.history import document_digest
 
@@ -48,9 +50,9 @@ class EventFacts:
 class LogFacts:
     """The log of one aggregate. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
 
-    ``head``: the highest slot taken when the log was first read; later looks may find events beyond it, which say what
-    a message or a document is about but are not themselves judged. ``watermark``: the highest that an event was written
-    with.
+    ``head``: the highest slot that is due, for it was taken before the check began; events beyond it say what a message
+    or a document is about, and are not themselves expected in the stream or in a read model yet. ``watermark``: the
+    highest that an event was written with.
     """
 
     aggregate_id: str
@@ -64,26 +66,45 @@ class LogFacts:
 class LogAudit:
     """Goes through the objects of one aggregate in the order of their keys.
 
-    ``class_schemas``: those of the aggregate's class. ``defined``: where the aggregate is itself a class, what it was.
+    ``class_schemas``: those of the aggregate's class. ``projected``: the sequence numbers of which the document and the
+    node are known to be shown, so that others need no digest; None: any of them. ``defined``: where the aggregate is
+    itself a class, what it was.
     """
 
-    def __init__(self, aggregate_id: str, class_schemas: Sequence[ClassSchema] = ()) -> None:
+    def __init__(
+        self,
+        aggregate_id: str,
+        class_schemas: Sequence[ClassSchema] = (),
+        *,
+        projected: Collection[int] | None = None,
+    ) -> None:
         self.facts = LogFacts(aggregate_id)
         self.defined: list[ClassSchema] = []
         self._class_schemas = class_schemas
+        self._projected = projected
         self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
-        self._last: Event | None = None  # the event in the slot just before, if that is sound
+        self._number = 0  # of the slot just before
+        self._last: Event | None = None  # the event in it, if that is sound
         self._state: Instance | None = Instance(aggregate_id=aggregate_id)
+        self._second = self._state
 
     def add(
-        self, sequence_number: int, body: bytes | None, *, damage: str = "", watermark: Watermark = UNPUBLISHED
+        self,
+        sequence_number: int,
+        body: bytes | None,
+        *,
+        damage: str = "",
+        watermark: Watermark = UNPUBLISHED,
+        is_due: bool = True,
     ) -> None:
         """Look at the object of a slot. ``body`` None: it could not be read for the reason in ``damage``."""
         self._missing_before(sequence_number)
         facts = self.facts
         facts.watermark = max(facts.watermark, watermark)
-        facts.head = sequence_number
         facts.taken.add(sequence_number)
+        self._number = sequence_number
+        if is_due:
+            facts.head = sequence_number
         where = f"slot {facts.aggregate_id} {sequence_number}"
         try:
             event = _sound(facts.aggregate_id, sequence_number, body, damage, where)
@@ -92,7 +113,7 @@ class LogAudit:
             self._last, self._state = None, None
             return
         self._check_link(event, where)
-        self._state = self._folded(event)
+        self._fold(event)
         fields = event.model_dump(mode="json")
         facts.events[sequence_number] = EventFacts(
             event_id=event.event_id,
@@ -108,15 +129,31 @@ class LogAudit:
         self._last = event
         self._define(event)
 
+    def end(self) -> StateDigest | None:
+        """Return the digest of the state at the last event, None where damage leaves it unknown.
+
+        The second fold has to come to the same one.
+        """
+        if self._state is None or self._second is None or not self._number:
+            return None
+        digest, second = StateDigest.of(self._state), StateDigest.of(self._second)
+        if digest != second:
+            found = f"expected two folds of the same events to agree, found digests {digest.digest} and {second.digest}"
+            self._find(Code.FOLD_DIFFERS, f"aggregate {digest.aggregate_id}", f"{found}; report it as a defect")
+        return digest
+
     def _document_digests(self) -> frozenset[str] | None:
-        if self._state is None:
+        if self._state is None or not self._is_projected(self._state):
             return None
         document = document_of(self._state)
         forms = [document, *(migrated(document, class_schema) for class_schema in self._class_schemas)]
         return frozenset(document_digest(one) for one in forms)
 
+    def _is_projected(self, state: Instance) -> bool:
+        return self._projected is None or state.sequence_number in self._projected
+
     def _node_digests(self) -> tuple[tuple[int, bytes], ...] | None:
-        if self._state is None:
+        if self._state is None or not self._is_projected(self._state):
             return None
         if self._is_class:
             return ()
@@ -140,7 +177,7 @@ class LogAudit:
             self.defined.append(class_schema)
 
     def _missing_before(self, sequence_number: int) -> None:
-        missing = range(self.facts.head + 1, sequence_number)
+        missing = range(self._number + 1, sequence_number)
         if not missing:
             return
         self._last, self._state = None, None
@@ -164,13 +201,18 @@ class LogAudit:
             self._find(Code.CHAIN_BROKEN, where, found)
             self._state = None
 
-    def _folded(self, event: Event) -> Instance | None:
-        if self._state is None:
-            return None
+    def _fold(self, event: Event) -> None:
+        """Fold the event twice; the second state is stored and read again at every power of two, as workers do."""
+        if self._state is None or self._second is None:
+            return
         try:
-            return evolve(self._state, event)
+            self._state, self._second = evolve(self._state, event), evolve(self._second, event)
         except (LogDamaged, SchemaUnsupported):
-            return None  # its link was looked at already
+            self._state = None  # its link was looked at already
+            return
+        number = event.sequence_number
+        if number & (number - 1) == 0:
+            self._second = open_state(seal_state(self._second), aggregate_id=event.aggregate_id)
 
     def _find(self, code: Code, where: str, found: str) -> None:
         self.facts.findings.append(Finding(code, where, found))

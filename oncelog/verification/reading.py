@@ -1,45 +1,40 @@
-"""Reads everything that lies in the servers into an audit: quickly, in bounded memory, and in an order that allows
-others to write meanwhile.
-"""
+"""Reads what lies in the servers, for an audit: many objects at once, each again where a server gives no answer."""
 
 import asyncio
-import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
 import stamina
 
-from oncelog.domain.canonical import parse_stored
 from oncelog.domain.dead_letters import DeadLetter, skipped_through
-from oncelog.domain.graph import GraphNode
-from oncelog.domain.identifiers import CLASSES, AggregateId
+from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import results_key, summary_key
-from oncelog.errors import InputInvalid, LogDamaged, StoreUnavailable
+from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.ports import (
     UNPUBLISHED,
     Document,
     Documents,
-    FoundNode,
     IndexFacts,
+    LargeObjects,
     TopicFacts,
     Watermark,
     WholeGraph,
     last_numbers,
 )
 from oncelog.stores.kafka.messages import Message
-from oncelog.stores.s3 import Bucket, S3DeadLetters, S3TopicRecords
+from oncelog.stores.s3 import Bucket, ListedObject, S3DeadLetters, StoredObject
+from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX
 from oncelog.stores.s3.event_log import watermark_of
-from oncelog.verification.archive import judge_archive
-from oncelog.verification.audit import Audit
-from oncelog.verification.findings import Code, Finding
+from oncelog.verification.bulk import BulkReader
+from oncelog.verification.findings import Finding
 from oncelog.verification.log import SLOT_KEY
 
 READS_IN_FLIGHT_MAX = 32
-DATABASE_KEY = re.compile(r"names/[^/]+\.json")
-SHOWN_PER_READ = 200
+BLOCK_BYTES = 1 << 20
 TRIES_MAX = 5
 FIRST_PAUSE_S = 0.4
 
@@ -47,6 +42,14 @@ Answer = TypeVar("Answer")
 
 #: Called with what is being read and how much of it has been.
 Progress = Callable[[str, int], None]
+
+
+class TimedBucket(Bucket, Protocol):
+    """A bucket that tells the time."""
+
+    async def now(self) -> datetime:
+        """Return the time by S3's clock, in whole seconds on some servers; raises StoreUnavailable."""
+        ...
 
 
 class Stream(Protocol):
@@ -86,196 +89,104 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where everything lies."""
+    """Where everything lies. ``large_objects``: how archived rows are read; None: the archive is left aside."""
 
-    bucket: Bucket
+    bucket: TimedBucket
     stream: Stream
     scan: Scan
     documents: Documents
     graph: WholeGraph
+    large_objects: LargeObjects | None = None
 
 
 @dataclass(frozen=True)
 class ReadObject:
     """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``.
 
-    ``watermark``: the one that an event was written with.
+    ``watermark``: the one that an event was written with. ``written_at``: by S3's clock, where that was listed.
     """
 
     key: str
     body: bytes | None
     damage: str = ""
     watermark: Watermark = UNPUBLISHED
+    written_at: datetime | None = None
 
 
-class Reading:
-    """Reads one audit's worth, and again what others have written since.
+class PatientBucket:
+    """A bucket whose requests for reading are sent again where they get no answer."""
 
-    Events come before records, so that an event's record is there already; messages, documents and nodes come
-    last, so that what is missing in them was given time, and what is ahead of the log is looked up once more.
-    """
+    def __init__(self, bucket: TimedBucket) -> None:
+        self._bucket = bucket
 
-    def __init__(self, sources: Sources, audit: Audit, progress: Progress) -> None:
-        self._sources = sources
-        self._audit = audit
-        self._progress = progress
-        self._offsets: dict[int, int] = {}
-        self._with_dead_letters: dict[str, Mapping[AggregateId, int]] = {}
+    async def get(self, key: str) -> StoredObject | None:
+        return await answered(partial(self._bucket.get, key))
 
-    async def read_all(self) -> None:
-        """Read everything; raises StoreUnavailable when a server gives no answer however often it is asked."""
-        of_database = f"events/{self._audit.db_name}/" if self._audit.db_name else "events/"
-        classes = tuple([f"events/{db_name}/{CLASSES}/" async for db_name in self._databases()])
-        for prefix in classes:
-            await self._add_objects("classes", prefix)
-        await self._add_objects("events", of_database, but=classes)
-        await self.read_archive()
-        await self._add_objects("commands", "commands/")
-        await self.read_results()
-        await self.read_topics()
-        await self.read_messages()
-        await self.read_indices()
-        await self.read_documents()
-        await self.read_nodes()
-        await self.read_indices()
+    async def list_after(
+        self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
+    ) -> tuple[list[ListedObject], bool]:
+        return await answered(partial(self._bucket.list_after, prefix, after, count_max=count_max))
 
-    async def read_archive(self) -> None:
-        """Hold the archive of every class against its log."""
-        places = sorted({AggregateId.parse(name)[:2] for name in self._audit.logs})
-        for number, (db_name, class_id) in enumerate(places, start=1):
-            bucket, logs = self._sources.bucket, self._audit.logs
-            async for finding in judge_archive(bucket, logs, db_name, class_id, answered=answered):
-                self._audit.archive.append(finding)
-            self._progress("archives", number)
+    async def now(self) -> datetime:
+        return await answered(self._bucket.now)
 
-    async def read_results(self) -> None:
-        """Read the results of the bulk commands that have come to their end."""
-        for bulk in self._audit.commands.finished_bulks:
-            summary = await _read(self._sources.bucket, summary_key(bulk.command_id))
-            results = await _read(self._sources.bucket, results_key(bulk.command_id))
-            self._audit.add_results(bulk, summary.body, results.body)
+    async def put_if_absent(
+        self, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None
+    ) -> StoredObject | None:
+        return await self._bucket.put_if_absent(key, body, metadata=metadata)
 
-    async def read_topics(self) -> None:
-        """Look at the topics of events, and at the records of their generations."""
-        records = S3TopicRecords(self._sources.bucket)
-        for topic in await answered(self._sources.stream.topics):
-            try:
-                self._audit.add_topic(topic, await answered(partial(records.topic_history, topic.topic)))
-            except LogDamaged as error:
-                finding = Finding(Code.OBJECT_UNREADABLE, f"records of topic {topic.topic}", error.message)
-                self._audit.stream.findings.append(finding)
+    async def put(self, key: str, body: bytes) -> None:
+        await self._bucket.put(key, body)
 
-    async def read_messages(self) -> None:
-        """Read the messages that came since the last time."""
-        async for message in self._sources.stream.messages(after=dict(self._offsets)):
-            self._audit.add_message(message)
-            self._offsets[message.partition] = message.offset
-            self._progress("messages", self._audit.stream.messages)
+    async def delete(self, key: str) -> None:
+        await self._bucket.delete(key)
 
-    async def read_indices(self) -> None:
-        """Look at the indices of the read models."""
-        self._audit.add_indices(await answered(partial(self._sources.scan.indices, db_name=self._audit.db_name)))
 
-    async def read_documents(self) -> None:
-        """Read all documents that can be read."""
-        unreadable = self._audit.containers.unreadable
-        async for document in self._sources.scan.documents(db_name=self._audit.db_name, but=unreadable):
-            self._audit.add_document(document)
-            self._progress("documents", self._audit.documents.count)
+class DeadLetterLookup:
+    """The dead letters by which aggregates need not be shown at their head; listed once, at the first question."""
 
-    async def read_documents_again(self, aggregate_ids: Iterable[str]) -> None:
-        """Read the documents of some aggregates as they are now."""
-        wanted = [AggregateId.parse(each) for each in aggregate_ids if not self._audit.documents.is_unread(each)]
-        for start in range(0, len(wanted), SHOWN_PER_READ):
-            some = wanted[start : start + SHOWN_PER_READ]
-            for document in await self._sources.documents.read_documents(some):
-                if document is not None:
-                    self._audit.add_document(document)
+    def __init__(self, bucket: Bucket) -> None:
+        self._stored = S3DeadLetters(bucket)
+        self._last: dict[str, Mapping[AggregateId, int]] = {}
 
-    async def read_nodes(self) -> None:
-        """Read the graph of every database that the log names."""
-        readable = (each for each in self._audit.logs if not self._audit.nodes.is_unread(each))
-        for db_name in sorted({AggregateId.parse(aggregate_id).db_name for aggregate_id in readable}):
-            async for found in self._sources.graph.scan_nodes(db_name):
-                self._audit.add_node(found)
-                self._progress("nodes", self._audit.nodes.count)
+    async def excusing(self, read_model: str, aggregate_id: str, head: int) -> DeadLetter | None:
+        """Return the dead letter that waits for a person, or the one by which an operator gave up on the version ``head``, or None.
 
-    async def read_nodes_again(self, aggregate_ids: Iterable[str]) -> None:
-        """Read the nodes of some aggregates as they are now."""
-        wanted = [AggregateId.parse(each) for each in aggregate_ids if not self._audit.nodes.is_unread(each)]
-        for start in range(0, len(wanted), SHOWN_PER_READ):
-            for node in await self._nodes(wanted[start : start + SHOWN_PER_READ]):
-                if node is not None:
-                    self._audit.add_node(FoundNode(node.aggregate_id, node.version, node))
-
-    async def _nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
-        """Read nodes; None for one that cannot be read, which the scan has told already."""
-        try:
-            return await self._sources.graph.read_nodes(aggregate_ids)
-        except LogDamaged:
-            if len(aggregate_ids) == 1:
-                return [None]
-            return [node for aggregate_id in aggregate_ids for node in await self._nodes([aggregate_id])]
-
-    async def parked(self, read_model: str, aggregate_id: str) -> DeadLetter | None:
-        """Return the dead letter by which an aggregate need not be projected at its head, or None.
-
-        It waits for a person, or one has given up on that version. Aggregates with dead letters are listed once, at the
-        first call.
+        Raises LogDamaged, StoreUnavailable.
         """
-        stored, place = S3DeadLetters(self._sources.bucket), AggregateId.parse(aggregate_id)
-        if read_model not in self._with_dead_letters:
-            self._with_dead_letters[read_model] = await answered(partial(last_numbers, stored, read_model))
-        if place not in self._with_dead_letters[read_model]:
+        place = AggregateId.parse(aggregate_id)
+        if read_model not in self._last:
+            self._last[read_model] = await answered(partial(last_numbers, self._stored, read_model))
+        if place not in self._last[read_model]:
             return None
-        dead_letters = await answered(partial(stored.dead_letter_history, read_model, place))
-        return (
-            dead_letters[-1]
-            if dead_letters[-1].waits
-            else skipped_through(dead_letters, self._audit.logs[aggregate_id].head)
-        )
-
-    async def look_again(self, aggregate_ids: Iterable[str], command_ids: Iterable[str]) -> None:
-        """Read the logs of some aggregates, classes first, and the records of some commands as they are now."""
-        for aggregate_id in sorted(aggregate_ids, key=lambda name: f"/{CLASSES}/" not in name):
-            slots: dict[int, tuple[bytes | None, str]] = {}
-            async for found in objects(self._sources.bucket, f"events/{aggregate_id}/"):
-                match = SLOT_KEY.fullmatch(found.key)
-                if match:
-                    slots[int(match[2])] = (found.body, found.damage)
-            self._audit.look_again(aggregate_id, slots)
-        for command_id in command_ids:
-            async for found in objects(self._sources.bucket, f"commands/{command_id}/"):
-                self._audit.add_object(found.key, found.body, damage=found.damage)
-        await self.read_results()
-
-    async def _databases(self) -> AsyncIterator[str]:
-        """Yield the databases whose names are legible; classes of others are read with the rest."""
-        async for found in objects(self._sources.bucket, "names/"):
-            match = DATABASE_KEY.fullmatch(found.key)
-            try:
-                db_name = parse_stored(found.body or b"", where=found.key)["db_name"] if match else None
-            except (InputInvalid, KeyError, TypeError):
-                continue
-            if isinstance(db_name, str) and self._audit.db_name in (None, db_name):
-                yield db_name
-
-    async def _add_objects(self, what: str, prefix: str, *, but: tuple[str, ...] = ()) -> None:
-        count = 0
-        async for found in objects(self._sources.bucket, prefix):
-            if found.key.startswith(but):
-                continue
-            self._audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark)
-            count += 1
-            self._progress(what, count)
+        dead_letters = await answered(partial(self._stored.dead_letter_history, read_model, place))
+        return dead_letters[-1] if dead_letters[-1].waits else skipped_through(dead_letters, head)
 
 
-async def objects(bucket: Bucket, prefix: str) -> AsyncIterator[ReadObject]:
-    """Yield every object with the prefix in the order of the keys, some being read ahead."""
+async def read_results(bucket: Bucket, bulk: BulkReader) -> list[Finding]:
+    """Return what is wrong with the results of a bulk command that has come to its end; raises StoreUnavailable."""
+    summary = await read_object(bucket, summary_key(bulk.command_id))
+    results = await read_object(bucket, results_key(bulk.command_id))
+    if summary.body is None or results.body is None:
+        return [bulk.no_results()]
+    check, body = bulk.results_check(), results.body
+    for start in range(0, len(body), BLOCK_BYTES):
+        check.add(body[start : start + BLOCK_BYTES])
+    sha256 = check.end()
+    return [*check.judge(), *bulk.judge_summary(summary.body, sha256)]
+
+
+async def objects(
+    bucket: Bucket, prefix: str, *, after: str | None = None, end: str | None = None
+) -> AsyncIterator[ReadObject]:
+    """Yield every object with the prefix in the order of the keys, some being read ahead.
+
+    ``after`` and ``end``: only keys above ``after``, up to and with ``end``.
+    """
     ahead: deque[asyncio.Task[ReadObject]] = deque()
     try:
-        async for key in _keys(bucket, prefix):
-            ahead.append(asyncio.create_task(_read(bucket, key)))
+        async for listed in listed_objects(bucket, prefix, after=after, end=end):
+            ahead.append(asyncio.create_task(read_object(bucket, listed.key, listed.written_at)))
             if len(ahead) >= READS_IN_FLIGHT_MAX:
                 yield await ahead.popleft()
         while ahead:
@@ -285,23 +196,30 @@ async def objects(bucket: Bucket, prefix: str) -> AsyncIterator[ReadObject]:
             task.cancel()
 
 
-async def _keys(bucket: Bucket, prefix: str) -> AsyncIterator[str]:
-    after, more = prefix, True
+async def listed_objects(
+    bucket: Bucket, prefix: str, *, after: str | None = None, end: str | None = None
+) -> AsyncIterator[ListedObject]:
+    """Yield every object with the prefix as it is listed; ``after`` and ``end`` as in ``objects``."""
+    position, more = after or prefix, True
     while more:
-        listed, more = await answered(partial(bucket.list_after, prefix, after))
-        for found in listed:
-            yield found.key
-        after = listed[-1].key if listed else after
+        listed, more = await answered(partial(bucket.list_after, prefix, position))
+        for each in listed:
+            if end is not None and each.key > end:
+                return
+            yield each
+        position = listed[-1].key if listed else position
 
 
-async def _read(bucket: Bucket, key: str) -> ReadObject:
+async def read_object(bucket: Bucket, key: str, written_at: datetime | None = None) -> ReadObject:
+    """Return an object as it is now; raises StoreUnavailable where S3 gives no answer however often it is asked."""
     try:
         found = await answered(partial(bucket.get, key))
     except LogDamaged as error:
-        return ReadObject(key, None, error.message)
-    if found and SLOT_KEY.fullmatch(key):
-        return ReadObject(key, found.body, watermark=watermark_of(found, key))
-    return ReadObject(key, found.body) if found else ReadObject(key, None, "nothing, though it was listed just before")
+        return ReadObject(key, None, error.message, written_at=written_at)
+    if found is None:
+        return ReadObject(key, None, "nothing, though it was listed just before", written_at=written_at)
+    watermark = watermark_of(found, key) if SLOT_KEY.fullmatch(key) else UNPUBLISHED
+    return ReadObject(key, found.body, watermark=watermark, written_at=written_at)
 
 
 async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -1,15 +1,22 @@
 """Commands' records, read: what the checks need of each, and what is wrong with it by itself."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import unquote
 
 from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.instance import EVENTS
 from oncelog.domain.records import AnyRecord, CommandRecord, read_record
 from oncelog.domain.results import Rejection
 from oncelog.errors import InputInvalid, LogDamaged
-from oncelog.verification.bulk import BulkAudit
-from oncelog.verification.findings import Code, InvalidObject
+from oncelog.verification.bulk import BulkReader
+from oncelog.verification.chunks import ChunkFacts
+from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import content_digest
+
+RECORD_KEY = re.compile(r"commands/(?P<command_id>[^/]+)/(chunks/(?P<chunk>[0-9]{6})/)?(?P<number>[0-9]{6})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,14 @@ class RecordFacts:
     slot: int | None
     rejection: Rejection | None
     expected_version: int | None
-    content_digests: tuple[bytes, bytes]
+    content_digests: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class BulkFacts:
+    """A bulk command, of which its chunks are told apart. ``rejection``: of all of it."""
+
+    rejection: Rejection | None = None
 
 
 @dataclass
@@ -31,12 +45,17 @@ class CommandFacts:
     command_id: str
     command_hash: str = ""
     records: dict[int, RecordFacts] = field(default_factory=dict)
-    bulk: BulkAudit | None = None
+    bulk: BulkFacts | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether any of its records could be read."""
         return bool(self.records) or self.bulk is not None
+
+    @property
+    def aggregate_id(self) -> str | None:
+        """The aggregate that its records are about; None of a bulk command, and where none could be read."""
+        return self.last.aggregate_id if self.records else None
 
     @property
     def last(self) -> RecordFacts:
@@ -94,7 +113,7 @@ def facts_of(record: CommandRecord) -> RecordFacts:
     )
 
 
-def _asked_for(command: Command, record: CommandRecord) -> tuple[bytes, bytes]:
+def _asked_for(command: Command, record: CommandRecord) -> tuple[str, str]:
     """Return the content digest of the event that the command asks for, as it is and over a new definition."""
     definition = record.definition
     fields: dict[str, object] = {
@@ -108,4 +127,104 @@ def _asked_for(command: Command, record: CommandRecord) -> tuple[bytes, bytes]:
         "correlation_id": command.correlation_id,
         "causation_id": command.causation_id,
     }
-    return content_digest(fields), content_digest(fields, migrated=True)
+    return content_digest(fields).hex(), content_digest(fields, migrated=True).hex()
+
+
+class RecordFindings(Protocol):
+    """Takes what records tell, command by command."""
+
+    def add_command(self, facts: CommandFacts) -> None:
+        """Take a command, after the last of its records."""
+        ...
+
+    def add_chunk(self, facts: ChunkFacts) -> None:
+        """Take a chunk of a bulk command."""
+        ...
+
+    def add_finding(self, finding: Finding, command_id: str) -> None:
+        """Take what is wrong with a record by itself; ``command_id`` is empty where a key names none."""
+        ...
+
+
+class RecordReader:
+    """Takes the objects under ``commands/`` in the order of their keys; holds one command of them at a time.
+
+    ``covers_database``: commands of others are left out.
+    """
+
+    def __init__(self, report: RecordFindings, covers_database: Callable[[str], bool] = lambda _db_name: True) -> None:
+        self.commands = 0
+        self._report = report
+        self._covers_database = covers_database
+        self._open: CommandFacts | None = None
+        self._bulk: BulkReader | None = None
+        self._is_covered = True
+        self._finished: list[BulkReader] = []
+
+    def add(self, key: str, body: bytes | None, *, damage: str = "") -> None:
+        """Look at an object. ``body`` None: it could not be read for the reason in ``damage``."""
+        match = RECORD_KEY.fullmatch(key)
+        if match is None:
+            found = "expected a command's record here, found a key that names none"
+            self._report.add_finding(Finding(Code.OBJECT_FOREIGN, key, found), "")
+            return
+        command_id, chunk, number = unquote(match["command_id"]), match["chunk"], int(match["number"])
+        if self._open is None or self._open.command_id != command_id:
+            self.end()
+            self._open, self._is_covered = CommandFacts(command_id), True
+        if not self._is_covered:
+            return
+        if chunk is not None:
+            self._add_chunk(self._open, int(chunk), number, body, damage)
+        elif number not in self._open.records:
+            self._add_record(self._open, number, body, damage)
+
+    def end(self) -> None:
+        """Report the command that is open."""
+        facts, bulk = self._open, self._bulk
+        self._open = self._bulk = None
+        if facts is None or not self._is_covered:
+            return
+        self.commands += 1
+        if bulk is not None:
+            bulk.end()
+            for finding in bulk.findings:
+                self._report.add_finding(finding, facts.command_id)
+            if bulk.finished and bulk.rejection is None:
+                self._finished.append(bulk)
+        self._report.add_command(facts)
+
+    def finished_bulks(self) -> list[BulkReader]:
+        """Return, once each, those whose results should lie there."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _add_record(self, facts: CommandFacts, number: int, body: bytes | None, damage: str) -> None:
+        where = f"record {number} of command {facts.command_id}"
+        try:
+            record = own_record(facts.command_id, number, body, damage, where)
+            db_name = check_own(record, facts.command_hash, where)
+        except InvalidObject as error:
+            self._report.add_finding(error.finding, facts.command_id)
+            return
+        if not self._covers_database(db_name):
+            self._is_covered = False
+            return
+        facts.command_hash = record.command_hash
+        if isinstance(record, CommandRecord):
+            facts.records[number] = facts_of(record)
+        else:
+            facts.bulk = BulkFacts(record.rejection)
+            self._bulk = BulkReader(record, self._report.add_chunk)
+
+    def _add_chunk(self, facts: CommandFacts, chunk: int, number: int, body: bytes | None, damage: str) -> None:
+        if self._bulk is not None:
+            self._bulk.add(chunk, number, body, damage=damage)
+        elif not facts.is_known:
+            found = f"expected record 1 of bulk command {facts.command_id} before its chunks, found none"
+            where = f"record 1 of command {facts.command_id}"
+            self._report.add_finding(Finding(Code.RECORD_MISSING, where, found), facts.command_id)
+        else:
+            found = "expected no chunks of a command on one instance"
+            where = f"chunk {chunk} of command {facts.command_id}"
+            self._report.add_finding(Finding(Code.OBJECT_FOREIGN, where, found), facts.command_id)

@@ -1,7 +1,7 @@
 """The stream against the log: first deliveries are 1..n with the bytes of S3, nothing is missing, nothing foreign."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oncelog.domain.canonical import parse_stored
 from oncelog.domain.events import read_event
@@ -27,13 +27,38 @@ class _Delivered:
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """A message of a slot that the log did not have when it was read."""
+class MessageFacts:
+    """The facts about one message that the checks need. ``digest``: of its bytes, in hexadecimal.
 
-    where: str
+    ``wrong``: what is wrong with it by itself.
+    """
+
     aggregate_id: str
     sequence_number: int
-    digest: bytes
+    partition: int
+    offset: int
+    digest: str
+    wrong: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place of the message in words."""
+        return f"message {self.aggregate_id} {self.sequence_number} ({place_of(self)})"
+
+
+def place_of(message: Message | MessageFacts) -> str:
+    """Return the place of a message in its topic."""
+    return f"partition {message.partition} offset {message.offset}"
+
+
+def message_facts(message: Message) -> MessageFacts | Finding:
+    """Return the facts about a message, or that it is no event at all."""
+    named = _named(message)
+    if named is None:
+        found = f"expected an event, found {message.value[:60]!r}"
+        return Finding(Code.MESSAGE_FOREIGN, place_of(message), found)
+    facts = MessageFacts(*named, message.partition, message.offset, digest(message.value).hex())
+    return replace(facts, wrong=_wrong_with(message, facts.where))
 
 
 @dataclass
@@ -50,50 +75,47 @@ class StreamAudit:
     messages: int = 0
     duplicates: int = 0
     findings: list[Finding] = field(default_factory=list)
-    _generations: dict[bool, int] = field(default_factory=dict)  # of the topic of classes, and of that of instances
+    generations: dict[bool, int] = field(default_factory=dict)  # of the topic of classes, and of that of instances
     _delivered: dict[str, _Delivered] = field(default_factory=dict)
-    _ahead: list[_Ahead] = field(default_factory=list)
+    _ahead: list[MessageFacts] = field(default_factory=list)  # of slots that the log does not have
 
     def add_topic(self, topic: TopicFacts, records: Sequence[TopicRecord]) -> None:
         """Look at a topic as it is, and at the records of its generations, the first one first."""
         if not records:
             return  # no program has opened it yet
         newest = records[-1]
-        self._generations[topic.of_classes] = newest.generation
+        self.generations[topic.of_classes] = newest.generation
         if topic.topic_id and newest.topic_id and topic.topic_id != newest.topic_id:
             found = (
                 f"expected the topic of generation {newest.generation} ({newest.topic_id}), found {topic.topic_id}: it "
                 "was made anew; let a worker run, which opens it, then oncelog check --repair"
             )
-            self._find(Code.TOPIC_REPLACED, f"topic {topic.topic}", found)
+            self.findings.append(Finding(Code.TOPIC_REPLACED, f"topic {topic.topic}", found))
 
     def add(self, message: Message) -> None:
         """Look at one message."""
-        where = f"partition {message.partition} offset {message.offset}"
-        named = _named(message)
-        if named is None:
-            if self.db_name is None:
-                self._find(Code.MESSAGE_FOREIGN, where, f"expected an event, found {message.value[:60]!r}")
-            return
-        aggregate_id, number = named
+        facts = message_facts(message)
+        if isinstance(facts, MessageFacts):
+            self.add_facts(facts)
+        elif self.db_name is None:
+            self.findings.append(facts)
+
+    def add_facts(self, message: MessageFacts) -> None:
+        """Look at one message that names an event."""
+        aggregate_id, number = message.aggregate_id, message.sequence_number
         if self.db_name is not None and not aggregate_id.startswith(f"{self.db_name}/"):
             return
         self.messages += 1
-        where = f"message {aggregate_id} {number} ({where})"
-        self._check_order(message, aggregate_id, number, where)
-        log, found = self.logs.get(aggregate_id), digest(message.value)
+        self._check_order(message)
+        log = self.logs.get(aggregate_id)
         event = log.events.get(number) if log else None
-        if event and event.value_digest != found:
-            self._find(Code.MESSAGE_ALTERED, where, "expected the bytes of S3, found others")
+        if event and event.value_digest.hex() != message.digest:
+            self._find(Code.MESSAGE_ALTERED, message, "expected the bytes of S3, found others")
             return
         if log is None or number not in log.taken:
-            self._ahead.append(_Ahead(where, aggregate_id, number, found))
-        self._check_headers(message, where)
-
-    @property
-    def aggregates_ahead(self) -> set[str]:
-        """Those of whose messages the log must be asked again."""
-        return {ahead.aggregate_id for ahead in self._ahead}
+            self._ahead.append(message)
+        if message.wrong:
+            self._find(Code.MESSAGE_ALTERED, message, message.wrong)
 
     def is_ahead_of(self, reached: Mapping[int, int], aggregate_id: str) -> bool:
         """Return whether a reader is yet to come to the head of the aggregate's log.
@@ -109,12 +131,9 @@ class StreamAudit:
         """Yield everything found, and what is still missing; ask after all messages were added."""
         yield from self.findings
         for ahead in self._ahead:
-            log = self.logs.get(ahead.aggregate_id)
-            event = log.events.get(ahead.sequence_number) if log else None
-            if event is None:
-                yield Finding(Code.MESSAGE_FOREIGN, ahead.where, "expected its event in S3, found none: it never was")
-            elif event.value_digest != ahead.digest:
-                yield Finding(Code.MESSAGE_ALTERED, ahead.where, "expected the bytes of S3, found others")
+            about = (ahead.aggregate_id,)
+            found = "expected its event in S3, found none: it never was"
+            yield Finding(Code.MESSAGE_FOREIGN, ahead.where, found, aggregate_ids=about)
         for aggregate_id, log in self.logs.items():
             yield from self._missing(aggregate_id, log)
 
@@ -127,7 +146,7 @@ class StreamAudit:
                 f"expected events through {claimed}, as the log says that they were published, found them through "
                 f"{through}: nothing publishes them; delete the topic, and run oncelog check --repair"
             )
-            yield Finding(Code.WATERMARK_AHEAD, f"stream of {aggregate_id}", found)
+            yield Finding(Code.WATERMARK_AHEAD, f"stream of {aggregate_id}", found, aggregate_ids=(aggregate_id,))
         if any(through < number <= log.head for number in log.events):
             numbers = range(through + 1, log.head + 1)
             which = f"event {log.head}" if len(numbers) == 1 else f"events {numbers[0]} to {log.head}"
@@ -139,7 +158,8 @@ class StreamAudit:
                 aggregate_ids=(aggregate_id,),
             )
 
-    def _check_order(self, message: Message, aggregate_id: str, number: int, where: str) -> None:
+    def _check_order(self, message: MessageFacts) -> None:
+        aggregate_id, number = message.aggregate_id, message.sequence_number
         delivered = self._delivered.get(aggregate_id)
         through = delivered.through if delivered else 0
         if number > through + 1 and self._is_made_anew(aggregate_id):
@@ -148,36 +168,37 @@ class StreamAudit:
             delivered = self._delivered[aggregate_id] = _Delivered(message.partition)
         if message.partition != delivered.partition:
             found = f"expected partition {delivered.partition} as before; two partitions have no order between them"
-            self._find(Code.STREAM_SPLIT, where, found)
+            self._find(Code.STREAM_SPLIT, message, found)
         if number <= delivered.through:
             self.duplicates += 1
             return
         if number > delivered.through + 1:
             found = f"expected event {delivered.through + 1} first, found {number}"
-            self._find(Code.MESSAGE_OUT_OF_ORDER, where, found)
+            self._find(Code.MESSAGE_OUT_OF_ORDER, message, found)
         delivered.through, delivered.offset = number, message.offset
 
     def _is_made_anew(self, aggregate_id: str) -> bool:
         return self._generation_of(AggregateId.parse(aggregate_id)) > FIRST_GENERATION
 
     def _generation_of(self, aggregate_id: AggregateId) -> int:
-        return self._generations.get(aggregate_id.class_id == CLASSES, self.generation)
+        return self.generations.get(aggregate_id.class_id == CLASSES, self.generation)
 
-    def _check_headers(self, message: Message, where: str) -> None:
-        try:
-            event = read_event(message.value, where=where)
-        except SchemaUnsupported:
-            return  # said of its slot
-        except LogDamaged:
-            self._find(Code.MESSAGE_ALTERED, where, "expected an event whose checksum is right, found none")
-            return
-        missing = [name for name, value in headers_of(event) if (name, value) not in message.headers]
-        if missing or message.key != event.aggregate_id.encode():
-            found = f"expected key and headers that agree with the event, found others: {', '.join(missing) or 'key'}"
-            self._find(Code.MESSAGE_ALTERED, where, found)
+    def _find(self, code: Code, message: MessageFacts, found: str) -> None:
+        self.findings.append(Finding(code, message.where, found, aggregate_ids=(message.aggregate_id,)))
 
-    def _find(self, code: Code, where: str, found: str) -> None:
-        self.findings.append(Finding(code, where, found))
+
+def _wrong_with(message: Message, where: str) -> str:
+    """Return what is wrong with a message by itself: its bytes, its key or its headers."""
+    try:
+        event = read_event(message.value, where=where)
+    except SchemaUnsupported:
+        return ""  # said of its slot
+    except LogDamaged:
+        return "expected an event whose checksum is right, found none"
+    missing = [name for name, value in headers_of(event) if (name, value) not in message.headers]
+    if missing or message.key != event.aggregate_id.encode():
+        return f"expected key and headers that agree with the event, found others: {', '.join(missing) or 'key'}"
+    return ""
 
 
 def waiting_for(log: LogFacts, numbers: range) -> tuple[str, ...]:

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from oncelog.checks.verify import Report, nothing_in_flight, verify
 from oncelog.cli.verify import sources_of
+from oncelog.domain.stored_names import EVENTS
 from oncelog.settings import Settings
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.opening import Stores
 from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.history import read_history
-from oncelog.verification.reading import Reading
+from oncelog.verification.reading import objects
 from oncelog.verification.stream import StreamAudit
-from oncelog.verification.verifying import Report, nothing_in_flight, verify
 
 
 async def judged(stores: Stores, settings: Settings, history: Path) -> Report:
@@ -20,12 +21,13 @@ async def judged(stores: Stores, settings: Settings, history: Path) -> Report:
     return await verify(sources_of(stores, settings), in_flight=nothing_in_flight, history=read_history([history]))
 
 
-async def judge_dropped(stores: Stores, settings: Settings, dropped: Sequence[Sequence[Message]]) -> list[Finding]:
+async def judge_dropped(stores: Stores, dropped: Sequence[Sequence[Message]]) -> list[Finding]:
     """Return what is wrong in topics as they were read before they were dropped, in the order of their dropping."""
     if not dropped:
         return []
     audit = Audit()
-    await Reading(sources_of(stores, settings), audit, lambda _what, _count: None).read_all()
+    async for found in objects(stores.bucket, EVENTS):
+        audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark)
     return [
         finding
         for number, messages in enumerate(dropped)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oncelog.activities.check_models import CheckOutcome, CheckReport
+from oncelog.checks.verify import Report
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import History
-from oncelog.verification.verifying import Report
 from tests.chaos.load import ReconcileSummary
 from tests.chaos.nemesis import Nemesis
 

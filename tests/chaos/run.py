@@ -12,11 +12,11 @@ from typing import Any
 
 from temporalio.client import Client as Temporal
 
+from oncelog.checks.verify import Report
 from oncelog.client import connection
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import HistoryWriter, read_history
-from oncelog.verification.verifying import Report
 from tests.chaos.installation import Installation, opened, say
 from tests.chaos.judging import judge_dropped, judged
 from tests.chaos.load import Client, ReconcileSummary
@@ -115,7 +115,7 @@ async def _judged(installation: Installation, history: Path) -> tuple[Report, li
     began_s = time.monotonic()
     async with await Stores.connect(installation.settings) as stores:
         verdict = await judged(stores, installation.settings, history)
-        of_dropped = await judge_dropped(stores, installation.settings, installation.dropped)
+        of_dropped = await judge_dropped(stores, installation.dropped)
     say(f"read back and judged in {time.monotonic() - began_s:.0f} s: {verdict.verdict}, {verdict.summary}")
     for finding in [*verdict.findings, *of_dropped][:SHOWN_MAX]:
         say(f"  {finding.severity} {finding.code} {finding.where}: {finding.found}")

@@ -18,6 +18,7 @@ BEGINNINGS = (
     stored_names.PAYLOADS,
     stored_names.BULK_REPORTS,
     stored_names.CHECK_REPORTS,
+    stored_names.PROOFS,
     stored_names.PUBLISHED_THROUGH,
     stored_names.PUBLISHED_TOPIC,
     f"{stored_names.INSTANCES_ALIAS}.",

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 
+from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.cli.verify import sources_of
 from oncelog.client import connection
 from oncelog.client.client import Oncelog
@@ -26,7 +27,6 @@ from oncelog.composition.pipeline import assemble
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
-from oncelog.verification.verifying import nothing_in_flight, verify
 from oncelog.worker import new_worker
 from tests import promises
 from tests.clients import prepare

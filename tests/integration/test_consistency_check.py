@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.bulk.run import Progress, RunControl
+from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.cli.verify import sources_of
 from oncelog.client.connection import TemporalWorkflows
 from oncelog.client.runs import Checks
@@ -31,7 +32,6 @@ from oncelog.ports import Stage
 from oncelog.replay.trace import Trace
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Code
-from oncelog.verification.verifying import nothing_in_flight, verify
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.command import InstanceCommand
 from oncelog.write.completion import final_status

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from oncelog.checks.verify import Verdict, verify
 from oncelog.cli.verify import projectors_of, sources_of
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.events import Event
@@ -35,7 +36,6 @@ from oncelog.settings import Settings
 from oncelog.stores.kafka.topic_reader import read_topic
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Code, Severity
-from oncelog.verification.verifying import Verdict, verify
 from stack import Stack
 from tests import promises
 from tests.clients import prepare

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import oncelog.domain.instance
+from oncelog.checks.verify import Report, nothing_in_flight, verify
 from oncelog.client.client import Oncelog
 from oncelog.domain.commands import Command
 from oncelog.domain.instance import Instance
@@ -30,7 +31,6 @@ from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases
 from oncelog.testing.memory.s3 import MemoryBucket
 from oncelog.verification.findings import Code, Severity
 from oncelog.verification.history import Kind, ReadAsked, ReadFound, document_digest
-from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from oncelog.write import commit, lease_queue
 from oncelog.write.command_outcomes import rejected
 from oncelog.write.commit import Committer

@@ -11,8 +11,8 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Severity
-from oncelog.verification.verifying import nothing_in_flight, verify
 from tests.verification import bulk_damage, container_damage, damage, graph_damage, seen, topic_damage
 from tests.verification.broken import VERSIONS, Hunt, hunt
 

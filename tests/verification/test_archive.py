@@ -6,10 +6,10 @@ import pytest
 
 from oncelog.archive import parquet
 from oncelog.archive.archiver import Archiver
+from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.domain.archive import next_manifest
 from oncelog.ports import UNPUBLISHED, StoredEvent
 from oncelog.stores.s3 import StoredObject
-from oncelog.verification.archive import judge_archive
 from oncelog.verification.findings import Code
 from tests.contract.chains import chain
 from tests.write.world import World
@@ -27,7 +27,8 @@ async def _world() -> World:
 
 
 async def _codes(world: World) -> set[Code]:
-    return {finding.code async for finding in judge_archive(world.bucket, world.audit().logs, *PLACE)}
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    return {finding.code for finding in report.findings if finding.code.startswith("Archive")}
 
 
 def _file_key(world: World) -> str:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
 from oncelog.verification.findings import Severity
-from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.bulks import bulk_create, item
 from tests.verification.seen import UNTRUE, Recorder, Untruth, healthy
 from tests.write.bulks import run_bulk

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from elasticsearch import AsyncElasticsearch
 
+from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
 from oncelog.cli.verify import sources_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
 from oncelog.verification.findings import Code
-from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create
 from tests.integration.installation import Installation
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from oncelog.checks.verify import Report, nothing_in_flight, verify
 from oncelog.domain.events import Event
 from oncelog.ports import TopicRecord
 from oncelog.testing.memory.kafka import MEMORY_TOPIC
 from oncelog.testing.memory.s3 import MemoryTopicRecords
 from oncelog.verification.findings import Code
-from oncelog.verification.verifying import Report, nothing_in_flight, verify
 from tests.commands import create, update
 from tests.write.world import World
 

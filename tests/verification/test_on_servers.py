@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
 from oncelog.cli.verify import sources_of
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
@@ -17,7 +18,6 @@ from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchGraph
 from oncelog.stores.kafka.messages import headers_of
 from oncelog.verification.findings import Code, Severity
-from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.commands import create, delete, update
 from tests.contract.chains import state_at
 from tests.integration.installation import Installation

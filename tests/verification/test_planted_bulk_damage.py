@@ -2,7 +2,7 @@
 
 import pytest
 
-from oncelog.verification.verifying import Report, nothing_in_flight, verify
+from oncelog.checks.verify import Report, nothing_in_flight, verify
 from tests.verification.bulk_damage import PLANTED, healthy
 from tests.verification.damage import Damage
 from tests.write.world import World

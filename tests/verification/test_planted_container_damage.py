@@ -2,12 +2,12 @@
 
 import pytest
 
+from oncelog.checks.verify import Verdict, nothing_in_flight, verify
 from oncelog.errors import UnusableReason
 from oncelog.ports import IndexFacts
 from oncelog.stores.s3 import StoredObject
 from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Severity
-from oncelog.verification.verifying import Verdict, nothing_in_flight, verify
 from tests.verification.container_damage import PLANTED, PRODUCTS, healthy
 from tests.verification.damage import LAMP, VERSIONS, Damage, drop_message, make_stale, nested
 

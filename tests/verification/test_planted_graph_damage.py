@@ -2,7 +2,7 @@
 
 import pytest
 
-from oncelog.verification.verifying import nothing_in_flight, verify
+from oncelog.checks.verify import nothing_in_flight, verify
 from tests.verification.damage import Damage
 from tests.verification.graph_damage import PLANTED, healthy
 

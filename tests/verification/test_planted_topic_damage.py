@@ -2,8 +2,8 @@
 
 import pytest
 
+from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Code
-from oncelog.verification.verifying import nothing_in_flight, verify
 from tests.verification.damage import LAMP, Damage, drop_message
 from tests.verification.topic_damage import PLANTED, healthy, replace_topic
 

@@ -1,13 +1,14 @@
 """A verification beside others who write: what is under way is pending, what is left behind is a violation."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
 from oncelog.cli.verify import report_view
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid, StoreUnavailable
@@ -18,7 +19,6 @@ from oncelog.testing.memory.kafka import MEMORY_TOPIC
 from oncelog.testing.memory.s3 import MemoryDeadLetters, MemoryTopicRecords
 from oncelog.verification import reading
 from oncelog.verification.findings import Code, Severity
-from oncelog.verification.verifying import Report, Verdict, nothing_in_flight, verify
 from tests.classes import SECOND, define
 from tests.commands import create, update
 from tests.contract.chains import PLACE
@@ -30,6 +30,22 @@ from tests.write.test_parking import dead_letter_service_of, park
 from tests.write.world import World
 
 LEFT = {"record": Code.COMMAND_UNFINISHED, "persist": Code.MESSAGE_MISSING, "publish": Code.DOCUMENT_MISSING}
+
+
+#: Prefixes in the order in which a verification lists them.
+LISTED = ("commands/", "events/shop/Product/")
+
+
+def after_each_prefix(patch: pytest.MonkeyPatch, action: Callable[[str], Awaitable[None]]) -> None:
+    """Do something whenever a verification has listed all objects with a prefix."""
+    listed_objects = reading.listed_objects
+
+    async def listed(bucket, prefix, **bounds):
+        async for each in listed_objects(bucket, prefix, **bounds):
+            yield each
+        await action(prefix)
+
+    patch.setattr(reading, "listed_objects", listed)
 
 
 async def everything(command_ids: Collection[str]) -> Collection[str]:
@@ -95,18 +111,11 @@ async def test_what_is_written_while_it_reads_is_no_finding():
         for command in (update("lamp", {what: 1}), create(f"new-{what}"), create("lamp")):
             await world.process().run(command)
 
-    read_objects = reading.objects
-
-    async def objects(bucket, prefix):
-        async for found in read_objects(bucket, prefix):
-            yield found
-        await write_on(prefix)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "objects", objects)
+        after_each_prefix(patch, write_on)
         report = await verify(world.sources, in_flight=nothing_in_flight)
     assert report.findings == []
-    assert [prefix for prefix in written if prefix in ("events/", "commands/")] == ["events/", "commands/"]
+    assert [prefix for prefix in written if prefix in LISTED] == list(LISTED)
 
 
 async def test_damage_is_a_violation_whoever_is_at_work():
@@ -181,18 +190,15 @@ async def test_nodes_wait_for_the_definition_that_is_under_way():
 
 async def test_class_redefined_while_it_is_read_is_no_finding():
     world = await graph_damage.healthy()
-    read_objects = reading.objects
     again = iter([graph_damage.redefine(world, SECOND, command_id="second")])
 
-    async def objects(bucket, prefix):
-        async for found in read_objects(bucket, prefix):
-            yield found
-        if prefix == "events/":
+    async def redefine(prefix: str) -> None:
+        if prefix == "events/shop/Product/":
             for redefining in again:
                 await redefining
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "objects", objects)
+        after_each_prefix(patch, redefine)
         report = await verify(world.sources, in_flight=nothing_in_flight)
     assert report.findings == []
     assert {node.definition_sequence for node in world.graph.nodes.values()} == {3}

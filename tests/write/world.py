@@ -14,6 +14,7 @@ from oncelog.settings import Settings
 from oncelog.testing import MemoryServers
 from oncelog.testing.memory.elasticsearch import MemoryScan
 from oncelog.testing.memory.kafka import MemoryStream
+from oncelog.testing.memory.s3 import MemoryLargeObjects
 from oncelog.testing.memory.workflows import MemoryWorkflows
 from oncelog.verification.audit import Audit
 from oncelog.verification.reading import Sources
@@ -52,7 +53,12 @@ class World(MemoryServers):
     def sources(self) -> Sources:
         """Where everything lies, for a verification."""
         return Sources(
-            self.bucket, MemoryStream(self.publisher), MemoryScan(self.documents), self.documents, self.graph
+            self.bucket,
+            MemoryStream(self.publisher),
+            MemoryScan(self.documents),
+            self.documents,
+            self.graph,
+            MemoryLargeObjects(self.bucket),
         )
 
     def check(self, *, published: bool = True) -> promises.Logs:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -42,10 +43,14 @@ class StoredObject:
 
 
 class ListedObject(NamedTuple):
-    """An object as a listing shows it. ``written_at``: by S3's own clock, in whole seconds on some servers."""
+    """An object as a listing shows it. ``written_at``: by S3's own clock, in whole seconds on some servers.
+
+    ``etag``: the MD5 of the bytes in hexadecimal, of buckets that are not encrypted with keys of their own.
+    """
 
     key: str
     written_at: datetime
+    etag: str = ""
 
 
 class Bucket(Protocol):
@@ -140,6 +145,10 @@ class S3Bucket:
     ) -> tuple[list[ListedObject], bool]:
         return await self.call("ListObjectsV2", partial(self._list_after, prefix, after, count_max), at=prefix)
 
+    async def now(self) -> datetime:
+        """Return the time by S3's clock, in whole seconds, without writing anything; raises StoreUnavailable."""
+        return await self.call("ListObjectsV2", self._now, at="its clock")
+
     async def close(self) -> None:
         """Let the requests under way end, and close the connections."""
         await self._objects.close()
@@ -208,6 +217,13 @@ class S3Bucket:
             return f"expected checksum {checksum}, found {response.get('ChecksumSHA256')}"
         return None
 
+    def _now(self) -> datetime:
+        response = self.client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
+        answered_at = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if answered_at is None:
+            raise StoreUnavailable(self.store, "ListObjectsV2", "an answer without a date")
+        return parsedate_to_datetime(answered_at)
+
     def _list_after(self, prefix: str, after: str, count_max: int) -> tuple[list[ListedObject], bool]:
         response = self.client.list_objects_v2(
             Bucket=self.name, Prefix=self.prefix + prefix, StartAfter=self.prefix + after, MaxKeys=count_max
@@ -215,7 +231,7 @@ class S3Bucket:
         if "IsTruncated" not in response:
             raise StoreUnavailable(self.store, f"ListObjectsV2 {prefix}", "an answer that does not say if it is all")
         found = [
-            ListedObject(item["Key"].removeprefix(self.prefix), item["LastModified"])
+            ListedObject(item["Key"].removeprefix(self.prefix), item["LastModified"], item.get("ETag", "").strip('"'))
             for item in response.get("Contents", [])
         ]
         return found, response["IsTruncated"]

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from hashlib import md5
 
 from oncelog.errors import StoreUnavailable
 from oncelog.stores.s3.archives import S3Archives
@@ -29,6 +30,10 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 def _none(_operation: str, _key: str) -> None:
     """Let it pass."""
+
+
+def _etag(body: bytes) -> str:
+    return md5(body, usedforsecurity=False).hexdigest()
 
 
 def _now() -> datetime:
@@ -85,8 +90,16 @@ class MemoryBucket:
         keys = sorted(key for key in self.objects if key.startswith(prefix))
         start = bisect_right(keys, after)
         self.after("ListObjectsV2", prefix)
-        page = [ListedObject(key, self.written_at.get(key, LONG_AGO)) for key in keys[start : start + count_max]]
+        page = [
+            ListedObject(key, self.written_at.get(key, LONG_AGO), _etag(self.objects[key].body))
+            for key in keys[start : start + count_max]
+        ]
         return page, len(keys) > start + count_max
+
+    async def now(self) -> datetime:
+        """Return the time by the bucket's clock."""
+        await self._begin("ListObjectsV2", "its clock")
+        return self.clock()
 
     def _write(self, key: str, stored: StoredObject) -> None:
         self.objects[key] = stored

@@ -1,0 +1,278 @@
+"""One part of a check: its log is folded once, in batches, and held against the facts that were collected about it.
+
+Memory follows the batch, not the part: only facts about the aggregates of one batch are held, and of an event less than
+a kilobyte whatever its data.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oncelog.archive.log_reader import listed_streams
+from oncelog.checks.looks import Looks, add_fact
+from oncelog.checks.scope import (
+    CheckMode,
+    CheckPlan,
+    Collected,
+    FindingsReport,
+    ReadTotals,
+    StepReport,
+)
+from oncelog.checks.second_look import SecondLook
+from oncelog.checks.servers import Servers
+from oncelog.checks.slots import REMEDY, ArchivedPart, SlotBatch, archived_part, read_slots
+from oncelog.checks.spill import Fact, FactKind, SpilledFacts, fact_order, read_spilled
+from oncelog.replay_runs.files import ReplayFiles, partition_name
+from oncelog.replay_runs.request import Partition
+from oncelog.stores.s3 import S3EventLog, S3LogCatalogue
+from oncelog.verification.archive import newest_manifest
+from oncelog.verification.audit import Audit, ClassLogs, slot_of
+from oncelog.verification.findings import Code, Finding, Findings
+from oncelog.verification.reading import PatientBucket, ReadObject
+from oncelog.verification.stream import MessageFacts
+
+#: A batch is judged once it has so many events, at the end of an aggregate.
+BATCH_EVENTS = 1_000
+
+Counted = Callable[[ReadTotals], None]
+
+#: Takes an audit after its last look, where a history needs all facts.
+Keep = Callable[[Audit], None]
+
+
+@dataclass
+class Batch:
+    """Some aggregates in the order of their keys, and what was collected about them."""
+
+    facts: list[Fact] = field(default_factory=list)
+    shown: dict[str, set[int]] = field(default_factory=dict)
+    covered: set[str] = field(default_factory=set)
+    forged: list[str] = field(default_factory=list)
+    events: int = 0
+
+    def add(self, fact: Fact) -> None:
+        """Take facts; of what is shown, note the version, so that the fold is digested there."""
+        self.facts.append(fact)
+        self.covered.add(fact.aggregate_id)
+        if fact.kind in (FactKind.DOCUMENT, FactKind.NODE):
+            self.shown.setdefault(fact.aggregate_id, set()).add(fact.value.sequence_number)
+
+
+class PartCheck:
+    """Checks one part of a plan. ``keep``: takes each audit after its last look; without it, digests are few."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        plan: CheckPlan,
+        files: ReplayFiles,
+        *,
+        collected: Collected,
+        counted: Counted = lambda _: None,
+        keep: Keep | None = None,
+    ) -> None:
+        self._servers = servers
+        self._plan = plan
+        self._files = files
+        self._spilled = collected.files
+        self._looks = Looks(servers, plan, collected.offsets)
+        self._second = SecondLook(servers, plan, self._looks)
+        self._counted = counted
+        self._keep = keep
+        self._findings = Findings()
+        self._lines: list[str] = []
+        self._read = ReadTotals()
+        self._classes = ClassLogs()
+
+    async def run(self, number: int) -> StepReport:
+        """Check a part, and keep its digests; raises StoreUnavailable."""
+        facts = await read_spilled(self._files, self._spilled, number)
+        if number == len(self._plan.partitions):
+            await self._rest(facts)
+        elif self._plan.scope.mode is CheckMode.FULL:
+            await self._full(self._plan.partitions[number], facts)
+        else:
+            await self._selected(self._plan.partitions[number], facts)
+        await self._files.write(partition_name(number, "digests", "txt"), "".join(self._lines).encode())
+        report = StepReport(
+            read=self._read, findings=FindingsReport.of(self._findings), unattended=tuple(self._second.unattended)
+        )
+        await self._files.write(partition_name(number, "findings", "json"), report.model_dump_json().encode())
+        return report
+
+    async def _full(self, partition: Partition, facts: SpilledFacts) -> None:
+        """Go through all slots of the part in the order of their keys."""
+        part = partition.part
+        self._classes = await self._looks.class_logs(part.db_name, part.class_id)
+        batch, audit = self._begin()
+        opened = ""
+        archived = await self._archived(partition)
+        async for slots in read_slots(self._servers.sources.bucket, part, archived):
+            for aggregate_id, start, stop in _stretches(slots):
+                if aggregate_id and aggregate_id != opened:
+                    if batch.events >= BATCH_EVENTS:
+                        await self._end(batch, audit)
+                        batch, audit = self._begin()
+                    opened = aggregate_id
+                    batch.covered.add(aggregate_id)
+                    for fact in facts.through(fact_order(aggregate_id)):
+                        batch.add(fact)
+                await asyncio.to_thread(self._add, audit, slots.objects[start:stop])
+                batch.events += stop - start
+            batch.forged += slots.forged
+            self._read = self._read + ReadTotals(archived=slots.archived)
+        for fact in facts.through(None):
+            batch.add(fact)
+        await self._end(batch, audit)
+        for finding in archived.findings if archived else ():
+            self._findings.add(finding)
+
+    async def _archived(self, partition: Partition) -> ArchivedPart | None:
+        large_objects, part = self._servers.sources.large_objects, partition.part
+        if large_objects is None or self._plan.scope.slots_only:
+            return None
+        newest = await newest_manifest(self._servers.sources.bucket, part.db_name, part.class_id)
+        return archived_part(large_objects, newest.manifest.files, part) if newest.manifest.files else None
+
+    def _begin(self) -> tuple[Batch, Audit]:
+        batch = Batch()
+        shown = None if self._keep is not None else batch.shown
+        return batch, self._looks.new_audit(self._classes, covers=batch.covered, shown=shown)
+
+    def _add(self, audit: Audit, objects: Sequence[ReadObject]) -> None:
+        for found in objects:
+            due = self._plan.scope.is_due(found.written_at)
+            audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark, is_due=due)
+
+    async def _end(self, batch: Batch, audit: Audit) -> None:
+        """Judge a batch, and look again at what is wrong with it."""
+        audit.end_log()
+        for fact in batch.facts:
+            add_fact(audit, fact)
+        await self._looks.resolve(audit, batch.covered)
+        found = list(audit.judge_aggregates())
+        self._count(audit)
+        if found:
+            audit = await self._look_again(batch, audit, found)
+        for finding in self._forged(batch, audit):
+            self._findings.add(finding)
+        if self._keep is not None:
+            self._keep(audit)
+
+    async def _look_again(self, batch: Batch, audit: Audit, found: Sequence[Finding]) -> Audit:
+        foreign = [finding for finding in found if finding.code is Code.OBJECT_FOREIGN]
+        about = {name for finding in found for name in finding.aggregate_ids}
+        suspects = sorted(about & (batch.covered | set(audit.logs)))
+        if not suspects:
+            for finding in found:
+                self._findings.add(finding)
+            return audit
+        self._read = self._read + ReadTotals(second_looks=len(suspects))
+        chosen = [fact for fact in batch.facts if fact.aggregate_id in about]
+        settled, again = await self._second.look(suspects, _commands(chosen), _messages(chosen), found)
+        for finding in (*foreign, *settled):
+            self._findings.add(finding)
+        audit.logs.update(again.logs)
+        audit.commands.commands.update(again.commands.commands)
+        return audit
+
+    def _forged(self, batch: Batch, audit: Audit) -> list[Finding]:
+        """Return archived rows that are not the event of their slot; a damaged slot is found as that."""
+        findings = []
+        for key in batch.forged:
+            slot = slot_of(key)
+            log = audit.logs.get(slot[0]) if slot else None
+            if slot and log and slot[1] in log.taken and slot[1] not in log.events:
+                continue
+            found = f"expected the very bytes of the slot, found others, or no such event in the log; {REMEDY}"
+            findings.append(Finding(Code.ARCHIVE_FORGED, key, found))
+        return findings
+
+    async def _selected(self, partition: Partition, facts: SpilledFacts) -> None:
+        """Look directly at the aggregates that are drawn, or that are new since the last check."""
+        bucket, scope = PatientBucket(self._servers.sources.bucket), self._plan.scope
+        catalogue = S3LogCatalogue(bucket, S3EventLog(bucket))
+        chosen: list[str] = []
+        events = 0
+        async for stream in listed_streams(catalogue, partition.part):
+            name = str(stream.aggregate_id)
+            if not scope.covers(name) or scope.is_old(stream.written_at):
+                continue
+            chosen.append(name)
+            events += stream.head
+            if events >= BATCH_EVENTS:
+                await self._direct(chosen, facts)
+                chosen, events = [], 0
+        await self._direct(chosen, facts)
+
+    async def _rest(self, facts: SpilledFacts) -> None:
+        """Look directly at aggregates that something is known of, and that no partition holds."""
+        chosen: dict[str, list[Fact]] = {}
+        for fact in facts.through(None):
+            if fact.aggregate_id not in chosen and len(chosen) >= BATCH_EVENTS:
+                await self._direct(list(chosen), chosen)
+                chosen = {}
+            chosen.setdefault(fact.aggregate_id, []).append(fact)
+        await self._direct(list(chosen), chosen)
+
+    async def _direct(self, names: Sequence[str], facts: SpilledFacts | Mapping[str, Sequence[Fact]]) -> None:
+        """Judge aggregates by a direct look, and look again at what is wrong with them."""
+        if not names:
+            return
+        known: dict[str, list[Fact]] = {name: [] for name in names}
+        if isinstance(facts, SpilledFacts):
+            for fact in facts.through(fact_order(names[-1])):
+                if fact.aggregate_id in known:
+                    known[fact.aggregate_id].append(fact)
+        else:
+            known = {name: list(facts[name]) for name in names}
+        for by_class in _by_class(names):
+            batch = Batch(covered=set(by_class))
+            for name in by_class:
+                for fact in known[name]:
+                    batch.add(fact)
+            audit = await self._looks.direct(by_class, _commands(batch.facts), _messages(batch.facts))
+            found = list(audit.judge_aggregates())
+            self._count(audit)
+            if found:
+                audit = await self._look_again(batch, audit, found)
+            if self._keep is not None:
+                self._keep(audit)
+
+    def _count(self, audit: Audit) -> None:
+        self._lines += [f"{digest.line}\n" for digest in audit.digests]
+        self._read = self._read + ReadTotals(
+            aggregates=len(audit.logs),
+            events=sum(len(log.events) for log in audit.logs.values()),
+            duplicates=audit.stream.duplicates,
+            digests=len(audit.digests),
+        )
+        self._counted(self._read)
+
+
+def _messages(facts: Sequence[Fact]) -> list[MessageFacts]:
+    return [fact.value for fact in facts if fact.kind is FactKind.MESSAGE]
+
+
+def _commands(facts: Sequence[Fact]) -> set[str]:
+    return {fact.value.command_id for fact in facts if fact.kind in (FactKind.COMMAND, FactKind.CHUNK)}
+
+
+def _stretches(slots: SlotBatch) -> list[tuple[str, int, int]]:
+    """Return the aggregates of consecutive slots, and which slots are theirs; foreign keys are under no name."""
+    stretches: list[tuple[str, int, int]] = []
+    for index, found in enumerate(slots.objects):
+        slot = slot_of(found.key)
+        name = slot[0] if slot else ""
+        if stretches and stretches[-1][0] == name:
+            stretches[-1] = (name, stretches[-1][1], index + 1)
+        else:
+            stretches.append((name, index, index + 1))
+    return stretches
+
+
+def _by_class(names: Sequence[str]) -> list[list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name in names:
+        grouped.setdefault(name.rpartition("/")[0], []).append(name)
+    return list(grouped.values())

@@ -1,0 +1,272 @@
+"""Models of a check of the invariants: its scope, its plan, and what its steps exchange."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from oncelog.domain.commands import ClassId, DbName
+from oncelog.domain.identifiers import CLASSES
+from oncelog.ports import IndexFacts
+from oncelog.replay_runs.request import Partition
+from oncelog.verification.findings import FINDINGS_KEPT_MAX, Code, Finding, Findings, Severity
+
+#: A part is closed once it has so many events, at the end of an aggregate.
+PART_EVENTS = 10_000
+#: So many commands are read by one step.
+SLICE_COMMANDS = 10_000
+PARALLEL_MAX = 64
+
+
+class CheckMode(StrEnum):
+    """How much of the log a check covers.
+
+    ``INCREMENTAL``: aggregates and commands written since the last check. ``SAMPLED``: aggregates that a seed draws.
+    """
+
+    FULL = "full"
+    SAMPLED = "sampled"
+    INCREMENTAL = "incremental"
+
+
+class ProofScope(BaseModel):
+    """The part of an installation that is checked.
+
+    ``share``: of a sample, from above 0 to 1; ``seed``: draws it, the same aggregates each time. ``since``: of an
+    incremental check. ``due_before``: the check speaks of what was written before, by S3's clock. ``slots_only``: read
+    every slot, where an archived row with the slot's ETag would do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    db_name: DbName | None = None
+    class_id: ClassId | None = None
+    mode: CheckMode = CheckMode.FULL
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: int = 0
+    since: AwareDatetime | None = None
+    due_before: AwareDatetime | None = None
+    slots_only: bool = False
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.class_id is not None and self.db_name is None:
+            raise ValueError("class_id: expected db_name with it, found none")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The scope in words, such as ``shop/Product``."""
+        return "/".join(part for part in (self.db_name, self.class_id) if part) or "everything"
+
+    def covers_class(self, db_name: str, class_id: str) -> bool:
+        """Return whether a class is within the scope; the classes of a database are the class ``_class``."""
+        if self.db_name not in (None, db_name):
+            return False
+        return self.class_id in (None, class_id) or class_id == CLASSES
+
+    def covers(self, aggregate_id: str) -> bool:
+        """Return whether an aggregate is within the scope, which a class is with its instances."""
+        db_name, class_id, instance_key = aggregate_id.split("/", 2)
+        if self.db_name not in (None, db_name):
+            return False
+        if self.class_id not in (None, instance_key if class_id == CLASSES else class_id):
+            return False
+        return self.mode is not CheckMode.SAMPLED or _drawn(aggregate_id, self.seed) < self.share
+
+    def is_due(self, written_at: datetime | None) -> bool:
+        """Return whether the check speaks of what was written then."""
+        return self.due_before is None or written_at is None or written_at < self.due_before
+
+    def is_old(self, written_at: datetime | None) -> bool:
+        """Return whether an earlier check has spoken of what was written then."""
+        return self.since is not None and written_at is not None and written_at < self.since
+
+
+def _drawn(aggregate_id: str, seed: int) -> float:
+    """Return a number from 0 up to 1 that follows from the aggregate and the seed alone."""
+    digest = hashlib.sha256(f"{seed}:{aggregate_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+class CollectKind(StrEnum):
+    """A source that is read once, and whose facts are spilled for the parts."""
+
+    COMMANDS = "commands"
+    STREAM = "stream"
+    DOCUMENTS = "documents"
+    NODES = "nodes"
+    ARCHIVE = "archive"
+    FOREIGN = "foreign"
+
+
+class CollectTask(BaseModel):
+    """One step of collecting. ``after``, ``end``: keys of records, above the one and up to the other.
+
+    ``place``: the class of an archive, or the database of a graph.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    kind: CollectKind
+    after: str = ""
+    end: str | None = None
+    place: str = ""
+
+
+class CheckPlan(BaseModel):
+    """A check, divided. ``generations``: of the topics of instances and of classes. ``indices``: as first seen.
+
+    Kept in S3, since it grows with the log.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    scope: ProofScope
+    partitions: tuple[Partition, ...]
+    tasks: tuple[CollectTask, ...]
+    generations: dict[bool, int] = Field(default_factory=dict)
+    indices: tuple[IndexFacts, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    covered_share: float = 1.0
+
+    @property
+    def populated(self) -> frozenset[tuple[str, str]]:
+        """The classes that have events."""
+        return frozenset((each.part.db_name, each.part.class_id) for each in self.partitions)
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are; the last is of aggregates that no partition holds."""
+        return len(self.partitions) + 1
+
+    @property
+    def totals(self) -> "CheckTotals":
+        return CheckTotals(
+            tasks=len(self.tasks),
+            parts=self.parts,
+            aggregates=sum(each.aggregates for each in self.partitions),
+            events=sum(each.events for each in self.partitions),
+        )
+
+
+class CheckTotals(BaseModel):
+    """The size of a plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tasks: int
+    parts: int
+    aggregates: int
+    events: int
+
+
+class FindingsReport(BaseModel):
+    """Findings in bounded number. ``counts``: of all; ``kept``: the first of each severity."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: dict[Severity, dict[Code, int]] = Field(default_factory=dict)
+    kept: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(cls, findings: Findings, *, kept_max: int = FINDINGS_KEPT_MAX) -> Self:
+        """Return what was collected."""
+        counts = {severity: dict(counted) for severity, counted in findings.counts.items() if counted}
+        return cls(counts=counts, kept=tuple(findings.kept[:kept_max]))
+
+    def __add__(self, other: "FindingsReport") -> "FindingsReport":
+        summed: dict[Severity, dict[Code, int]] = {}
+        for severity in Severity:
+            counted = Counter(self.counts.get(severity, {})) + Counter(other.counts.get(severity, {}))
+            if counted:
+                summed[severity] = dict(counted)
+        room = Counter(finding.severity for finding in self.kept)
+        kept = list(self.kept)
+        for finding in other.kept:
+            if room[finding.severity] < FINDINGS_KEPT_MAX:
+                room[finding.severity] += 1
+                kept.append(finding)
+        return FindingsReport(counts=summed, kept=tuple(kept))
+
+    def shortened(self, kept_max: int) -> "FindingsReport":
+        """Return the same with fewer of the findings themselves."""
+        return self.model_copy(update={"kept": self.kept[:kept_max]})
+
+    def count(self, severity: Severity) -> int:
+        """Return how many there are of a severity."""
+        return sum(self.counts.get(severity, {}).values())
+
+
+class ReadTotals(BaseModel):
+    """How much was read. ``archived``: events whose bytes came from the archive; ``digests``: folded states.
+
+    ``duplicates``: late repetitions of messages, which are harmless. ``second_looks``: aggregates and commands that
+    were looked at again before anything was reported.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    aggregates: int = 0
+    events: int = 0
+    archived: int = 0
+    commands: int = 0
+    messages: int = 0
+    duplicates: int = 0
+    documents: int = 0
+    nodes: int = 0
+    digests: int = 0
+    second_looks: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "ReadTotals") -> "ReadTotals":
+        names = type(self).model_fields
+        return ReadTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class StepReport(BaseModel):
+    """The result of one step of a check. ``unattended``: read models of which no projector was ever seen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    read: ReadTotals = ReadTotals()
+    findings: FindingsReport = FindingsReport()
+    unattended: tuple[str, ...] = ()
+
+    def __add__(self, other: "StepReport") -> "StepReport":
+        return StepReport(
+            read=self.read + other.read,
+            findings=self.findings + other.findings,
+            unattended=tuple(sorted({*self.unattended, *other.unattended})),
+        )
+
+    def shortened(self, kept_max: int) -> "StepReport":
+        """Return the same with fewer of the findings themselves."""
+        return self.model_copy(update={"findings": self.findings.shortened(kept_max)})
+
+
+class Spilled(BaseModel):
+    """Where the facts for each part lie in one file: ``ranges`` by part, the bytes from and up to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    ranges: Mapping[int, tuple[int, int]]
+
+
+class Collected(BaseModel):
+    """The files and findings of one step of collecting.
+
+    ``offsets``: of the stream, the last message that was read of each partition.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[Spilled, ...] = ()
+    offsets: dict[int, int] = Field(default_factory=dict)
+    report: StepReport = StepReport()

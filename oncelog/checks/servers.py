@@ -1,0 +1,31 @@
+"""The servers that a check reads, and what it asks Temporal and the projectors."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from oncelog.ports import LargeObjects
+from oncelog.verification.reading import Projectors, Sources
+
+#: Given command IDs, says which of them are under way. It may name more than that, never fewer.
+InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
+
+#: Called with what is being read and how much of it has been.
+Progress = Callable[[str, int], None]
+
+
+async def nothing_in_flight(_command_ids: Collection[str]) -> Collection[str]:
+    """Say that every command has come to its end, so that nothing can be pending."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Everything that a check reads. ``scratch``: where facts are spilled.
+
+    ``projectors``: where commands leave the projection to them.
+    """
+
+    sources: Sources
+    scratch: LargeObjects
+    in_flight: InFlight = nothing_in_flight
+    projectors: Projectors | None = None
