@@ -150,7 +150,7 @@ class DeadLetterLookup:
         self._last: dict[str, Mapping[AggregateId, int]] = {}
 
     async def excusing(self, read_model: str, aggregate_id: str, head: int) -> DeadLetter | None:
-        """Return the dead letter that waits for a person, or the one by which an operator gave up on the version ``head``, or None.
+        """Return the dead letter that waits for a person, or with which one gave up on the version ``head``, or None.
 
         Raises LogDamaged, StoreUnavailable.
         """
