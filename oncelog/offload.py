@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from oncelog.domain.canonical import weighs_more
+from oncelog.domain.json_size import weighs_more
 from oncelog.domain.ontology.class_schema import LONG_BYTES
 
 Found = TypeVar("Found")

@@ -86,7 +86,7 @@ class CommandWorkflow:
 
     async def _commit(self, command: Command) -> CommitReport:
         request = CommitRequest(
-            command=command.model_dump(mode="json", exclude_none=True),
+            command=command.as_json,
             occurred_at=rfc3339(workflow.now()),
             publish=not self._asked_early,
         )

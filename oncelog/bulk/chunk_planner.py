@@ -21,9 +21,9 @@ from oncelog.bulk.items import BulkItems
 from oncelog.domain.bulk.binding import bindings_of, refuses_first
 from oncelog.domain.bulk.items import ItemChange, change_of, shortened
 from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_record
-from oncelog.domain.canonical import weighs_more
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.json_size import weighs_more
 from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable

@@ -14,18 +14,16 @@ from typing import Any
 import rfc8785
 
 from oncelog.domain.json_pointer import pointer_of
+from oncelog.domain.json_size import JsonSize, indexing_problem, measured
 from oncelog.domain.limits import (
     DEPTH_MAX,
-    INDEXED_BYTES_MAX,
     INTEGER_MAX,
     KEY_BYTES_MAX,
-    LEAF_BYTES,
     POINTER_CHARACTERS_MAX,
     PROBLEM_CHARACTERS_MAX,
     STORED_BYTES_MAX,
     STORED_DEPTH_MAX,
     TEXT_BYTES_MAX,
-    VALUES_MAX,
 )
 from oncelog.errors import InputInvalid
 
@@ -131,85 +129,20 @@ def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_
     So a fold over an event in memory and over the same event read from S3 cannot differ. Raises InputInvalid, also
     for more than ``bytes_max`` bytes of canonical JSON, or, where it is ``indexed``, ``INDEXED_BYTES_MAX``.
     """
-    check_json(value, where=where)
+    size = check_json(value, where=where)
     data = canonical_bytes(value)
     if len(data) > bytes_max:
         raise InputInvalid(
             f"{where}: expected at most {bytes_max} bytes of canonical JSON, found {len(data)}; "
             "store the bulk elsewhere and refer to it"
         )
-    if indexed and (problem := indexing_problem(value, size_bytes=len(data))):
+    if indexed and (problem := indexing_problem(value, size_bytes=len(data), size=size)):
         raise InputInvalid(f"{where}: {problem}")
     return json.loads(data)
 
 
-def indexing_problem(value: Any, *, size_bytes: int) -> str | None:
-    """Return why a value is too much to be held or indexed, or None; ``size_bytes``: that of its canonical form.
-
-    An index of undefined data holds, for each leaf, the path of all keys that lead to it: few long keys above many
-    leaves come to gigabytes. A leaf itself costs ``LEAF_BYTES``, so that their number is bounded as well; that of all
-    values is, since each object and array takes far more memory and time than its bytes tell. Time and memory: in
-    proportion to the value's size.
-    """
-    if size_bytes * (size_bytes // 2 + LEAF_BYTES) <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, at most
-        return None
-    total_bytes, count = indexed_size(value)
-    if count > VALUES_MAX:
-        return (
-            f"expected at most {VALUES_MAX} values (each object and array is one as well), found {count}; "
-            "store the values elsewhere and refer to them"
-        )
-    if total_bytes <= INDEXED_BYTES_MAX:
-        return None
-    return (
-        f"expected at most {INDEXED_BYTES_MAX} bytes to index (for each value {LEAF_BYTES} and the keys above it), "
-        f"found {total_bytes}; shorten the keys above large arrays, or store the values elsewhere and refer to them"
-    )
-
-
-def indexed_size(value: Any) -> tuple[int, int]:
-    """Return two sizes of a value: for each leaf ``LEAF_BYTES`` and the bytes of all keys above it; how many values.
-
-    An empty object or array is a leaf.
-    """
-    if not isinstance(value, dict | list | tuple) or not value:
-        return LEAF_BYTES, 1
-    total_bytes, count = 0, 1
-    pending: list[tuple[Any, int]] = [(value, 0)]
-    while pending:
-        item, path_bytes = pending.pop()
-        count += len(item)
-        if isinstance(item, dict):
-            for key, child in item.items():
-                child_path_bytes = path_bytes + len(key.encode()) + 1
-                if child and isinstance(child, dict | list | tuple):
-                    pending.append((child, child_path_bytes))
-                else:
-                    total_bytes += child_path_bytes + LEAF_BYTES
-        else:
-            nested = [child for child in item if child and isinstance(child, dict | list | tuple)]
-            total_bytes += (len(item) - len(nested)) * (path_bytes + LEAF_BYTES)
-            pending.extend((child, path_bytes) for child in nested)
-    return total_bytes, count
-
-
-def weighs_more(value: Any, *, than_bytes: int) -> bool:
-    """Return whether a JSON value, or its text, takes more than about so many bytes; looks at no more than that."""
-    left = than_bytes
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        left -= 4 + (len(item) if isinstance(item, str | bytes) else 0)
-        if isinstance(item, dict):
-            left -= 8 * len(item)
-            pending += item.values() if left >= 0 else ()
-        elif isinstance(item, list | tuple):
-            left -= 2 * len(item)
-            pending += item if left >= 0 else ()
-        if left < 0:
-            return True
-    return False
-
+#: Objects, arrays and their members for which a walk in Python is quicker than one by levels.
+SMALL_MEMBERS = 250
 
 #: A value's place: that of the value above it, and the key or the position there; None for the root.
 _Place = tuple[Any, str | int] | None
@@ -217,12 +150,13 @@ _Place = tuple[Any, str | int] | None
 
 def check_json(
     value: Any, *, where: str = "value", depth_max: int = DEPTH_MAX, key_bytes_max: int = KEY_BYTES_MAX
-) -> None:
+) -> JsonSize | None:
     """Raise InputInvalid, naming the place as a JSON Pointer, at the first thing canonical JSON cannot hold.
 
     Walks without recursion, and makes a pointer for a finding only, so that time and memory are in proportion to the
-    value's size, whatever its nesting.
+    value's size, whatever its nesting. Returns the size of a large value that ``measured`` vouches for.
     """
+    left, is_large = SMALL_MEMBERS, False
     pending: list[tuple[Any, _Place, int]] = [(value, None, 0)]
     while pending:
         item, place, depth = pending.pop()
@@ -238,10 +172,16 @@ def check_json(
             raise InputInvalid(f"{where}{_pointer(place)}: {problem}")
         else:
             continue
+        left -= len(item) + 1
+        if left < 0 and not is_large:
+            is_large = True
+            if size := measured(value, depth_max=depth_max, key_bytes_max=key_bytes_max):
+                return size
         if item and depth == depth_max:
             place = (place, next(iter(members))[0])
             raise InputInvalid(f"{where}{_pointer(place)[:80]}: nested deeper than {depth_max} levels; flatten it")
         pending.extend((child, (place, key), depth + 1) for key, child in members if not _is_plain(child))
+    return None
 
 
 def _is_plain(item: Any) -> bool:
@@ -320,6 +260,8 @@ def _exact_number(text: str) -> float:
     digits always survive, and no double has more than seventeen; C's ``%.17g`` of 0.1 is 0.10000000000000001.
     """
     value = float(text)
+    if repr(value) == text:  # as most are written
+        return value
     if math.isfinite(value) and (len(text) > 16 or "e" in text or "E" in text) and not _is_same(value, Decimal(text)):
         raise InputInvalid(
             f"the number {text[:40]} is read as {value!r} by most programs (a double has 15 to 17 digits); "

@@ -128,7 +128,16 @@ class Command(Value):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the canonical form of what was sent; absent and null are the same."""
-        return sha256_hex(canonical_bytes(self.model_dump(mode="json", exclude_none=True)))
+        return sha256_hex(canonical_bytes(self.as_json))
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The command as it was sent, without what is absent; payload and metadata are shared, not copied."""
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"payload", "metadata"})
+        fields["payload"] = self.payload
+        if self.metadata is not None:
+            fields["metadata"] = self.metadata
+        return fields
 
 
 def check_fits(command_type: CommandType, *, instance_id: str | None, payload: dict[str, Any]) -> None:

@@ -89,7 +89,8 @@ class Event(Value):
     @cached_property
     def canonical(self) -> bytes:
         """The canonical form as it lies in S3 and on Kafka."""
-        return canonical_bytes(self.model_dump(mode="json"))
+        fields = self.model_dump(mode="json", exclude={"data"})
+        return canonical_bytes(fields | {"data": self.data})
 
     @property
     def aggregate(self) -> AggregateId:

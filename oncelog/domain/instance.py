@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict, TypeAdapter
 
-from oncelog.domain.canonical import canonical_bytes, indexing_problem
+from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.commands import CommandType
 from oncelog.domain.events import (
     SCHEMA_VERSIONS,
@@ -18,6 +18,7 @@ from oncelog.domain.events import (
     sealed_event,
 )
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.json_size import indexing_problem
 from oncelog.domain.limits import TEXT_BYTES_MAX
 from oncelog.domain.merge_patch import merge_patch
 from oncelog.domain.ontology.class_schema import ClassSchema, check_haste

@@ -53,7 +53,8 @@ class CommandRecord(Value):
     @cached_property
     def canonical(self) -> bytes:
         """The canonical form as it lies in S3."""
-        return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"command"})
+        return canonical_bytes(fields | {"command": self.command})
 
 
 def record_of(
@@ -69,7 +70,7 @@ def record_of(
         number=number,
         command_id=command.command_id,
         command_hash=command.hash,
-        command=command.model_dump(mode="json", exclude_none=True),
+        command=command.as_json,
         aggregate_id=str(command.aggregate_id),
         occurred_at=occurred_at,
         definition=definition,

@@ -26,7 +26,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import CommandResult, Outcome
@@ -116,7 +115,7 @@ def document_digest(document: Document) -> str:
 
 def as_sent(command: BaseModel) -> dict[str, Any]:
     """Return a command of any kind as its hash sees it."""
-    return command.as_json if isinstance(command, Bulk) else command.model_dump(mode="json", exclude_none=True)
+    return command.as_json
 
 
 class HistoryWriter:

@@ -18,7 +18,15 @@ from oncelog.write.judge import Judge, shared_processes
 from tests.classes import define
 from tests.commands import create
 from tests.domain.schema_strategies import changed
-from tests.fuzz.clock import LOOP_S_MAX, MEMORY_BYTES_MAX, Held, Memory, machine_factor, ticking
+from tests.fuzz.clock import (
+    LOOP_S_MAX,
+    MEMORY_BYTES_MAX,
+    Held,
+    Memory,
+    garbage_as_in_a_worker,
+    machine_factor,
+    ticking,
+)
 from tests.fuzz.inputs import large_documents, large_schemas
 from tests.write.world import NOON
 
@@ -62,7 +70,7 @@ def hold_to_the_clock(old: dict[str, Any], new: dict[str, Any], data: dict[str, 
     ]
     asyncio.run(shared_processes().ask("decide", (CLASS, define({})), None, occurred_at=NOON))  # all is imported now
     factor = machine_factor()
-    with Memory(shared_processes().quick.pid) as memory:
+    with garbage_as_in_a_worker(), Memory(shared_processes().quick.pid) as memory:
         held = asyncio.run(judged(commands, class_schema))
     assert held.longest_s < LOOP_S_MAX * factor * GENEROUS, (held, factor)
     assert memory.peak_bytes < MEMORY_BYTES_MAX

@@ -11,11 +11,11 @@ from typing import Any
 import jsonschema_rs
 from pydantic import ValidationError
 
-from oncelog.domain.canonical import weighs_more
 from oncelog.domain.events import DefinitionReference, Event, EventType, content_of
 from oncelog.domain.graph import edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_pointer import parse_pointer, value_at
+from oncelog.domain.json_size import weighs_more
 from oncelog.domain.limits import EDGES_MAX, JUDGEMENTS_MAX, MATCHING_STEPS_MAX
 from oncelog.domain.ontology.budget import JudgingCost
 from oncelog.domain.ontology.definition import Cardinality, ClassDefinition, Relationship

@@ -10,8 +10,9 @@ from typing import Any
 
 import jsonschema_rs
 
-from oncelog.domain.canonical import canonical_bytes, shortened, weighs_more
+from oncelog.domain.canonical import canonical_bytes, shortened
 from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
+from oncelog.domain.json_size import weighs_more
 from oncelog.domain.limits import (
     ALTERNATIVES_MAX,
     COMPARED_VALUES_MAX,

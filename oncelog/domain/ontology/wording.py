@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from oncelog.domain.canonical import weighs_more
+from oncelog.domain.json_size import weighs_more
 
 #: A value and a keyword up to this size together are put into words by the library.
 WORDED_BYTES_MAX = 2 * 1024

@@ -17,8 +17,8 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 from pydantic_core import to_json
 
-from oncelog.domain.canonical import indexed_size
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.json_size import indexed_size
 from oncelog.domain.limits import INDEXED_BYTES_MAX
 from oncelog.errors import (
     ContainerUnusable,
