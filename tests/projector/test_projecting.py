@@ -201,8 +201,12 @@ async def test_offset_of_an_unfinished_batch_is_not_committed(dies: bool):
     stream.check_all_shown()
 
 
-async def test_revoked_partitions_with_batches_in_flight_lose_nothing(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("batch_bytes", [loop.BATCH_BYTES_MAX, 1])
+async def test_revoked_partitions_with_batches_in_flight_lose_nothing(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
+):
     monkeypatch.setattr(loop, "HAND_OVER_S", 0.01)  # what is held does not land in time
+    monkeypatch.setattr(loop, "BATCH_BYTES_MAX", batch_bytes)
     for number in range(40):
         await stream.told(chain(2, f"p{number}"))
     model = FirstHeld(stream)
@@ -267,6 +271,45 @@ async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypat
     async with stream.projector(batch_messages_max=1) as running:
         await stream.caught_up()
         await until_nothing_is_behind(running)
+
+
+async def test_batches_revoked_while_folded_are_not_behind(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "REFRESH_S", 0.01)
+    monkeypatch.setattr(loop, "BATCH_BYTES_MAX", 1)
+    folded, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(step: str) -> None:
+        if step == "fold" and not go_on.is_set():
+            folded.set()
+            await go_on.wait()
+
+    for number in range(8):
+        await stream.told(chain(1, f"p{number}"))
+    async with stream.projector(after_step=hold) as one:
+        await folded.wait()
+        async with stream.projector():
+            go_on.set()
+            await stream.caught_up()
+            await until_nothing_is_behind(one)
+    stream.check_all_shown()
+
+
+async def test_messages_are_folded_in_batches_of_bounded_size(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    events = [chain(1, f"p{number}")[0] for number in range(9)]
+    monkeypatch.setattr(loop, "BATCH_BYTES_MAX", 3 * max(len(event.canonical) for event in events))
+    for event in events:
+        await stream.told([event])
+    sizes: list[int] = []
+
+    class Counted(DocumentsModel):
+        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+            sizes.append(len(states))
+            return await super().apply(states)
+
+    async with stream.projector(read_model=Counted(stream.documents)):
+        await stream.caught_up()
+    assert sizes == [3, 3, 3]
+    stream.check_all_shown()
 
 
 async def test_batch_waits_for_documents_out_of_reach(stream: Stream, monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,7 @@
 Offsets are committed only after the read model has acknowledged all of a batch, and of those before it, and their
 failures are parked. So a projector may die anywhere, or lose its partitions at any moment: the next owner does the same
 again, which the read model's fencing by sequence number makes harmless. Batches that have an aggregate in common go out
-one after the other. Memory holds ``IN_FLIGHT_MAX`` batches and one more, and what the client prefetches.
+one after the other. Memory holds ``IN_FLIGHT_MAX`` batches and one more, and as bytes all that was fetched.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from functools import partial
 import structlog
 
 from oncelog.errors import OncelogError
+from oncelog.offload import offloaded
 from oncelog.ports import Delivery, EventSubscription, FailureStream, ReadModel
 from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
@@ -28,6 +29,7 @@ from oncelog.read_models.projector.retry import Backoff, Stopped
 from oncelog.replay.trace import AfterStep, nothing_after
 
 BATCH_MESSAGES_MAX = 500
+BATCH_BYTES_MAX = 8 * 1024 * 1024
 #: Batches in flight: one is committed, one is written, and one is ready for when the server is.
 IN_FLIGHT_MAX = 3
 WAIT_S = 0.25  # for messages, between two looks at whether to stop
@@ -45,11 +47,16 @@ log = structlog.get_logger(__name__)
 class _Batch:
     """One batch of messages. ``epoch``: under which assignment of partitions; ``offsets``: to go on from, then."""
 
+    deliveries: Sequence[Delivery]
     epoch: int
     offsets: Mapping[int, int]
     messages: Mapping[int, int]
     oldest_sent_ms: Mapping[int, int]
     began_s: float
+
+    @property
+    def values(self) -> list[bytes | None]:
+        return [delivery.value for delivery in self.deliveries]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +107,7 @@ class Projector:
         )
         self._epoch = 0
         self._in_flight: deque[_InFlightBatch] = deque()
-        self._unfinished: list[_Batch] = []
+        self._taken: deque[_Batch] = deque()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Project until ``stopping`` is set; then finish what is in flight, if that takes seconds only.
@@ -137,26 +144,31 @@ class Projector:
             log.warning("projector_stops_short", reason=str(reason))
 
     async def _take_one(self) -> None:
-        """Fetch and fold a batch, and send it out when there is room."""
+        """Fetch messages, fold them in batches, and send each out when there is room."""
         fetching = partial(self._subscription.next_batch, messages_max=self._batch_messages_max, wait_s=WAIT_S)
         deliveries = await self._backoff.until_done(fetching)
-        while self._in_flight and self._in_flight[0].committed.done():
-            await self._oldest_committed()
-        if not deliveries:
-            return
-        batch = _batch_of(deliveries, self._epoch)
-        self._unfinished.append(batch)
+        self._taken = _batches_of(deliveries, self._epoch)  # nothing was awaited since they were handed out
+        try:
+            while self._in_flight and self._in_flight[0].committed.done():  # no batch waits for one that was called off
+                await self._oldest_committed()
+            while self._taken:
+                prepared = await self._fold(self._taken[0])
+                batch = self._taken.popleft()
+                if batch.epoch != self._epoch:  # its partitions go on from the last commit, whoever has them now
+                    return
+                self._start_applying(batch, prepared)
+                await asyncio.sleep(0)  # let it send its request: all that comes now may take us no wait at all
+        finally:
+            self._taken.clear()
+
+    async def _fold(self, batch: _Batch) -> Prepared:
+        """Fold a batch, and wait until there is room for it."""
         await self._after_step("fetch")
-        prepared = await self._projection.prepare(
-            group_by_aggregate(deliveries, projected=self._projection.projected.number)
-        )
+        grouping = partial(group_by_aggregate, batch.deliveries, projected=self._projection.projected.number)
+        prepared = await self._projection.prepare(await offloaded(grouping, of=batch.values))
         await self._after_step("fold")
         await self._room_for(prepared)
-        if batch.epoch == self._epoch:
-            self._start_applying(batch, prepared)
-            await asyncio.sleep(0)  # let it send its request: all that comes now may take us no wait at all
-        else:  # its partitions were given up meanwhile, and go on from the last commit, wherever they are now
-            self._unfinished.remove(batch)
+        return prepared
 
     async def _room_for(self, prepared: Prepared) -> None:
         """Wait until few enough are in flight, and none of them has an aggregate in common with this one."""
@@ -188,7 +200,6 @@ class Projector:
             self._metrics.batch_s.observe(time.monotonic() - batch.began_s)
         finally:
             applied.set()
-            self._unfinished.remove(batch)
 
     async def _oldest_committed(self) -> None:
         """Wait for the batch that is in flight longest; one that was called off comes again."""
@@ -227,14 +238,34 @@ class Projector:
             except TimeoutError:
                 continue
 
+    def _unfinished(self) -> list[_Batch]:
+        """Return the batches that are taken and not committed, the oldest first; released ones come again."""
+        in_flight = [sent.batch for sent in self._in_flight if not sent.committed.done()]
+        return [*in_flight, *(batch for batch in self._taken if batch.epoch == self._epoch)]
+
     def _measure_lag(self) -> None:
         behind = Counter(self._subscription.lag())
         ages_ms: dict[int, float] = {}
         now_ms = time.time() * 1000
-        for batch in reversed(self._unfinished):
+        for batch in reversed(self._unfinished()):
             behind.update(batch.messages)
             ages_ms |= {partition: max(0.0, now_ms - sent) for partition, sent in batch.oldest_sent_ms.items()}
         self._metrics.lag(behind, ages_ms)
+
+
+def _batches_of(deliveries: Sequence[Delivery], epoch: int) -> deque[_Batch]:
+    """Cut messages into batches of ``BATCH_BYTES_MAX``: a parsed event takes up to twenty times its bytes."""
+    batches: deque[_Batch] = deque()
+    first = size_bytes = 0
+    for index, delivery in enumerate(deliveries):
+        delivery_bytes = len(delivery.value or b"")
+        if index > first and size_bytes + delivery_bytes > BATCH_BYTES_MAX:
+            batches.append(_batch_of(deliveries[first:index], epoch))
+            first, size_bytes = index, 0
+        size_bytes += delivery_bytes
+    if deliveries:
+        batches.append(_batch_of(deliveries[first:], epoch))
+    return batches
 
 
 def _batch_of(deliveries: Sequence[Delivery], epoch: int) -> _Batch:
@@ -244,4 +275,4 @@ def _batch_of(deliveries: Sequence[Delivery], epoch: int) -> _Batch:
         offsets[delivery.partition] = delivery.offset + 1
         oldest_ms.setdefault(delivery.partition, delivery.sent_at_ms)
     messages = Counter(delivery.partition for delivery in deliveries)
-    return _Batch(epoch, offsets, messages, oldest_ms, time.monotonic())
+    return _Batch(deliveries, epoch, offsets, messages, oldest_ms, time.monotonic())
