@@ -149,9 +149,17 @@ def indexed_size(value: Any) -> tuple[int, int]:
 
 def weighs_more(value: Any, *, than_bytes: int) -> bool:
     """Return whether a JSON value, or its text, takes more than about so many bytes; looks at no more than that."""
-    left = than_bytes
+    return weight(value, up_to_bytes=than_bytes) > than_bytes
+
+
+def weight(value: Any, *, up_to_bytes: int) -> int:
+    """Return about how many bytes a JSON value, or its text, takes; more than ``up_to_bytes`` where it is more.
+
+    Looks at no more than that.
+    """
+    left = up_to_bytes
     pending = [value]
-    while pending:
+    while pending and left >= 0:
         item = pending.pop()
         left -= 4 + (len(item) if isinstance(item, str | bytes) else 0)
         if isinstance(item, dict):
@@ -160,6 +168,4 @@ def weighs_more(value: Any, *, than_bytes: int) -> bool:
         elif isinstance(item, list | tuple):
             left -= 2 * len(item)
             pending += item if left >= 0 else ()
-        if left < 0:
-            return True
-    return False
+    return up_to_bytes - left

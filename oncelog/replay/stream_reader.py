@@ -6,20 +6,35 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.json_size import weight
 from oncelog.errors import LogDamaged
 from oncelog.ports import UNPUBLISHED, EventLog, Snapshots, StoredEvent, Watermark
 
 READS_IN_FLIGHT_MAX = 16
 
 
+#: Of all states in one cache.
+MEMORY_BYTES_MAX = 256 * 1024 * 1024
+#: A state is looked through up to this weight; a heavier one counts for as much as the largest permitted one takes.
+WEIGHED_BYTES = 64 * 1024
+LARGEST_STATE_BYTES = 32 * 1024 * 1024
+#: An object of one short key weighs 12 bytes, and takes 232 in memory.
+MEMORY_FACTOR = 20
+
+
 class StateCache:
     """States this process itself read or wrote, so that rule R1 counts them as read; the least recently used go first.
 
-    Slots never change, so a state that was true at its sequence number stays true; it may only be out of date.
+    Slots never change, so a state that was true at its sequence number stays true; it may only be out of date. Their
+    memory is bounded as well as their number: each counts for an equal share of it, a larger one for as much as it may
+    take.
     """
 
     def __init__(self, *, aggregates_max: int) -> None:
-        self._states: LRUCache[AggregateId, Instance] = LRUCache(aggregates_max)
+        share_bytes = max(1, MEMORY_BYTES_MAX // aggregates_max)
+        self._states: LRUCache[AggregateId, Instance] = LRUCache(
+            share_bytes * aggregates_max, getsizeof=lambda state: max(share_bytes, _memory_bytes(state))
+        )
 
     def get(self, aggregate_id: AggregateId) -> Instance | None:
         return self._states.get(aggregate_id)
@@ -31,9 +46,19 @@ class StateCache:
             return
         self._states[aggregate_id] = state
 
+    def __len__(self) -> int:
+        """Return how many states are kept."""
+        return len(self._states)
+
     def drop(self, aggregate_id: AggregateId) -> None:
         """Forget the aggregate, because what is known of it does not fit to the log."""
         self._states.pop(aggregate_id, None)
+
+
+def _memory_bytes(state: Instance) -> int:
+    """Return how many bytes of memory a state may take, in a time that its size does not add to."""
+    weight_bytes = weight(state.data, up_to_bytes=WEIGHED_BYTES)
+    return LARGEST_STATE_BYTES if weight_bytes > WEIGHED_BYTES else MEMORY_FACTOR * weight_bytes
 
 
 class StreamReader:

@@ -1,11 +1,12 @@
 """Our keys in Redis are overwritten: an aggregate's turn is for speed, so nothing under it may hold it up."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 from redis.asyncio import Redis as Client
 
+from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Lease, Leases, StreamProgress, Waiting, Watermark
 from oncelog.settings import Settings
@@ -30,22 +31,28 @@ async def _granted(leases: Leases, holder: str) -> Lease:
             await asyncio.sleep(0.005)
 
 
-async def _overwrite(settings: Settings, endings: Collection[str]) -> None:
+async def _overwrite(settings: Settings, names: Collection[str], places: Sequence[AggregateId] = (PLACE,)) -> None:
     async with Client.from_url(settings.redis.url) as client:
-        keys = [key async for key in client.scan_iter(f"{settings.redis_prefix}*")]
-        overwritten = [key for key in keys if key.decode().rpartition(":")[2] in endings]
-        assert len(overwritten) == len(endings)
-        for key in overwritten:
-            await client.set(key, "?")
+        keys = [f"{settings.redis_prefix}{{{place}}}:{name}" for place in places for name in names]
+        await client.mset(dict.fromkeys(keys, "?"))
 
 
-@pytest.mark.parametrize("endings", [("turn",), ("head",), ("turn", "head")], ids=" and ".join)
-async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings, endings: tuple[str, ...]):
+@pytest.mark.parametrize("names", [("turn",), ("head",), ("turn", "head")], ids=" and ".join)
+async def test_what_stands_in_place_of_a_turn_holds_nobody_up(settings: Settings, names: tuple[str, ...]):
     server = RedisServer.connect(settings)
     leases = RedisLeases(server, generations=first_generations, lease_ms=200)
     await _granted(leases, "a")
     await leases.save_progress([StreamProgress(PLACE, state=state_at(chain(1)), published=Watermark(1, 1))], "a")
     assert isinstance((await leases.acquire_leases([PLACE], "b", queueing=False))[0], Waiting)
-    await _overwrite(settings, endings)
+    await _overwrite(settings, names)
     assert isinstance(await _granted(leases, "b"), Lease)
+    await server.close()
+
+
+async def test_many_overwritten_keys_cost_one_attempt(settings: Settings):
+    server = RedisServer.connect(settings)
+    leases = RedisLeases(server, generations=first_generations, lease_ms=200)
+    places = [AggregateId.of("shop", "Product", f"p{number}") for number in range(250)]
+    await _overwrite(settings, ["head"], places)
+    assert await leases.heads(places) == [None] * len(places)
     await server.close()

@@ -117,10 +117,18 @@ class RedisServer:
         found: list[Any] = []
         for start in range(0, len(calls), BATCH_CALLS_MAX):
             batch = calls[start : start + BATCH_CALLS_MAX]
-            found += await self._answer(doing, keys_of(batch[0]), partial(self._batch, batch, queue))
-            for call, answer in zip(batch, found[start:], strict=True):
+            answers = await self._answer(doing, keys_of(batch[0]), partial(self._batch, batch, queue))
+            overwritten = [index for index, answer in enumerate(answers) if _is_of_wrong_type(answer)]
+            if overwritten:  # all are dropped before any raises: else each attempt would get one key further
+                again = [batch[index] for index in overwritten]
+                await self._drop_overwritten(doing, [key for call in again for key in keys_of(call)])
+                repeated = await self._answer(doing, keys_of(again[0]), partial(self._batch, again, queue))
+                for index, answer in zip(overwritten, repeated, strict=True):
+                    answers[index] = answer
+            for call, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Exception):
                     await self._answer(doing, keys_of(call), partial(_raise, answer))
+            found += answers
         return found
 
     async def _batch(self, batch: Sequence[Call], queue: Callable[[Pipeline, Call], Any]) -> list[Any]:
@@ -136,12 +144,20 @@ class RedisServer:
         try:
             return await call()
         except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):  # our keys were overwritten: nothing under them is known any more
-                _log.warning("redis_key_of_wrong_type", keys=list(keys), doing=doing)
-                await self.delete(*keys)
+            if _is_of_wrong_type(error):
+                await self._drop_overwritten(doing, keys)
             raise refused(error, self.store, at) from error
         except (RedisError, OSError) as error:
             raise refused(error, self.store, at) from error
+
+    async def _drop_overwritten(self, doing: str, keys: Sequence[str]) -> None:
+        """Drop keys that a stranger overwrote: nothing under them is known any more."""
+        _log.warning("redis_key_of_wrong_type", keys=list(keys), doing=doing)
+        await self.delete(*keys)
+
+
+def _is_of_wrong_type(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
 
 
 async def _raise(error: Exception) -> None:
