@@ -5,6 +5,7 @@ what it does not vouch for is for a slower walk that names the place (``oncelog.
 """
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -54,15 +55,15 @@ def measured(value: Any, *, depth_max: int, key_bytes_max: int) -> JsonSize | No
     return JsonSize(values, leaves, path_bytes)
 
 
-def _longest_key(keys: set[Any]) -> float:
-    """Return how many bytes the longest key takes, infinitely many for keys that are no ordinary text."""
+def _longest_key(keys: set[Any]) -> int:
+    """Return how many bytes the longest key takes; more than any key may where one is no ordinary text."""
     if not keys:
         return 0
     if set(map(type, keys)) != {str}:
-        return math.inf
+        return sys.maxsize
     joined = "".join(keys)
     if not joined.isascii() or "\0" in joined:
-        return math.inf
+        return sys.maxsize
     return max(map(len, keys))
 
 

@@ -24,9 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
+from oncelog.domain.commands import Command
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import InputInvalid, OncelogError
@@ -113,7 +115,7 @@ def document_digest(document: Document) -> str:
     return sha256_hex(canonical_bytes(dict(document.body)))[:DIGEST_CHARACTERS]
 
 
-def as_sent(command: BaseModel) -> dict[str, Any]:
+def as_sent(command: Command | Bulk) -> dict[str, Any]:
     """Return a command of any kind as its hash sees it."""
     return command.as_json
 
@@ -132,7 +134,7 @@ class HistoryWriter:
         """Note what the run is made of: seeds, sizes, versions."""
         self._write(Kind.RUN, self._new_id(), run=details)
 
-    def invoke(self, client: int, command: BaseModel) -> str:
+    def invoke(self, client: int, command: Command | Bulk) -> str:
         """Note that a client is about to send a command; returns the ID to answer with."""
         op_id = self._new_id()
         self._write(Kind.INVOKE, op_id, client=client, op="command", command=as_sent(command))

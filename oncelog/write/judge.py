@@ -15,11 +15,10 @@ from typing import Any
 import structlog
 from cachetools import LRUCache
 
-from oncelog.domain.bulk.binding import decide_each
 from oncelog.domain.bulk.items import ItemChange
 from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
-from oncelog.domain.instance import Change, Instance
+from oncelog.domain.instance import Change, Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError
 from oncelog.domain.results import Rejection
 from oncelog.errors import DecisionOverdue
@@ -52,20 +51,27 @@ class Judge:
         try:
             return decide(state, change, class_schema=class_schema, hurried=True, **options)  # type: ignore[arg-type]
         except TakesLongError:
-            decision: Event | Rejection = await _elsewhere("decide", (state, change), class_schema, **options)
+            decision: Event | Rejection = await shared_processes().ask(
+                "decide", (state, change), class_schema, **options
+            )
             return decision
 
     async def decide_each(
         self, state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, class_schema: ClassSchema | None
     ) -> list[Event | Rejection]:
-        """Return what ``oncelog.domain.bulk.binding.decide_each`` returns; raises StoreUnavailable."""
-        try:
-            return decide_each(state, changes, occurred_at=occurred_at, class_schema=class_schema, hurried=True)
-        except TakesLongError:
-            decisions: list[Event | Rejection] = await _elsewhere(
-                "decide_each", (state, changes), class_schema, occurred_at=occurred_at
-            )
-            return decisions
+        """Return what ``oncelog.domain.bulk.binding.decide_each`` returns; raises StoreUnavailable.
+
+        Each change is a question of its own, so that none is overdue because there are many of them.
+        """
+        decisions: list[Event | Rejection] = []
+        for change in changes:
+            if decisions:
+                await asyncio.sleep(0)  # many short decisions hold the event loop up together
+            decision = await self.decide(state, change, occurred_at=occurred_at, class_schema=class_schema)
+            decisions.append(decision)
+            if isinstance(decision, Event):
+                state = evolve(state, decision)
+        return decisions
 
 
 class JudgeProcesses:
@@ -80,10 +86,12 @@ class JudgeProcesses:
         self.slow = JudgeProcess(cpu_s=deadline_cpu_s)
         self._known_slow: LRUCache[Key, bool] = LRUCache(SLOW_MAX)
 
-    async def ask(self, name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
+    async def ask(
+        self, name: str, args: tuple[Instance, Change], class_schema: ClassSchema | None, **options: Any
+    ) -> Any:
         """Return the answer to a question, or raise the error that it raises; StoreUnavailable if none came."""
-        state, about = args
-        key = _key(name, state, about, class_schema, options)
+        state, change = args
+        key = _key(name, state, change, class_schema, options)
         message = await asyncio.to_thread(question, name, args, class_schema, **options)
         if key not in self._known_slow:
             try:
@@ -98,25 +106,13 @@ class JudgeProcesses:
             raise DecisionOverdue(aggregate_id, cpu_s=self.slow.cpu_s) from error
 
 
-def _key(
-    name: str,
-    state: Instance,
-    about: Change | Sequence[Change],
-    class_schema: ClassSchema | None,
-    options: dict[str, Any],
-) -> Key:
+def _key(name: str, state: Instance, change: Change, class_schema: ClassSchema | None, options: dict[str, Any]) -> Key:
     """Return the same for a question that is asked again: its pickled form differs with what its objects share."""
-    changes = [about] if not isinstance(about, Sequence) else about
-    asked = tuple((change.event_id, change.hash) for change in changes)
     reference = class_schema and (class_schema.reference.sequence_number, class_schema.retired)
-    return name, state.aggregate_id, state.checksum, asked, reference, *options.values()
+    return name, state.aggregate_id, state.checksum, change.event_id, change.hash, reference, *options.values()
 
 
 @cache
 def shared_processes() -> JudgeProcesses:
     """Return the processes of this interpreter."""
     return JudgeProcesses()
-
-
-async def _elsewhere(name: str, args: Sequence[Any], class_schema: ClassSchema | None, **options: Any) -> Any:
-    return await shared_processes().ask(name, args, class_schema, **options)

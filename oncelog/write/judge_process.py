@@ -23,7 +23,6 @@ from typing import IO, Any
 
 import structlog
 
-from oncelog.domain.bulk.binding import decide_each
 from oncelog.domain.decide import decide
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import StoreUnavailable
@@ -37,7 +36,7 @@ KEPT_MAX = 16
 _LENGTH = struct.Struct(">Q")
 
 #: The functions of the process, by name.
-QUESTIONS: dict[str, Callable[..., Any]] = {"decide": decide, "decide_each": decide_each}
+QUESTIONS: dict[str, Callable[..., Any]] = {"decide": decide}
 
 
 #: Tells questions apart.

@@ -18,7 +18,14 @@ from oncelog.activities.failures import FailureInterceptor, failure_of
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
-from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, StoreUnsafe, UnusableReason
+from oncelog.errors import (
+    ContainerUnusable,
+    DecisionOverdue,
+    ObjectRefused,
+    StoreUnavailable,
+    StoreUnsafe,
+    UnusableReason,
+)
 from oncelog.ports import Document, IndexSchema
 from oncelog.read_models.document import document_of
 from oncelog.settings import Settings
@@ -256,27 +263,41 @@ async def test_the_twin_refuses_as_its_server_does(reason: UnusableReason):
     assert await documents.write_documents([_document(length=2)]) == [None]
 
 
-async def test_an_attempt_that_waits_for_a_container_is_counted():
+UNUSABLE = ContainerUnusable("Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights")
+
+
+@pytest.mark.parametrize(
+    ("error", "metric", "labels"),
+    [
+        (
+            UNUSABLE,
+            "oncelog_container_unusable",
+            {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"},
+        ),
+        (DecisionOverdue("shop/Product/p1", cpu_s=60), "oncelog_decision_overdue", {}),
+    ],
+    ids=["container", "decision"],
+)
+async def test_attempts_that_wait_are_counted(error: StoreUnavailable, metric: str, labels: dict[str, str]):
     counted: list[tuple[str, Any]] = []
 
     class Meter(type(MetricMeter.noop)):  # type: ignore[misc]
         def create_counter(self, name: str, *_: Any) -> Any:
-            return SimpleNamespace(add=lambda _, labels: counted.append((name, labels)))
+            return SimpleNamespace(add=lambda _, labels=None: counted.append((name, labels or {})))
 
     class Refused(ActivityInboundInterceptor):
         async def execute_activity(self, _: Any) -> Any:
-            raise ContainerUnusable(
-                "Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights"
-            )
+            raise error
 
     given = ExecuteActivityInput(fn=counted.append, args=[], executor=None, headers={})
     environment = ActivityEnvironment()
     environment.metric_meter = Meter()
     interceptor = FailureInterceptor().intercept_activity(Refused(None))  # type: ignore[arg-type]
-    with pytest.raises(ApplicationError):
+    with pytest.raises(ApplicationError) as failed:
         await environment.run(interceptor.execute_activity, given)
-    labels = {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"}
-    assert counted == [("oncelog_container_unusable", labels)]
+    assert failed.value.type == error.code
+    assert not failed.value.non_retryable
+    assert counted == [(metric, labels)]
 
 
 @pytest.mark.integration

@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
+from oncelog.bulk.run import Progress
 from oncelog.domain.decide import decide
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError
 from oncelog.domain.results import Outcome, Rejection, RejectionCode
 from oncelog.errors import DecisionOverdue, StoreUnavailable
+from oncelog.settings import Settings
+from oncelog.write import judge
 from oncelog.write.judge import JudgeProcesses, shared_processes
-from tests.bulks import bulk_create, item
+from tests.bulks import bulk_create, bulk_update, item
 from tests.classes import define
 from tests.commands import create, update
 from tests.domain.test_judging_budget import class_schema
-from tests.write.bulks import check_results, run_bulk
+from tests.write.bulks import Attempt, check_results, run_bulk
 from tests.write.world import NOON, World
 
 LONG = {f"k{number}": "x" * 100 for number in range(500)}
@@ -89,6 +92,46 @@ async def test_long_bulk_items_are_applied():
     result = await run_bulk(world, bulk_create(item("p1", LONG), item("p2", {"n": 1}), item("p3", {"n": LONG})))
     assert result.counts.applied == 3
     check_results(world, result)
+
+
+async def test_overdue_item_stops_its_bulk_command_alone(monkeypatch: pytest.MonkeyPatch):
+    world = World(settings=Settings(bulk_chunk_items_max=1))
+    await world.process().complete(define(costly_definition()))
+    costly = {"all": [{"n": 1}, {"n": 299}] * 100}
+    bulk = bulk_create(item("p1", {"all": []}), item("p2", costly), item("p3", {"all": []}))
+    overdue = JudgeProcesses(quick_cpu_s=0.001, deadline_cpu_s=0.002)
+    with monkeypatch.context() as patch:
+        patch.setattr(judge, "shared_processes", lambda: overdue)
+        reached = await Attempt(world.process()).run(bulk)
+        assert isinstance(reached, Progress), "it ends where it cannot go on"
+        with pytest.raises(DecisionOverdue, match="shop/Product/p2"):
+            await Attempt(world.process()).run(bulk, reached)
+        assert (await world.process().complete(create("p4", {"all": []}))).outcome is Outcome.APPLIED
+    assert {"shop/Product/p1", "shop/Product/p4"} <= world.logs().keys()
+    assert "shop/Product/p2" not in world.logs()
+    result = await run_bulk(world, bulk)  # the next attempt, on a worker that is fast enough
+    assert result.counts.applied == 3
+    check_results(world, result)
+
+
+async def test_many_costly_items_of_one_aggregate_are_asked_alone(monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+
+    class Counted(JudgeProcesses):
+        async def ask(self, name: str, args: Any, class_schema: ClassSchema | None, **options: Any) -> Any:
+            asked.append(args[1])
+            return await super().ask(name, args, class_schema, **options)
+
+    processes = Counted()
+    monkeypatch.setattr(judge, "shared_processes", lambda: processes)
+    world = World()
+    await world.process().complete(create("p1", LONG))
+    asked.clear()
+    result = await run_bulk(world, bulk_update(*(item("p1", {f"new{number}": "x"}) for number in range(5))))
+    assert result.counts.applied == 5
+    assert len(asked) == 5
+    check_results(world, result)
+    processes.quick.close()
 
 
 async def test_killed_judge_is_started_again():

@@ -37,15 +37,11 @@ def decide_each(
     *,
     occurred_at: str,
     class_schema: ClassSchema | None = None,
-    hurried: bool = False,
 ) -> list[Event | Rejection]:
-    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state.
-
-    ``hurried``: raise TakesLongError where one of them may take more than some milliseconds.
-    """
+    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state."""
     decisions: list[Event | Rejection] = []
     for change in changes:
-        decision = decide(state, change, occurred_at=occurred_at, class_schema=class_schema, hurried=hurried)
+        decision = decide(state, change, occurred_at=occurred_at, class_schema=class_schema)
         decisions.append(decision)
         if isinstance(decision, Event):
             state = evolve(state, decision)
