@@ -302,9 +302,9 @@ async def test_messages_are_folded_in_batches_of_bounded_size(stream: Stream, mo
     sizes: list[int] = []
 
     class Counted(DocumentsModel):
-        async def apply(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+        async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
             sizes.append(len(states))
-            return await super().apply(states)
+            return await super().project_states(states)
 
     async with stream.projector(read_model=Counted(stream.documents)):
         await stream.caught_up()
