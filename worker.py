@@ -30,7 +30,8 @@ from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.domain.signed_note import Signer
 from oncelog.errors import SettingsInvalid, StoreUnavailable
 from oncelog.ports import Ports, RunningWorkflows
-from oncelog.process import Run, crash_point, leave, run_program
+from oncelog.process import leave
+from oncelog.program import Run, crash_point, run_program
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores

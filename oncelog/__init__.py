@@ -5,10 +5,10 @@ is first used, so that a program that only makes commands loads no client of any
 """
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from oncelog.client.bulk import Bulks
     from oncelog.client.client import Oncelog, Submission, new_command_id
     from oncelog.client.runs import Checks
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     )
     from oncelog.ports import CommandStatus, Document, Stage
     from oncelog.settings import Settings
-
-__version__ = _version("oncelog")
 
 _MODULES = {
     "oncelog.client.bulk": ("Bulks",),
@@ -121,6 +119,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # takes as long to load as all else that a program needs of this package
+
+        return version("oncelog")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'oncelog' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)

@@ -14,7 +14,8 @@ from oncelog.composition.read_models import assemble_projector, read_model_of, s
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import SettingsInvalid
 from oncelog.ports import EventSubscription
-from oncelog.process import Run, crash_point, leave, run_program
+from oncelog.process import leave
+from oncelog.program import Run, crash_point, run_program
 from oncelog.read_models.projector.loop import Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.trace import AfterStep, nothing_after

@@ -9,7 +9,8 @@ import typer
 from examples.atlas.full import run_full_demo
 from examples.atlas.quick import run_demo
 from oncelog.cli.exits import explained
-from oncelog.process import keep_standard_output, leave, log_to_standard_error
+from oncelog.logs import log_to_standard_error
+from oncelog.process import keep_standard_output, leave
 
 CONCURRENCY = 32
 

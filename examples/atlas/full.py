@@ -30,7 +30,7 @@ from examples.atlas.farewell import print_farewell, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
 from examples.atlas.worker import running_worker
 from oncelog.cli import show
-from oncelog.cli.bulk import exit_of, followed
+from oncelog.cli.bulk_runs import exit_of, followed
 from oncelog.cli.exits import Exit
 from oncelog.cli.submit import submit_all
 from oncelog.cli.terminal import errors

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from oncelog.client.client import new_command_id
 from oncelog.domain.canonical import parse_json
 from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.tokens import merge_tokens
 from oncelog.errors import InputInvalid
 
 STANDARD_INPUT = Path("-")
@@ -41,6 +43,14 @@ def parse_aggregate(text: str) -> AggregateId:
     return AggregateId.of(db_name, class_id, instance_id)
 
 
+def parse_class(text: str) -> tuple[str, str]:
+    """Return database and class of ``db_name/class_id``; raises InputInvalid for an instance."""
+    db_name, class_id, instance_id = parse_target(text)
+    if instance_id is not None:
+        raise InputInvalid(f"{text!r}: expected DB/CLASS, such as shop/Product, found an instance as well")
+    return db_name, class_id
+
+
 def parse_payload(text: str | None) -> dict[str, Any]:
     """Return a JSON object given as text, or in a file as ``@FILE``; raises InputInvalid."""
     if text is None:
@@ -50,6 +60,21 @@ def parse_payload(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputInvalid(f"{where}: expected a JSON object, found {type(found).__name__}")
     return found
+
+
+def parse_as_of(text: str) -> int | datetime:
+    """Return a version or a time, as ``--as-of`` takes them; raises InputInvalid."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputInvalid(f"--as-of {text!r}: expected a version, or a time such as 2026-01-31T12:00:00Z") from error
+
+
+def merged(tokens: Sequence[str] | None) -> str | None:
+    """Return one token for all that were given, None for none; raises TokenInvalid, InputInvalid."""
+    return merge_tokens(tokens) if tokens else None
 
 
 def read_commands(path: Path) -> tuple[list[Command], int]:

@@ -1,117 +1,111 @@
 """``oncelog dead-letters``: what waits, why, and what to do about it."""
 
-import asyncio
 import getpass
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
 
-from oncelog.cli import show
-from oncelog.cli.commands import parse_aggregate
-from oncelog.cli.exits import Exit, explained
+from oncelog.cli.exits import Exit
+from oncelog.cli.options import Instance
+from oncelog.cli.reporting import report_each, reported
 from oncelog.cli.terminal import assembled, errors, text_line
-from oncelog.composition.read_models import ReadModelName, ReadModelServices, read_model_of, services_of
-from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
-from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
-from oncelog.read_models.dead_letter_service import DeadLetterService
-from oncelog.settings import Settings
-from oncelog.stores.opening import Stores
+from oncelog.read_models.names import ReadModelName
+
+if TYPE_CHECKING:
+    from oncelog import AggregateId
+    from oncelog.composition.read_models import ReadModelServices
+    from oncelog.domain.dead_letters import DeadLetter
+    from oncelog.read_models.dead_letter_service import DeadLetterService
 
 app = typer.Typer(
     name="dead-letters", help="What waits in a read model, and why; retry, skip, pause.", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
-Target = Annotated[str, typer.Argument(metavar="DB/CLASS/INSTANCE", help="Such as shop/Product/p1.")]
 Targets = Annotated[list[str] | None, typer.Argument(metavar="DB/CLASS/INSTANCE ...", help="Such as shop/Product/p1.")]
 By = Annotated[str | None, typer.Option(help="Who does it; recorded. You, if not given.")]
 Model = Annotated[ReadModelName, typer.Option("--read-model", help="In which read model.")]
+Models = Annotated[ReadModelName | None, typer.Option("--read-model", help="In which read model; in all if not given.")]
 Why = Annotated[str, typer.Option(help="Why; recorded.")]
 
 
-@asynccontextmanager
-async def _opened(name: str) -> AsyncIterator[ReadModelServices]:
-    async with await Stores.connect(Settings.from_environment()) as stores:
-        yield services_of(read_model_of(name, stores.ports), stores.ports)
-
-
 @app.command("list")
-def list_(
-    every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False, as_json: AsJson = False
-) -> None:
+@reported
+async def list_(*, every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False) -> Exit:
     """Show what waits, or was left half mended; exit code 1 if there is anything."""
-    with explained(as_json=as_json):
-        dead_letters, shown = asyncio.run(_list(every=every))
-        if as_json:
-            for dead_letter, version in zip(dead_letters, shown, strict=True):
-                show.print_json(_fields(dead_letter) | {"shown_version": version})
-        elif dead_letters:
-            show.output.print(_table(dead_letters, shown))
-        else:
-            errors.print("nothing waits")
-        raise typer.Exit(Exit.FINDINGS if any(each.waits or each.unfinished for each in dead_letters) else Exit.FINE)
+    dead_letters, shown = await _list(every=every)
+    pairs = list(zip(dead_letters, shown, strict=True))
+    report_each(
+        (_fields(dead_letter) | {"shown_version": version} for dead_letter, version in pairs),
+        lambda: Group(*(_listed(dead_letter, version) for dead_letter, version in pairs)) if pairs else None,
+    )
+    if not dead_letters:
+        errors.print("nothing waits")
+    return Exit.FINDINGS if any(each.waits or each.unfinished for each in dead_letters) else Exit.FINE
 
 
 @app.command("show")
-def show_(target: Target, read_model: Model = ReadModelName.DOCUMENTS, as_json: AsJson = False) -> None:
+@reported
+async def show_(target: Instance, *, read_model: Models = None) -> Exit:
     """Show everything that was ever said about one aggregate, the oldest first."""
-    with explained(as_json=as_json):
-        dead_letters = asyncio.run(_history(parse_aggregate(target), read_model))
-        if as_json:
-            for dead_letter in dead_letters:
-                show.print_json(_fields(dead_letter))
-        elif dead_letters:
-            show.output.print(Group(*(_view(dead_letter) for dead_letter in dead_letters)))
-        else:
-            errors.print(f"{target} was never parked")
-        raise typer.Exit(Exit.FINE if dead_letters else Exit.FINDINGS)
+    from oncelog.cli.commands import parse_aggregate
+
+    aggregate_id = parse_aggregate(target)
+    dead_letters = [each for name in _names(read_model) for each in await _history(aggregate_id, name)]
+    report_each(map(_fields, dead_letters), lambda: Group(*map(_view, dead_letters)) if dead_letters else None)
+    if not dead_letters:
+        errors.print(f"{target} was never parked")
+    return Exit.FINE if dead_letters else Exit.FINDINGS
 
 
 @app.command()
-def retry(
+@reported
+async def retry(
     targets: Targets = None,
+    *,
     every: Annotated[bool, typer.Option("--all", help="Everything that is parked or half mended.")] = False,
     by: By = None,
     reason: Why = "retry",
-    read_model: Model = ReadModelName.DOCUMENTS,
-    as_json: AsJson = False,
-) -> None:
+    read_model: Models = None,
+) -> Exit:
     """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
-    with explained(as_json=as_json):
-        if every == bool(targets):
-            raise InputInvalid("retry: expected either aggregates or --all")
-        wanted = [parse_aggregate(target) for target in targets or ()]
-        _end(asyncio.run(_retry(wanted, read_model, by=_named(by), reason=reason)), as_json=as_json)
+    from oncelog.cli.commands import parse_aggregate
+
+    if every == bool(targets):
+        raise InputInvalid("retry: expected either aggregates or --all")
+    wanted = [parse_aggregate(target) for target in targets or ()]
+    who = _named(by)
+    return _end([each for name in _names(read_model) for each in await _retry(wanted, name, by=who, reason=reason)])
+
+
+def _names(read_model: ReadModelName | None) -> list[ReadModelName]:
+    return [read_model] if read_model else list(ReadModelName)
 
 
 class Decision(Protocol):
-    """An action of the dead-letter service on one aggregate."""
+    """An action of the dead-dead_letter service on one aggregate."""
 
-    async def __call__(self, aggregate_id: AggregateId, /, *, by: str, reason: str) -> DeadLetter: ...
+    async def __call__(self, aggregate_id: "AggregateId", /, *, by: str, reason: str) -> "DeadLetter": ...
 
 
-def _offer(name: str, about: str, decision: Callable[[DeadLetterService], Decision], *, reason: Any = ...) -> None:
+def _offer(name: str, about: str, decision: "Callable[[DeadLetterService], Decision]", *, reason: Any = ...) -> None:
     """Add the command by which an operator decides about one aggregate; ``reason``: what is recorded if none is
     given.
     """
 
-    @app.command(name, help=about)
-    def decide(
-        target: Target,
-        reason: Why = reason,
-        by: By = None,
-        read_model: Model = ReadModelName.DOCUMENTS,
-        as_json: AsJson = False,
-    ) -> None:
-        with explained(as_json=as_json):
-            place, who = parse_aggregate(target), _named(by)
-            dead_letter = asyncio.run(_decide(decision, place, read_model, by=who, reason=reason))
-            _end([dead_letter], as_json=as_json)
+    async def decide(
+        target: Instance, *, reason: Why = reason, by: By = None, read_model: Model = ReadModelName.DOCUMENTS
+    ) -> Exit:
+        from oncelog.cli.commands import parse_aggregate
+
+        aggregate_id, who = parse_aggregate(target), _named(by)
+        async with _opened(read_model) as services:
+            return _end([await decision(services.dead_letter_service)(aggregate_id, by=who, reason=reason)])
+
+    app.command(name, help=about)(reported(decide))
 
 
 _offer(
@@ -132,7 +126,17 @@ _offer(
 )
 
 
-async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
+@asynccontextmanager
+async def _opened(name: str) -> "AsyncIterator[ReadModelServices]":
+    from oncelog import Settings
+    from oncelog.composition.read_models import read_model_of, services_of
+    from oncelog.stores.opening import Stores
+
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        yield services_of(read_model_of(name, stores.ports), stores.ports)
+
+
+async def _list(*, every: bool) -> "tuple[list[DeadLetter], list[int]]":
     """Return the dead letters of all read models, each with the projected version of its aggregate."""
     dead_letters: list[DeadLetter] = []
     shown: list[int] = []
@@ -144,33 +148,22 @@ async def _list(*, every: bool) -> tuple[list[DeadLetter], list[int]]:
     return dead_letters, shown
 
 
-async def _history(aggregate_id: AggregateId, name: str) -> Sequence[DeadLetter]:
+async def _history(aggregate_id: "AggregateId", name: str) -> "Sequence[DeadLetter]":
     async with _opened(name) as services:
         return await services.dead_letters.dead_letter_history(services.read_model.name, aggregate_id)
 
 
-async def _retry(wanted: Sequence[AggregateId], name: str, *, by: str, reason: str) -> list[DeadLetter]:
+async def _retry(wanted: "Sequence[AggregateId]", name: str, *, by: str, reason: str) -> "list[DeadLetter]":
     async with _opened(name) as services:
         if not wanted:
             last = await services.last_dead_letters()
-            wanted = [each.aggregate for each in last if each.unfinished or each.kind is DeadLetterKind.PARKED]
+            wanted = [each.aggregate for each in last if each.unfinished or each.kind == "PARKED"]
         return [await services.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
 
 
-async def _decide(
-    decision: Callable[[DeadLetterService], Decision], aggregate_id: AggregateId, name: str, *, by: str, reason: str
-) -> DeadLetter:
-    async with _opened(name) as services:
-        return await decision(services.dead_letter_service)(aggregate_id, by=by, reason=reason)
-
-
-def _end(dead_letters: Sequence[DeadLetter], *, as_json: bool) -> None:
-    if as_json:
-        for dead_letter in dead_letters:
-            show.print_json(_fields(dead_letter))
-    else:
-        show.output.print(Group(*(_view(dead_letter) for dead_letter in dead_letters)))
-    raise typer.Exit(Exit.FINDINGS if any(each.kind is DeadLetterKind.PARKED for each in dead_letters) else Exit.FINE)
+def _end(dead_letters: "Sequence[DeadLetter]") -> Exit:
+    report_each(map(_fields, dead_letters), lambda: Group(*map(_view, dead_letters)))
+    return Exit.FINDINGS if any(each.kind == "PARKED" for each in dead_letters) else Exit.FINE
 
 
 def _named(by: str | None) -> str:
@@ -180,30 +173,25 @@ def _named(by: str | None) -> str:
         raise InputInvalid(f"expected --by NAME, since this user has none: {error}") from error
 
 
-def _fields(dead_letter: DeadLetter) -> dict[str, Any]:
+def _fields(dead_letter: "DeadLetter") -> dict[str, Any]:
     return dead_letter.model_dump(mode="json")
 
 
-def _table(dead_letters: Sequence[DeadLetter], shown: Sequence[int]) -> Table:
-    table = Table("aggregate", "read model", "", "version", "shown", "since", "why", box=None, pad_edge=False)
-    for dead_letter, version in zip(dead_letters, shown, strict=True):
-        why = text_line(
-            f"{dead_letter.code}: {dead_letter.reason}"
-            if dead_letter.code
-            else f"{dead_letter.by}: {dead_letter.reason}"
-        )
-        since = dead_letter.at[:19] + "Z"
-        about = (dead_letter.read_model, dead_letter.kind, str(dead_letter.sequence_number), str(version), since)
-        table.add_row(text_line(dead_letter.aggregate_id), *about, why)
-    return table
-
-
-def _view(dead_letter: DeadLetter) -> Group:
-    about = f" version {dead_letter.sequence_number}" if dead_letter.sequence_number else ""
-    code = f"{dead_letter.code}: " if dead_letter.code else ""
+def _listed(found: "DeadLetter", shown: int) -> RenderableType:
+    """Return three lines, of which no value to copy is ever cut or broken."""
+    versions = f"version {found.sequence_number}, shown {shown}" if found.sequence_number else f"shown {shown}"
+    why = f"{found.code}: {found.reason}" if found.code else f"{found.by}: {found.reason}"
     return Group(
-        assembled(
-            (dead_letter.kind, "bold"), f"  {dead_letter.aggregate_id}{about}  {dead_letter.at} by {dead_letter.by}"
-        ),
-        text_line(f"  {code}{dead_letter.reason}", "dim"),
+        assembled((found.aggregate_id, "bold")),
+        text_line(f"  {found.kind} in {found.read_model} since {found.at[:19]}Z, {versions}"),
+        text_line(f"  {why}", "dim"),
+    )
+
+
+def _view(found: "DeadLetter") -> Group:
+    about = f" version {found.sequence_number}" if found.sequence_number else ""
+    code = f"{found.code}: " if found.code else ""
+    return Group(
+        assembled((found.kind, "bold"), f"  {found.aggregate_id}{about}  {found.at} by {found.by}"),
+        text_line(f"  {code}{found.reason}", "dim"),
     )

@@ -8,9 +8,10 @@ from oncelog.cli import show
 from oncelog.cli.commands import parse_target
 from oncelog.cli.exits import Exit
 from oncelog.cli.terminal import errors
-from oncelog.composition.read_models import ReadModelName, read_model_of, services_of
+from oncelog.composition.read_models import read_model_of, services_of
 from oncelog.domain.identifiers import CLASSES, check_name
 from oncelog.errors import InputInvalid
+from oncelog.read_models.names import ReadModelName
 from oncelog.read_models.rebuild import Rebuilt
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores

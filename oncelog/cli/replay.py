@@ -11,9 +11,8 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oncelog.cli import show
-from oncelog.cli.commands import parse_aggregate
+from oncelog.cli.commands import parse_aggregate, parse_as_of
 from oncelog.cli.exits import Exit, explained
-from oncelog.cli.query import parse_as_of
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
 from oncelog.client.runs import Replays

@@ -1,20 +1,20 @@
 """``oncelog schedules``: the declared schedules at Temporal, and what an operator does with them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.console import Group
 from rich.table import Table
 
-from oncelog.cli import show
-from oncelog.cli.exits import Exit, explained
+from oncelog.cli.exits import Exit
+from oncelog.cli.reporting import report_each, reported
 from oncelog.cli.terminal import errors, text_line
-from oncelog.client import connection
-from oncelog.client.schedules import Schedules, ScheduleState
-from oncelog.settings import Settings
+
+if TYPE_CHECKING:
+    from oncelog.client.schedules import Schedules, ScheduleState
 
 app = typer.Typer(
     name="schedules",
@@ -22,7 +22,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Such as consistency-check; `list` shows all.")]
 Note = Annotated[str, typer.Option(help="The reason; recorded at Temporal.")]
 
@@ -30,60 +29,58 @@ Answer = TypeVar("Answer")
 
 
 @app.command()
-def apply(*, as_json: AsJson = False) -> None:
+@reported
+async def apply() -> None:
     """Create, update or delete every schedule as the settings declare it; a paused one stays paused."""
-    with explained(as_json=as_json):
-        changes = asyncio.run(_with_schedules(lambda schedules: schedules.apply()))
-        for name, change in changes.items():
-            if as_json:
-                show.print_json({"name": name, "change": change})
-            else:
-                show.output.print(text_line(f"{name}  {change}"))
+    changes = await _with_schedules(lambda schedules: schedules.apply())
+    report_each(
+        ({"name": name, "change": change} for name, change in changes.items()),
+        lambda: Group(*(text_line(f"{name}  {change}") for name, change in changes.items())),
+    )
 
 
 @app.command("list")
-def list_(*, as_json: AsJson = False) -> None:
+@reported
+async def list_() -> Exit:
     """Show every declared schedule: its interval, its last and next run; exit code 1 if one is missing."""
-    with explained(as_json=as_json):
-        states = asyncio.run(_with_schedules(lambda schedules: schedules.states()))
-        if as_json:
-            for state in states:
-                show.print_json(_fields(state))
-        else:
-            show.output.print(_table(states))
-        raise typer.Exit(Exit.FINDINGS if any(state.interval_s and not state.exists for state in states) else Exit.FINE)
+    states = await _with_schedules(lambda schedules: schedules.states())
+    report_each(map(_fields, states), lambda: _table(states))
+    return Exit.FINDINGS if any(state.interval_s and not state.exists for state in states) else Exit.FINE
 
 
 @app.command()
-def trigger(name: Name, *, as_json: AsJson = False) -> None:
+@reported
+async def trigger(name: Name) -> None:
     """Start a run now, unless one is open."""
-    _do(lambda schedules: schedules.trigger(name), f"{name}: triggered", as_json=as_json)
+    await _with_schedules(lambda schedules: schedules.trigger(name))
+    errors.print(f"{name}: triggered")
 
 
 @app.command()
-def pause(name: Name, *, note: Note = "paused by oncelog schedules pause", as_json: AsJson = False) -> None:
+@reported
+async def pause(name: Name, *, note: Note = "paused by oncelog schedules pause") -> None:
     """Start no more runs until it is resumed; an open run goes on."""
-    _do(lambda schedules: schedules.pause(name, note=note), f"{name}: paused", as_json=as_json)
+    await _with_schedules(lambda schedules: schedules.pause(name, note=note))
+    errors.print(f"{name}: paused")
 
 
 @app.command()
-def resume(name: Name, *, note: Note = "resumed by oncelog schedules resume", as_json: AsJson = False) -> None:
+@reported
+async def resume(name: Name, *, note: Note = "resumed by oncelog schedules resume") -> None:
     """End a pause."""
-    _do(lambda schedules: schedules.resume(name, note=note), f"{name}: resumed", as_json=as_json)
+    await _with_schedules(lambda schedules: schedules.resume(name, note=note))
+    errors.print(f"{name}: resumed")
 
 
-def _do(action: Callable[[Schedules], Awaitable[None]], message: str, *, as_json: bool) -> None:
-    with explained(as_json=as_json):
-        asyncio.run(_with_schedules(action))
-        errors.print(message)
+async def _with_schedules(action: "Callable[[Schedules], Awaitable[Answer]]") -> Answer:
+    from oncelog import Settings
+    from oncelog.client import connection
+    from oncelog.client.schedules import Schedules
+
+    return await action(Schedules(await connection.connect(), Settings.from_environment()))
 
 
-async def _with_schedules(action: Callable[[Schedules], Awaitable[Answer]]) -> Answer:
-    settings = Settings.from_environment()
-    return await action(Schedules(await connection.connect(), settings))
-
-
-def _fields(state: ScheduleState) -> dict[str, Any]:
+def _fields(state: "ScheduleState") -> dict[str, Any]:
     times = {"last_run": state.last_run, "next_run": state.next_run}
     return asdict(state) | {name: _time(time) for name, time in times.items()}
 
@@ -92,7 +89,7 @@ def _time(time: datetime | None) -> str | None:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
 
 
-def _table(states: Sequence[ScheduleState]) -> Table:
+def _table(states: "Sequence[ScheduleState]") -> Table:
     table = Table("schedule", "every", "state", "last run", "next run", box=None, pad_edge=False)
     for state in states:
         cells = [state.name, _interval(state.interval_s), _state(state), _time(state.last_run), _time(state.next_run)]
@@ -100,7 +97,7 @@ def _table(states: Sequence[ScheduleState]) -> Table:
     return table
 
 
-def _state(state: ScheduleState) -> str:
+def _state(state: "ScheduleState") -> str:
     if not state.exists:
         return "not applied" if state.interval_s else "off"
     if state.paused:

@@ -17,7 +17,7 @@ from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.events import Event
 from oncelog.domain.results import CommandResult
 from oncelog.ports import CommandStatus, Document
-from oncelog.process import printable
+from oncelog.printable import printable
 
 __all__ = ["output", "print_json"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from oncelog.cli.progress import ProgressLines
 from oncelog.cli.terminal import errors
 from oncelog.client.client import Command, CommandResult, Oncelog
 from oncelog.domain.identifiers import AggregateId
@@ -96,6 +97,7 @@ async def progress_shown(oncelog: Oncelog, total: int, *, title: str) -> AsyncIt
         TimeElapsedColumn(),
         TextColumn("{task.fields[counts]}"),
     )
+    lines = ProgressLines()
     counts = {"applied": 0, "duplicates": 0, "rejected": 0, "failed": 0}
     with Progress(*columns, console=errors, disable=total == 1 or not errors.is_terminal) as progress:
         task = progress.add_task(title, total=total, counts="")
@@ -106,7 +108,9 @@ async def progress_shown(oncelog: Oncelog, total: int, *, title: str) -> AsyncIt
             counts["applied"] += answer.applied and not answer.duplicate
             counts["rejected"] += answer.error is None and not answer.applied and not answer.duplicate
             shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-            progress.update(task, advance=1, total=max(total, sum(counts.values())), counts=shown)
+            done = sum(counts.values())
+            progress.update(task, advance=1, total=max(total, done), counts=shown)
+            lines.print(f"{done:,} of {max(total, done):,} {title}: {shown}")
 
         waiting = asyncio.create_task(say_if_nobody_works(oncelog, lambda: any(counts.values())))
         try:

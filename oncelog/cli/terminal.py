@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from oncelog.process import printable
+from oncelog.printable import printable
 
 
 def text_line(text: str, style: str = "") -> Text:
@@ -41,6 +41,17 @@ def print_json(value: Any) -> None:
 def print_json_text(text: str) -> None:
     """Print one line that is JSON already on standard output, for programs."""
     sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()
+
+
+def print_yaml(value: Any) -> None:
+    """Print one document of YAML on standard output, for programs and people."""
+    import yaml  # takes a while, and most commands need none
+
+    fields = json.loads(json.dumps(value, default=str))  # of the types that JSON has, as other formats show them
+    text = json.dumps(fields, ensure_ascii=False)
+    plain = printable(text) == text  # what has no glyph of its own is escaped, as YAML writes it
+    sys.stdout.write("---\n" + yaml.safe_dump(fields, sort_keys=False, allow_unicode=plain))
     sys.stdout.flush()
 
 

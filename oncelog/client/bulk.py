@@ -9,7 +9,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.bulk_models import BulkStage, BulkView
+from oncelog.bulk.items import BulkItems
 from oncelog.bulk.run import Progress
 from oncelog.client.bulk_items import (
     PART_BYTES,
@@ -38,11 +39,14 @@ from oncelog.client.bulk_items import (
 )
 from oncelog.client.client import RPC_TIMEOUT, Oncelog, new_command_id
 from oncelog.domain.bulk.command import Bulk, BulkType
+from oncelog.domain.bulk.records import BulkRecord
 from oncelog.domain.bulk.results import BulkResult, Counts
+from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.limits import CHUNK_ITEMS_MAX
 from oncelog.domain.results import Outcome
 from oncelog.domain.tokens import highest, make_token
-from oncelog.errors import CommandUnknown, InputInvalid, NotYetVisible
+from oncelog.errors import CommandUnknown, InputInvalid, LogDamaged, NotYetVisible
 from oncelog.workflows.bulk import BulkCommand
 
 PROGRESS_EVERY_S = 1.0
@@ -183,6 +187,29 @@ class Bulks:
             *lines, begun = (begun + block).split(b"\n")
             for line in lines:
                 yield line
+
+    async def items(self, result: BulkResult, outcomes: Collection[str]) -> AsyncIterator[bytes]:
+        """Yield the items that ended so, in their order, as they were given: lines of NDJSON without their ends.
+
+        To submit them once more, mended, as another command. ``outcomes``: APPLIED, REJECTED, NOT_ATTEMPTED. Raises
+        LogDamaged, StoreUnavailable.
+        """
+        if result.results_key is None or result.command_id is None:
+            return
+        record = await self._oncelog.ports.records.read_record(result.command_id, 1)
+        if not isinstance(record, BulkRecord):
+            raise LogDamaged(f"command {result.command_id}: expected the record of a bulk command, found none")
+        items = BulkItems(self._objects, chunk_items_max=CHUNK_ITEMS_MAX)
+        chunk, of_chunk = 0, dict[int, Any]()
+        async for line in self.results(result):
+            if line["outcome"] not in outcomes:
+                continue
+            while line["index"] not in of_chunk:
+                chunk += 1
+                if line["index"] in record.accepted_plan.items_of(chunk):
+                    of_chunk = await items.of_chunk(record, chunk)
+            item = of_chunk[line["index"]]
+            yield item if isinstance(item, bytes) else canonical_bytes(item)
 
     def token(self, lines: Iterable[Mapping[str, Any]]) -> str:
         """Return a consistency token for some of the results, of which those applied count.

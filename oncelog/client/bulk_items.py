@@ -12,11 +12,14 @@ from oncelog.domain.bulk.command import Bulk, BulkType, parse_bulk
 from oncelog.domain.bulk.items import parse_item
 from oncelog.domain.bulk.plan import ItemsScanner, items_in
 from oncelog.domain.canonical import canonical_bytes, parse_json
+from oncelog.domain.commands import CommandType
 from oncelog.domain.limits import ITEMS_INLINE_BYTES_MAX, LINE_BYTES_MAX
+from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.stored_names import payload_key
 from oncelog.errors import InputInvalid
 
 PART_BYTES = 8 * 1024 * 1024
+BAD_LINES_MAX = 50  # that an error names
 
 #: Called with how many bytes have been gone through so far.
 Progressed = Callable[[int], None]
@@ -41,14 +44,50 @@ def unobserved(count: int) -> None:
     """The ordinary case."""
 
 
-def check_items(path: Path, command_type: BulkType, *, progressed: Progressed = unobserved) -> CheckedItems:
+class BadLines:
+    """The lines of one file that are no valid items: the first ones with their problems, and the count of all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+        self._lines: list[dict[str, Any]] = []
+
+    def add(self, line: int, error: InputInvalid, *, index: int) -> None:
+        """Add what is wrong with item ``index``, which stands in this line of the file."""
+        self._count += 1
+        if len(self._lines) < BAD_LINES_MAX:
+            problem = (
+                error.message.removeprefix(f"item {index}")
+                .removeprefix(" is not valid")
+                .removeprefix(" is not valid")
+                .lstrip(" :")
+            )
+            self._lines.append({"line": line, "problem": problem, "errors": error.details.get("errors", [])})
+
+    def raise_if_any(self) -> None:
+        """Raise InputInvalid that names each line, if there is one."""
+        if not self._count:
+            return
+        listed = "; ".join(f"line {each['line']}: {each['problem']}" for each in self._lines)
+        more = f"; and {self._count - len(self._lines)} more lines" if self._count > len(self._lines) else ""
+        raise InputInvalid(f"{self._path}, {listed}{more}", lines=self._lines, lines_count=self._count)
+
+
+def check_items(
+    path: Path,
+    command_type: BulkType,
+    *,
+    class_schema: ClassSchema | None = None,
+    progressed: Progressed = unobserved,
+) -> CheckedItems:
     """Go through a file of NDJSON line by line, holding one line at a time; blocks, so call it in a thread.
 
-    Raises InputInvalid that names the line of the first item that is not valid.
+    ``class_schema``: what payloads of creates must fit besides. Raises InputInvalid that names the lines that are no
+    valid items.
     """
     try:
         with path.open("rb") as file:
-            return _checked(_lines(file), path, command_type, progressed=progressed)
+            return _checked(_lines(file), path, command_type, class_schema=class_schema, progressed=progressed)
     except OSError as error:
         raise InputInvalid(f"{path}: {error.strerror}") from error
 
@@ -84,17 +123,41 @@ def parse_type(value: Any) -> BulkType:
         raise InputInvalid(f"command_type: expected one of {', '.join(BulkType)}, found {value!r}") from error
 
 
-def _checked(lines: Iterable[bytes], path: Path, command_type: BulkType, *, progressed: Progressed) -> CheckedItems:
-    scanner = ItemsScanner()
+def check_item(value: bytes, *, index: int, command_type: BulkType, class_schema: ClassSchema | None) -> None:
+    """Raise InputInvalid unless the line is an item, and, of a create, fits the class if one is given."""
+    item = parse_item(value, index=index, command_type=command_type.of_each)
+    if class_schema is None or command_type.of_each is not CommandType.CREATE_INSTANCE:
+        return
+    if class_schema.retired:
+        raise InputInvalid("its class is retired")
+    findings = class_schema.findings(item.payload)
+    if findings:
+        listed = "; ".join(f"{each['at'] or 'data'}: {each['problem']}" for each in findings[:3])
+        raise InputInvalid(f"does not fit version {class_schema.reference.version}: {listed}", errors=list(findings))
+
+
+def _checked(
+    lines: Iterable[bytes],
+    path: Path,
+    command_type: BulkType,
+    *,
+    class_schema: ClassSchema | None,
+    progressed: Progressed,
+) -> CheckedItems:
+    scanner, bad = ItemsScanner(), BadLines(path)
     for index, line in enumerate(lines):
         try:
             scanner.feed(line)
-            parse_item(line, index=index, command_type=command_type.of_each)
+        except InputInvalid as error:  # what comes after it cannot be told apart
+            bad.add(index + 1, error, index=index)
+            break
+        try:
+            check_item(line, index=index, command_type=command_type, class_schema=class_schema)
         except InputInvalid as error:
-            problem = error.message.removeprefix(f"item {index}").lstrip(" :")
-            raise InputInvalid(f"{path}, line {index + 1}: {problem}", **error.details) from error
+            bad.add(index + 1, error, index=index)
         if index % 1_000 == 0:
             progressed(scanner.size_bytes)
+    bad.raise_if_any()
     try:
         plan, sha256 = scanner.finish()
     except InputInvalid as error:

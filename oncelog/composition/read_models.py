@@ -1,7 +1,6 @@
 """Every read model by its name, with the services that keep it whole, for programs that have no command path."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from oncelog.domain.dead_letters import DeadLetter
 from oncelog.ports import DeadLetters, EventSubscription, Ports, ReadModel, last_numbers
@@ -9,6 +8,7 @@ from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
+from oncelog.read_models.names import ReadModelName
 from oncelog.read_models.parking import PROGRAM, Parking
 from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX, Projector
@@ -18,13 +18,6 @@ from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
-
-
-class ReadModelName(StrEnum):
-    """The read models there are."""
-
-    DOCUMENTS = DocumentsModel.name
-    GRAPH = GraphModel.name
 
 
 @dataclass(frozen=True)

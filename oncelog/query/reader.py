@@ -11,6 +11,7 @@ from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Ports, SearchPage
 from oncelog.query.classes import DefinedClasses
 from oncelog.query.graph import NODES_MAX, Answer, GraphReader, Hop
+from oncelog.query.inventory import Inventory
 from oncelog.query.presence import Presence
 from oncelog.query.visibility import VersionsOf, View, Visibility, wanted_of
 from oncelog.read_models.document import document_of
@@ -35,6 +36,7 @@ class Reader:
         self._graph = GraphReader(ports.graph, ports.documents, self._classes.relationship_names, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
         self._presence = Presence(ports)
+        self.inventory = Inventory(ports.catalogue, self._classes, self.search)
 
     async def get(
         self, aggregate_id: AggregateId | str, *, token: str | None = None, deadline_s: float = DEADLINE_S

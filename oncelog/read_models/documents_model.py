@@ -6,12 +6,13 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.ports import Documents, ProjectionStatus
 from oncelog.read_models.document import document_of
+from oncelog.read_models.names import ReadModelName
 
 
 class DocumentsModel:
     """The ``ReadModel`` of documents."""
 
-    name = "documents"
+    name = ReadModelName.DOCUMENTS
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents

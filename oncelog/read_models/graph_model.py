@@ -9,6 +9,7 @@ from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import Graph, ProjectionStatus
+from oncelog.read_models.names import ReadModelName
 
 
 class ClassSchemaOf(Protocol):
@@ -40,7 +41,7 @@ def node_of(state: Instance, class_schema: ClassSchema | None) -> GraphNode:
 class GraphModel:
     """The ``ReadModel`` of the graph."""
 
-    name = "graph"
+    name = ReadModelName.GRAPH
 
     def __init__(self, graph: Graph, class_schema_of: ClassSchemaOf) -> None:
         self._graph = graph

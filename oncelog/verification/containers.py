@@ -1,7 +1,7 @@
 """The indices and aliases of read models: each alias leads to one index that is open, writable and on a node."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oncelog.domain.identifiers import AggregateId
@@ -26,7 +26,7 @@ def node_of(aggregate_id: str) -> str:
 
 
 #: By read model, the alias that leads to what it shows of an aggregate.
-ALIAS_OF = {DocumentsModel.name: documents_of, GraphModel.name: node_of}
+ALIAS_OF: Mapping[str, Callable[[str], str]] = {DocumentsModel.name: documents_of, GraphModel.name: node_of}
 
 
 @dataclass

@@ -5,10 +5,11 @@ import asyncio
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.client import connection
 from oncelog.client.runs import Checks
-from oncelog.composition.read_models import ReadModelName, read_model_of, services_of
+from oncelog.composition.read_models import read_model_of, services_of
 from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.errors import OncelogError
 from oncelog.ports import Ports
+from oncelog.read_models.names import ReadModelName
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from tests.chaos.load import ReconcileSummary

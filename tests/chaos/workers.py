@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from oncelog.composition.read_models import ReadModelName
+from oncelog.read_models.names import ReadModelName
 from stack import process
 from stack.process import LaunchSpec
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from oncelog.cli.query import parse_as_of, parse_hop, parse_where
+from oncelog.cli.commands import parse_as_of
+from oncelog.cli.filters import parse_hop, parse_where
 from oncelog.domain.queries import Range
 from oncelog.errors import InputInvalid
 from oncelog.query.graph import Hop

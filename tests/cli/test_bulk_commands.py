@@ -87,6 +87,31 @@ def test_invalid_items_are_refused_before_upload(
 
 
 @pytest.mark.usefixtures("worker")
+def test_rejected_items_are_submitted_once_more(variables: dict[str, str], tmp_path: Path):
+    path = tmp_path / "items.csv"
+    path.write_text("instance_id,name\na1,Lamp\na2,Desk\na1,Chair\n")
+    dry = run(variables, ["submit", "create", "shop/Again", "--bulk", str(path), "--dry-run", "--json"])
+    assert (dry.returncode, answer(dry)["items"], answer(dry)["sent"]) == (0, 3, False)
+    first = run(variables, ["submit", "create", "shop/Again", "--bulk", str(path), "--id", "again-1", "--json"])
+    assert (first.returncode, answer(first)["counts"]["rejected"]) == (1, 1), first.stderr
+    left = run(variables, ["bulk", "items", "again-1"])
+    assert lines(left) == [{"instance_id": "a1", "payload": {"name": "Chair"}}]
+    mended = left.stdout.replace("a1", "a3")
+    second = run(
+        variables, ["submit", "create", "shop/Again", "--bulk", "-", "--id", "again-2", "--json"], given=mended
+    )
+    assert (second.returncode, answer(second)["counts"]["applied"]) == (0, 1), second.stderr
+
+
+def test_every_bad_line_of_the_items_is_named(variables: dict[str, str]):
+    given = '{"instance_id": 7}\n{"instance_id": "a"}\nno\n'
+    found = run(variables, ["submit", "create", "shop/Product", "--bulk", "-"], given=given)
+    assert found.returncode == 2
+    assert all(f"line {number}: " in found.stderr for number in (1, 3))
+    assert "line 2" not in found.stderr
+
+
+@pytest.mark.usefixtures("worker")
 def test_what_has_ended_cannot_be_steered_any_more(variables: dict[str, str]):
     submit(variables, "create", "shop/Product", "--bulk", "-", "--id", "short", given='{"instance_id": "s1"}\n')
     for verb in ("pause", "resume", "cancel"):

@@ -74,6 +74,38 @@ def test_an_instance_is_created_shown_changed_and_deleted(variables: dict[str, s
 
 
 @pytest.mark.usefixtures("worker")
+def test_versions_are_compared_and_an_earlier_one_is_restored(variables: dict[str, str]):
+    target = "shop/Chair/c1"
+    assert run(variables, ["submit", "create", target, "-p", '{"name": "Oak", "price": 7}']).returncode == 0
+    assert run(variables, ["submit", "update", target, "-p", '{"price": 9, "sale": true}']).returncode == 0
+    compared = run(variables, ["diff", target, "1", "--json"])
+    assert [json.loads(line) for line in compared.stdout.splitlines()] == [
+        {"path": "/price", "before": 7, "after": 9},
+        {"path": "/sale", "after": True},
+    ]
+    assert (compared.returncode, run(variables, ["diff", target, "2"]).returncode) == (1, 0)
+
+    restored = run(variables, ["restore", target, "--to", "1", "--json"])
+    assert (restored.returncode, answer(restored)["sequence_number"]) == (0, 3), restored.stderr
+    assert run(variables, ["diff", target, "1", "3"]).returncode == 0
+    assert "nothing was sent" in run(variables, ["restore", target, "--to", "1"]).stderr
+
+    assert run(variables, ["submit", "delete", target]).returncode == 0
+    again = run(variables, ["restore", target, "--to", "2", "--json"])
+    assert (again.returncode, answer(again)["sequence_number"]) == (0, 5), again.stderr
+    assert run(variables, ["restore", target, "--to", "4"]).returncode == 2
+    assert "expected a version up to 5" in run(variables, ["restore", target, "--to", "9"]).stderr
+
+    token = str(answer(again)["consistency_token"])
+    assert run(variables, ["search", "shop/Chair", "--token", token]).returncode == 0
+    listed = run(variables, ["list", "shop", "--json"])
+    entries = {entry["class_id"]: entry for entry in map(json.loads, listed.stdout.splitlines())}
+    assert (entries["Chair"]["instances"], entries["Chair"]["version"]) == (1, None)
+    assert "shop/Chair" in run(variables, ["list"]).stdout
+    assert run(variables, ["list", "nowhere"]).returncode == 1
+
+
+@pytest.mark.usefixtures("worker")
 def test_repeated_command_returns_its_first_result(variables: dict[str, str]):
     command_id = new_command_id()
     arguments = ["submit", "create", "shop/Product/p2", "--id", command_id, "--json"]

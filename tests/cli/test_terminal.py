@@ -8,7 +8,7 @@ from rich.table import Table
 from oncelog.cli.exits import explained
 from oncelog.cli.terminal import Terminal, json_text, print_json, text_line
 from oncelog.errors import InputInvalid
-from oncelog.process import printable
+from oncelog.printable import printable
 
 HOSTILE = "a\x1b[2J\x1b]0;owned\x07\nforged\r[bold]x[/] :new: \u202eevil\x9b1m\u2028\U000e0041"
 

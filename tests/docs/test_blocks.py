@@ -1,12 +1,14 @@
 """Every block of the pages is parsed: console lines by their programs, samples by the models that read them."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oncelog.cli.profiles import read_profiles
 from oncelog.domain.ontology.definition import parse_definition
 from oncelog.stores.s3.topic_records import _Stored as TopicRecord
 from oncelog.verification.history import read_history
@@ -14,7 +16,7 @@ from tests.docs.blocks import ALL, Block, console_lines
 from tests.docs.programs import check_line
 
 #: SQL is run by tests/archive/test_queries.py.
-LANGUAGES = {"console", "python", "json", "text", "mermaid", "file", "sql"}
+LANGUAGES = {"console", "python", "json", "text", "mermaid", "file", "sql", "toml"}
 #: Blocks that are parsed and not executed. The number may fall and never rise.
 NOT_RUN_MAX = 5
 
@@ -68,3 +70,14 @@ def test_json_sample_is_read_by_its_model(block: Block, tmp_path: Path):
     models = [model for member, model in MODELS.items() if member in block.text]
     assert len(models) == 1, f"expected one model for the sample, found {len(models)}: name it in MODELS"
     assert models[0](block.text, tmp_path)
+
+
+@pytest.mark.parametrize("block", of("toml"), ids=lambda block: block.place)
+def test_toml_sample_is_the_file_of_its_title(block: Block, tmp_path: Path):
+    path = tmp_path / str(block.title)
+    path.write_text(block.text)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "profiles.toml": read_profiles,
+        "pyproject.toml": lambda path: tomllib.loads(path.read_text())["tool"],
+    }
+    assert readers[path.name](path)

@@ -16,7 +16,7 @@ leave(0)
 
 LOG = """
 import structlog
-from oncelog.process import log_to_standard_error
+from oncelog.logs import log_to_standard_error
 log_to_standard_error()
 structlog.get_logger().warning("event_parked", actor="x\\nforged \\x1b[2J", number=3)
 """
@@ -24,7 +24,7 @@ structlog.get_logger().warning("event_parked", actor="x\\nforged \\x1b[2J", numb
 
 RETRIES = """
 import asyncio, stamina
-from oncelog.process import log_to_standard_error
+from oncelog.logs import log_to_standard_error
 log_to_standard_error()
 async def read_object(key, left=[2]):
     left[0] -= 1
@@ -60,7 +60,7 @@ def test_retries_are_logged_without_their_arguments():
 
 RUNNING = """
 import asyncio, os, signal, sys
-from oncelog.process import run_program
+from oncelog.program import run_program
 async def run(settings, stopping):
     print(type(asyncio.get_running_loop()).__module__)
     os.kill(os.getpid(), signal.Signals[sys.argv[1]])

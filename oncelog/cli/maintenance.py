@@ -1,0 +1,63 @@
+"""``oncelog verify``, ``check`` and ``rebuild``: prove that all is well, and mend what is not."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oncelog.cli.exits import Exit
+from oncelog.cli.options import Class
+from oncelog.cli.reporting import for_people, report, reported
+from oncelog.errors import InputInvalid
+from oncelog.read_models.names import ReadModelName
+
+GRACE_S = 600.0
+
+
+@reported
+async def verify(
+    *,
+    histories: Annotated[
+        list[Path] | None, typer.Option("--history", help="What clients wrote down while they ran; may be repeated.")
+    ] = None,
+    db: Annotated[str | None, typer.Option("--db", help="Only this database.")] = None,
+    drained: Annotated[
+        bool, typer.Option("--drained", help="Nothing is under way: count what is not finished as a violation.")
+    ] = False,
+) -> Exit:
+    """Hold every promise against all that lies in S3, the stream and the read models; exit code 1 on a violation."""
+    from oncelog.cli.verify import exit_of, report_view, run_verify
+
+    found = await run_verify(histories=histories or [], db_name=db, drained=drained)
+    report(found.model_dump(mode="json"), lambda: report_view(found))
+    return exit_of(found)
+
+
+@reported
+async def check(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Finish what is found; else it is only shown.")] = False,
+    db_name: Annotated[str | None, typer.Option("--db", help="Only this database.")] = None,
+    class_id: Annotated[str | None, typer.Option("--class", help="Only this class of it.")] = None,
+    grace_s: Annotated[float, typer.Option(min=0, help="Leave alone what is younger.")] = GRACE_S,
+    attach: Annotated[str | None, typer.Option(metavar="CHECK_ID", help="Show a check that was started.")] = None,
+) -> Exit:
+    """Find what ended workflows left incomplete (records, stream, documents); `oncelog verify` proves all promises."""
+    from oncelog.cli.check import check_request, run_check
+
+    if attach is not None and (repair or db_name or class_id):
+        raise InputInvalid("check: expected either --attach or what to check, found both")
+    request = check_request(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s)
+    return await run_check(request, attach=attach, as_json=not for_people())
+
+
+@reported
+def rebuild(
+    target: Class,
+    *,
+    read_model: Annotated[ReadModelName, typer.Option(help="In which read model.")] = ReadModelName.DOCUMENTS,
+) -> Exit:
+    """Show a class's instances anew from the log, such as after its index was lost; exit code 1 if some cannot be."""
+    from oncelog.cli.rebuild import run_rebuild
+
+    return run_rebuild(target, read_model=read_model, as_json=not for_people())
