@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
 from oncelog.activities.heartbeats import heartbeats
-from oncelog.replay_runs.request import PlanTotals, ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
-from oncelog.replay_runs.run import ReplayRunner
+from oncelog.archive.log_part import LogPosition
+from oncelog.replay_runs.partitions import PlanTotals
+from oncelog.replay_runs.request import ReplayCounts, ReplayEnd, ReplayReport, ReplayRequest
+from oncelog.replay_runs.run import PartitionProgress, ReplayRunner
 
 HEARTBEAT_S = 2.0
 
@@ -53,15 +55,18 @@ class ReplayActivities:
 
     @activity.defn
     async def replay_partition(self, step: ReplayStep) -> ReplayCounts:
-        """Replay one partition; tells how far it has come."""
-        so_far = ReplayCounts()
+        """Replay one partition; tells how far it has come, and goes on where an earlier attempt was."""
+        earlier = _earlier()
+        so_far = PartitionProgress(position=earlier)
 
-        def count(counts: ReplayCounts) -> None:
+        def count(progress: PartitionProgress) -> None:
             nonlocal so_far
-            so_far = counts
+            so_far = progress
 
         async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
-            return await self._runner.partition(step.replay_id, step.request, step.partition, counted=count)
+            return await self._runner.partition(
+                step.replay_id, step.request, step.partition, counted=count, done=earlier
+            )
 
     @activity.defn
     async def end_replay(self, step: ReplayStep) -> ReplayEnd:
@@ -75,3 +80,9 @@ class ReplayActivities:
         """Keep the report in S3."""
         if step.report is not None:
             await self._runner.keep(step.request, step.report)
+
+
+def _earlier() -> LogPosition | None:
+    """Return the position that an earlier attempt at this activity reported last, if any."""
+    details = activity.info().heartbeat_details
+    return PartitionProgress.model_validate(details[0]).position if details else None

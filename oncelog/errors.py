@@ -15,6 +15,7 @@
     ├── StoreUnsafe              a server lacks a guarantee we rely on (conditional PUT, version, rights)
     ├── LogDamaged               an event or record in S3 is missing, altered or out of chain
     ├── ArchiveDamaged           a file or manifest of the archive is missing or altered; the log has it all
+    ├── RebuildSuperseded        readers see another index that followed while one was rebuilt; nothing is lost
     ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
     │   ├── EventFromFuture      its type or its MAJOR is newer than this release
     │   └── SchemaGap            its version is none that was ever stored, or a migration is missing
@@ -229,6 +230,10 @@ class LogDamaged(OncelogError):
 
 class ArchiveDamaged(OncelogError):
     """A file or a manifest of the archive is missing or altered; the log has all of it, and it is made again."""
+
+
+class RebuildSuperseded(OncelogError):
+    """Another index followed while one was rebuilt beside it: readers see that one, and nothing is lost."""
 
 
 class SchemaUnsupported(OncelogError):

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from oncelog.activities.archive import ArchiveActivities, ArchiveStep
     from oncelog.archive.run import ArchiveCounts, ArchivePlan, ArchiveProgress, ArchiveReport, ArchiveRequest
-    from oncelog.errors import InputInvalid
     from oncelog.workflows import policies
-    from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.arguments import accepted
     from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import archive_sheet
 
@@ -44,7 +40,7 @@ class Archive:
 
     @workflow.run
     async def run(self, request: ArchiveArgument = None) -> ArchiveReport:
-        self._request = _accepted(request)
+        self._request = accepted(request, ArchiveRequest, noun="archive")
         workflow.upsert_search_attributes(_scope(self._request))
         self._progress = self._request.so_far or await self._plan()
         self._counts = self._progress.counts
@@ -72,10 +68,8 @@ class Archive:
         plan = await workflow.execute_activity_method(
             ArchiveActivities.plan_archive,
             self._request,
-            start_to_close_timeout=policies.COUNT_TIMEOUT,
-            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-            retry_policy=policies.UNTIL_DONE,
             summary=f"list the classes of {self._request.scope}",
+            **policies.LISTING,
         )
         return ArchiveProgress(plan=plan, total=len(plan.classes))
 
@@ -90,10 +84,8 @@ class Archive:
         removed = await workflow.execute_activity_method(
             ArchiveActivities.collect_class,
             step,
-            start_to_close_timeout=policies.COUNT_TIMEOUT,
-            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-            retry_policy=policies.UNTIL_DONE,
             summary=f"{db_name}/{class_id}: remove unnamed files",
+            **policies.LISTING,
         )
         self._count(removed=removed, classes=1)
 
@@ -103,10 +95,8 @@ class Archive:
             report = await workflow.execute_activity_method(
                 ArchiveActivities.pack_class,
                 step,
-                start_to_close_timeout=policies.COUNT_TIMEOUT,
-                heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-                retry_policy=policies.UNTIL_DONE,
                 summary=f"{step.db_name}/{step.class_id}: pack from {step.first or 'the beginning'}",
+                **policies.LISTING,
             )
             self._counts = self._counts.packed(report)
             self._tell()
@@ -122,10 +112,8 @@ class Archive:
             report = await workflow.execute_activity_method(
                 ArchiveActivities.merge_class,
                 step,
-                start_to_close_timeout=policies.COUNT_TIMEOUT,
-                heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-                retry_policy=policies.UNTIL_DONE,
                 summary=f"{step.db_name}/{step.class_id}: merge files",
+                **policies.LISTING,
             )
             self._count(merged=report.files_before, lost=report.lost, conflicts=int(report.conflict))
             if report.conflict:
@@ -151,15 +139,6 @@ class Archive:
 
     def _tell(self) -> None:
         workflow.set_current_details(archive_sheet(self.progress()))
-
-
-def _accepted(argument: Any) -> ArchiveRequest:
-    """Return the request, everything if none is given; anything else fails the workflow, visibly and at once."""
-    try:
-        value = None if argument is None else decoded(argument, what="archive")
-        return ArchiveRequest() if value is None else ArchiveRequest.model_validate(value)
-    except (InputInvalid, ValidationError) as error:
-        raise ApplicationError(f"archive: not a request: {error}", type="InputInvalid", non_retryable=True) from error
 
 
 def _scope(request: ArchiveRequest) -> list[Any]:

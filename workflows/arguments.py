@@ -4,8 +4,11 @@ from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from pydantic import BaseModel, ValidationError
+
     from oncelog.domain.canonical import parse_unchecked
     from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
     from oncelog.errors import InputInvalid
@@ -17,6 +20,7 @@ SURPLUS = "surplus arguments"
 INPUT_RULES = "input-rules-2"
 
 Parsed = TypeVar("Parsed", covariant=True)
+Request = TypeVar("Request", bound="BaseModel")
 
 
 class Parse(Protocol[Parsed]):
@@ -39,6 +43,18 @@ def decoded(argument: Any, *, what: str) -> Any:
         raise InputInvalid(
             f"{what}: expected a JSON object, found an unreadable payload ({encoding!r}): {error}"
         ) from error
+
+
+def accepted(argument: Any, model: type[Request], *, noun: str) -> Request:
+    """Return the request of a run, the default where none is given.
+
+    Anything else fails the workflow, visibly and at once.
+    """
+    try:
+        value = None if argument is None else decoded(argument, what=noun)
+        return model() if value is None else model.model_validate(value)
+    except (InputInvalid, ValidationError) as error:
+        raise ApplicationError(f"{noun}: not a request: {error}", type="InputInvalid", non_retryable=True) from error
 
 
 def judged(parse: Parse[Parsed], value: Any) -> Parsed:

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from oncelog.activities.check import CheckActivities
     from oncelog.activities.check_models import (
         CheckPhase,
@@ -20,10 +17,9 @@ with workflow.unsafe.imports_passed_through():
         ReconcileRequest,
         outcome_of,
     )
-    from oncelog.errors import InputInvalid
     from oncelog.reconcile.summary import ReconcileSummary
     from oncelog.workflows import policies
-    from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.arguments import accepted
     from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import check_sheet
 
@@ -54,7 +50,7 @@ class ConsistencyCheck:
 
     @workflow.run
     async def run(self, request: CheckArgument = None) -> CheckReport:
-        self._request = _accepted(request)
+        self._request = accepted(request, CheckRequest, noun="check")
         workflow.upsert_search_attributes(_scope(self._request))
         self._progress = self._request.so_far or await self._begin()
         self._aggregates_total = self._progress.aggregates_total
@@ -145,15 +141,6 @@ def _after(phase: CheckPhase) -> CheckPhase:
     if following is CheckPhase.CLASSES and not workflow.patched("sweep-classes"):
         return CheckPhase.AGGREGATES
     return following
-
-
-def _accepted(argument: Any) -> CheckRequest:
-    """Return the request, everything if none is given; anything else fails the workflow, visibly and at once."""
-    try:
-        value = None if argument is None else decoded(argument, what="check")
-        return CheckRequest() if value is None else CheckRequest.model_validate(value)
-    except (InputInvalid, ValidationError) as error:
-        raise ApplicationError(f"check: not a request: {error}", type="InputInvalid", non_retryable=True) from error
 
 
 def _scope(request: CheckRequest) -> list[Any]:

@@ -8,7 +8,7 @@ from oncelog.archive.run import ArchiveReport
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.results import CommandResult
 from oncelog.replay.trace import StepReport
-from oncelog.replay_runs.request import ReplayOutcome, ReplayReport
+from oncelog.replay_runs.request import ReplayCounts, ReplayOutcome, ReplayReport
 
 FINDINGS_SHOWN = 20
 
@@ -54,12 +54,14 @@ def replay_sheet(report: ReplayReport) -> str:
         ("aggregates", f"{counts.aggregates} of {totals.aggregates}" if totals else "-"),
         ("events per second", report.events_per_s or "-"),
         ("seconds left", report.remaining_s if report.remaining_s is not None else "-"),
+        *((name, count) for name, count in work_counts(counts).items()),
         ("findings", counts.findings_count),
         ("files", f"`{report.files}`"),
     ]
     end = report.end
     if end is not None:
         rows += [(f"root of {tree.name}", f"`{tree.root}` over {tree.size}") for tree in end.databases]
+        rows += [(f"readers of {each.class_name}", f"`{each.index}`, before `{each.kept}`") for each in end.switched]
         if end.comparison is not None:
             rows.append(("compared with", f"{end.comparison.replay_id}: {end.comparison.same} the same"))
     found = [*counts.findings, *(end.comparison.findings if end and end.comparison else ())]
@@ -67,6 +69,12 @@ def replay_sheet(report: ReplayReport) -> str:
     table = [f"| {name} | {value} |" for name, value in rows]
     title = f"### {state}: {share}, {report.mode} of {report.scope}"
     return "\n".join([title, "", "| | |", "| --- | ---: |", *table, "", *listed])
+
+
+def work_counts(counts: ReplayCounts) -> dict[str, int]:
+    """Return the counts of a mode's own work, those that are not 0."""
+    found = {"projected": counts.projected, "parked": counts.parked, "published": counts.published}
+    return {name: count for name, count in found.items() if count}
 
 
 def archive_sheet(report: ArchiveReport) -> str:

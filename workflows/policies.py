@@ -1,6 +1,7 @@
 """Every time-out and retry policy, named. Units are in the values (timedelta)."""
 
 from datetime import timedelta
+from typing import TypedDict
 
 from temporalio.common import RetryPolicy
 
@@ -40,3 +41,33 @@ BULK_TIMEOUT = timedelta(minutes=30)
 BULK_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 #: So many runs of chunks until the workflow goes on in a new run, with a history of its own.
 BULK_SEGMENTS_PER_RUN = 100
+
+
+class LongActivity(TypedDict):
+    """The options of an activity that goes through much of the log and tells regularly that it is alive."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+#: For as long as the outage lasts, too; what was asked for wrongly, or was overtaken, ends the workflow.
+UNTIL_DONE_OR_REFUSED = RetryPolicy(
+    initial_interval=UNTIL_DONE.initial_interval,
+    backoff_coefficient=UNTIL_DONE.backoff_coefficient,
+    maximum_interval=UNTIL_DONE.maximum_interval,
+    maximum_attempts=0,
+    non_retryable_error_types=["InputInvalid", "RebuildSuperseded"],
+)
+
+#: A step that lists, packs or joins all of a class or of the log.
+LISTING = LongActivity(
+    start_to_close_timeout=COUNT_TIMEOUT,
+    heartbeat_timeout=RECONCILE_HEARTBEAT_TIMEOUT,
+    retry_policy=UNTIL_DONE_OR_REFUSED,
+)
+PARTITION = LongActivity(
+    start_to_close_timeout=REINDEX_TIMEOUT,
+    heartbeat_timeout=REPLAY_HEARTBEAT_TIMEOUT,
+    retry_policy=UNTIL_DONE_OR_REFUSED,
+)

@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from oncelog.activities.replay import ReplayActivities, ReplayStep
-    from oncelog.errors import InputInvalid
     from oncelog.replay_runs.files import folder_of
     from oncelog.replay_runs.request import (
         ReplayCounts,
@@ -23,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
         ReplayRequest,
     )
     from oncelog.workflows import policies
-    from oncelog.workflows.arguments import decoded
+    from oncelog.workflows.arguments import accepted
     from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import replay_sheet
 
@@ -52,7 +48,7 @@ class Replay:
 
     @workflow.run
     async def run(self, request: ReplayArgument = None) -> ReplayReport:
-        self._request = _accepted(request)
+        self._request = accepted(request, ReplayRequest, noun="replay")
         workflow.upsert_search_attributes(_scope(self._request))
         self._progress = self._request.so_far
         self._tell()
@@ -64,10 +60,8 @@ class Replay:
         self._end = await workflow.execute_activity_method(
             ReplayActivities.end_replay,
             self._step(),
-            start_to_close_timeout=policies.COUNT_TIMEOUT,
-            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-            retry_policy=policies.UNTIL_DONE,
             summary="join the digests",
+            **policies.LISTING,
         )
         await workflow.execute_activity_method(
             ReplayActivities.keep_replay,
@@ -124,10 +118,8 @@ class Replay:
         totals = await workflow.execute_activity_method(
             ReplayActivities.plan_replay,
             self._step(),
-            start_to_close_timeout=policies.COUNT_TIMEOUT,
-            heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-            retry_policy=policies.UNTIL_DONE,
             summary=f"plan the replay of {self._request.scope.name}",
+            **policies.LISTING,
         )
         return ReplayProgress(totals=totals, started_at=workflow.now())
 
@@ -159,10 +151,8 @@ class Replay:
         return await workflow.execute_activity_method(
             ReplayActivities.replay_partition,
             self._step().model_copy(update={"partition": number}),
-            start_to_close_timeout=policies.REINDEX_TIMEOUT,
-            heartbeat_timeout=policies.REPLAY_HEARTBEAT_TIMEOUT,
-            retry_policy=policies.UNTIL_DONE,
             summary=f"partition {number + 1} of {self._known().totals.partitions}",
+            **policies.PARTITION,
         )
 
     async def _drain(self) -> None:
@@ -199,15 +189,6 @@ class Replay:
 
     def _tell(self) -> None:
         workflow.set_current_details(replay_sheet(self.progress()))
-
-
-def _accepted(argument: Any) -> ReplayRequest:
-    """Return the request, all of the log if none is given; anything else fails the workflow, visibly and at once."""
-    try:
-        value = None if argument is None else decoded(argument, what="replay")
-        return ReplayRequest() if value is None else ReplayRequest.model_validate(value)
-    except (InputInvalid, ValidationError) as error:
-        raise ApplicationError(f"replay: not a request: {error}", type="InputInvalid", non_retryable=True) from error
 
 
 def _scope(request: ReplayRequest) -> list[Any]:

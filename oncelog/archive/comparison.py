@@ -1,7 +1,7 @@
 """The archive of some streams against their slots, as listed: which rows to take, and which slots it lacks."""
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -48,17 +48,22 @@ async def compared(
     chunks: AsyncIterator[tuple[list[Any], list[str]]],
     *,
     begin: tuple[AggregateId, int] | None = None,
+    wanted: Callable[[ListedStream], bool] | None = None,
 ) -> AsyncIterator[Archived | Missing | Surplus]:
     """Go through listed streams and archived rows side by side, both in the order of keys.
 
-    ``begin``: the stream that was read already up to this sequence number.
+    ``begin``: the stream that was read already up to this sequence number. ``wanted``: says which streams are given;
+    of the others nothing is.
     """
     rows = _Rows(chunks)
     async for stream in streams:
+        left_out = wanted is not None and not wanted(stream)
         expected = begin[1] + 1 if begin and begin[0] == stream.aggregate_id else 1
         async for found in rows.of(f"{EVENTS}{stream.aggregate_id}/"):
             if isinstance(found, Surplus):
                 yield found
+                continue
+            if left_out:
                 continue
             for values, first, count in _consecutive(*found):
                 if first + count - 1 > stream.head or first < expected:
@@ -68,7 +73,7 @@ async def compared(
                     yield Missing(stream.aggregate_id, range(expected, first))
                 yield Archived(stream.aggregate_id, first, values)
                 expected = first + count
-        if expected <= stream.head:
+        if expected <= stream.head and not left_out:
             yield Missing(stream.aggregate_id, range(expected, stream.head + 1))
     async for keys in rows.left():
         yield Surplus(keys)

@@ -1,13 +1,14 @@
 """The one reader of many streams: from the archive as far as it reaches, then from the slots one by one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
 import structlog
 
 from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages
 from oncelog.archive.comparison import Archived, Missing, Surplus, archived_alone, compared
+from oncelog.archive.listing import listed_streams
 from oncelog.archive.log_part import LogPart, LogPosition, cuts, order_key, pairs
 from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch
 from oncelog.bounded_gather import bounded_gather
@@ -24,22 +25,10 @@ BATCHES_AHEAD = 2
 
 _log = structlog.get_logger()
 
-
-async def listed_streams(
-    catalogue: LogCatalogue, part: LogPart, *, first: str | None = None
-) -> AsyncIterator[ListedStream]:
-    """Yield the streams of a part from the name ``first`` on, as S3 lists them; raises StoreUnavailable.
-
-    ``first`` None: from the beginning of the part.
-    """
-    position: str | None = f"{EVENTS}{part.db_name}/{part.class_id}/{part.first if first is None else first}"
-    while position is not None:
-        page = await catalogue.listed_streams(after=position, db_name=part.db_name, class_id=part.class_id)
-        for stream in page.items:
-            if part.end is not None and order_key(stream.aggregate_id.instance_key) >= part.end:
-                return
-            yield stream
-        position = page.position
+#: Says of a listed stream whether its events are asked for.
+Wanted = Callable[[ListedStream], bool]
+#: Stretches with their events, some at a time.
+Loaded = AsyncIterator[list[Stretch | StreamDamage]]
 
 
 class LogReader:
@@ -112,14 +101,21 @@ class LogReader:
         return whole.cut_at(cuts(await self._samples(whole, count), count))
 
     async def batches(
-        self, part: LogPart, *, after: LogPosition | None = None, batch_events: int = BATCH_EVENTS
+        self,
+        part: LogPart,
+        *,
+        after: LogPosition | None = None,
+        batch_events: int = BATCH_EVENTS,
+        wanted: Wanted | None = None,
     ) -> AsyncGenerator[EventBatch, None]:
         """Yield the events of a part, ``batch_events`` at a time; ``after``: continue after this event.
 
-        ``after`` is the position of an earlier batch of the same part.
+        ``after`` is the position of an earlier batch of the same part. ``wanted``: says of a listed stream whether its
+        events are given; those of the others are neither read from slots nor parsed.
         """
         queue: asyncio.Queue[EventBatch | None] = asyncio.Queue(BATCHES_AHEAD)
-        producer = asyncio.create_task(self._produce(queue, part, after, batch_events))
+        loaded = self._loaded(part, after, batch_events, wanted)
+        producer = asyncio.create_task(self._produce(queue, loaded, after, batch_events))
         try:
             while (batch := await queue.get()) is not None:
                 yield batch
@@ -135,19 +131,19 @@ class LogReader:
         return self.batches(LogPart.of_stream(aggregate_id), batch_events=batch_events)
 
     async def _produce(
-        self, queue: asyncio.Queue[EventBatch | None], part: LogPart, after: LogPosition | None, batch_events: int
+        self, queue: asyncio.Queue[EventBatch | None], loaded: Loaded, after: LogPosition | None, batch_events: int
     ) -> None:
         try:
-            async for batch in self._checked(part, after, batch_events):
+            async for batch in self._checked(loaded, after, batch_events):
                 await queue.put(batch)
         except Exception:
             await queue.put(None)  # the consumer awaits this task then, and so raises the error
             raise
         await queue.put(None)
 
-    async def _checked(self, part: LogPart, after: LogPosition | None, batch_events: int) -> AsyncIterator[EventBatch]:
+    async def _checked(self, loaded: Loaded, after: LogPosition | None, batch_events: int) -> AsyncIterator[EventBatch]:
         check = ChainCheck(after)
-        async for stretches in self._loaded(part, after, batch_events):
+        async for stretches in loaded:
             left = iter(stretches)
             while True:
                 batch, damage = await asyncio.to_thread(_take, check, left)
@@ -175,12 +171,12 @@ class LogReader:
         check.leave_out(aggregate_id)
 
     async def _loaded(
-        self, part: LogPart, after: LogPosition | None, batch_events: int
+        self, part: LogPart, after: LogPosition | None, batch_events: int, wanted: Wanted | None
     ) -> AsyncIterator[list[Stretch | StreamDamage]]:
         """Yield stretches with their events, about ``batch_events`` together."""
         planned: list[Archived | Missing | StreamDamage] = []
         count = 0
-        async for found in self._compared(part, after):
+        async for found in self._compared(part, after, wanted):
             if isinstance(found, Surplus):
                 planned += [_surplus(keys) for keys in found.by_stream]
                 continue
@@ -193,7 +189,9 @@ class LogReader:
         if planned:
             yield await self._read(planned)
 
-    async def _compared(self, part: LogPart, after: LogPosition | None) -> AsyncIterator[Archived | Missing | Surplus]:
+    async def _compared(
+        self, part: LogPart, after: LogPosition | None, wanted: Wanted | None
+    ) -> AsyncIterator[Archived | Missing | Surplus]:
         folder = f"{EVENTS}{part.db_name}/{part.class_id}/"
         first, begin = part.first, None
         if after is not None:
@@ -214,7 +212,7 @@ class LogReader:
                 yield archived
             return
         async for found in compared(
-            listed_streams(self._catalogue, part, first=first), rows.column(parquet.EVENT), begin=begin
+            listed_streams(self._catalogue, part, first=first), rows.column(parquet.EVENT), begin=begin, wanted=wanted
         ):
             yield found
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oncelog.archive.log_reader import listed_streams
+from oncelog.archive.listing import listed_streams
 from oncelog.checks.looks import Looks, add_fact
 from oncelog.checks.scope import (
     CheckMode,
@@ -23,7 +23,7 @@ from oncelog.checks.servers import Servers
 from oncelog.checks.slots import REMEDY, ArchivedPart, SlotBatch, archived_part, read_slots
 from oncelog.checks.spill import Fact, FactKind, SpilledFacts, fact_order, read_spilled
 from oncelog.replay_runs.files import ReplayFiles, partition_name
-from oncelog.replay_runs.request import Partition
+from oncelog.replay_runs.partitions import Partition
 from oncelog.stores.s3 import S3EventLog, S3LogCatalogue
 from oncelog.verification.archive import newest_manifest
 from oncelog.verification.audit import Audit, ClassLogs, slot_of

@@ -20,8 +20,9 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.stored_names import COMMANDS
 from oncelog.errors import LogDamaged
 from oncelog.ports import LogCatalogue
+from oncelog.replay_runs.partitions import Partition
 from oncelog.replay_runs.plan import Listed, plan_replay
-from oncelog.replay_runs.request import Partition, ReplayScope
+from oncelog.replay_runs.request import ReplayScope
 from oncelog.stores.s3 import S3EventLog, S3LogCatalogue, S3TopicRecords
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.reading import PatientBucket, TimedBucket, answered

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from oncelog.domain.commands import ClassId, DbName
 from oncelog.domain.identifiers import CLASSES
 from oncelog.ports import IndexFacts
-from oncelog.replay_runs.request import Partition
+from oncelog.replay_runs.partitions import Partition
 from oncelog.verification.findings import FINDINGS_KEPT_MAX, Code, Finding, Findings, Severity
 
 #: A part is closed once it has so many events, at the end of an aggregate.

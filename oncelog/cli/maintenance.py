@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from oncelog.cli.exits import Exit
-from oncelog.cli.options import Class
 from oncelog.cli.reporting import for_people, report, reported
 from oncelog.errors import InputInvalid
 from oncelog.read_models.names import ReadModelName
@@ -52,12 +51,23 @@ async def check(
 
 
 @reported
-def rebuild(
-    target: Class,
+async def rebuild(
+    target: Annotated[str, typer.Argument(metavar="DB[/CLASS]", help="Such as shop/Product.")],
     *,
     read_model: Annotated[ReadModelName, typer.Option(help="In which read model.")] = ReadModelName.DOCUMENTS,
+    roll_back: Annotated[
+        bool, typer.Option("--roll-back", help="Go back to the index that readers saw before the last switch.")
+    ] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Partitions at a time, over all workers.")] = 4,
 ) -> Exit:
-    """Show a class's instances anew from the log, such as after its index was lost; exit code 1 if some cannot be."""
-    from oncelog.cli.rebuild import run_rebuild
+    """Make a read model again from the log, beside the one that readers see; exit code 1 if some cannot be shown."""
+    from oncelog.cli import rebuild as rebuilds
+    from oncelog.cli.replay import replay_request, replay_scope
+    from oncelog.cli.replay_view import run_replay
+    from oncelog.replay_runs.request import ReplayMode
 
-    return run_rebuild(target, read_model=read_model, as_json=not for_people())
+    if roll_back:
+        return await rebuilds.roll_back(target, read_model)
+    scope = replay_scope(target)
+    request = replay_request(mode=ReplayMode.REBUILD, scope=scope, read_model=read_model, parallel=parallel)
+    return await run_replay(request, as_json=not for_people())

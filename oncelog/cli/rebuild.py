@@ -1,50 +1,32 @@
-"""``oncelog rebuild``: a class's instances shown anew from the log."""
+"""``oncelog rebuild``: a read model from the log, beside the one that readers see, and the way back."""
 
-import asyncio
-
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+import uuid
 
 from oncelog.cli import show
-from oncelog.cli.commands import parse_target
 from oncelog.cli.exits import Exit
+from oncelog.cli.reporting import for_people, report
 from oncelog.cli.terminal import errors
-from oncelog.composition.read_models import read_model_of, services_of
-from oncelog.domain.identifiers import CLASSES, check_name
+from oncelog.composition.replays import assemble_index_rebuild
+from oncelog.domain.identifiers import CLASSES, AggregateId, check_name
 from oncelog.errors import InputInvalid
 from oncelog.read_models.names import ReadModelName
-from oncelog.read_models.rebuild import Rebuilt
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 
 
-def run_rebuild(target: str, *, read_model: str, as_json: bool) -> Exit:
-    """Rebuild, with a count on standard error, and return the exit code."""
-    db_name, class_id, instance_id = parse_target(target)
-    if instance_id is not None:
-        raise InputInvalid(f"{target!r}: expected DB/CLASS, such as shop/Product, found an instance, too")
+async def roll_back(target: str, read_model: ReadModelName) -> Exit:
+    """Let readers of a class's documents see the index before the last switch; raises InputInvalid."""
+    db_name, _, class_id = target.partition("/")
+    if read_model is not ReadModelName.DOCUMENTS:
+        raise InputInvalid("rebuild: the graph has no earlier index to go back to; rebuild it without --roll-back")
     check_name(db_name, "db_name")
-    if class_id != CLASSES or read_model != ReadModelName.DOCUMENTS:  # definitions are documents, and no nodes
+    if class_id != CLASSES:
         check_name(class_id, "class_id")
-    done = asyncio.run(_rebuild(db_name, class_id, read_model))
-    counts = {"shown": done.shown, "parked": done.parked}
-    fields = {"read_model": read_model, "db_name": db_name, "class_id": class_id, **counts}
-    if as_json:
-        show.print_json(fields)
-    else:
-        show.output.print(show.pairs([(name, str(value)) for name, value in fields.items()]))
-    if done.parked:
-        errors.print("some instances cannot be shown; see oncelog dead-letters list")
-    return Exit.FINDINGS if done.parked or not done.shown else Exit.FINE
-
-
-async def _rebuild(db_name: str, class_id: str, name: str) -> Rebuilt:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     async with await Stores.connect(Settings.from_environment()) as stores:
-        services = services_of(read_model_of(name, stores.ports), stores.ports)
-        with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-            task = progress.add_task("reading the log", total=None)
-            return await services.rebuilding.rebuild(
-                db_name,
-                class_id,
-                after_batch=lambda done: progress.update(task, description=f"{done.shown} shown, {done.parked} parked"),
-            )
+        rebuild = assemble_index_rebuild(stores.ports)
+        class_name = AggregateId(db_name, CLASSES, class_id)
+        switched = await rebuild.roll_back(class_name, name=f"back-{uuid.uuid4().hex[:12]}")
+    report(switched.model_dump(mode="json"), lambda: show.pairs([(name, str(value)) for name, value in switched]))
+    if for_people():
+        errors.print(f"readers of {target} see {switched.index}; {switched.kept} is kept")
+    return Exit.FINE

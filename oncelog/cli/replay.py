@@ -1,43 +1,33 @@
-"""``oncelog replay`` and ``oncelog export``: start a replay, show how it comes along, and its digests or files."""
+"""``oncelog replay`` and ``oncelog export``: digests, files, events to a topic; pause, resume, cancel."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
-from rich.console import Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oncelog.cli import show
+from oncelog.cli.check import check_request, run_check
 from oncelog.cli.commands import parse_aggregate, parse_as_of
 from oncelog.cli.exits import Exit, explained
-from oncelog.cli.terminal import assembled, errors, text_line
+from oncelog.cli.replay_view import ended_replay, exit_of, replay_view, run_replay
+from oncelog.cli.terminal import errors
 from oncelog.client import connection
 from oncelog.client.runs import Replays
 from oncelog.composition.replays import assemble_replays
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
 from oncelog.replay_runs.digests import InclusionProof
-from oncelog.replay_runs.request import (
-    ExportFormat,
-    ReplayMode,
-    ReplayOutcome,
-    ReplayReport,
-    ReplayRequest,
-    ReplayScope,
-)
+from oncelog.replay_runs.request import ExportFormat, ReplayMode, ReplayRequest, ReplayScope
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
-
-LINE_EVERY_S = 10.0
 
 Model = TypeVar("Model", bound=BaseModel)
 
 app = typer.Typer(
     name="replay",
-    help="Fold the log anew: digests, compared with the last replay; pause, resume, cancel.",
+    help="Fold the log anew: digests, compared with read models and the last replay; pause, resume, cancel.",
     no_args_is_help=True,
 )
 
@@ -62,8 +52,8 @@ def start(
 ) -> None:
     """Fold the log, keep the digests, and hold them against the last replay; exit code 1 if they differ."""
     with explained(as_json=as_json):
-        scope = _scope(target, since=since)
-        request = _request(
+        scope = replay_scope(target, since=since)
+        request = replay_request(
             mode=ReplayMode.VERIFY,
             scope=scope,
             parallel=parallel,
@@ -71,14 +61,60 @@ def start(
             dry_run=dry_run,
             compare_with=compare_with,
         )
-        raise typer.Exit(asyncio.run(_run(request, as_json=as_json)))
+        raise typer.Exit(asyncio.run(run_replay(request, as_json=as_json)))
+
+
+@app.command()
+def republish(
+    target: Target = None,
+    *,
+    topic: Annotated[str, typer.Option(help="The topic of the new consumer; it must exist.")],
+    parallel: Parallel = 4,
+    events_per_s: Rate = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send every event to a topic, each aggregate's in order; after a crash some may come twice, none is left out."""
+    with explained(as_json=as_json):
+        request = replay_request(
+            mode=ReplayMode.REPUBLISH,
+            scope=replay_scope(target),
+            topic=topic,
+            parallel=parallel,
+            events_per_s=events_per_s,
+            dry_run=dry_run,
+        )
+        raise typer.Exit(asyncio.run(run_replay(request, as_json=as_json)))
+
+
+@app.command()
+def restore(
+    *, parallel: Parallel = 4, events_per_s: Rate = None, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Bring back documents, graph, topics and Redis from S3 alone, then finish commands that were under way."""
+    with explained(as_json=as_json):
+        request = replay_request(mode=ReplayMode.RESTORE, parallel=parallel, events_per_s=events_per_s, dry_run=dry_run)
+        raise typer.Exit(asyncio.run(_restore(request, as_json=as_json)))
+
+
+async def _restore(request: ReplayRequest, *, as_json: bool) -> Exit:
+    """Restore, and then let a check end what was under way: it needs what the restore has brought back."""
+    report = await ended_replay(request)
+    if as_json:
+        show.print_json(report.model_dump(mode="json"))
+    else:
+        show.output.print(replay_view(report))
+    if request.dry_run:
+        return Exit.FINE
+    checking = check_request(db_name=None, class_id=None, repair=True, grace_s=0)
+    return max(exit_of(report), await run_check(checking, attach=None, as_json=as_json))
 
 
 @app.command()
 def attach(replay_id: RunId, *, as_json: AsJson = False) -> None:
     """Show how far a replay has come, and its result."""
     with explained(as_json=as_json):
-        raise typer.Exit(asyncio.run(_run(None, attach=replay_id, as_json=as_json)))
+        raise typer.Exit(asyncio.run(run_replay(None, attach=replay_id, as_json=as_json)))
 
 
 @app.command()
@@ -117,18 +153,18 @@ def export(
 ) -> None:
     """Write a class or a database as files to S3, folded from the log; deleted instances are left out."""
     with explained(as_json=as_json):
-        request = _request(
+        request = replay_request(
             mode=ReplayMode.AS_OF,
-            scope=_scope(target, as_of=as_of),
+            scope=replay_scope(target, as_of=as_of),
             format=export_format,
             parallel=parallel,
             events_per_s=events_per_s,
             dry_run=dry_run,
         )
-        raise typer.Exit(asyncio.run(_run(request, as_json=as_json)))
+        raise typer.Exit(asyncio.run(run_replay(request, as_json=as_json)))
 
 
-def _scope(target: str | None, *, since: str | None = None, as_of: str | None = None) -> ReplayScope:
+def replay_scope(target: str | None, *, since: str | None = None, as_of: str | None = None) -> ReplayScope:
     parts = target.split("/") if target else []
     moment = parse_as_of(as_of) if as_of is not None else None
     fields: dict[str, Any] = {"since": since}
@@ -145,7 +181,7 @@ def _scope(target: str | None, *, since: str | None = None, as_of: str | None = 
     return _validated(ReplayScope, fields)
 
 
-def _request(**fields: Any) -> ReplayRequest:
+def replay_request(**fields: Any) -> ReplayRequest:
     return _validated(ReplayRequest, fields)
 
 
@@ -163,69 +199,6 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
 async def _do(action: Callable[[Replays], Any]) -> None:
     settings = Settings.from_environment()
     await action(Replays(await connection.connect(), settings))
-
-
-async def _run(request: ReplayRequest | None, *, attach: str | None = None, as_json: bool) -> Exit:
-    """Start a replay or attach to one, and wait for its end; a caller that stops waiting changes nothing."""
-    settings = Settings.from_environment()
-    replays = Replays(await connection.connect(), settings)
-    replay_id = attach or (await replays.start(request) if request else "")
-    errors.print(f"replay {replay_id}")
-    errors.print(f"Ctrl-C leaves it running; attach again with: oncelog replay attach {replay_id}")
-    report: ReplayReport | None = None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    printed_s = time.monotonic()
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
-        task = bars.add_task("waiting for a worker", total=None)
-        async for report in replays.follow(replay_id):
-            total = report.totals.events if report.totals else None
-            bars.update(task, description=_line(report), completed=report.counts.events, total=total)
-            if not errors.is_terminal and time.monotonic() - printed_s >= LINE_EVERY_S:
-                printed_s = time.monotonic()
-                errors.print(_line(report))
-    if report is None:
-        raise AssertionError("the last report is the result")
-    if as_json:
-        show.print_json(report.model_dump(mode="json"))
-    else:
-        show.output.print(_view(report))
-    return Exit.FINDINGS if report.outcome is ReplayOutcome.VIOLATED else Exit.FINE
-
-
-def _line(report: ReplayReport) -> str:
-    if report.totals is None:
-        return "planning"
-    speed = f", {report.events_per_s:,.0f}/s" if report.events_per_s else ""
-    paused = ", paused" if report.paused else ""
-    return f"{report.counts.events:,} of {report.totals.events:,} events{speed}{paused}"
-
-
-def _view(report: ReplayReport) -> Group:
-    counts, totals, end = report.counts, report.totals, report.end
-    rows: list[tuple[str, Any]] = [("outcome", f"{report.outcome}, {report.mode} of {report.scope}")]
-    if totals is not None:
-        rows.append(
-            ("log", f"{totals.events} events of {totals.aggregates} aggregates, {totals.partitions} partitions")
-        )
-    if counts.partitions:
-        rows.append(("folded", f"{counts.events} events of {counts.aggregates} aggregates"))
-    if end is not None:
-        rows += [(f"root of {tree.name}", f"{tree.root}, {tree.size} classes") for tree in end.databases]
-        rows += [(tree.name, f"{tree.root}, {tree.size} aggregates") for tree in end.classes]
-        if end.comparison is not None:
-            found = end.comparison
-            rows.append(("compared with", found.replay_id))
-            rows.append(("", f"{found.same} the same, {found.changed} changed, {found.added} new"))
-        if end.manifest is not None:
-            rows.append(("exported", f"{end.rows} instances; the files are listed in {end.manifest}"))
-    rows.append(("files", report.files))
-    findings = [*counts.findings, *(end.comparison.findings if end and end.comparison else ())]
-    lines = [
-        line
-        for finding in findings
-        for line in (assembled((finding.code, "bold"), f"  {finding.where}"), text_line(f"  {finding.found}", "dim"))
-    ]
-    return Group(show.pairs(rows), *lines)
 
 
 @app.command()

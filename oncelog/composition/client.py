@@ -34,6 +34,7 @@ def assemble_read_path(ports: Ports, settings: Settings) -> ReadPath:
             documents=ports.documents,
             indices=ports.indices,
             index_contents=ports.index_contents,
+            kept_indices=ports.kept_indices,
             class_schemas=class_schemas,
             reader=stream_reader,
         ),

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oncelog.archive.log_reader import LogReader
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
-from oncelog.composition.read_models import parking_of, services_of
+from oncelog.composition.read_models import parking_of
 from oncelog.ports import Ports, ReadModel
 from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.document_schema import SchemaDocuments
@@ -68,10 +69,11 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
             documents=ports.documents,
             indices=ports.indices,
             index_contents=ports.index_contents,
+            kept_indices=ports.kept_indices,
             class_schemas=path.class_schemas,
             reader=path.reader,
         ),
-        graph_rebuilder=GraphRebuilder(graph, services_of(graph, ports).rebuilding),
+        graph_rebuilder=GraphRebuilder(graph, parking_of(graph, ports), LogReader(ports)),
         bulk=assemble_bulk(path, deliverer, settings),
     )
 

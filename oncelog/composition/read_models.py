@@ -13,7 +13,6 @@ from oncelog.read_models.parking import PROGRAM, Parking
 from oncelog.read_models.projector.fold import Folder
 from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX, Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
-from oncelog.read_models.rebuild import Rebuilding
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import AfterStep, nothing_after
@@ -28,7 +27,6 @@ class ReadModelServices:
     parking: Parking
     dead_letters: DeadLetters
     dead_letter_service: DeadLetterService
-    rebuilding: Rebuilding
 
     async def last_dead_letters(self) -> list[DeadLetter]:
         """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
@@ -63,13 +61,6 @@ def services_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> Re
         dead_letters=ports.dead_letters,
         dead_letter_service=DeadLetterService(
             log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
-        ),
-        rebuilding=Rebuilding(
-            log=ports.event_log,
-            snapshots=ports.snapshots,
-            catalogue=ports.catalogue,
-            read_model=read_model,
-            parking=parking,
         ),
     )
 

@@ -89,6 +89,6 @@ def database_digest(db_name: str, classes: Iterable[TreeDigest]) -> TreeDigest:
     return TreeDigest(db_name, len(in_order), root_of(each.leaf for each in in_order))
 
 
-def class_name(aggregate_id: AggregateId) -> str:
+def class_path(aggregate_id: AggregateId) -> str:
     """Return the name of the class's tree, as in ``shop/Product``."""
     return f"{aggregate_id.db_name}/{aggregate_id.class_id}"

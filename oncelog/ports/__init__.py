@@ -28,6 +28,8 @@ from oncelog.ports.documents import (
     IndexContents,
     IndexFacts,
     IndexSchema,
+    KeptIndex,
+    KeptIndices,
     Searches,
     SearchPage,
     StaleIndex,
@@ -55,6 +57,7 @@ from oncelog.ports.stream import (
     FailureStream,
     Generations,
     TopicFacts,
+    TopicPublisher,
     TopicRecord,
     Watermark,
 )
@@ -87,6 +90,8 @@ __all__ = [
     "IndexContents",
     "IndexFacts",
     "IndexSchema",
+    "KeptIndex",
+    "KeptIndices",
     "KnownCommand",
     "LargeObjects",
     "Lease",
@@ -110,6 +115,7 @@ __all__ = [
     "StoredEvent",
     "StreamProgress",
     "TopicFacts",
+    "TopicPublisher",
     "TopicRecord",
     "TopicRecords",
     "Waiting",
@@ -136,10 +142,12 @@ class Ports:
     leases: Leases
     statuses: CommandStatuses
     publisher: EventPublisher
+    topics: TopicPublisher
     documents: Documents
     searches: Searches
     indices: DocumentIndices
     index_contents: IndexContents
+    kept_indices: KeptIndices
     graph: Graph
     graphs: GraphCatalogue
     dead_letters: DeadLetters

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
@@ -127,6 +128,19 @@ class IndexFacts:
 
 
 @dataclass(frozen=True)
+class KeptIndex:
+    """The index that readers saw before the last switch. It takes no writes.
+
+    ``left_at``: the time of the switch (RFC 3339, the switching process's clock). ``position``: of the index that
+    followed it; all that was written there later, the kept one has not.
+    """
+
+    index: DocumentIndex
+    left_at: str
+    position: int
+
+
+@dataclass(frozen=True)
 class Changed:
     """Documents of an index in the order in which they were last changed. ``position``: what to go on after."""
 
@@ -148,18 +162,30 @@ class DocumentIndices(Protocol):
         """Return the index that readers see, or None if there is none yet."""
         ...
 
-    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
-        """Create an index of this schema unless it exists; readers see the first one.
+    async def create_index(
+        self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool, beside: str = ""
+    ) -> DocumentIndex:
+        """Make an index of this schema unless it is there; the first one is what readers see.
 
         Where readers see none and an index that they saw is still there, they see that one again, whatever its schema.
+        ``beside``: names an index that may follow another one of the same schema, in lower case.
         """
         ...
 
-    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def switch_alias(
+        self,
+        class_name: AggregateId,
+        old: DocumentIndex,
+        new: DocumentIndex,
+        *,
+        may_shrink: bool = False,
+        pin: bool = False,
+    ) -> bool:
         """Let readers see the new index instead of the old one, at once; False if they do not see the old one.
 
-        The old one stays as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
-        new one has as many documents.
+        The old one is kept as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
+        new one has as many documents, or it ``may_shrink``: then the caller knows why. ``pin``: readers are to see the
+        new one, whatever the class's definition is.
         """
         ...
 
@@ -176,5 +202,36 @@ class IndexContents(Protocol):
 
         ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the
         switch, which is worth waiting for.
+        """
+        ...
+
+    async def index_position(self, index: DocumentIndex) -> int:
+        """Return the position as of which ``changed`` finds only what is written from now on."""
+        ...
+
+    async def document_versions(self, index: DocumentIndex, instance_keys: Sequence[str]) -> Sequence[int]:
+        """Return the version of each document in this very index, 0 where it has none."""
+        ...
+
+
+class KeptIndices(Protocol):
+    """The indices that readers saw before: to go back to, and to be dropped at last."""
+
+    async def kept_index(self, class_name: AggregateId) -> KeptIndex | None:
+        """Return the index that readers saw before the last switch, None where it is gone."""
+        ...
+
+    async def clone_index(self, kept: KeptIndex, *, beside: str) -> DocumentIndex:
+        """Make an index with the contents of a kept one unless it is there; it takes writes."""
+        ...
+
+    async def reopen_index(self, index: DocumentIndex) -> None:
+        """Let an index take writes again that was closed for one which did not follow."""
+        ...
+
+    async def drop_left_indices(self, *, before: datetime) -> Sequence[str]:
+        """Drop what was left before a time: kept indices, and those of rebuilds that came to no end.
+
+        Returns their names.
         """
         ...

@@ -91,6 +91,18 @@ class EventPublisher(Protocol):
         ...
 
 
+class TopicPublisher(Protocol):
+    """Events to a topic that an operator names, for a consumer of its own."""
+
+    async def demand_topic(self, topic: str) -> None:
+        """Raise InputInvalid unless the topic is there, and none of the streams of events."""
+        ...
+
+    async def publish_to(self, topic: str, events: Sequence[Event]) -> None:
+        """Send the events of one aggregate in the given order, each acknowledged before the next is sent."""
+        ...
+
+
 class Delivery(NamedTuple):
     """One message of the stream as a subscriber gets it. ``sent_at_ms``: Unix time, the sender's clock."""
 

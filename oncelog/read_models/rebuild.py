@@ -1,97 +1,86 @@
-"""A read model from the log alone: every instance of a class is folded and projected again."""
+"""A read model from the log alone: folded states are projected again; what can never be projected is parked, alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from oncelog.bounded_gather import bounded_gather
+from oncelog.archive.log_part import LogPart
+from oncelog.archive.log_reader import LogReader
+from oncelog.archive.stretch import EventOrigin, StreamDamage
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.errors import OncelogError, StoreUnavailable
-from oncelog.ports import EventLog, ListedStream, LogCatalogue, ReadModel, Snapshots
+from oncelog.errors import StoreUnavailable
+from oncelog.ports import ReadModel
 from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.parking import Parking
-from oncelog.replay.stream_reader import StateCache, StreamReader
-
-AT_ONCE = 100
+from oncelog.replay.fold import Fold, FoldedBatch, folded
 
 
-@dataclass
-class Rebuilt:
-    """The result of a rebuild: instances projected at their head or beyond, and those that cannot be, which are
-    parked.
-    """
+@dataclass(frozen=True)
+class Projected:
+    """How many aggregates are projected at their head or beyond, and how many cannot be and are parked."""
 
-    shown: int = 0
+    projected: int = 0
     parked: int = 0
 
+    def __add__(self, other: "Projected") -> "Projected":
+        return Projected(self.projected + other.projected, self.parked + other.parked)
 
-class Rebuilding:
-    """Rebuilds one read model. An aggregate that is projected already is projected again, which changes
-    nothing; live writes may go on.
-    """
 
-    def __init__(
-        self, *, log: EventLog, snapshots: Snapshots, catalogue: LogCatalogue, read_model: ReadModel, parking: Parking
-    ) -> None:
-        self._log = log
-        self._snapshots = snapshots
-        self._catalogue = catalogue
-        self._read_model = read_model
+def damaged_streams(damages: Sequence[StreamDamage]) -> Sequence[StreamDamage]:
+    """Return the damages of the log itself: a stream that the archive is to blame for is folded from its slots."""
+    return [damage for damage in damages if damage.origin is not EventOrigin.ARCHIVE]
+
+
+class StateProjection:
+    """Projects folded states to one read model as it is. An aggregate that is projected already stays as it is."""
+
+    def __init__(self, read_model: ReadModel, parking: Parking) -> None:
+        self.read_model = read_model
         self._parking = parking
 
-    async def rebuild(
-        self, db_name: str, class_id: str, *, after_batch: Callable[[Rebuilt], None] = lambda _: None
-    ) -> Rebuilt:
-        """Project all instances of a class; may be repeated. Raises StoreUnavailable, with what was projected left
-        so.
+    async def project(self, batch: FoldedBatch) -> Projected:
+        """Project the states of a batch, and park the others of its aggregates; may be repeated.
+
+        Raises StoreUnavailable, with what was projected left so.
         """
-        done = Rebuilt()
-        after: str | None = ""
-        while after is not None:
-            page = await self._catalogue.listed_streams(after=after, db_name=db_name, class_id=class_id)
-            for start in range(0, len(page.items), AT_ONCE):
-                await self._project(page.items[start : start + AT_ONCE], done)
-                after_batch(done)
-            after = page.position
-        return done
+        outcomes = await self.read_model.project_states(batch.states) if batch.states else ()
+        refused = {state.aggregate_id: (state.sequence_number, error) for state, error in _failed(batch, outcomes)}
+        for error in (error for _, error in refused.values() if isinstance(error, StoreUnavailable)):
+            raise error
+        return Projected(len(batch.states) - len(refused), await self.park(batch, refused))
 
-    async def _project(self, listed_streams: Sequence[ListedStream], done: Rebuilt) -> None:
-        folded = await bounded_gather(self._state_at, listed_streams, at_once=AT_ONCE)
-        states = [state for state in folded if isinstance(state, Instance)]
-        outcomes = dict(
-            zip((state.aggregate_id for state in states), await self._read_model.project_states(states), strict=True)
-        )
-        for listed_stream, found in zip(listed_streams, folded, strict=True):
-            outcome = found if isinstance(found, Exception) else outcomes[str(listed_stream.aggregate_id)]
-            if isinstance(outcome, StoreUnavailable):
-                raise outcome
-            if outcome is None:
-                done.shown += 1
-            else:
-                await self._parking.park(listed_stream.aggregate_id, sequence_number=listed_stream.head, error=outcome)
-                done.parked += 1
+    async def park(self, batch: FoldedBatch, refused: dict[str, tuple[int, Exception]]) -> int:
+        """Park aggregates that cannot be projected: by ID the sequence number and the reason, and damaged streams."""
+        damaged: dict[str, tuple[int, Exception]] = {
+            damage.aggregate_id: (damage.sequence_number, damage.error) for damage in damaged_streams(batch.damages)
+        }
+        for name, (number, error) in (damaged | refused).items():
+            await self._parking.park(AggregateId.parse(name), sequence_number=number, error=error)
+        return len(damaged | refused)
 
-    async def _state_at(self, listed_stream: ListedStream) -> Instance | Exception:
-        reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
-        try:
-            return await reader.at(listed_stream.aggregate_id, listed_stream.head)
-        except OncelogError as error:
-            return error
+
+def _failed(batch: FoldedBatch, outcomes: Sequence[Exception | None]) -> list[tuple[Instance, Exception]]:
+    pairs = zip(batch.states, outcomes, strict=True) if batch.states else ()
+    return [(state, outcome) for state, outcome in pairs if outcome is not None]
 
 
 class GraphRebuilder:
     """Brings the nodes of classes under their newest definition. Each event that comes meanwhile does so by itself."""
 
-    def __init__(self, graph: GraphModel, rebuilding: Rebuilding) -> None:
+    def __init__(self, graph: GraphModel, parking: Parking, reader: LogReader) -> None:
         self._graph = graph
-        self._rebuilding = rebuilding
+        self._projection = StateProjection(graph, parking)
+        self._reader = reader
 
     async def run(self, class_name: AggregateId, *, progress: Callable[[int], None] = lambda _: None) -> str:
         """Project all instances of the class to the graph anew; returns what was done, in words.
 
         ``progress`` receives the number of nodes written so far, after each batch. Raises StoreUnavailable.
         """
-        db_name, class_id = class_name.db_name, class_name.instance_key
-        done = await self._rebuilding.rebuild(db_name, class_id, after_batch=lambda so_far: progress(so_far.shown))
-        await self._graph.refresh(db_name)
-        return f"{done.shown} nodes" + (f", {done.parked} parked" if done.parked else "")
+        part = LogPart(db_name=class_name.db_name, class_id=class_name.instance_key)
+        done = Projected()
+        async for batch in folded(self._reader.batches(part), Fold()):
+            done += await self._projection.project(batch)
+            progress(done.projected)
+        await self._graph.refresh(class_name.db_name)
+        return f"{done.projected} nodes" + (f", {done.parked} parked" if done.parked else "")

@@ -16,7 +16,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.offload import offloaded
-from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents, IndexContents
+from oncelog.ports import Document, DocumentIndex, DocumentIndices, Documents, IndexContents, KeptIndices
 from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.document_schema import find_index_schema
 from oncelog.replay.class_schemas import ClassSchemas
@@ -41,12 +41,14 @@ class Reindexer:
         documents: Documents,
         indices: DocumentIndices,
         index_contents: IndexContents,
+        kept_indices: KeptIndices,
         class_schemas: ClassSchemas,
         reader: StreamReader,
     ) -> None:
         self._documents = documents
         self._indices = indices
         self._index_contents = index_contents
+        self._kept_indices = kept_indices
         self._class_schemas = class_schemas
         self._reader = reader
 
@@ -64,12 +66,10 @@ class Reindexer:
         current = await self._indices.current_index(class_name)
         if current is None and class_schema is not None:
             return f"definition {class_schema.reference.sequence_number}, no index behind its alias"
-        if (
-            current is None
-            or current.pinned
-            or not _differs(current, class_schema, (await find_index_schema(class_schema)).digest)
-        ):
+        if current is None or current.pinned:
             return None
+        if not _differs(current, class_schema, (await find_index_schema(class_schema)).digest):
+            return f"documents in {current.name}, closed for one that did not follow" if current.closed else None
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
         closed = ", closed for writing" if current.closed else ""
         if class_schema is None:
@@ -85,15 +85,17 @@ class Reindexer:
         index_schema = await find_index_schema(class_schema)
         while True:
             current = await self._indices.current_index(class_name)
-            if class_schema is None and (current is None or current.exact):
+            if class_schema is None and current is None:
                 return "the class is not defined"
             if current is None:
                 await self._indices.create_index(class_name, index_schema, first=True)
                 continue
             if not _differs(current, class_schema, index_schema.digest):
+                if current.closed:
+                    await self._kept_indices.reopen_index(current)
                 return f"documents lie in {current.name}"
             following = await self._indices.create_index(class_name, index_schema, first=False)
-            copied = await self._fill(class_name, current, following, class_schema, progress)
+            copied = await self.follow(class_name, current, following, progress=progress)
             if await self._indices.switch_alias(class_name, current, following):
                 log.info("documents_reindexed", alias_of=str(class_name), index=following.name, documents=copied)
                 return f"{copied} documents copied into {following.name}"
@@ -101,16 +103,22 @@ class Reindexer:
     async def _newest(self, class_name: AggregateId, *, at_least: int) -> ClassSchema | None:
         return await self._class_schemas.newest_of(class_name, at_least=at_least)
 
-    async def _fill(
+    async def follow(
         self,
         name: AggregateId,
         old: DocumentIndex,
         new: DocumentIndex,
-        class_schema: ClassSchema | None,
-        progress: Progress,
+        *,
+        after: int = -1,
+        progress: Progress = lambda _: None,
     ) -> int:
-        """Copy what the old index has, in the order in which it changed, until it is closed and nothing is left."""
-        position, copied, closed = -1, 0, False
+        """Copy what was written to the old index, in that order, until it is closed and nothing is left.
+
+        ``after``: the position of the old index up to which the new one has all. Returns how many documents were
+        copied; a switch may follow. Raises StoreUnavailable.
+        """
+        class_schema = await self._class_schemas.of_index(name, new.definition)
+        position, copied, closed = after, 0, False
         while True:
             changed = await self._index_contents.changed_documents(old, after=position, close=closed)
             documents = await self._folded(name, changed.documents, class_schema)

@@ -108,6 +108,10 @@ class ClassSchemas:
             )
         return known.by_sequence[reference.sequence_number]
 
+    async def of_index(self, class_name: AggregateId, reference: DefinitionReference | None) -> ClassSchema | None:
+        """Do as ``at`` does, for a class by its own aggregate ID."""
+        return await self.at(AggregateId(class_name.db_name, class_name.instance_key, ""), reference)
+
     async def _read(self, name: AggregateId) -> _Known:
         """Read what was added to the class's log since it was read last."""
         lock = self._reading.setdefault(name, asyncio.Lock())

@@ -7,7 +7,7 @@ from itertools import groupby
 from oncelog.archive.log_part import order_key
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.merkle import TreeFold, inclusion_path
-from oncelog.domain.state_digest import StateDigest, TreeDigest, class_name, database_digest
+from oncelog.domain.state_digest import StateDigest, TreeDigest, class_path, database_digest
 from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.request import FINDINGS_KEPT_MAX, Comparison, ReplayEnd, ReplayFinding, TreeReport
 
@@ -107,7 +107,7 @@ async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) 
     leaves: list[bytes] = []
     found: tuple[int, StateDigest] | None = None
     async for digest in read_digests(files, partitions):
-        if _class_of(digest) != class_name(aggregate_id):
+        if _class_of(digest) != class_path(aggregate_id):
             continue
         if digest.aggregate_id == str(aggregate_id):
             found = len(leaves), digest
@@ -119,7 +119,7 @@ async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) 
         tree.add(leaf)
     index, digest = found
     path = inclusion_path(leaves, index, size=len(leaves))
-    return InclusionProof(digest, index, TreeDigest(class_name(aggregate_id), tree.size, tree.root()), tuple(path))
+    return InclusionProof(digest, index, TreeDigest(class_path(aggregate_id), tree.size, tree.root()), tuple(path))
 
 
 def _key(digest: StateDigest) -> tuple[str, str, str]:

@@ -13,8 +13,10 @@ from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import LogDamaged
+from oncelog.replay.fold import FoldedBatch
 from oncelog.replay_runs.files import ReplayFiles, partition_name
-from oncelog.replay_runs.request import ExportedFile, ExportedFiles, ExportFormat
+from oncelog.replay_runs.request import ExportedFile, ExportedFiles, ExportFormat, ReplayCounts, ReplayEnd
+from oncelog.replay_runs.work import NoWork, PartitionStep, PartitionWork, ReplayRun
 
 #: A file is closed once it has so many bytes in memory; the next batch goes into another one.
 FILE_BYTES = 64 * 1024 * 1024
@@ -41,6 +43,20 @@ class ExportWriter(Protocol):
         ...
 
 
+class ExportWork(NoWork):
+    """Writes the states as files, and the list of them."""
+
+    async def partition(self, step: PartitionStep) -> PartitionWork:
+        """Return the export of a partition; it is written anew."""
+        return PartitionExport(step.run.files, step.partition.number, step.run.request.format)
+
+    async def end(self, run: ReplayRun, end: ReplayEnd) -> ReplayEnd:
+        """Join the lists of files."""
+        exported = await join_exports(run.files, run.partitions)
+        rows = sum(each.rows for each in exported.files)
+        return end.model_copy(update={"manifest": run.files.folder + MANIFEST, "rows": rows})
+
+
 class PartitionExport:
     """Writes the states of one partition into files of bounded size, and lists them."""
 
@@ -52,21 +68,22 @@ class PartitionExport:
         self._rows = 0
         self._written: list[ExportedFile] = []
 
-    async def add(self, states: Sequence[Instance]) -> None:
+    async def add(self, batch: FoldedBatch) -> ReplayCounts:
         """Take states; deleted instances are left out. Raises StoreUnavailable."""
-        rows = [state for state in states if not state.deleted]
+        rows = [state for state in batch.states if not state.deleted]
         await asyncio.to_thread(self._writer.add, rows)
         self._rows += len(rows)
         if self._writer.size_bytes >= FILE_BYTES:
             await self._close()
+        return ReplayCounts()
 
-    async def end(self) -> ExportedFiles:
+    async def end(self) -> ReplayCounts:
         """Write what is left, then the list of files, by which alone the files are found."""
         if self._rows:
             await self._close()
         listed = ExportedFiles(files=tuple(self._written))
         await self._files.write(partition_name(self._number, "exported", "json"), listed.model_dump_json().encode())
-        return listed
+        return ReplayCounts(bytes_written=sum(each.size_bytes for each in listed.files))
 
     async def _close(self) -> None:
         data = await asyncio.to_thread(self._writer.end)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
+from oncelog.domain.canonical import sha256_hex
 from oncelog.ports import LargeObjects
 
 FOLDER = "replays/"
@@ -24,6 +25,7 @@ class ReplayFiles:
     def __init__(self, objects: LargeObjects, replay_id: str, *, folder: str | None = None) -> None:
         self._objects = objects
         self.folder = folder_of(replay_id) if folder is None else f"{folder}{quote(replay_id, safe='')}/"
+        self.short_name = f"replay-{sha256_hex(replay_id.encode())[:12]}"
 
     async def write(self, name: str, data: bytes) -> None:
         """Write a whole file; raises StoreUnavailable."""

@@ -6,8 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from oncelog.archive.log_part import LogPart
 from oncelog.domain.commands import ClassId, DbName
+from oncelog.read_models.index_rebuild import SwitchedIndex
+from oncelog.read_models.names import ReadModelName
+from oncelog.replay_runs.partitions import PlanTotals
 
 #: A partition is closed once it has so many events, at the end of an aggregate.
 PARTITION_EVENTS = 2_000
@@ -18,12 +20,16 @@ FINDINGS_KEPT_MAX = 100
 class ReplayMode(StrEnum):
     """The purpose of a replay. Each mode computes the digests of all that it folds.
 
-    ``VERIFY``: they are held against those of the last replay of the same scope. ``AS_OF``: the states are written to
-    S3 as files, as they stand or stood.
+    ``VERIFY``: they are held against those of the last replay of the same scope, and the states against documents and
+    nodes. ``AS_OF``: the states are written to S3 as files, as they stand or stood. ``REBUILD``: a read model is made
+    again from the log. ``REPUBLISH``: every event is sent to a topic. ``RESTORE``: all that is derived is brought back.
     """
 
     VERIFY = "verify"
     AS_OF = "as_of"
+    REBUILD = "rebuild"
+    REPUBLISH = "republish"
+    RESTORE = "restore"
 
 
 class ExportFormat(StrEnum):
@@ -71,43 +77,6 @@ class ReplayScope(BaseModel):
         return self.aggregate_id is None and self.since is None and not (self.as_of_time or self.as_of_version)
 
 
-class Partition(BaseModel):
-    """A part of the log that one activity replays, and its size when it was listed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    number: int
-    part: LogPart
-    aggregates: int
-    events: int
-
-
-class ReplayPlan(BaseModel):
-    """The partitions in the order of their keys; kept in S3, since it grows with the log."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    partitions: tuple[Partition, ...]
-
-    @property
-    def totals(self) -> "PlanTotals":
-        return PlanTotals(
-            partitions=len(self.partitions),
-            aggregates=sum(each.aggregates for each in self.partitions),
-            events=sum(each.events for each in self.partitions),
-        )
-
-
-class PlanTotals(BaseModel):
-    """The size of a plan."""
-
-    model_config = ConfigDict(frozen=True)
-
-    partitions: int
-    aggregates: int
-    events: int
-
-
 class ReplayFinding(BaseModel):
     """A thing that is not as it must be: a stable code, the place, and what was expected and found."""
 
@@ -121,7 +90,8 @@ class ReplayFinding(BaseModel):
 class ReplayCounts(BaseModel):
     """Sums over partitions. ``findings``: the first ones; ``findings_count``: all of them.
 
-    ``archived``: events that came from the archive.
+    ``archived``: events that came from the archive. ``projected``: documents and nodes written, or there already;
+    ``parked``: those that can never be. ``published``: events sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -131,6 +101,9 @@ class ReplayCounts(BaseModel):
     events: int = 0
     archived: int = 0
     bytes_written: int = 0
+    projected: int = 0
+    parked: int = 0
+    published: int = 0
     findings_count: int = 0
     findings: tuple[ReplayFinding, ...] = ()
 
@@ -141,6 +114,9 @@ class ReplayCounts(BaseModel):
             events=self.events + other.events,
             archived=self.archived + other.archived,
             bytes_written=self.bytes_written + other.bytes_written,
+            projected=self.projected + other.projected,
+            parked=self.parked + other.parked,
+            published=self.published + other.published,
             findings_count=self.findings_count + other.findings_count,
             findings=(*self.findings, *other.findings)[:FINDINGS_KEPT_MAX],
         )
@@ -162,6 +138,8 @@ class ReplayRequest(BaseModel):
 
     ``partition_events``: about so many events to a partition, which is the unit of work and of progress.
 
+    ``read_model``: for a rebuild. ``topic``: for republish.
+
     ``dry_run``: only plan, and estimate. ``compare_with``: the ID of an earlier replay; None: the last one of the same
     scope. ``so_far``: for the replay itself, which goes on in a run of its own when its history grows long.
     """
@@ -171,12 +149,26 @@ class ReplayRequest(BaseModel):
     mode: ReplayMode = ReplayMode.VERIFY
     scope: ReplayScope = ReplayScope()
     format: ExportFormat = ExportFormat.NDJSON
+    read_model: ReadModelName = ReadModelName.DOCUMENTS
+    topic: str | None = None
     parallel: Annotated[int, Field(ge=1, le=PARALLEL_MAX)] = 4
     events_per_s: Annotated[float, Field(gt=0)] | None = None
     partition_events: Annotated[int, Field(ge=1)] = PARTITION_EVENTS
     dry_run: bool = False
     compare_with: str | None = None
     so_far: ReplayProgress | None = None
+
+    @model_validator(mode="after")
+    def _is_whole_where_that_counts(self) -> Self:
+        if self.mode is ReplayMode.REBUILD and not self.scope.is_whole:
+            raise ValueError("rebuild: expected a database or a class, found a part of one, or another moment")
+        if self.mode in (ReplayMode.RESTORE, ReplayMode.REPUBLISH) and (
+            self.scope.as_of_time or self.scope.as_of_version
+        ):
+            raise ValueError(f"{self.mode}: expected all events, found another moment")
+        if self.mode is ReplayMode.REPUBLISH and not self.topic:
+            raise ValueError("republish: expected a topic, found none")
+        return self
 
 
 class TreeReport(BaseModel):
@@ -224,13 +216,15 @@ class ExportedFiles(BaseModel):
 class ReplayEnd(BaseModel):
     """The joined digests of a replay. ``databases``, ``classes``: sorted by name.
 
-    ``manifest``: the key in S3 of the list of exported files; None where nothing was exported.
+    ``manifest``: the key in S3 of the list of exported files; None where nothing was exported. ``switched``: classes
+    whose readers see another index.
     """
 
     model_config = ConfigDict(frozen=True)
 
     manifest: str | None = None
     rows: int = 0
+    switched: tuple[SwitchedIndex, ...] = ()
 
     databases: tuple[TreeReport, ...] = ()
     classes: tuple[TreeReport, ...] = ()

@@ -2,56 +2,77 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from oncelog.archive.log_part import LogPart
-from oncelog.archive.log_reader import LogReader, listed_streams
-from oncelog.archive.stretch import EventBatch
+from pydantic import BaseModel, ConfigDict
+
+from oncelog.archive.log_part import LogPosition
+from oncelog.archive.log_reader import LogReader
+from oncelog.archive.stretch import EventOrigin, StreamDamage
+from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.signed_note import Checkpoint, Signer
 from oncelog.domain.state_digest import FORMAT, StateDigest, TreeDigest
 from oncelog.errors import InputInvalid
-from oncelog.ports import LargeObjects, LogCatalogue
+from oncelog.ports import LargeObjects, ListedStream, LogCatalogue
+from oncelog.replay.fold import Fold, FoldedBatch, folded
 from oncelog.replay_runs.digests import DigestComparison, InclusionProof, join_digests, prove, read_digests
-from oncelog.replay_runs.export import MANIFEST, PartitionExport, join_exports
 from oncelog.replay_runs.files import ReplayFiles, checkpoint_name, newest_name, partition_name
-from oncelog.replay_runs.fold import Fold, folded
-from oncelog.replay_runs.plan import Listed, is_in, plan_replay
+from oncelog.replay_runs.partitions import PlanTotals
+from oncelog.replay_runs.plan import Listed, is_in, keep_plan, parts_of, plan_replay, read_partition, read_totals
 from oncelog.replay_runs.request import (
-    ExportedFiles,
-    PlanTotals,
     ReplayCounts,
     ReplayEnd,
+    ReplayFinding,
     ReplayMode,
-    ReplayPlan,
     ReplayReport,
     ReplayRequest,
     ReplayScope,
 )
-
-#: Called after each batch with the counts of the partition so far.
-Counted = Callable[[ReplayCounts], None]
+from oncelog.replay_runs.work import ModeWork, PartitionStep, ReplayRun
 
 #: Events that are held at a time; three such batches are in memory.
-BATCH_EVENTS = 200
+BATCH_EVENTS = 500
 
-PLAN = "plan.json"
 END = "end.json"
 REPORT = "report.json"
 NEWEST = "replay_id"
 
 
+class PartitionProgress(BaseModel):
+    """How far a partition has come. ``position``: the last event of which all work is done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: ReplayCounts = ReplayCounts()
+    position: LogPosition | None = None
+
+
+#: Called after each batch with the progress of the partition.
+Counted = Callable[[PartitionProgress], None]
+
+
 class ReplayRunner:
-    """Runs replays on the log. ``replay_id`` names the run, and the folder of its files."""
+    """Runs replays on the log. ``replay_id`` names the run, and the folder of its files.
+
+    ``works``: by mode, what is done with the states besides their digests.
+    """
 
     def __init__(
-        self, catalogue: LogCatalogue, reader: LogReader, objects: LargeObjects, *, signer: Signer | None = None
+        self,
+        catalogue: LogCatalogue,
+        reader: LogReader,
+        objects: LargeObjects,
+        *,
+        works: Mapping[ReplayMode, ModeWork],
+        signer: Signer | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._reader = reader
         self._objects = objects
+        self._works = works
         self._signer = signer
 
     def files(self, replay_id: str) -> ReplayFiles:
@@ -59,44 +80,49 @@ class ReplayRunner:
         return ReplayFiles(self._objects, replay_id)
 
     async def plan(self, replay_id: str, request: ReplayRequest, *, listed: Listed = lambda _: None) -> PlanTotals:
-        """Divide the scope into partitions and keep the plan; raises StoreUnavailable."""
+        """Let the mode prepare, divide the scope into partitions and keep the plan; raises StoreUnavailable."""
+        files = self.files(replay_id)
+        if not request.dry_run:
+            classes = [(part.db_name, part.class_id) for part in await parts_of(self._catalogue, request.scope)]
+            await self._works[request.mode].begin(ReplayRun(files, request, classes))
         plan = await plan_replay(
             self._catalogue, request.scope, events_per_partition=request.partition_events, listed=listed
         )
-        await self.files(replay_id).write(PLAN, plan.model_dump_json().encode())
-        return plan.totals
+        return await keep_plan(files, plan)
 
     async def partition(
-        self, replay_id: str, request: ReplayRequest, number: int, *, counted: Counted = lambda _: None
+        self,
+        replay_id: str,
+        request: ReplayRequest,
+        number: int,
+        *,
+        counted: Counted = lambda _: None,
+        done: LogPosition | None = None,
     ) -> ReplayCounts:
-        """Replay one partition of the plan and write its files; raises StoreUnavailable, InputInvalid."""
-        files = self.files(replay_id)
-        partition = (await self._plan(files)).partitions[number]
+        """Replay one partition of the plan and write its files; raises StoreUnavailable, InputInvalid.
+
+        ``done``: the position that an earlier attempt has counted.
+        """
+        run = ReplayRun(self.files(replay_id), request)
+        partition = await read_partition(run.files, number)
+        work = self._works[request.mode]
+        partition_work = await work.partition(PartitionStep(run, partition, done))
         lines: list[str] = []
-        export = PartitionExport(files, number, request.format) if request.mode is ReplayMode.AS_OF else None
         pace = _Pace(request.events_per_s / request.parallel if request.events_per_s else None)
-        counts = ReplayCounts(partitions=1)
-        async for batch in folded(self._batches(partition.part, request.scope), Fold(request.scope)):
+        progress = PartitionProgress(counts=ReplayCounts(partitions=1), position=done)
+        batches = self._reader.batches(partition.part, batch_events=BATCH_EVENTS, wanted=_wanted(request.scope))
+        async for batch in folded(batches, _fold(request.scope, keeps_events=work.wants_events)):
             lines += await asyncio.to_thread(_lines, batch.states)
-            if export is not None:
-                await export.add(batch.states)
-            counts += ReplayCounts(
-                aggregates=batch.aggregates,
-                events=batch.events,
-                archived=batch.archived,
-                findings_count=len(batch.findings),
-                findings=tuple(batch.findings),
-            )
-            counted(counts)
+            counts = progress.counts + _counts(batch) + await partition_work.add(batch)
+            progress = PartitionProgress(counts=counts, position=_position(batch) or progress.position)
+            counted(progress)
             await pace.keep(counts.events)
         digests = "".join(lines).encode()
-        await files.write(partition_name(number, "digests", "txt"), digests)
-        exported = await export.end() if export else ExportedFiles()
-        written = len(digests) + sum(each.size_bytes for each in exported.files)
-        return counts + ReplayCounts(bytes_written=written)
+        await run.files.write(partition_name(number, "digests", "txt"), digests)
+        return progress.counts + await partition_work.end() + ReplayCounts(bytes_written=len(digests))
 
     async def end(self, replay_id: str, request: ReplayRequest, totals: PlanTotals) -> ReplayEnd:
-        """Join the digests of all partitions and hold them against an earlier run of the same scope."""
+        """Join the digests of all partitions, hold them against an earlier run of the scope, and let the mode end."""
         files = self.files(replay_id)
         end = await join_digests(read_digests(files, totals.partitions))
         if self._signer is not None and request.scope.is_whole:
@@ -108,16 +134,13 @@ class ReplayRunner:
         earlier = request.compare_with or await self._newest(request)
         if earlier is not None and earlier != replay_id:
             before = self.files(earlier)
-            partitions = (await self._plan(before)).totals.partitions
+            partitions = (await read_totals(before)).partitions
             comparison = DigestComparison(earlier)
             compared = await comparison.compare(
                 read_digests(before, partitions), read_digests(files, totals.partitions)
             )
             end = end.model_copy(update={"comparison": compared})
-        if request.mode is ReplayMode.AS_OF:
-            exported = await join_exports(files, totals.partitions)
-            rows = sum(each.rows for each in exported.files)
-            end = end.model_copy(update={"manifest": files.folder + MANIFEST, "rows": rows})
+        end = await self._works[request.mode].end(ReplayRun(files, request, partitions=totals.partitions), end)
         await files.write(END, end.model_dump_json().encode())
         return end
 
@@ -133,7 +156,7 @@ class ReplayRunner:
         Memory: 32 bytes per aggregate of the class. Raises InputInvalid for a replay that is not there.
         """
         files = self.files(replay_id)
-        totals = (await self._plan(files)).totals
+        totals = await read_totals(files)
         ended = await files.read(END)
         if ended is None:
             raise InputInvalid(f"replay {replay_id}: expected it to have ended; wait for it, or start another one")
@@ -149,24 +172,6 @@ class ReplayRunner:
             checkpoint=checkpoint.decode() if checkpoint else None,
         )
 
-    async def _batches(self, part: LogPart, scope: ReplayScope) -> AsyncIterator[EventBatch]:
-        """Yield the events of a part, less those of aggregates that the scope leaves out."""
-        wanted: set[str] | None = None
-        if scope.since is not None:
-            listed = listed_streams(self._catalogue, part)
-            wanted = {str(stream.aggregate_id) async for stream in listed if is_in(stream, scope)}
-        async for batch in self._reader.batches(part, batch_events=BATCH_EVENTS):
-            if wanted is not None:
-                batch.events = [event for event in batch.events if event.aggregate_id in wanted]
-                batch.damages = [damage for damage in batch.damages if damage.aggregate_id in wanted]
-            yield batch
-
-    async def _plan(self, files: ReplayFiles) -> ReplayPlan:
-        found = await files.read(PLAN)
-        if found is None:
-            raise InputInvalid(f"replay {files.folder}: expected its plan in S3, found none; start another replay")
-        return ReplayPlan.model_validate_json(found)
-
     async def _newest(self, request: ReplayRequest) -> str | None:
         if not request.scope.is_whole:
             return None
@@ -175,6 +180,39 @@ class ReplayRunner:
 
     def _newest_files(self, request: ReplayRequest) -> ReplayFiles:
         return self.files(f"{newest_name(request.scope.name)}-format-{FORMAT}")
+
+
+def _wanted(scope: ReplayScope) -> Callable[[ListedStream], bool] | None:
+    return None if scope.since is None else lambda stream: is_in(stream, scope)
+
+
+def _fold(scope: ReplayScope, *, keeps_events: bool) -> Fold:
+    as_of_time = rfc3339(scope.as_of_time) if scope.as_of_time else None
+    return Fold(as_of_version=scope.as_of_version, as_of_time=as_of_time, keeps_events=keeps_events)
+
+
+def _counts(batch: FoldedBatch) -> ReplayCounts:
+    return ReplayCounts(
+        aggregates=batch.aggregates,
+        events=batch.events,
+        archived=batch.archived,
+        findings_count=len(batch.damages),
+        findings=tuple(map(_finding, batch.damages)),
+    )
+
+
+def _finding(damage: StreamDamage) -> ReplayFinding:
+    code = "ArchiveDamaged" if damage.origin is EventOrigin.ARCHIVE else damage.error.code
+    where = f"aggregate {damage.aggregate_id} event {damage.sequence_number}"
+    return ReplayFinding(code=code, where=where, found=damage.error.message)
+
+
+def _position(batch: FoldedBatch) -> LogPosition | None:
+    """Return the last event of a batch that has its events; work that goes on after one asks for them."""
+    if not batch.events_read:
+        return None
+    last = batch.events_read[-1]
+    return LogPosition(aggregate_id=last.aggregate_id, sequence_number=last.sequence_number, checksum=last.checksum)
 
 
 def _lines(states: Sequence[Instance]) -> list[str]:

@@ -15,6 +15,7 @@ from oncelog.stores.elasticsearch import (
     ElasticsearchServer,
 )
 from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
+from oncelog.stores.kafka.topic_publisher import KafkaTopicPublisher
 from oncelog.stores.redis.command_statuses import RedisCommandStatuses
 from oncelog.stores.redis.leases import RedisLeases
 from oncelog.stores.redis.server import RedisServer
@@ -77,10 +78,12 @@ class Stores:
             leases=RedisLeases(redis, generations=kafka.generations, lease_ms=settings.lease_ms),
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
+            topics=KafkaTopicPublisher(kafka, settings),
             documents=documents,
             searches=ElasticsearchSearches(elasticsearch, settings),
             indices=documents.indices,
             index_contents=documents.indices,
+            kept_indices=documents.kept_indices,
             graph=graph,
             graphs=graph,
             dead_letters=S3DeadLetters(bucket),

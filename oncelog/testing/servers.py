@@ -6,7 +6,7 @@ from oncelog.ports import Ports
 from oncelog.settings import Settings
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.graph import MemoryGraph
-from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher
+from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryTopics
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import (
     MemoryArchives,
@@ -38,6 +38,7 @@ class MemoryServers:
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
     documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     graph: MemoryGraph = field(default_factory=MemoryGraph)
+    topics: MemoryTopics = field(default_factory=MemoryTopics)
     failures: MemoryFailures = field(default_factory=MemoryFailures)
 
     def ports(self) -> Ports:
@@ -57,10 +58,12 @@ class MemoryServers:
             leases=MemoryLeases(self.redis, generations=self.publisher.generations, lease_ms=self.settings.lease_ms),
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
+            topics=self.topics,
             documents=self.documents,
             searches=MemorySearches(self.documents),
             indices=self.documents,
             index_contents=self.documents,
+            kept_indices=self.documents,
             graph=self.graph,
             graphs=self.graph,
             dead_letters=MemoryDeadLetters(self.bucket),

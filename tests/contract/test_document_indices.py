@@ -1,5 +1,6 @@
 """``DocumentIndices``: one index follows another under readers and writers, and what is typed takes what fits."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -47,6 +48,14 @@ async def everything(opened: Opened, index: DocumentIndex, *, close: bool = Fals
         found += some.documents
         position = some.position
     return found
+
+
+async def written_at_last(opened: Opened, document: Document) -> Exception | None:
+    """Write a document as workers do: one that knew the index before a switch is told so, and looks anew."""
+    (outcome,) = await opened.ports.documents.write_documents([document])
+    if isinstance(outcome, StaleIndex):
+        (outcome,) = await opened.ports.documents.write_documents([document])
+    return outcome
 
 
 async def test_class_has_no_index_before_its_first_document(opened: Opened):
@@ -186,3 +195,74 @@ async def test_what_is_seen_tells_whether_it_is_closed(opened: Opened):
     found = await indices.current_index(NAME)
     assert found is not None
     assert (found.closed, found.pinned) == (True, False)
+
+
+async def test_an_index_of_the_same_form_is_filled_beside(opened: Opened):
+    indices, contents = opened.ports.indices, opened.ports.index_contents
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1", 2), document("p2")])
+    position = await contents.index_position(old)
+    new = await indices.create_index(NAME, TYPED, first=False, beside="rebuild-1")
+    assert new == await indices.create_index(NAME, TYPED, first=False, beside="rebuild-1")
+    assert new.name.endswith(".rebuild-1")
+    assert await contents.copy_documents(new, [document("p1", 2), document("p3")]) == [None, None]
+    assert await contents.document_versions(new, ["p1", "p2", "p3"]) == [2, 0, 1]
+    await opened.ports.documents.write_documents([document("p4")])
+    assert (await contents.changed_documents(old, after=position, close=True)).documents == [("p4", 1)]
+    assert await contents.copy_documents(new, [document("p4")]) == [None]
+    assert await indices.switch_alias(NAME, old, new)
+    assert await indices.current_index(NAME) == new
+    assert await read(opened, "p3") == document("p3")
+
+
+async def test_an_index_may_follow_with_fewer_documents(opened: Opened):
+    indices = opened.ports.indices
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1")])
+    new = await indices.create_index(NAME, TYPED, first=False, beside="rebuild-1")
+    with pytest.raises(StoreUnavailable, match="documents"):
+        await indices.switch_alias(NAME, old, new)
+    assert await indices.switch_alias(NAME, old, new, may_shrink=True)
+    assert await read(opened) is None
+
+
+async def test_a_kept_index_is_gone_back_to_as_a_clone(opened: Opened):
+    indices, contents, kept_indices = opened.ports.indices, opened.ports.index_contents, opened.ports.kept_indices
+    old = await indices.create_index(NAME, TYPED, first=True)
+    assert await kept_indices.kept_index(NAME) is None
+    await opened.ports.documents.write_documents([document("p1", name="first")])
+    new = await indices.create_index(NAME, TYPED, first=False, beside="rebuild-1")
+    await contents.copy_documents(new, [document("p1", name="other")])
+    await contents.changed_documents(old, after=-1, close=True)
+    assert await indices.switch_alias(NAME, old, new)
+    assert await written_at_last(opened, document("p2")) is None
+    kept = await kept_indices.kept_index(NAME)
+    assert kept is not None
+    assert kept.index == old
+    assert (await contents.changed_documents(new, after=kept.position, close=False)).documents == [("p2", 1)]
+    clone = await kept_indices.clone_index(kept, beside="back-1")
+    assert clone == await kept_indices.clone_index(kept, beside="back-1")
+    assert await contents.copy_documents(clone, [document("p2")]) == [None]
+    assert await indices.switch_alias(NAME, new, clone)
+    assert await read(opened) == document("p1", name="first")
+    assert await written_at_last(opened, document("p1", 2, name="next")) is None
+    assert await indices.current_index(NAME) == clone
+
+
+async def test_left_and_unfinished_indices_are_dropped_in_time(opened: Opened):
+    indices, contents, kept_indices = opened.ports.indices, opened.ports.index_contents, opened.ports.kept_indices
+    old = await indices.create_index(NAME, TYPED, first=True)
+    await opened.ports.documents.write_documents([document("p1")])
+    new = await indices.create_index(NAME, TYPED, first=False, beside="rebuild-1")
+    await contents.copy_documents(new, [document("p1")])
+    await contents.changed_documents(old, after=-1, close=True)
+    assert await indices.switch_alias(NAME, old, new)
+    unfinished = await indices.create_index(NAME, TYPED, first=False, beside="rebuild-2")
+    now = datetime.now(UTC)
+    assert await kept_indices.drop_left_indices(before=now - timedelta(days=1)) == []
+    dropped = await kept_indices.drop_left_indices(before=now + timedelta(days=1))
+    assert [name.rpartition("instances.")[2] for name in dropped] == [
+        name.rpartition("instances.")[2] for name in sorted((old.name, unfinished.name))
+    ]
+    assert await kept_indices.kept_index(NAME) is None
+    assert await read(opened) == document("p1")

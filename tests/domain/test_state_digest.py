@@ -12,7 +12,7 @@ from oncelog.domain.events import DefinitionReference, Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.merkle import root_of
-from oncelog.domain.state_digest import StateDigest, TreeDigest, class_name, database_digest
+from oncelog.domain.state_digest import StateDigest, TreeDigest, class_path, database_digest
 from oncelog.errors import InputInvalid
 from tests.commands import create, update
 
@@ -78,4 +78,4 @@ def test_database_root_is_independent_of_the_order(names: list[str]):
 
 
 def test_class_is_named_with_its_database():
-    assert class_name(AggregateId.parse("shop/Product/p1")) == "shop/Product"
+    assert class_path(AggregateId.parse("shop/Product/p1")) == "shop/Product"

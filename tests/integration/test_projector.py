@@ -19,6 +19,7 @@ import pytest
 
 from oncelog.checks.verify import Verdict, verify
 from oncelog.cli.verify import projectors_of, sources_of
+from oncelog.composition.replays import assemble_replays
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
@@ -32,6 +33,7 @@ from oncelog.read_models.projector import loop
 from oncelog.read_models.projector.loop import Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.trace import AfterStep, nothing_after
+from oncelog.replay_runs.request import ReplayMode, ReplayRequest, ReplayScope
 from oncelog.settings import Settings
 from oncelog.stores.kafka.topic_reader import read_topic
 from oncelog.stores.opening import Stores
@@ -44,6 +46,7 @@ from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.topics import drop_topic
 from tests.domain.former_events import forget_versions
 from tests.integration.installation import Installation, run_oncelog
+from tests.replay_runs.runs import replay_with
 
 pytestmark = pytest.mark.integration
 
@@ -333,7 +336,9 @@ async def test_refused_document_is_retried_skipped_and_resumed(projection: Proje
         assert (code, mended["kind"]) == (0, "RESOLVED"), "the log has a fourth event by now, which can be shown"
         await projection.all_shown()
         await projection.stores.elasticsearch.client.indices.delete(index=index)
-        assert (await projection.oncelog("rebuild", "shop/Product"))[0] == 0
+        request = ReplayRequest(mode=ReplayMode.REBUILD, scope=ReplayScope(db_name="shop", class_id="Product"))
+        counts, _ = await replay_with(assemble_replays(projection.stores.ports), "replay-1", request)
+        assert counts.parked == 0
         await projection.all_shown()
     history = await projection.stores.ports.dead_letters.dead_letter_history("documents", PLACE)
     assert [each.kind for each in history] == [DeadLetterKind.PARKED, DeadLetterKind.RETRYING, DeadLetterKind.RESOLVED]

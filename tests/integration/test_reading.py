@@ -162,9 +162,10 @@ async def test_lost_indices_are_rebuilt_equal(installation: Installation):
     assert len(names) == 5, "two of the class City, its definitions, the class Country, and the graph"
     await client.indices.delete(index=list(names))
     rebuilt = [("documents", "_class"), *product(("documents", "graph"), ("City", "Country"))]
-    for model, class_id in rebuilt:
-        code, _ = await installation.oncelog("rebuild", f"geo/{class_id}", "--read-model", model)
-        assert code == 0
+    async with installation.worker():
+        for model, class_id in rebuilt:
+            code, _ = await installation.oncelog("rebuild", f"geo/{class_id}", "--read-model", model)
+            assert code == 0
     assert await seen() == before
 
 

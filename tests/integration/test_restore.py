@@ -1,4 +1,4 @@
-"""Everything but S3 is lost, and one command brings all of it back: ``oncelog check --repair``."""
+"""Everything but S3 is lost, and one command brings all of it back: ``oncelog replay restore``."""
 
 import asyncio
 from collections import Counter
@@ -72,16 +72,17 @@ async def _published(settings: Settings) -> dict[str, list[int]]:
     return found
 
 
-async def test_check_restores_all_stores_from_s3(installation: Installation):
+async def test_all_stores_are_restored_from_s3(installation: Installation):
     async with installation.worker():
         await _fill(installation)
     logs = {name: len(events) for name, events in (await installation.logs()).items()}
     assert sum(logs.values()) == PRODUCTS * (1 + UPDATES) + NOTES * (1 + UPDATES) + 3
     await _lose_all_but_s3(installation)
     worker = await (await installation.worker_process(ONCELOG_CHECK_INTERVAL_S="0")).ready()
-    code, (report,) = await installation.oncelog("check", "--repair", "--grace-s", "0")
-    assert (code, report["outcome"], report["tally"]["unfinished"]) == (0, "REPAIRED", 0), report
-    assert report["tally"]["published"] == report["tally"]["aggregates"] == len(logs)
+    code, (report, checked) = await installation.oncelog("replay", "restore")
+    assert (code, report["outcome"], report["counts"]["parked"]) == (0, "SOUND", 0), report
+    assert report["counts"]["published"] == sum(logs.values())
+    assert (checked["tally"]["published"], checked["tally"]["unfinished"]) == (0, 0), checked
     code, (verified,) = await installation.oncelog("verify")
     assert (code, verified["verdict"], verified["findings"]) == (0, "sound", []), verified
     assert verified["read"]["messages"] == sum(logs.values())

@@ -1,15 +1,18 @@
-"""A rebuild projects every instance of a class from the log, and parks what can never be projected, alone."""
+"""A read model is projected again from the log; what can never be projected is parked, alone."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from oncelog.composition.read_models import services_of
+from oncelog.archive.log_part import LogPart
+from oncelog.archive.log_reader import LogReader
+from oncelog.composition.read_models import parking_of
 from oncelog.domain.instance import Instance
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.read_models.documents_model import DocumentsModel
-from oncelog.read_models.rebuild import Rebuilding, Rebuilt
-from tests.commands import create
+from oncelog.read_models.rebuild import Projected, StateProjection
+from oncelog.replay.fold import Fold, folded
+from tests.commands import create, update
 from tests.write.world import World
 
 
@@ -22,8 +25,13 @@ async def world() -> World:
     return world
 
 
-def rebuilding_of(world: World, model: DocumentsModel) -> Rebuilding:
-    return services_of(model, world.ports()).rebuilding
+async def projected(world: World, model: DocumentsModel) -> Projected:
+    ports = world.ports()
+    projection = StateProjection(model, parking_of(model, ports))
+    done = Projected()
+    async for batch in folded(LogReader(ports).batches(LogPart(db_name="shop", class_id="Product")), Fold()):
+        done += await projection.project(batch)
+    return done
 
 
 class SomeRefused(DocumentsModel):
@@ -39,25 +47,27 @@ class SomeRefused(DocumentsModel):
         return [self._error if state.aggregate_id.endswith("/p2") else None for state in states]
 
 
-async def test_rebuild_projects_every_instance(world: World):
-    told: list[int] = []
-    rebuilding = rebuilding_of(world, DocumentsModel(world.documents))
-    rebuilt = await rebuilding.rebuild("shop", "Product", after_batch=lambda done: told.append(done.shown))
-    assert rebuilt == Rebuilt(shown=5, parked=0)
-    assert told[-1] == 5
+async def test_every_instance_is_projected_again(world: World):
+    assert await projected(world, DocumentsModel(world.documents)) == Projected(5, 0)
     assert sorted(world.documents.indices["shop.product"]) == [f"p{number}" for number in range(5)]
     assert world.failures.announced == []
 
 
-async def test_rebuild_parks_one_instance_alone(world: World):
-    model = SomeRefused(world, InputInvalid("never"))
-    rebuilt = await rebuilding_of(world, model).rebuild("shop", "Product")
-    assert rebuilt == Rebuilt(shown=4, parked=1)
+async def test_one_instance_is_parked_alone(world: World):
+    assert await projected(world, SomeRefused(world, InputInvalid("never"))) == Projected(4, 1)
     assert [key for key, _ in world.failures.announced] == ["shop/Product/p2"]
 
 
-async def test_rebuild_ends_where_documents_are_out_of_reach(world: World):
+async def test_damaged_stream_is_parked_alone(world: World):
+    await world.process().run(update("p3"))
+    world.documents.clear()
+    del world.bucket.objects[min(key for key in world.bucket.objects if key.startswith("events/shop/Product/p3/"))]
+    assert await projected(world, DocumentsModel(world.documents)) == Projected(4, 1)
+    assert [key for key, _ in world.failures.announced] == ["shop/Product/p3"]
+
+
+async def test_projection_ends_where_documents_are_out_of_reach(world: World):
     model = SomeRefused(world, StoreUnavailable("Elasticsearch in memory", "writing", "a test"))
     with pytest.raises(StoreUnavailable):
-        await rebuilding_of(world, model).rebuild("shop", "Product")
+        await projected(world, model)
     assert world.failures.announced == []

@@ -4,13 +4,7 @@ from collections.abc import Sequence
 
 from oncelog.composition.replays import assemble_replays
 from oncelog.domain.signed_note import Signer
-from oncelog.replay_runs.request import (
-    ReplayCounts,
-    ReplayEnd,
-    ReplayOutcome,
-    ReplayReport,
-    ReplayRequest,
-)
+from oncelog.replay_runs.request import ReplayCounts, ReplayEnd, ReplayOutcome, ReplayReport, ReplayRequest
 from oncelog.replay_runs.run import ReplayRunner
 from tests.commands import create, update
 from tests.write.world import World
@@ -23,7 +17,7 @@ async def filled(names: Sequence[str]) -> World:
     process = world.process()
     for name in names:
         await process.run(create(name, {"n": len(name)}))
-        await process.commit(update(name, {"m": 1}), occurred_at=LATER)
+        await process.run(update(name, {"m": 1}), occurred_at=LATER)
     return world
 
 
@@ -34,8 +28,11 @@ def runner(world: World, signer: Signer | None = None) -> ReplayRunner:
 async def replay(
     world: World, replay_id: str = "replay-1", request: ReplayRequest | None = None, signer: Signer | None = None
 ) -> tuple[ReplayCounts, ReplayEnd]:
-    request = request or ReplayRequest()
-    run = runner(world, signer)
+    return await replay_with(runner(world, signer), replay_id, request or ReplayRequest())
+
+
+async def replay_with(run: ReplayRunner, replay_id: str, request: ReplayRequest) -> tuple[ReplayCounts, ReplayEnd]:
+    """Take a replay through all of its steps, as its workflow does."""
     totals = await run.plan(replay_id, request)
     counts = ReplayCounts()
     for number in range(totals.partitions):

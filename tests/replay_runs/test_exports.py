@@ -10,13 +10,7 @@ import pytest
 
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.replay_runs.export import MANIFEST
-from oncelog.replay_runs.request import (
-    ExportedFiles,
-    ExportFormat,
-    ReplayMode,
-    ReplayRequest,
-    ReplayScope,
-)
+from oncelog.replay_runs.request import ExportedFiles, ExportFormat, ReplayMode, ReplayRequest, ReplayScope
 from tests.commands import create, delete
 from tests.replay_runs.runs import filled, replay, runner
 from tests.write.world import World
@@ -94,7 +88,7 @@ async def test_every_format_holds_the_same_rows(export_format: ExportFormat):
 
 async def test_files_of_an_export_are_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("oncelog.replay_runs.export.FILE_BYTES", 1)
-    monkeypatch.setattr("oncelog.replay_runs.fold.BATCH_STATES", 2)
+    monkeypatch.setattr("oncelog.replay.fold.BATCH_STATES", 2)
     world = await filled(["p1", "p2", "p3", "p4", "p5"])
     await replay(world, "e", ReplayRequest(mode=ReplayMode.AS_OF))
     assert [len(data.splitlines()) for data in await exported(world, "e")] == [2, 2, 1]

@@ -11,12 +11,9 @@ from oncelog.domain.merkle import is_included, leaf_hash, root_of
 from oncelog.domain.signed_note import Checkpoint, Signer
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.replay_runs.digests import read_digests
-from oncelog.replay_runs.plan import plan_replay
-from oncelog.replay_runs.request import (
-    PlanTotals,
-    ReplayRequest,
-    ReplayScope,
-)
+from oncelog.replay_runs.partitions import PlanTotals
+from oncelog.replay_runs.plan import keep_plan, plan_replay
+from oncelog.replay_runs.request import ReplayRequest, ReplayScope
 from oncelog.stores.s3.bucket import StoredObject
 from tests.commands import create, update
 from tests.replay_runs.runs import LATER, filled, replay, runner
@@ -29,7 +26,7 @@ async def test_partitions_hold_each_aggregate_once(events_per_partition: int):
     world.bucket.list_after = _short_pages(world)  # type: ignore[method-assign]
     run = runner(world)
     plan = await plan_replay(world.ports().catalogue, ReplayScope(), events_per_partition=events_per_partition)
-    await run.files("r").write("plan.json", plan.model_dump_json().encode())
+    await keep_plan(run.files("r"), plan)
     for number in range(len(plan.partitions)):
         await run.partition("r", ReplayRequest(), number)
     digests = [digest async for digest in read_digests(run.files("r"), len(plan.partitions))]
@@ -54,7 +51,7 @@ async def test_root_is_independent_of_the_partitions(names: list[str], events_pe
     world = await filled(names)
     run = runner(world)
     plan = await plan_replay(world.ports().catalogue, ReplayScope(), events_per_partition=events_per_partition)
-    await run.files("r").write("plan.json", plan.model_dump_json().encode())
+    await keep_plan(run.files("r"), plan)
     for number in reversed(range(len(plan.partitions))):
         await run.partition("r", ReplayRequest(), number)
     divided = await run.end("r", ReplayRequest(), plan.totals)

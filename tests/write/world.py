@@ -12,9 +12,9 @@ from oncelog.ports import FoundNode, Ports
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.settings import Settings
 from oncelog.testing import MemoryServers
-from oncelog.testing.memory.elasticsearch import MemoryScan
 from oncelog.testing.memory.kafka import MemoryStream
 from oncelog.testing.memory.s3 import MemoryLargeObjects
+from oncelog.testing.memory.scan import MemoryScan
 from oncelog.testing.memory.workflows import MemoryWorkflows
 from oncelog.verification.audit import Audit
 from oncelog.verification.reading import Sources
@@ -94,11 +94,11 @@ class Process:
         )
         return committed.result
 
-    async def run(self, command: Command) -> CommandResult:
+    async def run(self, command: Command, *, occurred_at: str = NOON) -> CommandResult:
         """Commit, again and again while its aggregate is busy, and deliver."""
         while True:
             try:
-                result = await self.commit(command)
+                result = await self.commit(command, occurred_at=occurred_at)
                 break
             except AggregateBusy:
                 await asyncio.sleep(0)

@@ -13,6 +13,10 @@ from oncelog.stores.elasticsearch.server import INDEX_SETTINGS, INDEX_TIMEOUT_S,
 
 log = structlog.get_logger(__name__)
 
+#: Members of an index's ``_meta``: readers never saw it, since it is filled still; or they left it, then and there.
+FILLING = "filling"
+LEFT = "left"
+
 
 async def ensure_alias(
     server: ElasticsearchServer, alias: str, *, index: str, mappings: Mapping[str, Any], pinned: str = ""
@@ -45,11 +49,13 @@ async def _seen_before(server: ElasticsearchServer, alias: str, *, index: str, p
     client = server.client.options(request_timeout=INDEX_TIMEOUT_S)
     server.requests["get_index"] += 1
     try:
-        lying = await client.indices.get(index=f"{alias}.*", expand_wildcards="all", features=["aliases", "settings"])
+        lying = await client.indices.get(
+            index=f"{alias}.*", expand_wildcards="all", features=["aliases", "mappings", "settings"]
+        )
         for wanted in (alias, pinned):  # another process may have put it back by now
             if named := [name for name, about in lying.items() if wanted in about["aliases"]]:
                 return str(named[0])
-        writable = [name for name, about in lying.items() if not is_write_blocked(about)]
+        writable = [name for name, about in lying.items() if not is_write_blocked(about) and not is_filling(about)]
         if not writable:
             return index if index in lying else None
         if len(writable) == 1:
@@ -72,6 +78,11 @@ async def _create(server: ElasticsearchServer, alias: str, *, index: str, mappin
             raise server.unavailable(f"creating index {index}", error, index=index, creating=True) from error
     except (ApiError, TransportError) as error:
         raise server.unavailable(f"creating index {index}", error, index=index, creating=True) from error
+
+
+def is_filling(about: Mapping[str, Any]) -> bool:
+    """Return whether readers never saw an index; ``about``: its answer to a GET."""
+    return bool(about["mappings"].get("_meta", {}).get(FILLING))
 
 
 def is_write_blocked(about: Mapping[str, Any]) -> bool:

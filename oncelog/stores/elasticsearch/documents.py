@@ -16,6 +16,7 @@ from oncelog.offload import offloaded
 from oncelog.ports import Document, DocumentIndex, IndexSchema, StaleIndex
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.indices import ElasticsearchIndices
+from oncelog.stores.elasticsearch.kept_indices import ElasticsearchKeptIndices
 from oncelog.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
 from oncelog.stores.elasticsearch.refusals import write_blocked
 from oncelog.stores.elasticsearch.server import (
@@ -38,12 +39,13 @@ class _Write:
 
 
 class ElasticsearchDocuments:
-    """The ``Documents`` on Elasticsearch. ``indices``: where they lie."""
+    """The ``Documents`` on Elasticsearch. ``indices``: where they lie; ``kept_indices``: where they lay before."""
 
     def __init__(self, server: ElasticsearchServer, settings: Settings) -> None:
         self._server = server
         self._settings = settings
         self.indices = ElasticsearchIndices(server, settings, write=self._write_into)
+        self.kept_indices = ElasticsearchKeptIndices(server, settings)
         self._known: dict[str, DocumentIndex] = {}
         self._aliases: dict[tuple[str, str], str] = {}
 

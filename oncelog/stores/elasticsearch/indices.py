@@ -8,17 +8,18 @@ copied, and the alias moves in one step.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportError
 
-from oncelog.domain.events import DefinitionReference
+from oncelog.domain.events import DefinitionReference, rfc3339
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import INSTANCES_ALIAS, PINNED_ALIAS
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Changed, Document, DocumentIndex, IndexSchema
 from oncelog.settings import Settings
-from oncelog.stores.elasticsearch.aliases import ensure_alias, is_write_blocked
+from oncelog.stores.elasticsearch.aliases import FILLING, LEFT, ensure_alias, is_write_blocked
 from oncelog.stores.elasticsearch.mapping import has_exact_terms, mappings_of
 from oncelog.stores.elasticsearch.refusals import ambiguous
 from oncelog.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
@@ -41,8 +42,12 @@ class ElasticsearchIndices:
     async def current_index(self, class_name: AggregateId) -> DocumentIndex | None:
         return await self.behind(self.alias_of(class_name))
 
-    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(
+        self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool, beside: str = ""
+    ) -> DocumentIndex:
         alias = self.alias_of(class_name)
+        if beside:
+            return await self.make(alias, index_schema, first=False, suffix=f".{beside}", beside=True)
         current = None if first else await self.behind(alias)
         again = current is not None and not current.exact and current.name == alias + _suffix(index_schema)
         return await self.make(alias, index_schema, first=first, suffix=".exact" if again else "")
@@ -71,26 +76,80 @@ class ElasticsearchIndices:
         hits = answer["hits"]["hits"]
         return Changed([(hit["_id"], hit["_version"]) for hit in hits], hits[-1]["sort"][0] if hits else after)
 
-    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def index_position(self, index: DocumentIndex) -> int:
+        self._server.requests["position"] += 1
+        try:
+            await self._client.indices.refresh(index=index.name)
+            answer = await self._client.search(
+                index=index.name,
+                sort=[{"_seq_no": "desc"}],
+                size=1,
+                source=False,
+                track_total_hits=False,
+                allow_partial_search_results=False,
+            )
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(f"reading the position of {index.name}", error) from error
+        hits = answer["hits"]["hits"]
+        return int(hits[0]["sort"][0]) if hits else -1
+
+    async def document_versions(self, index: DocumentIndex, instance_keys: Sequence[str]) -> Sequence[int]:
+        if not instance_keys:
+            return []
+        self._server.requests["mget"] += 1
+        doing = f"reading versions in {index.name}"
+        try:
+            answer = await self._client.mget(index=index.name, ids=list(instance_keys), source=False)
+        except (ApiError, TransportError) as error:
+            raise self._server.unavailable(doing, error) from error
+        if failed := next((item["error"] for item in answer["docs"] if "error" in item), None):
+            raise StoreUnavailable(self._server.name, doing, failed.get("reason"))
+        return [item.get("_version", 0) if item.get("found") else 0 for item in answer["docs"]]
+
+    async def switch_alias(
+        self,
+        class_name: AggregateId,
+        old: DocumentIndex,
+        new: DocumentIndex,
+        *,
+        may_shrink: bool = False,
+        pin: bool = False,
+    ) -> bool:
         alias, doing = self.alias_of(class_name), f"switching from {old.name} to {new.name}"
         self._server.requests["switch"] += 1
         try:
             await self._client.indices.refresh(index=[old.name, new.name])
             counts = [(await self._client.count(index=name))["count"] for name in (old.name, new.name)]
-            if counts[1] < counts[0]:
+            if counts[1] < counts[0] and not may_shrink:
                 raise StoreUnavailable(self._server.name, doing, f"expected {counts[0]} documents, found {counts[1]}")
-            await self._client.indices.update_aliases(
-                actions=[
-                    {"remove": {"index": old.name, "alias": alias, "must_exist": True}},
-                    {"add": {"index": new.name, "alias": alias, "is_write_index": True}},
-                ]
-            )
+            await self._note_switch(old, new)
+            actions: list[dict[str, Any]] = [
+                {"remove": {"index": old.name, "alias": alias, "must_exist": True}},
+                {"add": {"index": new.name, "alias": alias, "is_write_index": True}},
+            ]
+            if pin:
+                actions.append({"add": {"index": new.name, "alias": self._pinned(alias)}})
+            await self._client.indices.update_aliases(actions=actions)
         except NotFoundError:
             return False  # the alias, or one of the two: another switch was faster
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(doing, error) from error
         await self._drop_all_but(alias, old, new)
         return True
+
+    async def _note_switch(self, old: DocumentIndex, new: DocumentIndex) -> None:
+        """Write into the old index when it was left, and the position of the new one from which it lacks writes.
+
+        The new one is not being filled any more, and is refreshed as every index that readers see.
+        """
+        left = {"at": rfc3339(datetime.now(UTC)), "position": await self.index_position(new)}
+        found = await self._client.indices.get_mapping(index=[old.name, new.name])
+        metas = {name: found[name]["mappings"].get("_meta", {}) for name in (old.name, new.name)}
+        await self._client.indices.put_mapping(index=old.name, meta={**metas[old.name], LEFT: left})
+        if metas[new.name].keys() & {FILLING, LEFT}:
+            seen = {name: value for name, value in metas[new.name].items() if name not in (FILLING, LEFT)}
+            await self._client.indices.put_mapping(index=new.name, meta=seen)
+            await self._client.indices.put_settings(index=new.name, settings={"index.refresh_interval": None})
 
     async def behind(self, alias: str) -> DocumentIndex | None:
         """Return the index behind an alias, or None; raises StoreUnavailable."""
@@ -106,13 +165,16 @@ class ElasticsearchIndices:
             raise self._server.unusable(alias, ambiguous(alias), cause, doing=f"looking at the index behind {alias}")
         ((name, about),) = found.items()
         pinned = self._pinned(alias) in about["aliases"]
-        return replace(_index(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
+        return replace(index_of(name, about["mappings"]), closed=is_write_blocked(about), pinned=pinned)
 
-    async def make(self, alias: str, index_schema: IndexSchema, *, first: bool, suffix: str = "") -> DocumentIndex:
+    async def make(
+        self, alias: str, index_schema: IndexSchema, *, first: bool, suffix: str = "", beside: bool = False
+    ) -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
-        ``first``: the one behind the alias. Its schema may differ: readers saw that index before the alias was lost.
-        ``suffix``: of an index that follows one of the same schema from a release before there were exact terms.
+        ``first``: the one behind the alias, which may have another schema: that which readers saw before the alias was
+        lost. ``suffix``: of one that follows an index of the same schema. ``beside``: it says of itself that readers do
+        not see it yet, and refreshes at the switch only.
         """
         name = alias + _suffix(index_schema) + suffix
         if first:
@@ -123,12 +185,12 @@ class ElasticsearchIndices:
                 raise StoreUnavailable(self._server.name, f"creating index {name}", f"no index is behind {alias}")
             return seen
         self._server.requests["create_index"] += 1
+        mappings, settings = mappings_of(index_schema), INDEX_SETTINGS
+        if beside:
+            mappings["_meta"][FILLING] = True
+            settings = {**settings, "refresh_interval": "-1"}
         try:
-            await self._client.indices.create(
-                index=name,
-                mappings=mappings_of(index_schema),
-                settings=INDEX_SETTINGS,
-            )
+            await self._client.indices.create(index=name, mappings=mappings, settings=settings)
         except BadRequestError as error:
             if error.error != "resource_already_exists_exception":
                 raise self._server.unavailable(f"creating index {name}", error, index=name, creating=True) from error
@@ -162,7 +224,7 @@ def _suffix(index_schema: IndexSchema) -> str:
     return FIRST_INDEX if index_schema.definition is None else f".d{index_schema.definition.sequence_number:06d}"
 
 
-def _index(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
+def index_of(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
     """Read what an index says of itself; one from before there were definitions says nothing."""
     meta = mappings.get("_meta", {})
     definition = meta.get("definition")

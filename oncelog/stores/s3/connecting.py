@@ -18,6 +18,7 @@ from oncelog.errors import SettingsInvalid
 from oncelog.settings import Settings
 from oncelog.stores.s3.bucket import S3Bucket
 from oncelog.stores.s3.direct import DirectRequests
+from oncelog.stores.s3.listing import parse_listings_fast
 from oncelog.stores.s3.requests import USER_AGENT, Boto3Requests
 
 CONNECT_TIMEOUT_S = 2
@@ -52,6 +53,7 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         raise SettingsInvalid(f"ONCELOG_S3_ENDPOINT_URL {settings.s3.endpoint_url}: {error}") from error
     # As bytes, a body leaves with its headers in one packet; as a file, botocore first asks with Expect: 100-continue.
     client.meta.events.unregister("before-parameter-build.s3.PutObject", convert_body_to_file_like_object)
+    parse_listings_fast(client)
     name, threads = settings.s3.bucket, ThreadPoolExecutor(settings.s3.connections_max, thread_name_prefix="s3")
     through_boto3 = Boto3Requests(client, bucket=name, threads=threads)
     renew = partial(_renew_credentials, session)

@@ -1,12 +1,14 @@
 """The in-memory twin of Elasticsearch: a dictionary per class, as strict about a document's fields."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
+from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import INSTANCES_ALIAS
 from oncelog.errors import ContainerUnusable, ObjectRefused, StoreUnavailable, UnusableReason
-from oncelog.ports import Changed, Document, DocumentIndex, IndexFacts, IndexSchema, StaleIndex
+from oncelog.ports import Changed, Document, DocumentIndex, IndexSchema, KeptIndex, StaleIndex
 from oncelog.stores.elasticsearch.mapping import MAPPINGS
 from oncelog.testing.memory.pause import Pause, let_others
 
@@ -25,6 +27,8 @@ class _Generation:
     changes: list[str] = field(default_factory=list)
     closed: bool = False
     pinned: bool = False
+    left: tuple[str, int] | None = None  # when, and at which position of its follower
+    filling_since: datetime | None = None
 
 
 class MemoryDocuments:
@@ -80,24 +84,32 @@ class MemoryDocuments:
         found = self.generations.get(_class_index(class_name))
         return replace(found.index, closed=found.closed, pinned=found.pinned) if found else None
 
-    async def create_index(self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool) -> DocumentIndex:
+    async def create_index(
+        self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool, beside: str = ""
+    ) -> DocumentIndex:
         await self.pause()
         self._demand(f"creating an index of {class_name}")
         alias = _class_index(class_name)
         made = DocumentIndex(_generation_name(alias, index_schema), index_schema.definition, index_schema.digest)
         if first:
             return self._ensure(alias, made).index
+        if beside:
+            made = replace(made, name=f"{made.name}.{beside}")
         seen = self.generations.get(alias)
         if seen is not None and not seen.index.exact and seen.index.name == made.name:
             made = replace(made, name=made.name + ".exact")
         if seen is None or seen.index.name != made.name:
-            self.others.setdefault(made.name, _Generation(made))
+            since = datetime.now(UTC) if beside else None
+            self.others.setdefault(made.name, _Generation(made, filling_since=since))
         return made
 
     async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         await self.pause()
         self._demand(f"writing into {index.name}")
-        generation = self._generation(index)
+        try:
+            generation = self._generation(index)
+        except StoreUnavailable as error:
+            return [StaleIndex("Elasticsearch in memory", f"writing into {index.name}", error.message)] * len(documents)
         for document in documents:
             _keep(generation, document)
         return [None] * len(documents)
@@ -112,16 +124,75 @@ class MemoryDocuments:
         found = [(key, generation.documents[key].sequence_number) for _, key in some]
         return Changed(found, some[-1][0] if some else after)
 
-    async def switch_alias(self, class_name: AggregateId, old: DocumentIndex, new: DocumentIndex) -> bool:
+    async def index_position(self, index: DocumentIndex) -> int:
+        await self.pause()
+        self._demand(f"reading the position of {index.name}")
+        return len(self._generation(index).changes) - 1
+
+    async def document_versions(self, index: DocumentIndex, instance_keys: Sequence[str]) -> Sequence[int]:
+        await self.pause()
+        self._demand(f"reading versions in {index.name}")
+        documents = self._generation(index).documents
+        return [documents[key].sequence_number if key in documents else 0 for key in instance_keys]
+
+    async def kept_index(self, class_name: AggregateId) -> KeptIndex | None:
+        await self.pause()
+        self._demand(f"looking for what is kept of {class_name}")
+        alias = _class_index(class_name)
+        kept = [
+            KeptIndex(one.index, *one.left)
+            for name, one in self.others.items()
+            if name.startswith(f"{alias}.") and one.left
+        ]
+        return max(kept, key=lambda each: each.left_at) if kept else None
+
+    async def clone_index(self, kept: KeptIndex, *, beside: str) -> DocumentIndex:
+        await self.pause()
+        self._demand(f"cloning {kept.index.name}")
+        source = self._generation(kept.index)
+        made = replace(kept.index, name=f"{kept.index.name}.{beside}")
+        clone = _Generation(made, dict(source.documents), list(source.documents))
+        return self.others.setdefault(made.name, clone).index
+
+    async def reopen_index(self, index: DocumentIndex) -> None:
+        await self.pause()
+        self._demand(f"reopening {index.name}")
+        self._generation(index).closed = False
+
+    async def drop_left_indices(self, *, before: datetime) -> Sequence[str]:
+        await self.pause()
+        self._demand("dropping what was left")
+        moment = rfc3339(before)
+        dropped = sorted(
+            name
+            for name, one in self.others.items()
+            if (one.left and one.left[0] < moment) or (one.filling_since and one.filling_since < before)
+        )
+        for name in dropped:
+            del self.others[name]
+        return dropped
+
+    async def switch_alias(
+        self,
+        class_name: AggregateId,
+        old: DocumentIndex,
+        new: DocumentIndex,
+        *,
+        may_shrink: bool = False,
+        pin: bool = False,
+    ) -> bool:
         await self.pause()
         self._demand(f"switching to {new.name}")
         alias = _class_index(class_name)
         present, following = self.generations.get(alias), self.others.get(new.name)
         if present is None or present.index.name != old.name or following is None:
             return False
-        if len(following.documents) < len(present.documents):
+        if len(following.documents) < len(present.documents) and not may_shrink:
             raise StoreUnavailable("Elasticsearch in memory", f"switching to {new.name}", "it has fewer documents")
         self.generations[alias] = following
+        following.left = following.filling_since = None
+        following.pinned = following.pinned or pin
+        present.left = (rfc3339(datetime.now(UTC)), len(following.changes) - 1)
         others = {name: one for name, one in self.others.items() if not name.startswith(f"{alias}.")}
         self.others = {**others, old.name: present}
         return True
@@ -132,7 +203,9 @@ class MemoryDocuments:
             return self.generations[alias]
         lying = {name: one for name, one in self.others.items() if name.startswith(f"{alias}.")}
         pinned = [name for name, one in lying.items() if one.pinned]
-        writable = [(len(one.documents), name) for name, one in lying.items() if not one.closed]
+        writable = [
+            (len(one.documents), name) for name, one in lying.items() if not one.closed and not one.filling_since
+        ]
         seen = pinned[0] if pinned else max(writable)[1] if writable else made.name
         self.generations[alias] = self.others.pop(seen) if seen in self.others else _Generation(made)
         return self.generations[alias]
@@ -205,45 +278,3 @@ def _generation_name(alias: str, index_schema: IndexSchema) -> str:
 
 def _index_of(aggregate_id: AggregateId) -> str:
     return f"{aggregate_id.db_name}.{aggregate_id.class_id}".lower()
-
-
-class MemoryScan:
-    """The documents of a ``MemoryDocuments``, as a verification reads them."""
-
-    def __init__(self, documents: MemoryDocuments) -> None:
-        self._documents = documents
-
-    async def documents(self, *, db_name: str | None = None, but: Collection[str] = ()) -> AsyncIterator[Document]:
-        """Yield every document, of one database or of all, those behind the aliases ``but`` left out."""
-        for name, index in list(self._documents.indices.items()):
-            if f"{INSTANCES_ALIAS}.{name}" not in but and (db_name is None or name.startswith(f"{db_name.lower()}.")):
-                for document in list(index.values()):
-                    yield document
-
-    async def indices(self, *, db_name: str | None = None) -> Sequence[IndexFacts]:
-        """Return the indices, of one database or of all."""
-        documents = self._documents
-        facts = [
-            self._facts(name, generation.index.name, documents.unusable.get(name))
-            for name, generation in documents.generations.items()
-        ]
-        for name, reason in documents.unusable.items():
-            if reason is UnusableReason.ALIAS_AMBIGUOUS:
-                facts.append(self._facts(name, f"{name}.other", None))
-        facts += [replace(self._facts(_alias_in(name), name, None), is_behind=False) for name in documents.others]
-        of_database = f"{INSTANCES_ALIAS}.{db_name.lower() if db_name else ''}"
-        return [index for index in facts if index.alias.startswith(of_database)]
-
-    def _facts(self, name: str, index: str, reason: UnusableReason | None) -> IndexFacts:
-        return IndexFacts(
-            name=f"{INSTANCES_ALIAS}.{index}",
-            alias=f"{INSTANCES_ALIAS}.{name}",
-            is_behind=True,
-            is_open=reason is not UnusableReason.CLOSED,
-            takes_writes=reason is not UnusableReason.WRITE_BLOCKED,
-            is_assigned=reason is not UnusableReason.SHARDS_UNASSIGNED,
-        )
-
-
-def _alias_in(index: str) -> str:
-    return ".".join(index.split(".")[:2])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oncelog.domain.events import Event
-from oncelog.errors import StoreUnavailable
+from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import Delivery, Generations, TopicFacts
 from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.stores.kafka.topics import partition_of
@@ -62,6 +62,27 @@ class MemoryPublisher:
         """Lose the topic and everything in it, and make an empty one of the same name."""
         self.messages.clear()
         self.incarnation += 1
+
+
+class MemoryTopics:
+    """A ``TopicPublisher`` without a server. ``topics``: the messages by topic; ``available`` False plays an outage."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[Event]] = {}
+        self.available = True
+        self.pause: Pause = let_others
+
+    async def demand_topic(self, topic: str) -> None:
+        await self.pause()
+        if topic not in self.topics:
+            raise InputInvalid(f"topic {topic}: expected it to exist, found none of this name; create it first")
+
+    async def publish_to(self, topic: str, events: Sequence[Event]) -> None:
+        for event in events:
+            await self.pause()
+            if not self.available:
+                raise StoreUnavailable("Kafka in memory", f"publishing to {topic}", "made unavailable")
+            self.topics[topic].append(event)
 
 
 class MemoryFailures:

@@ -1,32 +1,34 @@
-"""The fold of a partition: events in, states out, each with every link of its chain verified."""
+"""The fold of many streams: events in, states out, each with every link of its chain verified."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from oncelog.archive.stretch import EventBatch, EventOrigin, StreamDamage
-from oncelog.domain.events import Event, rfc3339
+from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance, evolve
 from oncelog.errors import LogDamaged, SchemaUnsupported
-from oncelog.replay_runs.request import ReplayFinding, ReplayScope
 
 #: States that are handed on at a time: a read model is asked about so many in one request.
-BATCH_STATES = 200
+BATCH_STATES = 500
 #: Or fewer, once their events come to so many bytes.
 BATCH_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class FoldedBatch:
-    """Some states, one per aggregate, and the damage that was found. ``events``: how many were read.
+    """Some states, one per aggregate, and the streams that cannot be folded to their end. ``events``: how many were
+    read; ``archived``: how many of them came from the archive. ``events_read``: they themselves, if they are asked for;
+    the state of the last of their aggregates may come with the next batch.
 
-    ``archived``: how many of them came from the archive.
+    A damage with ``origin`` ARCHIVE says that the archive is to blame: its stream is folded from its slots.
     """
 
     states: Sequence[Instance]
-    findings: Sequence[ReplayFinding]
+    damages: Sequence[StreamDamage]
     aggregates: int
     events: int
     archived: int
+    events_read: Sequence[Event] = ()
 
 
 @dataclass
@@ -40,24 +42,29 @@ class _OpenStream:
 
 @dataclass
 class Fold:
-    """Folds events in the order of their keys. ``scope``: the moment as of which states are wanted, if not the head."""
+    """Folds events in the order of their keys.
 
-    scope: ReplayScope
+    ``as_of_version``, ``as_of_time`` (RFC 3339): the moment as of which states are wanted, if not the head.
+    ``keeps_events``: hand the events on, too.
+    """
+
+    as_of_version: int | None = None
+    as_of_time: str | None = None
+    keeps_events: bool = False
     _open: _OpenStream | None = None
     _states: list[Instance] = field(default_factory=list)
-    _findings: list[ReplayFinding] = field(default_factory=list)
+    _damages: list[StreamDamage] = field(default_factory=list)
+    _events_read: list[Event] = field(default_factory=list)
     _aggregates: int = 0
     _events: int = 0
     _archived: int = 0
     _bytes: int = 0
 
-    def __post_init__(self) -> None:
-        self._version = self.scope.as_of_version
-        self._time = rfc3339(self.scope.as_of_time) if self.scope.as_of_time else None
-
     def add(self, event: Event) -> None:
         """Take the next event. Event 1 begins its aggregate, anew if the archive had given a part of it wrongly."""
         self._events += 1
+        if self.keeps_events:
+            self._events_read.append(event)
         self._bytes += len(event.canonical)
         opened = self._opened(event.aggregate_id, anew=event.sequence_number == 1)
         if opened.is_damaged:
@@ -66,7 +73,7 @@ class Fold:
             opened.state = evolve(opened.state, event)
         except (LogDamaged, SchemaUnsupported) as error:
             opened.is_damaged = True
-            self._find(error.code, event.aggregate_id, event.sequence_number, error.message)
+            self._damages.append(StreamDamage(event.aggregate_id, event.sequence_number, EventOrigin.SLOTS, error))
             return
         if self._counts(event):
             opened.kept = opened.state
@@ -74,10 +81,8 @@ class Fold:
     def add_damage(self, damage: StreamDamage) -> None:
         """Take note of a stream that cannot be read on; one that the archive is to blame for comes again."""
         opened = self._opened(damage.aggregate_id)
-        from_archive = damage.origin is EventOrigin.ARCHIVE
-        opened.is_damaged = not from_archive
-        code = "ArchiveDamaged" if from_archive else damage.error.code
-        self._find(code, damage.aggregate_id, damage.sequence_number, damage.error.message)
+        opened.is_damaged = damage.origin is not EventOrigin.ARCHIVE
+        self._damages.append(damage)
 
     def add_archived(self, count: int) -> None:
         """Count events that came from the archive."""
@@ -85,15 +90,17 @@ class Fold:
 
     def taken(self) -> FoldedBatch:
         """Return the aggregates that are folded, and forget them."""
-        batch = FoldedBatch(self._states, self._findings, self._aggregates, self._events, self._archived)
-        self._states, self._findings = [], []
+        batch = FoldedBatch(
+            self._states, self._damages, self._aggregates, self._events, self._archived, self._events_read
+        )
+        self._states, self._damages, self._events_read = [], [], []
         self._aggregates = self._events = self._archived = self._bytes = 0
         return batch
 
     @property
     def is_full(self) -> bool:
         """Whether enough is folded to be handed on."""
-        return len(self._states) + len(self._findings) >= BATCH_STATES or self._bytes >= BATCH_BYTES
+        return len(self._states) + len(self._damages) >= BATCH_STATES or self._bytes >= BATCH_BYTES
 
     def end(self) -> FoldedBatch:
         """Return what is left, the last aggregate included."""
@@ -110,13 +117,9 @@ class Fold:
 
     def _counts(self, event: Event) -> bool:
         """Return whether the event had happened by the moment that is asked for."""
-        if self._version is not None:
-            return event.sequence_number <= self._version
-        return self._time is None or event.occurred_at <= self._time
-
-    def _find(self, code: str, aggregate_id: str, sequence_number: int, found: str) -> None:
-        where = f"aggregate {aggregate_id} event {sequence_number}"
-        self._findings.append(ReplayFinding(code=code, where=where, found=found))
+        if self.as_of_version is not None:
+            return event.sequence_number <= self.as_of_version
+        return self.as_of_time is None or event.occurred_at <= self.as_of_time
 
     def _close(self) -> None:
         if self._open is None:
@@ -128,7 +131,7 @@ class Fold:
 
 
 async def folded(batches: AsyncIterator[EventBatch], fold: Fold) -> AsyncIterator[FoldedBatch]:
-    """Fold a reader's batches into batches of states; an aggregate that cannot be folded is a finding, and no state."""
+    """Fold a reader's batches into batches of states; a stream that cannot be folded gives its damage, and no state."""
     async for batch in batches:
         fold.add_archived(batch.archived)
         for event in batch.events:
