@@ -156,6 +156,7 @@ class UnusableReason(StrEnum):
     MISCONFIGURED = "misconfigured"
     FORBIDDEN = "forbidden"
     CREDENTIALS = "credentials"
+    TLS = "tls"
     CLOCK_SKEWED = "clock_skewed"
     OUT_OF_MEMORY = "out_of_memory"
     READ_ONLY = "read_only"

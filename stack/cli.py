@@ -83,6 +83,7 @@ def add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--only", metavar="NAMES", help="these servers, separated by commas (may name toxiproxy)")
     up.add_argument("--foreground", action="store_true", help="keep the servers only while this command lives")
     up.add_argument("--free-ports", action="store_true", help="take free ports instead of the defaults")
+    up.add_argument("--secured", action="store_true", help="let servers want TLS and credentials; for a new stack")
     up.add_argument("--own", action="store_true", help="start servers even where the environment has an address")
     group = up.add_argument_group("ports")
     for name, port in PORTS.items():
@@ -104,6 +105,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         ports=wanted,
         free_ports=getattr(options, "free_ports", False),
         own=getattr(options, "own", False),
+        secured=getattr(options, "secured", False),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from stack import ports
 from stack.errors import PortTakenError, UsageError
+from stack.security import security_of
 from stack.servers import Definition
 from stack.settings import PORTS, Settings, port_variable
 from stack.state import ServerState, State
@@ -45,8 +46,9 @@ def settle(
 def external_address(definition: Definition, state: State, settings: Settings) -> str | None:
     """The address of a server that others run; an address that is our own server's says nothing new."""
     address = settings.addresses.get(definition.address_variable)
+    security = security_of(settings.data, secured=state.secured)
     expected = {**PORTS, **state.ports, **settings.ports}
-    return None if address == definition.environment(expected)[definition.address_variable] else address
+    return None if address == definition.variables(expected, security)[definition.address_variable] else address
 
 
 def settle_port(name: str, state: State, settings: Settings, reserve: Callable[[], int]) -> int:
@@ -67,7 +69,8 @@ def demand_unchanged(definition: Definition, state: State, settings: Settings, a
     if address is not None:
         differing.append(f"{definition.address_variable}={address}")
     if differing:
-        here = definition.environment(state.ports)[definition.address_variable]
+        security = security_of(settings.data, secured=state.secured)
+        here = definition.variables(state.ports, security)[definition.address_variable]
         raise UsageError(
             f"{definition.name} of this stack runs at {here}, asked for is {', '.join(differing)}; "
             f"end the stack first with: {settings.command('down')}"

@@ -43,6 +43,8 @@ class Settings:
     """A time-skipping test server that is already there."""
     owner: Identity | None = None
     """The process with which all servers end; None lets them run until `down`."""
+    secured: bool = False
+    """Whether servers want TLS and credentials; decided when a stack is brought up for the first time."""
     scratch: bool = False
     """Whether the data is thrown away at the end."""
 
@@ -64,6 +66,7 @@ def read_settings(
     ports: Mapping[str, int] | None = None,
     free_ports: bool = False,
     own: bool = False,
+    secured: bool = False,
 ) -> Settings:
     """Settings from arguments first, then from `ONCELOG_STACK_…` variables, then the defaults.
 
@@ -84,6 +87,7 @@ def read_settings(
         free_ports=free_ports or name != DEFAULT_NAME,
         addresses={} if own else {key: environ[key] for key in variables if environ.get(key)},
         test_server=Path(test_server) if test_server else None,
+        secured=secured,
     )
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stack import account, plan, ports, process, supervisor, tools
+from stack import account, plan, ports, process, security, supervisor, tools
 from stack.cache import cache_folder, locked
 from stack.errors import UnreachableError, UsageError
 from stack.programs import TEMPORAL_TEST_SERVER
 from stack.report import QuietReporter, Reporter
 from stack.resolve import resolve
+from stack.security import security_of
 from stack.server import Server
 from stack.servers import BY_NAME, DEFAULT, Definition, Location
 from stack.servers.s3 import BUCKET
@@ -58,19 +59,25 @@ class Stack:
 
     @classmethod
     @contextmanager
-    def temporary(cls, only: Sequence[str] | None = None, *, reporter: Reporter | None = None) -> Iterator[Stack]:
+    def temporary(
+        cls, only: Sequence[str] | None = None, *, secured: bool = False, reporter: Reporter | None = None
+    ) -> Iterator[Stack]:
         """A stack on free ports with throw-away data, gone when the block ends or this process dies, however it dies.
 
         It runs servers of its own whatever addresses the environment holds: tests kill them.
         """
-        with cls.scratch(reporter=reporter) as stack:
+        with cls.scratch(secured=secured, reporter=reporter) as stack:
             stack.up(only)
             yield stack
 
     @classmethod
     @contextmanager
     def scratch(
-        cls, *, advertised: Mapping[str, str] | None = None, reporter: Reporter | None = None
+        cls,
+        *,
+        advertised: Mapping[str, str] | None = None,
+        secured: bool = False,
+        reporter: Reporter | None = None,
     ) -> Iterator[Stack]:
         """As `temporary`, but not up yet, for callers that put something below or before its servers first.
 
@@ -85,6 +92,7 @@ class Stack:
             cache=cache_folder(os.environ),
             free_ports=True,
             advertised=advertised or {},
+            secured=secured,
             test_server=Path(test_server) if test_server else None,
             owner=process.myself(),
             scratch=True,
@@ -141,7 +149,8 @@ class Stack:
         class_schemas = choose(only)
         account.make_reachable(self.data)
         with self._locked():
-            state = State.read(self.data) or State()
+            state = State.read(self.data) or State(secured=self.settings.secured)
+            self._demand_as_before(state)
             running = [name for name in state.servers if self._server(BY_NAME[name], state).is_running()]
             plan.settle(class_schemas, state, settings=self.settings, running=running, reserve=self._reserve_port)
             self._resolve([definition for definition in class_schemas if definition.name not in running], state)
@@ -190,12 +199,19 @@ class Stack:
 
     def _wipe(self) -> None:
         """Delete what a stack has put into its data folder, and the folder itself if nothing else is in it."""
-        for name in (*BY_NAME, SIDECARS):
+        for name in (*BY_NAME, SIDECARS, security.FOLDER):
             shutil.rmtree(self.data / name, ignore_errors=True)
         for name in (STATE_NAME, LOCK_NAME):
             (self.data / name).unlink(missing_ok=True)
         if not any(self.data.iterdir()):
             self.data.rmdir()
+
+    def _demand_as_before(self, state: State) -> None:
+        if self.settings.secured and not state.secured:
+            raise UsageError(
+                f"stack {self.settings.name} was brought up without --secured, and its data is of open servers; delete "
+                f"it first with: {self.settings.command('down --wipe')}, or take another --name"
+            )
 
     def _demand_state(self) -> State:
         state = State.read(self.data)
@@ -236,9 +252,10 @@ class Stack:
             program=Path(known.program or ""),
             java_home=Path(state.java_home) if state.java_home else None,
             user=account.unprivileged() if definition.refuses_root else None,
+            security=security_of(self.data, secured=state.secured),
             advertised=self.settings.advertised.get(definition.name),
         )
-        environment = definition.environment({**PORTS, **location.ports})
+        environment = definition.variables({**PORTS, **location.ports}, location.security)
         scratch = self.data if self.settings.scratch else None
         return Server(definition, folder, environment, location=location, owner=self.settings.owner, scratch=scratch)
 

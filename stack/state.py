@@ -34,6 +34,8 @@ class State:
     servers: dict[str, ServerState] = field(default_factory=dict)
     test_server: str | None = None
     java_home: str | None = None
+    secured: bool = False
+    """Whether its servers want TLS and credentials."""
 
     @classmethod
     def read(cls, data: Path) -> State | None:

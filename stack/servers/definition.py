@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from stack.errors import LaunchError
 from stack.process import User
 from stack.programs import Program
+from stack.security import Security
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Location:
     java_home: Path | None = None
     user: User | None = None
     """The account to start it under; None for the caller's own."""
+    security: Security | None = None
+    """TLS and credentials, in a secured stack."""
     advertised: str | None = None
     """The address (host:port) that it is to tell its clients, where a proxy stands before it; None for its own."""
 
@@ -80,7 +83,15 @@ class Definition(ABC):
 
     @abstractmethod
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
-        """The variables that tell programs where it is."""
+        """The variables that tell programs where it is, when it is open."""
+
+    def credentials(self, _ports: Mapping[str, int], _security: Security) -> dict[str, str]:
+        """What changes and is added in a secured stack; nothing for a server that is open there, too."""
+        return {}
+
+    def variables(self, ports: Mapping[str, int], security: Security | None) -> dict[str, str]:
+        """The variables that lead programs to it."""
+        return self.environment(ports) | (self.credentials(ports, security) if security else {})
 
     @abstractmethod
     def check(self, environment: Mapping[str, str]) -> None:

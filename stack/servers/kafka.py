@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import ssl
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import KAFKA
+from stack.security import USER, Security
 from stack.servers.definition import Command, Definition, Location, plain_environment, run_to_end
 
 HEAP = ["-Xms256m", "-Xmx512m"]
@@ -20,6 +22,15 @@ TIMEOUT_S = 5.0
 
 #: A server that does not answer yet is reported once, by the caller.
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+
+PROTOCOL_VARIABLE = "ONCELOG_KAFKA_SECURITY_PROTOCOL"
+CA_VARIABLE = "ONCELOG_KAFKA_SSL_CA_LOCATION"
+MECHANISM_VARIABLE = "ONCELOG_KAFKA_SASL_MECHANISM"
+USER_VARIABLE = "ONCELOG_KAFKA_SASL_USERNAME"
+PASSWORD_VARIABLE = "ONCELOG_KAFKA_SASL_PASSWORD"
+BROKER = "broker"
+"""The user that a secured broker is to itself."""
+PROTOCOLS = "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:SASL_PLAINTEXT"
 
 LOGGING = """\
 status = error
@@ -51,7 +62,8 @@ class Kafka(Definition):
         if not (location.data / "meta.properties").exists():
             quick = [java[0], "-XX:TieredStopAtLevel=1", *java[1:]]
             chosen = f"--cluster-id={new_cluster_id()}"  # in one word, for an ID may begin with a dash
-            run_to_end([*quick, "kafka.tools.StorageTool", "format", chosen, "-c", str(properties)])
+            users = [] if location.security is None else scram_users(location.security)
+            run_to_end([*quick, "kafka.tools.StorageTool", "format", chosen, "-c", str(properties), *users])
         return Command([java[0], *HEAP, *java[1:], "kafka.Kafka", str(properties)], plain_environment())
 
     def settings(self, location: Location) -> dict[str, object]:
@@ -80,27 +92,40 @@ class Kafka(Definition):
             "broker.session.timeout.ms": 3000,  # after a crash the old registration must lapse before the new start
             "initial.broker.registration.timeout.ms": 60000,
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        }
+        } | (secured(location, location.security) if location.security else {})
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
         """One bootstrap server."""
         return {self.address_variable: f"{HOST}:{ports['kafka']}"}
 
+    def credentials(self, _ports: Mapping[str, int], security: Security) -> dict[str, str]:
+        """The user by SCRAM, over TLS."""
+        return {
+            PROTOCOL_VARIABLE: "SASL_SSL",
+            MECHANISM_VARIABLE: "SCRAM-SHA-512",
+            USER_VARIABLE: USER,
+            PASSWORD_VARIABLE: security.password,
+            CA_VARIABLE: str(security.ca),
+        }
+
     def check(self, environment: Mapping[str, str]) -> None:
         """Ask for the cluster as any client does: well is a broker that knows a living broker and a controller."""
         address = environment[self.address_variable]
         with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: callers may have one
-            cluster = pool.submit(asyncio.run, _describe_cluster(address)).result()
+            cluster = pool.submit(asyncio.run, _describe_cluster(environment)).result()
         require_controller(address, cluster)
 
 
-async def _describe_cluster(address: str) -> dict[str, Any]:
+async def _describe_cluster(environment: Mapping[str, str]) -> dict[str, Any]:
+    address = environment[Kafka.address_variable]
     from aiokafka.admin import AIOKafkaAdminClient  # takes long, and most commands of the stack check no server
     from aiokafka.errors import KafkaError
 
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=int(TIMEOUT_S * 1000))
+            admin = AIOKafkaAdminClient(
+                bootstrap_servers=address, request_timeout_ms=int(TIMEOUT_S * 1000), **client_options(environment)
+            )
             try:
                 await admin.start()
                 cluster: dict[str, Any] = await admin.describe_cluster()
@@ -111,11 +136,68 @@ async def _describe_cluster(address: str) -> dict[str, Any]:
     return cluster
 
 
+def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a client needs for TLS and its user, as the variables say."""
+    protocol = environment.get(PROTOCOL_VARIABLE, "PLAINTEXT")
+    options: dict[str, Any] = {"security_protocol": protocol}
+    if "SSL" in protocol:
+        options["ssl_context"] = ssl.create_default_context(cafile=environment.get(CA_VARIABLE))
+    if "SASL" in protocol:
+        options["sasl_mechanism"] = environment[MECHANISM_VARIABLE]
+        options["sasl_plain_username"] = environment[USER_VARIABLE]
+        options["sasl_plain_password"] = environment[PASSWORD_VARIABLE]
+    return options
+
+
 def require_controller(address: str, cluster: Mapping[str, Any]) -> None:
     """Raise UnreachableError unless the cluster, as its admin client describes it, has a broker and a controller."""
     brokers, controller = len(cluster["brokers"]), cluster["controller_id"]
     if brokers < 1 or controller < 0:
         raise UnreachableError(f"Kafka at {address} knows {brokers} brokers and controller {controller}")
+
+
+def secured(location: Location, security: Security) -> dict[str, object]:
+    """The properties of a broker that wants TLS and a user, and gives other users than `USER` no right."""
+    broker, controller = location.ports["kafka"], location.ports["kafka_controller"]
+    module = "org.apache.kafka.common.security"
+    users = f'username="{BROKER}" password="{security.password}" user_{BROKER}="{security.password}"'
+    plain = f'{module}.plain.PlainLoginModule required {users} user_{USER}="{security.password}";'
+    return {
+        "listeners": f"SASL_SSL://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": f"SASL_SSL://{location.advertised or f'{HOST}:{broker}'}",
+        "listener.security.protocol.map": PROTOCOLS,
+        "security.inter.broker.protocol": "SASL_SSL",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+        "plain.sasl.jaas.config": plain,
+        "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+        **{
+            f"listener.name.{listener}.{mechanism}.sasl.jaas.config": config
+            for listener in ("sasl_ssl", "sasl_plaintext", "controller")
+            for mechanism, config in (
+                ("plain", plain),
+                ("scram-sha-256", f"{module}.scram.ScramLoginModule required;"),
+                ("scram-sha-512", f"{module}.scram.ScramLoginModule required;"),
+            )
+        },
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": security.server_both,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": security.ca,
+        "ssl.principal.mapping.rules": "RULE:^CN=([^,]*),.*$/$1/,DEFAULT",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{BROKER};User:{USER}",
+    }
+
+
+def scram_users(security: Security) -> list[str]:
+    """The options that give `USER` its password at the storage's first format."""
+    return [
+        word
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        for word in ("--add-scram", f"{mechanism}=[name={USER},password={security.password}]")
+    ]
 
 
 def new_cluster_id() -> str:

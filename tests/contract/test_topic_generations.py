@@ -14,16 +14,18 @@ from oncelog.errors import ContainerUnusable, StoreUnavailable, StoreUnsafe
 from oncelog.ports import Generations, TopicRecord
 from oncelog.settings import Settings
 from oncelog.stores.kafka import topics
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.topic_lookup import ExistingTopic
 from oncelog.stores.kafka.topic_reader import read_topic
-from oncelog.stores.kafka.topics import PARTITIONS, KafkaTopics, partition_of
+from oncelog.stores.kafka.topics import KafkaTopics, partition_of
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
 from tests.contract.chains import chain
 from tests.contract.topics import drop_topic, grow_topic, publishing, records_in_memory, until_answered
 
 UNTIL_S = 120.0
+PARTITIONS = Settings().kafka.partitions
 CHAINS = [chain(3, f"p{number}") for number in range(30)]
 
 
@@ -125,7 +127,7 @@ class Brokers:
         return {topic: ExistingTopic(self.topic_id, self.partitions) for topic in topics}
 
     async def opened(self) -> KafkaTopics:
-        topics = KafkaTopics(self.settings, self.records)
+        topics = KafkaTopics(self.settings, KafkaConnection(self.settings.kafka), self.records)
         await topics.open(None)
         return topics
 

@@ -10,6 +10,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.subscription import TOPIC_CHECK_S, KafkaSubscription
@@ -31,7 +32,7 @@ async def _filled(settings: Settings) -> None:
 
 async def test_a_topic_made_anew_has_another_id(settings: Settings):
     await _filled(settings)
-    async with broker_client(settings.kafka.bootstrap_servers) as client:
+    async with broker_client(KafkaConnection(settings.kafka)) as client:
         first = await topic_id_of(client, settings.instance_topic)
         assert await topic_id_of(client, settings.instance_topic) == first != NO_ID
         await drop_topic(settings)

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.topic_lookup import broker_client, existing_topics
 from oncelog.testing.memory.s3 import MemoryBucket, MemoryTopicRecords
@@ -43,7 +44,7 @@ async def grow_topic(settings: Settings, partitions: int) -> None:
     try:
         await admin.create_partitions({settings.instance_topic: NewPartitions(partitions)})
         topic = settings.instance_topic
-        async with asyncio.timeout(UNTIL_S), broker_client(settings.kafka.bootstrap_servers) as client:
+        async with asyncio.timeout(UNTIL_S), broker_client(KafkaConnection(settings.kafka)) as client:
             while (await existing_topics(client, [topic]))[topic].partitions < partitions:
                 await asyncio.sleep(0.1)
     finally:

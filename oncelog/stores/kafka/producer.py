@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.stores.kafka.aiokafka_internals import end_producer, fail_waiting
+from oncelog.stores.kafka.connection import KafkaConnection
 
 REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
 ALONE_S = 60.0  # after a batch was too large for its topic, until messages go in batches again
@@ -27,9 +28,9 @@ class SharedProducer:
     may be stuck). It is discarded, and the next call builds a new one.
     """
 
-    def __init__(self, servers: str, *, opened: Callable[[AIOKafkaClient], Awaitable[None]]) -> None:
+    def __init__(self, connection: KafkaConnection, *, opened: Callable[[AIOKafkaClient], Awaitable[None]]) -> None:
         """``opened`` is awaited with the connection of each new producer before anything is sent through it."""
-        self._servers = servers
+        self._connection = connection
         self._opened = opened
         self._alone_until_s = 0.0  # messages go each in a batch of its own
         self._producer: AIOKafkaProducer | None = None
@@ -82,7 +83,7 @@ class SharedProducer:
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._connection.options,
             enable_idempotence=True,
             acks="all",
             linger_ms=0,
@@ -91,7 +92,7 @@ class SharedProducer:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         try:
-            await producer.start()
+            await self._connection.connected(producer.start)
             await self._opened(producer.client)  # perhaps the one before failed because a topic is gone
         except BaseException:
             self._retire(producer)

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.subscription import projector_group
 from oncelog.stores.kafka.topic_lookup import REQUEST_TIMEOUT_MS, all_topics, broker_client, id_text, topic_id_of
@@ -24,16 +25,16 @@ class KafkaProgress:
 
         No topic is no partitions. Raises StoreUnavailable.
         """
-        servers, topic = self._settings.kafka.bootstrap_servers, self._settings.instance_topic
+        connection, topic = KafkaConnection(self._settings.kafka), self._settings.instance_topic
         group = self._settings.named(projector_group(read_model))
         try:
-            async with broker_client(servers) as client:
+            async with broker_client(connection) as client:
                 numbers = sorted((await all_topics(client)).partitions_for_topic(topic) or ())
                 topic_id = id_text(await topic_id_of(client, topic)) if numbers else ""
-            committed = await _committed(servers, group) if numbers else {}
+            committed = await _committed(connection, group) if numbers else {}
         except (KafkaError, TimeoutError) as error:
             doing = f"reading the offsets of group {group}"
-            raise refused(error, servers=servers, doing=doing, topic=topic, group=group) from error
+            raise refused(error, servers=connection.servers, doing=doing, topic=topic, group=group) from error
         reached = dict.fromkeys(numbers, 0)
         for number in numbers:
             known = committed.get(TopicPartition(topic, number))
@@ -42,10 +43,10 @@ class KafkaProgress:
         return reached
 
 
-async def _committed(servers: str, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+async def _committed(connection: KafkaConnection, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    admin = AIOKafkaAdminClient(**connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await admin.start()
+        await connection.connected(admin.start)
         offsets: Mapping[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
         return offsets
     finally:

@@ -13,6 +13,7 @@ from oncelog.domain.events import Event
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnsafe, UnusableReason
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.messages import Outgoing, event_message
 from oncelog.stores.kafka.producer import SendAgain, SharedProducer
 from oncelog.stores.kafka.refusals import refused
@@ -52,10 +53,11 @@ class KafkaPublisher:
     """
 
     def __init__(self, settings: Settings, records: TopicRecords) -> None:
-        self._servers = settings.kafka.bootstrap_servers
+        connection = KafkaConnection(settings.kafka)
+        self._servers = connection.servers
         self._settings = settings
-        self._topics = KafkaTopics(settings, records)
-        self._producers = SharedProducer(self._servers, opened=self._topics.open)
+        self._topics = KafkaTopics(settings, connection, records)
+        self._producers = SharedProducer(connection, opened=self._topics.open)
         self._last_offsets: dict[tuple[str, int], int] = {}
         self._looking = asyncio.Lock()
         self._look_at_s = 0.0

@@ -15,6 +15,7 @@ from aiokafka.errors import (
 
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnavailable, UnusableReason
+from oncelog.stores.kafka.connection import BrokerRefusalError
 
 #: Of a message beside its key, value and headers.
 _FRAME_BYTES_MAX = 1_024
@@ -29,7 +30,10 @@ _TOPIC: dict[type[Exception], tuple[UnusableReason, str]] = {
     InvalidTopicError: (UnusableReason.MISCONFIGURED, "mend ONCELOG_NAMESPACE, which its name begins with"),
     InvalidConfigurationError: (UnusableReason.CREATION_REFUSED, "create it by hand"),
     InvalidPartitionsError: (UnusableReason.CREATION_REFUSED, "create it by hand"),
-    InvalidReplicationFactorError: (UnusableReason.CREATION_REFUSED, "start more brokers, or create it by hand"),
+    InvalidReplicationFactorError: (
+        UnusableReason.CREATION_REFUSED,
+        "start more brokers, or lower ONCELOG_KAFKA_REPLICATION_FACTOR",
+    ),
     PolicyViolationError: (UnusableReason.CREATION_REFUSED, "create it by hand as the policy asks for"),
 }
 
@@ -46,7 +50,9 @@ def refused(
     if isinstance(error, MessageSizeTooLargeError) and message_bytes > MESSAGE_BYTES_MAX - _FRAME_BYTES_MAX:
         return ObjectRefused(store, f"a message of {message_bytes} bytes ({doing})", cause)
     container, found = "", None
-    if isinstance(error, GroupAuthorizationFailedError):
+    if isinstance(error, BrokerRefusalError):
+        container, found = "cluster", (error.reason, error.remedy)
+    elif isinstance(error, GroupAuthorizationFailedError):
         container, found = f"group {group}", (UnusableReason.FORBIDDEN, "grant this user READ on it")
     elif isinstance(error, ClusterAuthorizationFailedError):
         remedy = "grant this user IDEMPOTENT_WRITE and CREATE on it, or create the topics by hand"

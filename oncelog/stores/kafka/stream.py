@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.ports import TopicFacts
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topic_lookup import all_topics, broker_client, existing_topics, id_text
@@ -24,7 +25,8 @@ class KafkaStream:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._servers = settings.kafka.bootstrap_servers
+        self._connection = KafkaConnection(settings.kafka)
+        self._servers = self._connection.servers
         self._topics = (settings.instance_topic, settings.ontology_topic)
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
@@ -34,14 +36,14 @@ class KafkaStream:
         is no messages. Raises StoreUnavailable.
         """
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **self._connection.options,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             request_timeout_ms=CONNECT_TIMEOUT_MS,
             max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
         )
         try:
-            await consumer.start()
+            await self._connection.connected(consumer.start)
             partitions = await self._partitions()
             ends = await consumer.end_offsets(partitions) if partitions else {}
             starts = await consumer.beginning_offsets(partitions) if partitions else {}
@@ -58,7 +60,7 @@ class KafkaStream:
     async def topics(self) -> Sequence[TopicFacts]:
         """Return the topics of events that there are; raises StoreUnavailable."""
         try:
-            async with broker_client(self._servers) as client:
+            async with broker_client(self._connection) as client:
                 existing = await existing_topics(client, self._topics)
         except NotImplementedError:
             return []  # Kafka before 2.8 has no topic IDs
@@ -71,7 +73,7 @@ class KafkaStream:
         ]
 
     async def _partitions(self) -> list[TopicPartition]:
-        async with broker_client(self._servers) as client:
+        async with broker_client(self._connection) as client:
             cluster = await all_topics(client)
         return [
             TopicPartition(topic, number)

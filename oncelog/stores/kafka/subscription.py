@@ -15,6 +15,7 @@ from oncelog.errors import OncelogError
 from oncelog.ports import Delivery
 from oncelog.settings import Settings
 from oncelog.stores.kafka.aiokafka_internals import client_of, committed_offsets, end_consumer
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topic_lookup import topic_id_of
@@ -43,7 +44,7 @@ class KafkaSubscription:
     """
 
     def __init__(self, settings: Settings, *, group: str) -> None:
-        self._servers = settings.kafka.bootstrap_servers
+        self._connection = KafkaConnection(settings.kafka)
         self._topic = settings.instance_topic
         self._group = settings.named(group)
         self._consumer: AIOKafkaConsumer | None = None
@@ -119,7 +120,7 @@ class KafkaSubscription:
         if self._consumer is not None:
             return self._consumer
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **self._connection.options,
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -134,7 +135,7 @@ class KafkaSubscription:
         consumer.subscribe([self._topic], listener=_Handover(self._revoked, self._assigned))
         self._consumer = consumer
         try:
-            await consumer.start()
+            await self._connection.connected(consumer.start)
         except (KafkaError, TimeoutError) as error:
             await self.stop()
             raise self._unavailable(f"joining group {self._group}", error) from error
@@ -182,7 +183,7 @@ class KafkaSubscription:
             return None
 
     def _unavailable(self, doing: str, error: Exception) -> OncelogError:
-        return refused(error, servers=self._servers, doing=doing, topic=self._topic, group=self._group)
+        return refused(error, servers=self._connection.servers, doing=doing, topic=self._topic, group=self._group)
 
 
 class _Handover(ConsumerRebalanceListener):  # type: ignore[misc]

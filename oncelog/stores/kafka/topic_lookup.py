@@ -14,6 +14,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.metadata_request import NO_ID, TopicIdRequest
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -30,11 +31,11 @@ class ExistingTopic:
 
 
 @asynccontextmanager
-async def broker_client(servers: str) -> AsyncIterator[AIOKafkaClient]:
+async def broker_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaClient]:
     """Open a connection to ask brokers about topics; raises KafkaError."""
-    client = AIOKafkaClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = AIOKafkaClient(**connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await client.bootstrap()
+        await connection.connected(client.bootstrap)
         yield client
     finally:
         await client.close()

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.messages import Message, event_topic
 from oncelog.stores.kafka.producer import REQUEST_TIMEOUT_MS
 from oncelog.stores.kafka.refusals import refused
@@ -28,10 +29,10 @@ async def read_topic(
     settings: Settings, topic: str, *, key: bytes | None = None, messages_max: int = 1_000
 ) -> list[Message]:
     """Return a topic's messages, or those of one key, each partition from its oldest on; raises StoreUnavailable."""
-    servers = settings.kafka.bootstrap_servers
+    connection = KafkaConnection(settings.kafka)
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=servers,
+        **connection.options,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         request_timeout_ms=10 * REQUEST_TIMEOUT_MS,
@@ -40,12 +41,12 @@ async def read_topic(
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
             try:
-                await consumer.start()
+                await connection.connected(consumer.start)
                 return await _read(consumer, topic, key=key, messages_max=messages_max)
             finally:
                 await consumer.stop()
     except (KafkaError, TimeoutError) as error:
-        raise refused(error, servers=servers, doing=f"reading messages of {topic}", topic=topic) from error
+        raise refused(error, servers=connection.servers, doing=f"reading messages of {topic}", topic=topic) from error
 
 
 async def _read(consumer: AIOKafkaConsumer, topic: str, *, key: bytes | None, messages_max: int) -> list[Message]:

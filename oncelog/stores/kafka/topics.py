@@ -19,6 +19,7 @@ from oncelog.errors import ContainerUnusable, UnusableReason
 from oncelog.ports import Generations, TopicRecord, TopicRecords
 from oncelog.settings import Settings
 from oncelog.stores.kafka.aiokafka_internals import client_of
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.topic_configs import REPLICAS_MAX, check_configurations, configuration_for
 from oncelog.stores.kafka.topic_lookup import (
@@ -31,8 +32,6 @@ from oncelog.stores.kafka.topic_lookup import (
 REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
 POLL_S = 0.1
 
-PARTITIONS = 6
-
 log = structlog.get_logger(__name__)
 
 
@@ -44,8 +43,9 @@ def partition_of(key: bytes, partitions: int) -> int:
 class KafkaTopics:
     """Knows the topics of one installation, as of the last look at them."""
 
-    def __init__(self, settings: Settings, records: TopicRecords) -> None:
-        self._servers = settings.kafka.bootstrap_servers
+    def __init__(self, settings: Settings, connection: KafkaConnection, records: TopicRecords) -> None:
+        self._connection, self._servers = connection, connection.servers
+        self._partitions, self._replicas = settings.kafka.partitions, settings.kafka.replication_factor
         self._instances, self._classes = settings.instance_topic, settings.ontology_topic
         self._records = records
         self._known: dict[str, TopicRecord] = {}
@@ -69,9 +69,9 @@ class KafkaTopics:
 
         Raises KafkaError, StoreUnsafe.
         """
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        admin = AIOKafkaAdminClient(**self._connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
-            await admin.start()
+            await self._connection.connected(admin.start)
             await self._make_missing(client_of(admin))
             await check_configurations(admin, self._servers, (self._instances, self._classes))
         finally:
@@ -92,8 +92,24 @@ class KafkaTopics:
         missing = [topic for topic in self.names if topic not in existing]
         if not missing:
             return existing
-        await _create_topics(self._servers, missing)
+        await self._create(missing)
         return await _appeared(client, self.names)
+
+    async def _create(self, topics: Sequence[str]) -> None:
+        admin = AIOKafkaAdminClient(**self._connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            await self._connection.connected(admin.start)
+            brokers = (await admin.describe_cluster())["brokers"]
+            replicas = self._replicas or min(REPLICAS_MAX, len(brokers))
+            configuration = configuration_for(replicas)
+            wanted = [NewTopic(topic, self._partitions, replicas, topic_configs=configuration) for topic in topics]
+            response = await admin.create_topics(wanted)
+            for name, code, *message in response.topic_errors:
+                error = for_code(code)
+                if error not in (NoError, TopicAlreadyExistsError):
+                    raise error(f"topic {name}: {' '.join(filter(None, message))}")
+        finally:
+            await admin.close()
 
     async def _open(self, topic: str, found: ExistingTopic) -> None:
         """Learn the generation of a topic: that of the record with its ID, and a new one where there is none."""
@@ -149,19 +165,3 @@ async def _appeared(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[st
         attempts=None, timeout=REQUEST_TIMEOUT_MS / 1000, wait_initial=POLL_S, wait_max=5 * POLL_S, wait_jitter=POLL_S
     )
     return await again(UnknownTopicOrPartitionError, all_exist)
-
-
-async def _create_topics(servers: str, topics: Sequence[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
-    try:
-        await admin.start()
-        brokers = (await admin.describe_cluster())["brokers"]
-        replicas = min(REPLICAS_MAX, len(brokers))
-        wanted = [NewTopic(topic, PARTITIONS, replicas, topic_configs=configuration_for(replicas)) for topic in topics]
-        response = await admin.create_topics(wanted)
-        for name, code, *message in response.topic_errors:
-            error = for_code(code)
-            if error not in (NoError, TopicAlreadyExistsError):
-                raise error(f"topic {name}: {' '.join(filter(None, message))}")
-    finally:
-        await admin.close()
