@@ -113,9 +113,15 @@ class StoreUnavailable(OncelogError):
     @classmethod
     def of_all(cls, errors: Sequence["StoreUnavailable"]) -> Self:
         """Return one error that names every server which gave no answer."""
+        refused = [error for error in errors if isinstance(error, ContainerUnusable)]
         stores = " and ".join(str(error.details["store"]) for error in errors)
         doings = dict.fromkeys(str(error.details["doing"]) for error in errors)
-        return cls(stores, ", ".join(doings), "; ".join(str(error.details["cause"]) for error in errors))
+        found = cls(stores, ", ".join(doings), "; ".join(str(error.details["cause"]) for error in errors))
+        if refused:  # an operator has to mend those, and reads how in their own words
+            silent = [error for error in errors if error not in refused]
+            found.message = "; ".join(error.message for error in [*refused, *silent])
+            found.args = (found.message,)
+        return found
 
 
 class DecisionOverdue(StoreUnavailable):
