@@ -60,7 +60,7 @@ class Security:
 
     @classmethod
     def made(cls, folder: Path) -> Security:
-        """What lies in `folder`, made if nothing does."""
+        """The files in `folder`, made where there are none."""
         security = cls(folder)
         if not (folder / "password").exists():
             folder.mkdir(parents=True, exist_ok=True)

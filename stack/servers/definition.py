@@ -86,7 +86,7 @@ class Definition(ABC):
         """The variables that tell programs where it is, when it is open."""
 
     def credentials(self, _ports: Mapping[str, int], _security: Security) -> dict[str, str]:
-        """What changes and is added in a secured stack; nothing for a server that is open there, too."""
+        """Its variables in a secured stack beside those of an open one; none for a server that is open there, too."""
         return {}
 
     def variables(self, ports: Mapping[str, int], security: Security | None) -> dict[str, str]:

@@ -137,7 +137,7 @@ async def _describe_cluster(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def client_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What a client needs for TLS and its user, as the variables say."""
+    """Options of a client for TLS and its user, as the variables say."""
     protocol = environment.get(PROTOCOL_VARIABLE, "PLAINTEXT")
     options: dict[str, Any] = {"security_protocol": protocol}
     if "SSL" in protocol:
