@@ -35,6 +35,7 @@ from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
+from tests.replay import replay_stories
 from tests.workflows.conftest import TASK_QUEUE, running_worker
 from tests.write.world import World
 
@@ -337,6 +338,7 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "bulk_without_s3": _bulk_without_s3,
     "bulk_without_kafka": _bulk_without_kafka,
     "bulk_continued": _bulk_continued,
+    **replay_stories.STORIES,
 }
 
 
