@@ -94,6 +94,7 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.projection
 	$(BIN)/python -m benchmarks.judging
 	$(BIN)/python -m benchmarks.archive
+	$(BIN)/python -m benchmarks.replays
 
 lock: setup ## requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet uv

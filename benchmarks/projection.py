@@ -190,7 +190,7 @@ async def _by_helper(stores: Stores, events: Sequence[Event]) -> Rate:
     await _make_index(stores, _event("warm", 0, class_id="Helper"))
     url = Settings.from_environment().elasticsearch.url
     async with AsyncElasticsearch(url) as client:
-        actions = [_action(alias, document) for document in documents]
+        actions = [action_of(alias, document) for document in documents]
         watch = Stopwatch()
         async for ok, result in async_streaming_bulk(client, actions, chunk_size=BATCH_MESSAGES_MAX):
             assert ok, result
@@ -210,7 +210,7 @@ async def _make_index(stores: Stores, event: Event) -> None:
         raise failure
 
 
-def _action(alias: str, document: Document) -> dict[str, Any]:
+def action_of(alias: str, document: Document) -> dict[str, Any]:
     return {
         "_op_type": "index",
         "_index": alias,
