@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from oncelog import metrics
 from oncelog.activities.archive import ArchiveActivities
 from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
@@ -29,6 +30,7 @@ from oncelog.composition.replays import assemble_replays, signer_of
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.domain.signed_note import Signer
 from oncelog.errors import SettingsInvalid, StoreUnavailable
+from oncelog.metrics_server import free_loopback_address, metrics_served
 from oncelog.ports import Ports, RunningWorkflows
 from oncelog.process import leave
 from oncelog.program import Run, crash_point, run_program
@@ -105,22 +107,34 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 
 async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) -> None:
     """Do as ``run`` does on stores that the caller has connected, and closes."""
-    client = await _prepared(stores, settings)
+    sdk_metrics = free_loopback_address() if settings.metrics_address else None
+    client = await _prepared(stores, settings, sdk_metrics)
     pipeline = assemble(stores.ports, settings)
     worker = new_worker(client, stores.ports, pipeline, settings, after_step=crash_point(settings))
+    is_ready = False
     async with AsyncExitStack() as running:
+        await running.enter_async_context(
+            metrics_served(
+                settings.metrics_address,
+                [metrics.REGISTRY],
+                setting="ONCELOG_METRICS_ADDRESS",
+                ready=lambda: is_ready and not stopping.is_set(),
+                sdk_address=sdk_metrics,
+            )
+        )
         for model in pipeline.models:
             await running.enter_async_context(model.parking.refreshed())
         await running.enter_async_context(worker)
+        is_ready = True
         log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())
         await stopping.wait()
         log.info("worker_draining", at_most_s=DRAIN_TIMEOUT.total_seconds())
     await pipeline.close()
 
 
-async def _prepared(stores: Stores, settings: Settings) -> Client:
+async def _prepared(stores: Stores, settings: Settings, sdk_metrics: str | None) -> Client:
     async def temporal() -> Client:
-        client = await connection.connect(runtime=_runtime(settings))
+        client = await connection.connect(runtime=_runtime(sdk_metrics))
         await connection.prepare(client)
         await keep_schedules(client, settings)
         return client
@@ -137,13 +151,13 @@ async def _prepared(stores: Stores, settings: Settings) -> Client:
     return client
 
 
-def _runtime(settings: Settings) -> Runtime | None:
-    if settings.metrics_address is None:
+def _runtime(metrics_address: str | None) -> Runtime | None:
+    if metrics_address is None:
         return None
     try:
-        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=settings.metrics_address)))
+        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics_address)))
     except (RuntimeError, ValueError) as error:
-        raise SettingsInvalid(f"ONCELOG_METRICS_ADDRESS {settings.metrics_address}: {error}") from error
+        raise SettingsInvalid(f"Temporal's metrics at {metrics_address}: {error}; start again") from error
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:

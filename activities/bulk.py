@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from temporalio import activity
 
+from oncelog import metrics
 from oncelog.activities.bulk_models import (
     BulkCloseRequest,
     BulkDeliverRequest,
@@ -67,7 +68,11 @@ class BulkActivities:
         run = _Run(_resumed() or request.progress, self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():
-            return await run.shielded(self._bulk.runner.run(record, run.progress, run.run_control))
+            before = run.progress
+            done = await run.shielded(self._bulk.runner.run(record, before, run.run_control))
+            metrics.BULK_ITEMS.labels("applied").inc(done.applied - before.applied)
+            metrics.BULK_ITEMS.labels("rejected").inc(done.rejected - before.rejected)
+            return done
 
     @activity.defn
     async def close_bulk(self, request: BulkCloseRequest) -> Progress:

@@ -1,10 +1,12 @@
 """The steps of a command. Two activities do all of them when all goes well; one each takes over where it does not."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
 
+from oncelog import metrics
 from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.commands import parse_command
@@ -56,6 +58,11 @@ class CommandActivities:
         committed = await self._committer.commit(
             command, occurred_at=request.occurred_at, trace=trace, publish=request.publish
         )
+        if committed.duplicate:
+            metrics.DUPLICATES.labels(command.command_type).inc()
+        else:
+            rejection = committed.result.rejection
+            metrics.COMMANDS.labels(command.command_type, rejection.code if rejection else "APPLIED").inc()
         return CommitReport(result=committed.result, published=committed.published, steps=trace.steps)
 
     @activity.defn
@@ -65,7 +72,7 @@ class CommandActivities:
         delivery = Delivery.of(request.result, published=request.published)
         failures = await self._deliverer.attempt(delivery, trace, timeout_s=QUICK_ATTEMPT_S) if delivery else {}
         if not failures:
-            failure = await attempted(self._completion(request, trace), timeout_s=QUICK_ATTEMPT_S)
+            failure = await attempted(self._complete(request, trace), timeout_s=QUICK_ATTEMPT_S)
             failures = {"complete": failure} if failure else {}
         return DeliverReport(steps=trace.steps, failures=failures)
 
@@ -88,7 +95,7 @@ class CommandActivities:
     async def complete_command(self, request: DeliverRequest) -> list[StepReport]:
         """Keep result and history where the command's status is asked for."""
         trace = Trace(self._after_step)
-        await self._completion(request, trace)
+        await self._complete(request, trace)
         return trace.steps
 
     @activity.defn
@@ -103,10 +110,14 @@ class CommandActivities:
             step.note = str(await self._graph_rebuilder.run(name, progress=activity.heartbeat))
         return trace.steps
 
-    def _completion(self, request: DeliverRequest, trace: Trace) -> Awaitable[None]:
-        return complete(
+    async def _complete(self, request: DeliverRequest, trace: Trace) -> None:
+        await complete(
             self._statuses, request.result, command_type=request.command_type, trace=trace, earlier=request.steps
         )
+        if request.steps:
+            began = request.steps[0]
+            seconds = (datetime.now(UTC) - datetime.fromisoformat(began.at)).total_seconds() + began.duration_ms / 1000
+            metrics.COMMAND_SECONDS.labels(request.command_type).observe(max(seconds, 0.0))
 
 
 def _delivery(request: DeliverRequest) -> Delivery:

@@ -3,16 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import structlog
-from prometheus_client import start_http_server
-from stamina.instrumentation import get_prometheus_counter
 
 from oncelog.composition.read_models import assemble_projector, read_model_of, services_of
 from oncelog.domain.event_schemas import check_event_schemas
-from oncelog.errors import SettingsInvalid
+from oncelog.metrics import REGISTRY
+from oncelog.metrics_server import metrics_served
 from oncelog.ports import EventSubscription
 from oncelog.process import leave
 from oncelog.program import Run, crash_point, run_program
@@ -57,33 +55,15 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async with await Stores.connect(settings) as stores:
         await stores.prepare(with_redis=False)
         metrics = ProjectorMetrics(settings.projector_read_model)
-        async with _metrics_served(settings, metrics):
+        async with metrics_served(
+            settings.projector_metrics_address,
+            [metrics.registry, REGISTRY],
+            setting="ONCELOG_PROJECTOR_METRICS_ADDRESS",
+            ready=lambda: not stopping.is_set(),
+        ):
             log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
             await new_projector(stores, settings, metrics, after_step=crash_point(settings)).run(stopping)
     log.info("projector_stopped")
-
-
-@asynccontextmanager
-async def _metrics_served(settings: Settings, metrics: ProjectorMetrics) -> AsyncIterator[None]:
-    address = settings.projector_metrics_address
-    if address is None:
-        yield
-        return
-    host, _, port = address.rpartition(":")
-    if retries := get_prometheus_counter():
-        metrics.registry.register(retries)
-    try:
-        server, thread = start_http_server(int(port), host or "0.0.0.0", registry=metrics.registry)  # noqa: S104 - as asked
-    except (OSError, ValueError, OverflowError) as error:
-        raise SettingsInvalid(
-            f"ONCELOG_PROJECTOR_METRICS_ADDRESS: expected host:port that is free, found {address}: {error}"
-        ) from error
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
-        thread.join()
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:

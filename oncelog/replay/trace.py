@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from oncelog import metrics
 from oncelog.domain.events import rfc3339
 
 #: Called after each step with its name; may end the process or empty a server, and so must find nothing incomplete.
@@ -49,7 +50,8 @@ class Trace:
     async def step(self, name: str) -> AsyncIterator["Step"]:
         """Measure a block. If it ends without an error, report the step and call the observer."""
         step, began = Step(), time.perf_counter()
-        yield step
+        with metrics.step_measured(name):
+            yield step
         duration_ms = (time.perf_counter() - began) * 1000
         self.steps.append(StepReport(name, utc_now(), round(duration_ms, 2), step.note))
         await self.after_step(name)

@@ -25,6 +25,7 @@ from oncelog.domain.stored_names import (
 )
 from oncelog.domain.tokens import installation_mark
 from oncelog.errors import SettingsInvalid
+from oncelog.settings.addresses import ListeningAddress
 from oncelog.settings.servers import (
     ElasticsearchSettings,
     KafkaSettings,
@@ -185,13 +186,16 @@ class Settings(BaseSettings):
         "them, or `*` for all. Workers hold every client to it, so give all workers the same; a CREATE of another "
         "class, single or in bulk, is `InvalidCommand`, and what is there already is changed and deleted as before",
     )
-    metrics_address: str | None = Field(default=None, description="`host:port` of the worker's Prometheus endpoint")
+    metrics_address: ListeningAddress | None = Field(
+        default=None,
+        description="`host:port` where a worker serves [metrics](metrics.md), `/healthz` and `/readyz`",
+    )
     projector_read_model: Literal["documents", "graph"] = Field(
         default="documents",
         description="what a projector keeps up to date: `documents`, or `graph` in a process of its own",
     )
-    projector_metrics_address: str | None = Field(
-        default=None, description="`host:port` of a projector's Prometheus endpoint"
+    projector_metrics_address: ListeningAddress | None = Field(
+        default=None, description="`host:port` where a projector serves the same"
     )
     temporal_ui_url: str | None = Field(default=None, description="where the Web UI is, for links that are printed")
     crash_after: Annotated[str | None, AfterValidator(_check_crash_point)] = Field(

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, SecretStr
 
 _SERVER = re.compile(r"([^\s/@:]+|\[[^\s/@\]]+\])(:[0-9]+)?")
 
+_LISTENING = re.compile(r"([^\s/@:]*|\[[^\s/@\]]+\]):[0-9]{1,5}")
+
 #: Parameters of a query that clients read as credentials.
 _SECRET_PARAMETERS = re.compile(r"(^|&)(username|password|api_?key|token)=", re.IGNORECASE)
 
@@ -51,7 +53,15 @@ def check_servers(value: str) -> str:
     return value
 
 
+def check_listening_address(value: str) -> str:
+    """Refuse anything but host:port of this machine; no host is all of its addresses."""
+    if not _LISTENING.fullmatch(value):
+        raise ValueError("expected host:port, such as 127.0.0.1:9464 or :9464")
+    return value
+
+
 Servers = Annotated[str, AfterValidator(check_servers)]
+ListeningAddress = Annotated[str, AfterValidator(check_listening_address)]
 
 
 def split_credentials(value: str) -> tuple[str, str | None, str | None]:

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from oncelog import metrics
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
@@ -36,10 +37,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Committed:
-    """The outcome of a command. ``published``: whether its event is known to be on Kafka already."""
+    """The outcome of a command. ``published``: whether its event is known to be on Kafka already.
+
+    ``duplicate``: it had come to its end before.
+    """
 
     result: CommandResult
     published: bool = False
+    duplicate: bool = False
 
 
 class Committer:
@@ -78,13 +83,13 @@ class Committer:
             status = await self._claim(command, occurred_at)
             step.note = f"seen before: {status.stage}" if status else "first seen"
         if status and status.result and status.command_hash == command.hash:
-            return Committed(status.result)
+            return Committed(status.result, duplicate=True)
         place = self._lease_queue.place(command.aggregate_id, command.command_id, accepted_at=occurred_at)
         with place if bounded else nullcontext():
             record = await self._command_outcomes.last_record(command.command_id) if status else None
             result = await self._result_of(command, record) if record else await self._collision(command)
             if result:
-                return Committed(result)
+                return Committed(result, duplicate=record is not None)
             return await self._commit_under_lease(
                 command, record, occurred_at=occurred_at, trace=trace, publish=publish
             )
@@ -112,6 +117,7 @@ class Committer:
                     step.note = f"{stored.event.event_type} {stored.event.sequence_number}"
                 if stored.event.command_id == command.command_id:
                     return await self._finish(command, stored.event, head, trace=trace, publish=publish)
+                metrics.SLOT_CONFLICTS.inc()
                 # Taken by another command's event: only now, and through a further record, to another slot.
                 head = await self._stream_heads.reloaded(command.aggregate_id)
                 bound, head = await self._bind(

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from oncelog import metrics
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import AggregateBusy, StoreUnavailable
 from oncelog.ports import Lease, Leases, StreamProgress
@@ -106,15 +107,19 @@ class LeaseQueue:
     async def lease(self, aggregate_id: AggregateId, holder: str) -> AsyncIterator[Lease]:
         """Hold a lease. The caller releases it through ``Leases.settle``; if the caller fails, it is released here."""
         lock = self._locks.setdefault(aggregate_id, asyncio.Lock())
+        asked_s = time.monotonic()
         async with lock:
             try:
-                yield await self._acquire(aggregate_id, holder)
+                lease = await self._acquire(aggregate_id, holder)
+                metrics.LEASE_WAIT_SECONDS.observe(time.monotonic() - asked_s)
+                yield lease
             except BaseException:
                 await self._release(aggregate_id, holder)
                 raise
 
     def _busy(self, aggregate_id: AggregateId, crowd: _Crowd, command: tuple[str, str]) -> AggregateBusy:
         """Remember a command as waiting, until some time after it is due, and return when that is."""
+        metrics.AGGREGATES_BUSY.inc()
         rank = bisect_left(crowd.waiting, command)
         insort(crowd.waiting, command)
         due_s = min(max((rank + 1) * crowd.pace_s, RETRY_S_MIN), RETRY_S_MAX)

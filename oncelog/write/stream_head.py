@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from oncelog import metrics
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.ports import EventLog, Lease, Leases, StreamProgress, Watermark
@@ -63,6 +64,7 @@ class StreamHeads:
 
     async def reloaded(self, aggregate_id: AggregateId) -> StreamHead:
         """Learn head and watermark from S3, and make Redis forget what it knew of them."""
+        metrics.HEADS_RELOADED.inc()
         head = await self.latest(aggregate_id)
         await self._leases.forget_stream(aggregate_id)
         if head.state.sequence_number:

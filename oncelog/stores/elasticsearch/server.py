@@ -39,6 +39,7 @@ from oncelog.stores.elasticsearch.refusals import (
     is_never,
     reason_in_words,
 )
+from oncelog.stores.elasticsearch.transport import MeasuredTransport
 
 REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
@@ -102,6 +103,7 @@ class ElasticsearchServer:
         user, password = settings.elasticsearch.username, revealed(settings.elasticsearch.password)
         self.client = AsyncElasticsearch(
             nodes,
+            transport_class=MeasuredTransport,
             basic_auth=(user or "elastic", password) if password else None,
             max_retries=0,
             retry_on_timeout=False,

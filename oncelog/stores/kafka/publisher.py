@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.events import Event
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnsafe, UnusableReason
+from oncelog.metrics import store_request
 from oncelog.ports import Generations, TopicRecords
 from oncelog.settings import Settings
 from oncelog.stores.kafka.connection import KafkaConnection
@@ -163,11 +164,12 @@ class KafkaPublisher:
             self._silent_until_s = time.monotonic() + SEND_TIMEOUT_S  # we find out, the others need not
         producer: AIOKafkaProducer | None = None
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                taken = False
-                while not taken:
-                    producer = await self._producers.connected()
-                    taken = await self._taken(producer, message)
+            with store_request("kafka", "send"):
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    taken = False
+                    while not taken:
+                        producer = await self._producers.connected()
+                        taken = await self._taken(producer, message)
         except (KafkaError, TimeoutError) as error:
             sent_bytes = message.size_bytes
             raise self._failed(

@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from oncelog.errors import SettingsInvalid
+from oncelog.metrics import store_request
 from oncelog.settings import Settings
 from oncelog.settings.addresses import revealed
 from oncelog.stores.redis.refusals import refused
@@ -142,7 +143,8 @@ class RedisServer:
         self.calls[doing] += 1
         at = f"{doing} {keys[0]}" if keys else doing
         try:
-            return await call()
+            with store_request("redis", doing):
+                return await call()
         except ResponseError as error:
             if _is_of_wrong_type(error):
                 await self._drop_overwritten(doing, keys)

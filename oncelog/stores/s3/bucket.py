@@ -23,6 +23,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from oncelog.errors import ContainerUnusable, LogDamaged, StoreUnavailable, UnusableReason
+from oncelog.metrics import store_request
 from oncelog.stores.s3.refusals import error_code, refused
 from oncelog.stores.s3.requests import Boto3Requests, ObjectRequests
 
@@ -165,7 +166,8 @@ class S3Bucket:
         """Count a request, and say in our own errors what is not an answer."""
         self.requests[operation] += 1
         try:
-            yield
+            with store_request("s3", operation):
+                yield
         except FlexibleChecksumError:
             raise
         except (BotoCoreError, ClientError, ResponseParserError, HTTPError, aiohttp.ClientError, OSError) as error:

@@ -8,6 +8,7 @@ import httpx
 import stamina
 
 from oncelog.errors import ObjectRefused, SettingsInvalid, StoreUnavailable
+from oncelog.metrics import store_request
 from oncelog.settings import TerminusdbSettings
 from oncelog.settings.addresses import revealed
 from oncelog.stores.terminusdb.refusals import is_never, refused
@@ -143,7 +144,8 @@ class TerminusServer:
     ) -> httpx.Response:
         self.requests[kind] += 1
         try:
-            answer = await self._client.request(method, path, **request)
+            with store_request("terminusdb", kind):
+                answer = await self._client.request(method, path, **request)
         except httpx.HTTPError as error:
             raise StoreUnavailable(self.name, doing, str(error) or type(error).__name__) from error
         if not answer.is_success and answer.status_code not in accepted:
