@@ -86,7 +86,7 @@ async def test_a_definition_that_changes_no_document_moves_nothing(world: World)
 async def test_a_class_that_is_not_defined_is_left_alone(world: World):
     process = world.process()
     await run_all(process, create("a", {"any": "thing"}))
-    assert await process.pipeline.reindexer.run(NAME) == "the class is not defined"
+    assert await process.pipeline.reindexer.run(NAME) == "documents lie in shop.product.000001"
 
 
 async def test_first_document_of_a_defined_class_finds_a_typed_index(world: World):

@@ -19,7 +19,7 @@ def narrow_rules(monkeypatch: pytest.MonkeyPatch):
     """Return a function that makes every rule for the size of input so narrow that nothing passes."""
 
     def narrow() -> None:
-        monkeypatch.setattr("oncelog.domain.canonical.INDEXED_BYTES_MAX", 10)
+        monkeypatch.setattr("oncelog.domain.json_size.INDEXED_BYTES_MAX", 10)
 
     return narrow
 
