@@ -58,7 +58,7 @@ async def metrics_served(
 
 
 def free_loopback_address() -> str:
-    """Return an address of this machine that nothing listens on, for the SDK's metrics, which only this program asks for."""
+    """Return a free address of this machine, for the SDK's metrics, which only this program asks for."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
