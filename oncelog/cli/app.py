@@ -6,7 +6,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from oncelog.cli import (
-    archive,
     bulk,
     classes,
     dead_letters,
@@ -68,7 +67,7 @@ for command in (
     maintenance.check,
     maintenance.rebuild,
     replay.export,
-    archive.archive,
+    maintenance.archive,
     profiles.profiles,
     programs.worker,
     programs.projector,

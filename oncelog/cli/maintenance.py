@@ -1,4 +1,4 @@
-"""``oncelog verify``, ``check`` and ``rebuild``: prove that all is well, and mend what is not."""
+"""``oncelog verify``, ``check``, ``archive`` and ``rebuild``: prove that all is well, and mend what is not."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +51,20 @@ async def check(
 
 
 @reported
+async def archive(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[DB[/CLASS]]", help="Such as shop/Product; everything if not given.")
+    ] = None,
+    *,
+    attach: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Follow a run that is under way.")] = None,
+) -> Exit:
+    """Pack new events into Parquet files; exit code 1 if some of the log is damaged and cannot be archived."""
+    from oncelog.cli.archive_view import archive_request, run_archive
+
+    return await run_archive(archive_request(target), attach=attach)
+
+
+@reported
 async def rebuild(
     target: Annotated[str, typer.Argument(metavar="DB[/CLASS]", help="Such as shop/Product.")],
     *,
@@ -62,12 +76,9 @@ async def rebuild(
 ) -> Exit:
     """Make a read model again from the log, beside the one that readers see; exit code 1 if some cannot be shown."""
     from oncelog.cli import rebuild as rebuilds
-    from oncelog.cli.replay import replay_request, replay_scope
-    from oncelog.cli.replay_view import run_replay
-    from oncelog.replay_runs.request import ReplayMode
+    from oncelog.cli.replay_view import replay_request, replay_scope, run_replay
 
     if roll_back:
         return await rebuilds.roll_back(target, read_model)
     scope = replay_scope(target)
-    request = replay_request(mode=ReplayMode.REBUILD, scope=scope, read_model=read_model, parallel=parallel)
-    return await run_replay(request, as_json=not for_people())
+    return await run_replay(replay_request(mode="rebuild", scope=scope, read_model=read_model, parallel=parallel))

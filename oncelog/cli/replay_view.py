@@ -1,36 +1,63 @@
 """A replay as an operator sees it: how it comes along, and what it came to."""
 
-import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oncelog.cli import show
+from oncelog.cli.check import check_request, run_check
+from oncelog.cli.commands import parse_as_of
 from oncelog.cli.exits import Exit
+from oncelog.cli.progress import ProgressLines
+from oncelog.cli.reporting import for_people, report
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
 from oncelog.client.runs import Replays
-from oncelog.replay_runs.request import ReplayOutcome, ReplayReport, ReplayRequest
+from oncelog.composition.replays import assemble_replays
+from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import InputInvalid
+from oncelog.replay_runs.digests import InclusionProof
+from oncelog.replay_runs.request import ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
 from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
 from oncelog.workflows.details import work_counts
 
-LINE_EVERY_S = 10.0
+Model = TypeVar("Model", bound=BaseModel)
 
 
-async def run_replay(request: ReplayRequest | None, *, attach: str | None = None, as_json: bool) -> Exit:
+async def run_replay(request: ReplayRequest | None, *, attach: str | None = None) -> Exit:
     """Start a replay or attach to one, show how it comes along and its result; returns the exit code."""
-    report = await ended_replay(request, attach=attach)
-    if as_json:
-        show.print_json(report.model_dump(mode="json"))
-    else:
-        show.output.print(replay_view(report))
-    return exit_of(report)
+    ended = await ended_replay(request, attach=attach)
+    report(ended.model_dump(mode="json"), lambda: replay_view(ended))
+    return exit_of(ended)
 
 
-def exit_of(report: ReplayReport) -> Exit:
+async def run_restore(request: ReplayRequest) -> Exit:
+    """Restore, and then let a check end what was under way: it needs what the restore has brought back."""
+    code = await run_replay(request)
+    if request.dry_run:
+        return Exit.FINE
+    checking = check_request(db_name=None, class_id=None, repair=True, grace_s=0)
+    return max(code, await run_check(checking, attach=None, as_json=not for_people()))
+
+
+async def steered(action: Callable[[Replays], Awaitable[None]]) -> None:
+    """Do something to a replay that runs."""
+    await action(Replays(await connection.connect(), Settings.from_environment()))
+
+
+async def proof_of(aggregate_id: AggregateId, replay_id: str) -> InclusionProof | None:
+    """Return the proof that an instance's state is under a replay's root, None if it is not."""
+    async with await Stores.connect(Settings.from_environment()) as stores:
+        return await assemble_replays(stores.ports).prove(replay_id, aggregate_id)
+
+
+def exit_of(ended: ReplayReport) -> Exit:
     """Return the exit code that a report stands for."""
-    return Exit.FINDINGS if report.outcome is ReplayOutcome.VIOLATED or report.counts.parked else Exit.FINE
+    return Exit.FINDINGS if ended.outcome is ReplayOutcome.VIOLATED or ended.counts.parked else Exit.FINE
 
 
 async def ended_replay(request: ReplayRequest | None, *, attach: str | None = None) -> ReplayReport:
@@ -40,20 +67,18 @@ async def ended_replay(request: ReplayRequest | None, *, attach: str | None = No
     replay_id = attach or (await replays.start(request) if request else "")
     errors.print(f"replay {replay_id}")
     errors.print(f"Ctrl-C leaves it running; attach again with: oncelog replay attach {replay_id}")
-    report: ReplayReport | None = None
+    ended: ReplayReport | None = None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    printed_s = time.monotonic()
+    lines = ProgressLines()
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
         task = bars.add_task("waiting for a worker", total=None)
-        async for report in replays.follow(replay_id):
-            total = report.totals.events if report.totals else None
-            bars.update(task, description=_line(report), completed=report.counts.events, total=total)
-            if not errors.is_terminal and time.monotonic() - printed_s >= LINE_EVERY_S:
-                printed_s = time.monotonic()
-                errors.print(_line(report))
-    if report is None:
+        async for ended in replays.follow(replay_id):
+            total = ended.totals.events if ended.totals else None
+            bars.update(task, description=_line(ended), completed=ended.counts.events, total=total)
+            lines.print(_line(ended))
+    if ended is None:
         raise AssertionError("the last report is the result")
-    return report
+    return ended
 
 
 def _line(report: ReplayReport) -> str:
@@ -92,3 +117,35 @@ def replay_view(report: ReplayReport) -> Group:
         for line in (assembled((finding.code, "bold"), f"  {finding.where}"), text_line(f"  {finding.found}", "dim"))
     ]
     return Group(show.pairs(rows), *lines)
+
+
+def replay_scope(target: str | None, *, since: str | None = None, as_of: str | None = None) -> ReplayScope:
+    parts = target.split("/") if target else []
+    moment = parse_as_of(as_of) if as_of is not None else None
+    fields: dict[str, Any] = {"since": since}
+    if isinstance(moment, int):
+        fields["as_of_version"] = moment
+    elif moment is not None:
+        fields["as_of_time"] = moment
+    if len(parts) == 3:
+        fields["aggregate_id"] = target
+    elif len(parts) <= 2:
+        fields |= dict(zip(("db_name", "class_id"), parts, strict=False))
+    else:
+        raise InputInvalid(f"{target!r}: expected DB, DB/CLASS or DB/CLASS/INSTANCE")
+    return _validated(ReplayScope, fields)
+
+
+def replay_request(**fields: Any) -> ReplayRequest:
+    return _validated(ReplayRequest, fields)
+
+
+def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    try:
+        return model(**{name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, item['loc']))} {item['msg'].removeprefix('Value error, ')}".strip()
+            for item in error.errors(include_url=False)
+        )
+        raise InputInvalid(f"replay: {found}") from error

@@ -1,4 +1,4 @@
-"""``oncelog diff`` and ``restore``: two versions of an instance compared, and an earlier one brought back."""
+"""``oncelog diff`` and ``restore``: versions of an instance compared, an earlier one or all of the servers restored."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,13 +44,35 @@ async def diff(
 
 @reported
 async def restore(
-    target: Instance,
+    target: Annotated[
+        str | None, typer.Argument(metavar="[DB/CLASS/INSTANCE]", help="Which instance; the servers if not given.")
+    ] = None,
     *,
-    to: Annotated[int, typer.Option("--to", min=1, help="The version whose data is brought back.")],
+    to: Annotated[int | None, typer.Option("--to", min=1, help="The version whose data is brought back.")] = None,
     command_id: Annotated[str | None, typer.Option("--id", help="The command ID; a new UUIDv7 if not given.")] = None,
     actor: Annotated[str | None, typer.Option(help="Who asks for it.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Of the servers: partitions at a time.")] = 4,
+    events_per_s: Annotated[float | None, typer.Option("--events-per-s", min=0.1, help="At most so many.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much the log has.")] = False,
 ) -> Exit:
-    """Give an instance the data of an earlier version by a new command; refused if it is changed meanwhile."""
+    """Restore an instance to an earlier version, by a new command; or all servers from S3, if none is named.
+
+    An instance: refused if it is changed meanwhile. All servers: documents, graph, topics and Redis are brought back
+    from S3 alone, and then a check finishes what was under way.
+    """
+    if target is None:
+        from oncelog.cli.replay_view import replay_request, run_restore
+
+        if to is not None or command_id or actor:
+            raise InputInvalid("restore: expected DB/CLASS/INSTANCE with --to, --id or --actor")
+        request = replay_request(mode="restore", parallel=parallel, events_per_s=events_per_s, dry_run=dry_run)
+        return await run_restore(request)
+    if to is None:
+        raise InputInvalid(f"restore {target}: expected --to VERSION")
+    return await _restore_instance(target, to, command_id=command_id, actor=actor)
+
+
+async def _restore_instance(target: str, to: int, *, command_id: str | None, actor: str | None) -> Exit:
     from oncelog import Oncelog, new_command_id
     from oncelog.cli import show
     from oncelog.cli.commands import parse_aggregate

@@ -15,7 +15,8 @@ from oncelog.domain.instance import Instance
 from oncelog.errors import LogDamaged
 from oncelog.replay.fold import FoldedBatch
 from oncelog.replay_runs.files import ReplayFiles, partition_name
-from oncelog.replay_runs.request import ExportedFile, ExportedFiles, ExportFormat, ReplayCounts, ReplayEnd
+from oncelog.replay_runs.formats import ExportFormat
+from oncelog.replay_runs.request import ExportedFile, ExportedFiles, ReplayCounts, ReplayEnd
 from oncelog.replay_runs.work import NoWork, PartitionStep, PartitionWork, ReplayRun
 
 #: A file is closed once it has so many bytes in memory; the next batch goes into another one.

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from oncelog.domain.commands import ClassId, DbName
 from oncelog.read_models.index_rebuild import SwitchedIndex
 from oncelog.read_models.names import ReadModelName
+from oncelog.replay_runs.formats import ExportFormat
 from oncelog.replay_runs.partitions import PlanTotals
 
 #: A partition is closed once it has so many events, at the end of an aggregate.
@@ -30,14 +31,6 @@ class ReplayMode(StrEnum):
     REBUILD = "rebuild"
     REPUBLISH = "republish"
     RESTORE = "restore"
-
-
-class ExportFormat(StrEnum):
-    """The format of exported files."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 class ReplayScope(BaseModel):

@@ -1,4 +1,4 @@
-"""Everything but S3 is lost, and one command brings all of it back: ``oncelog replay restore``."""
+"""Everything but S3 is lost, and one command brings all of it back: ``oncelog restore``."""
 
 import asyncio
 from collections import Counter
@@ -79,7 +79,7 @@ async def test_all_stores_are_restored_from_s3(installation: Installation):
     assert sum(logs.values()) == PRODUCTS * (1 + UPDATES) + NOTES * (1 + UPDATES) + 3
     await _lose_all_but_s3(installation)
     worker = await (await installation.worker_process(ONCELOG_CHECK_INTERVAL_S="0")).ready()
-    code, (report, checked) = await installation.oncelog("replay", "restore")
+    code, (report, checked) = await installation.oncelog("restore")
     assert (code, report["outcome"], report["counts"]["parked"]) == (0, "SOUND", 0), report
     assert report["counts"]["published"] == sum(logs.values())
     assert (checked["tally"]["published"], checked["tally"]["unfinished"]) == (0, 0), checked

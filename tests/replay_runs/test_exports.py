@@ -10,7 +10,8 @@ import pytest
 
 from oncelog.domain.canonical import canonical_bytes, sha256_hex
 from oncelog.replay_runs.export import MANIFEST
-from oncelog.replay_runs.request import ExportedFiles, ExportFormat, ReplayMode, ReplayRequest, ReplayScope
+from oncelog.replay_runs.formats import ExportFormat
+from oncelog.replay_runs.request import ExportedFiles, ReplayMode, ReplayRequest, ReplayScope
 from tests.commands import create, delete
 from tests.replay_runs.runs import filled, replay, runner
 from tests.write.world import World

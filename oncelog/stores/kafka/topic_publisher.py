@@ -7,6 +7,7 @@ from aiokafka.errors import KafkaError
 from oncelog.domain.events import Event
 from oncelog.errors import InputInvalid
 from oncelog.settings import Settings
+from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.messages import Outgoing, headers_of
 from oncelog.stores.kafka.publisher import KafkaPublisher
 from oncelog.stores.kafka.refusals import refused
@@ -18,7 +19,7 @@ class KafkaTopicPublisher:
 
     def __init__(self, publisher: KafkaPublisher, settings: Settings) -> None:
         self._publisher = publisher
-        self._servers = settings.kafka.bootstrap_servers
+        self._connection = KafkaConnection(settings.kafka)
         self._own = {settings.instance_topic, settings.ontology_topic, settings.failure_topic}
 
     async def demand_topic(self, topic: str) -> None:
@@ -27,10 +28,12 @@ class KafkaTopicPublisher:
                 f"topic {topic}: expected one of a new consumer, found one of Oncelog's own; name another"
             )
         try:
-            async with broker_client(self._servers) as client:
+            async with broker_client(self._connection) as client:
                 there = (await all_topics(client)).topics()
         except (KafkaError, TimeoutError) as error:
-            raise refused(error, servers=self._servers, doing=f"looking for topic {topic}", topic=topic) from error
+            raise refused(
+                error, servers=self._connection.servers, doing=f"looking for topic {topic}", topic=topic
+            ) from error
         if topic not in there:
             raise InputInvalid(f"topic {topic}: expected it to exist, found none of this name; create it first")
 
