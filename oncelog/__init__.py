@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     __version__: str
     from oncelog.client.bulk import Bulks
     from oncelog.client.client import Oncelog, Submission, new_command_id
+    from oncelog.client.many_commands import Answer, submit_all
     from oncelog.client.runs import Checks
     from oncelog.domain.bulk.command import BulkType
     from oncelog.domain.bulk.results import BulkResult
@@ -45,6 +46,7 @@ _MODULES = {
     "oncelog.client.bulk": ("Bulks",),
     "oncelog.client.runs": ("Checks",),
     "oncelog.client.client": ("Oncelog", "Submission", "new_command_id"),
+    "oncelog.client.many_commands": ("Answer", "submit_all"),
     "oncelog.domain.bulk.command": ("BulkType",),
     "oncelog.domain.bulk.results": ("BulkResult",),
     "oncelog.domain.commands": ("Command", "CommandType"),
@@ -78,6 +80,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "AggregateId",
+    "Answer",
     "BulkResult",
     "BulkType",
     "Bulks",
@@ -115,6 +118,7 @@ __all__ = [
     "TokenInvalid",
     "__version__",
     "new_command_id",
+    "submit_all",
 ]
 
 

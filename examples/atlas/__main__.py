@@ -8,7 +8,7 @@ import typer
 
 from examples.atlas.full import run_full_demo
 from examples.atlas.quick import run_demo
-from oncelog.cli.exits import explained
+from oncelog.console import explained
 from oncelog.logs import log_to_standard_error
 from oncelog.process import keep_standard_output, leave
 

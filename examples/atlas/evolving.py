@@ -13,8 +13,8 @@ from typing import Any
 from examples.atlas.classes import AIRPORT, AIRPORTS, AIRPORTS_IN_FEET, AIRPORTS_PLACED
 from examples.atlas.data import DB_NAME, Placed, SubdivisionNames, airport, create, definition_command, update
 from oncelog.bounded_gather import bounded_gather
-from oncelog.cli.submit import Answer, submit_all
 from oncelog.client.client import Command, CommandType, Oncelog
+from oncelog.client.many_commands import Answer, submit_all
 from oncelog.domain.events import content_of
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 from rich.rule import Rule
 
-from oncelog.cli import show
-from oncelog.cli.terminal import text_line
+from oncelog import console
+from oncelog.console import text_line
 
 
 def print_farewell(rows: Iterable[tuple[str, str]]) -> None:
     """Print what each is for, and what to type; a line that is longer than the terminal is not broken by us."""
-    show.output.print(Rule("look further"))
+    console.output.print(Rule("look further"))
     in_your_shell = ("in your shell", f'eval "$({shell_prefix()}python -m stack env)"')
     for name, text in (in_your_shell, *rows):
-        show.output.print(text_line(f"{name:<17} ", style="dim").append(text, "default"), soft_wrap=True)
+        console.output.print(text_line(f"{name:<17} ", style="dim").append(text, "default"), soft_wrap=True)
 
 
 def shell_prefix() -> str:

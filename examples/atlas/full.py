@@ -29,13 +29,11 @@ from examples.atlas.data import (
 from examples.atlas.farewell import print_farewell, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
 from examples.atlas.worker import running_worker
-from oncelog.cli import show
-from oncelog.cli.bulk_runs import exit_of, followed
-from oncelog.cli.exits import Exit
-from oncelog.cli.submit import submit_all
-from oncelog.cli.terminal import errors
+from oncelog import console
 from oncelog.client.bulk import Bulks, BulkType, spooled
 from oncelog.client.client import Oncelog
+from oncelog.client.many_commands import submit_all
+from oncelog.console import Exit, errors, exit_of, followed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import CommandFailed, CommandUnknown
@@ -85,7 +83,7 @@ async def run_full_demo(*, own_worker: bool, as_json: bool) -> Exit:
         questions = Questions(WORLD, ("BO", 12_500), compared, ends=("YSSY", "YPPH"), remark=OUTSIDE_REMARK)
         worst = await apply_loads(oncelog, settings, loads, as_json=as_json)
         if not as_json:
-            show.output.print(Text(f"\nThe airports' subdivisions: {placed_text(placed)}."))
+            console.output.print(Text(f"\nThe airports' subdivisions: {placed_text(placed)}."))
         worst = max(worst, await ask(oncelog, questions, as_json=as_json))
         if not as_json:
             _print_farewell(loads)
@@ -101,7 +99,7 @@ async def apply_loads(oncelog: Oncelog, settings: Settings, loads: Sequence[Load
         whole = document is not None and bool(loaded.first_lines)
         worst = max(worst, exit_of(loaded.result), Exit.FINE if whole else Exit.FINDINGS)
         if as_json:
-            show.print_json(loaded.result.model_dump(mode="json"))
+            console.print_json(loaded.result.model_dump(mode="json"))
         else:
             _print_load(settings, loaded, document)
         if not whole:
@@ -119,7 +117,7 @@ async def ask(oncelog: Oncelog, questions: Questions, *, as_json: bool) -> Exit:
     answered = await Asking(oncelog.reader, questions, token=None, deadline_s=0).all()
     if as_json:
         for each in answered:
-            show.print_json(each.fields())
+            console.print_json(each.fields())
     else:
         _print_answers(answered, took_s=time.perf_counter() - began)
     return Exit.FINE if all(each.rows for each in answered) else Exit.FINDINGS
@@ -130,13 +128,13 @@ async def _define(class_ids: Sequence[str], oncelog: Oncelog, *, as_json: bool) 
     answers = await submit_all(oncelog, commands, concurrency=len(commands))
     if as_json:
         for answer in answers:
-            show.print_json(show.result_fields(answer))
+            console.print_json(console.result_fields(answer))
     else:
-        show.output.print(Rule("classes"))
-        show.output.print(show.answers_view(answers))
+        console.output.print(Rule("classes"))
+        console.output.print(console.answers_view(answers))
     failed = [answer for answer in answers if not answer.applied]
     if failed:
-        errors.print(show.findings_view(failed))
+        errors.print(console.findings_view(failed))
     return Exit.FINDINGS if failed else Exit.FINE
 
 
@@ -181,7 +179,7 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
     load, result = loaded.load, loaded.result
     rate = f"{result.counts.items / loaded.took_s:,.0f} items/s"
     took = "a duplicate: this is its first result" if loaded.before else rate
-    show.output.print(Rule(f"{load.source}: {WORLD}/{load.class_id}"))
+    console.output.print(Rule(f"{load.source}: {WORLD}/{load.class_id}"))
     rows = [
         ("command", result.command_id),
         ("items", f"{result.counts.items:,}"),
@@ -191,23 +189,23 @@ def _print_load(settings: Settings, loaded: _Loaded, document: Document | None) 
         ("took", f"{loaded.took_s:.2f} s, {took}"),
         ("the same again", f"answered with its first result in {loaded.again_s * 1000:.0f} ms"),
     ]
-    show.output.print(show.pairs(rows))
-    show.output.print(
+    console.output.print(console.pairs(rows))
+    console.output.print(
         Text(f"\nWhat came of each: {settings.s3.bucket}/{settings.s3_prefix}{result.results_key}"), soft_wrap=True
     )
-    show.output.print(f"SHA-256 {result.results_sha256}", style="dim", soft_wrap=True)
+    console.output.print(f"SHA-256 {result.results_sha256}", style="dim", soft_wrap=True)
     for line in loaded.first_lines:
-        show.output.print(JSON.from_data(line, indent=None, ensure_ascii=False), soft_wrap=True)
-    show.output.print(Text(f"\nOne of them in Elasticsearch, {load.shown}:"))
-    show.output.print(show.document_view(document) if document else "none")
+        console.output.print(JSON.from_data(line, indent=None, ensure_ascii=False), soft_wrap=True)
+    console.output.print(Text(f"\nOne of them in Elasticsearch, {load.shown}:"))
+    console.output.print(console.document_view(document) if document else "none")
 
 
 def _print_answers(answered: Sequence[Answered], *, took_s: float) -> None:
-    show.output.print(Rule("three questions that need the graph"))
+    console.output.print(Rule("three questions that need the graph"))
     for each in answered:
         each.present(rows_max=ROWS_SHOWN)
-        show.output.print()
-    show.output.print(f"All three in {took_s:.1f} s.", style="dim")
+        console.output.print()
+    console.output.print(f"All three in {took_s:.1f} s.", style="dim")
 
 
 def _print_farewell(loads: Sequence[Load]) -> None:

@@ -12,13 +12,12 @@ from rich.table import Table
 
 from examples.atlas.classes import AIRPORT, COUNTRY
 from examples.atlas.farewell import shell_prefix
+from oncelog import console
 from oncelog.bounded_gather import bounded_gather
-from oncelog.cli import show
-from oncelog.cli.query import remarks
-from oncelog.cli.terminal import text_line
+from oncelog.console import remarks, text_line
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Range
-from oncelog.query.graph import Answer, Hop
+from oncelog.query.hops import Answer, Hop
 from oncelog.query.reader import Reader
 
 ENDS_MAX = 10_000
@@ -57,17 +56,17 @@ class Answered:
 
     def present(self, *, rows_max: int) -> None:
         """Print it for people."""
-        show.output.print(text_line(self.question, "bold"))
-        show.output.print(text_line(f"$ {shell_prefix()}{self.typed}", "dim"), soft_wrap=True)
+        console.output.print(text_line(self.question, "bold"))
+        console.output.print(text_line(f"$ {shell_prefix()}{self.typed}", "dim"), soft_wrap=True)
         table = Table(*self.header, box=None, pad_edge=False)
         for index, column in enumerate(table.columns):
             column.justify = "right" if any(isinstance(row[index], int) for row in self.rows) else "left"
         for row in self.rows[:rows_max]:
             table.add_row(*(text_line(_cell(value)) for value in row))
-        show.output.print(table)
+        console.output.print(table)
         more = [f"… and {len(self.rows) - rows_max} more"] if len(self.rows) > rows_max else []
         for note in (*more, *self.notes):
-            show.output.print(text_line(note, "dim"))
+            console.output.print(text_line(note, "dim"))
 
     def fields(self) -> dict[str, Any]:
         """Return it as JSON."""

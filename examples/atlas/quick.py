@@ -38,10 +38,10 @@ from examples.atlas.evolving import Evolving, Flow, Kept
 from examples.atlas.farewell import print_farewell, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
 from examples.atlas.worker import running_worker
-from oncelog.cli import show
-from oncelog.cli.exits import Exit
-from oncelog.cli.submit import Answer, progress_shown, submit_all
+from oncelog import console
 from oncelog.client.client import Command, Oncelog
+from oncelog.client.many_commands import Answer, submit_all
+from oncelog.console import Exit, progress_shown
 from oncelog.domain.canonical import parse_json
 from oncelog.domain.identifiers import AggregateId
 from oncelog.settings import Settings
@@ -138,9 +138,9 @@ class Demo:
         answered = await asking.all()
         if as_json:
             for answer in (*sent.answers, *sent.refusals):
-                show.print_json(show.result_fields(answer))
+                console.print_json(console.result_fields(answer))
             for each in answered:
-                show.print_json(each.fields())
+                console.print_json(each.fields())
         else:
             _print_answers(sent, before=len(before), after=len(after))
             _print_evolution(sent.flow, kept)
@@ -185,9 +185,9 @@ async def _listed_events(stores: Stores) -> set[str]:
 
 def _print_answers(sent: Sent, *, before: int, after: int) -> None:
     count, duplicates = len(sent.answers), sum(answer.duplicate for answer in sent.answers)
-    show.output.print(Rule("commands"))
-    show.output.print(show.answers_view(sent.answers))
-    show.output.print(
+    console.output.print(Rule("commands"))
+    console.output.print(console.answers_view(sent.answers))
+    console.output.print(
         Text(
             f"\n{count} commands in {sent.took_s:.1f} s, {count / sent.took_s:.0f}/s; "
             f"{duplicates} duplicates, answered with their first results.\n"
@@ -195,18 +195,18 @@ def _print_answers(sent: Sent, *, before: int, after: int) -> None:
         )
     )
     if sent.failed:
-        show.output.print(show.findings_view(sent.failed))
-    show.output.print(
+        console.output.print(console.findings_view(sent.failed))
+    console.output.print(
         Text(
             "\nThree that are refused: a country that exists, a command ID used before with other content, and data "
             "that does not fit its class's definition."
         )
     )
-    show.output.print(show.findings_view(sent.refusals))
+    console.output.print(console.findings_view(sent.refusals))
 
 
 def _print_evolution(flow: Flow, kept: Kept) -> None:
-    show.output.print(Rule("a definition that evolves while data flows"))
+    console.output.print(Rule("a definition that evolves while data flows"))
     table = Table(AIRPORT, "what is new", box=None, pad_edge=False)
     for name in ("answered meanwhile", "created under it"):
         table.add_column(name, justify="right")
@@ -215,8 +215,8 @@ def _print_evolution(flow: Flow, kept: Kept) -> None:
         outcome = new if evolution.answer.applied else evolution.answer.outcome
         meanwhile = "a duplicate" if evolution.answer.duplicate else f"{evolution.meanwhile}"
         table.add_row(evolution.version, outcome, meanwhile, f"{kept.decided[evolution.version]}")
-    show.output.print(table)
-    show.output.print(
+    console.output.print(table)
+    console.output.print(
         Text(
             "\nCommands went on while each version was committed. "
             f"{len(flow.late)} spoke the old form when 2.0.0 was there: refused with the reason, and sent again in the "
@@ -225,7 +225,7 @@ def _print_evolution(flow: Flow, kept: Kept) -> None:
             "elevation_ft, whichever version they were written under."
         )
     )
-    show.output.print(f"Their subdivisions: {placed_text(flow.placed)}.")
+    console.output.print(f"Their subdivisions: {placed_text(flow.placed)}.")
 
 
 async def _print_traces(oncelog: Oncelog, stores: Stores, settings: Settings) -> None:
@@ -235,17 +235,17 @@ async def _print_traces(oncelog: Oncelog, stores: Stores, settings: Settings) ->
     )
     key = f"events/{aggregate_id}/{1:020d}.json"
     stored = await stores.bucket.get(key)
-    show.output.print(Rule(f"one of them, {SHOWN}: its first event in S3, as it was written"))
-    show.output.print(f"{settings.s3.bucket}/{settings.s3_prefix}{key}", soft_wrap=True)
+    console.output.print(Rule(f"one of them, {SHOWN}: its first event in S3, as it was written"))
+    console.output.print(f"{settings.s3.bucket}/{settings.s3_prefix}{key}", soft_wrap=True)
     if stored:
-        show.output.print(JSON.from_data(parse_json(stored.body, where=key), ensure_ascii=False), soft_wrap=True)
-        show.output.print(f"metadata: {dict(stored.metadata)}", style="dim")
-    show.output.print(Rule(f"its messages on Kafka: {settings.instance_topic}"))
-    show.output.print(_messages_view(messages))
-    show.output.print(Rule("its document in Elasticsearch, as its class is defined now"))
-    show.output.print(show.document_view(document) if document else "none")
-    show.output.print(Rule("the status of its last command"))
-    show.output.print(show.status_view(status))
+        console.output.print(JSON.from_data(parse_json(stored.body, where=key), ensure_ascii=False), soft_wrap=True)
+        console.output.print(f"metadata: {dict(stored.metadata)}", style="dim")
+    console.output.print(Rule(f"its messages on Kafka: {settings.instance_topic}"))
+    console.output.print(_messages_view(messages))
+    console.output.print(Rule("its document in Elasticsearch, as its class is defined now"))
+    console.output.print(console.document_view(document) if document else "none")
+    console.output.print(Rule("the status of its last command"))
+    console.output.print(console.status_view(status))
 
 
 def _messages_view(messages: Sequence[Message]) -> Group:
@@ -254,15 +254,15 @@ def _messages_view(messages: Sequence[Message]) -> Group:
         where = f"partition {message.partition}, offset {message.offset}, key {message.key.decode()}"
         headers = [(name, value.decode()) for name, value in message.headers]
         value = ("value", f"{len(message.value)} bytes, the same as in S3")
-        shown.append(Group(where, Padding(show.pairs([*headers, value]), (0, 0, 0, 2))))
+        shown.append(Group(where, Padding(console.pairs([*headers, value]), (0, 0, 0, 2))))
     return Group(*shown)
 
 
 def _print_questions(answered: Sequence[Answered]) -> None:
-    show.output.print(Rule("three questions that need the graph"))
+    console.output.print(Rule("three questions that need the graph"))
     for number, each in enumerate(answered):
         if number:
-            show.output.print()
+            console.output.print()
         each.present(rows_max=ROWS_SHOWN)
 
 
@@ -286,5 +286,5 @@ def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
         ("all the world", "make demo-full"),
         ("stop everything", "make stop"),
     ]
-    show.output.print("Servers and worker still run." if worker_stays else "The servers still run.")
+    console.output.print("Servers and worker still run." if worker_stays else "The servers still run.")
     print_farewell(rows)

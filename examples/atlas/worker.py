@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from oncelog.cli.terminal import errors, text_line
+from oncelog.console import errors, text_line
 from oncelog.errors import StoreUnavailable
 
 WORKER_READY_TIMEOUT_S = 60.0

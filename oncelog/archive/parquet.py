@@ -30,8 +30,8 @@ TEXT_COLUMNS = (
     "event_id", "event_type", "schema_version", "aggregate_id", "db_name", "class_id", "instance_id", "command_id",
     "command_hash", "occurred_at", "actor", "correlation_id", "causation_id", "effect", "previous_checksum",
 )  # fmt: skip
-#: What the last columns are, side by side, so that one range of bytes has them: archivers need the first two, readers
-#: the last two.
+#: The last three columns. They lie side by side, so that one range of bytes has them: archivers read the first two,
+#: readers the last two.
 CHECKSUM, KEY, EVENT = "checksum", "key", "event"
 
 

@@ -26,7 +26,7 @@ from oncelog.cli.exits import Exit
 from oncelog.cli.options import ItemsFormat
 from oncelog.cli.progress import ProgressLines
 from oncelog.cli.reporting import report, report_line
-from oncelog.cli.submit import say_if_nobody_works
+from oncelog.cli.submit import report_missing_worker
 from oncelog.cli.terminal import errors
 from oncelog.client.bulk import Bulks, BulkView, check_items, spooled
 from oncelog.client.bulk_items import command_on, parse_type
@@ -144,7 +144,7 @@ async def followed(oncelog: Oncelog, seen: AsyncIterator[BulkView | BulkResult])
     view, lines = BulkView(), ProgressLines()
     with _bar(MofNCompleteColumn()) as bar:
         task = bar.add_task("waiting for a worker", total=None, counts="")
-        waiting = asyncio.create_task(say_if_nobody_works(oncelog, lambda: view.counts.items > 0))
+        waiting = asyncio.create_task(report_missing_worker(oncelog, lambda: view.counts.items > 0))
         try:
             async for found in seen:
                 if isinstance(found, BulkResult):

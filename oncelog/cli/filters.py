@@ -7,7 +7,7 @@ from dataclasses import replace
 from oncelog.domain.canonical import parse_json
 from oncelog.domain.queries import Range, Scalar
 from oncelog.errors import InputInvalid
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 
 _COMPARED = re.compile(r"(?P<pointer>/.*?)(?P<operator>>=|<=|[<>=])(?P<value>.*)", re.DOTALL)
 _BOUNDS = {">=": "at_least", ">": "above", "<=": "at_most", "<": "below"}

@@ -17,7 +17,7 @@ from oncelog.errors import InputInvalid, OncelogError
 
 if TYPE_CHECKING:
     from oncelog import Command, Oncelog
-    from oncelog.cli.submit import Answer
+    from oncelog.client.many_commands import Answer
 
 CONCURRENCY = 32
 

@@ -16,7 +16,7 @@ from oncelog.cli.terminal import errors, json_text, text_line
 if TYPE_CHECKING:
     from oncelog import AggregateId, Document
     from oncelog.ports import SearchPage
-    from oncelog.query.graph import Answer
+    from oncelog.query.hops import Answer
 
 DATA_CHARACTERS_MAX = 120
 

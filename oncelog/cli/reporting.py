@@ -1,4 +1,4 @@
-"""What a command prints: a table for people, or JSON or YAML for programs, and the exit code it ends with."""
+"""The output of a command: a table for people, or JSON or YAML for programs, and the exit code it ends with."""
 
 import asyncio
 import functools

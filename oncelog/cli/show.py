@@ -11,8 +11,8 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-from oncelog.cli.submit import Answer
 from oncelog.cli.terminal import assembled, json_text, output, print_json, text_line
+from oncelog.client.many_commands import Answer
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.events import Event
 from oncelog.domain.results import CommandResult

@@ -2,18 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Self
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
-    WithStartWorkflowOperation,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -27,23 +22,21 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
 from oncelog.client.start_options import class_command, new_command_id, run_of, start_options
 from oncelog.client.status import StatusLookup, handle_of
+from oncelog.client.submission import Submission, own_or_refused, persisted, recorded_or_failed
 from oncelog.composition.client import assemble_read_path
 from oncelog.domain.bulk.command import Bulk
-from oncelog.domain.bulk.results import reused_bulk
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId, aggregate_id_of, check_command_id
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
 from oncelog.domain.results import CommandResult
-from oncelog.errors import CommandFailed, OncelogError, StoreUnavailable, StoreUnsafe
+from oncelog.errors import CommandFailed, StoreUnavailable, StoreUnsafe
 from oncelog.ports import CommandStatus, Document, Ports
 from oncelog.query.reader import DEADLINE_S
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.workflows.command import InstanceCommand
-from oncelog.write.command_outcomes import reused
 
-ACCEPTED_UPDATE_ID = "accepted"
 EVENTS_PER_READ = 64
 DESCRIBED_AT_A_TIME = 16
 RPC_TIMEOUT = timedelta(seconds=10)
@@ -59,14 +52,6 @@ __all__ = [
     "class_command",
     "new_command_id",
 ]
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The answer to a submitted command. ``duplicate``: its ID had been used, and the result is the first one."""
-
-    result: CommandResult
-    duplicate: bool
 
 
 class Oncelog:
@@ -119,8 +104,10 @@ class Oncelog:
         """Do as ``submit`` does, and say besides whether the command had come to its end before."""
         duplicate = False
         try:
-            early = early and isinstance(command, Command)  # a bulk command has no one event to wait for
-            result = await (self._persisted(command) if early else (await self.start(command)).result())
+            if early and isinstance(command, Command):  # a bulk command has no one event to wait for
+                result = await persisted(await self.temporal(), command, task_queue=self._settings.task_queue)
+            else:
+                result = await (await self.start(command)).result()
         except WorkflowAlreadyStartedError:
             duplicate, result = True, await self.result(command.command_id)
         except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
@@ -131,8 +118,8 @@ class Oncelog:
                 raise StoreUnsafe(f"{message} one adds the search attributes that commands need") from error
             raise self.unavailable("submitting", error) from error
         except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
-            result = await self._recorded_or_failed(command.command_id, error)
-        return Submission(await self._own_or_refused(command, result), duplicate)
+            result = await recorded_or_failed(self._command_outcomes, command.command_id, error)
+        return Submission(await own_or_refused(self._command_outcomes, command, result), duplicate)
 
     async def class_hint(self, db_name: str, class_id: str) -> str | None:
         """Return a hint where the class is not defined and its database defines others, else None.
@@ -214,7 +201,7 @@ class Oncelog:
         try:
             return await handle_of(temporal, command_id).result()
         except WorkflowFailureError as error:
-            return await self._recorded_or_failed(command_id, error)
+            return await recorded_or_failed(self._command_outcomes, command_id, error)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise self.unavailable("waiting for a result", error) from error
@@ -287,16 +274,10 @@ class Oncelog:
     async def worker_seen(self) -> bool:
         """Return whether a worker has asked for commands in the last minutes; raises StoreUnavailable."""
         temporal = await self.temporal()
-        request = DescribeTaskQueueRequest(
-            namespace=temporal.namespace,
-            task_queue=TaskQueue(name=self._settings.task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
         try:
-            described = await temporal.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=10))
+            return await connection.has_workers(temporal, self._settings.task_queue)
         except RPCError as error:
             raise self.unavailable("asking for workers", error) from error
-        return bool(described.pollers)
 
     async def temporal(self) -> Client:
         """Return the client of Temporal, connected; raises SettingsInvalid, StoreUnavailable."""
@@ -305,59 +286,7 @@ class Oncelog:
                 self._temporal = await connection.connect()
             return self._temporal
 
-    async def _persisted(self, command: Command | Bulk) -> CommandResult:
-        temporal = await self.temporal()
-        starting: WithStartWorkflowOperation[InstanceCommand, CommandResult] = WithStartWorkflowOperation(
-            run_of(command),
-            command,
-            **start_options(command, task_queue=self._settings.task_queue),
-        )
-        try:
-            return await temporal.execute_update_with_start_workflow(
-                InstanceCommand.accepted, id=ACCEPTED_UPDATE_ID, start_workflow_operation=starting
-            )
-        except (WorkflowAlreadyStartedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
-            # The operation keeps the error for the awaiter of its handle, and asyncio complains if there is none.
-            with suppress(type(error)):
-                await starting.workflow_handle()
-            raise
-
-    async def _recorded(self, command_id: str) -> CommandResult | None:
-        """Return a command's result from its records in S3."""
-        record = await self._command_outcomes.last_record(command_id)
-        return await self._command_outcomes.result(record) if record else None
-
-    async def _recorded_or_failed(
-        self, command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError
-    ) -> CommandResult:
-        """Return the end of a command whose workflow gave none: a consistency check may have brought it there."""
-        result = await self._recorded(command_id)
-        if result is None:
-            raise _failed(command_id, error) from error
-        return result
-
-    async def _own_or_refused(self, command: Command | Bulk, result: CommandResult) -> CommandResult:
-        """Return the result if it is this command's; Temporal compares IDs only, so the content is compared here."""
-        if result.command_hash == command.hash:
-            return result
-        record = await self._command_outcomes.last_record(command.command_id)
-        if record and record.command_hash == command.hash:  # another content came later, when Temporal had forgotten
-            recorded = await self._command_outcomes.result(record)
-            if recorded:
-                return recorded
-        first = record.command_hash if record else result.command_hash
-        return reused_bulk(command, first) if isinstance(command, Bulk) else reused(command, first)
-
     def unavailable(self, doing: str, error: Exception) -> StoreUnavailable:
         """Return the error for a Temporal that gave no usable answer."""
         address = self._temporal.service_client.config.target_host if self._temporal else "?"
         return connection.unavailable(address, doing, error)
-
-
-def _failed(command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError) -> OncelogError:
-    return CommandFailed(
-        f"command {command_id}: its workflow ended without a result: {error.cause}; a consistency check finishes it if "
-        "it came so far as to have a record (oncelog check --repair), else nothing was written, and it is submitted "
-        "under an ID of its own; oncelog status tells which",
-        command_id=command_id,
-    )

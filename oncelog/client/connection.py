@@ -8,8 +8,10 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
@@ -143,3 +145,14 @@ async def prepare(client: Client) -> None:
                 f"its operator add the search attributes {', '.join(key.name for key in SEARCH_ATTRIBUTES)}"
             ) from error
         raise unavailable(address, "looking at the namespace", error) from error
+
+
+async def has_workers(temporal: Client, task_queue: str) -> bool:
+    """Return whether a worker has asked for commands in the last minutes; raises RPCError."""
+    request = DescribeTaskQueueRequest(
+        namespace=temporal.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    described = await temporal.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=10))
+    return bool(described.pollers)

@@ -152,15 +152,7 @@ def decide(
     refusal = version_conflict(state, change) or _misfit(state, change)
     if refusal:
         return refusal
-    effect, data = EVENTS[change.command_type][1], change.payload
-    if change.command_type is CommandType.UPDATE_INSTANCE:
-        current = class_schema.current(state.data, state.definition) if class_schema else state.data
-        merged: dict[str, Any] = merge_patch(current, change.payload)
-        if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
-            # A merge patch cannot say what the migration changed, so the event has all of it.
-            effect, data = Effect.REPLACE, merged
-    else:
-        merged = data
+    effect, data, merged = _changed(state, change, class_schema)
     if not accepted and effect is not Effect.REMOVE:
         patched = change.command_type is CommandType.UPDATE_INSTANCE
         refusal = (_oversize(merged, state) if patched else None) or _against(
@@ -174,6 +166,21 @@ def decide(
         definition=class_schema.reference if class_schema else None,
         occurred_at=occurred_at,
     )
+
+
+def _changed(
+    state: Instance, change: Change, class_schema: ClassSchema | None
+) -> tuple[Effect, dict[str, Any], dict[str, Any]]:
+    """Return the effect and the data of the change's event, and the instance's data after it."""
+    effect, data = EVENTS[change.command_type][1], change.payload
+    if change.command_type is not CommandType.UPDATE_INSTANCE:
+        return effect, data, data
+    current = class_schema.current(state.data, state.definition) if class_schema else state.data
+    merged: dict[str, Any] = merge_patch(current, change.payload)
+    if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
+        # A merge patch cannot say what the migration changed, so the event has all of it.
+        return Effect.REPLACE, merged, merged
+    return effect, data, merged
 
 
 def version_conflict(state: Instance, change: Change) -> Rejection | None:

@@ -6,57 +6,19 @@ either is an error of the answer, never an empty one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.relationship_names import DirectedRelationship, RelationshipNames
-from oncelog.domain.queries import check_filter, matches
+from oncelog.domain.queries import matches
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Documents, Graph
+from oncelog.query.hops import Answer, Hop
 
 NODES_PER_REQUEST = 500
 NODES_MAX = 50_000  # looked at for one question: 5 times the ends that one answer may list
 LENGTH_MAX = 8  # of a shortest path
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One step from each instance reached so far to others.
-
-    ``name``: a predicate of its class, to what it refers to; or an inverse that another class declares, to those of
-    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever its
-    inverse is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
-    values, or values within these ranges, each at a JSON Pointer (RFC 6901).
-    """
-
-    name: str
-    inward: bool = False
-    class_id: str | None = None
-    where: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for pointer, value in self.where.items():
-            check_filter(pointer, value)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to a question.
-
-    ``paths``: each from a start to an end, one per end, in order of the ends' IDs. ``documents``: of everything on
-    them. ``dangling``: referred to, but no such instance is in the graph. ``undocumented``: in the graph without a
-    document. ``uneven``: the graph and the document are at different sequence numbers, ``(graph, document)``.
-    ``cut``: there is more than was asked for or may be looked at.
-    """
-
-    paths: Sequence[tuple[AggregateId, ...]]
-    documents: Mapping[AggregateId, Document]
-    dangling: Sequence[AggregateId] = ()
-    undocumented: Sequence[AggregateId] = ()
-    uneven: Mapping[AggregateId, tuple[int, int]] = field(default_factory=dict)
-    cut: bool = False
 
 
 class RelationshipNamesOf(Protocol):

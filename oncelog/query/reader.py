@@ -10,7 +10,8 @@ from oncelog.domain.queries import Search
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Ports, SearchPage
 from oncelog.query.classes import DefinedClasses
-from oncelog.query.graph import NODES_MAX, Answer, GraphReader, Hop
+from oncelog.query.graph import NODES_MAX, GraphReader
+from oncelog.query.hops import Answer, Hop
 from oncelog.query.inventory import Inventory
 from oncelog.query.presence import Presence
 from oncelog.query.visibility import VersionsOf, View, Visibility, wanted_of

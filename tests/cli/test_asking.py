@@ -8,7 +8,7 @@ from oncelog.cli.commands import parse_as_of
 from oncelog.cli.filters import parse_hop, parse_where
 from oncelog.domain.queries import Range
 from oncelog.errors import InputInvalid
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Many commands at once: their order, and what is held back."""
 
-from oncelog.cli.submit import submit_all
 from oncelog.client.client import Command, Submission
+from oncelog.client.many_commands import submit_all
 from oncelog.domain.commands import parse_command
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.errors import StoreUnavailable

@@ -6,7 +6,8 @@ import pytest
 
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable, UnusableReason
 from oncelog.settings import Settings
-from oncelog.stores.elasticsearch.server import ElasticsearchServer, VersionedWrite
+from oncelog.stores.elasticsearch.server import ElasticsearchServer
+from oncelog.stores.elasticsearch.versioned import VersionedWrite
 from tests.contract.chains import PLACE
 
 WRITE = VersionedWrite("a", "p1", 1, {}, "document", PLACE, "a.1")

@@ -13,7 +13,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document
 from oncelog.read_models.document import document_of
-from oncelog.stores.elasticsearch.server import VersionedWrite, bulk_requests
+from oncelog.stores.elasticsearch.versioned import VersionedWrite, bulk_requests
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.contract.conftest import Opened

@@ -21,7 +21,8 @@ from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_te
 from oncelog.domain.results import Outcome
 from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.ports import Document, IndexSchema
-from oncelog.query.graph import GraphReader, Hop, RelationshipNamesOf
+from oncelog.query.graph import GraphReader, RelationshipNamesOf
+from oncelog.query.hops import Hop
 from oncelog.read_models.document import document_of
 from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings

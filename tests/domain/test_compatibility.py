@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from oncelog.domain.ontology.compatibility import schema_breaks
-from oncelog.domain.ontology.migration import MigrationStep, migrated, migrated_schema
+from oncelog.domain.ontology.migrated_schema import migrated_schema
+from oncelog.domain.ontology.migration import MigrationStep, migrated
 from oncelog.domain.ontology.schemas import validator_of
 from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import changed, object_schemas, objects, schemas, values

@@ -14,7 +14,8 @@ from oncelog.domain.limits import EDGES_MAX, FINDINGS_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.compatibility import schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
-from oncelog.domain.ontology.migration import MigrationStep, migrated_schema
+from oncelog.domain.ontology.migrated_schema import migrated_schema
+from oncelog.domain.ontology.migration import MigrationStep
 from oncelog.domain.ontology.schemas import schema_findings
 from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import object_schemas, objects

@@ -95,13 +95,13 @@ def _long_test_names() -> Broken:
 
 #: Rule, and how many places break it still. Lower a number when you mend places; never raise one.
 LEFT: dict[Callable[[], Broken], int] = {
-    _openings: 3,
-    _private_words: 5,
+    _openings: 0,
+    _private_words: 0,
     _private_names: 0,
-    _narrowing_asserts: 10,
+    _narrowing_asserts: 6,
     _large_ports: 0,
-    _long_modules: 28,
-    _long_functions: 13,
+    _long_modules: 21,
+    _long_functions: 10,
     _long_test_names: 0,
 }
 

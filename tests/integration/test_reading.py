@@ -13,7 +13,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Range, Search
 from oncelog.domain.tokens import merge_tokens
 from oncelog.errors import InputInvalid, ProjectionParked
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration

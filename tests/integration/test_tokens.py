@@ -16,7 +16,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.domain.tokens import make_token, merge_tokens
 from oncelog.errors import InputInvalid, NotYetVisible, ProjectionParked, TokenInvalid
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 from tests.bulks import item
 from tests.classes import TEXT, define, schema
 from tests.integration.installation import Installation

@@ -15,7 +15,8 @@ from oncelog.domain.ontology.definition import ClassDefinition, Relationship
 from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Range
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.query.graph import GraphReader, Hop
+from oncelog.query.graph import GraphReader
+from oncelog.query.hops import Hop
 from oncelog.read_models.document import document_of
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.graph import MemoryGraph

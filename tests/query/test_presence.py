@@ -7,7 +7,7 @@ import pytest
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.errors import StoreUnavailable
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 from oncelog.query.reader import Reader
 from tests.classes import define
 from tests.commands import create

@@ -13,7 +13,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.domain.tokens import make_token, merge_tokens
 from oncelog.errors import InputInvalid, NotYetVisible, ProjectionParked, StoreUnavailable, TokenInvalid
-from oncelog.query.graph import Hop
+from oncelog.query.hops import Hop
 from oncelog.query.reader import Reader
 from oncelog.read_models.parking import Parking
 from oncelog.settings import Settings

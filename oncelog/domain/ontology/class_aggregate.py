@@ -16,7 +16,7 @@ from oncelog.domain.ontology.class_schema import TakesLongError, check_haste
 from oncelog.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.explanation import Finding
-from oncelog.domain.ontology.migration import migrated_schema
+from oncelog.domain.ontology.migrated_schema import migrated_schema
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid
 

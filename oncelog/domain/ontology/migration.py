@@ -17,8 +17,6 @@ from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.json_pointer import parse_pointer
 from oncelog.domain.limits import INTEGER_MAX
-from oncelog.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
-from oncelog.domain.ontology.schemas import Schema, refers_to_root, resolved
 from oncelog.errors import InputInvalid
 
 
@@ -109,30 +107,36 @@ class MigrationStep(Value):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.step is None:
+        if len(self.model_fields_set) != 1 or len(self._given) != 1:
             raise ValueError("expected exactly one of rename, default, drop, convert, keep")
         return self
 
     @property
-    def step(self) -> Step | None:
-        return self.rename or self.default or self.drop or self.convert or self.keep
+    def step(self) -> Step:
+        """The field that is set."""
+        (step,) = self._given
+        return step
+
+    @property
+    def _given(self) -> list[Step]:
+        fields = (self.rename, self.default, self.drop, self.convert, self.keep)
+        return [step for step in fields if step is not None]
 
 
 def migrated(data: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
     """Return the data after the steps; what is given is not changed. Takes time for each step, and one copy."""
     copy = _Copy(data)
     for each in steps:
-        step, parents, name = _parted(each)
+        step, parents, name = located_step(each)
         members = copy.members(parents)
         if members is not None:
             _change(members, name, step)
     return copy.root
 
 
-def _parted(each: MigrationStep) -> tuple[Step, list[str], str]:
-    """Return a step, the path of the object that it changes, and the member that it is about, if one."""
+def located_step(each: MigrationStep) -> tuple[Step, list[str], str]:
+    """Return the step, the path of the object that it changes, and the member that it changes ("" for ``keep``)."""
     step = each.step
-    assert step is not None  # validated
     path = list(parse_pointer(step.at))
     return (step, path, "") if isinstance(step, Keep) else (step, path[:-1], path[-1])
 
@@ -227,118 +231,3 @@ _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {
     Kind.BOOLEAN: _truth,
     Kind.ARRAY: _array,
 }
-
-#: The types of a value that ``convert`` leaves as it is.
-_LEFT_OVER: dict[Kind, list[str]] = {
-    Kind.STRING: ["null", "array", "object"],
-    Kind.NUMBER: ["null", "array", "object", "boolean", "string"],
-    Kind.INTEGER: ["null", "array", "object", "boolean", "string", "number"],
-    Kind.BOOLEAN: ["null", "array", "object", "string", "number"],
-}
-
-#: Keywords of an object schema that concern all of its members together. It is left out of a schema whose members are
-#: changed: to know less of old data is never wrong.
-_KNOWN_OF_MEMBERS = ("type", "properties", "required", "additionalProperties")
-
-
-def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
-    """Return a schema of whatever is valid under this one once it was migrated.
-
-    Raises InputInvalid for a step that leads through what is no object with known properties.
-    """
-    steps = list(steps)
-    root = _with_named_root(root) if steps else root
-    schema: dict[str, Any] = root
-    for each in steps:
-        step, parents, name = _parted(each)
-        schema = _with_object_schema(schema, root, parents, name, step)
-    return {**schema, "$defs": root["$defs"]} if "$defs" in root else schema
-
-
-def _with_named_root(root: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema with a definition in place of references to all of it.
-
-    A migration changes an instance's own members, not those of the same form that lie nested within it: what was
-    said of these stays as it was.
-    """
-    if not refers_to_root(root):
-        return root
-    name = "whole"
-    while name in root.get("$defs", {}):
-        name += "_"
-    whole = _referring_to(f"#/$defs/{name}", {key: value for key, value in root.items() if key != "$defs"})
-    class_schemas = {key: _referring_to(f"#/$defs/{name}", value) for key, value in root.get("$defs", {}).items()}
-    return {**whole, "$defs": {**class_schemas, name: whole}}
-
-
-def _referring_to(reference: str, schema: Any) -> Any:
-    """Return the schema with this reference in place of each to its root."""
-    if not isinstance(schema, dict):
-        return schema
-    changed: dict[str, Any] = {"$ref": reference} if schema.get("$ref") == "#" else {}
-    for keyword, value in schema.items():
-        if keyword in SCHEMA_PARTS:
-            changed[keyword] = _referring_to(reference, value)
-        elif keyword in SCHEMA_LISTS:
-            changed[keyword] = [_referring_to(reference, part) for part in value]
-        elif keyword in SCHEMA_MAPS:
-            changed[keyword] = {name: _referring_to(reference, part) for name, part in value.items()}
-        else:
-            changed.setdefault(keyword, value)
-    return changed
-
-
-def _with_object_schema(
-    schema: Schema, root: dict[str, Any], parents: list[str], name: str, step: Step
-) -> dict[str, Any]:
-    schema = resolved(schema, root)
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise InputInvalid(f"{step.at}: expected to lead through objects of the version before; it does not")
-    known = {keyword: schema[keyword] for keyword in _KNOWN_OF_MEMBERS if keyword in schema}
-    if "patternProperties" in schema:
-        known["additionalProperties"] = True
-    if not parents:
-        return _stepped_schema(known, name, step)
-    properties = known.get("properties", {})
-    if parents[0] not in properties:
-        raise InputInvalid(f"{step.at}: expected {parents[0]!r} among the properties of the version before")
-    inner = _with_object_schema(properties[parents[0]], root, parents[1:], name, step)
-    return {**known, "properties": {**properties, parents[0]: inner}}
-
-
-def _stepped_schema(known: dict[str, Any], name: str, step: Step) -> dict[str, Any]:
-    properties, required = dict(known.get("properties", {})), set(known.get("required", ()))
-    others = known.get("additionalProperties", True)
-    before: Schema = properties.get(name, others)
-    match step:
-        case Keep():
-            properties = {member: properties.get(member, others) for member in step.members}
-            required &= set(step.members)
-            others = False
-        case Default():
-            value = {"const": step.value}
-            properties[name] = value if before is False else {"anyOf": [before, value]}
-            required.add(name)
-        case Drop():
-            properties[name] = False  # it cannot be there any more
-            required.discard(name)
-        case Rename():
-            stays = properties.get(step.to, others)
-            properties[step.to] = before if name in required else {"anyOf": [before, stays]}
-            properties[name] = False
-            required = {step.to if key == name else key for key in required}
-        case Convert():
-            properties[name] = _converted_schema(before, step)
-    if others is False:  # then leaving a member out says that it cannot be there, in a form that compares better
-        properties = {key: schema for key, schema in properties.items() if schema is not False}
-    rest = {} if others is True else {"additionalProperties": others}
-    return {**known, "properties": properties, "required": sorted(required), **rest}
-
-
-def _converted_schema(before: Schema, step: Convert) -> Schema:
-    if step.to is Kind.ARRAY:
-        wrapped = {"type": "array", "items": before, "minItems": 1, "maxItems": 1}
-        return {"anyOf": [wrapped, {"allOf": [before, {"type": "array"}]}]}
-    if step.has_otherwise:
-        return {"anyOf": [{"type": step.to.value}, {"const": step.otherwise}]}
-    return {"anyOf": [{"type": step.to.value}, {"allOf": [before, {"type": _LEFT_OVER[step.to]}]}]}

@@ -154,7 +154,7 @@ class Projector:
             while self._taken:
                 prepared = await self._fold(self._taken[0])
                 batch = self._taken.popleft()
-                if batch.epoch != self._epoch:  # its partitions go on from the last commit, whoever has them now
+                if batch.epoch != self._epoch:  # its partitions go on elsewhere, from the last commit
                     return
                 self._start_applying(batch, prepared)
                 await asyncio.sleep(0)  # let it send its request: all that comes now may take us no wait at all

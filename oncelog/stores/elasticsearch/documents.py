@@ -19,13 +19,8 @@ from oncelog.stores.elasticsearch.indices import ElasticsearchIndices
 from oncelog.stores.elasticsearch.kept_indices import ElasticsearchKeptIndices
 from oncelog.stores.elasticsearch.mapping import MAPPINGS, as_indexed, as_unfit, as_written
 from oncelog.stores.elasticsearch.refusals import write_blocked
-from oncelog.stores.elasticsearch.server import (
-    FIRST_INDEX,
-    ElasticsearchServer,
-    IndexMissing,
-    VersionedRead,
-    VersionedWrite,
-)
+from oncelog.stores.elasticsearch.server import FIRST_INDEX, ElasticsearchServer, IndexMissing
+from oncelog.stores.elasticsearch.versioned import VersionedRead, VersionedWrite
 
 
 @dataclass

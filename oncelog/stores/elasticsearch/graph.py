@@ -18,7 +18,8 @@ from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.aliases import ensure_alias
 from oncelog.stores.elasticsearch.refusals import container_refusal
 from oncelog.stores.elasticsearch.scan import hits_behind
-from oncelog.stores.elasticsearch.server import FIRST_INDEX, ElasticsearchServer, VersionedWrite
+from oncelog.stores.elasticsearch.server import FIRST_INDEX, ElasticsearchServer
+from oncelog.stores.elasticsearch.versioned import VersionedWrite
 
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",

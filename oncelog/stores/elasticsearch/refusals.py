@@ -6,6 +6,8 @@ An error is Elasticsearch's JSON object: ``type``, ``reason``, perhaps ``index``
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from elasticsearch import ApiError
+
 from oncelog.errors import UnusableReason
 
 _UNBLOCK = 'remove the block: PUT {index}/_settings {{"index.blocks.write": null}}'
@@ -105,3 +107,13 @@ def _chain(error: Any) -> Iterator[Mapping[str, Any]]:
     while isinstance(error, Mapping):
         yield error
         error = error.get("caused_by")
+
+
+def error_in(error: Exception) -> Any:
+    """Return the error object in an answer, or None."""
+    return error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
+
+
+def index_in(error: Any) -> str:
+    """Return the index that the error object names."""
+    return str(error.get("index", "unknown")) if isinstance(error, Mapping) else "unknown"

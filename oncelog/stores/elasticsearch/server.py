@@ -6,20 +6,15 @@ higher one is taken, whatever the order of arrival.
 
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from elastic_transport import NodeConfig
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
-from pydantic_core import to_json
 
-from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.json_size import indexed_size
-from oncelog.domain.limits import INDEXED_BYTES_MAX
 from oncelog.errors import (
     ContainerUnusable,
     ObjectRefused,
@@ -36,17 +31,18 @@ from oncelog.stores.elasticsearch.refusals import (
     ambiguous,
     container_refusal,
     creation_refusal,
+    error_in,
+    index_in,
     is_never,
     reason_in_words,
 )
 from oncelog.stores.elasticsearch.transport import MeasuredTransport
+from oncelog.stores.elasticsearch.versioned import CreateIndex, VersionedRead, VersionedWrite, bulk_requests, target_of
 
 REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
 INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
 CONNECTIONS_MAX = 10
-BULK_WRITES_MAX = 500  # in one request, as Elasticsearch's own helper has it
-BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
 NO_TIMEOUT = "1ms"  # for an index whose shard is known to be on no node
 FIRST_INDEX = ".000001"
 BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
@@ -56,36 +52,6 @@ TEMPLATE_PRIORITY = 500
 
 #: ``auto_expand_replicas``: none on a single node, one as soon as there is a second.
 INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
-
-#: Makes the missing index behind an alias; returns why that did not succeed, or None.
-CreateIndex = Callable[[str], Awaitable[StoreUnavailable | None]]
-
-
-class VersionedWrite(NamedTuple):
-    """One document for the index behind ``alias``, or for the very index that is named.
-
-    ``what`` of which aggregate it is: for messages.
-    """
-
-    alias: str
-    id: str
-    version: int
-    body: Mapping[str, Any]
-    what: str
-    aggregate_id: AggregateId
-    index_name: str | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.what} {self.aggregate_id}"
-
-
-@dataclass(frozen=True)
-class VersionedRead:
-    """A document behind an alias under one ``_id``."""
-
-    version: int
-    body: Mapping[str, Any]
 
 
 class ElasticsearchServer:
@@ -243,14 +209,14 @@ class ElasticsearchServer:
 
     def unavailable(self, doing: str, error: Exception, *, index: str = "", creating: bool = False) -> StoreUnavailable:
         """Return the error for a request that was refused as a whole; ``index``: the index or alias it was about."""
-        body = _error_in(error)
+        body = error_in(error)
         cause = reason_in_words(body) if body else str(error)
         refusal = None
         if isinstance(error, ApiError):
             find = creation_refusal if creating else container_refusal
-            refusal = find(error.status_code, body, index=index or str(_index_in(body)))
+            refusal = find(error.status_code, body, index=index or str(index_in(body)))
         if refusal is not None:
-            unavailable: StoreUnavailable = self.unusable(index or str(_index_in(body)), refusal, cause, doing=doing)
+            unavailable: StoreUnavailable = self.unusable(index or str(index_in(body)), refusal, cause, doing=doing)
         else:
             unavailable = StoreUnavailable(self.name, doing, cause)
         unavailable.__cause__ = error
@@ -269,9 +235,9 @@ class ElasticsearchServer:
         )
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
-        """Send all; those for an index whose shard is on no node by themselves, so that nobody else waits for it."""
+        """Send all; those for an index whose shard is on no node by themselves, so that no other waits for it."""
         outcomes: list[Exception | None] = [None] * len(writes)
-        apart = [_target(write) in self._unassigned for write in writes]
+        apart = [target_of(write) in self._unassigned for write in writes]
         for is_apart, shard_timeout in ((False, SHARD_TIMEOUT), (True, NO_TIMEOUT)):
             chosen = [position for position, found in enumerate(apart) if found is is_apart]
             sent: list[Exception | None] = []
@@ -288,7 +254,7 @@ class ElasticsearchServer:
         try:  # the client sends bytes as they are: its own serializer takes twice as long and more
             answer = await self.client.bulk(operations=body, timeout=shard_timeout, filter_path=BULK_ANSWER)
         except (ApiError, TransportError) as error:
-            if isinstance(error, ApiError) and is_never(error.status_code, _error_in(error)):
+            if isinstance(error, ApiError) and is_never(error.status_code, error_in(error)):
                 return await self._send_parts(writes, error)
             return [self.unavailable(f"writing {write.name}", error) for write in writes]
         return [self._outcome(write, item["index"]) for write, item in zip(writes, answer["items"], strict=True)]
@@ -296,18 +262,18 @@ class ElasticsearchServer:
     def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
         status = result["status"]
         if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
-            self._unassigned.discard(_target(write))
+            self._unassigned.discard(target_of(write))
             return None
         error = result.get("error", {})
         reason = reason_in_words(error)
         doing = f"writing {write.name} at {write.version}"
         if error.get("type") == "index_not_found_exception":
             return IndexMissing(self.name, doing, reason)
-        refusal = container_refusal(status, error, index=_target(write))
+        refusal = container_refusal(status, error, index=target_of(write))
         if refusal is not None:
             if refusal.reason is UnusableReason.SHARDS_UNASSIGNED:
-                self._unassigned.add(_target(write))
-            return self.unusable(_target(write), refusal, reason, doing=doing)
+                self._unassigned.add(target_of(write))
+            return self.unusable(target_of(write), refusal, reason, doing=doing)
         if is_never(status, error):
             return ObjectRefused(self.name, f"{write.name} at {write.version}", reason, version=write.version)
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
@@ -324,56 +290,6 @@ class ElasticsearchServer:
 
 class IndexMissing(StoreUnavailable):
     """There is no index behind the alias yet, or not any more."""
-
-
-def bulk_requests(
-    writes: Sequence[VersionedWrite], *, writes_max: int = BULK_WRITES_MAX, bytes_max: int = BULK_BYTES_MAX
-) -> Iterator[tuple[list[VersionedWrite], bytes]]:
-    """Yield what goes together in a request, and its body: two lines of JSON for each write.
-
-    What the server makes of a request in its memory is bounded, too: few long keys above many values come to far more
-    than their bytes.
-    """
-    some: list[VersionedWrite] = []
-    lines: list[bytes] = []
-    size_bytes = indexed = 0
-    for write in writes:
-        cost, _ = indexed_size(write.body)
-        line = b"%b\n%b\n" % (to_json(_action(write)), to_json(write.body))
-        full = len(some) == writes_max or size_bytes + len(line) > bytes_max or indexed + cost > INDEXED_BYTES_MAX
-        if some and full:
-            yield some, b"".join(lines)
-            some, lines, size_bytes, indexed = [], [], 0, 0
-        some.append(write)
-        lines.append(line)
-        size_bytes += len(line)
-        indexed += cost
-    if some:
-        yield some, b"".join(lines)
-
-
-def _target(write: VersionedWrite) -> str:
-    return write.index_name or write.alias
-
-
-def _action(write: VersionedWrite) -> Mapping[str, Any]:
-    return {
-        "index": {
-            "_index": _target(write),
-            "_id": write.id,
-            "version": write.version,
-            "version_type": "external",
-            "require_alias": write.index_name is None,
-        },
-    }
-
-
-def _error_in(error: Exception) -> Any:
-    return error.body.get("error") if isinstance(error, ApiError) and isinstance(error.body, Mapping) else None
-
-
-def _index_in(error: Any) -> str:
-    return str(error.get("index", "unknown")) if isinstance(error, Mapping) else "unknown"
 
 
 def _nodes(url: str) -> list[NodeConfig]:

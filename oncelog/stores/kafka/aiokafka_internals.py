@@ -42,7 +42,7 @@ async def committed_offsets(
 def fail_waiting(producer: AIOKafkaProducer, reason: KafkaError) -> None:
     """Let all calls that wait for a producer fail, those too that found its batches full.
 
-    Its own ``fail_all`` fails futures that nobody asks for, and breaks the sender, which may be about to take a batch.
+    Its own ``fail_all`` fails futures that no caller awaits, and breaks the sender, which may be about to take a batch.
     """
     if (sending := producer._sender.sender_task) is not None:
         sending.cancel()

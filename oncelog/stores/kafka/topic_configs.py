@@ -61,7 +61,7 @@ async def check_configurations(admin: AIOKafkaAdminClient, servers: str, topics:
 
 
 def _deviations(found: Mapping[str, str], replicas: int) -> Iterator[_Deviation]:
-    """Yield what is not as it has to be. What a broker does not tell passes."""
+    """Yield the settings that deviate. A setting that the broker does not tell passes."""
     wanted = configuration_for(replicas)
     for name in ("cleanup.policy", "retention.ms", "retention.bytes"):
         if name in found and found[name] != wanted[name]:

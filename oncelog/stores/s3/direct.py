@@ -142,11 +142,24 @@ class DirectRequests:
         sha256: str = _EMPTY_SHA256,
     ) -> _Answer | None:
         """Sign, send and read the answer whole; None if it sends us elsewhere."""
-        events = self._client.meta.events
+        prepared = await self._prepared(route, operation, method, key, headers, body=body, sha256=sha256)
+        forged = first_non_none_response(self._client.meta.events.emit(f"before-send.s3.{operation}", request=prepared))
+        if forged is not None:
+            return _Answer.of(forged)
+        answer = await self._send(prepared)
+        if 300 <= answer.status < 400 or b"<Code>AuthorizationHeaderMalformed</Code>" in answer.body[:500]:
+            self._route_known = False
+            return None
+        return answer
+
+    async def _prepared(
+        self, route: Route, operation: str, method: str, key: str, headers: dict[str, str], *, body: bytes, sha256: str
+    ) -> AWSPreparedRequest:
+        """Return the signed request."""
         encoded = route.encoded(key)
         url = route.url + encoded
         unsigned = AWSRequest(method, url, headers={**headers, "host": route.host}, data=body)
-        events.emit(
+        self._client.meta.events.emit(
             f"before-sign.s3.{operation}",
             request=unsigned,
             signing_name="s3",
@@ -165,15 +178,7 @@ class DirectRequests:
             now=datetime.now(UTC),
         )
         sent: Any = HeadersDict({name: value.encode() for name, value in complete.items()})  # as bytes, like botocore's
-        prepared = AWSPreparedRequest(method, url, sent, body, False)
-        forged = first_non_none_response(events.emit(f"before-send.s3.{operation}", request=prepared))
-        if forged is not None:
-            return _Answer.of(forged)
-        answer = await self._send(prepared)
-        if 300 <= answer.status < 400 or b"<Code>AuthorizationHeaderMalformed</Code>" in answer.body[:500]:
-            self._route_known = False
-            return None
-        return answer
+        return AWSPreparedRequest(method, url, sent, body, False)
 
     async def _send(self, request: Any) -> _Answer:
         if self._session is None:
