@@ -1,7 +1,6 @@
 """One Elasticsearch, and what every store on it needs: versioned writes in bulk, indices behind aliases, clear errors.
 
-Whatever lies here has an external version (``version_type=external``), which Elasticsearch compares itself: only a
-higher one is taken, whatever the order of arrival.
+Each document has an external version (``version_type=external``): Elasticsearch takes only a higher one.
 """
 
 import uuid
