@@ -105,6 +105,7 @@ class InclusionProof:
 async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) -> InclusionProof | None:
     """Return the proof for an aggregate, None if the replay did not see it; 32 bytes of memory per aggregate."""
     leaves: list[bytes] = []
+    tree = TreeFold()
     found: tuple[int, StateDigest] | None = None
     async for digest in read_digests(files, partitions):
         if _class_of(digest) != class_path(aggregate_id):
@@ -112,11 +113,9 @@ async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) 
         if digest.aggregate_id == str(aggregate_id):
             found = len(leaves), digest
         leaves.append(digest.leaf)
+        tree.add(leaves[-1])
     if found is None:
         return None
-    tree = TreeFold()
-    for leaf in leaves:
-        tree.add(leaf)
     index, digest = found
     path = inclusion_path(leaves, index, size=len(leaves))
     return InclusionProof(digest, index, TreeDigest(class_path(aggregate_id), tree.size, tree.root()), tuple(path))

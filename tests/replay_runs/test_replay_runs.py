@@ -1,5 +1,7 @@
 """Replay runs on servers in memory: partitions, digests, damage, proofs."""
 
+import random
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -178,3 +180,40 @@ async def test_only_aggregates_written_since_a_time_are_replayed():
 def test_contradictory_scope_is_refused(fields: dict[str, object]):
     with pytest.raises(ValueError, match="validation error"):
         ReplayScope(**fields)
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_killed_replay_ends_with_the_same_digest(seed: int):
+    world = await filled(["p1", "p2", "p3", "p4"])
+    _, undisturbed = await replay(world, "undisturbed", ReplayRequest(partition_events=2))
+    chance, whole, kills = random.Random(seed), world.bucket.pause, 0
+    while kills < 5:
+        world.bucket.pause = _killing(chance.randrange(1, 15), whole)
+        try:
+            await replay(world, "killed", ReplayRequest(partition_events=2, compare_with="undisturbed"))
+        except Killed:
+            kills += 1
+        else:
+            pytest.fail("expected the replay to reach the request at which it is killed")
+    world.bucket.pause = whole
+    _, end = await replay(world, "killed", ReplayRequest(partition_events=2, compare_with="undisturbed"))
+    assert (end.databases, end.classes) == (undisturbed.databases, undisturbed.classes)
+    assert end.comparison is not None
+    assert (end.comparison.same, end.comparison.findings_count) == (4, 0)
+
+
+def _killing(after: int, whole: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    left = after
+
+    async def pause() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+        await whole()
+
+    return pause
