@@ -20,10 +20,12 @@ from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
+from oncelog.activities.proof import ProofActivities
 from oncelog.activities.replay import ReplayActivities
 from oncelog.archive.archiver import Archiver
 from oncelog.client import connection
 from oncelog.client.schedules import keep_schedules
+from oncelog.composition.checks import InvariantChecks, assemble_checks, projectors_of, sources_of
 from oncelog.composition.pipeline import Pipeline, assemble
 from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.composition.replays import assemble_replays, signer_of
@@ -37,6 +39,7 @@ from oncelog.program import Run, crash_point, run_program
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
+from oncelog.verification.reading import Sources
 
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
@@ -55,33 +58,48 @@ def activities_of(
     ports: Ports,
     running: RunningWorkflows,
     *,
+    checks: InvariantChecks,
     after_step: AfterStep = nothing_after,
     signer: Signer | None = None,
 ) -> list[Callable[..., Any]]:
-    """Return all activities, for a worker to register; ``signer`` signs the roots of replays."""
+    """Return all activities, for a worker to register.
+
+    ``checks`` prove the invariants; ``signer`` signs the roots of replays.
+    """
     reconcilers = assemble_reconcilers(pipeline, ports, running, after_step=after_step)
     return [
         *CommandActivities(pipeline, ports.statuses, after_step=after_step).all,
         *BulkActivities(pipeline, ports.statuses, after_step=after_step).all,
         *CheckActivities(reconcilers, ports).all,
+        *ProofActivities(checks.runner, checks.reports, checks.probe).all,
         *ReplayActivities(assemble_replays(ports, signer=signer)).all,
         *ArchiveActivities(Archiver(ports), ports).all,
     ]
 
 
 def new_worker(
-    client: Client, ports: Ports, pipeline: Pipeline, settings: Settings, *, after_step: AfterStep = nothing_after
+    client: Client,
+    ports: Ports,
+    pipeline: Pipeline,
+    settings: Settings,
+    *,
+    sources: Sources,
+    after_step: AfterStep = nothing_after,
 ) -> Worker:
-    """Build a worker on open ports.
+    """Build a worker on open ports; ``sources``: where a check of the invariants reads everything.
 
     Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
     found by the workflow tests, which run in it, and by replaying committed histories.
     """
     running = connection.TemporalWorkflows(client)
+    web_ui = f"{settings.temporal_ui_url}/namespaces/{client.namespace}" if settings.temporal_ui_url else None
+    checks = assemble_checks(sources, ports, running, settings, projectors=projectors_of(settings), web_ui=web_ui)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        activities=activities_of(pipeline, ports, running, after_step=after_step, signer=signer_of(settings)),
+        activities=activities_of(
+            pipeline, ports, running, checks=checks, after_step=after_step, signer=signer_of(settings)
+        ),
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
@@ -110,7 +128,8 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
     sdk_metrics = free_loopback_address() if settings.metrics_address else None
     client = await _prepared(stores, settings, sdk_metrics)
     pipeline = assemble(stores.ports, settings)
-    worker = new_worker(client, stores.ports, pipeline, settings, after_step=crash_point(settings))
+    sources = sources_of(stores, settings)
+    worker = new_worker(client, stores.ports, pipeline, settings, sources=sources, after_step=crash_point(settings))
     is_ready = False
     async with AsyncExitStack() as running:
         await running.enter_async_context(

@@ -6,6 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from oncelog.activities.proof_models import ProofProgress
+from oncelog.checks.report import InvariantsReport
+from oncelog.checks.scope import PARALLEL_MAX, CheckMode, ProofScope
 from oncelog.domain.commands import ClassId, DbName
 from oncelog.reconcile.scope import Scope
 from oncelog.reconcile.summary import ReconcileSummary
@@ -19,6 +22,7 @@ class CheckPhase(StrEnum):
     COMMANDS = "COMMANDS"
     CLASSES = "CLASSES"
     AGGREGATES = "AGGREGATES"
+    INVARIANTS = "INVARIANTS"
     DONE = "DONE"
 
 
@@ -46,6 +50,7 @@ class CheckProgress(BaseModel):
     position: str = ""
     tally: ReconcileSummary = ReconcileSummary()
     aggregates_total: int | None = None
+    proof: ProofProgress | None = None
 
 
 class CheckRequest(BaseModel):
@@ -53,6 +58,11 @@ class CheckRequest(BaseModel):
 
     ``repair``: finish what is found, else only report it. ``grace_s``: what was written less than so many seconds ago
     is left alone. ``count``: count the aggregates meanwhile, so that progress has a total; the log is listed once more.
+
+    ``invariants``: prove them after reconciliation, for as much of the log as ``mode`` says; ``share`` and ``seed``
+    draw a sample; ``slots_only``: read every slot, archived or not. ``parallel``: parts at a time. ``probe``: send a
+    command of our own the whole way.
+
     ``so_far``: for the check itself, which goes on in a run of its own when its history grows long.
     """
 
@@ -63,6 +73,13 @@ class CheckRequest(BaseModel):
     repair: bool = False
     grace_s: Annotated[float, Field(ge=0, le=10 * 365 * 86_400)] = GRACE_S
     count: bool = False
+    invariants: bool = True
+    mode: CheckMode = CheckMode.FULL
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: int = 0
+    slots_only: bool = False
+    parallel: Annotated[int, Field(ge=1, le=PARALLEL_MAX)] = 4
+    probe: bool = False
     so_far: CheckProgress | None = None
 
     @model_validator(mode="after")
@@ -77,10 +94,24 @@ class CheckRequest(BaseModel):
         return "/".join(name for name in (self.db_name, self.class_id) if name) or "everything"
 
 
+    @property
+    def proof_scope(self) -> ProofScope:
+        """The scope in which the invariants are proven."""
+        return ProofScope(
+            db_name=self.db_name,
+            class_id=self.class_id,
+            mode=self.mode,
+            share=self.share,
+            seed=self.seed,
+            slots_only=self.slots_only,
+        )
+
+
 class CheckReport(BaseModel):
     """The findings and repairs of a check; final once ``phase`` is ``DONE``. Times are of S3's clock.
 
-    ``aggregates_total``: how many there are to look at, None where they are not counted (yet).
+    ``aggregates_total``: how many there are to look at, None where they are not counted (yet). ``invariants``: the
+    report of their proof; ``proof``: how far it has come until then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,6 +124,9 @@ class CheckReport(BaseModel):
     started_at: datetime | None
     tally: ReconcileSummary
     aggregates_total: int | None = None
+    invariants: InvariantsReport | None = None
+    proof: ProofProgress | None = None
+    paused: bool = False
 
 
 class ReconcileRequest(BaseModel):

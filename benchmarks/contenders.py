@@ -16,6 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from benchmarks.floor import Floor, FloorActivities, FloorOfSteps
 from oncelog.client import connection
 from oncelog.client.client import Oncelog, new_command_id
+from oncelog.composition.checks import sources_of
 from oncelog.composition.pipeline import assemble
 from oncelog.domain.commands import Command, CommandType
 from oncelog.settings import Settings
@@ -72,7 +73,8 @@ async def oncelog(settings: Settings, *, eager: bool, early: bool = False) -> As
         async def history() -> WorkflowHistory:
             return await temporal.get_workflow_handle(last).fetch_history()
 
-        async with new_worker(temporal, stores.ports, pipeline, settings):
+        sources = sources_of(stores, settings)
+        async with new_worker(temporal, stores.ports, pipeline, settings, sources=sources):
             yield Contender(ask, lambda: asked(stores), history)
         await pipeline.close()
 

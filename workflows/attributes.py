@@ -8,6 +8,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from oncelog.domain.stored_names import (
     AGGREGATE_ID_ATTRIBUTE,
+    CHECK_VERDICT_ATTRIBUTE,
     CLASS_ID_ATTRIBUTE,
     COMMAND_OUTCOME_ATTRIBUTE,
     COMMAND_TYPE_ATTRIBUTE,
@@ -21,7 +22,8 @@ AGGREGATE_ID = SearchAttributeKey.for_keyword(AGGREGATE_ID_ATTRIBUTE)
 COMMAND_TYPE = SearchAttributeKey.for_keyword(COMMAND_TYPE_ATTRIBUTE)
 COMMAND_OUTCOME = SearchAttributeKey.for_keyword(COMMAND_OUTCOME_ATTRIBUTE)
 SEQUENCE_NUMBER = SearchAttributeKey.for_int(SEQUENCE_NUMBER_ATTRIBUTE)
-SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER)
+CHECK_VERDICT = SearchAttributeKey.for_keyword(CHECK_VERDICT_ATTRIBUTE)
+SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTCOME, SEQUENCE_NUMBER, CHECK_VERDICT)
 
 
 def lacking(wanted: Mapping[SearchAttributeKey[str], str]) -> list[SearchAttributeUpdate[Any]]:

@@ -1,4 +1,7 @@
-"""The story of a consistency check: the incomplete work of terminated workflows is found, and finished if so asked."""
+"""The story of a consistency check: the incomplete work of terminated workflows is found, and finished if so asked.
+
+Then the invariants are proven.
+"""
 
 import asyncio
 from itertools import pairwise
@@ -17,11 +20,13 @@ with workflow.unsafe.imports_passed_through():
         ReconcileRequest,
         outcome_of,
     )
+    from oncelog.checks.report import InvariantsReport
     from oncelog.reconcile.summary import ReconcileSummary
     from oncelog.workflows import policies
     from oncelog.workflows.arguments import accepted
-    from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
+    from oncelog.workflows.attributes import CHECK_VERDICT, CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import check_sheet
+    from oncelog.workflows.proving import Proving
 
 if TYPE_CHECKING:
     CheckArgument = CheckRequest | dict[str, Any] | None
@@ -38,7 +43,7 @@ _FOLLOWING = dict(pairwise(CheckPhase))
 
 @workflow.defn
 class ConsistencyCheck:
-    """Reconcilers commands, classes and aggregates, in this order and page by page.
+    """Reconciles commands, classes and aggregates, in this order and page by page; then proves the invariants.
 
     Started by a schedule, or by hand under any workflow ID.
     """
@@ -47,6 +52,8 @@ class ConsistencyCheck:
         self._request = CheckRequest()
         self._progress: CheckProgress | None = None
         self._aggregates_total: int | None = None
+        self._proving: Proving | None = None
+        self._invariants: InvariantsReport | None = None
 
     @workflow.run
     async def run(self, request: CheckArgument = None) -> CheckReport:
@@ -55,23 +62,63 @@ class ConsistencyCheck:
         self._progress = self._request.so_far or await self._begin()
         self._aggregates_total = self._progress.aggregates_total
         counting = asyncio.create_task(self._count(self._progress)) if self._is_to_count() else None
-        while self._progress.phase is not CheckPhase.DONE:
+        while self._progress.phase not in (CheckPhase.INVARIANTS, CheckPhase.DONE):
             self._show()
             if workflow.info().is_continue_as_new_suggested():
-                so_far = self._progress.model_copy(update={"aggregates_total": self._aggregates_total})
-                workflow.continue_as_new(self._request.model_copy(update={"so_far": so_far}))
+                self._go_on()
             self._progress = await self._reconcile(self._progress)
+        if self._progress.proof is None:
+            await self._end_reconciliation(self._progress)
+        if counting is not None:
+            counting.cancel()  # what it would count was looked at
+        if self._progress.phase is CheckPhase.INVARIANTS:
+            await self._prove(self._progress)
+        self._show()
+        return self.progress()
+
+    @workflow.signal
+    def pause(self) -> None:
+        """Begin no more parts of the invariants until it is resumed."""
+        if self._proving is not None:
+            self._proving.paused = True
+            self._show()
+
+    @workflow.signal
+    def resume(self) -> None:
+        """End a pause."""
+        if self._proving is not None:
+            self._proving.paused = False
+            self._show()
+
+    async def _end_reconciliation(self, progress: CheckProgress) -> None:
         await workflow.execute_activity_method(
             CheckActivities.end_check,
-            self._progress,
+            progress,
             start_to_close_timeout=policies.STEP_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,
             summary="keep how far the log is whole",
         )
-        if counting is not None:
-            counting.cancel()  # what it would count was looked at
+
+    async def _prove(self, progress: CheckProgress) -> None:
+        """Prove the invariants, and set the search attribute by which a violation is found."""
+        self._proving = Proving(
+            self._request.proof_scope,
+            parallel=self._request.parallel,
+            has_probe=self._request.probe,
+            progress=progress.proof,
+            told=self._show,
+            goes_on=self._go_on,
+        )
         self._show()
-        return self.progress()
+        self._invariants = await self._proving.run()
+        workflow.upsert_search_attributes([CHECK_VERDICT.value_set(self._invariants.verdict)])
+        self._progress = progress.model_copy(update={"phase": CheckPhase.DONE, "proof": self._proving.progress})
+
+    def _go_on(self) -> None:
+        """Go on in a run of its own."""
+        known = {"aggregates_total": self._aggregates_total, "proof": self._proving and self._proving.progress}
+        so_far = self._progress and self._progress.model_copy(update=known)
+        workflow.continue_as_new(self._request.model_copy(update={"so_far": so_far}))
 
     @workflow.query
     def progress(self) -> CheckReport:
@@ -86,6 +133,9 @@ class ConsistencyCheck:
             started_at=self._progress.started_at if self._progress else None,
             tally=tally,
             aggregates_total=self._aggregates_total,
+            invariants=self._invariants,
+            proof=self._proving.progress if self._proving and self._invariants is None else None,
+            paused=bool(self._proving and self._proving.paused),
         )
 
     def _is_to_count(self) -> bool:
@@ -125,7 +175,7 @@ class ConsistencyCheck:
         )
         return progress.model_copy(
             update={
-                "phase": _after(progress.phase) if report.position is None else progress.phase,
+                "phase": self._after(progress.phase) if report.position is None else progress.phase,
                 "position": report.position or "",
                 "tally": progress.tally + report.tally,
             }
@@ -134,13 +184,14 @@ class ConsistencyCheck:
     def _show(self) -> None:
         workflow.set_current_details(check_sheet(self._request.scope, self.progress()))
 
-
-def _after(phase: CheckPhase) -> CheckPhase:
-    """Return the next phase; a check of a release that had no classes phase goes on without."""
-    following = _FOLLOWING[phase]
-    if following is CheckPhase.CLASSES and not workflow.patched("sweep-classes"):
-        return CheckPhase.AGGREGATES
-    return following
+    def _after(self, phase: CheckPhase) -> CheckPhase:
+        """Return the next phase; a check of a release that lacked one goes on without."""
+        following = _FOLLOWING[phase]
+        if following is CheckPhase.CLASSES and not workflow.patched("sweep-classes"):
+            return CheckPhase.AGGREGATES
+        if following is CheckPhase.INVARIANTS:
+            return following if self._request.invariants and workflow.patched("invariants") else CheckPhase.DONE
+        return following
 
 
 def _scope(request: CheckRequest) -> list[Any]:

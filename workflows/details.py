@@ -41,7 +41,28 @@ def check_sheet(scope: str, report: CheckReport) -> str:
     rest = [f"- … and {more} more in the result"] if more > 0 else []
     of_all = "" if report.aggregates_total is None else f" of {report.aggregates_total}"
     title = f"### {report.phase}: {tally.aggregates}{of_all} aggregates, {report.outcome}, {scope}, {mode}"
-    return "\n".join([title, "", "| | |", "| --- | ---: |", *rows, "", *found, *rest])
+    return "\n".join([title, "", "| | |", "| --- | ---: |", *rows, "", *found, *rest, *_invariants(report)])
+
+
+def _invariants(report: CheckReport) -> list[str]:
+    """Return how far the proof of the invariants has come, or what it came to."""
+    if report.proof is not None:
+        totals, proof = report.proof.planned.totals, report.proof
+        steps = f"{proof.tasks} of {totals.tasks} sources, {proof.parts} of {totals.parts} parts"
+        events = f"{proof.so_far.read.events} of {totals.events} events"
+        return ["", f"### {'PAUSED' if report.paused else 'invariants'}: {steps}, {events}"]
+    if report.invariants is None:
+        return []
+    told = report.invariants
+    rows = [f"| {each.title} | {each.verdict} | {each.violations} | {each.pending} |" for each in told.sections]
+    listed = [
+        f"- **{finding.code}** {finding.where}: {finding.found}"
+        for section in told.sections
+        for finding in section.findings[:FINDINGS_SHOWN]
+    ]
+    head = ["| invariant | verdict | violations | pending |", "| --- | --- | ---: | ---: |"]
+    title = f"### invariants: {told.verdict}, {told.coverage}; `{told.files}report.html`"
+    return ["", title, "", *head, *rows, "", *listed]
 
 
 def replay_sheet(report: ReplayReport) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from oncelog.checks.collection import RecordSink
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
-from oncelog.checks.spill import Fact, FactKind
+from oncelog.checks.spill import Fact, FactKind, fact_order
 from oncelog.domain.canonical import parse_stored
 from oncelog.domain.graph import DEFINITION_BITS, GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId, command_folder, derive_event_id
@@ -115,7 +115,7 @@ class Looks:
         place = AggregateId.parse(aggregate_ids[0])
         classes = await self.class_logs(place.db_name, place.class_id)
         audit = self.new_audit(classes, covers=covered, shown=shown)
-        for aggregate_id in sorted(covered):
+        for aggregate_id in sorted(covered, key=fact_order):
             async for found in reading.objects(self._sources.bucket, stream_folder(AggregateId.parse(aggregate_id))):
                 due = self._scope.is_due(found.written_at)
                 audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark, is_due=due)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import structlog
+
 from oncelog.checks.collection import Collector, collected_name, read_collected
 from oncelog.checks.part import Counted, Keep, PartCheck
 from oncelog.checks.plan import make_plan
@@ -34,6 +36,8 @@ from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Finding, Findings
 from oncelog.verification.reading import answered
 from oncelog.verification.records import CommandFacts
+
+_log = structlog.get_logger()
 
 PLAN = "plan.json"
 SPILLED = "spilled.json"
@@ -133,14 +137,14 @@ class CheckRunner:
         """Hold the digests against an earlier check's: the same events fold to the same state for ever."""
         if earlier is None or plan.scope.mode is CheckMode.INCREMENTAL:
             return FindingsReport()
-        before = self.files(earlier)
+        before, comparison = self.files(earlier), DigestComparison(earlier)
         try:
             parts = (await read_plan(before)).parts
-        except (InputInvalid, LogDamaged):
+            covered = (each async for each in read_digests(before, parts) if plan.scope.covers(each.aggregate_id))
+            result = await comparison.compare(covered, read_digests(files, plan.parts))
+        except (InputInvalid, LogDamaged) as error:
+            _log.warning("earlier_digests_unreadable", check_id=earlier, reason=error.message)
             return FindingsReport()
-        comparison = DigestComparison(earlier)
-        covered = (digest async for digest in read_digests(before, parts) if plan.scope.covers(digest.aggregate_id))
-        result = await comparison.compare(covered, read_digests(files, plan.parts))
         findings = Findings()
         findings.extend(Finding(Code(finding.code), finding.where, finding.found) for finding in result.findings)
         return FindingsReport.of(findings)

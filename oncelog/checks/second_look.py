@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from oncelog.checks.claims import judge_claims
 from oncelog.checks.looks import Looks
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
@@ -51,6 +52,7 @@ class SecondLook:
         audit = await self._looks.direct(suspects, command_ids, messages)
         again = list(audit.judge_aggregates())
         again += await self._looks.doubled(audit, again)
+        again += await judge_claims(self._servers.sources.statuses, audit)
         settled = []
         for finding in again:
             result = weighed(finding, running)

@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -144,6 +145,8 @@ async def verify(
     """
     kept = _Kept() if history is not None else None
     with tempfile.TemporaryDirectory(prefix="oncelog-verify-") as folder:
+        # Redis holds nothing that S3 cannot restore: a verification does without it.
+        sources = replace(sources, statuses=None)
         servers = Servers(sources, FolderObjects(Path(folder)), in_flight, projectors)
         runner = CheckRunner(
             servers,

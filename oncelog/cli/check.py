@@ -1,15 +1,19 @@
 """``oncelog check``: start a consistency check, show how it comes along, and what it came to."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import ValidationError
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
+from oncelog.checks.kept import CheckReports
+from oncelog.checks.report import CheckVerdict, InvariantsReport
 from oncelog.cli import show
 from oncelog.cli.exits import Exit
 from oncelog.cli.terminal import assembled, errors, text_line
@@ -18,8 +22,11 @@ from oncelog.client.runs import Checks
 from oncelog.errors import InputInvalid
 from oncelog.reconcile.summary import ReconcileSummary
 from oncelog.settings import Settings
+from oncelog.stores.opening import Stores
+from oncelog.verification.findings import Severity
 
 LINE_EVERY_S = 10.0
+SHOWN_MAX = 20
 
 _EXITS = {
     CheckOutcome.CLEAN: Exit.FINE,
@@ -30,10 +37,10 @@ _EXITS = {
 }
 
 
-def check_request(*, db_name: str | None, class_id: str | None, repair: bool, grace_s: float) -> CheckRequest:
+def check_request(**asked: object) -> CheckRequest:
     """Return what was asked for; raises InputInvalid."""
     try:
-        return CheckRequest(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s, count=True)
+        return CheckRequest.model_validate({"count": True, **asked})
     except ValidationError as error:
         found = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors(include_url=False))
         raise InputInvalid(f"check: {found}") from error
@@ -60,7 +67,32 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
         show.print_json({"check_id": check_id, **report.model_dump(mode="json")})
     else:
         show.output.print(_view(report))
+    return exit_of(report)
+
+
+def exit_of(report: CheckReport) -> Exit:
+    """Return what the report means to a script: a violation of an invariant counts before all else."""
+    if report.invariants is not None and report.invariants.verdict is CheckVerdict.VIOLATED:
+        return Exit.FINDINGS
     return _EXITS[report.outcome]
+
+
+async def show_last(scope: str, *, as_json: bool, page: Path | None) -> Exit:
+    """Show the newest report of the invariants, as S3 has it; ``page``: write its HTML page there."""
+    settings = Settings.from_environment()
+    async with await Stores.connect(settings) as stores:
+        reports = CheckReports(stores.ports.large_objects)
+        report = await reports.newest(scope)
+        if report is None:
+            raise InputInvalid(f"check of {scope}: expected a report in S3, found none; run oncelog check")
+        if page is not None:
+            await asyncio.to_thread(page.write_bytes, await reports.page(report.check_id) or b"")
+            errors.print(f"written to {page}")
+    if as_json:
+        show.print_json(report.model_dump(mode="json"))
+    else:
+        show.output.print(Group(*invariants_view(report)))
+    return Exit.FINDINGS if report.verdict is CheckVerdict.VIOLATED else Exit.FINE
 
 
 class CheckView:
@@ -84,6 +116,8 @@ class CheckView:
         of_all = f" of {report.aggregates_total:,}" if report.aggregates_total is not None else ""
         commands = f"{tally.commands:,} commands{'' if is_aggregates else rate}"
         aggregates = f"{tally.aggregates:,}{of_all} aggregates{rate if is_aggregates else ''}"
+        if report.phase is CheckPhase.INVARIANTS:
+            return _proof_line(report)
         findings = f"{tally.found:,} half done, {tally.unfinished:,} unfinished, {tally.damaged:,} damaged"
         return f"{report.phase.lower()}: {commands} and {aggregates} looked at, {findings}"
 
@@ -109,7 +143,43 @@ def _view(report: CheckReport) -> Group:
             text_line(f"  {finding.what}", "dim"),
         )
     ]
-    return Group(table, *lines, *_hint(report, tally))
+    invariants = invariants_view(report.invariants) if report.invariants else []
+    return Group(table, *lines, *_hint(report, tally), *invariants)
+
+
+def _proof_line(report: CheckReport) -> str:
+    proof = report.proof
+    if proof is None:
+        return "invariants: planning"
+    totals, read = proof.planned.totals, proof.so_far.read
+    steps = f"{proof.tasks} of {totals.tasks} sources, {proof.parts} of {totals.parts} parts"
+    violations = proof.so_far.findings.count(Severity.VIOLATION)
+    paused = ", paused" if report.paused else ""
+    return f"invariants: {steps}, {read.events:,} of {totals.events:,} events, {violations:,} violations{paused}"
+
+
+def invariants_view(report: InvariantsReport) -> list[RenderableType]:
+    """Return the invariants for people: a line for each, then the findings."""
+    table = Table("", "invariant", "verdict", "violations", "pending", "checked", box=None, pad_edge=False)
+    for section in report.sections:
+        style = "bold green" if section.verdict is CheckVerdict.SOUND else "bold red" if section.violations else "bold"
+        checked = ", ".join(f"{count:,} {name}" for name, count in section.checked.items())
+        counts = (str(section.violations), str(section.pending), text_line(checked, "dim"))
+        table.add_row(str(int(section.invariant)), text_line(section.title), text_line(section.verdict, style), *counts)
+    rows = [
+        ("check", report.check_id),
+        ("invariants", str(report.verdict)),
+        ("scope, mode", f"{report.scope}, {report.mode}"),
+        ("coverage", report.coverage),
+        ("ended", report.ended_at.isoformat(timespec="seconds")),
+        ("files", report.files),
+    ]
+    parts: list[RenderableType] = [show.pairs(rows), table]
+    for section in report.sections:
+        for finding in section.findings[:SHOWN_MAX]:
+            parts.append(assembled((finding.code, "bold"), f"  {finding.severity}  {finding.where}"))
+            parts.append(text_line(f"  {finding.found}", "dim"))
+    return parts
 
 
 def _outcome(report: CheckReport) -> str:

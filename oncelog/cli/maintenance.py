@@ -40,13 +40,39 @@ async def check(
     class_id: Annotated[str | None, typer.Option("--class", help="Only this class of it.")] = None,
     grace_s: Annotated[float, typer.Option(min=0, help="Leave alone what is younger.")] = GRACE_S,
     attach: Annotated[str | None, typer.Option(metavar="CHECK_ID", help="Show a check that was started.")] = None,
+    invariants: Annotated[bool, typer.Option(help="Prove the six invariants afterwards.")] = True,
+    incremental: Annotated[bool, typer.Option("--incremental", help="Only what is new since the last check.")] = False,
+    sample: Annotated[float | None, typer.Option(metavar="SHARE", help="Only a share of the aggregates.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 0,
+    slots_only: Annotated[bool, typer.Option("--slots-only", help="Read every slot, archived or not.")] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Parts at a time, over all workers.")] = 4,
+    probe: Annotated[bool, typer.Option(help="Send a command of our own the whole way.")] = True,
+    last: Annotated[bool, typer.Option("--last", help="Show the newest report of the invariants instead.")] = False,
+    page: Annotated[Path | None, typer.Option(help="With --last: write its HTML page here.")] = None,
 ) -> Exit:
-    """Find what ended workflows left incomplete (records, stream, documents); `oncelog verify` proves all promises."""
-    from oncelog.cli.check import check_request, run_check
+    """Find what ended workflows left incomplete (records, stream, documents), then prove the six invariants."""
+    from oncelog.cli.check import check_request, run_check, show_last
 
     if attach is not None and (repair or db_name or class_id):
         raise InputInvalid("check: expected either --attach or what to check, found both")
-    request = check_request(db_name=db_name, class_id=class_id, repair=repair, grace_s=grace_s)
+    if incremental and sample is not None:
+        raise InputInvalid("check: expected either --incremental or --sample, found both")
+    if last:
+        scope = "/".join(name for name in (db_name, class_id) if name) or "everything"
+        return await show_last(scope, as_json=not for_people(), page=page)
+    request = check_request(
+        db_name=db_name,
+        class_id=class_id,
+        repair=repair,
+        grace_s=grace_s,
+        invariants=invariants,
+        mode="sampled" if sample is not None else "incremental" if incremental else "full",
+        share=1.0 if sample is None else sample,
+        seed=seed,
+        slots_only=slots_only,
+        parallel=parallel,
+        probe=probe and invariants,
+    )
     return await run_check(request, attach=attach, as_json=not for_people())
 
 

@@ -13,35 +13,15 @@ from oncelog.cli.exits import Exit
 from oncelog.cli.show import pairs
 from oncelog.cli.terminal import errors, text_line
 from oncelog.client.client import Oncelog
+from oncelog.composition.checks import projectors_of, sources_of
 from oncelog.domain.identifiers import check_name
 from oncelog.settings import Settings
-from oncelog.stores.elasticsearch import ElasticsearchScan
-from oncelog.stores.kafka.progress import KafkaProgress
-from oncelog.stores.kafka.stream import KafkaStream
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Finding, Severity
 from oncelog.verification.history import History, read_history
-from oncelog.verification.reading import Sources
 from oncelog.verification.run import RunReport
 
 SHOWN_MAX = 40
-
-
-def sources_of(stores: Stores, settings: Settings) -> Sources:
-    """Return where everything lies on real servers."""
-    return Sources(
-        bucket=stores.bucket,
-        stream=KafkaStream(settings),
-        scan=ElasticsearchScan(stores.elasticsearch, settings),
-        documents=stores.documents,
-        graph=stores.graph,
-        large_objects=stores.ports.large_objects,
-    )
-
-
-def projectors_of(settings: Settings) -> KafkaProgress | None:
-    """Return the read models that are projected by projectors, or None if each command projects its own."""
-    return KafkaProgress(settings) if settings.projection == "stream" else None
 
 
 async def run_verify(*, histories: Sequence[Path], db_name: str | None, drained: bool) -> Report:

@@ -118,7 +118,8 @@ class Checks(Runs[CheckRequest, CheckReport]):
     progress = ConsistencyCheck.progress
 
     def summary(self, request: CheckRequest) -> str:
-        return f"{request.scope}, {'repairing' if request.repair else 'looking only'}"
+        mode = f", invariants {request.mode}" if request.invariants else ""
+        return f"{request.scope}, {'repairing' if request.repair else 'looking only'}{mode}"
 
 
 class Archives(Runs[ArchiveRequest, ArchiveReport]):

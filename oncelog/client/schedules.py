@@ -95,9 +95,9 @@ def declared_schedules(settings: Settings) -> list[ScheduleDeclaration]:
         ScheduleDeclaration(
             name=CHECK,
             workflow=ConsistencyCheck.run,
-            request=CheckRequest(repair=True, grace_s=settings.check_grace_s),
+            request=CheckRequest(repair=True, grace_s=settings.check_grace_s, probe=True),
             interval_s=settings.check_interval_s,
-            summary="everything, repairing, on schedule",
+            summary="everything, repairing, and the invariants, on schedule",
         ),
         ScheduleDeclaration(
             name=ARCHIVE,

@@ -66,6 +66,6 @@ class OncelogEnvironment:
             ports = servers.ports()
             pipeline = assemble(ports, servers.settings)
             client = Oncelog(servers.ports(), servers.settings, temporal=workflows.client)
-            async with new_worker(workflows.client, ports, pipeline, servers.settings):
+            async with new_worker(workflows.client, ports, pipeline, servers.settings, sources=servers.sources):
                 yield cls(client, workflows.client, workflows, servers)
             await pipeline.close()

@@ -6,7 +6,7 @@ from oncelog.ports import Ports
 from oncelog.settings import Settings
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.graph import MemoryGraph
-from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryTopics
+from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream, MemoryTopics
 from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import (
     MemoryArchives,
@@ -21,7 +21,9 @@ from oncelog.testing.memory.s3 import (
     MemoryLogCatalogue,
     MemorySnapshots,
 )
+from oncelog.testing.memory.scan import MemoryScan
 from oncelog.testing.memory.searches import MemorySearches
+from oncelog.verification.reading import Sources
 
 
 @dataclass
@@ -40,6 +42,19 @@ class MemoryServers:
     graph: MemoryGraph = field(default_factory=MemoryGraph)
     topics: MemoryTopics = field(default_factory=MemoryTopics)
     failures: MemoryFailures = field(default_factory=MemoryFailures)
+
+    @property
+    def sources(self) -> Sources:
+        """Where everything lies, for a verification."""
+        return Sources(
+            bucket=self.bucket,
+            stream=MemoryStream(self.publisher),
+            scan=MemoryScan(self.documents),
+            documents=self.documents,
+            graph=self.graph,
+            large_objects=MemoryLargeObjects(self.bucket),
+            statuses=MemoryCommandStatuses(self.redis),
+        )
 
     def ports(self) -> Ports:
         """Return new ports on these servers, as a process that has just started has them."""

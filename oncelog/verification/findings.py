@@ -47,6 +47,7 @@ class Code(StrEnum):
     COMMAND_UNFINISHED = "CommandUnfinished"
     RESULTS_MISSING = "ResultsMissing"
     RESULTS_WRONG = "ResultsWrong"
+    CLAIM_WRONG = "ClaimWrong"
     # The stream
     MESSAGE_MISSING = "MessageMissing"
     MESSAGE_OUT_OF_ORDER = "MessageOutOfOrder"

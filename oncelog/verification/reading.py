@@ -16,6 +16,7 @@ from oncelog.domain.stored_names import results_key, summary_key
 from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.ports import (
     UNPUBLISHED,
+    CommandStatuses,
     Document,
     Documents,
     IndexFacts,
@@ -89,7 +90,10 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where everything lies. ``large_objects``: how archived rows are read; None: the archive is left aside."""
+    """Where everything lies. ``large_objects``: how archived rows are read; None: the archive is left aside.
+
+    ``statuses``: the results that clients are told; None: they are not compared.
+    """
 
     bucket: TimedBucket
     stream: Stream
@@ -97,6 +101,7 @@ class Sources:
     documents: Documents
     graph: WholeGraph
     large_objects: LargeObjects | None = None
+    statuses: CommandStatuses | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ SEARCH_ATTRIBUTES = {
     "CommandType": "Keyword",
     "CommandOutcome": "Keyword",
     "SequenceNumber": "Int",
+    "CheckVerdict": "Keyword",
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from oncelog.checks.verify import Report, nothing_in_flight, verify
-from oncelog.cli.verify import sources_of
+from oncelog.composition.checks import sources_of
 from oncelog.domain.stored_names import EVENTS
 from oncelog.settings import Settings
 from oncelog.stores.kafka.messages import Message

@@ -20,9 +20,9 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client, WorkflowHandle
 
 from oncelog.checks.verify import nothing_in_flight, verify
-from oncelog.cli.verify import sources_of
 from oncelog.client import connection
 from oncelog.client.client import Oncelog
+from oncelog.composition.checks import sources_of
 from oncelog.composition.pipeline import assemble
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
@@ -108,7 +108,10 @@ class Installation:
         temporal = self.temporal if eager else await connected(self.temporal.namespace)
         async with await Stores.connect(self.settings) as stores:
             pipeline = assemble(stores.ports, self.settings)
-            async with new_worker(temporal, stores.ports, pipeline, self.settings, after_step=after_step):
+            sources = sources_of(stores, self.settings)
+            async with new_worker(
+                temporal, stores.ports, pipeline, self.settings, sources=sources, after_step=after_step
+            ):
                 yield
             await pipeline.close()
 

@@ -16,10 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from oncelog.activities.check_models import CheckOutcome, CheckReport, CheckRequest
 from oncelog.bulk.run import Progress, RunControl
 from oncelog.checks.verify import nothing_in_flight, verify
-from oncelog.cli.verify import sources_of
 from oncelog.client.connection import TemporalWorkflows
 from oncelog.client.runs import Checks
 from oncelog.client.schedules import CHECK, ScheduleChange, Schedules
+from oncelog.composition.checks import sources_of
 from oncelog.composition.pipeline import assemble
 from oncelog.composition.reconcile import assemble_reconcilers
 from oncelog.domain.bulk.records import BulkRecord, Closed

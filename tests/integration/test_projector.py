@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from oncelog.checks.verify import Verdict, verify
-from oncelog.cli.verify import projectors_of, sources_of
+from oncelog.composition.checks import projectors_of, sources_of
 from oncelog.composition.replays import assemble_replays
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.events import Event

@@ -167,6 +167,12 @@ async def _checked_through_an_outage(client: Client, world: World) -> AnyHandle:
     return handle
 
 
+async def _checked_invariants(client: Client, world: World) -> AnyHandle:
+    """A check that proves the invariants, and sends its first probe."""
+    await world.process().complete(create())
+    return await _start_check(client, CheckRequest(grace_s=0, probe=True))
+
+
 async def _checked_with_classes(client: Client, world: World) -> AnyHandle:
     """A check that brings documents along which a definition's workflow left where they were."""
     process = world.process()
@@ -323,6 +329,7 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "checked_and_counted": _checked_and_counted,
     "checked_through_an_outage": _checked_through_an_outage,
     "checked_with_classes": _checked_with_classes,
+    "checked_invariants": _checked_invariants,
     "no_check": _no_check,
     "class_defined": _class_defined,
     "class_evolved": _class_evolved,

@@ -17,7 +17,7 @@ from oncelog.workflows.arguments import INPUT_RULES
 from oncelog.workflows.plugin import WORKFLOWS, oncelog_plugin
 
 #: Each change to a workflow that histories tell apart.
-PATCHES = (INPUT_RULES, "sweep-classes")
+PATCHES = (INPUT_RULES, "sweep-classes", "invariants")
 
 #: A payload of a history, base64.
 DATA = re.compile(r'"data": "([^"]+)"')

@@ -8,7 +8,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
-from oncelog.cli.verify import sources_of
+from oncelog.composition.checks import sources_of
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.server import INDEX_SETTINGS
 from oncelog.verification.findings import Code

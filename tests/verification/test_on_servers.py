@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from oncelog.checks.verify import Report, Verdict, nothing_in_flight, verify
-from oncelog.cli.verify import sources_of
+from oncelog.composition.checks import sources_of
 from oncelog.domain.events import Event
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId

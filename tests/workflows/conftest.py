@@ -14,6 +14,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from oncelog.activities.failures import FailureInterceptor
+from oncelog.composition.checks import assemble_checks
 from oncelog.testing.environment import start_time_skipping
 from oncelog.worker import activities_of
 from tests.write.world import World
@@ -37,11 +38,12 @@ async def running_worker(
 ) -> AsyncIterator[Worker]:
     """Run a worker on the stores in memory, with workflows in the SDK's sandbox, which has modules of its own."""
     process = world.process()
+    checks = assemble_checks(world.sources, process.ports, world.workflows, world.settings)
     worker = Worker(
         client,
         task_queue=task_queue,
         workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
-        activities=activities_of(process.pipeline, process.ports, world.workflows),
+        activities=activities_of(process.pipeline, process.ports, world.workflows, checks=checks),
         interceptors=[FailureInterceptor()],
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
     )

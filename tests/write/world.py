@@ -12,12 +12,8 @@ from oncelog.ports import FoundNode, Ports
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.settings import Settings
 from oncelog.testing import MemoryServers
-from oncelog.testing.memory.kafka import MemoryStream
-from oncelog.testing.memory.s3 import MemoryLargeObjects
-from oncelog.testing.memory.scan import MemoryScan
 from oncelog.testing.memory.workflows import MemoryWorkflows
 from oncelog.verification.audit import Audit
-from oncelog.verification.reading import Sources
 from oncelog.write.completion import final_status
 from tests import promises
 
@@ -47,18 +43,6 @@ class World(MemoryServers):
             self.publisher.messages,
             (document for index in self.documents.indices.values() for document in index.values()),
             (FoundNode(aggregate_id, node.version, node) for aggregate_id, node in self.graph.nodes.items()),
-        )
-
-    @property
-    def sources(self) -> Sources:
-        """Where everything lies, for a verification."""
-        return Sources(
-            self.bucket,
-            MemoryStream(self.publisher),
-            MemoryScan(self.documents),
-            self.documents,
-            self.graph,
-            MemoryLargeObjects(self.bucket),
         )
 
     def check(self, *, published: bool = True) -> promises.Logs:
