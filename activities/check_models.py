@@ -93,7 +93,6 @@ class CheckRequest(BaseModel):
         """The scope of the check, in words."""
         return "/".join(name for name in (self.db_name, self.class_id) if name) or "everything"
 
-
     @property
     def proof_scope(self) -> ProofScope:
         """The scope in which the invariants are proven."""
