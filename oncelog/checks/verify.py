@@ -138,9 +138,8 @@ async def verify(
 ) -> Report:
     """Hold all promises against what lies in the servers, and against what clients saw.
 
-    Others may write meanwhile: it speaks of what was written before it began. Whatever seems wrong is looked at once
-    more, after ``in_flight`` was asked for open workflows, and ``projectors``, where commands leave the projection to
-    them, for their offsets. Writes to a temporary folder only; memory is bounded unless there is a history. Raises
+    Others may write meanwhile. ``in_flight`` is asked for open workflows and ``projectors``, where commands leave the
+    projection to them, for their offsets, before a second look. Memory is bounded unless there is a history. Raises
     StoreUnavailable.
     """
     kept = _Kept() if history is not None else None
@@ -163,12 +162,12 @@ async def verify(
             done += step.read
         report, _ = await runner.end(RUN, None)
     findings = _findings_of(report.findings)
-    clients = None
-    if history is not None and kept is not None:
-        clients = ClientAudit(history, kept.logs, kept.commands)
-        findings.extend(clients.judge())
-        findings.extend(judge_run(clients))
-    return _report(report, findings, report_run(clients) if clients else None)
+    if history is None or kept is None:
+        return _report(report, findings, None)
+    clients = ClientAudit(history, kept.logs, kept.commands)
+    findings.extend(clients.judge())
+    findings.extend(judge_run(clients))
+    return _report(report, findings, report_run(clients))
 
 
 def _counting(done: ReadTotals, progress: Progress) -> Counted:

@@ -14,6 +14,7 @@ from rich.text import Text
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
 from oncelog.checks.kept import CheckReports
 from oncelog.checks.report import CheckVerdict, InvariantsReport
+from oncelog.checks.scope import ProofScope
 from oncelog.cli import show
 from oncelog.cli.exits import Exit
 from oncelog.cli.terminal import assembled, errors, text_line
@@ -77,9 +78,10 @@ def exit_of(report: CheckReport) -> Exit:
     return _EXITS[report.outcome]
 
 
-async def show_last(scope: str, *, as_json: bool, page: Path | None) -> Exit:
+async def show_last(db_name: str | None, class_id: str | None, *, as_json: bool, page: Path | None) -> Exit:
     """Show the newest report of the invariants, as S3 has it; ``page``: write its HTML page there."""
     settings = Settings.from_environment()
+    scope = ProofScope(db_name=db_name, class_id=class_id).name
     async with await Stores.connect(settings) as stores:
         reports = CheckReports(stores.ports.large_objects)
         report = await reports.newest(scope)

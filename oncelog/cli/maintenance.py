@@ -58,8 +58,7 @@ async def check(
     if incremental and sample is not None:
         raise InputInvalid("check: expected either --incremental or --sample, found both")
     if last:
-        scope = "/".join(name for name in (db_name, class_id) if name) or "everything"
-        return await show_last(scope, as_json=not for_people(), page=page)
+        return await show_last(db_name, class_id, as_json=not for_people(), page=page)
     request = check_request(
         db_name=db_name,
         class_id=class_id,
