@@ -145,21 +145,19 @@ async def verify(
     kept = _Kept() if history is not None else None
     with tempfile.TemporaryDirectory(prefix="oncelog-verify-") as folder:
         # Redis holds nothing that S3 cannot restore: a verification does without it.
-        sources = replace(sources, statuses=None)
-        servers = Servers(sources, FolderObjects(Path(folder)), in_flight, projectors)
+        servers = Servers(replace(sources, statuses=None), FolderObjects(Path(folder)), in_flight, projectors)
         runner = CheckRunner(
             servers,
             keep=kept.keep if kept else None,
             keep_command=kept.keep_command if kept else None,
         )
-        scope = ProofScope(db_name=db_name, slots_only=False)
+        scope = ProofScope(db_name=db_name)
         plan = await runner.plan(RUN, scope, listed=lambda count: progress("listed", count))
         for task in plan.tasks:
             await runner.collect(RUN, task.number, progress=progress)
         done = ReadTotals()
         for number in range(plan.parts):
-            step = await runner.part(RUN, number, counted=_counting(done, progress))
-            done += step.read
+            done += (await runner.part(RUN, number, counted=_counting(done, progress))).read
         report, _ = await runner.end(RUN, None)
     findings = _findings_of(report.findings)
     if history is None or kept is None:
