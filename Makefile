@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-# In how many processes the tests on servers run, each with servers of its own: much of their time is waiting.
+# In how many processes the tests run. Those on servers have servers of their own in each: much of their time is waiting.
 TEST_PROCESSES ?= 2
 
 # What `make chaos` does: so much for each of the seeds.
@@ -46,16 +46,17 @@ demo-full: demo ## the same servers and worker; all subdivisions and airports, 3
 stop: setup ## end what `make demo` left running
 	$(BIN)/python -m stack down
 
-check: setup ## style, types, import contracts, fast tests
+check: setup ## style, types, import contracts, fast tests and the floor of their coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	$(BIN)/pytest -q -m 'not integration and not deep'
+	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=
+	$(BIN)/pytest -q tests/domain/test_judging_budget.py  # its limits count without a tracer only
 
-coverage: setup ## the branches of `oncelog` that the fast tests take, child processes included
-	$(BIN)/pytest -q -m 'not integration and not deep' --cov --cov-report=term:skip-covered
+coverage: setup ## the branches of `oncelog` that the fast tests take, file by file
+	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=term:skip-covered
 
 test: check ## everything, on real servers that the tests start themselves
 	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope
