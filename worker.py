@@ -43,9 +43,13 @@ from oncelog.verification.reading import Sources
 
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
-COMMANDS_AT_ONCE_MAX = 200
+#: Steps that were handed over: they mostly wait, for a lease or for a server.
+STEPS_AT_ONCE_MAX = 200
+#: The server gives a workflow task to another worker after ten seconds, and what was done for it is done again. So a
+#: worker takes no more than a fourth of a core does in half of that; more wait on the server, which costs nothing.
+LOCAL_STEPS_AT_ONCE_MAX = 48
 #: A workflow task lasts as long as its local activity, so there are more of these: other tasks find one that is free.
-WORKFLOW_TASKS_AT_ONCE_MAX = 2 * COMMANDS_AT_ONCE_MAX
+WORKFLOW_TASKS_AT_ONCE_MAX = 64
 #: How soon a long step learns that it is to stop.
 HEARTBEAT_INTERVAL = timedelta(seconds=2)
 WORKFLOWS_CACHED_MAX = 2_000
@@ -104,8 +108,8 @@ def new_worker(
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
         max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE_MAX,
-        max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
-        max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
+        max_concurrent_local_activities=LOCAL_STEPS_AT_ONCE_MAX,
+        max_concurrent_activities=STEPS_AT_ONCE_MAX,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
     )

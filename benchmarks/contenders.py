@@ -21,7 +21,7 @@ from oncelog.composition.pipeline import assemble
 from oncelog.domain.commands import Command, CommandType
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
-from oncelog.worker import COMMANDS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
+from oncelog.worker import LOCAL_STEPS_AT_ONCE_MAX, STEPS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
 
 
 @dataclass
@@ -114,8 +114,8 @@ async def floor(
         activities=[activities.first, activities.second, activities.step],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
-        max_concurrent_local_activities=COMMANDS_AT_ONCE_MAX,
-        max_concurrent_activities=COMMANDS_AT_ONCE_MAX,
+        max_concurrent_local_activities=LOCAL_STEPS_AT_ONCE_MAX,
+        max_concurrent_activities=STEPS_AT_ONCE_MAX,
     ):
         yield Contender(ask, history=history)
 

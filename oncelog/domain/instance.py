@@ -218,8 +218,8 @@ def _against(
     """Return why the rules refuse this data; all of what is wrong with it, not the first."""
     if class_schema is None:
         return None
-    about = {"definition": class_schema.reference.model_dump()}
     if class_schema.retired:
+        about = {"definition": class_schema.reference.model_dump()}
         message = f"aggregate {state.aggregate_id}: its class is retired; its instances can be deleted, nothing else"
         return Rejection(code=RejectionCode.CLASS_RETIRED, message=message, details=about)
     findings = class_schema.findings(data, hurried=hurried)
@@ -231,7 +231,8 @@ def _against(
         f"aggregate {state.aggregate_id}: its data does not fit version {class_schema.reference.version} of its class: "
         f"{listed}{more}"
     )
-    details = about | {"errors": list(findings), "errors_count": findings.total}
+    about = {"definition": class_schema.reference.model_dump()}
+    details: dict[str, Any] = about | {"errors": list(findings), "errors_count": findings.total}
     if not findings.complete:
         details["errors_complete"] = False
     return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=details)
@@ -285,7 +286,7 @@ def made_event(
         command_id=change.command_id,
         command_hash=change.hash,
         data=data,
-        definition=definition and definition.model_dump(mode="json"),
+        definition=dict(definition) if definition else None,
         effect=effect,
         occurred_at=occurred_at,
         actor=change.actor,

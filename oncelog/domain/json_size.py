@@ -160,13 +160,18 @@ def weight(value: Any, *, up_to_bytes: int) -> int:
     """
     left = up_to_bytes
     pending = [value]
-    while pending and left >= 0:
-        item = pending.pop()
-        left -= 4 + (len(item) if isinstance(item, str | bytes) else 0)
-        if isinstance(item, dict):
+    for item in pending:
+        left -= 4
+        if isinstance(item, str):  # the most frequent one is asked for first: small commands pass here several times
+            left -= len(item)
+        elif isinstance(item, dict):
             left -= 8 * len(item)
             pending += item.values() if left >= 0 else ()
         elif isinstance(item, list | tuple):
             left -= 2 * len(item)
             pending += item if left >= 0 else ()
+        elif isinstance(item, bytes):
+            left -= len(item)
+        if left < 0:
+            break
     return up_to_bytes - left

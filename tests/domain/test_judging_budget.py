@@ -433,3 +433,13 @@ def test_large_keywords_are_compiled_once():
     judged = class_schema({"type": "object", "properties": {"a": {"type": "array", "items": {"enum": values}}}})
     with Clock():
         assert judged.findings({"a": [1] * 300}).total == 300
+
+
+@pytest.mark.parametrize("rule", ["required", "dependentRequired"])
+def test_required_names_are_counted_for_each_object(rule: str):
+    names = [f"a{number}" for number in range(20_000)]
+    named = {rule: names if rule == "required" else {"n": names}}
+    judged = class_schema({"type": "object", "properties": {"all": {"type": "array", "items": named}}})
+    with Clock():
+        (finding,) = judged.findings({"all": [{"n": 1}] * 50_000})
+    assert "too large and too deeply nested" in finding["problem"]

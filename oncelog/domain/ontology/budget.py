@@ -139,7 +139,8 @@ class JudgingCost:
         spent, values, inner = 0, [data], 0
         while values and spent <= judgements_max:
             spent += len(values) * (self.at(level) + inner)
-            children = [child for value in values for child in _children(value)]
+            holders = [value for value in values if isinstance(value, _HOLDERS)]
+            children = [child for value in holders for child in _children(value)]
             spent += len(children) * _at(self._member_levels, level)
             inner += _at(self._inner_levels, level)
             values = children
@@ -229,6 +230,9 @@ class JudgingCost:
         return [group + everywhere for group in by_name.values() if group or everywhere]
 
 
+_HOLDERS = (dict, list)
+
+
 def _at(levels: list[int], level: int) -> int:
     return levels[min(level, len(levels) - 1)]
 
@@ -250,8 +254,11 @@ def _check_circle(path: list[Node], child: Node) -> None:
 
 def _own_cost(node: Node) -> int:
     """Return what a node costs besides its parts: a value is compared with those of ``enum`` and ``const``, which
-    takes time for each object or array, and for all that is within.
+    takes time for each object or array, and for all that is within; each object is asked for the names it must have.
     """
+    dependent = node.get("dependentRequired")
+    lists = [node.get("required"), *(dependent.values() if isinstance(dependent, dict) else ())]
+    names = sum(len(each) for each in lists if isinstance(each, list))
     values = node.get("enum")
     values = [*(values if isinstance(values, list) else ()), node.get("const")]
     large = [value for value in values if isinstance(value, dict | list)]
@@ -261,7 +268,7 @@ def _own_cost(node: Node) -> int:
         children = _children(pending.pop())
         within += len(children)
         pending += [child for child in children if isinstance(child, dict | list)]
-    return 1 + len(large) + within // 8 + (len(values) - len(large)) // 16
+    return 1 + len(large) + within // 8 + (len(values) - len(large) + names) // 16
 
 
 def _target(node: Node, root: Node) -> Any:

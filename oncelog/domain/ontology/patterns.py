@@ -145,12 +145,11 @@ def _price(size_bytes: int) -> int:
 def _characters(data: Any) -> int:
     """Return how many characters of texts and keys the data has."""
     count, pending = 0, [data]
-    while pending:
-        value = pending.pop()
+    for value in pending:
         if isinstance(value, str):
             count += len(value)
         elif isinstance(value, dict):
-            count += sum(map(len, value))
+            count += len("".join(value))
             pending += value.values()
         elif isinstance(value, list):
             pending += value
