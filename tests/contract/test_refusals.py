@@ -2,25 +2,19 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 from temporalio.api.failure.v1 import Failure
-from temporalio.common import MetricMeter
 from temporalio.converter import DataConverter
-from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from oncelog.activities.failures import FailureInterceptor, failure_of
+from oncelog.activities.failures import failure_of
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search
 from oncelog.errors import (
     ContainerUnusable,
-    DecisionOverdue,
     ObjectRefused,
     StoreUnavailable,
     StoreUnsafe,
@@ -261,43 +255,6 @@ async def test_the_twin_refuses_as_its_server_does(reason: UnusableReason):
         await MemorySearches(documents).find_documents(Search("shop", "Product", ""))
     documents.unusable.clear()
     assert await documents.write_documents([_document(length=2)]) == [None]
-
-
-UNUSABLE = ContainerUnusable("Kafka at x", "topic t", UnusableReason.FORBIDDEN, cause="no", remedy="grant the rights")
-
-
-@pytest.mark.parametrize(
-    ("error", "metric", "labels"),
-    [
-        (
-            UNUSABLE,
-            "oncelog_container_unusable",
-            {"store": "Kafka at x", "container": "topic t", "reason": "forbidden"},
-        ),
-        (DecisionOverdue("shop/Product/p1", cpu_s=60), "oncelog_decision_overdue", {}),
-    ],
-    ids=["container", "decision"],
-)
-async def test_attempts_that_wait_are_counted(error: StoreUnavailable, metric: str, labels: dict[str, str]):
-    counted: list[tuple[str, Any]] = []
-
-    class Meter(type(MetricMeter.noop)):  # type: ignore[misc]
-        def create_counter(self, name: str, *_: Any) -> Any:
-            return SimpleNamespace(add=lambda _, labels=None: counted.append((name, labels or {})))
-
-    class Refused(ActivityInboundInterceptor):
-        async def execute_activity(self, _: Any) -> Any:
-            raise error
-
-    given = ExecuteActivityInput(fn=counted.append, args=[], executor=None, headers={})
-    environment = ActivityEnvironment()
-    environment.metric_meter = Meter()
-    interceptor = FailureInterceptor().intercept_activity(Refused(None))  # type: ignore[arg-type]
-    with pytest.raises(ApplicationError) as failed:
-        await environment.run(interceptor.execute_activity, given)
-    assert failed.value.type == error.code
-    assert not failed.value.non_retryable
-    assert counted == [(metric, labels)]
 
 
 @pytest.mark.integration
