@@ -7,7 +7,6 @@ import pytest
 
 #: Distributions that take longer to import than all of the command line. Typer itself loads pydantic for options.
 HEAVY = {
-    "pydantic",
     "temporalio",
     "boto3",
     "botocore",
