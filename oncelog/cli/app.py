@@ -18,6 +18,7 @@ from oncelog.cli import (
     replay,
     schedules,
     status,
+    tail,
     versions,
 )
 from oncelog.cli.exits import explained
@@ -58,6 +59,7 @@ for command in (
     status.status,
     instances.get,
     instances.history,
+    tail.tail,
     versions.diff,
     versions.restore,
     query.search,

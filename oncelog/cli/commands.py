@@ -64,12 +64,20 @@ def parse_payload(text: str | None) -> dict[str, Any]:
 
 def parse_as_of(text: str) -> int | datetime:
     """Return a version or a time, as ``--as-of`` takes them; raises InputInvalid."""
-    if text.isascii() and text.isdigit():
-        return int(text)
+    return (
+        int(text) if text.isascii() and text.isdigit() else parse_time(text, name="--as-of", or_else="a version, or ")
+    )
+
+
+def parse_time(text: str, *, name: str, or_else: str = "") -> datetime:
+    """Return an aware time of RFC 3339; raises InputInvalid. ``or_else``: what else is taken there."""
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputInvalid(f"--as-of {text!r}: expected a version, or a time such as 2026-01-31T12:00:00Z") from error
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InputInvalid(f"{name} {text!r}: expected {or_else}a time with its zone, such as 2026-01-31T12:00:00Z")
+    return moment
 
 
 def merged(tokens: Sequence[str] | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,6 +104,32 @@ def test_versions_are_compared_and_an_earlier_one_is_restored(variables: dict[st
     assert (entries["Chair"]["instances"], entries["Chair"]["version"]) == (1, None)
     assert "shop/Chair" in run(variables, ["list"]).stdout
     assert run(variables, ["list", "nowhere"]).returncode == 1
+
+
+@pytest.mark.usefixtures("worker")
+def test_events_are_followed_each_once(variables: dict[str, str]):
+    target, begun = "shop/Followed/f1", ["--since", "2026-01-01T00:00:00Z"]
+    for action, payload in (("create", '{"n": 1}'), ("update", '{"n": 2}'), ("update", '{"n": 3}')):
+        assert run(variables, ["submit", action, target, "-p", payload]).returncode == 0
+    found = run(variables, ["tail", "shop/Followed", "--from-beginning", "--json", "-n", "3"])
+    events = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [(event["sequence_number"], event["data"]) for event in events] == [(n, {"n": n}) for n in (1, 2, 3)]
+    updates = run(variables, ["tail", target, "--type", "INSTANCE_UPDATED", *begun, "-n", "2"])
+    assert (updates.returncode, updates.stdout.count("INSTANCE_UPDATED")) == (0, 2)
+    assert run(variables, ["tail", "--from-beginning", *begun]).returncode == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_following_ends_with_ctrl_c(variables: dict[str, str]):
+    assert run(variables, ["submit", "create", "shop/Followed/f2"]).returncode == 0
+    argv = [sys.executable, "-c", "from oncelog.cli import main; main()", "tail", "--from-beginning"]
+    with subprocess.Popen(argv, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=READY_S) == 130
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
 
 
 @pytest.mark.usefixtures("worker")
