@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -43,7 +43,7 @@ class ReplayScope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     db_name: DbName | None = None
-    class_id: ClassId | None = None
+    class_id: Literal["_class"] | ClassId | None = None  # the class of the definitions, or any other
     aggregate_id: str | None = None
     since: AwareDatetime | None = None
     as_of_time: AwareDatetime | None = None

@@ -233,3 +233,12 @@ async def test_nodes_that_are_missing_are_written_again():
     counts, end = await replay(world, "r", request)
     assert (counts.projected, end.switched) == (2, ())
     world.check_shown()
+
+
+async def test_documents_of_definitions_are_rebuilt():
+    world = World()
+    await world.process().run(define(FIRST))
+    scope = ReplayScope(db_name="shop", class_id="_class")
+    _, end = await replay(world, "r", ReplayRequest(mode=ReplayMode.REBUILD, scope=scope))
+    assert [each.class_name for each in end.switched] == ["shop/_class"]
+    world.check_shown()
