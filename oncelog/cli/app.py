@@ -9,6 +9,7 @@ from oncelog.cli import (
     bulk,
     classes,
     dead_letters,
+    doctor,
     instances,
     inventory,
     maintenance,
@@ -22,6 +23,7 @@ from oncelog.cli import (
     versions,
 )
 from oncelog.cli.exits import explained
+from oncelog.cli.reporting import reported
 
 app = typer.Typer(
     name="oncelog",
@@ -76,6 +78,7 @@ for command in (
 ):
     app.command()(command)
 
+app.command("doctor")(reported(doctor.doctor))
 app.command("list")(inventory.list_)
 
 for group in (bulk.bulk_app, classes.class_app, dead_letters.app, replay.app, schedules.app):

@@ -134,6 +134,28 @@ class RedisSettings(_WithUrl):
         ge=60,
         description="seconds for which statuses and heads are remembered; S3 remembers for ever",
     )
+    ssl_ca_certs: str | None = Field(
+        default=None, description="PEM file of the CA of its certificate; none: the system's CAs"
+    )
+    ssl_certfile: str | None = Field(default=None, description="PEM file of the client certificate")
+    ssl_keyfile: str | None = Field(default=None, description="PEM file of its key")
+    sentinels: Servers | None = Field(
+        default=None,
+        description="`host:port` of Sentinels, several with commas between them: they tell where the primary is, and "
+        "the URL gives scheme, user and database only",
+    )
+    sentinel_service: str = Field(default="mymaster", description="the name by which Sentinels know the primary")
+    sentinel_username: str | None = Field(default=None, description="the user of the Sentinels themselves")
+    sentinel_password: SecretStr | None = Field(default=None, description="its password")
+    cluster: bool = Field(default=False, description="`true`: the URL leads to a node of a Redis Cluster")
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if self.cluster and self.sentinels:
+            raise ValueError("expected either ONCELOG_REDIS_CLUSTER or ONCELOG_REDIS_SENTINELS, found both")
+        if (self.ssl_ca_certs or self.ssl_certfile) and not self.url.startswith("rediss:"):
+            raise ValueError("ONCELOG_REDIS_SSL_… is set, and ONCELOG_REDIS_URL uses no TLS: expected rediss://")
+        return self
 
 
 class ElasticsearchSettings(_WithUrl):
@@ -143,6 +165,33 @@ class ElasticsearchSettings(_WithUrl):
         default="http://127.0.0.1:9200",
         description="`https://user:password@host:port`, percent-encoded; several with commas between them",
     )
+    cloud_id: str | None = Field(default=None, description="a Cloud ID, in place of the URL")
+    api_key: SecretStr | None = Field(default=None, description="an encoded API key, in place of user and password")
+    ca_certs: str | None = Field(
+        default=None, description="PEM file of the CA of its certificate; none: the system's CAs"
+    )
+    ssl_assert_fingerprint: str | None = Field(
+        default=None, description="SHA-256 of its certificate in hex, which is then trusted without a CA"
+    )
+    client_cert: str | None = Field(default=None, description="PEM file of the client certificate")
+    client_key: str | None = Field(default=None, description="PEM file of its key")
+    replicas: str = Field(
+        default="0-1",
+        pattern=r"^[0-9]+(-([0-9]+|all))?$",
+        description="copies of each shard of an index that is created; `0-1`: one as soon as there is a second node",
+    )
+    refresh_interval: str | None = Field(
+        default=None,
+        pattern=r"^[1-9][0-9]*(ms|s)$",
+        description="how soon searches see a document, of an index that is created; readers with a "
+        "token wait for it; none: Elasticsearch's own",
+    )
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if self.api_key and self.password:
+            raise ValueError("expected either ONCELOG_ELASTICSEARCH_API_KEY or a user and a password, found both")
+        return self
 
 
 class S3Settings(ServerSettings):
@@ -159,6 +208,26 @@ class S3Settings(ServerSettings):
         le=512,
         description="requests to S3 at a time: for objects, and as many threads for all else",
     )
+    addressing_style: Literal["auto", "path", "virtual"] | None = Field(
+        default=None, description="`path`, `virtual` or `auto`; none: `path` for another S3, `auto` for AWS"
+    )
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        default=None,
+        description="asked for with every object: `AES256`, `aws:kms` or `aws:kms:dsse`; none: the bucket's",
+    )
+    sse_kms_key_id: str | None = Field(default=None, description="the key of `aws:kms`; none: AWS' own")
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if self.sse_kms_key_id and not (self.server_side_encryption or "").startswith("aws:kms"):
+            raise ValueError("ONCELOG_S3_SSE_KMS_KEY_ID needs ONCELOG_S3_SERVER_SIDE_ENCRYPTION aws:kms")
+        return self
+
+    @property
+    def encryption(self) -> dict[str, str]:
+        """The fields of a request that writes, as S3's API names them."""
+        fields = {"ServerSideEncryption": self.server_side_encryption, "SSEKMSKeyId": self.sse_kms_key_id}
+        return {name: value for name, value in fields.items() if value}
 
 
 class TerminusdbSettings(_WithUrl):
@@ -168,4 +237,8 @@ class TerminusdbSettings(_WithUrl):
         default=None,
         description="`https://user:password@host:port` of the TerminusDB (12 or newer) that holds the graph; none: it "
         "lies in Elasticsearch",
+    )
+    token: SecretStr | None = Field(default=None, description="a token (`Authorization: Token`), in place of a user")
+    ca_certs: str | None = Field(
+        default=None, description="PEM file of the CA of its certificate; none: the system's CAs"
     )

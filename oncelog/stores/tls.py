@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from oncelog.errors import SettingsInvalid, UnusableReason
+from oncelog.errors import ContainerUnusable, SettingsInvalid, UnusableReason
 from oncelog.settings.addresses import revealed
 
 PROBE_TIMEOUT_S = 1.0
@@ -123,6 +123,15 @@ async def speaks_tls(host: str, port: int) -> bool:
     with suppress(OSError, TimeoutError):
         await writer.wait_closed()
     return True
+
+
+def tls_refusal(error: BaseException, names: TlsNames, store: str, doing: str) -> ContainerUnusable | None:
+    """Return the error for a handshake that failed, or None for an error that is none of TLS."""
+    found = tls_remedy(error, names)
+    if found is None:
+        return None
+    cause, remedy = found
+    return ContainerUnusable(store, "server", REASON, cause=cause, remedy=remedy, doing=doing, shared=True)
 
 
 #: The reason of every refusal that TLS gives.

@@ -9,7 +9,7 @@ from stack.errors import UnreachableError
 TIMEOUT_S = 5.0
 
 
-def get(url: str, path: str = "") -> tuple[int, bytes]:
+def get(url: str, path: str = "", *, ca: str | None = None) -> tuple[int, bytes]:
     """Return status and body of `url` with `path` added; a user and password in the URL are sent.
 
     Raises `UnreachableError` if no answer in HTTP comes within `TIMEOUT_S`.
@@ -17,7 +17,7 @@ def get(url: str, path: str = "") -> tuple[int, bytes]:
     import httpx  # takes long, and most commands of the stack check no server
 
     try:
-        with httpx.Client(trust_env=False, verify=ssl.create_default_context(), timeout=TIMEOUT_S) as client:
+        with httpx.Client(trust_env=False, verify=ssl.create_default_context(cafile=ca), timeout=TIMEOUT_S) as client:
             response = client.get(url.rstrip("/") + (path or "/"))
     except httpx.HTTPError as error:
         host = httpx.URL(url).netloc.decode()

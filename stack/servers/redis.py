@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import REDIS
+from stack.security import USER, Security
 from stack.servers.definition import Command, Definition, Location, plain_environment
 
 TIMEOUT_S = 2.0
+USER_VARIABLE, PASSWORD_VARIABLE = "ONCELOG_REDIS_USERNAME", "ONCELOG_REDIS_PASSWORD"
+CA_VARIABLE = "ONCELOG_REDIS_SSL_CA_CERTS"
+
+
+def tls(security: Security) -> dict[str, str]:
+    """The settings of TLS; a client may show a certificate and need not."""
+    return {
+        "tls-cert-file": str(security.server),
+        "tls-key-file": str(security.server_key),
+        "tls-ca-cert-file": str(security.ca),
+        "tls-auth-clients": "optional",
+    }
 
 
 class Redis(Definition):
@@ -34,6 +47,10 @@ class Redis(Definition):
             "daemonize": "no",
             "set-proc-title": "no",  # it would overwrite the environment that marks the process as ours
         }
+        if location.security is not None:
+            users = location.folder / "users.acl"
+            users.write_text(f"user default off\nuser {USER} on ~* &* +@all >{location.security.password}\n")
+            settings |= {"port": "0", "tls-port": settings["port"], "aclfile": str(users)} | tls(location.security)
         argv = [str(location.program)]
         for key, value in settings.items():
             argv += [f"--{key}", value]
@@ -43,6 +60,15 @@ class Redis(Definition):
         """Database 0."""
         return {self.address_variable: f"redis://{HOST}:{ports['redis']}/0"}
 
+    def credentials(self, ports: Mapping[str, int], security: Security) -> dict[str, str]:
+        """A user of Redis' access control lists, over TLS."""
+        return {
+            self.address_variable: f"rediss://{HOST}:{ports['redis']}/0",
+            USER_VARIABLE: USER,
+            PASSWORD_VARIABLE: security.password,
+            CA_VARIABLE: str(security.ca),
+        }
+
     def check(self, environment: Mapping[str, str]) -> None:
         """PING, past AUTH where the URL has a password; a server that still loads its data is not well yet."""
         import redis  # takes long, and most commands of the stack check no server
@@ -51,7 +77,10 @@ class Redis(Definition):
 
         url = environment[self.address_variable]
         once = Retry(NoBackoff(), 0)
-        with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, retry=once, protocol=2) as client:
+        options: dict[str, Any] = {"ssl_ca_certs": environment.get(CA_VARIABLE)} if url.startswith("rediss:") else {}
+        if USER_VARIABLE in environment:
+            options |= {"username": environment[USER_VARIABLE], "password": environment[PASSWORD_VARIABLE]}
+        with redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, retry=once, protocol=2, **options) as client:
             try:
                 client.ping()
             except redis.RedisError as error:

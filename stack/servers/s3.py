@@ -11,6 +11,7 @@ from typing import ClassVar
 from stack.errors import UnreachableError
 from stack.ports import HOST
 from stack.programs import S3 as VERSITYGW
+from stack.security import Security
 from stack.servers.definition import Command, Definition, Location, plain_environment
 from stack.servers.http import get
 
@@ -36,13 +37,16 @@ class S3(Definition):
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         argv = [str(location.program), "--port", f"{HOST}:{location.ports['s3']}", "--region", REGION]
+        keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
+        if location.security is not None:
+            argv += ["--cert", str(location.security.server), "--key", str(location.security.server_key)]
+            keys["ROOT_SECRET_ACCESS_KEY"] = location.security.password
         argv += ["--health", HEALTH_PATH, "--keep-alive", "--quiet", "posix"]
         argv += ["--versioning-dir", str(folders["versions"])]
         if not has_extended_attributes(location.data):
             sidecar = location.folder / "metadata"
             sidecar.mkdir(exist_ok=True)
             argv += ["--sidecar", str(sidecar)]
-        keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
         return Command([*argv, str(location.data)], plain_environment(**keys))
 
     def environment(self, ports: Mapping[str, int]) -> dict[str, str]:
@@ -55,9 +59,17 @@ class S3(Definition):
             "AWS_DEFAULT_REGION": REGION,
         }
 
+    def credentials(self, ports: Mapping[str, int], security: Security) -> dict[str, str]:
+        """Another secret, and AWS' own variable for the CA."""
+        return {
+            self.address_variable: f"https://{HOST}:{ports['s3']}",
+            "AWS_SECRET_ACCESS_KEY": security.password,
+            "AWS_CA_BUNDLE": str(security.ca),
+        }
+
     def check(self, environment: Mapping[str, str]) -> None:
         """Any answer but a server's error will do: without a signature, a well S3 refuses the request."""
-        status, _ = get(environment[self.address_variable], "/")
+        status, _ = get(environment[self.address_variable], "/", ca=environment.get("AWS_CA_BUNDLE"))
         if status >= 500:
             raise UnreachableError(f"S3 answers with HTTP status {status}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from elasticsearch import ApiError, BadRequestError, TransportError
 
-from oncelog.stores.elasticsearch.server import INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
+from oncelog.stores.elasticsearch.server import INDEX_TIMEOUT_S, ElasticsearchServer
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ async def _create(server: ElasticsearchServer, alias: str, *, index: str, mappin
     server.requests["create_index"] += 1
     try:
         await server.client.options(request_timeout=INDEX_TIMEOUT_S).indices.create(
-            index=index, aliases={alias: {"is_write_index": True}}, mappings=mappings, settings=INDEX_SETTINGS
+            index=index, aliases={alias: {"is_write_index": True}}, mappings=mappings, settings=server.index_settings
         )
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":  # else another process was faster

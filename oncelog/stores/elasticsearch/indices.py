@@ -22,7 +22,7 @@ from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.aliases import FILLING, LEFT, ensure_alias, is_write_blocked
 from oncelog.stores.elasticsearch.mapping import has_exact_terms, mappings_of
 from oncelog.stores.elasticsearch.refusals import ambiguous
-from oncelog.stores.elasticsearch.server import FIRST_INDEX, INDEX_SETTINGS, INDEX_TIMEOUT_S, ElasticsearchServer
+from oncelog.stores.elasticsearch.server import FIRST_INDEX, INDEX_TIMEOUT_S, ElasticsearchServer
 
 CHANGES_PER_PAGE = 500
 
@@ -185,7 +185,7 @@ class ElasticsearchIndices:
                 raise StoreUnavailable(self._server.name, f"creating index {name}", f"no index is behind {alias}")
             return seen
         self._server.requests["create_index"] += 1
-        mappings, settings = mappings_of(index_schema), INDEX_SETTINGS
+        mappings, settings = mappings_of(index_schema), self._server.index_settings
         if beside:
             mappings["_meta"][FILLING] = True
             settings = {**settings, "refresh_interval": "-1"}

@@ -44,10 +44,10 @@ def container_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
     words = reason_in_words(error)
     if status == 401:
         return Refusal(
-            UnusableReason.CREDENTIALS, "mend the user and password of ONCELOG_ELASTICSEARCH_URL", shared=True
+            UnusableReason.CREDENTIALS, "mend ONCELOG_ELASTICSEARCH_API_KEY, or _USERNAME and _PASSWORD", shared=True
         )
     if status == 403 and "security_exception" in types:
-        return Refusal(UnusableReason.FORBIDDEN, f"grant the user of ONCELOG_ELASTICSEARCH_URL the rights on {index}")
+        return Refusal(UnusableReason.FORBIDDEN, f"grant this user or API key the rights on {index}")
     if "index_closed_exception" in types:
         return Refusal(UnusableReason.CLOSED, f"open it: POST {index}/_open")
     if "cluster_block_exception" in types:

@@ -8,23 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from elastic_transport import NodeConfig
-from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, NotFoundError, TransportError
 
 from oncelog.errors import (
     ContainerUnusable,
     ObjectRefused,
-    SettingsInvalid,
     StoreUnavailable,
     StoreUnsafe,
     UnusableReason,
 )
 from oncelog.offload import offloaded
 from oncelog.settings import Settings
-from oncelog.settings.addresses import revealed
+from oncelog.stores.elasticsearch.connecting import TLS, copies_and_refresh, new_client
 from oncelog.stores.elasticsearch.refusals import (
     Refusal,
     ambiguous,
@@ -35,8 +32,8 @@ from oncelog.stores.elasticsearch.refusals import (
     is_never,
     reason_in_words,
 )
-from oncelog.stores.elasticsearch.transport import MeasuredTransport
 from oncelog.stores.elasticsearch.versioned import CreateIndex, VersionedRead, VersionedWrite, bulk_requests, target_of
+from oncelog.stores.tls import tls_refusal
 
 REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
@@ -53,6 +50,14 @@ TEMPLATE_PRIORITY = 500
 INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
 
 
+class ClusterHealth(NamedTuple):
+    """``status``: green, yellow or red; ``version``: of its nodes."""
+
+    status: str
+    nodes: int
+    version: str
+
+
 class ElasticsearchServer:
     """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
 
@@ -60,21 +65,23 @@ class ElasticsearchServer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        nodes = _nodes(settings.elasticsearch.url)
-        self.name = f"Elasticsearch at {','.join(f'{each.scheme}://{each.host}:{each.port}' for each in nodes)}"
+        timeout_s, connections_max = REQUEST_TIMEOUT_S, CONNECTIONS_MAX
+        self.client, self.name = new_client(settings.elasticsearch, timeout_s, connections_max=connections_max)
+        self.index_settings = INDEX_SETTINGS | copies_and_refresh(settings.elasticsearch)
         self.requests: Counter[str] = Counter()
         self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
         self._preference = f"oncelog-{uuid.uuid4()}"
-        user, password = settings.elasticsearch.username, revealed(settings.elasticsearch.password)
-        self.client = AsyncElasticsearch(
-            nodes,
-            transport_class=MeasuredTransport,
-            basic_auth=(user or "elastic", password) if password else None,
-            max_retries=0,
-            retry_on_timeout=False,
-            request_timeout=REQUEST_TIMEOUT_S,
-            connections_per_node=CONNECTIONS_MAX,
-        )
+
+    async def health(self) -> "ClusterHealth":
+        """Return how the cluster is; raises StoreUnavailable."""
+        self.requests["health"] += 1
+        try:
+            health = await self.client.cluster.health()
+            nodes = await self.client.nodes.info(filter_path=["nodes.*.version"])
+        except (ApiError, TransportError) as error:
+            raise self.unavailable("looking at the cluster", error) from error
+        versions = sorted({str(node["version"]) for node in nodes.get("nodes", {}).values()})
+        return ClusterHealth(str(health["status"]), int(health["number_of_nodes"]), ", ".join(versions) or "untold")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,7 +95,7 @@ class ElasticsearchServer:
                 name=name,
                 index_patterns=[pattern],
                 priority=TEMPLATE_PRIORITY,
-                template={"settings": INDEX_SETTINGS, "mappings": mappings},
+                template={"settings": self.index_settings, "mappings": mappings},
                 allow_auto_create=False,  # a write never makes an index by itself, which would be behind no alias
             )
         except (ApiError, TransportError) as error:
@@ -216,6 +223,8 @@ class ElasticsearchServer:
             refusal = find(error.status_code, body, index=index or str(index_in(body)))
         if refusal is not None:
             unavailable: StoreUnavailable = self.unusable(index or str(index_in(body)), refusal, cause, doing=doing)
+        elif tls := tls_refusal(error, TLS, self.name, doing):
+            unavailable = tls
         else:
             unavailable = StoreUnavailable(self.name, doing, cause)
         unavailable.__cause__ = error
@@ -289,12 +298,3 @@ class ElasticsearchServer:
 
 class IndexMissing(StoreUnavailable):
     """There is no index behind the alias yet, or not any more."""
-
-
-def _nodes(url: str) -> list[NodeConfig]:
-    try:
-        return [url_to_node_config(part.strip(), use_default_ports_for_scheme=True) for part in url.split(",")]
-    except ValueError as error:
-        raise SettingsInvalid(
-            f"ONCELOG_ELASTICSEARCH_URL: expected something like http://127.0.0.1:9200, found {url!r}: {error}"
-        ) from error

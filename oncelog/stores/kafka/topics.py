@@ -7,6 +7,7 @@ generation, and what was published in the one before does not count in it.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import stamina
 import structlog
@@ -21,6 +22,7 @@ from oncelog.settings import Settings
 from oncelog.stores.kafka.aiokafka_internals import client_of
 from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.metadata_request import NO_ID
+from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topic_configs import REPLICAS_MAX, check_configurations, configuration_for
 from oncelog.stores.kafka.topic_lookup import (
     ExistingTopic,
@@ -141,6 +143,32 @@ class KafkaTopics:
                 raise KafkaError(f"topic {topic}: this broker still tells of one that was lost")
             number = len(records) + 1
             records.append(await self._records.write_topic_record(topic, TopicRecord(number, topic_id, partitions)))
+
+
+class TopicsFound(NamedTuple):
+    """The number of brokers, and the topics that are not there."""
+
+    brokers: int
+    missing: Sequence[str]
+
+
+async def look_at_topics(settings: Settings) -> TopicsFound:
+    """Hold the topics that there are against what the stream rests on, and create none.
+
+    Raises StoreUnavailable, and StoreUnsafe with what to change.
+    """
+    connection, topics = KafkaConnection(settings.kafka), (settings.instance_topic, settings.ontology_topic)
+    admin = AIOKafkaAdminClient(**connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await connection.connected(admin.start)
+        existing = await _existing(client_of(admin), (*topics, settings.failure_topic))
+        await check_configurations(admin, connection.servers, [topic for topic in topics if topic in existing])
+        brokers = len((await admin.describe_cluster())["brokers"])
+    except (KafkaError, TimeoutError) as error:
+        raise refused(error, servers=connection.servers, doing="looking at the topics", topic=topics[0]) from error
+    finally:
+        await admin.close()
+    return TopicsFound(brokers, [topic for topic in (*topics, settings.failure_topic) if topic not in existing])
 
 
 async def _existing(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:

@@ -8,8 +8,15 @@ import re
 from redis.exceptions import AuthenticationError
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
+from oncelog.stores.tls import TlsNames, tls_refusal
 
-_RENEW = "mend the user and password of ONCELOG_REDIS_URL"
+TLS = TlsNames(
+    ca="ONCELOG_REDIS_SSL_CA_CERTS",
+    certificate="ONCELOG_REDIS_SSL_CERTFILE",
+    plain="set ONCELOG_REDIS_URL to redis://",
+    encrypted="set ONCELOG_REDIS_URL to rediss://",
+)
+_RENEW = "mend ONCELOG_REDIS_USERNAME and ONCELOG_REDIS_PASSWORD, or those of ONCELOG_REDIS_URL"
 _GRANT = "grant this user all commands that lua/*.lua call, on all keys of ours"
 
 #: By Redis' own first word.
@@ -36,6 +43,8 @@ def refused(error: Exception, store: str, doing: str) -> StoreUnavailable:
     cause = str(error) or type(error).__name__
     if code := getattr(error, "status_code", None):  # the driver has cut it off
         cause = f"{code} {cause}"
+    if tls := tls_refusal(error, TLS, store, doing):
+        return tls
     found = _refusal(cause)
     if found is None and isinstance(error, AuthenticationError):
         found = (UnusableReason.CREDENTIALS, _RENEW)

@@ -4,29 +4,29 @@ Nothing here is needed for safety, and S3 can restore all of it. Each step is on
 happens whole or not at all, and all keys of one aggregate share one hash tag, as Redis Cluster wants it.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import Any, Self, TypeVar
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from oncelog.errors import SettingsInvalid
+from oncelog.errors import ContainerUnusable
 from oncelog.metrics import store_request
 from oncelog.settings import Settings
-from oncelog.settings.addresses import revealed
+from oncelog.stores.redis.connecting import new_client
 from oncelog.stores.redis.refusals import refused
 
 CONNECT_TIMEOUT_S = 2
 ANSWER_TIMEOUT_S = 3
-CONNECTIONS_MAX = 64
 BATCH_CALLS_MAX = 100  # of one round trip: each may carry a state
 
 _SCRIPTS = ("take_turn", "settle_turn", "claim_command", "complete_command")
@@ -35,39 +35,37 @@ _log = structlog.get_logger()
 Call = TypeVar("Call")
 
 
+@dataclass(frozen=True)
+class RedisFacts:
+    """A server's version, its clock (seconds since 1970) and its eviction policy, as far as it tells."""
+
+    version: str = ""
+    time_s: float | None = None
+    eviction: str = ""
+
+
 class RedisServer:
     """One Redis, by its scripts. ``calls`` counts what was sent, by name.
 
     A connection that turns out to be closed is opened anew once; beyond that nothing is tried twice here.
     """
 
-    def __init__(self, client: Redis, *, prefix: str, memory_s: int) -> None:
+    def __init__(self, client: Redis | RedisCluster, *, store: str, prefix: str, memory_s: int) -> None:
+        self.store = store
         self.prefix = prefix
         self.memory_s = memory_s
         self.calls: Counter[str] = Counter()
-        address = client.connection_pool.connection_kwargs
-        self.store = "Redis at {}".format(address.get("path") or "{host}:{port}".format_map(address))
-        self._client = client
+        self._client: Any = client
         folder = files("oncelog.stores.redis") / "lua"
         self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text()) for name in _SCRIPTS}
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
         """Make the client, without a request yet; raises SettingsInvalid."""
-        try:
-            pool = BlockingConnectionPool.from_url(
-                settings.redis.url,
-                username=settings.redis.username,
-                password=revealed(settings.redis.password),
-                max_connections=CONNECTIONS_MAX,
-                timeout=ANSWER_TIMEOUT_S,
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=ANSWER_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            )
-        except ValueError as error:
-            raise SettingsInvalid(f"ONCELOG_REDIS_URL: {error}; expected redis://host:port/database") from error
-        return cls(Redis.from_pool(pool), prefix=settings.redis_prefix, memory_s=settings.redis.memory_s)
+        client, store = new_client(
+            settings.redis, connect_timeout_s=CONNECT_TIMEOUT_S, answer_timeout_s=ANSWER_TIMEOUT_S
+        )
+        return cls(client, store=store, prefix=settings.redis_prefix, memory_s=settings.redis.memory_s)
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run one of our scripts."""
@@ -88,6 +86,23 @@ class RedisServer:
 
     async def ping(self) -> None:
         await self._answer("ping", (), self._client.ping)
+
+    async def about(self) -> "RedisFacts":
+        """Return what the server says of itself; what it does not tell this user is left out."""
+        facts: dict[str, Any] = {}
+        with suppress(ContainerUnusable):
+            info = await self._answer("info", (), self._client.info)
+            one = next(iter(info.values())) if isinstance(self._client, RedisCluster) else info
+            facts |= {"version": str(one.get("redis_version", "")), "eviction": str(one.get("maxmemory_policy", ""))}
+        with suppress(ContainerUnusable):
+            if not isinstance(self._client, RedisCluster):
+                seconds, microseconds = await self._answer("time", (), self._client.time)
+                facts["time_s"] = seconds + microseconds / 1_000_000
+        return RedisFacts(**facts)
+
+    async def probe_scripts(self) -> None:
+        """See that our scripts run on our keys, on one that lives for a minute; raises StoreUnavailable."""
+        await self.run("claim_command", [f"{self.prefix}probe"], [60, "stage", "probe"])
 
     async def field_each(self, fields: Sequence[tuple[str, str]]) -> list[bytes | None]:
         """Return one field of each of many hashes, each given as key and name."""
@@ -132,11 +147,15 @@ class RedisServer:
             found += answers
         return found
 
-    async def _batch(self, batch: Sequence[Call], queue: Callable[[Pipeline, Call], Any]) -> list[Any]:
+    async def _batch(self, batch: Sequence[Call], queue: Callable[[Any, Call], Any]) -> list[Any]:
+        if isinstance(self._client, RedisCluster):  # keys of several aggregates lie on several nodes
+            sent = [queue(self._client, call) for call in batch]
+            return list(await asyncio.gather(*sent, return_exceptions=True))
         async with self._client.pipeline(transaction=False) as pipeline:
             for call in batch:
                 await queue(pipeline, call)
-            return await pipeline.execute(raise_on_error=False)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            return answers
 
     async def _answer(self, doing: str, keys: Sequence[str], call: Callable[[], Awaitable[Any]]) -> Any:
         """Return the answer; whatever is none becomes StoreUnavailable or ContainerUnusable."""
@@ -149,7 +168,7 @@ class RedisServer:
             if _is_of_wrong_type(error):
                 await self._drop_overwritten(doing, keys)
             raise refused(error, self.store, at) from error
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RedisClusterException) as error:
             raise refused(error, self.store, at) from error
 
     async def _drop_overwritten(self, doing: str, keys: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
 """Making the client: boto3's chain of settings and credentials, with options that suit many small objects."""
 
 import ssl
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
@@ -20,6 +21,9 @@ from oncelog.stores.s3.bucket import S3Bucket
 from oncelog.stores.s3.direct import DirectRequests
 from oncelog.stores.s3.listing import parse_listings_fast
 from oncelog.stores.s3.requests import USER_AGENT, Boto3Requests
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5
@@ -41,7 +45,7 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         request_checksum_calculation="when_required",  # we give our own
         response_checksum_validation="when_required",
         user_agent=USER_AGENT,  # the default one is composed anew for every request
-        s3={"addressing_style": "path" if settings.s3.endpoint_url else "auto"},
+        s3={"addressing_style": settings.s3.addressing_style or ("path" if settings.s3.endpoint_url else "auto")},
     )
     session = botocore.session.get_session()
     try:
@@ -54,6 +58,7 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
     # As bytes, a body leaves with its headers in one packet; as a file, botocore first asks with Expect: 100-continue.
     client.meta.events.unregister("before-parameter-build.s3.PutObject", convert_body_to_file_like_object)
     parse_listings_fast(client)
+    _ask_for_encryption(client, settings.s3.encryption)
     name, threads = settings.s3.bucket, ThreadPoolExecutor(settings.s3.connections_max, thread_name_prefix="s3")
     through_boto3 = Boto3Requests(client, bucket=name, threads=threads)
     renew = partial(_renew_credentials, session)
@@ -74,11 +79,23 @@ def connect(settings: Settings, *, direct: bool = True) -> S3Bucket:
         connections_max=settings.s3.connections_max,
         connect_timeout_s=CONNECT_TIMEOUT_S,
         read_timeout_s=READ_TIMEOUT_S,
+        encryption=settings.s3.encryption,
         otherwise=through_boto3,
     )
     return S3Bucket(
         client, name=name, prefix=settings.s3_prefix, threads=threads, objects=objects, renew_credentials=renew
     )
+
+
+def _ask_for_encryption(client: "S3Client", fields: Mapping[str, str]) -> None:
+    """Let boto3 send these fields with every request that writes an object."""
+
+    def add(params: dict[str, Any], **_: Any) -> None:
+        params.update(fields)
+
+    if fields:
+        for operation in ("PutObject", "CreateMultipartUpload"):
+            client.meta.events.register(f"before-parameter-build.s3.{operation}", add)
 
 
 def _renew_credentials(session: botocore.session.Session) -> None:

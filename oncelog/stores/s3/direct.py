@@ -35,6 +35,10 @@ WRITE_TIMEOUT_S = 15  # for a whole PUT: the time-out between reads does not see
 
 _EMPTY_SHA256 = hashlib.sha256().hexdigest()
 _METADATA = "x-amz-meta-"
+_ENCRYPTION = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
     "sha256": lambda body: hashlib.sha256(body).digest(),
     "sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
@@ -85,7 +89,9 @@ class DirectRequests:
         connect_timeout_s: float,
         read_timeout_s: float,
         otherwise: ObjectRequests,
+        encryption: Mapping[str, str] | None = None,
     ) -> None:
+        self._encryption = {_ENCRYPTION[name]: value for name, value in (encryption or {}).items()}
         self._client = client
         self._find_credentials = credentials
         self._certificates = certificates
@@ -115,6 +121,7 @@ class DirectRequests:
         self, key: str, body: bytes, *, sha256: bytes, if_absent: bool, metadata: Mapping[str, str]
     ) -> dict[str, Any]:
         headers = {"content-type": CONTENT_TYPE, "x-amz-checksum-sha256": base64.b64encode(sha256).decode()}
+        headers |= self._encryption
         if if_absent:
             headers["if-none-match"] = "*"
         headers.update({_METADATA + name.lower(): value for name, value in metadata.items()})

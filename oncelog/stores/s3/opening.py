@@ -81,7 +81,7 @@ def _make_ready(bucket: S3Bucket) -> None:
         if error_code(error) not in ("404", "NoSuchBucket"):
             raise
         _create(client, name)
-    if not _has_object_lock(client, name):
+    if not has_object_lock(client, name):
         _log.warning("bucket_without_object_lock", bucket=name, means="nothing but rights keeps events from deletion")
 
 
@@ -101,7 +101,7 @@ def _create(client: "S3Client", name: str) -> None:
         client.create_bucket(**wanted)
 
 
-def _has_object_lock(client: "S3Client", name: str) -> bool:
+def has_object_lock(client: "S3Client", name: str) -> bool:
     """Object Lock implies versioning, so one question does for both."""
     try:
         found = client.get_object_lock_configuration(Bucket=name)

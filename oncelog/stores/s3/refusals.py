@@ -11,8 +11,16 @@ from botocore.exceptions import (
 )
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
+from oncelog.stores.tls import TlsNames, tls_refusal
 
 _RENEW = "renew the credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mend what they come from)"
+_KMS = "mend ONCELOG_S3_SSE_KMS_KEY_ID, and grant kms:GenerateDataKey and kms:Decrypt on the key"
+_TLS = TlsNames(
+    ca="AWS_CA_BUNDLE",
+    certificate="a client certificate",
+    plain="set ONCELOG_S3_ENDPOINT_URL to http://",
+    encrypted="set ONCELOG_S3_ENDPOINT_URL to https://",
+)
 _CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -45,11 +53,14 @@ _CODES: dict[str, tuple[UnusableReason, str]] = {
 def refused(error: Exception, store: str, bucket: str, doing: str) -> StoreUnavailable:
     """Return the error for what is no answer; every aggregate needs the bucket, so all wait until it is mended."""
     cause = str(error) or type(error).__name__
+    if tls := tls_refusal(error, _TLS, store, doing):
+        return tls
     found = None
     if isinstance(error, _CREDENTIALS):
         found = (UnusableReason.CREDENTIALS, _RENEW)
     elif isinstance(error, ClientError):
-        found = _CODES.get(error_code(error))
+        code = error_code(error)
+        found = (UnusableReason.FORBIDDEN, _KMS) if code.startswith("KMS.") else _CODES.get(code)
     if found is None:
         return StoreUnavailable(store, doing, cause)
     reason, remedy = found

@@ -13,7 +13,14 @@ from oncelog.settings import TerminusdbSettings
 from oncelog.settings.addresses import revealed
 from oncelog.stores.terminusdb.refusals import is_never, refused
 from oncelog.stores.terminusdb.woql import Query
+from oncelog.stores.tls import TlsNames, client_context, tls_refusal
 
+TLS = TlsNames(
+    ca="ONCELOG_TERMINUSDB_CA_CERTS",
+    certificate="a client certificate",
+    plain="set ONCELOG_TERMINUSDB_URL to http://",
+    encrypted="set ONCELOG_TERMINUSDB_URL to https://",
+)
 REQUEST_TIMEOUT_S = 15.0  # a commit of a full batch takes about one
 CONFLICTS_MAX = 8  # other writers that may be faster before we give up for now
 CONFLICT_PAUSE_S = 0.05
@@ -61,7 +68,8 @@ class TerminusServer:
         self.requests: Counter[str] = Counter()
         self._client = httpx.AsyncClient(
             base_url=f"{where}{address.path.rstrip('/')}/api",
-            auth=(settings.username or "admin", revealed(settings.password) or ""),
+            **_credentials(settings),
+            verify=client_context(TLS, ca=settings.ca_certs, certificate=None, key=None),
             timeout=REQUEST_TIMEOUT_S,
         )
 
@@ -147,6 +155,8 @@ class TerminusServer:
             with store_request("terminusdb", kind):
                 answer = await self._client.request(method, path, **request)
         except httpx.HTTPError as error:
+            if tls := tls_refusal(error, TLS, self.name, doing):
+                raise tls from error
             raise StoreUnavailable(self.name, doing, str(error) or type(error).__name__) from error
         if not answer.is_success and answer.status_code not in accepted:
             raise self._refused(answer, doing=doing, database=database, creating=creating)
@@ -156,6 +166,12 @@ class TerminusServer:
         return refused(
             answer.status_code, _reason(answer), store=self.name, database=database, doing=doing, creating=creating
         )
+
+
+def _credentials(settings: TerminusdbSettings) -> dict[str, Any]:
+    if settings.token:
+        return {"headers": {"Authorization": f"Token {revealed(settings.token)}"}}
+    return {"auth": (settings.username or "admin", revealed(settings.password) or "")}
 
 
 def _reason(answer: httpx.Response) -> str:
