@@ -147,7 +147,7 @@ class RedisSettings(_WithUrl):
     sentinel_service: str = Field(default="mymaster", description="the name by which Sentinels know the primary")
     sentinel_username: str | None = Field(default=None, description="the user of the Sentinels themselves")
     sentinel_password: SecretStr | None = Field(default=None, description="its password")
-    cluster: bool = Field(default=False, description="`true`: the URL leads to a node of a Redis Cluster")
+    cluster: bool = Field(default=False, description="`true`: the URL leads to a node of a Redis Cluster; experimental")
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
