@@ -13,7 +13,7 @@ def log_to_standard_error(level: int = logging.NOTSET) -> None:
     """Let structlog write to standard error, one line per entry; text that is not plain is shown as a repr."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is then: a test replaces it
     )
     set_on_retry_hooks([PrometheusOnRetryHook, _log_retry])
 

@@ -13,7 +13,7 @@ from stack.state import ServerState, State
 
 
 def settle(
-    class_schemas: Sequence[Definition],
+    definitions: Sequence[Definition],
     state: State,
     *,
     settings: Settings,
@@ -26,7 +26,7 @@ def settle(
     `PortTakenError` naming every port that is taken, `UsageError` when a running server is asked to be elsewhere.
     """
     taken = []
-    for definition in class_schemas:
+    for definition in definitions:
         address = external_address(definition, state, settings)
         if definition.name in running:
             demand_unchanged(definition, state, settings, address)

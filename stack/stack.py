@@ -22,7 +22,7 @@ from stack.report import QuietReporter, Reporter
 from stack.resolve import resolve
 from stack.security import security_of
 from stack.server import Server
-from stack.servers import BY_NAME, DEFAULT, Definition, Location
+from stack.servers import BY_NAME, Definition, Location, choose
 from stack.servers.s3 import BUCKET
 from stack.settings import PORTS, Settings, read_settings
 from stack.state import STATE_NAME, ServerState, State
@@ -146,17 +146,17 @@ class Stack:
 
         If one fails, those that this call started are stopped again, and its error is raised.
         """
-        class_schemas = choose(only)
+        definitions = choose(only)
         account.make_reachable(self.data)
         with self._locked():
             state = State.read(self.data) or State(secured=self.settings.secured)
             self._demand_as_before(state)
             running = [name for name in state.servers if self._server(BY_NAME[name], state).is_running()]
-            plan.settle(class_schemas, state, settings=self.settings, running=running, reserve=self._reserve_port)
-            self._resolve([definition for definition in class_schemas if definition.name not in running], state)
+            plan.settle(definitions, state, settings=self.settings, running=running, reserve=self._reserve_port)
+            self._resolve([definition for definition in definitions if definition.name not in running], state)
             state.write(self.data)
             try:
-                return self._start_all([self._server(definition, state) for definition in class_schemas])
+                return self._start_all([self._server(definition, state) for definition in definitions])
             finally:
                 if self.settings.owner is None:
                     self._reserved.close()
@@ -222,11 +222,11 @@ class Stack:
             )
         return state
 
-    def _resolve(self, class_schemas: Sequence[Definition], state: State) -> None:
+    def _resolve(self, definitions: Sequence[Definition], state: State) -> None:
         """Find or build the programs of the servers that we are about to start, and the time-skipping test server."""
-        starting = [definition for definition in class_schemas if state.servers[definition.name].address is None]
+        starting = [definition for definition in definitions if state.servers[definition.name].address is None]
         programs = [definition.program for definition in starting]
-        with_test_server = any(definition.name == "temporal" for definition in class_schemas)
+        with_test_server = any(definition.name == "temporal" for definition in definitions)
         if self.settings.test_server is not None:
             state.test_server = str(self.settings.test_server)
         elif with_test_server:
@@ -276,16 +276,6 @@ class Stack:
             raise
         pool.shutdown()
         return starts
-
-
-def choose(only: Sequence[str] | None) -> list[Definition]:
-    """The definitions of the servers named, or of the default set; raises `UsageError` for an unknown name."""
-    if only is None:
-        return list(DEFAULT)
-    unknown = [name for name in only if name not in BY_NAME]
-    if unknown or not only:
-        raise UsageError(f"unknown server {', '.join(unknown) or '(none named)'}; there are: {', '.join(BY_NAME)}")
-    return [BY_NAME[name] for name in dict.fromkeys(only)]
 
 
 def start_one(server: Server, cancelled: threading.Event) -> Start:

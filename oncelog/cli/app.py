@@ -9,7 +9,6 @@ from oncelog.cli import (
     bulk,
     classes,
     dead_letters,
-    doctor,
     instances,
     inventory,
     maintenance,
@@ -23,7 +22,6 @@ from oncelog.cli import (
     versions,
 )
 from oncelog.cli.exits import explained
-from oncelog.cli.reporting import reported
 
 app = typer.Typer(
     name="oncelog",
@@ -67,6 +65,7 @@ for command in (
     query.search,
     query.graph,
     query.path,
+    maintenance.doctor,
     maintenance.verify,
     maintenance.check,
     maintenance.rebuild,
@@ -78,7 +77,6 @@ for command in (
 ):
     app.command()(command)
 
-app.command("doctor")(reported(doctor.doctor))
 app.command("list")(inventory.list_)
 
 for group in (bulk.bulk_app, classes.class_app, dead_letters.app, replay.app, schedules.app):

@@ -1,4 +1,4 @@
-"""``oncelog verify``, ``check``, ``archive`` and ``rebuild``: prove that all is well, and mend what is not."""
+"""``oncelog doctor``, ``verify``, ``check``, ``archive`` and ``rebuild``: prove that all is well, and mend what is not."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,14 @@ from oncelog.errors import InputInvalid
 from oncelog.read_models.names import ReadModelName
 
 GRACE_S = 600.0
+
+
+@reported
+async def doctor() -> Exit:
+    """Ask every server whether it is reachable, new enough, and keeps what Oncelog relies on; says what to mend."""
+    from oncelog.cli import doctor as diagnoses
+
+    return await diagnoses.doctor()
 
 
 @reported

@@ -6,6 +6,9 @@ modules below it in `stack` only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from stack.errors import UsageError
 from stack.servers.definition import Command, Definition, Location
 from stack.servers.elasticsearch import Elasticsearch
 from stack.servers.kafka import Kafka
@@ -23,4 +26,15 @@ ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL())
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in (*DEFAULT, *ON_DEMAND)}
 
-__all__ = ["BY_NAME", "DEFAULT", "ON_DEMAND", "Command", "Definition", "Location"]
+
+def choose(only: Sequence[str] | None) -> list[Definition]:
+    """The definitions of the servers named, or of the default set; raises `UsageError` for an unknown name."""
+    if only is None:
+        return list(DEFAULT)
+    unknown = [name for name in only if name not in BY_NAME]
+    if unknown or not only:
+        raise UsageError(f"unknown server {', '.join(unknown) or '(none named)'}; there are: {', '.join(BY_NAME)}")
+    return [BY_NAME[name] for name in dict.fromkeys(only)]
+
+
+__all__ = ["BY_NAME", "DEFAULT", "ON_DEMAND", "Command", "Definition", "Location", "choose"]

@@ -58,5 +58,5 @@ def test_as_of_takes_a_version_or_a_time():
     assert parse_as_of("12") == 12
     assert parse_as_of("2026-01-31T12:00:00Z") == datetime(2026, 1, 31, 12, tzinfo=UTC)
     for text in ("yesterday", "-1", "²", "2026-13-01"):
-        with pytest.raises(InputInvalid, match="a version, or a time such as"):
+        with pytest.raises(InputInvalid, match="a version, or a time with its zone, such as"):
             parse_as_of(text)

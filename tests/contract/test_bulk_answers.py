@@ -52,7 +52,7 @@ async def test_a_401_names_the_credentials(monkeypatch: pytest.MonkeyPatch):
     assert (before, after) == (None, None)
     assert isinstance(refused, ContainerUnusable)
     assert refused.reason is UnusableReason.CREDENTIALS
-    assert "user and password" in refused.message
+    assert "ONCELOG_ELASTICSEARCH_API_KEY, or _USERNAME and _PASSWORD" in refused.message
 
 
 async def test_a_document_that_fits_no_mapping_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -17,8 +17,15 @@ LINES_MAX = 300
 FUNCTION_LINES_MAX = 40
 
 
-#: The clients that are imported, within functions, to ask a server for its health.
-CLIENTS = {"http.py": "httpx", "redis.py": "redis", "temporal.py": "temporalio"}
+#: Libraries that are imported within functions: clients that ask a server for its health, and for certificates.
+LIBRARIES = {
+    "report_rich.py": {"rich"},
+    "security.py": {"cryptography", "trustme"},
+    "servers/http.py": {"httpx"},
+    "servers/kafka.py": {"aiokafka"},
+    "servers/redis.py": {"redis"},
+    "servers/temporal.py": {"temporalio"},
+}
 
 
 def names(path: Path) -> str:
@@ -33,10 +40,7 @@ def test_only_named_libraries_are_imported(path: Path) -> None:
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add((node.module or "").split(".")[0])
-    named = (
-        "rich" if path.name == "report_rich.py" else CLIENTS.get(path.name) if path.parent.name == "servers" else None
-    )
-    assert found <= {*sys.stdlib_module_names, "stack", named}
+    assert found <= {*sys.stdlib_module_names, "stack", *LIBRARIES.get(names(path), ())}
 
 
 @pytest.mark.parametrize("path", FILES, ids=names)
