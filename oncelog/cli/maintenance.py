@@ -1,4 +1,4 @@
-"""``oncelog doctor``, ``verify``, ``check``, ``archive`` and ``rebuild``: prove that all is well, and mend what is not."""
+"""``oncelog doctor``, ``verify``, ``check``, ``archive``, ``rebuild``: prove that all is well, mend what is not."""
 
 from pathlib import Path
 from typing import Annotated
