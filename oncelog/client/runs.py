@@ -12,6 +12,7 @@ from temporalio.client import (
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
+from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.activities.check_models import CheckReport, CheckRequest
@@ -19,7 +20,7 @@ from oncelog.archive.run import ArchiveReport, ArchiveRequest
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
 from oncelog.client.schedules import ARCHIVE, CHECK, REPLAY
-from oncelog.errors import CommandFailed, CommandUnknown, OncelogError
+from oncelog.errors import CommandFailed, CommandUnknown, InputInvalid, OncelogError
 from oncelog.replay_runs.request import ReplayReport, ReplayRequest
 from oncelog.settings import Settings
 from oncelog.workflows.archive import Archive
@@ -82,11 +83,14 @@ class Runs(ABC, Generic[Request, Report]):
             ended.cancel()
 
     async def result(self, run_id: str) -> Report:
-        """Wait for a run to end; raises CommandUnknown, CommandFailed, StoreUnavailable."""
+        """Wait for a run to end; raises InputInvalid, CommandUnknown, CommandFailed, StoreUnavailable."""
         try:
             report: Report = await self.handle(run_id).result()
         except WorkflowFailureError as error:
-            message = f"{self.noun} {run_id}: its workflow ended without a result: {error.cause}; start another one"
+            cause = _innermost(error)
+            if isinstance(cause, ApplicationError) and cause.type == InputInvalid.__name__:
+                raise InputInvalid(f"{self.noun} {run_id}: {cause.message}", run_id=run_id) from error
+            message = f"{self.noun} {run_id}: its workflow ended without a result: {cause}; start another one"
             raise CommandFailed(message, run_id=run_id) from error
         except RPCError as error:
             raise self._error(run_id, f"waiting for a {self.noun}", error) from error
@@ -165,3 +169,11 @@ class Replays(Runs[ReplayRequest, ReplayReport]):
             await self.handle(run_id).signal(signal, rpc_timeout=connection.RPC_TIMEOUT)
         except RPCError as error:
             raise self._error(run_id, doing, error) from error
+
+
+def _innermost(error: WorkflowFailureError) -> BaseException:
+    """Return what went wrong first: an activity's own error, which its workflow's failure wraps."""
+    cause: BaseException = error
+    while isinstance(cause, WorkflowFailureError | FailureError) and cause.cause is not None:
+        cause = cause.cause
+    return cause
