@@ -78,6 +78,8 @@ async def retry(
         raise InputInvalid("retry: expected either aggregates or --all")
     wanted = [parse_aggregate(target) for target in targets or ()]
     who = _named(by)
+    if wanted and read_model is None:
+        return _end(await _retry_where_waiting(wanted, by=who, reason=reason))
     return _end([each for name in _names(read_model) for each in await _retry(wanted, name, by=who, reason=reason)])
 
 
@@ -159,6 +161,25 @@ async def _retry(wanted: "Sequence[AggregateId]", name: str, *, by: str, reason:
             last = await services.last_dead_letters()
             wanted = [each.aggregate for each in last if each.unfinished or each.kind == "PARKED"]
         return [await services.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
+
+
+async def _retry_where_waiting(wanted: "Sequence[AggregateId]", *, by: str, reason: str) -> "list[DeadLetter]":
+    """Retry each aggregate in every read model in which it waits; in the documents where it waits in none."""
+    retried: list[DeadLetter] = []
+    left = set(wanted)
+    for name in ReadModelName:
+        async with _opened(name) as services:
+            last = await services.last_dead_letters()
+            waiting = {each.aggregate for each in last if each.waits or each.unfinished}.intersection(wanted)
+            left -= waiting
+            retried += [
+                await services.dead_letter_service.retry(each, by=by, reason=reason)
+                for each in wanted
+                if each in waiting
+            ]
+    return retried + (
+        await _retry(sorted(left, key=str), ReadModelName.DOCUMENTS, by=by, reason=reason) if left else []
+    )
 
 
 def _end(dead_letters: "Sequence[DeadLetter]") -> Exit:

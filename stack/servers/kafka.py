@@ -109,7 +109,7 @@ class Kafka(Definition):
         }
 
     def check(self, environment: Mapping[str, str]) -> None:
-        """Ask for the cluster as any client does: well is a broker that knows a living broker and a controller."""
+        """Ask for the cluster: well is a broker that knows a living broker and a controller."""
         address = environment[self.address_variable]
         with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: callers may have one
             cluster = pool.submit(asyncio.run, _describe_cluster(environment)).result()
@@ -117,23 +117,24 @@ class Kafka(Definition):
 
 
 async def _describe_cluster(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Ask this very listener: the address that the broker advertises may be a proxy's that does not run yet."""
     address = environment[Kafka.address_variable]
-    from aiokafka.admin import AIOKafkaAdminClient  # takes long, and most commands of the stack check no server
+    from aiokafka.conn import create_conn  # takes long to import, and most commands of the stack check no server
     from aiokafka.errors import KafkaError
+    from aiokafka.protocol.metadata import MetadataRequest
 
+    host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            admin = AIOKafkaAdminClient(
-                bootstrap_servers=address, request_timeout_ms=int(TIMEOUT_S * 1000), **client_options(environment)
-            )
+            options = client_options(environment)
+            connection = await create_conn(host, int(port), request_timeout_ms=int(TIMEOUT_S * 1000), **options)
             try:
-                await admin.start()
-                cluster: dict[str, Any] = await admin.describe_cluster()
+                answer = await connection.send(MetadataRequest([]))
             finally:
-                await admin.close()
-    except (KafkaError, TimeoutError) as error:
+                connection.close()
+    except (KafkaError, OSError, TimeoutError) as error:
         raise UnreachableError(f"Kafka at {address} does not answer: {error or type(error).__name__}") from error
-    return cluster
+    return {"brokers": answer.brokers, "controller_id": answer.controller_id}
 
 
 def client_options(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ async def _refuse_texts_as_numbers(installation: Installation) -> str:
     return f"{alias}.000001"
 
 
-async def _decided_here(_: str, args: Sequence[Any], class_schema: Any, **options: Any) -> Any:
+async def _decided_here(_: object, name: str, args: Sequence[Any], class_schema: Any, **options: Any) -> Any:
     """Decide in this process, where the test has changed a limit, and not in the one for long commands."""
     return decide(*args, class_schema=class_schema, **options)
 
@@ -219,7 +219,7 @@ async def test_what_is_parked_is_said_at_once_with_what_mends_it(
 ):
     # An earlier release accepted more references than a node may have.
     monkeypatch.setattr("oncelog.domain.ontology.class_schema.EDGES_MAX", 20_000)
-    monkeypatch.setattr("oncelog.write.judge._elsewhere", _decided_here)
+    monkeypatch.setattr("oncelog.write.judge.JudgeProcesses.ask", _decided_here)
     everyone = ["get", "search", "graph", "path"]
     async with installation.worker():
         geography = Geography(installation)
