@@ -177,9 +177,9 @@ async def _retry_where_waiting(wanted: "Sequence[AggregateId]", *, by: str, reas
                 for each in wanted
                 if each in waiting
             ]
-    return retried + (
-        await _retry(sorted(left, key=str), ReadModelName.DOCUMENTS, by=by, reason=reason) if left else []
-    )
+    if left:
+        retried += await _retry(sorted(left, key=str), ReadModelName.DOCUMENTS, by=by, reason=reason)
+    return retried
 
 
 def _end(dead_letters: "Sequence[DeadLetter]") -> Exit:

@@ -511,8 +511,8 @@ async def test_token_waits_for_the_projector(installation: Installation):
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
         pending = dict.fromkeys((Code.DOCUMENT_MISSING, Code.NODE_MISSING), Severity.PENDING)
         async with asyncio.timeout(UNTIL_S):  # what is younger than a second by S3's clock is not judged yet
-            while (found := await _verified(installation)) != pending:
-                assert not found
+            while (unprojected := await _verified(installation)) != pending:
+                assert not unprojected
         async with _projecting(installation, "documents"):
             document = await installation.client.get(PLACE, token=result.consistency_token, deadline_s=30)
         assert document is not None

@@ -206,7 +206,7 @@ async def _refuse_texts_as_numbers(installation: Installation) -> str:
     return f"{alias}.000001"
 
 
-async def _decided_here(_: object, name: str, args: Sequence[Any], class_schema: Any, **options: Any) -> Any:
+async def _decided_here(_: object, __: str, args: Sequence[Any], class_schema: Any, **options: Any) -> Any:
     """Decide in this process, where the test has changed a limit, and not in the one for long commands."""
     return decide(*args, class_schema=class_schema, **options)
 
