@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from oncelog.errors import ContainerUnusable
@@ -120,7 +121,12 @@ class RedisServer:
         await self._answer("delete", keys, lambda: self._client.delete(*keys))
 
     async def close(self) -> None:
+        """Close the connections, those to Sentinels, too, which the client leaves open."""
         await self._client.aclose()
+        pool = getattr(self._client, "connection_pool", None)  # a cluster's client has one for each node
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
     async def _in_batches(
         self,
