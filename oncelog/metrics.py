@@ -79,18 +79,6 @@ STORE_REQUEST_FAILURES = Counter(
 
 
 @contextmanager
-def step_measured(name: str) -> Iterator[None]:
-    """Measure one step of a command."""
-    began_s = time.perf_counter()
-    try:
-        yield
-    except Exception:
-        STEP_FAILURES.labels(name).inc()
-        raise
-    STEP_SECONDS.labels(name).observe(time.perf_counter() - began_s)
-
-
-@contextmanager
 def store_request(store: str, operation: str) -> Iterator[None]:
     """Measure one request. ``store``: s3, redis, kafka, elasticsearch or terminusdb."""
     began_s = time.perf_counter()

@@ -49,9 +49,13 @@ class Trace:
     @asynccontextmanager
     async def step(self, name: str) -> AsyncIterator["Step"]:
         """Measure a block. If it ends without an error, report the step and call the observer."""
-        step, began = Step(), time.perf_counter()
-        with metrics.step_measured(name):
+        step, began_s = Step(), time.perf_counter()
+        try:
             yield step
-        duration_ms = (time.perf_counter() - began) * 1000
-        self.steps.append(StepReport(name, utc_now(), round(duration_ms, 2), step.note))
+        except Exception:
+            metrics.STEP_FAILURES.labels(name).inc()
+            raise
+        duration_s = time.perf_counter() - began_s
+        metrics.STEP_SECONDS.labels(name).observe(duration_s)
+        self.steps.append(StepReport(name, utc_now(), round(duration_s * 1000, 2), step.note))
         await self.after_step(name)
