@@ -11,7 +11,7 @@ from oncelog.settings import Settings
 from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.messages import Message
 from oncelog.stores.kafka.refusals import refused
-from oncelog.stores.kafka.topic_lookup import all_topics, broker_client, existing_topics, id_text
+from oncelog.stores.kafka.topic_lookup import broker_client, existing_topics, id_text, partitions_of
 
 CONNECT_TIMEOUT_MS = 10_000
 PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
@@ -44,7 +44,7 @@ class KafkaStream:
         )
         try:
             await self._connection.connected(consumer.start)
-            partitions = await self._partitions()
+            partitions = await partitions_of(self._connection, self._topics)
             ends = await consumer.end_offsets(partitions) if partitions else {}
             starts = await consumer.beginning_offsets(partitions) if partitions else {}
             for partition in partitions:
@@ -70,15 +70,6 @@ class KafkaStream:
         of_classes = self._topics[1]
         return [
             TopicFacts(name, id_text(found.topic_id), of_classes=name == of_classes) for name, found in existing.items()
-        ]
-
-    async def _partitions(self) -> list[TopicPartition]:
-        async with broker_client(self._connection) as client:
-            cluster = await all_topics(client)
-        return [
-            TopicPartition(topic, number)
-            for topic in self._topics
-            for number in sorted(cluster.partitions_for_topic(topic) or ())
         ]
 
     def _number(self, partition: TopicPartition) -> int:

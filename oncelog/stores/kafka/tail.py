@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from cachetools import LRUCache
 
@@ -13,7 +13,7 @@ from oncelog.errors import StoreUnavailable
 from oncelog.settings import Settings
 from oncelog.stores.kafka.connection import KafkaConnection
 from oncelog.stores.kafka.refusals import refused
-from oncelog.stores.kafka.topic_lookup import all_topics, broker_client
+from oncelog.stores.kafka.topic_lookup import partitions_of
 
 CONNECT_TIMEOUT_MS = 10_000
 WAIT_MS = 1_000
@@ -63,7 +63,7 @@ class KafkaTail:
             await consumer.stop()
 
     async def _position(self, consumer: AIOKafkaConsumer, *, since: datetime | None, from_beginning: bool) -> None:
-        partitions = await self._partitions()
+        partitions = await partitions_of(self._connection, self._topics)
         if not partitions:
             topics = ", ".join(self._topics)
             raise StoreUnavailable(
@@ -81,12 +81,3 @@ class KafkaTail:
             for partition in partitions:
                 first = found.get(partition)
                 consumer.seek(partition, first.offset if first else ends[partition])
-
-    async def _partitions(self) -> list[TopicPartition]:
-        async with broker_client(self._connection) as client:
-            cluster = await all_topics(client)
-        return [
-            TopicPartition(topic, number)
-            for topic in self._topics
-            for number in sorted(cluster.partitions_for_topic(topic) or ())
-        ]

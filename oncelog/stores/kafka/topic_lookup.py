@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import stamina
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
@@ -51,6 +52,14 @@ async def all_topics(client: AIOKafkaClient) -> ClusterMetadata:
         attempts=None, timeout=PATIENCE_S, wait_initial=RETRY_S, wait_max=2 * RETRY_S, wait_jitter=RETRY_S
     )
     return await again(KafkaError, client.fetch_all_metadata)
+
+
+async def partitions_of(connection: KafkaConnection, topics: Sequence[str]) -> list[TopicPartition]:
+    """Return the partitions of those topics that exist, in their order; raises KafkaError."""
+    async with broker_client(connection) as client:
+        cluster = await all_topics(client)
+    known = {topic: cluster.partitions_for_topic(topic) or () for topic in topics}
+    return [TopicPartition(topic, number) for topic, numbers in known.items() for number in sorted(numbers)]
 
 
 async def existing_topics(client: AIOKafkaClient, topics: Sequence[str]) -> dict[str, ExistingTopic]:
