@@ -17,6 +17,7 @@ from oncelog.checks.report import CheckVerdict, InvariantsReport
 from oncelog.checks.scope import ProofScope
 from oncelog.cli import show
 from oncelog.cli.exits import Exit
+from oncelog.cli.progress import ProgressLines
 from oncelog.cli.terminal import assembled, errors, text_line
 from oncelog.client import connection
 from oncelog.client.runs import Checks
@@ -26,7 +27,6 @@ from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Severity
 
-LINE_EVERY_S = 10.0
 SHOWN_MAX = 20
 
 _EXITS = {
@@ -54,15 +54,14 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
     check_id = attach or await checks.start(request)
     errors.print(f"check {check_id}")
     errors.print(f"Ctrl-C leaves it running; attach again with: oncelog check --attach {check_id}")
-    progress = CheckView()
+    progress, lines = CheckView(), ProgressLines(at_once=True)
     with Status("waiting for a worker", console=errors) as status:
         reports = aiter(checks.follow(check_id))
         report = await anext(reports)
         while report.phase is not CheckPhase.DONE:
             line = progress.line(report)
             status.update(line)
-            if not errors.is_terminal and progress.is_due():
-                errors.print(line)
+            lines.print(line)
             report = await anext(reports)
     if as_json:
         show.print_json({"check_id": check_id, **report.model_dump(mode="json")})
@@ -104,7 +103,6 @@ class CheckView:
         self._clock_s = clock_s
         self._phase: CheckPhase | None = None
         self._since_s, self._count = 0.0, 0
-        self._printed_s = float("-inf")
 
     def line(self, report: CheckReport) -> str:
         """Return the line for a report; the rate is that of the phase it is in, since it was first seen there."""
@@ -122,13 +120,6 @@ class CheckView:
             return _proof_line(report)
         findings = f"{tally.found:,} half done, {tally.unfinished:,} unfinished, {tally.damaged:,} damaged"
         return f"{report.phase.lower()}: {commands} and {aggregates} looked at, {findings}"
-
-    def is_due(self) -> bool:
-        """Return whether a line is to be printed where none can be drawn over: every ``LINE_EVERY_S``."""
-        if self._clock_s() - self._printed_s < LINE_EVERY_S:
-            return False
-        self._printed_s = self._clock_s()
-        return True
 
 
 def _view(report: CheckReport) -> Group:

@@ -1,7 +1,8 @@
 """How ``oncelog check`` tells how far it is."""
 
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport
-from oncelog.cli.check import LINE_EVERY_S, CheckView
+from oncelog.cli.check import CheckView
+from oncelog.cli.progress import LINE_EVERY_S, ProgressLines
 from oncelog.reconcile.summary import ReconcileSummary
 
 
@@ -37,8 +38,8 @@ def test_progress_says_how_many_of_how_many_and_how_fast():
 
 def test_progress_is_printed_now_and_then():
     now_s = 0.0
-    view = CheckView(clock_s=lambda: now_s)
-    assert view.is_due()
-    assert not view.is_due()
+    lines = ProgressLines(clock_s=lambda: now_s, at_once=True)
+    assert lines.is_due()
+    assert not lines.is_due()
     now_s += LINE_EVERY_S
-    assert view.is_due()
+    assert lines.is_due()
