@@ -1,6 +1,6 @@
 """Collecting: records, stream and read models are read once, and their facts spilled for the parts that judge them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,7 +26,7 @@ from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Finding, Findings
 from oncelog.verification.records import CommandFacts, RecordReader
-from oncelog.verification.shown import document_facts, node_facts
+from oncelog.verification.shown import ShownFacts, document_facts, node_facts
 from oncelog.verification.stream import MessageFacts, message_facts
 
 #: Commands with findings are looked at again once there are so many.
@@ -183,31 +183,28 @@ class Collector:
         return offsets
 
     async def _documents(self, _task: CollectTask, spill: SpillWriter) -> None:
-        count = 0
-        db_name = self._scope.db_name
-        async for document in self._sources.scan.documents(db_name=db_name, but=self._unreadable):
-            facts = document_facts(document)
-            if self._scope.covers(facts.aggregate_id):
-                spill.add(facts.aggregate_id, FactKind.DOCUMENT, facts)
-                count += 1
-            if spill.is_full:
-                await spill.flush()
-            self._progress("documents", count)
+        found = self._sources.scan.documents(db_name=self._scope.db_name, but=self._unreadable)
+        count = await self._shown((document_facts(each) async for each in found), FactKind.DOCUMENT, spill)
         self._count(documents=count)
 
     async def _nodes(self, task: CollectTask, spill: SpillWriter) -> None:
         if graph_alias(task.place) in self._unreadable:
             return
+        found = self._sources.graph.scan_nodes(task.place)
+        count = await self._shown((node_facts(each) async for each in found), FactKind.NODE, spill)
+        self._count(nodes=count)
+
+    async def _shown(self, found: AsyncIterator[ShownFacts], kind: FactKind, spill: SpillWriter) -> int:
+        """Spill the facts of what a read model shows; returns how many the scope covers."""
         count = 0
-        async for node in self._sources.graph.scan_nodes(task.place):
-            facts = node_facts(node)
+        async for facts in found:
             if self._scope.covers(facts.aggregate_id):
-                spill.add(facts.aggregate_id, FactKind.NODE, facts)
+                spill.add(facts.aggregate_id, kind, facts)
                 count += 1
             if spill.is_full:
                 await spill.flush()
-            self._progress("nodes", count)
-        self._count(nodes=count)
+            self._progress(f"{kind.name.lower()}s", count)
+        return count
 
     @property
     def _unreadable(self) -> Sequence[str]:
