@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from oncelog.composition.reindexing import assemble_reindexer
 from oncelog.ports import Ports
 from oncelog.query.reader import Reader
 from oncelog.read_models.reindex import Reindexer
@@ -30,12 +31,5 @@ def assemble_read_path(ports: Ports, settings: Settings) -> ReadPath:
         stream_reader=stream_reader,
         reader=Reader(ports, stream_reader),
         command_outcomes=CommandOutcomes(ports),
-        reindexer=Reindexer(
-            documents=ports.documents,
-            indices=ports.indices,
-            index_contents=ports.index_contents,
-            kept_indices=ports.kept_indices,
-            class_schemas=class_schemas,
-            reader=stream_reader,
-        ),
+        reindexer=assemble_reindexer(ports, class_schemas, stream_reader),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from oncelog.archive.log_reader import LogReader
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
 from oncelog.composition.read_models import parking_of
+from oncelog.composition.reindexing import assemble_reindexer
 from oncelog.ports import Ports, ReadModel
 from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.document_schema import SchemaDocuments
@@ -65,14 +66,7 @@ def assemble(ports: Ports, settings: Settings) -> Pipeline:
         reader=path.reader,
         class_schemas=path.class_schemas,
         models=models,
-        reindexer=Reindexer(
-            documents=ports.documents,
-            indices=ports.indices,
-            index_contents=ports.index_contents,
-            kept_indices=ports.kept_indices,
-            class_schemas=path.class_schemas,
-            reader=path.reader,
-        ),
+        reindexer=assemble_reindexer(ports, path.class_schemas, path.reader),
         graph_rebuilder=GraphRebuilder(graph, parking_of(graph, ports), LogReader(ports)),
         bulk=assemble_bulk(path, deliverer, settings),
     )

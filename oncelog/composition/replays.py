@@ -2,6 +2,7 @@
 
 from oncelog.archive.log_reader import LogReader
 from oncelog.composition.read_models import parking_of
+from oncelog.composition.reindexing import assemble_reindexer
 from oncelog.domain.signed_note import Signer
 from oncelog.ports import Ports
 from oncelog.read_models.document_schema import SchemaDocuments
@@ -10,7 +11,6 @@ from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.index_rebuild import IndexRebuild
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.rebuild import StateProjection
-from oncelog.read_models.reindex import Reindexer
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay_runs.comparison import ReadModelReaders, VerifyWork
@@ -61,14 +61,7 @@ def assemble_index_rebuild(ports: Ports) -> IndexRebuild:
     return IndexRebuild(
         ports,
         class_schemas=class_schemas,
-        reindexer=Reindexer(
-            documents=ports.documents,
-            indices=ports.indices,
-            index_contents=ports.index_contents,
-            kept_indices=ports.kept_indices,
-            class_schemas=class_schemas,
-            reader=reader,
-        ),
+        reindexer=assemble_reindexer(ports, class_schemas, reader),
         reader=reader,
         projection=StateProjection(documents, parking_of(documents, ports)),
     )
