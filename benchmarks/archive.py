@@ -9,42 +9,29 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
+from benchmarks.instance_events import stream
 from oncelog.archive.archiver import Archiver
 from oncelog.archive.log_part import LogPart
 from oncelog.archive.log_reader import LogReader
 from oncelog.bounded_gather import bounded_gather
-from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event, read_event
-from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.domain.instance import Instance, evolve
 from oncelog.ports import UNPUBLISHED, Ports
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.stores.s3 import prepare_bucket
 
 EVENTS_PER_STREAM = 5
-OCCURRED_AT = "2026-01-01T12:00:00.000000Z"
 PLACE = ("bench", "Product")
 
 
 def _stream(number: int) -> list[Event]:
-    state = Instance(aggregate_id=f"bench/Product/p{number:08d}")
-    events = []
-    for version in range(EVENTS_PER_STREAM):
-        command = Command(
-            command_id=str(uuid.uuid4()),
-            command_type=CommandType.UPDATE_INSTANCE if version else CommandType.CREATE_INSTANCE,
-            db_name="bench",
-            class_id="Product",
-            instance_id=f"p{number:08d}",
-            payload={"name": f"Product {number}", "price": number / 8, "version": version, "tags": ["a", "b"]},
-        )
-        event = decide(state, command, occurred_at=OCCURRED_AT)
-        if not isinstance(event, Event):
-            raise TypeError(f"expected an event, found {event}")
-        state = evolve(state, event)
-        events.append(event)
-    return events
+    def payload(version: int) -> dict[str, Any]:
+        return {"name": f"Product {number}", "price": number / 8, "version": version, "tags": ["a", "b"]}
+
+    return stream(number, EVENTS_PER_STREAM, payload)[0]
 
 
 def _fold(events: Sequence[Event], state: Instance | None = None) -> Instance | None:

@@ -12,20 +12,19 @@ import json
 import resource
 import time
 import uuid
+from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 from elasticsearch.helpers import async_streaming_bulk
 
-from benchmarks.archive import OCCURRED_AT
+from benchmarks.instance_events import stream
 from benchmarks.projection import action_of
 from oncelog.archive.archiver import Archiver
 from oncelog.bounded_gather import bounded_gather
 from oncelog.composition.replays import assemble_replays
-from oncelog.domain.commands import Command, CommandType
-from oncelog.domain.decide import decide
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.instance import Instance
 from oncelog.ports import UNPUBLISHED, IndexSchema
 from oncelog.process import collect_garbage_rarely
 from oncelog.read_models.document import document_of
@@ -39,29 +38,16 @@ PARALLEL = 4
 
 
 def _stream(number: int, events_per_stream: int) -> tuple[list[Event], Instance]:
-    state = Instance(aggregate_id=f"bench/Product/p{number:08d}")
-    events = []
-    for version in range(events_per_stream):
-        command = Command(
-            command_id=str(uuid.uuid4()),
-            command_type=CommandType.UPDATE_INSTANCE if version else CommandType.CREATE_INSTANCE,
-            db_name="bench",
-            class_id="Product",
-            instance_id=f"p{number:08d}",
-            payload={
-                "name": f"Lamp number {number}",
-                "description": "A lamp for the desk, with an arm that turns and a shade of steel.",
-                "price": number / 8,
-                "version": version,
-                "tags": ["light", "desk", f"shelf {number % 50}"],
-            },
-        )
-        event = decide(state, command, occurred_at=OCCURRED_AT)
-        if not isinstance(event, Event):
-            raise TypeError(f"expected an event, found {event}")
-        state = evolve(state, event)
-        events.append(event)
-    return events, state
+    def payload(version: int) -> dict[str, Any]:
+        return {
+            "name": f"Lamp number {number}",
+            "description": "A lamp for the desk, with an arm that turns and a shade of steel.",
+            "price": number / 8,
+            "version": version,
+            "tags": ["light", "desk", f"shelf {number % 50}"],
+        }
+
+    return stream(number, events_per_stream, payload)
 
 
 async def _run(runner: ReplayRunner, replay_id: str, request: ReplayRequest) -> tuple[ReplayCounts, float]:
