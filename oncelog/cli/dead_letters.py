@@ -156,10 +156,12 @@ async def _history(aggregate_id: "AggregateId", name: str) -> "Sequence[DeadLett
 
 
 async def _retry(wanted: "Sequence[AggregateId]", name: str, *, by: str, reason: str) -> "list[DeadLetter]":
+    from oncelog.domain.dead_letters import DeadLetterKind
+
     async with _opened(name) as services:
         if not wanted:
             last = await services.last_dead_letters()
-            wanted = [each.aggregate for each in last if each.unfinished or each.kind == "PARKED"]
+            wanted = [each.aggregate for each in last if each.unfinished or each.kind is DeadLetterKind.PARKED]
         return [await services.dead_letter_service.retry(each, by=by, reason=reason) for each in wanted]
 
 
@@ -183,8 +185,10 @@ async def _retry_where_waiting(wanted: "Sequence[AggregateId]", *, by: str, reas
 
 
 def _end(dead_letters: "Sequence[DeadLetter]") -> Exit:
+    from oncelog.domain.dead_letters import DeadLetterKind
+
     report_each(map(_fields, dead_letters), lambda: Group(*map(_view, dead_letters)))
-    return Exit.FINDINGS if any(each.kind == "PARKED" for each in dead_letters) else Exit.FINE
+    return Exit.FINDINGS if any(each.kind is DeadLetterKind.PARKED for each in dead_letters) else Exit.FINE
 
 
 def _named(by: str | None) -> str:

@@ -176,10 +176,12 @@ def _from_arguments(action: Action | None, target: str | None, *, payload: str |
 
 async def _hints(oncelog: "Oncelog", answers: "Sequence[Answer]") -> Hints:
     """Return a hint for each class that is not defined, in which an instance was created or refused for that."""
+    from oncelog import CommandType
+
     classes = {
         (answer.command.db_name, answer.command.class_id)
         for answer in answers
-        if answer.result and answer.command.command_type == "CREATE_INSTANCE"
+        if answer.result and answer.command.command_type is CommandType.CREATE_INSTANCE
     }
     with suppress(OncelogError):  # a hint is no reason to fail an answer
         found = {place: await oncelog.class_hint(*place) for place in sorted(classes)}

@@ -7,6 +7,7 @@ connection that failed is tried once more here, for the broker's own words.
 import asyncio
 import ssl
 import time
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -182,9 +183,9 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
                 self._renew_at_s = time.monotonic() + TOKEN_SHARE * life_s
             return self._token
 
+    @abstractmethod
     async def _new(self) -> tuple[str, float]:
         """Return a token and the seconds that it is valid for."""
-        raise NotImplementedError
 
 
 class _ClientCredentials(_Tokens):
