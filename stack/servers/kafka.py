@@ -131,7 +131,7 @@ async def _describe_cluster(environment: Mapping[str, str]) -> dict[str, Any]:
             try:
                 answer = await connection.send(MetadataRequest([]))
             finally:
-                connection.close()
+                await connection.close()  # of TLS it takes a round trip, and this loop ends at once
     except (KafkaError, OSError, TimeoutError) as error:
         raise UnreachableError(f"Kafka at {address} does not answer: {error or type(error).__name__}") from error
     return {"brokers": answer.brokers, "controller_id": answer.controller_id}
