@@ -194,9 +194,12 @@ async def _kafka(settings: Settings) -> AsyncIterator[Diagnosis]:
 async def _elasticsearch(stores: Stores) -> AsyncIterator[Diagnosis]:
     health = await stores.elasticsearch.health()
     yield Diagnosis("Elasticsearch", "reachable", State.OK, f"version {health.version}, nodes: {health.nodes}")
-    if health.status == "red":
-        remedy = "see GET _cluster/allocation/explain: a shard is on no node"
-        yield Diagnosis("Elasticsearch", "health", State.FAILED, "the cluster is red", remedy)
+    explain = "see GET _cluster/allocation/explain: a shard is on no node"
+    if health.red:
+        yield Diagnosis("Elasticsearch", "health", State.FAILED, f"red: {', '.join(health.red)}", explain)
+    elif health.status == "red":
+        found = "the cluster is red, by indices that are not ours"
+        yield Diagnosis("Elasticsearch", "health", State.WARNING, found, explain)
     else:
         yield Diagnosis("Elasticsearch", "health", State.OK, f"the cluster is {health.status}")
     await stores.documents.prepare()

@@ -75,3 +75,27 @@ async def test_servers_that_are_well_pass(settings: Settings):
         found = await diagnose(stores, settings)
     assert [each for each in found if each.state is State.FAILED] == []
     assert {each.subject for each in found} >= {"reachable", "conditional PUT", "Object Lock", "clock", "rights"}
+
+
+@pytest.mark.integration
+async def test_only_our_red_index_fails(settings: Settings):
+    nowhere = {"index.routing.allocation.require._name": "nowhere"}
+    others = f"others-{settings.named('red')}"
+    async with await Stores.connect(settings) as stores:
+        client = stores.elasticsearch.client
+        await client.indices.create(index=others, settings=nowhere, wait_for_active_shards="0")
+        try:
+            assert await _health(stores, settings) == (
+                State.WARNING,
+                "the cluster is red, by indices that are not ours",
+            )
+            ours = settings.named("instances.commercial.lamp.000009")
+            await client.indices.create(index=ours, settings=nowhere, wait_for_active_shards="0")
+            assert await _health(stores, settings) == (State.FAILED, f"red: {ours}")
+        finally:
+            await client.indices.delete(index=others)
+
+
+async def _health(stores: Stores, settings: Settings) -> tuple[State, str]:
+    (health,) = [each for each in await diagnose(stores, settings) if each.subject == "health"]
+    return health.state, health.found
