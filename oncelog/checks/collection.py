@@ -1,5 +1,6 @@
 """Collecting: records, stream and read models are read once, and their facts spilled for the parts that judge them."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -99,6 +100,7 @@ class Collector:
 
     async def run(self, task: CollectTask) -> Collected:
         """Carry out one step, and keep what it left; raises StoreUnavailable."""
+        started_s = time.monotonic()
         self._findings, self._read = Findings(), ReadTotals()
         spill = SpillWriter(self._files, self._router, task.number, keeps_rest=self._scope.mode is CheckMode.FULL)
         steps = {
@@ -111,7 +113,7 @@ class Collector:
         }
         offsets = await steps[task.kind](task, spill) or {}
         await spill.flush()
-        report = StepReport(read=self._read, findings=FindingsReport.of(self._findings))
+        report = StepReport(read=self._read, findings=FindingsReport.of(self._findings)).since(started_s)
         collected = Collected(files=tuple(spill.written), offsets=offsets, report=report)
         await self._files.write(collected_name(task.number), collected.model_dump_json().encode())
         return collected

@@ -85,8 +85,8 @@ class PartCheck:
         self._read = ReadTotals()
         self._classes = ClassLogs()
 
-    async def run(self, number: int) -> StepReport:
-        """Check a part, and keep its digests; raises StoreUnavailable."""
+    async def run(self, number: int, *, started_s: float) -> StepReport:
+        """Check a part, and keep its digests; raises StoreUnavailable. ``started_s``: of ``time.monotonic``."""
         facts = await read_spilled(self._files, self._spilled, number)
         if number == len(self._plan.partitions):
             await self._rest(facts)
@@ -98,7 +98,7 @@ class PartCheck:
         await self._files.write(partition_name(number, "digests", "txt"), "".join(self._lines).encode())
         report = StepReport(
             read=self._read, findings=FindingsReport.of(self._findings), unattended=tuple(self._second.unattended)
-        )
+        ).since(started_s)
         await self._files.write(partition_name(number, "findings", "json"), report.model_dump_json().encode())
         return report
 

@@ -20,7 +20,6 @@ from oncelog.checks.scope import (
     Collected,
     FindingsReport,
     ProofScope,
-    ReadTotals,
     Spilled,
     StepReport,
 )
@@ -80,10 +79,8 @@ class CheckRunner:
         """Carry out one step of collecting; raises StoreUnavailable."""
         files = self.files(check_id)
         plan = await read_plan(files)
-        started_s = time.monotonic()
         collector = Collector(self._servers, plan, files, progress=progress, keep_command=self._keep_command)
-        collected = await collector.run(plan.tasks[number])
-        return _timed(collected.report, started_s)
+        return (await collector.run(plan.tasks[number])).report
 
     async def part(self, check_id: str, number: int, *, counted: Counted = lambda _: None) -> StepReport:
         """Check one part, after all was collected; raises StoreUnavailable."""
@@ -102,7 +99,7 @@ class CheckRunner:
             offsets.update(collected.offsets)
         facts = Collected(files=tuple(spilled), offsets=offsets)
         check = PartCheck(self._servers, plan, files, collected=facts, counted=counted, keep=self._keep)
-        return _timed(await check.run(number), started_s)
+        return await check.run(number, started_s=started_s)
 
     async def end(self, check_id: str, earlier: str | None) -> tuple[StepReport, ReplayEnd]:
         """Add up all steps, and hold the digests against those of an earlier check; returns their roots, too."""
@@ -161,7 +158,3 @@ async def read_plan(files: ReplayFiles) -> CheckPlan:
     if found is None:
         raise InputInvalid(f"check {files.folder}: expected its plan in S3, found none; start another check")
     return CheckPlan.model_validate_json(found)
-
-
-def _timed(report: StepReport, started_s: float) -> StepReport:
-    return report + StepReport(read=ReadTotals(seconds=round(time.monotonic() - started_s, 3)))

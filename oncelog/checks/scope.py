@@ -1,6 +1,7 @@
 """Models of a check of the invariants: its scope, its plan, and what its steps exchange."""
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -244,6 +245,10 @@ class StepReport(BaseModel):
             findings=self.findings + other.findings,
             unattended=tuple(sorted({*self.unattended, *other.unattended})),
         )
+
+    def since(self, started_s: float) -> "StepReport":
+        """Return the same with the seconds since then, of ``time.monotonic``."""
+        return self + StepReport(read=ReadTotals(seconds=round(time.monotonic() - started_s, 3)))
 
     def shortened(self, kept_max: int) -> "StepReport":
         """Return the same with fewer of the findings themselves."""

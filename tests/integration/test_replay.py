@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +15,7 @@ from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport,
 from tests.bulks import bulk_create, item
 from tests.commands import create, update
 from tests.integration.installation import Installation
+from tests.integration.mortals import killed_until
 
 pytestmark = pytest.mark.integration
 
@@ -45,17 +45,7 @@ async def test_replay_survives_the_death_of_its_workers(installation: Installati
     request = ReplayRequest(partition_events=5, parallel=2, events_per_s=60)
     replay_id = await replays.start(request)
     ended = asyncio.create_task(replays.result(replay_id))
-    chance, kills = random.Random(13), 0
-    while not ended.done():
-        worker = await (await installation.worker_process()).ready()
-        if kills < KILLS:
-            await asyncio.wait([ended], timeout=chance.uniform(0.1, 1.5))
-        else:
-            await asyncio.wait([ended])
-        if not ended.done():
-            worker.process.kill()
-            await worker.ended()
-            kills += 1
+    kills = await killed_until(ended, installation, seed=13, kills=KILLS)
     report = await ended
     assert kills >= 2
     assert whole.end is not None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Any, Protocol
 
 from oncelog.domain.canonical import canonical_bytes
@@ -229,11 +230,18 @@ NOT_FOUND = Rejection(code=RejectionCode.INSTANCE_NOT_FOUND, message="not found"
 
 @dataclass(frozen=True)
 class Damage:
-    """One kind of damage, how it is done, and the code that must name it."""
+    """One kind of damage, how it is done, at once or as a coroutine, and the code that must name it."""
 
     name: str
     plant: Callable[[World], object]
     code: Code
+
+
+async def planted(damage: Damage, world: World) -> None:
+    """Do the damage."""
+    done = damage.plant(world)
+    if isawaitable(done):
+        await done
 
 
 PLANTED = [

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Severity
-from tests.verification import bulk_damage, container_damage, damage, graph_damage, seen, topic_damage
+from tests.verification import archive_damage, bulk_damage, container_damage, damage, graph_damage, seen, topic_damage
 from tests.verification.broken import VERSIONS, Hunt, hunt
 
 BROKEN_SCHEDULES_MAX = 1_000
@@ -27,7 +27,7 @@ async def planted() -> list[tuple[str, str, bool]]:
     rows.append(("nothing", "nothing", not healthy.findings))
     for kind in damage.PLANTED:
         world = await damage.healthy()
-        kind.plant(world)
+        await damage.planted(kind, world)
         found = await verify(world.sources, in_flight=nothing_in_flight)
         rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
     plantings = {
@@ -35,13 +35,14 @@ async def planted() -> list[tuple[str, str, bool]]:
         "a class and its graph": graph_damage,
         "indices": container_damage,
         "topics": topic_damage,
+        "an archive": archive_damage,
     }
     for what, planting in plantings.items():
         sound = await verify((await planting.healthy()).sources, in_flight=nothing_in_flight)
         rows.append((f"nothing, with {what}", "nothing", not sound.findings))
         for kind in planting.PLANTED:
             world = await planting.healthy()
-            kind.plant(world)
+            await damage.planted(kind, world)
             found = await verify(world.sources, in_flight=nothing_in_flight)
             rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
     world, recorder = await seen.healthy()

@@ -49,6 +49,7 @@ async def test_healthy_installation_is_proven_sound(bench: Bench):
     assert (report.phase, told.verdict, violated(report)) == (CheckPhase.DONE, CheckVerdict.SOUND, set())
     assert [section.invariant for section in told.sections] == list(Invariant)
     assert all(sum(section.checked.values()) for section in told.sections), "each has looked at something"
+    assert told.seconds > 0
     assert told.read.aggregates == 4, "three of the installation, and the probe's"
     described = await bench.client.get_workflow_handle("check").describe()
     assert described.search_attributes[CHECK_VERDICT_ATTRIBUTE] == ["SOUND"]
