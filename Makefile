@@ -97,10 +97,14 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.archive
 	$(BIN)/python -m benchmarks.replays
 
-lock: setup ## requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
+lock: setup ## requirements.lock and the image's locks anew: the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		--extra dev --extra demo --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--extra msk --constraint requirements.lock --output-file deploy/image/requirements.lock pyproject.toml
+	echo hatchling | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --constraint requirements.lock --output-file deploy/image/build.lock -
 
 dist: setup ## wheel and source archive, checked as a user would install them
 	$(BIN)/python -m build --quiet

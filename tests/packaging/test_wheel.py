@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.conftest import installation
 from tests.integration.installation import Installation
+from tests.packaging.dockerfile import build_environment
 
 __all__ = ["installation"]  # a fixture
 
@@ -88,12 +89,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment that holds the wheel and what it requires, and nothing else."""
-    folder = tmp_path_factory.mktemp("venv")
-    run([sys.executable, "-m", "venv", folder], folder)
-    run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel], folder)
-    return folder / "bin"
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of the image's environment, made by the steps of the Dockerfile."""
+    return build_environment(tmp_path_factory.mktemp("image")) / "bin"
 
 
 def test_wheel_from_the_source_archive_holds_every_module(wheel: Path):

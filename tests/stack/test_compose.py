@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from oncelog.settings import Settings, variables
 from stack import versions
 from stack.servers import BY_NAME, DEFAULT
 from stack.servers.s3 import ACCESS_KEY, SECRET_KEY
@@ -57,8 +59,8 @@ def test_it_holds_the_same_servers_and_those_they_need(compose: dict[str, Any]) 
 
 
 def test_its_images_are_the_pinned_ones(compose: dict[str, Any]) -> None:
-    images = dict(service["image"].rsplit(":", 1) for service in compose["services"].values())
-    assert images == versions.CONTAINER_IMAGES
+    images = [service["image"] for service in compose["services"].values() if "build" not in service]
+    assert dict(image.rsplit(":", 1) for image in images) == versions.CONTAINER_IMAGES
 
 
 def test_it_listens_on_loopback_at_the_same_ports(compose: dict[str, Any]) -> None:
@@ -88,8 +90,46 @@ def test_every_server_has_a_health_check_and_every_job_ends(compose: dict[str, A
     assert {name for name, service in compose["services"].items() if "healthcheck" not in service} == jobs
 
 
+def test_each_service_waits_for_the_health_of_others(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for service in services.values():
+        for name, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_completed_successfully" or "healthcheck" in services[name]
+            assert how["condition"] != "service_started"
+
+
+def test_programs_have_settings_that_exist(compose: dict[str, Any]) -> None:
+    known = {name for name, _ in variables(Settings)}
+    programs = {name: service for name, service in compose["services"].items() if "build" in service}
+    assert set(programs) == {"worker", "projector-documents", "projector-graph"}
+    for service in programs.values():
+        ours = {name: value for name, value in service["environment"].items() if name.startswith("ONCELOG_")}
+        assert set(ours) <= known
+        values = {name.removeprefix("ONCELOG_").lower(): value for name, value in ours.items()}
+        assert Settings.model_validate(nested(values)).projection == "stream"
+
+
+def test_programs_are_led_to_services_that_exist(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["worker"]["environment"]
+    addresses = [value for name, value in environment.items() if name.endswith(("_URL", "_SERVERS", "_ADDRESS"))]
+    hosts = {urlsplit(each if "://" in each else f"//{each}").hostname for each in addresses} - {"127.0.0.1"}
+    waited_for = compose["services"]["worker"]["depends_on"]
+    assert hosts == {"temporal", "redis", "kafka", "elasticsearch", "s3", "terminusdb"}
+    assert hosts - {"temporal"} <= set(waited_for)
+    assert "temporal" in compose["services"]["temporal-setup"]["depends_on"]
+
+
+def test_programs_may_write_nothing_but_temporary_files(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        if "build" in service:
+            assert service["read_only"]
+            assert service["tmpfs"] == ["/tmp"]
+            assert service["cap_drop"] == ["ALL"]
+
+
 def test_all_data_lies_in_named_volumes(compose: dict[str, Any]) -> None:
-    used = {mount["source"] for service in compose["services"].values() for mount in service.get("volumes", [])}
+    mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
+    used = {mount["source"] for mount in mounts if mount["type"] == "volume"}
     assert used == set(compose["volumes"]) == {"postgresql", "redis", "kafka", "elasticsearch", "s3", "terminusdb"}
 
 
@@ -111,6 +151,18 @@ def test_its_comment_names_the_variables_of_the_stack(compose: dict[str, Any]) -
                 assert f"{name}={value}" in comment
     s3 = compose["services"]["s3"]["environment"]
     assert (s3["ROOT_ACCESS_KEY_ID"], s3["ROOT_SECRET_ACCESS_KEY"]) == (ACCESS_KEY, SECRET_KEY)
+
+
+def nested(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings as their model has them, those of a server in its own part."""
+    parts: dict[str, Any] = {}
+    for name, value in values.items():
+        server, _, own = name.partition("_")
+        if server in ("redis", "kafka", "elasticsearch", "s3", "terminusdb"):
+            parts.setdefault(server, {})[own] = value
+        else:
+            parts[name] = value
+    return parts
 
 
 def published_ports(compose: dict[str, Any]) -> set[tuple[str, int]]:
