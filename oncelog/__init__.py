@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from oncelog.client.client import Oncelog, Submission, new_command_id
     from oncelog.client.many_commands import Answer, submit_all
     from oncelog.client.runs import Checks
+    from oncelog.client.subscribe import subscribe
     from oncelog.domain.bulk.command import BulkType
     from oncelog.domain.bulk.results import BulkResult
     from oncelog.domain.commands import Command, CommandType
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "oncelog.client.bulk": ("Bulks",),
     "oncelog.client.runs": ("Checks",),
+    "oncelog.client.subscribe": ("subscribe",),
     "oncelog.client.client": ("Oncelog", "Submission", "new_command_id"),
     "oncelog.client.many_commands": ("Answer", "submit_all"),
     "oncelog.domain.bulk.command": ("BulkType",),
@@ -119,6 +121,7 @@ __all__ = [
     "__version__",
     "new_command_id",
     "submit_all",
+    "subscribe",
 ]
 
 

@@ -145,6 +145,40 @@ class EventSubscription(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TopicOffsets:
+    """How far a reader has come in one topic: its ID, empty where brokers have none, and next offsets."""
+
+    topic_id: str
+    offsets: Mapping[int, int]
+
+
+class EventFeed(Protocol):
+    """The topics of events, read from offsets that the reader keeps itself: no group's offsets change."""
+
+    async def open_feed(self, start: Mapping[str, TopicOffsets] | None) -> None:
+        """Begin at these offsets, by topic; None: at the end of each. Raises StoreUnavailable.
+
+        A topic that was recreated since, or that is not named, begins at its beginning.
+        """
+        ...
+
+    async def next_messages(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        """Return what comes next, each partition in order; nothing if there is nothing within ``wait_s``.
+
+        A topic that is recreated is read from its beginning, so messages may come again. Raises StoreUnavailable.
+        """
+        ...
+
+    def feed_offsets(self) -> Mapping[str, TopicOffsets]:
+        """Return where the feed goes on after all that was handed out."""
+        ...
+
+    async def close_feed(self) -> None:
+        """Leave, within seconds, whatever the server does."""
+        ...
+
+
 class FailureStream(Protocol):
     """Announces projection failures to subscribers; what is true of them lies in ``DeadLetters``."""
 

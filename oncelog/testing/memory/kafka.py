@@ -8,7 +8,7 @@ from typing import Any
 
 from oncelog.domain.events import Event
 from oncelog.errors import InputInvalid, StoreUnavailable
-from oncelog.ports import Delivery, Generations, TopicFacts
+from oncelog.ports import Delivery, Generations, TopicFacts, TopicOffsets
 from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.stores.kafka.topics import partition_of
 from oncelog.testing.memory.pause import Pause, let_others
@@ -148,7 +148,7 @@ class MemorySubscription:
                 await self.giving_up()
                 self._incarnation = self._group.topic.incarnation
                 self.positions = dict.fromkeys(self.positions, 0)
-            found = self._take(messages_max)
+            found = _taken(self._group.topic, self.positions, messages_max)
             if found or time.monotonic() >= until_s:
                 return found
             await asyncio.sleep(POLL_S)
@@ -172,20 +172,66 @@ class MemorySubscription:
         if self in self._group.members:
             await self._group.rebalance([member for member in self._group.members if member is not self])
 
-    def _take(self, messages_max: int) -> list[Delivery]:
-        found: list[Delivery] = []
-        for partition, position in self.positions.items():
-            for message in self._group.topic.of(partition)[position : position + messages_max - len(found)]:
-                sent_at_ms = int(time.time() * 1000)
-                found.append(
-                    Delivery(partition, message.offset, message.key, message.headers, message.value, sent_at_ms)
-                )
-                self.positions[partition] = message.offset + 1
-        return found
+    def _demand(self, doing: str) -> None:
+        if not self.available:
+            raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
+
+
+class MemoryFeed:
+    """An ``EventFeed`` without a server. ``available`` False plays an outage."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self._publisher = publisher
+        self._incarnation = publisher.incarnation
+        self._offsets: dict[int, int] = {}
+        self.available = True
+
+    async def open_feed(self, start: Mapping[str, TopicOffsets] | None) -> None:
+        """Begin at these offsets, or at the end; raises StoreUnavailable."""
+        self._demand("opening a feed")
+        self._incarnation = self._publisher.incarnation
+        partitions = range(self._publisher.partitions)
+        if start is None:
+            self._offsets = {partition: len(self._publisher.of(partition)) for partition in partitions}
+            return
+        known = start.get(MEMORY_TOPIC)
+        same = known is not None and known.topic_id == str(self._incarnation)
+        self._offsets = dict.fromkeys(partitions, 0) | (dict(known.offsets) if known and same else {})
+
+    async def next_messages(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
+        """Return what comes next; raises StoreUnavailable."""
+        until_s = time.monotonic() + wait_s
+        while True:
+            self._demand("fetching")
+            if self._incarnation != self._publisher.incarnation:
+                self._incarnation = self._publisher.incarnation
+                self._offsets = dict.fromkeys(self._offsets, 0)
+            found = _taken(self._publisher, self._offsets, messages_max)
+            if found or time.monotonic() >= until_s:
+                return found
+            await asyncio.sleep(POLL_S)
+
+    def feed_offsets(self) -> Mapping[str, TopicOffsets]:
+        """Return where the feed goes on."""
+        return {MEMORY_TOPIC: TopicOffsets(str(self._incarnation), dict(self._offsets))}
+
+    async def close_feed(self) -> None:
+        """Leave; nothing is kept."""
 
     def _demand(self, doing: str) -> None:
         if not self.available:
             raise StoreUnavailable("Kafka in memory", doing, "made unavailable")
+
+
+def _taken(topic: MemoryPublisher, positions: dict[int, int], messages_max: int) -> list[Delivery]:
+    """Hand out the next messages of these partitions, and move the positions past them."""
+    found: list[Delivery] = []
+    for partition, position in positions.items():
+        for message in topic.of(partition)[position : position + messages_max - len(found)]:
+            sent_at_ms = int(time.time() * 1000)
+            found.append(Delivery(partition, message.offset, message.key, message.headers, message.value, sent_at_ms))
+            positions[partition] = message.offset + 1
+    return found
 
 
 class MemoryProgress:
