@@ -8,7 +8,7 @@ import pytest
 import oncelog
 
 CLIENTS = {"aiohttp", "aiokafka", "boto3", "elasticsearch", "httpx", "redis", "temporalio"}
-CLIENT = {"Answer", "Bulks", "Checks", "Oncelog", "Submission", "new_command_id", "submit_all"}
+CLIENT = {"Answer", "Bulks", "Checks", "Oncelog", "Submission", "new_command_id", "submit_all", "subscribe"}
 TYPES = [name for name in oncelog.__all__ if name not in CLIENT]
 
 
