@@ -117,6 +117,8 @@ class IndexFacts:
 
     ``alias``: without the namespace, the alias that its name belongs to, such as ``instances.shop.product``;
     ``is_behind``: whether that alias leads to it; ``is_assigned``: whether its shard is on a node.
+    ``definition``: the sequence number of the class definition that its documents fit, None where they are as the log
+    has them.
     """
 
     name: str
@@ -125,6 +127,7 @@ class IndexFacts:
     is_open: bool = True
     takes_writes: bool = True
     is_assigned: bool = True
+    definition: int | None = None
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,12 @@ class Audit:
         place = AggregateId.parse(aggregate_id)
         name = str(AggregateId(place.db_name, CLASSES, place.class_id))
         class_schemas = self.classes.class_schemas.get(name, ())
-        audit = LogAudit(aggregate_id, class_schemas, projected=self.projected(aggregate_id))
+        audit = LogAudit(
+            aggregate_id,
+            class_schemas,
+            projected=self.projected(aggregate_id),
+            document_definition=self.containers.definition_of(aggregate_id),
+        )
         if place.class_id == CLASSES:
             self.classes.add(audit)
         return audit

@@ -37,9 +37,11 @@ class ContainerAudit:
     """
 
     _found: list[dict[tuple[Code, str], Finding]] = field(default_factory=list)
+    _definitions: dict[str, int | None] = field(default_factory=dict)  # by alias, when it was first looked at
 
     def add(self, indices: Sequence[IndexFacts]) -> None:
         """Look at all indices of this moment."""
+        self._definitions = {each.alias: each.definition for each in indices if each.is_behind} | self._definitions
         self._found.append({(finding.code, finding.where): finding for finding in _judge(indices)})
 
     @property
@@ -51,6 +53,10 @@ class ContainerAudit:
     def is_unread(self, read_model: str, aggregate_id: str) -> bool:
         """Return whether what a read model shows of an aggregate could not be read."""
         return bool(self._found) and ALIAS_OF[read_model](aggregate_id) in self.unreadable
+
+    def definition_of(self, aggregate_id: str) -> int | None:
+        """Return the definition that the documents of its class fitted when its index was first looked at."""
+        return self._definitions.get(documents_of(aggregate_id))
 
     def judge(self) -> Iterator[Finding]:
         """Yield what was found each time."""

@@ -31,8 +31,8 @@ class EventFacts:
 
     ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
     data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
-    have; None where damage before it leaves the state unknown. ``node_digests``: of the node, under each definition
-    (0: none) that it may name, unless it refers to more than a node may; None likewise.
+    have had since the check began; None where damage before it leaves the state unknown. ``node_digests``: of the node,
+    under each definition (0: none) that it may name, unless it refers to more than a node may; None likewise.
     """
 
     event_id: str
@@ -67,8 +67,9 @@ class LogAudit:
     """Goes through the objects of one aggregate in the order of their keys.
 
     ``class_schemas``: those of the aggregate's class. ``projected``: the sequence numbers of which the document and the
-    node are known to be shown, so that others need no digest; None: any of them. ``defined``: where the aggregate is
-    itself a class, what it was.
+    node are known to be shown, so that others need no digest; None: any of them. ``document_definition``: the sequence
+    number of the definition that documents fitted when the check began; None: as the log has them. ``defined``: where
+    the aggregate is itself a class, its definitions.
     """
 
     def __init__(
@@ -77,11 +78,13 @@ class LogAudit:
         class_schemas: Sequence[ClassSchema] = (),
         *,
         projected: Collection[int] | None = None,
+        document_definition: int | None = None,
     ) -> None:
         self.facts = LogFacts(aggregate_id)
         self.defined: list[ClassSchema] = []
         self._class_schemas = class_schemas
         self._projected = projected
+        self._document_definition = document_definition
         self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
         self._number = 0  # of the slot just before
         self._last: Event | None = None  # the event in it, if that is sound
@@ -146,7 +149,13 @@ class LogAudit:
         if self._state is None or not self._is_projected(self._state):
             return None
         document = document_of(self._state)
-        forms = [document, *(migrated(document, class_schema) for class_schema in self._class_schemas)]
+        schemas = list(self._class_schemas)
+        if self._document_definition is not None:
+            # The index may have been followed by one of a later definition since it was looked at.
+            schemas = [each for each in schemas if each.reference.sequence_number >= self._document_definition]
+        forms = [migrated(document, class_schema) for class_schema in schemas]
+        if self._document_definition is None or not forms:  # the log's own form, or a definition that is unreadable
+            forms.append(document)
         return frozenset(document_digest(one) for one in forms)
 
     def _is_projected(self, state: Instance) -> bool:

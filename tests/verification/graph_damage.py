@@ -6,7 +6,7 @@ from typing import Any
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import AggregateId
 from oncelog.verification.findings import Code
-from tests.classes import FIRST, WIDER, define
+from tests.classes import FIRST, SECOND, WIDER, define
 from tests.commands import create, delete, update
 from tests.verification.damage import Damage
 from tests.write.world import World
@@ -45,7 +45,19 @@ def add(world: World, node: GraphNode) -> None:
     world.graph.nodes[node.aggregate_id] = node
 
 
+async def show_old_form(world: World) -> None:
+    """Let the documents follow a definition that migrates data, and one of them be as it was before."""
+    before = (await world.documents.read_documents([LAMP]))[0]
+    assert before is not None
+    await redefine(world, SECOND, command_id="second")
+    await world.process().pipeline.reindexer.run(CLASS)
+    generation = world.documents.generations["shop.product"]
+    assert generation.documents[LAMP.instance_key].body != before.body
+    generation.documents[LAMP.instance_key] = before
+
+
 PLANTED = [
+    Damage("a document is in the form of an earlier definition", show_old_form, Code.DOCUMENT_WRONG),
     Damage("a node is missing", lambda w: w.graph.nodes.pop(LAMP), Code.NODE_MISSING),
     Damage("a node is at an earlier event", lambda w: change(w, LAMP, sequence_number=1), Code.NODE_STALE),
     Damage("a node is under an earlier definition", lambda w: change(w, LAMP, definition_sequence=1), Code.NODE_STALE),

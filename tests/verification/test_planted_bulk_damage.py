@@ -4,7 +4,7 @@ import pytest
 
 from oncelog.checks.verify import Report, nothing_in_flight, verify
 from tests.verification.bulk_damage import PLANTED, healthy
-from tests.verification.damage import Damage
+from tests.verification.damage import Damage, planted
 from tests.write.world import World
 
 
@@ -21,6 +21,6 @@ async def test_nothing_is_found_where_nothing_is_wrong():
 @pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
 async def test_damage_is_found_under_its_code(damage: Damage):
     world = await healthy()
-    damage.plant(world)
+    await planted(damage, world)
     report = await _verified(world)
     assert damage.code in {finding.code for finding in report.findings}, report.findings

@@ -9,13 +9,13 @@ from oncelog.stores.s3 import StoredObject
 from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Severity
 from tests.verification.container_damage import PLANTED, PRODUCTS, healthy
-from tests.verification.damage import LAMP, VERSIONS, Damage, drop_message, make_stale, nested
+from tests.verification.damage import LAMP, VERSIONS, Damage, drop_message, make_stale, nested, planted
 
 
 @pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
 async def test_container_damage_is_found_under_its_code(damage: Damage):
     world = await healthy()
-    damage.plant(world)
+    await planted(damage, world)
     report = await verify(world.sources, in_flight=nothing_in_flight)
     found = {finding.code: finding for finding in report.findings}
     assert report.verdict is Verdict.VIOLATED

@@ -3,7 +3,7 @@
 import pytest
 
 from oncelog.verification.findings import Finding
-from tests.verification.damage import PLANTED, Damage, healthy
+from tests.verification.damage import PLANTED, Damage, healthy, planted
 
 
 async def test_nothing_is_found_where_nothing_is_wrong():
@@ -13,7 +13,7 @@ async def test_nothing_is_found_where_nothing_is_wrong():
 @pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
 async def test_damage_is_found_under_its_code(damage: Damage):
     world = await healthy()
-    damage.plant(world)
+    await planted(damage, world)
     found = list(world.audit().judge())
     assert damage.code in {finding.code for finding in found}, found
     assert all(_says_where(finding) for finding in found)

@@ -3,7 +3,7 @@
 import pytest
 
 from oncelog.checks.verify import nothing_in_flight, verify
-from tests.verification.damage import Damage
+from tests.verification.damage import Damage, planted
 from tests.verification.graph_damage import PLANTED, healthy
 
 
@@ -16,7 +16,7 @@ async def test_nothing_is_found_where_nothing_is_wrong():
 @pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
 async def test_damage_is_found_under_its_code(damage: Damage):
     world = await healthy()
-    damage.plant(world)
+    await planted(damage, world)
     found = (await verify(world.sources, in_flight=nothing_in_flight)).findings
     assert {finding.code for finding in found} == {damage.code}, found
 

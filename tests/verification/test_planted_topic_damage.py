@@ -4,7 +4,7 @@ import pytest
 
 from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Code
-from tests.verification.damage import LAMP, Damage, drop_message
+from tests.verification.damage import LAMP, Damage, drop_message, planted
 from tests.verification.topic_damage import PLANTED, healthy, replace_topic
 
 
@@ -12,7 +12,7 @@ from tests.verification.topic_damage import PLANTED, healthy, replace_topic
 async def test_topic_damage_is_found_under_its_code(damage: Damage):
     world = await healthy()
     assert (await verify(world.sources, in_flight=nothing_in_flight)).findings == []
-    damage.plant(world)
+    await planted(damage, world)
     found = (await verify(world.sources, in_flight=nothing_in_flight)).findings
     assert damage.code in {finding.code for finding in found}, found
 

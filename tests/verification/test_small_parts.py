@@ -27,6 +27,6 @@ async def test_damage_is_found_across_small_parts(name: str):
     assert sound.findings == []
     for kind in planting.PLANTED:
         world = await planting.healthy()
-        kind.plant(world)
+        await damage.planted(kind, world)
         report = await verify(world.sources, in_flight=nothing_in_flight)
         assert kind.code in {finding.code for finding in report.findings}, kind.name

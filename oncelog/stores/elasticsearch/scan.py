@@ -10,6 +10,7 @@ from oncelog.domain.stored_names import GRAPH_ALIAS, INSTANCES_ALIAS
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, IndexFacts
 from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.indices import index_of
 from oncelog.stores.elasticsearch.mapping import as_verified
 from oncelog.stores.elasticsearch.server import ElasticsearchServer
 
@@ -59,6 +60,7 @@ class ElasticsearchScan:
         parts = name.removeprefix(prefix).split(".")
         alias = ".".join(parts[: 2 if parts[0] == GRAPH_ALIAS else 3])
         blocks = about["settings"]["index"].get("blocks", {})
+        reference = index_of(name, about["mappings"]).definition
         return IndexFacts(
             name=name,
             alias=alias,
@@ -66,6 +68,7 @@ class ElasticsearchScan:
             is_open=shown.get("status") != "close",
             takes_writes="true" not in blocks.values(),
             is_assigned=shown.get("health") != "red",
+            definition=reference.sequence_number if reference else None,
         )
 
     async def _aliases(self, db_name: str | None) -> list[str]:

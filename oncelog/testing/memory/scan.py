@@ -26,7 +26,10 @@ class MemoryScan:
         """Return the indices, of one database or of all."""
         documents = self._documents
         facts = [
-            self._facts(name, generation.index.name, documents.unusable.get(name))
+            replace(
+                self._facts(name, generation.index.name, documents.unusable.get(name)),
+                definition=reference.sequence_number if (reference := generation.index.definition) else None,
+            )
             for name, generation in documents.generations.items()
         ]
         for name, reason in documents.unusable.items():
