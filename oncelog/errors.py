@@ -17,8 +17,9 @@
     ├── ArchiveDamaged           a file or manifest of the archive is missing or altered; the log has it all
     ├── RebuildSuperseded        readers see another index that followed while one was rebuilt; nothing is lost
     ├── SchemaUnsupported        an event is whole, but this release cannot read the version it is written in
-    │   ├── EventFromFuture      its type or its MAJOR is newer than this release
-    │   └── SchemaGap            its version is none that was ever stored, or a migration is missing
+    │   ├── EventFromFuture      its type or its MAJOR is newer than this release, or its aggregate is not installed
+    │   ├── SchemaGap            its version is none that was ever stored, or a migration is missing
+    │   └── AggregateDefect      the code of an aggregate of one's own failed on it, or on a command
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
     │   └── ProjectionParked     … nor will it: the aggregate's projection waits for a person, or was given up
     ├── CommandUnknown           no store and no workflow knows this command ID
@@ -253,6 +254,18 @@ class EventFromFuture(SchemaUnsupported):
 
 class SchemaGap(SchemaUnsupported):
     """A schema version is none that was ever stored, or no migration leads on from it; a defect of a release."""
+
+
+class AggregateDefect(SchemaUnsupported):
+    """The code of an aggregate of one's own failed: only its aggregate waits, until a release mends it."""
+
+    def __init__(self, aggregate: str, doing: str, problem: object) -> None:
+        cause = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else str(problem)
+        super().__init__(
+            f"{aggregate}: {doing}: {cause[:1000]}; mend its code and deploy it, until then what this is about waits",
+            aggregate=aggregate,
+            doing=doing,
+        )
 
 
 class NotYetVisible(OncelogError):

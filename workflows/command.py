@@ -38,9 +38,9 @@ else:
 
 
 class CommandWorkflow:
-    """The common part of the workflows of all commands on one aggregate. ``kinds``: what this one accepts."""
+    """The common part of the workflows of all commands on one aggregate. ``of_classes``: whether it accepts those."""
 
-    kinds: ClassVar[frozenset[CommandType]]
+    of_classes: ClassVar[bool]
 
     def __init__(self) -> None:
         self._committed: CommandResult | None = None
@@ -50,7 +50,7 @@ class CommandWorkflow:
 
     async def _run(self, command: Any) -> CommandResult:
         try:
-            accepted = _accepted(command, self.kinds)
+            accepted = _accepted(command, of_classes=self.of_classes)
         except InputInvalid as error:
             self._committed = invalid_command(error)
             return self._committed
@@ -167,9 +167,9 @@ class CommandWorkflow:
 
 @workflow.defn
 class InstanceCommand(CommandWorkflow):
-    """CREATE_INSTANCE, UPDATE_INSTANCE or DELETE_INSTANCE; the workflow ID is the command ID."""
+    """CREATE_INSTANCE, UPDATE_INSTANCE, DELETE_INSTANCE or one of an own aggregate; the workflow ID is its ID."""
 
-    kinds = frozenset(CommandType) - CLASS_COMMANDS
+    of_classes = False
 
     @workflow.run
     async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
@@ -183,7 +183,7 @@ class ClassCommand(CommandWorkflow):
     A definition's command ends when readers see its class's documents under it.
     """
 
-    kinds = CLASS_COMMANDS
+    of_classes = True
 
     @workflow.run
     async def run(self, command: CommandArgument = None) -> CommandResult:  # type: ignore[assignment]
@@ -210,10 +210,11 @@ _TAKEN_OVER = {
 }
 
 
-def _accepted(argument: Any, kinds: frozenset[CommandType]) -> Command:
+def _accepted(argument: Any, *, of_classes: bool) -> Command:
     """Return the command, or raise InputInvalid for anything that is none, or that runs under another's ID."""
     command = judged(parse_command, decoded(argument, what="command"))
-    if command.command_type not in kinds:
+    if (command.command_type in CLASS_COMMANDS) != of_classes:
+        kinds = CLASS_COMMANDS if of_classes else frozenset(CommandType) - CLASS_COMMANDS
         raise InputInvalid(
             f"command {command.command_id}: expected one of {', '.join(sorted(kinds))} for the workflow "
             f"{workflow.info().workflow_type}, found {command.command_type}; start it as another"

@@ -30,7 +30,7 @@ TOKEN_HEADER = "Consistency-Token"  # noqa: S105 - a header's name, no secret
 READ_DEADLINE_S = 5.0
 
 #: The HTTP status of each rejection; a code that is not here is a mistake in the request.
-STATUS_OF = {
+STATUS_OF: dict[str, HTTPStatus] = {
     RejectionCode.INSTANCE_NOT_FOUND: HTTPStatus.NOT_FOUND,
     RejectionCode.INSTANCE_DELETED: HTTPStatus.GONE,
     RejectionCode.INSTANCE_EXISTS: HTTPStatus.CONFLICT,

@@ -1,12 +1,13 @@
 """Requests: the command model, and its hash."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from functools import cached_property, partial
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
+from oncelog.domain.aggregates.definition import TYPE_NAME, DomainCommand
+from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
 from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.identifiers import (
@@ -25,19 +26,22 @@ from oncelog.domain.limits import (
     SHORT_TEXT_CHARACTERS_MAX,
     TEXT_BYTES_MAX,
 )
+from oncelog.domain.type_names import BULK_PREFIX, CLASS_COMMANDS, CommandType
 from oncelog.errors import InputInvalid
 
-
-class CommandType(StrEnum):
-    CREATE_INSTANCE = "CREATE_INSTANCE"
-    UPDATE_INSTANCE = "UPDATE_INSTANCE"
-    DELETE_INSTANCE = "DELETE_INSTANCE"
-    DEFINE_CLASS = "DEFINE_CLASS"
-    RETIRE_CLASS = "RETIRE_CLASS"
-
-
-#: Commands about a class itself.
-CLASS_COMMANDS = frozenset({CommandType.DEFINE_CLASS, CommandType.RETIRE_CLASS})
+__all__ = [
+    "CLASS_COMMANDS",
+    "Command",
+    "CommandIdText",
+    "CommandType",
+    "CommandTypeName",
+    "InstanceIdText",
+    "JsonObject",
+    "Version",
+    "check_fits",
+    "invalid",
+    "parse_command",
+]
 
 
 def _as_value_error(value: str, check: Callable[[str], object]) -> str:
@@ -74,6 +78,25 @@ def _normalised_object(
     return found
 
 
+def _command_type(value: Any, info: ValidationInfo) -> Any:
+    """Return a built-in type as the enum's member, and the name of one's own as it is."""
+    if not isinstance(value, str) or isinstance(value, CommandType):
+        return value
+    if value in CommandType.__members__:
+        return CommandType(value)
+    if value.startswith(BULK_PREFIX) or not TYPE_NAME.fullmatch(value):
+        known = ", ".join([*CommandType, *registry().commands])
+        bulk = "; a bulk command runs as BulkCommand, and takes no command types of one's own"
+        raise ValueError(
+            f"expected one of {known}, found {value[:80]!r}{bulk if value.startswith(BULK_PREFIX) else ''}"
+        )
+    if not is_stored(info):
+        _as_value_error(value, registry().of_command)
+    return value
+
+
+#: A command's type: one that is built in, or one of an aggregate of one's own.
+CommandTypeName = Annotated[CommandType | str, BeforeValidator(_command_type)]
 CommandIdText = Annotated[str, _input(check_command_id)]
 DbName = Annotated[str, _input(partial(check_name, what="db_name"))]
 ClassId = Annotated[str, _input(partial(check_name, what="class_id"))]
@@ -89,11 +112,12 @@ class Command(Value):
 
     ``payload``: the whole data for CREATE_INSTANCE, a JSON Merge Patch (RFC 7396) for UPDATE_INSTANCE, the definition
     for DEFINE_CLASS, empty for DELETE_INSTANCE and RETIRE_CLASS. ``expected_version``: the sequence number the caller
-    last saw, 0 for "must never have existed".
+    last saw, 0 for "must never have existed". A command of one's own has its model's fields as ``payload``, and its
+    aggregate's name as ``class_id``.
     """
 
     command_id: CommandIdText
-    command_type: CommandType
+    command_type: CommandTypeName
     db_name: DbName
     class_id: ClassId
     instance_id: InstanceIdText | None = None
@@ -109,6 +133,8 @@ class Command(Value):
         if is_stored(info):
             return self
         check_fits(self.command_type, instance_id=self.instance_id, payload=self.payload)
+        if not isinstance(self.command_type, CommandType):
+            _check_class(self.command_type, self.class_id)
         check_texts(actor=self.actor, correlation_id=self.correlation_id, causation_id=self.causation_id)
         return self
 
@@ -140,7 +166,13 @@ class Command(Value):
         return fields
 
 
-def check_fits(command_type: CommandType, *, instance_id: str | None, payload: dict[str, Any]) -> None:
+def _check_class(command_type: str, class_id: str) -> None:
+    aggregate = registry().of_command(command_type)
+    if class_id != aggregate.name:
+        raise ValueError(f"class_id: expected {aggregate.name}, whose command {command_type} is, found {class_id}")
+
+
+def check_fits(command_type: CommandType | str, *, instance_id: str | None, payload: dict[str, Any]) -> None:
     """Raise ValueError unless a request of that type may come with these."""
     if command_type in CLASS_COMMANDS:
         if instance_id is not None:
@@ -168,16 +200,30 @@ def parse_command(value: Any, *, stored: bool = False) -> Command:
     if not isinstance(value, dict):
         raise InputInvalid(f"command: expected a JSON object, found {type(value).__name__}", errors=[])
     try:
-        return Command.model_validate(value, context=STORED if stored else None)
+        command = Command.model_validate(value, context=STORED if stored else None)
     except ValidationError as error:
         raise invalid("command", error) from error
+    if not stored and not isinstance(command.command_type, CommandType):
+        read_own(command.command_type, command.payload)
+    return command
 
 
-def invalid(what: str, error: ValidationError) -> InputInvalid:
-    """Return pydantic's findings as one error of ours; ``details["errors"]`` has each with its JSON Pointer."""
+def read_own(command_type: str, payload: dict[str, Any]) -> DomainCommand:
+    """Return the payload of a command of one's own as its model; raises InputInvalid."""
+    try:
+        return registry().of_command(command_type).read_command(command_type, payload)
+    except ValidationError as error:
+        raise invalid("command", error, within=("payload",)) from error
+
+
+def invalid(what: str, error: ValidationError, *, within: tuple[str, ...] = ()) -> InputInvalid:
+    """Return pydantic's findings as one error of ours; ``details["errors"]`` has each with its JSON Pointer.
+
+    ``within``: where the validated object lies.
+    """
     findings = [
         {
-            "at": shortened(pointer_of(item["loc"]), POINTER_CHARACTERS_MAX),
+            "at": shortened(pointer_of((*within, *item["loc"])), POINTER_CHARACTERS_MAX),
             "problem": shortened(item["msg"].removeprefix("Value error, ")),
         }
         for item in error.errors(include_url=False, include_context=False, include_input=False)

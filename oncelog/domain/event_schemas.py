@@ -10,11 +10,13 @@ form in every version, for ever, so that a chain can be verified whatever its li
   changed (a member that became null, or data brought into the form of a new definition). A reader that ignores
   ``effect`` would read this update wrongly: hence a new MAJOR.
 
-Class events came later, in the form of 2.0.0, and begin with 1.0.0.
+Class events came later, in the form of 2.0.0, and begin with 1.0.0. So do those of aggregates of one's own, whose
+``effect`` is ``EVOLVE``: their own code says what ``data`` does.
 """
 
 from functools import lru_cache
 
+from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.schema_versions import Fields, SchemaVersions, Step
 from oncelog.domain.semantic_version import SemanticVersion
 
@@ -52,10 +54,16 @@ def check_event_schemas() -> None:
         schemas.check()
 
 
-@lru_cache(maxsize=256)
 def steps_from(event_type: str, schema_version: str) -> tuple[Step, ...]:
     """Return the steps that lead from a stored version to the newest.
 
     Raises EventFromFuture, SchemaGap, and InputInvalid for what is no version.
     """
+    if event_type in EVENT_SCHEMAS:
+        return _steps_from(event_type, schema_version)
+    return registry().steps_from(event_type, schema_version)
+
+
+@lru_cache(maxsize=256)
+def _steps_from(event_type: str, schema_version: str) -> tuple[Step, ...]:
     return EVENT_SCHEMAS[event_type].steps_from(SemanticVersion.parse(schema_version))

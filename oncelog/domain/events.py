@@ -5,29 +5,24 @@ Their meaning is read through ``content_of``, the one place where an older versi
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
+from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.canonical import canonical_bytes, parse_stored, sha256_hex
 from oncelog.domain.event_schemas import EVENT_SCHEMAS, steps_from
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import AggregateId
-from oncelog.errors import EventFromFuture, InputInvalid, LogDamaged, SchemaUnsupported
+from oncelog.domain.type_names import EventType as EventType
+from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 
 DIGEST_CHARACTERS = 64
 _CHECKSUM_MEMBER = b',"checksum":"'
-
-
-class EventType(StrEnum):
-    INSTANCE_CREATED = "INSTANCE_CREATED"
-    INSTANCE_UPDATED = "INSTANCE_UPDATED"
-    INSTANCE_DELETED = "INSTANCE_DELETED"
-    CLASS_DEFINED = "CLASS_DEFINED"
-    CLASS_RETIRED = "CLASS_RETIRED"
 
 
 class Effect(StrEnum):
@@ -36,10 +31,15 @@ class Effect(StrEnum):
     REPLACE = "REPLACE"
     MERGE = "MERGE"
     REMOVE = "REMOVE"
+    EVOLVE = "EVOLVE"  # as the code of an aggregate of one's own says
 
 
 #: The semantic version in which each event type is written today.
-SCHEMA_VERSIONS: dict[EventType, str] = {kind: str(EVENT_SCHEMAS[kind].newest) for kind in EventType}
+SCHEMA_VERSIONS: dict[str, str] = {kind: str(EVENT_SCHEMAS[kind].newest) for kind in EventType}
+
+
+#: An event's type: one that is built in, or one of an aggregate of one's own.
+EventTypeName = Annotated[EventType | str, Field(union_mode="left_to_right")]
 
 
 class DefinitionReference(Value):
@@ -47,6 +47,16 @@ class DefinitionReference(Value):
 
     sequence_number: int
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedEvent:
+    """The part of an event that is decided: all that follows neither from its command nor from its slot."""
+
+    event_type: str
+    schema_version: str
+    effect: Effect
+    data: dict[str, Any]
 
 
 class EventContent(NamedTuple):
@@ -69,7 +79,7 @@ class Event(Value):
     model_config = ConfigDict(extra="allow", cache_strings="keys")  # most values are seen once only
 
     event_id: str
-    event_type: EventType
+    event_type: EventTypeName
     schema_version: str
     sequence_number: int
     aggregate_id: str
@@ -204,15 +214,10 @@ def _check_readable(fields: dict[str, Any], where: str) -> None:
     if not isinstance(event_type, str) or not isinstance(version, str):
         raise InputInvalid("expected an event_type and a schema_version")
     about = {name: fields.get(name) for name in ("aggregate_id", "sequence_number", "event_id")}
-    if event_type not in EVENT_SCHEMAS:
-        raise EventFromFuture(
-            f"{where}: an event of type {event_type[:80]}, which this release does not know; upgrade it, until then "
-            "what this event is about waits",
-            event_type=event_type,
-            schema_version=version,
-            **about,
-        )
     try:
+        if event_type not in EVENT_SCHEMAS:
+            registry().of_event(event_type, class_id=str(fields.get("class_id", "")))
         steps_from(event_type, version)
     except SchemaUnsupported as error:
-        raise type(error)(f"{where}: {error.message}", **error.details, **about) from error
+        details = about | {"schema_version": version} | error.details
+        raise type(error)(f"{where}: {error.message}", **details) from error

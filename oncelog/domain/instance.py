@@ -5,10 +5,12 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict, TypeAdapter
 
+from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.commands import CommandType
 from oncelog.domain.events import (
     SCHEMA_VERSIONS,
+    DecidedEvent,
     DefinitionReference,
     Effect,
     Event,
@@ -36,7 +38,7 @@ class Change(Protocol):
     @property
     def event_id(self) -> str: ...
     @property
-    def command_type(self) -> CommandType: ...
+    def command_type(self) -> CommandType | str: ...
     @property
     def aggregate_id(self) -> AggregateId: ...
     @property
@@ -56,8 +58,9 @@ class Instance:
     """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
 
     ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
-    ``data`` was validated against, None where its class was undefined. No model: events are checked when they are read,
-    and thousands of states are made and kept.
+    ``data`` was validated against, None where its class was undefined. ``state_version``: of an aggregate of one's own,
+    its name and the version of its state; ``data`` is that state as JSON. No model: events are checked when they are
+    read, and thousands of states are made and kept.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -72,6 +75,7 @@ class Instance:
     updated_at: str | None = None
     definition: DefinitionReference | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    state_version: str | None = None
 
     @property
     def exists(self) -> bool:
@@ -104,6 +108,10 @@ def evolve(state: Instance, event: Event) -> Instance:
             sequence_number=event.sequence_number,
         )
     content = content_of(event)
+    if content.effect is Effect.EVOLVE:
+        return _evolved_by_own(state, event, content)
+    if state.state_version is not None:
+        raise _mixed(state, event)
     created = event.event_type is EventType.INSTANCE_CREATED or (
         event.event_type is EventType.CLASS_DEFINED and not state.exists
     )
@@ -121,6 +129,34 @@ def evolve(state: Instance, event: Event) -> Instance:
     )
 
 
+def _evolved_by_own(state: Instance, event: Event, content: EventContent) -> Instance:
+    """Return the state after an event of an aggregate of one's own."""
+    aggregate = registry().of_event(event.event_type, class_id=event.class_id)
+    if state.sequence_number and state.state_version != aggregate.state_mark:
+        raise _mixed(state, event)
+    return Instance(
+        aggregate_id=state.aggregate_id,
+        sequence_number=event.sequence_number,
+        checksum=event.checksum,
+        event_id=event.event_id,
+        schema_version=event.schema_version,
+        created_at=state.created_at or event.occurred_at,
+        updated_at=event.occurred_at,
+        definition=content.definition,
+        data=aggregate.after(state.data if state.sequence_number else None, event.event_type, content.data),
+        state_version=aggregate.state_mark,
+    )
+
+
+def _mixed(state: Instance, event: Event) -> LogDamaged:
+    return LogDamaged(
+        f"aggregate {state.aggregate_id}: expected event {event.sequence_number} of the kind of those before it "
+        f"({state.state_version or 'instance'}), found {event.event_type}; run oncelog verify",
+        aggregate_id=state.aggregate_id,
+        sequence_number=event.sequence_number,
+    )
+
+
 def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
     match content.effect:
         case Effect.REPLACE:
@@ -128,7 +164,7 @@ def _effected(data: dict[str, Any], content: EventContent) -> dict[str, Any]:
         case Effect.MERGE:
             merged: dict[str, Any] = merge_patch(data, content.data)
             return merged
-        case Effect.REMOVE:
+        case _:
             return {}
 
 
@@ -149,20 +185,19 @@ def decide(
     """
     if hurried:
         check_haste(state.data, change.payload)
-    refusal = version_conflict(state, change) or _misfit(state, change)
+    refusal = version_conflict(state, change) or (None if accepted else _owned(state, change)) or _misfit(state, change)
     if refusal:
         return refusal
     effect, data, merged = _changed(state, change, class_schema)
     if not accepted and effect is not Effect.REMOVE:
         patched = change.command_type is CommandType.UPDATE_INSTANCE
-        refusal = (_oversize(merged, state) if patched else None) or _against(
+        refusal = (_oversize(merged, state) if patched else None) or schema_refusal(
             class_schema, merged, state, hurried=hurried
         )
     return refusal or made_event(
         state,
         change,
-        effect=effect,
-        data=data,
+        decided=decided_event(change, effect=effect, data=data),
         definition=class_schema.reference if class_schema else None,
         occurred_at=occurred_at,
     )
@@ -195,6 +230,19 @@ def version_conflict(state: Instance, change: Change) -> Rejection | None:
     )
 
 
+def _owned(state: Instance, change: Change) -> Rejection | None:
+    """Return the refusal of a generic command on an instance of an aggregate of one's own.
+
+    Instances that were there before the aggregate go on as they are.
+    """
+    aggregate = registry().aggregates.get(change.aggregate_id.class_id)
+    if state.state_version is None and (aggregate is None or state.sequence_number):
+        return None
+    commands = ", ".join(model.type_name for model in aggregate.commands) if aggregate else "the commands of its own"
+    message = f"aggregate {state.aggregate_id}: its class is that of {aggregate or state.state_version}; use {commands}"
+    return Rejection(code=RejectionCode.INVALID_COMMAND, message=message)
+
+
 def _misfit(state: Instance, change: Change) -> Rejection | None:
     name = f"aggregate {state.aggregate_id}"
     found = {"found_version": state.sequence_number}
@@ -212,7 +260,7 @@ def _misfit(state: Instance, change: Change) -> Rejection | None:
     return None
 
 
-def _against(
+def schema_refusal(
     class_schema: ClassSchema | None, data: dict[str, Any], state: Instance, *, hurried: bool
 ) -> Rejection | None:
     """Return why the rules refuse this data; all of what is wrong with it, not the first."""
@@ -254,7 +302,7 @@ def _oversize(data: dict[str, Any], state: Instance) -> Rejection | None:
 
 
 #: The event type of each command type, if the command is not rejected.
-EVENTS = {
+EVENTS: dict[str, tuple[EventType, Effect]] = {
     CommandType.CREATE_INSTANCE: (EventType.INSTANCE_CREATED, Effect.REPLACE),
     CommandType.UPDATE_INSTANCE: (EventType.INSTANCE_UPDATED, Effect.MERGE),
     CommandType.DELETE_INSTANCE: (EventType.INSTANCE_DELETED, Effect.REMOVE),
@@ -263,21 +311,26 @@ EVENTS = {
 }
 
 
+def decided_event(change: Change, *, effect: Effect, data: dict[str, Any]) -> DecidedEvent:
+    """Return what a built-in command decides, in the form of today."""
+    event_type = EVENTS[change.command_type][0]
+    return DecidedEvent(event_type=event_type, schema_version=SCHEMA_VERSIONS[event_type], effect=effect, data=data)
+
+
 def made_event(
     state: Instance,
     change: Change,
     *,
-    effect: Effect,
-    data: dict[str, Any],
+    decided: DecidedEvent,
     definition: DefinitionReference | None,
     occurred_at: str,
 ) -> Event:
     """Return the event in the slot after this state."""
-    event_type, aggregate = EVENTS[change.command_type][0], change.aggregate_id
+    aggregate = change.aggregate_id
     return sealed_event(
         event_id=change.event_id,
-        event_type=event_type,
-        schema_version=SCHEMA_VERSIONS[event_type],
+        event_type=decided.event_type,
+        schema_version=decided.schema_version,
         sequence_number=state.sequence_number + 1,
         aggregate_id=str(aggregate),
         db_name=aggregate.db_name,
@@ -285,9 +338,9 @@ def made_event(
         instance_id=aggregate.instance_id,
         command_id=change.command_id,
         command_hash=change.hash,
-        data=data,
+        data=decided.data,
         definition=dict(definition) if definition else None,
-        effect=effect,
+        effect=decided.effect,
         occurred_at=occurred_at,
         actor=change.actor,
         correlation_id=change.correlation_id,

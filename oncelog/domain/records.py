@@ -9,13 +9,14 @@ from oncelog.domain.bulk.command import is_bulk
 from oncelog.domain.bulk.records import BulkRecord
 from oncelog.domain.canonical import canonical_bytes, parse_stored
 from oncelog.domain.commands import Command
-from oncelog.domain.events import DefinitionReference
+from oncelog.domain.events import DecidedEvent, DefinitionReference, Effect, Event, content_of
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import Rejection
 from oncelog.errors import InputInvalid, LogDamaged
 
-#: 1.1.0 adds ``definition``.
+#: 1.1.0 adds ``definition``. 1.2.0 adds ``event``; a record without it keeps the version before.
 RECORD_VERSION = "1.1.0"
+RECORD_VERSION_WITH_EVENT = "1.2.0"
 
 
 class CommandRecord(Value):
@@ -25,7 +26,8 @@ class CommandRecord(Value):
     before turned out to hold another command's event. Records are never changed.
 
     ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
-    under as well; None where the class was not defined.
+    under as well; None where the class was not defined. ``event``: what a command of one's own decided, which is not
+    decided again: a release may change it. That of a built-in command follows from the command and its slot.
     """
 
     record_version: str = RECORD_VERSION
@@ -36,6 +38,7 @@ class CommandRecord(Value):
     aggregate_id: str
     occurred_at: str
     definition: DefinitionReference | None = None
+    event: DecidedEvent | None = None
     slot: int | None = None
     rejection: Rejection | None = None
 
@@ -43,6 +46,8 @@ class CommandRecord(Value):
     def _names_one_end(self) -> Self:
         if (self.slot is None) == (self.rejection is None):
             raise ValueError("a record names either a slot or a rejection")
+        if self.event is not None and self.slot is None:
+            raise ValueError("a record of a rejection carries no event")
         return self
 
     @property
@@ -62,11 +67,18 @@ def record_of(
     *,
     number: int,
     occurred_at: str,
-    end: int | Rejection,
+    end: Event | int | Rejection,
     definition: DefinitionReference | None = None,
 ) -> CommandRecord:
-    """Build a command's record ``number``, an intent for a slot or a rejection."""
+    """Build a command's record ``number``, an intent for a slot or a rejection.
+
+    ``end``: the event that was decided, or where it follows from the command, its slot.
+    """
+    decided = decided_of(end) if isinstance(end, Event) else None
+    if isinstance(end, Event):
+        end = end.sequence_number
     return CommandRecord(
+        record_version=RECORD_VERSION_WITH_EVENT if decided else RECORD_VERSION,
         number=number,
         command_id=command.command_id,
         command_hash=command.hash,
@@ -74,9 +86,18 @@ def record_of(
         aggregate_id=str(command.aggregate_id),
         occurred_at=occurred_at,
         definition=definition,
+        event=decided,
         slot=end if isinstance(end, int) else None,
         rejection=end if isinstance(end, Rejection) else None,
     )
+
+
+def decided_of(event: Event) -> DecidedEvent | None:
+    """Return what a record carries of an event; None where that follows from the command and its slot."""
+    content = content_of(event)
+    if content.effect is not Effect.EVOLVE:
+        return None
+    return DecidedEvent(event.event_type, event.schema_version, content.effect, event.data)
 
 
 #: The records that one command ID may have: one ID is used by one command, on one instance or in bulk.

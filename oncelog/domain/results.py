@@ -1,7 +1,7 @@
 """The result of a command: applied, or rejected with a reason."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,12 +23,16 @@ class RejectionCode(StrEnum):
     SCHEMA_INCOMPATIBLE = "SchemaIncompatible"
 
 
+#: A rejection's code: one that is built in, or one of an aggregate of one's own, such as ``CreditExceeded``.
+RejectionCodeName = Annotated[RejectionCode | str, Field(union_mode="left_to_right")]
+
+
 class Rejection(BaseModel):
     """Why a command was refused; an answer, not a failure."""
 
     model_config = ConfigDict(frozen=True)
 
-    code: RejectionCode
+    code: RejectionCodeName
     message: str
     details: dict[str, Any] = Field(default_factory=dict)
 

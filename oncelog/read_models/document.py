@@ -1,7 +1,9 @@
 """The document of an instance: the full state, so that the newest one alone carries everything before it."""
 
 from dataclasses import replace
+from typing import Any
 
+from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
@@ -30,10 +32,17 @@ def document_of(state: Instance) -> Document:
             "deleted": state.deleted,
             "created_at": state.created_at,
             "updated_at": state.updated_at,
-            "data": state.data,
+            "data": data_of(state),
         },
         definition=state.definition,
     )
+
+
+def data_of(state: Instance) -> dict[str, Any]:
+    """Return the data of the document; raises AggregateDefect."""
+    if state.state_version is None:
+        return state.data
+    return registry().of_state(state.state_version).document_data(state.data)
 
 
 def migrated(document: Document, class_schema: ClassSchema | None) -> Document:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from oncelog.domain.graph import GraphNode
+from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import Graph, ProjectionStatus
+from oncelog.read_models.document import data_of
 from oncelog.read_models.names import ReadModelName
 
 
@@ -26,16 +28,24 @@ def node_of(state: Instance, class_schema: ClassSchema | None) -> GraphNode:
     Raises InputInvalid for an instance that refers to more than a node may.
     """
     aggregate_id = AggregateId.parse(state.aggregate_id)
-    edges = {}
-    if class_schema is not None and not state.deleted:
-        edges = class_schema.edges(class_schema.current(state.data, state.definition), aggregate_id.db_name)
+    edges = _own_edges(state, aggregate_id.db_name)
+    if edges is None and class_schema is not None and not state.deleted:
+        edges = class_schema.edges(class_schema.current(data_of(state), state.definition), aggregate_id.db_name)
     return GraphNode(
         aggregate_id=aggregate_id,
         sequence_number=state.sequence_number,
         definition_sequence=class_schema.reference.sequence_number if class_schema else 0,
         deleted=state.deleted,
-        edges=edges,
+        edges=edges or {},
     )
+
+
+def _own_edges(state: Instance, db_name: str) -> dict[str, tuple[AggregateId, ...]] | None:
+    """Return the edges that the code of an aggregate of one's own says; None where it says none."""
+    if state.state_version is None:
+        return None
+    edges = registry().of_state(state.state_version).edges(state.data, db_name)
+    return None if edges is None else edge_map(edges)
 
 
 class GraphModel:

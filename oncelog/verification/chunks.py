@@ -178,13 +178,13 @@ def unfounded(rejection: Rejection, log: LogFacts | None, expected_version: int 
     if version and event is None:
         return None  # damage leaves it open
     deleted = event is not None and event.event_type.endswith("_DELETED")
-    holds = {
+    holds: dict[str, bool] = {
         RejectionCode.INSTANCE_EXISTS: version > 0 and not deleted,
         RejectionCode.INSTANCE_NOT_FOUND: version == 0,
         RejectionCode.INSTANCE_DELETED: deleted,
         RejectionCode.VERSION_CONFLICT: expected_version != version,
-    }.get(rejection.code, True)
-    return None if holds else f"version {version} is no reason for that"
+    }
+    return None if holds.get(rejection.code, True) else f"version {version} is no reason for that"
 
 
 def collides(rejection: Rejection, aggregate_id: str, populated: Populated) -> bool:

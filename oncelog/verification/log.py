@@ -11,7 +11,7 @@ from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
 from oncelog.domain.state_digest import StateDigest
-from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
+from oncelog.errors import AggregateDefect, InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
 from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.graph_model import node_of
@@ -36,7 +36,7 @@ class EventFacts:
     """
 
     event_id: str
-    event_type: EventType
+    event_type: str
     command_id: str
     command_hash: str
     value_digest: bytes
@@ -216,6 +216,10 @@ class LogAudit:
             return
         try:
             self._state, self._second = evolve(self._state, event), evolve(self._second, event)
+        except AggregateDefect as error:
+            self._find(Code.SCHEMA_UNSUPPORTED, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
+            self._state = None
+            return
         except (LogDamaged, SchemaUnsupported):
             self._state = None  # its link was looked at already
             return

@@ -117,10 +117,10 @@ def _asked_for(command: Command, record: CommandRecord) -> tuple[str, str]:
     """Return the content digest of the event that the command asks for, as it is and over a new definition."""
     definition = record.definition
     fields: dict[str, object] = {
-        "event_type": EVENTS[command.command_type][0],
+        "event_type": record.event.event_type if record.event else EVENTS.get(command.command_type, (None,))[0],
         "aggregate_id": str(command.aggregate_id),
         "command_id": command.command_id,
-        "data": command.payload,
+        "data": record.event.data if record.event else command.payload,
         "occurred_at": record.occurred_at,
         "definition": definition and definition.model_dump(mode="json"),
         "actor": command.actor,

@@ -1,8 +1,8 @@
 """The slot protocol: from a command to the one event or the one rejection it comes to (docs/protocol.md).
 
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
-R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and claims the
-class's name once it is bound; R3 publication
+R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and to the event of
+a command of one's own, and claims the class's name once it is bound; R3 publication
 goes from the watermark on; R5 leases are for speed. ``tests/model`` holds the executable model of these rules.
 """
 
@@ -16,7 +16,7 @@ from oncelog import metrics
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.instance import Instance, evolve, made_event
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
@@ -166,7 +166,7 @@ class Committer:
                 command,
                 number=number,
                 occurred_at=occurred_at,
-                end=decision if isinstance(decision, Rejection) else decision.sequence_number,
+                end=decision,
                 definition=class_schema.reference if class_schema else None,
             )
             await offloaded(partial(getattr, record, "canonical"), of=command.payload)
@@ -197,6 +197,11 @@ class Committer:
             if stored:
                 return stored
             state = await self._reader.at(command.aggregate_id, slot - 1)
+        event = _recorded_event(command, record, state) or await self._event_of(command, record, state)
+        return await self._log.append_event(event, published_through=head.published.at_most(slot - 1))
+
+    async def _event_of(self, command: Command, record: AnyRecord, state: Instance) -> Event:
+        """Decide again what a record without its event was decided to."""
         definition = record.definition if isinstance(record, CommandRecord) else None
         class_schema = await self._class_schemas.at(command.aggregate_id, definition)
         event = await self._judge.decide(
@@ -204,11 +209,11 @@ class Committer:
         )
         if isinstance(event, Rejection):
             raise LogDamaged(
-                f"command {command.command_id}: bound to slot {slot} of {state.aggregate_id}, but there it would be "
-                f"rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
+                f"command {command.command_id}: bound to slot {_slot(record)} of {state.aggregate_id}, but there it "
+                f"would be rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
                 command_id=command.command_id,
             )
-        return await self._log.append_event(event, published_through=head.published.at_most(slot - 1))
+        return event
 
     async def _refuse(self, command: Command, refused: CommandResult, head: StreamHead) -> Committed:
         state = head.state if head.is_verified and head.state.sequence_number else None
@@ -266,6 +271,15 @@ def _slot(record: AnyRecord) -> int:
     if not isinstance(record, CommandRecord) or record.slot is None:
         raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
     return record.slot
+
+
+def _recorded_event(command: Command, record: AnyRecord, state: Instance) -> Event | None:
+    """Return the event that a record carries, in its slot; the code of today has no say in it."""
+    if not isinstance(record, CommandRecord) or record.event is None:
+        return None
+    return made_event(
+        state, command, decided=record.event, definition=record.definition, occurred_at=record.occurred_at
+    )
 
 
 def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oncelog.domain import event_schemas, events
+from oncelog.domain import event_schemas
 from oncelog.domain.event_schemas import EVENT_SCHEMAS
 from oncelog.domain.events import Event, checksum_of
 from oncelog.domain.identifiers import derive_event_id
@@ -59,7 +59,7 @@ def forget_versions(patch: pytest.MonkeyPatch, event_type: str, *, since: str) -
     steps = {version: step for version, step in schemas.steps.items() if step[0] in known}
     patch.setitem(EVENT_SCHEMAS, event_type, replace(schemas, ever_stored=known, steps=steps))
     # Looked-up values must be forgotten before and after.
-    patch.setattr(events, "steps_from", event_schemas.steps_from.__wrapped__)
+    patch.setattr(event_schemas, "_steps_from", event_schemas._steps_from.__wrapped__)  # noqa: SLF001
 
 
 def fold_1_0_0(stored: list[Event]) -> Fields:

@@ -30,7 +30,7 @@ def world() -> World:
     return World(settings=Settings(snapshot_interval_events=10, bulk_chunk_items_max=4))
 
 
-def refused(result: CommandResult) -> RejectionCode:
+def refused(result: CommandResult) -> str:
     assert result.outcome is Outcome.REJECTED
     assert result.rejection is not None
     return result.rejection.code

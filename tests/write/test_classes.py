@@ -22,7 +22,7 @@ def world() -> World:
     return World()
 
 
-def code(result: CommandResult) -> RejectionCode | None:
+def code(result: CommandResult) -> str | None:
     return result.rejection.code if result.rejection else None
 
 

@@ -11,8 +11,8 @@ from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.commands import CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import EVENTS, Change, Instance, made_event, version_conflict
-from oncelog.domain.ontology.class_schema import TakesLongError, check_haste
+from oncelog.domain.instance import EVENTS, Change, Instance, decided_event, made_event, version_conflict
+from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError, check_haste
 from oncelog.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.explanation import Finding
@@ -25,7 +25,13 @@ HURRIED_BYTES = 1024
 
 
 def decide(
-    state: Instance, change: Change, *, occurred_at: str, accepted: bool = False, hurried: bool = False
+    state: Instance,
+    change: Change,
+    *,
+    occurred_at: str,
+    class_schema: ClassSchema | None = None,  # noqa: ARG001 - a class is of no class
+    accepted: bool = False,
+    hurried: bool = False,
 ) -> Event | Rejection:
     """Return the event that the change makes of this class, or why it makes none.
 
@@ -41,8 +47,7 @@ def decide(
     return refusal or made_event(
         state,
         change,
-        effect=EVENTS[change.command_type][1],
-        data=change.payload,
+        decided=decided_event(change, effect=EVENTS[change.command_type][1], data=change.payload),
         definition=None,
         occurred_at=occurred_at,
     )

@@ -1,0 +1,27 @@
+"""Aggregates of one's own: commands, events, state, ``decide`` and ``evolve`` in Python (docs/own-domain.md)."""
+
+from oncelog.domain.aggregates.definition import (
+    Aggregate,
+    DecisionContext,
+    DomainCommand,
+    DomainEvent,
+    DomainState,
+    Refused,
+)
+from oncelog.domain.aggregates.reading import own_event, own_state
+from oncelog.domain.aggregates.registry import Registry, load_aggregates, registered, registry
+
+__all__ = [
+    "Aggregate",
+    "DecisionContext",
+    "DomainCommand",
+    "DomainEvent",
+    "DomainState",
+    "Refused",
+    "Registry",
+    "load_aggregates",
+    "own_event",
+    "own_state",
+    "registered",
+    "registry",
+]

@@ -1,0 +1,95 @@
+"""The decision on a command of one's own: the aggregate's code, between the same checks as for every instance."""
+
+from oncelog.domain.aggregates.definition import Aggregate, DecisionContext, DomainState, Refused
+from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.canonical import normalised
+from oncelog.domain.commands import read_own
+from oncelog.domain.events import DecidedEvent, Effect, Event
+from oncelog.domain.instance import Change, Instance, made_event, schema_refusal, version_conflict
+from oncelog.domain.ontology.class_schema import ClassSchema, check_haste
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.errors import AggregateDefect, InputInvalid
+
+
+def decide(
+    state: Instance,
+    change: Change,
+    *,
+    occurred_at: str,
+    class_schema: ClassSchema | None = None,
+    accepted: bool = False,  # noqa: ARG001 - a record of an accepted one carries its event
+    hurried: bool = False,
+) -> Event | Rejection:
+    """Return the event that the aggregate's own code makes of the command, or why it makes none.
+
+    The document that follows is held to the definition of its class, if there is one. Raises AggregateDefect.
+    """
+    aggregate = registry().of_command(change.command_type)
+    refusal = version_conflict(state, change) or _foreign(state, aggregate)
+    if refusal:
+        return refusal
+    try:
+        command = read_own(change.command_type, change.payload)
+    except InputInvalid as error:
+        return Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
+    data = state.data if state.sequence_number else None
+    decision = aggregate.decided(aggregate.read_state(data), command, _context(state, change, occurred_at))
+    if isinstance(decision, Refused):
+        return _rejection(aggregate, decision, state)
+    try:
+        event_data = normalised(decision.model_dump(mode="json"), where=decision.type_name)
+    except InputInvalid as error:
+        return _invalid(state, error)
+    document = aggregate.document_data(aggregate.after(data, decision.type_name, event_data))
+    if hurried:
+        check_haste(document)
+    return schema_refusal(class_schema, document, state, hurried=hurried) or made_event(
+        state,
+        change,
+        decided=DecidedEvent(
+            event_type=decision.type_name,
+            schema_version=str(aggregate.versions[decision.type_name].newest),
+            effect=Effect.EVOLVE,
+            data=event_data,
+        ),
+        definition=class_schema.reference if class_schema else None,
+        occurred_at=occurred_at,
+    )
+
+
+def _context(state: Instance, change: Change, occurred_at: str) -> DecisionContext:
+    return DecisionContext(
+        aggregate_id=state.aggregate_id,
+        instance_id=change.aggregate_id.instance_id,
+        command_id=change.command_id,
+        sequence_number=state.sequence_number,
+        occurred_at=occurred_at,
+        actor=change.actor,
+    )
+
+
+def _foreign(state: Instance, aggregate: Aggregate[DomainState]) -> Rejection | None:
+    """Return the refusal of a command on an instance that commands of another kind made."""
+    if state.sequence_number == 0 or state.state_version is not None:
+        return None
+    message = (
+        f"aggregate {state.aggregate_id}: was made by CREATE_INSTANCE, before its class was that of {aggregate}; "
+        "change it by UPDATE_INSTANCE and DELETE_INSTANCE, and use another instance ID for the new one"
+    )
+    return Rejection(code=RejectionCode.INVALID_COMMAND, message=message)
+
+
+def _rejection(aggregate: Aggregate[DomainState], refused: Refused, state: Instance) -> Rejection:
+    if refused.code in list(RejectionCode):
+        raise AggregateDefect(str(aggregate), "decide", f"refusal code {refused.code} is built in; choose another")
+    try:
+        details = normalised(dict(refused.details), where="details")
+    except InputInvalid as error:
+        raise AggregateDefect(str(aggregate), f"refusal {refused.code}", error) from error
+    details.setdefault("found_version", state.sequence_number)
+    return Rejection(code=refused.code, message=f"aggregate {state.aggregate_id}: {refused.message}", details=details)
+
+
+def _invalid(state: Instance, error: InputInvalid) -> Rejection:
+    message = f"aggregate {state.aggregate_id}: {error.message}"
+    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=error.details)

@@ -1,0 +1,32 @@
+"""Events and states of one's own, read as their models."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from oncelog.domain.aggregates.definition import DomainEvent, DomainState
+from oncelog.domain.aggregates.registry import registry
+from oncelog.errors import InputInvalid
+
+if TYPE_CHECKING:
+    from oncelog.domain.events import Event
+    from oncelog.domain.instance import Instance
+
+
+def own_event(event: "Event") -> DomainEvent:
+    """Return a stored event as its model, migrated to the newest version.
+
+    Raises SchemaUnsupported for one that this process cannot read, built-in ones included.
+    """
+    aggregate = registry().of_event(event.event_type, class_id=event.class_id)
+    fields: Mapping[str, Any] = {"data": event.data}
+    for step in registry().steps_from(event.event_type, event.schema_version):
+        fields = step(fields)
+    return aggregate.read_event(event.event_type, fields["data"])
+
+
+def own_state(state: "Instance") -> DomainState:
+    """Return a folded state as its model; raises InputInvalid for a generic instance, SchemaUnsupported."""
+    if state.state_version is None:
+        raise InputInvalid(f"aggregate {state.aggregate_id}: expected one of an own aggregate, found an instance")
+    found: DomainState = registry().of_state(state.state_version).read_state(state.data)
+    return found
