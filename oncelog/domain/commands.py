@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.aggregates.definition import TYPE_NAME, DomainCommand
-from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
 from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.identifiers import (

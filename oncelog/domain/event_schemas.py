@@ -16,7 +16,7 @@ Class events came later, in the form of 2.0.0, and begin with 1.0.0. So do those
 
 from functools import lru_cache
 
-from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.schema_versions import Fields, SchemaVersions, Step
 from oncelog.domain.semantic_version import SemanticVersion
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.canonical import canonical_bytes, parse_stored, sha256_hex
 from oncelog.domain.event_schemas import EVENT_SCHEMAS, steps_from
 from oncelog.domain.frozen_model import Value

@@ -27,7 +27,7 @@ class CommandRecord(Value):
 
     ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
     under as well; None where the class was not defined. ``event``: what a command of one's own decided, which is not
-    decided again: a release may change it. That of a built-in command follows from the command and its slot.
+    decided again: a release may change it. The event of a built-in command follows from the command and its slot.
     """
 
     record_version: str = RECORD_VERSION

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance

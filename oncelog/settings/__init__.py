@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationErro
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from oncelog.domain.aggregates import load_aggregates
 from oncelog.domain.identifiers import NAME
 from oncelog.domain.stored_names import (
     CLASS_TOPIC,
@@ -186,6 +187,11 @@ class Settings(BaseSettings):
         "them, or `*` for all. Workers hold every client to it, so give all workers the same; a CREATE of another "
         "class, single or in bulk, is `InvalidCommand`, and what is there already is changed and deleted as before",
     )
+    aggregates: str = Field(
+        default="",
+        description="[aggregates of one's own](own-domain.md), as `module:object` with commas between them, beside "
+        "those of installed packages (entry points `oncelog.aggregates`); give the same to every program",
+    )
     metrics_address: ListeningAddress | None = Field(
         default=None,
         description="`host:port` where a worker serves [metrics](metrics.md), `/healthz` and `/readyz`",
@@ -209,8 +215,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read the environment; raises SettingsInvalid naming every variable that does not fit."""
+        """Read the environment, and load the aggregates it names.
+
+        Raises SettingsInvalid naming every variable that does not fit.
+        """
         _check_known(cls, os.environ)
+        load_aggregates()
         try:
             return cls()
         except ValidationError as error:

@@ -5,7 +5,7 @@ The form is ``{"sha256":"…","state":{…}}`` without a blank, the digest being
 
 from pydantic import ValidationError
 
-from oncelog.domain.aggregates.registry import registry
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.canonical import sha256_hex
 from oncelog.domain.instance import INSTANCE_JSON, Instance
 from oncelog.errors import LogDamaged

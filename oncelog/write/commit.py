@@ -210,7 +210,8 @@ class Committer:
         if isinstance(event, Rejection):
             raise LogDamaged(
                 f"command {command.command_id}: bound to slot {_slot(record)} of {state.aggregate_id}, but there it "
-                f"would be rejected: {event.message}; a release changed what commands decide, run the one that accepted it",
+                f"would be rejected: {event.message}; a release changed what commands decide, run the one that "
+                "accepted it",
                 command_id=command.command_id,
             )
         return event

@@ -1,5 +1,6 @@
 """Aggregates of one's own: commands, events, state, ``decide`` and ``evolve`` in Python (docs/own-domain.md)."""
 
+from oncelog.domain.aggregates.aggregate_registry import Registry, load_aggregates, registered, registry
 from oncelog.domain.aggregates.definition import (
     Aggregate,
     DecisionContext,
@@ -9,7 +10,6 @@ from oncelog.domain.aggregates.definition import (
     Refused,
 )
 from oncelog.domain.aggregates.reading import own_event, own_state
-from oncelog.domain.aggregates.registry import Registry, load_aggregates, registered, registry
 
 __all__ = [
     "Aggregate",

@@ -1,12 +1,13 @@
 """The decision on a command of one's own: the aggregate's code, between the same checks as for every instance."""
 
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.aggregates.definition import Aggregate, DecisionContext, DomainState, Refused
-from oncelog.domain.aggregates.registry import registry
 from oncelog.domain.canonical import normalised
 from oncelog.domain.commands import read_own
 from oncelog.domain.events import DecidedEvent, Effect, Event
-from oncelog.domain.instance import Change, Instance, made_event, schema_refusal, version_conflict
+from oncelog.domain.instance import Change, Instance, made_event
 from oncelog.domain.ontology.class_schema import ClassSchema, check_haste
+from oncelog.domain.refusals import schema_refusal, version_conflict
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import AggregateDefect, InputInvalid
 
@@ -25,35 +26,29 @@ def decide(
     The document that follows is held to the definition of its class, if there is one. Raises AggregateDefect.
     """
     aggregate = registry().of_command(change.command_type)
-    refusal = version_conflict(state, change) or _foreign(state, aggregate)
-    if refusal:
+    if refusal := version_conflict(state, change) or _foreign(state, aggregate):
         return refusal
+    data = state.data if state.sequence_number else None
     try:
         command = read_own(change.command_type, change.payload)
-    except InputInvalid as error:
-        return Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
-    data = state.data if state.sequence_number else None
-    decision = aggregate.decided(aggregate.read_state(data), command, _context(state, change, occurred_at))
-    if isinstance(decision, Refused):
-        return _rejection(aggregate, decision, state)
-    try:
+        decision = aggregate.decided(aggregate.read_state(data), command, _context(state, change, occurred_at))
+        if isinstance(decision, Refused):
+            return _rejection(aggregate, decision, state)
         event_data = normalised(decision.model_dump(mode="json"), where=decision.type_name)
-    except InputInvalid as error:
-        return _invalid(state, error)
+    except InputInvalid as error:  # under code that has become narrower since the command was accepted
+        return Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
     document = aggregate.document_data(aggregate.after(data, decision.type_name, event_data))
     if hurried:
         check_haste(document)
+    decided = DecidedEvent(
+        event_type=decision.type_name,
+        schema_version=str(aggregate.versions[decision.type_name].newest),
+        effect=Effect.EVOLVE,
+        data=event_data,
+    )
+    definition = class_schema.reference if class_schema else None
     return schema_refusal(class_schema, document, state, hurried=hurried) or made_event(
-        state,
-        change,
-        decided=DecidedEvent(
-            event_type=decision.type_name,
-            schema_version=str(aggregate.versions[decision.type_name].newest),
-            effect=Effect.EVOLVE,
-            data=event_data,
-        ),
-        definition=class_schema.reference if class_schema else None,
-        occurred_at=occurred_at,
+        state, change, decided=decided, definition=definition, occurred_at=occurred_at
     )
 
 
@@ -88,8 +83,3 @@ def _rejection(aggregate: Aggregate[DomainState], refused: Refused, state: Insta
         raise AggregateDefect(str(aggregate), f"refusal {refused.code}", error) from error
     details.setdefault("found_version", state.sequence_number)
     return Rejection(code=refused.code, message=f"aggregate {state.aggregate_id}: {refused.message}", details=details)
-
-
-def _invalid(state: Instance, error: InputInvalid) -> Rejection:
-    message = f"aggregate {state.aggregate_id}: {error.message}"
-    return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=error.details)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.aggregates.definition import DomainEvent, DomainState
-from oncelog.domain.aggregates.registry import registry
 from oncelog.errors import InputInvalid
 
 if TYPE_CHECKING:

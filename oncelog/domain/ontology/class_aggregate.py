@@ -11,12 +11,13 @@ from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.commands import CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import EVENTS, Change, Instance, decided_event, made_event, version_conflict
+from oncelog.domain.instance import EVENTS, Change, Instance, decided_event, made_event
 from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError, check_haste
 from oncelog.domain.ontology.compatibility import relationship_breaks, schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migrated_schema import migrated_schema
+from oncelog.domain.refusals import version_conflict
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.errors import InputInvalid
 

@@ -118,10 +118,12 @@ def load_aggregates() -> Registry:
 
 @contextmanager
 def registered(*aggregates: Aggregate[Any]) -> Iterator[Registry]:
-    """Know these aggregates as well within the block, for tests; raises SettingsInvalid."""
+    """Know these aggregates within the block, in place of others of the same names; for tests.
+
+    Raises SettingsInvalid.
+    """
     before = registry()
-    known = before.aggregates.values()
-    _current[0] = Registry([*known, *(each for each in aggregates if each not in known)])
+    _current[0] = Registry({**before.aggregates, **{each.name: each for each in aggregates}}.values())
     try:
         yield _current[0]
     finally:
