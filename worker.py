@@ -11,8 +11,9 @@ from typing import Any
 
 import structlog
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from oncelog import metrics
 from oncelog.activities.archive import ArchiveActivities
@@ -112,6 +113,18 @@ def new_worker(
         max_concurrent_activities=STEPS_AT_ONCE_MAX,
         graceful_shutdown_timeout=DRAIN_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+        deployment_config=_deployment(settings),
+    )
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Return the build that this worker is, None if it takes tasks whatever build is current (decision 37)."""
+    if settings.deployment_name is None or settings.build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.deployment_name, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 PREFIX = "ONCELOG_"
+#: Of variables that Temporal's own tools set; those that lead to a server are read by its SDK.
+TEMPORAL_PREFIX = "TEMPORAL_"
 ALL_DATABASES = "*"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _CRASH_POINT = re.compile(r"[a-z_]+(:[1-9][0-9]*)?")
@@ -89,7 +91,7 @@ def variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[st
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from variables(field.annotation, f"{prefix}{name.upper()}_")
         else:
-            yield f"{prefix}{name.upper()}", field
+            yield field.validation_alias or f"{prefix}{name.upper()}", field
 
 
 def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
@@ -105,10 +107,11 @@ def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -
 
 def _in_words(error: ErrorDetails) -> str:
     """Return what is wrong with a setting; the input is cited unless it may be a secret, or is a whole server's."""
-    name = PREFIX + "_".join(str(part) for part in error["loc"]).upper()
+    name = "_".join(str(part) for part in error["loc"]).upper()
+    name = name if name.startswith(TEMPORAL_PREFIX) else PREFIX + name
     message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], Mapping):
-        return message if message.startswith(PREFIX) else f"{name}_*: {message}"
+        return message if message.startswith((PREFIX, TEMPORAL_PREFIX)) else f"{name}_*: {message}"
     if re.search("PASSWORD|SECRET|TOKEN|KEY", name):
         return f"{name}: {message}"
     return f"{name}: {message}, found {_without_secrets(error['input'])!r}"
@@ -128,6 +131,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     namespace: Annotated[str, AfterValidator(_check_namespace)] = Field(
@@ -204,6 +208,19 @@ class Settings(BaseSettings):
         default=None, description="`host:port` where a projector serves the same"
     )
     temporal_ui_url: str | None = Field(default=None, description="where the Web UI is, for links that are printed")
+    deployment_name: str | None = Field(
+        default=None,
+        min_length=1,
+        validation_alias="TEMPORAL_DEPLOYMENT_NAME",
+        description="a worker's deployment, with a build ID: Temporal gives tasks to the build that is current only "
+        "([upgrade](operating/upgrade.md#worker-versioning))",
+    )
+    build_id: str | None = Field(
+        default=None,
+        min_length=1,
+        validation_alias="TEMPORAL_WORKER_BUILD_ID",
+        description="the build of its deployment that a worker is, such as the image's tag",
+    )
     crash_after: Annotated[str | None, AfterValidator(_check_crash_point)] = Field(
         default=None,
         description="for fault tests: the step after which a worker ends itself by SIGKILL: `claim`, `allocate`, "
@@ -212,6 +229,15 @@ class Settings(BaseSettings):
         "`bulk_close`, `bulk_results`, `bulk_summary`, `bulk_complete`; of a projector `fetch`, `fold`, `show`, "
         "`park`, `commit`; `persist:7` means after the seventh",
     )
+
+    @model_validator(mode="after")
+    def _check_deployment(self) -> Self:
+        if (self.deployment_name is None) != (self.build_id is None):
+            missing = "DEPLOYMENT_NAME" if self.deployment_name is None else "WORKER_BUILD_ID"
+            raise ValueError(
+                f"{TEMPORAL_PREFIX}{missing}: expected together with the other of the two; set both or none"
+            )
+        return self
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -51,3 +51,12 @@ def test_program_ends_without_tearing_the_interpreter_down(program: str, argumen
     ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == code
     assert ended.stdout + ended.stderr
+
+
+def test_deployment_and_build_go_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TEMPORAL_DEPLOYMENT_NAME", "oncelog")
+    with pytest.raises(SettingsInvalid, match="TEMPORAL_WORKER_BUILD_ID: expected together"):
+        Settings.from_environment()
+    monkeypatch.setenv("TEMPORAL_WORKER_BUILD_ID", "1.2.0")
+    settings = Settings.from_environment()
+    assert (settings.deployment_name, settings.build_id) == ("oncelog", "1.2.0")
