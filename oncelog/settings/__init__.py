@@ -91,7 +91,8 @@ def variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[tuple[st
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from variables(field.annotation, f"{prefix}{name.upper()}_")
         else:
-            yield field.validation_alias or f"{prefix}{name.upper()}", field
+            alias = field.validation_alias
+            yield alias if isinstance(alias, str) else f"{prefix}{name.upper()}", field
 
 
 def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
