@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.checks.scope import ProofScope, StepReport
     from oncelog.domain.results import CommandResult, RejectionCode
     from oncelog.workflows import policies
+    from oncelog.workflows.numbered_steps import NumberedSteps
 
 PROBE_TIMEOUT = timedelta(seconds=60)
 
@@ -46,7 +47,6 @@ class Proving:
         self._has_probe = has_probe
         self._told = told
         self._goes_on = goes_on
-        self._running: list[asyncio.Task[StepReport]] = []  # a list: its order is the same when the history is replayed
         self.progress = progress
         self.paused = False
 
@@ -58,10 +58,9 @@ class Proving:
             self._told()
             if self._has_probe:
                 await self._probe()
-        while self._known.next_task < self._known.planned.totals.tasks or self._running:
-            await self._step(ProofActivities.collect_facts, "next_task", self._known.planned.totals.tasks)
-        while self._known.next_part < self._known.planned.totals.parts or self._running:
-            await self._step(ProofActivities.prove_part, "next_part", self._known.planned.totals.parts)
+        totals = self._known.planned.totals
+        await self._steps(ProofActivities.collect_facts, "next_task", totals.tasks)
+        await self._steps(ProofActivities.prove_part, "next_part", totals.parts)
         return await workflow.execute_activity_method(
             ProofActivities.end_proof,
             ProofStep(check_id=_check_id(), scope=self._scope, progress=self._known),
@@ -87,23 +86,27 @@ class Proving:
             summary=f"plan the check of {self._scope.name}",
         )
 
-    async def _step(self, method: Callable[..., Awaitable[StepReport]], name: str, total: int) -> None:
-        """Keep as many tasks or parts going as the request says, and wait for one of them."""
-        await workflow.wait_condition(lambda: bool(self._running) or not self.paused)
-        if workflow.info().is_continue_as_new_suggested():
-            while self._running:
-                await self._take(asyncio.ALL_COMPLETED, name)
-            self._goes_on()
-        while self._next(name) < total and not self.paused and len(self._running) < self._parallel:
-            number = self._next(name)
-            self.progress = self._known.model_copy(update={name: number + 1})
-            self._running.append(asyncio.create_task(self._execute(method, number, total)))
-        if self._running:
-            await self._take(asyncio.FIRST_COMPLETED, name)
+    async def _steps(self, method: Callable[..., Awaitable[StepReport]], name: str, total: int) -> None:
+        """Carry out the tasks or parts that are left, and add up what they come to."""
+        ended = "tasks" if name == "next_task" else "parts"
 
-    def _next(self, name: str) -> int:
-        number: int = getattr(self._known, name)
-        return number
+        def begun(number: int) -> None:
+            self.progress = self._known.model_copy(update={name: number})
+
+        def taken(report: StepReport) -> None:
+            known = self._known
+            counted = {"so_far": (known.so_far + report).shortened(20), ended: getattr(known, ended) + 1}
+            self.progress = known.model_copy(update=counted)
+
+        await NumberedSteps(
+            lambda number: self._execute(method, number, total),
+            self._parallel,
+            begun=begun,
+            taken=taken,
+            shown=self._told,
+            paused=lambda: self.paused,
+            go_on=self._goes_on,
+        ).run(getattr(self._known, name), total)
 
     async def _execute(self, method: Any, number: int, total: int) -> StepReport:
         report: StepReport = await workflow.execute_activity_method(
@@ -115,17 +118,6 @@ class Proving:
             summary=f"{number + 1} of {total}",
         )
         return report
-
-    async def _take(self, when: str, name: str) -> None:
-        """Wait for steps under way, and add up what they come to."""
-        done, _ = await workflow.wait(self._running, return_when=when)
-        ended = "tasks" if name == "next_task" else "parts"
-        for task in done:
-            self._running.remove(task)
-            known = self._known
-            counted = {"so_far": (known.so_far + task.result()).shortened(20), ended: getattr(known, ended) + 1}
-            self.progress = known.model_copy(update=counted)
-        self._told()
 
     async def _probe(self) -> None:
         """Send a command of our own the whole way, follow its status meanwhile, and read with its token."""

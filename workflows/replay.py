@@ -1,6 +1,5 @@
 """The story of a replay: the log is divided, the partitions are folded by any number of workers, the digests joined."""
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.workflows.arguments import accepted
     from oncelog.workflows.attributes import CLASS_ID, DB_NAME, lacking
     from oncelog.workflows.details import replay_sheet
+    from oncelog.workflows.numbered_steps import NumberedSteps
 
 if TYPE_CHECKING:
     ReplayArgument = ReplayRequest | dict[str, Any] | None
@@ -42,9 +42,6 @@ class Replay:
         self._progress: ReplayProgress | None = None
         self._end: ReplayEnd | None = None
         self._paused = False
-        self._running: list[
-            asyncio.Task[ReplayCounts]
-        ] = []  # a list: its order is the same when the history is replayed
 
     @workflow.run
     async def run(self, request: ReplayArgument = None) -> ReplayReport:
@@ -124,28 +121,28 @@ class Replay:
         return ReplayProgress(totals=totals, started_at=workflow.now())
 
     async def _replay_partitions(self) -> None:
-        """Keep as many partitions going as the request says, until all are replayed."""
-        while self._has_more() or self._running:
-            await workflow.wait_condition(lambda: bool(self._running) or not self._paused)
-            if workflow.info().is_continue_as_new_suggested():
-                await self._drain()
-                if self._has_more():
-                    so_far = self._request.model_copy(update={"so_far": self._progress})
-                    workflow.continue_as_new(so_far)
-            while self._has_more() and not self._paused and len(self._running) < self._request.parallel:
-                self._begin_partition()
-            if self._running:
-                await self._take(asyncio.FIRST_COMPLETED)
+        """Replay the partitions that are left, and add up what they come to."""
 
-    def _has_more(self) -> bool:
-        progress = self._known()
-        return progress.next_partition < progress.totals.partitions
+        def begun(number: int) -> None:
+            self._progress = self._known().model_copy(update={"next_partition": number})
 
-    def _begin_partition(self) -> None:
-        progress = self._known()
-        number = progress.next_partition
-        self._progress = progress.model_copy(update={"next_partition": number + 1})
-        self._running.append(asyncio.create_task(self._replay_partition(number)))
+        def taken(counts: ReplayCounts) -> None:
+            progress = self._known()
+            self._progress = progress.model_copy(update={"counts": progress.counts + counts})
+
+        await NumberedSteps(
+            self._replay_partition,
+            self._request.parallel,
+            begun=begun,
+            taken=taken,
+            shown=self._tell,
+            paused=lambda: self._paused,
+            go_on=self._go_on,
+        ).run(self._known().next_partition, self._known().totals.partitions)
+
+    def _go_on(self) -> None:
+        """Go on in a run of its own."""
+        workflow.continue_as_new(self._request.model_copy(update={"so_far": self._progress}))
 
     async def _replay_partition(self, number: int) -> ReplayCounts:
         return await workflow.execute_activity_method(
@@ -154,19 +151,6 @@ class Replay:
             summary=f"partition {number + 1} of {self._known().totals.partitions}",
             **policies.PARTITION,
         )
-
-    async def _drain(self) -> None:
-        while self._running:
-            await self._take(asyncio.ALL_COMPLETED)
-
-    async def _take(self, when: str) -> None:
-        """Wait for partitions under way, and add up what they come to."""
-        done, _ = await workflow.wait(self._running, return_when=when)
-        for task in done:
-            self._running.remove(task)
-            progress = self._known()
-            self._progress = progress.model_copy(update={"counts": progress.counts + task.result()})
-        self._tell()
 
     def _step(self) -> ReplayStep:
         request = self._request.model_copy(update={"so_far": None})
