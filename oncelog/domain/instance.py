@@ -190,9 +190,8 @@ def decide(
     """
     if hurried:
         check_haste(state.data, change.payload)
-    refusal = version_conflict(state, change) or lifecycle_refusal(state, change)
-    if not refusal and not accepted:
-        refusal = owned_refusal(state, change)
+    owned = None if accepted else owned_refusal(state, change)
+    refusal = version_conflict(state, change) or owned or lifecycle_refusal(state, change)
     if refusal:
         return refusal
     effect, data, merged = _changed(state, change, class_schema)

@@ -24,6 +24,7 @@ class Rule(StrEnum):
     PREDECESSOR = "R1: the predecessor is read before a slot is named; what Redis says does not count"
     INTENT = "R2: a record names the slot before the event is written, and the record that stands binds"
     FURTHER_RECORD = "R2: to another slot only after the named one was seen to hold another command's event"
+    DECIDED = "R2: the record carries the event that was decided, where a release may decide otherwise"
     RANGE = "R3: what is not published yet before the own event is published first"
     ACKNOWLEDGED = "R3: the watermark is raised after the acknowledgement, never before"
     METADATA = "R3: a lost watermark is taken from the head of the log, and not guessed"
@@ -51,12 +52,16 @@ class Redis(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An event in S3: whose it is, of which kind, and the watermark that its metadata carries, of which topic."""
+    """An event in S3: whose it is, of which kind, and the watermark that its metadata carries, of which topic.
+
+    ``decided_by``: the release whose decision its bytes are.
+    """
 
     command: int
     kind: Kind
     published_through: int
     topic: int = 1
+    decided_by: int = 1
 
 
 REJECTED = 0
@@ -74,6 +79,8 @@ class Attempt(NamedTuple):
     records: int = 0  # read or written so far
     slot: int | None = None  # what its last record names
     bound: bool = False  # whether that slot was not yet seen to hold another's event
+    release: int = 1  # of its process, which decides by it
+    decided_by: int = 1  # the release whose decision it writes
 
 
 class State(NamedTuple):
@@ -81,6 +88,7 @@ class State(NamedTuple):
 
     slots: tuple[Slot, ...]
     records: tuple[tuple[int, ...], ...]  # per command, in order: slots, or REJECTED
+    decided_by: tuple[tuple[int, ...], ...]  # per command and record: the release whose decision it carries
     stream: tuple[int, ...]  # sequence numbers by first delivery, in the topic as it is
     topic: int  # its generation
     redis: Redis
@@ -92,6 +100,7 @@ class State(NamedTuple):
     overstatements: int
     silences: int
     remakes: int
+    releases: int
 
 
 _IN_TURN = frozenset({"read", "recover", "bind", "persist", "send", "settle"})
@@ -106,7 +115,7 @@ class Model:
 
     ``born``: slots taken and published before. The others bound how often Redis loses what it knows, an attempt dies
     and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, Kafka does not
-    answer within a turn, and the topic is lost and made anew (once at most).
+    answer within a turn, the topic is lost and made anew (once at most), and an attempt runs in a newer release.
     """
 
     kinds: tuple[Kind, ...]
@@ -118,6 +127,7 @@ class Model:
     overstatements: int = 0
     silences: int = 0
     remakes: int = 0
+    releases: int = 0
     without: frozenset[Rule] = frozenset()
 
     def start(self) -> State:
@@ -127,6 +137,7 @@ class Model:
                 Slot(-1 - number, Kind.UPDATE if number else Kind.CREATE, number) for number in range(self.born)
             ),
             records=((),) * commands,
+            decided_by=((),) * commands,
             stream=tuple(range(1, self.born + 1)),
             topic=1,
             redis=Redis(self.born, self.born) if self.born else Redis(),
@@ -138,6 +149,7 @@ class Model:
             overstatements=self.overstatements,
             silences=self.silences,
             remakes=self.remakes,
+            releases=self.releases,
         )
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
@@ -147,11 +159,17 @@ class Model:
                     continue
                 for words, after, changed in getattr(self, f"_{attempt.at}")(state, command, attempt):
                     yield f"{self.kinds[command]} {command} {words}", _replaced(changed, command, attempt, after)
+                if state.releases and attempt.at == "claim" and attempt.release == 1:
+                    newer = _replaced(state, command, attempt, attempt._replace(release=2))
+                    yield (
+                        f"{self.kinds[command]} {command} starts in a newer release",
+                        newer._replace(releases=state.releases - 1),
+                    )
                 if state.deaths and attempt.at != "claim":
                     fewer = state._replace(deaths=state.deaths - 1)
                     yield (
                         f"{self.kinds[command]} {command} dies and starts again",
-                        _replaced(fewer, command, attempt, Attempt()),
+                        _replaced(fewer, command, attempt, Attempt(release=attempt.release)),
                     )
         yield from self._mishaps(state)
 
@@ -202,6 +220,7 @@ class Model:
         if not records:
             return
         known = attempt._replace(records=len(records), slot=records[-1], bound=True)
+        known = known._replace(decided_by=self._decided_by(state, command, attempt, len(records)))
         if records[-1] == REJECTED:
             yield "finds its rejection", *_ended(state, command, REJECTED)
         elif records[-1] <= len(state.slots) and state.slots[records[-1] - 1].command == command:
@@ -262,7 +281,8 @@ class Model:
             return
         end = attempt.head + 1 if accepted else REJECTED
         if Rule.INTENT in self.without and accepted:
-            yield f"goes for slot {end}", attempt._replace(at="persist", slot=end), state
+            bound = attempt._replace(at="persist", slot=end, decided_by=attempt.release)
+            yield f"goes for slot {end}", bound, state
             return
         existing = state.records[command]
         if attempt.records < len(existing):
@@ -271,24 +291,31 @@ class Model:
             if end == REJECTED and not attempt.seen and attempt.head != len(state.slots):
                 raise Violation(f"{self.kinds[command]} {command} is rejected on a state that never was the head")
             words = "writes its record"
-            records = (*state.records[:command], (*existing, end), *state.records[command + 1 :])
-            state = state._replace(records=records)
+            state = _recorded(state, command, end, attempt.release)
         bound = attempt._replace(records=attempt.records + 1, slot=end, bound=True)
+        bound = bound._replace(decided_by=self._decided_by(state, command, attempt, bound.records))
         if end == REJECTED:
             yield f"{words}: rejected", *_ended(_released(state, command), command, REJECTED)
         else:
             yield f"{words} for slot {end}", bound._replace(at="persist"), state
 
+    def _decided_by(self, state: State, command: int, attempt: Attempt, records: int) -> int:
+        """The release whose decision an attempt writes that is bound by its last record."""
+        return attempt.release if Rule.DECIDED in self.without else state.decided_by[command][records - 1]
+
     def _persist(self, state: State, command: int, attempt: Attempt) -> Step:
         """The conditional PUT, and what is read back where the slot is taken."""
         slots, slot = state.slots, attempt.slot
         assert slot is not None
-        event = Slot(command, self.kinds[command], min(attempt.published, slot - 1), attempt.topic)
+        published = min(attempt.published, slot - 1)
+        event = Slot(command, self.kinds[command], published, attempt.topic, attempt.decided_by)
         if slot == len(slots) + 1:
             yield f"writes slot {slot}", attempt._replace(at="send"), state._replace(slots=(*slots, event))
         elif slot > len(slots) + 1:
             raise Violation(f"slot {slot} is written without a predecessor")
         elif slots[slot - 1].command == command:
+            if slots[slot - 1].decided_by != attempt.decided_by:
+                raise Violation(f"the event in slot {slot} has other bytes than another attempt decided")
             yield f"finds its own event in slot {slot}", attempt._replace(at="send"), state
         elif Rule.CONDITIONAL in self.without:
             raise Violation(f"the event in slot {slot} is overwritten")
@@ -396,6 +423,15 @@ def _replaced(state: State, command: int, attempt: Attempt, after: Attempt) -> S
     attempts[attempts.index(attempt)] = after
     ordered = tuple(sorted(attempts, key=lambda each: (each.at, *map(str, each))))
     return state._replace(attempts=(*state.attempts[:command], ordered, *state.attempts[command + 1 :]))
+
+
+def _recorded(state: State, command: int, end: int, release: int) -> State:
+    """Add a record, and the release that decided what it carries."""
+    records, decided_by = state.records[command], state.decided_by[command]
+    return state._replace(
+        records=(*state.records[:command], (*records, end), *state.records[command + 1 :]),
+        decided_by=(*state.decided_by[:command], (*decided_by, release), *state.decided_by[command + 1 :]),
+    )
 
 
 def _released(state: State, command: int) -> State:

@@ -29,6 +29,9 @@ MODELS = {
     "a change tried twice while Kafka is silent, the topic made anew": Model(
         (UPDATE,), (2,), born=2, silences=1, losses=1, remakes=1
     ),
+    "two changes, one tried twice, a release that decides otherwise": Model(
+        (UPDATE, UPDATE), (2, 1), born=1, releases=2
+    ),
     "three at once": Model((DELETE, CREATE, UPDATE), (1, 1, 1), born=1, losses=1),
 }
 
@@ -45,6 +48,7 @@ NEEDED = {
     Rule.PREDECESSOR: "without a predecessor",
     Rule.INTENT: "two events",
     Rule.FURTHER_RECORD: "two events",
+    Rule.DECIDED: "other bytes",
     Rule.RANGE: "out of order",
     Rule.ACKNOWLEDGED: "overstates",
     Rule.METADATA: "overstates",
@@ -57,6 +61,8 @@ NEEDED = {
 def test_without_a_rule_there_is_a_violation(rule: Rule):
     kinds = (DELETE, CREATE) if rule is Rule.SEEN else (UPDATE, UPDATE)
     model = Model(kinds, (2, 1), born=2, losses=1, expiries=1, silences=1, overstatements=1, without=frozenset({rule}))
+    if rule is Rule.DECIDED:
+        model = Model((UPDATE,), (2,), born=2, releases=1, losses=1, without=frozenset({rule}))
     if rule is Rule.GENERATION:
         model = Model((UPDATE,), (1,), born=2, losses=1, remakes=1, without=frozenset({rule}))
     assert NEEDED[rule] in search(model).violation
