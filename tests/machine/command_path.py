@@ -65,6 +65,8 @@ class Work:
 class CommandPath(RuleBasedStateMachine):
     """Commands on two instances, and bulk commands in chunks of two items, in three processes."""
 
+    class_id = "Product"
+
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
@@ -351,7 +353,7 @@ class CommandPath(RuleBasedStateMachine):
 
     def _mistake(self, place: str, wrong: str | None) -> None:
         """Let Redis know another head than there is and nothing of the state there, or nothing at all."""
-        key, redis = f"shop/Product/{place}", self.world.redis
+        key, redis = f"shop/{self.class_id}/{place}", self.world.redis
         known = redis.known.get(key)
         if wrong == "emptied":
             redis.known.drop(key)

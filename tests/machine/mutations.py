@@ -107,6 +107,11 @@ def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(S3CommandRecords, "write_record", write)
 
 
+def the_record_carries_no_event(patch: pytest.MonkeyPatch) -> None:
+    """Of commands of one's own only: ``tests.machine.own_commands`` shows it."""
+    patch.setattr(commit, "_recorded_event", lambda *_: None)
+
+
 @found_soon
 def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     real = commit._refusal

@@ -10,9 +10,10 @@ from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.items import ItemChange, change_of
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
+from oncelog.domain.decide import decide
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import derive_event_id
-from oncelog.domain.instance import Instance, decide, evolve
+from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import CommandResult, Outcome, Rejection, RejectionCode
 from oncelog.domain.stored_names import PUBLISHED_THROUGH, PUBLISHED_TOPIC
 from oncelog.read_models.document import document_of
@@ -138,7 +139,7 @@ class Observer:
         )
         decided = decide(log.states[found], change, occurred_at="")
         assert isinstance(decided, Rejection), f"{who}: rejected, and {name} version {found} would accept it"
-        assert decided.code is rejection.code, f"{who}: rejected for what is not true of {name} version {found}"
+        assert decided.code == rejection.code, f"{who}: rejected for what is not true of {name} version {found}"
 
     def _check_objects(self) -> None:
         objects = self._world.bucket.objects
@@ -166,13 +167,15 @@ class Observer:
             assert not (rejected and given.command.hash == event.command_hash), f"{event} was rejected before"
 
     def _check_bound(self, event: Event) -> None:
-        """Rule R2: a record named this slot for this event before, and gave the time."""
+        """Rule R2: a record named this slot for this event before, and gave the time, and its data if it is decided."""
         slots, times = set[tuple[str, str, int]](), set[str]()
         for key, stored in self._world.bucket.objects.items():
             if not key.startswith(f"commands/{event.command_id}/"):
                 continue
             fields = json.loads(stored.body)
             times.update(fields[name] for name in ("occurred_at",) if name in fields)
+            if fields.get("slot") == event.sequence_number and "event" in fields:
+                assert fields["event"]["data"] == event.data, f"{event} is not what its record decided"
             for bound in fields.get("bindings", [{**fields, "index": 0}]):
                 if bound.get("slot"):
                     event_id = derive_event_id(event.command_id, bound["index"])
