@@ -36,8 +36,7 @@ def new_projector(
     read_model = read_model_of(settings.projector_read_model, stores.ports)
     return assemble_projector(
         stores.ports,
-        services_of(read_model, stores.ports, by="oncelog-projector"),
-        settings,
+        services_of(read_model, stores.ports, aggregates_max=settings.cached_aggregates_max, by="oncelog-projector"),
         subscription=subscription or KafkaSubscription(settings, group=projector_group(read_model.name)),
         metrics=metrics,
         after_step=after_step,

@@ -1,29 +1,30 @@
 """Every read model by its name, with the services that keep it whole, for programs that have no command path."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from oncelog.domain.dead_letters import DeadLetter
-from oncelog.ports import DeadLetters, EventSubscription, Ports, ReadModel, last_numbers
-from oncelog.read_models.dead_letter_service import DeadLetterService
+from oncelog.ports import DeadLetters, EventReadModel, EventSubscription, Ports, ReadModel, last_numbers
+from oncelog.read_models.dead_letter_service import DeadLetterService, newest_events, newest_state
 from oncelog.read_models.document_schema import SchemaDocuments
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.names import ReadModelName
 from oncelog.read_models.parking import PROGRAM, Parking
-from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.fold import EventProjection, Projection, StateProjection
 from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX, Projector
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.replay.trace import AfterStep, nothing_after
-from oncelog.settings import Settings
 
 
 @dataclass(frozen=True)
 class ReadModelServices:
     """One read model, and the services that keep it whole."""
 
-    read_model: ReadModel
+    read_model: ReadModel | EventReadModel
+    projection: Projection[Any]
     parking: Parking
     dead_letters: DeadLetters
     dead_letter_service: DeadLetterService
@@ -47,28 +48,47 @@ def read_model_of(name: str, ports: Ports) -> ReadModel:
     return DocumentsModel(SchemaDocuments(ports.documents, ports.indices, class_schemas))
 
 
-def parking_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> Parking:
+def parking_of(read_model: ReadModel | EventReadModel, ports: Ports, *, by: str = PROGRAM) -> Parking:
     """Return the parking of a read model; ``by``: the program that parks."""
     return Parking(read_model=read_model.name, dead_letters=ports.dead_letters, failures=ports.failures, by=by)
 
 
-def services_of(read_model: ReadModel, ports: Ports, *, by: str = PROGRAM) -> ReadModelServices:
-    """Build the services of a read model; ``by``: the program that parks."""
+def services_of(
+    read_model: ReadModel, ports: Ports, *, aggregates_max: int = 1, by: str = PROGRAM
+) -> ReadModelServices:
+    """Build the services of a read model of states.
+
+    ``by``: the program that parks; ``aggregates_max``: states that a projector remembers.
+    """
     parking = parking_of(read_model, ports, by=by)
+    log, snapshots = ports.event_log, ports.snapshots
     return ReadModelServices(
         read_model=read_model,
+        projection=StateProjection(read_model, log=log, snapshots=snapshots, aggregates_max=aggregates_max),
         parking=parking,
         dead_letters=ports.dead_letters,
         dead_letter_service=DeadLetterService(
-            log=ports.event_log, snapshots=ports.snapshots, read_model=read_model, parking=parking
+            log=log, project_newest=newest_state(log, snapshots, read_model), parking=parking
         ),
+    )
+
+
+def event_services_of(read_model: EventReadModel, ports: Ports, *, by: str = PROGRAM) -> ReadModelServices:
+    """Build the services of a read model of events; ``by``: the program that parks."""
+    parking = parking_of(read_model, ports, by=by)
+    log = ports.event_log
+    return ReadModelServices(
+        read_model=read_model,
+        projection=EventProjection(read_model, log),
+        parking=parking,
+        dead_letters=ports.dead_letters,
+        dead_letter_service=DeadLetterService(log=log, project_newest=newest_events(log, read_model), parking=parking),
     )
 
 
 def assemble_projector(
     ports: Ports,
     services: ReadModelServices,
-    settings: Settings,
     *,
     subscription: EventSubscription,
     metrics: ProjectorMetrics,
@@ -78,8 +98,7 @@ def assemble_projector(
     """Build the projector that keeps the read model of these services up to date."""
     return Projector(
         subscription=subscription,
-        read_model=services.read_model,
-        folder=Folder(log=ports.event_log, snapshots=ports.snapshots, aggregates_max=settings.cached_aggregates_max),
+        projection=services.projection,
         parking=services.parking,
         dead_letter_service=services.dead_letter_service,
         failures=ports.failures,

@@ -48,7 +48,7 @@ from oncelog.ports.log import (
     TopicRecords,
     last_numbers,
 )
-from oncelog.ports.read_models import ProjectionStatus, ReadModel
+from oncelog.ports.read_models import Changes, EventReadModel, ProjectionStatus, ReadModel
 from oncelog.ports.stream import (
     UNPUBLISHED,
     Delivery,
@@ -69,6 +69,7 @@ __all__ = [
     "UNPUBLISHED",
     "Archives",
     "Changed",
+    "Changes",
     "Checkpoints",
     "ChunkRecords",
     "ClassNames",
@@ -84,6 +85,7 @@ __all__ = [
     "EventFeed",
     "EventLog",
     "EventPublisher",
+    "EventReadModel",
     "EventSubscription",
     "FailureStream",
     "FoundNode",

@@ -1,9 +1,10 @@
 """The common port of documents and graph, for their projection."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 
@@ -44,4 +45,41 @@ class ReadModel(Protocol):
 
     async def projection_statuses(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[ProjectionStatus]:
         """Return the projection status of each aggregate, for reconciliation; raises LogDamaged besides."""
+        ...
+
+
+@dataclass(frozen=True)
+class Changes:
+    """New events of an aggregate, through ``sequence_number``.
+
+    ``first``: the lowest number that the stream brought anew. ``at_hand``: those events that need not be read from the
+    log, by number.
+    """
+
+    aggregate_id: str
+    first: int
+    sequence_number: int
+    at_hand: Mapping[int, Event]
+
+
+class EventReadModel(Protocol):
+    """A function of events rather than states, such as a counter across aggregates, or a reaction.
+
+    It has to know by itself which events it has: it may be shown some of them again, and some of them may be missing.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name in dead letters, consumer groups and metrics."""
+        ...
+
+    async def project_events(self, changes: Sequence[Changes]) -> Sequence[Exception | None]:
+        """Apply each aggregate's events up to its number, in order; return as ``ReadModel.project_states`` does.
+
+        An error with ``sequence_number`` among its details is about that event; those before it are applied.
+        """
+        ...
+
+    async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number through which each aggregate's events are applied, 0 where none are."""
         ...

@@ -6,7 +6,7 @@ second dead letter is missing, which is visible, and the next projector finishes
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
@@ -15,12 +15,16 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import ContainerUnusable, InputInvalid, StoreUnavailable
-from oncelog.ports import EventLog, ReadModel, Snapshots
+from oncelog.ports import Changes, EventLog, EventReadModel, ReadModel, Snapshots
 from oncelog.read_models.parking import Parking, is_set_aside
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
 #: Of a class whose container can be used again.
 RETRIES_AT_ONCE_MAX = 16
+
+#: Projects an aggregate as the log has it now, and returns why it cannot be projected, or None. The number is the
+#: version that is parked, 0 where none is known. Raises StoreUnavailable and errors of reading the log.
+ProjectNewest = Callable[[AggregateId, int], Awaitable[Exception | None]]
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +32,9 @@ log = structlog.get_logger(__name__)
 class DeadLetterService:
     """Ends the waits of one read model's aggregates."""
 
-    def __init__(self, *, log: EventLog, snapshots: Snapshots, read_model: ReadModel, parking: Parking) -> None:
+    def __init__(self, *, log: EventLog, project_newest: ProjectNewest, parking: Parking) -> None:
         self._log = log
-        self._snapshots = snapshots
-        self._read_model = read_model
+        self._project_newest = project_newest
         self._parking = parking
 
     async def retry(self, aggregate_id: AggregateId, *, by: str, reason: str = "retry") -> DeadLetter:
@@ -68,7 +71,7 @@ class DeadLetterService:
         done = 0
         retry = partial(self._retry_alone, by=by)
         for some in by_class.values():
-            if not await self._takes(some[0].aggregate):
+            if not await self._takes(some[0]):
                 continue
             for start in range(0, len(some), RETRIES_AT_ONCE_MAX):
                 started = some[start : start + RETRIES_AT_ONCE_MAX]
@@ -86,10 +89,10 @@ class DeadLetterService:
             log.info("redrive_left", aggregate_id=dead_letter.aggregate_id, reason=error.message)
             return None
 
-    async def _takes(self, aggregate_id: AggregateId) -> bool:
+    async def _takes(self, dead_letter: DeadLetter) -> bool:
         """Return whether the container of an aggregate can be used; raises StoreUnavailable for its server."""
         try:
-            await self._project(aggregate_id)
+            await self._project(dead_letter)
         except ContainerUnusable as error:
             if error.shared:
                 raise
@@ -97,7 +100,7 @@ class DeadLetterService:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - of this one aggregate: its retry parks it, with the reason
-            log.info("redrive_of_a_damaged_one", aggregate_id=str(aggregate_id), reason=str(error))
+            log.info("redrive_of_a_damaged_one", aggregate_id=dead_letter.aggregate_id, reason=str(error))
         return True
 
     async def finish(self, dead_letter: DeadLetter) -> DeadLetter:
@@ -107,7 +110,7 @@ class DeadLetterService:
         head = await self._log.last_sequence_number(aggregate_id)
         try:
             if head > given_up or dead_letter.kind is DeadLetterKind.RETRYING:
-                await self._project(aggregate_id)
+                await self._project(dead_letter)
         except StoreUnavailable as error:
             if not isinstance(error, ContainerUnusable) or error.shared:
                 raise
@@ -120,10 +123,31 @@ class DeadLetterService:
         shown = f"shown through version {head}" if head > given_up else f"version {given_up} need not be shown"
         return await self._parking.write(DeadLetterKind.RESOLVED, aggregate_id, by=dead_letter.by, reason=shown)
 
-    async def _project(self, aggregate_id: AggregateId) -> None:
+    async def _project(self, dead_letter: DeadLetter) -> None:
         """Project the head of the log, which is read anew, past everything that this process remembers."""
-        reader = StreamReader(log=self._log, snapshots=self._snapshots, cache=StateCache(aggregates_max=1))
-        state, _ = await reader.latest(aggregate_id)
-        (outcome,) = await self._read_model.project_states([state])
+        outcome = await self._project_newest(dead_letter.aggregate, dead_letter.sequence_number)
         if outcome is not None:
             raise outcome
+
+
+def newest_state(log: EventLog, snapshots: Snapshots, read_model: ReadModel) -> ProjectNewest:
+    """Return what projects the state at the log's head."""
+
+    async def project(aggregate_id: AggregateId, _: int) -> Exception | None:
+        reader = StreamReader(log=log, snapshots=snapshots, cache=StateCache(aggregates_max=1))
+        state, _watermark = await reader.latest(aggregate_id)
+        (outcome,) = await read_model.project_states([state])
+        return outcome
+
+    return project
+
+
+def newest_events(log: EventLog, read_model: EventReadModel) -> ProjectNewest:
+    """Return what applies all events from the parked one, where that is known, to the log's head."""
+
+    async def project(aggregate_id: AggregateId, parked: int) -> Exception | None:
+        head = await log.last_sequence_number(aggregate_id)
+        (outcome,) = await read_model.project_events([Changes(str(aggregate_id), max(parked, 1), head, {})])
+        return outcome
+
+    return project

@@ -80,12 +80,11 @@ class Stream(World):
     ) -> Running:
         model = read_model or DocumentsModel(self.documents)
         ports = self.ports()
-        services = services_of(model, ports, by="projector")
+        services = services_of(model, ports, aggregates_max=self.settings.cached_aggregates_max, by="projector")
         subscription, metrics, stopping = MemorySubscription(self.group), ProjectorMetrics(model.name), asyncio.Event()
         projector = assemble_projector(
             ports,
             services,
-            self.settings,
             subscription=subscription,
             metrics=metrics,
             after_step=after_step,

@@ -8,7 +8,7 @@ from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import InputInvalid, LogDamaged, OncelogError, StoreUnavailable
 from oncelog.ports import Documents
-from oncelog.read_models.dead_letter_service import DeadLetterService
+from oncelog.read_models.dead_letter_service import DeadLetterService, newest_state
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.parking import SEEN_WITHIN, Parking
 from oncelog.replay.trace import Trace
@@ -29,12 +29,9 @@ def parking_of(world: World) -> Parking:
 
 
 def dead_letter_service_of(world: World, documents: Documents | None = None) -> DeadLetterService:
-    return DeadLetterService(
-        log=MemoryEventLog(world.bucket),
-        snapshots=MemorySnapshots(world.bucket),
-        read_model=DocumentsModel(documents or world.documents),
-        parking=parking_of(world),
-    )
+    log = MemoryEventLog(world.bucket)
+    project_newest = newest_state(log, MemorySnapshots(world.bucket), DocumentsModel(documents or world.documents))
+    return DeadLetterService(log=log, project_newest=project_newest, parking=parking_of(world))
 
 
 async def park(world: World, sequence_number: int = 1) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Generic
 
 import structlog
 from cachetools import LRUCache
@@ -11,11 +12,10 @@ from cachetools import LRUCache
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.dead_letters import DeadLetter
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance
-from oncelog.errors import ContainerUnusable, StoreUnavailable
-from oncelog.ports import Delivery, FailureStream, ReadModel
+from oncelog.errors import ContainerUnusable, OncelogError, StoreUnavailable
+from oncelog.ports import Delivery, FailureStream
 from oncelog.read_models.parking import Parking
-from oncelog.read_models.projector.fold import Folded, Folder, Poison
+from oncelog.read_models.projector.fold import Folded, Item, Poison, Projection
 from oncelog.read_models.projector.group import GroupedBatch, Work
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.read_models.projector.retry import Backoff
@@ -33,14 +33,14 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Prepared:
-    """A batch sorted and folded: per aggregate a state to be projected, or why it cannot be folded further, or both."""
+class Prepared(Generic[Item]):
+    """A batch sorted and folded: per aggregate an item to be projected, or why it cannot be folded further, or both."""
 
     found: GroupedBatch
-    states: dict[AggregateId, Instance] = field(default_factory=dict)
+    states: dict[AggregateId, Item] = field(default_factory=dict)
     poison: dict[AggregateId, Poison] = field(default_factory=dict)
 
-    def add(self, aggregate_id: AggregateId, folded: Folded) -> None:
+    def add(self, aggregate_id: AggregateId, folded: Folded[Item]) -> None:
         """Take what folding an aggregate came to."""
         if folded.state:
             self.states[aggregate_id] = folded.state
@@ -63,7 +63,7 @@ class ProjectedVersions:
         self._numbers[aggregate_id] = max(number, self._numbers.get(aggregate_id, 0))
 
 
-class BatchProjection:
+class BatchProjection(Generic[Item]):
     """Folds and has batches in one read model. A state that it returns is final: projected, parked, waiting or
     announced.
     """
@@ -71,8 +71,7 @@ class BatchProjection:
     def __init__(
         self,
         *,
-        read_model: ReadModel,
-        folder: Folder,
+        projection: Projection[Item],
         parking: Parking,
         failures: FailureStream,
         metrics: ProjectorMetrics,
@@ -80,23 +79,22 @@ class BatchProjection:
     ) -> None:
         self.projected = ProjectedVersions()
         self._unusable: set[AggregateId] = set()  # classes whose container could not be used when last tried
-        self._read_model = read_model
-        self._folder = folder
+        self._projection = projection
         self._parking = parking
         self._failures = failures
         self._metrics = metrics
         self._backoff = backoff
 
-    async def prepare(self, found: GroupedBatch) -> Prepared:
+    async def prepare(self, found: GroupedBatch) -> Prepared[Item]:
         """Fold what is at hand at once, and look up the rest, several at a time; what is suspected to wait, not yet."""
-        prepared = Prepared(found)
+        prepared: Prepared[Item] = Prepared(found)
         lookups: list[Work] = []
         for index, (aggregate_id, work) in enumerate(found.work.items()):
             if index % FOLDS_BETWEEN_YIELDS == 0:
                 await asyncio.sleep(0)  # the batch before is in flight meanwhile
             if self._parking.may_wait(aggregate_id):
                 continue
-            state = self._folder.at_hand(work)
+            state = self._projection.at_hand(work)
             if state:
                 prepared.states[aggregate_id] = state
             else:
@@ -104,7 +102,7 @@ class BatchProjection:
         await self._look_up(prepared, lookups)
         return prepared
 
-    async def project(self, prepared: Prepared) -> None:
+    async def project(self, prepared: Prepared[Item]) -> None:
         """Project what does not wait; adds to the poison what can never be projected. Raises Stopped."""
         work = prepared.found.work
         waiting = await self._backoff.until_done(partial(self._parking.waiting, work))
@@ -128,7 +126,7 @@ class BatchProjection:
         self._metrics.processed.inc(processed)
         self._metrics.skipped.inc(prepared.found.skipped)
 
-    async def park(self, prepared: Prepared) -> None:
+    async def park(self, prepared: Prepared[Item]) -> None:
         """Park the poisoned aggregates, and report unroutable messages. Raises Stopped."""
         work = prepared.found.work
         await bounded_gather(
@@ -136,9 +134,9 @@ class BatchProjection:
         )
         await bounded_gather(self._announce_unroutable, prepared.found.unroutable, at_once=AT_ONCE_MAX)
 
-    async def _look_up(self, prepared: Prepared, lookups: Sequence[Work]) -> None:
+    async def _look_up(self, prepared: Prepared[Item], lookups: Sequence[Work]) -> None:
         async def look_up(work: Work) -> None:
-            folded = await self._backoff.until_done(partial(self._folder.from_log, work))
+            folded = await self._backoff.until_done(partial(self._projection.from_log, work))
             prepared.add(work.aggregate_id, folded)
 
         self._metrics.lookups.inc(len(lookups))
@@ -152,7 +150,7 @@ class BatchProjection:
         if dead_letter.sequence_number == work.target or dead_letter.sequence_number in work.events:
             await self._backoff.until_done(partial(self._parking.announce, dead_letter))
 
-    async def _write(self, states: Mapping[AggregateId, Instance]) -> dict[AggregateId, Poison]:
+    async def _write(self, states: Mapping[AggregateId, Item]) -> dict[AggregateId, Poison]:
         """Write the states, those that a server did not take now again; return those that can never be projected."""
         refused: dict[AggregateId, Poison] = {}
         pending = dict(states)
@@ -161,7 +159,7 @@ class BatchProjection:
         while pending:
             tries += 1
             outcomes = await self._outcomes(list(pending.values()))
-            again: dict[AggregateId, Instance] = {}
+            again: dict[AggregateId, Item] = {}
             reasons: list[str] = []
             for (aggregate_id, state), outcome in zip(pending.items(), outcomes, strict=True):
                 if isinstance(outcome, ContainerUnusable):
@@ -172,7 +170,7 @@ class BatchProjection:
                     again[aggregate_id] = state
                     reasons.append(outcome.message)
                 elif outcome is not None:
-                    refused[aggregate_id] = Poison(state.sequence_number, outcome)
+                    refused[aggregate_id] = Poison(_number_of(outcome) or state.sequence_number, outcome)
                 else:
                     self._unusable.discard(aggregate_id.class_name)
             if again:
@@ -187,10 +185,10 @@ class BatchProjection:
         self._unusable.add(aggregate_id.class_name)
         return True
 
-    async def _outcomes(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
+    async def _outcomes(self, states: Sequence[Item]) -> Sequence[Exception | None]:
         """Apply all at once; where a defect lets that fail as a whole, one by one, so that it hits its own only."""
         try:
-            return await self._read_model.project_states(states)
+            return await self._projection.project(states)
         except StoreUnavailable as error:
             return [error] * len(states)
         except Exception as error:  # noqa: BLE001 - it becomes the reason why its aggregate is parked
@@ -198,10 +196,10 @@ class BatchProjection:
                 return [error]
             return [outcome for state in states for outcome in await self._outcomes([state])]
 
-    async def _step_back(self, work: Work, refused: Instance) -> None:
+    async def _step_back(self, work: Work, refused: Item) -> None:
         """Project the newest version of this batch before the refused one that can be projected, if there is any."""
         for number in sorted((each for each in work.events if each < refused.sequence_number), reverse=True):
-            earlier = await self._backoff.until_done(partial(self._folder.at, work.aggregate_id, number))
+            earlier = await self._backoff.until_done(partial(self._projection.at, work, number))
             if not await self._write({work.aggregate_id: earlier}):
                 self.projected.put(work.aggregate_id, number)
                 return
@@ -234,3 +232,10 @@ class BatchProjection:
         log.error("message_of_no_aggregate", **body)
         await self._backoff.until_done(partial(self._failures.announce, "", body))
         self._metrics.failed(UNROUTABLE)
+
+
+def _number_of(error: Exception) -> int:
+    """Return the event that an error of a read model of events is about, 0 where it names none."""
+    details = error.details if isinstance(error, OncelogError) else {}
+    number = details.get("sequence_number")
+    return number if isinstance(number, int) else 0

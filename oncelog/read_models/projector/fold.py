@@ -1,13 +1,15 @@
 """From an aggregate's new events to its state: what is at hand is folded, what is missing is read from the log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.errors import LogDamaged, StoreUnavailable
-from oncelog.ports import EventLog, Snapshots
+from oncelog.ports import Changes, EventLog, EventReadModel, ReadModel, Snapshots
 from oncelog.read_models.projector.group import Work
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
@@ -22,12 +24,80 @@ class Poison:
     error: Exception
 
 
+class Numbered(Protocol):
+    """A state of an aggregate, or its new events."""
+
+    @property
+    def sequence_number(self) -> int:
+        """The version that they lead to."""
+        ...
+
+
+Item = TypeVar("Item", bound=Numbered)
+
+
 @dataclass(frozen=True)
-class Folded:
+class Folded(Generic[Item]):
     """How far an aggregate could be folded: to its work's target, or to what comes before the poison."""
 
-    state: Instance | None
+    state: Item | None
     poison: Poison | None = None
+
+
+class Projection(Protocol[Item]):
+    """One read model as the projector drives it: work becomes items, and items are written."""
+
+    @property
+    def name(self) -> str:
+        """The read model's name."""
+        ...
+
+    def at_hand(self, work: Work) -> Item | None:
+        """Return the item at the work's target if that takes no reading, else None."""
+        ...
+
+    async def at(self, work: Work, sequence_number: int) -> Item:
+        """Return an earlier item; raises StoreUnavailable, LogDamaged."""
+        ...
+
+    async def from_log(self, work: Work) -> Folded[Item]:
+        """Return the item at the work's target, or as far as it goes. Raises StoreUnavailable only."""
+        ...
+
+    async def project(self, items: Sequence[Item]) -> Sequence[Exception | None]:
+        """Write the items; return as ``ReadModel.project_states`` does."""
+        ...
+
+
+class EventProjection:
+    """Passes the new events of each aggregate on as they are: the read model knows which it has, and reads the rest."""
+
+    def __init__(self, read_model: EventReadModel, log: EventLog) -> None:
+        self.name = read_model.name
+        self.project = read_model.project_events
+        self._log = log
+
+    def at_hand(self, work: Work) -> Changes | None:
+        """Return the changes through the work's target, unless only the log knows it."""
+        return None if work.target_unknown else _changes(work, work.target)
+
+    async def at(self, work: Work, sequence_number: int) -> Changes:
+        """Return the changes through an earlier number."""
+        return _changes(work, sequence_number)
+
+    async def from_log(self, work: Work) -> Folded[Changes]:
+        """Return the changes through the log's head; raises StoreUnavailable."""
+        target = await self._log.last_sequence_number(work.aggregate_id, after=work.target)
+        return Folded(_changes(work, target)) if target else Folded(None, _nothing_in_log(work.aggregate_id))
+
+
+def _changes(work: Work, sequence_number: int) -> Changes:
+    first = 1 if work.target_unknown else work.first
+    return Changes(str(work.aggregate_id), first, sequence_number, work.events)
+
+
+def _nothing_in_log(aggregate_id: AggregateId) -> Poison:
+    return Poison(0, LogDamaged(f"aggregate {aggregate_id}: a message, but no event in the log"))
 
 
 class Folder:
@@ -56,11 +126,11 @@ class Folder:
         self._cache.put(work.aggregate_id, known)
         return known
 
-    async def at(self, aggregate_id: AggregateId, sequence_number: int) -> Instance:
+    async def at(self, work: Work, sequence_number: int) -> Instance:
         """Return an earlier state; raises StoreUnavailable, LogDamaged."""
-        return await self._reader.at(aggregate_id, sequence_number)
+        return await self._reader.at(work.aggregate_id, sequence_number)
 
-    async def from_log(self, work: Work) -> Folded:
+    async def from_log(self, work: Work) -> Folded[Instance]:
         """Return the state at the work's target, or as far as it goes. Raises StoreUnavailable only.
 
         Events at hand and states in memory only save reads: where they do not fit together, the log alone counts.
@@ -72,7 +142,7 @@ class Folder:
             else work.target
         )
         if target == 0:
-            return Folded(None, Poison(0, LogDamaged(f"aggregate {aggregate_id}: a message, but no event in the log")))
+            return Folded(None, _nothing_in_log(aggregate_id))
         try:
             state = await self._from_hand(work, target)
         except StoreUnavailable:
@@ -97,7 +167,7 @@ class Folder:
             state = evolve(state, work.events[number])
         return state
 
-    async def _from_log(self, aggregate_id: AggregateId, target: int) -> Folded:
+    async def _from_log(self, aggregate_id: AggregateId, target: int) -> Folded[Instance]:
         """Fold what the log has, one by one, from the snapshot, or from the start where that does not fit."""
         self._cache.drop(aggregate_id)
         nothing = Instance(aggregate_id=str(aggregate_id))
@@ -113,7 +183,7 @@ class Folder:
             self._cache.put(aggregate_id, folded.state)
         return folded
 
-    async def _one_by_one(self, state: Instance, target: int) -> Folded:
+    async def _one_by_one(self, state: Instance, target: int) -> Folded[Instance]:
         aggregate_id = AggregateId.parse(state.aggregate_id)
         for number in range(state.sequence_number + 1, target + 1):
             try:
@@ -123,3 +193,12 @@ class Folder:
             except Exception as error:  # noqa: BLE001 - a defect in reading one event must not hold up the others
                 return Folded(state, Poison(number, error))
         return Folded(state)
+
+
+class StateProjection(Folder):
+    """The ``Projection`` of a read model of states."""
+
+    def __init__(self, read_model: ReadModel, *, log: EventLog, snapshots: Snapshots, aggregates_max: int) -> None:
+        super().__init__(log=log, snapshots=snapshots, aggregates_max=aggregates_max)
+        self.name = read_model.name
+        self.project = read_model.project_states

@@ -18,13 +18,14 @@ from oncelog.ports import Delivery
 class Work:
     """The events of one aggregate in a batch. ``events``: those that could be read, by number; all of them are new.
 
-    ``target``: the highest number that any message names. ``target_unknown``: a message could not be read and names
+    ``first``, ``target``: the lowest and the highest number that any message names, 0 where none does. ``target_unknown``: a message could not be read and names
     none, so that only the log knows how far it goes. ``messages``: how many of the batch's are done once it is
     projected.
     """
 
     aggregate_id: AggregateId
     events: dict[int, Event] = field(default_factory=dict)
+    first: int = 0
     target: int = 0
     target_unknown: bool = False
     messages: int = 0
@@ -64,6 +65,7 @@ def group_by_aggregate(deliveries: Iterable[Delivery], *, projected: Callable[[A
         if work is None:
             work = found.work[aggregate_id] = Work(aggregate_id)
         work.messages += 1
+        work.first = min(work.first or number, number or work.first)
         work.target = max(work.target, number)
         work.target_unknown |= number == 0
         if event:

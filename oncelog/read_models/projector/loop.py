@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 
 from oncelog.errors import OncelogError
 from oncelog.offload import offloaded
-from oncelog.ports import Delivery, EventSubscription, FailureStream, ReadModel
+from oncelog.ports import Delivery, EventSubscription, FailureStream
 from oncelog.read_models.dead_letter_service import DeadLetterService
 from oncelog.read_models.parking import Parking
 from oncelog.read_models.projector.apply import BatchProjection, Prepared
-from oncelog.read_models.projector.fold import Folder
+from oncelog.read_models.projector.fold import Projection
 from oncelog.read_models.projector.group import group_by_aggregate
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.read_models.projector.retry import Backoff, Stopped
@@ -64,7 +65,7 @@ class _InFlightBatch:
     """A batch in flight. ``applied``: it is projected and parked, or never will be; ``committed``: committed, too."""
 
     batch: _Batch
-    prepared: Prepared
+    prepared: Prepared[Any]
     applied: asyncio.Event
     committed: asyncio.Task[None]
 
@@ -79,8 +80,7 @@ class Projector:
         self,
         *,
         subscription: EventSubscription,
-        read_model: ReadModel,
-        folder: Folder,
+        projection: Projection[Any],
         parking: Parking,
         dead_letter_service: DeadLetterService,
         failures: FailureStream,
@@ -89,7 +89,7 @@ class Projector:
         batch_messages_max: int = BATCH_MESSAGES_MAX,
     ) -> None:
         self._subscription = subscription
-        self._read_model = read_model
+        self._name = projection.name
         self._parking = parking
         self._dead_letter_service = dead_letter_service
         self._metrics = metrics
@@ -97,9 +97,8 @@ class Projector:
         self._batch_messages_max = batch_messages_max
         self._stopping = asyncio.Event()
         self._backoff = Backoff(self._stopping, refused=metrics.container_refused)
-        self._projection = BatchProjection(
-            read_model=read_model,
-            folder=folder,
+        self._projection: BatchProjection[Any] = BatchProjection(
+            projection=projection,
             parking=parking,
             failures=failures,
             metrics=metrics,
@@ -135,7 +134,7 @@ class Projector:
         try:
             await self._backoff.until_done(self._parking.refresh)
             await self._backoff.until_done(partial(self._subscription.start, self._release_partitions))
-            log.info("projector_ready", read_model=self._read_model.name)
+            log.info("projector_ready", read_model=self._name)
             while not self._stopping.is_set():
                 await self._take_one()
             while self._in_flight:
@@ -161,7 +160,7 @@ class Projector:
         finally:
             self._taken.clear()
 
-    async def _fold(self, batch: _Batch) -> Prepared:
+    async def _fold(self, batch: _Batch) -> Prepared[Any]:
         """Fold a batch, and wait until there is room for it."""
         await self._after_step("fetch")
         grouping = partial(group_by_aggregate, batch.deliveries, projected=self._projection.projected.number)
@@ -170,7 +169,7 @@ class Projector:
         await self._room_for(prepared)
         return prepared
 
-    async def _room_for(self, prepared: Prepared) -> None:
+    async def _room_for(self, prepared: Prepared[Any]) -> None:
         """Wait until few enough are in flight, and none of them has an aggregate in common with this one."""
         while len(self._in_flight) >= IN_FLIGHT_MAX:
             await self._oldest_committed()
@@ -178,14 +177,14 @@ class Projector:
             if not in_flight.prepared.found.work.keys().isdisjoint(prepared.found.work):
                 await in_flight.applied.wait()
 
-    def _start_applying(self, batch: _Batch, prepared: Prepared) -> None:
+    def _start_applying(self, batch: _Batch, prepared: Prepared[Any]) -> None:
         before = self._in_flight[-1].committed if self._in_flight else None
         applied = asyncio.Event()
         committed = asyncio.create_task(self._apply_and_commit(batch, prepared, applied, before))
         self._in_flight.append(_InFlightBatch(batch, prepared, applied, committed))
 
     async def _apply_and_commit(
-        self, batch: _Batch, prepared: Prepared, applied: asyncio.Event, before: asyncio.Task[None] | None
+        self, batch: _Batch, prepared: Prepared[Any], applied: asyncio.Event, before: asyncio.Task[None] | None
     ) -> None:
         try:
             await self._projection.project(prepared)
