@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CommandUnknown,
         ContainerUnusable,
         EventFromFuture,
+        HandlerFailed,
         InputInvalid,
         LogDamaged,
         NotYetVisible,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
         StoreUnsafe,
         TokenInvalid,
     )
-    from oncelog.ports import CommandStatus, Document, Stage
+    from oncelog.ports import Changes, CommandStatus, Document, EventReadModel, ReadModel, Stage
+    from oncelog.reactions.reaction import NewCommand, Reaction
     from oncelog.settings import Settings
 
 _MODULES = {
@@ -62,6 +64,7 @@ _MODULES = {
         "CommandUnknown",
         "ContainerUnusable",
         "EventFromFuture",
+        "HandlerFailed",
         "InputInvalid",
         "LogDamaged",
         "NotYetVisible",
@@ -75,7 +78,8 @@ _MODULES = {
         "StoreUnsafe",
         "TokenInvalid",
     ),
-    "oncelog.ports": ("CommandStatus", "Document", "Stage"),
+    "oncelog.ports": ("Changes", "CommandStatus", "Document", "EventReadModel", "ReadModel", "Stage"),
+    "oncelog.reactions.reaction": ("NewCommand", "Reaction"),
     "oncelog.settings": ("Settings",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -86,6 +90,7 @@ __all__ = [
     "BulkResult",
     "BulkType",
     "Bulks",
+    "Changes",
     "Checks",
     "Command",
     "CommandFailed",
@@ -98,14 +103,19 @@ __all__ = [
     "Document",
     "Event",
     "EventFromFuture",
+    "EventReadModel",
+    "HandlerFailed",
     "InputInvalid",
     "LogDamaged",
+    "NewCommand",
     "NotYetVisible",
     "ObjectRefused",
     "Oncelog",
     "OncelogError",
     "Outcome",
     "ProjectionParked",
+    "Reaction",
+    "ReadModel",
     "Rejection",
     "RejectionCode",
     "SchemaGap",

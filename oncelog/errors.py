@@ -20,6 +20,7 @@
     │   ├── EventFromFuture      its type or its MAJOR is newer than this release, or its aggregate is not installed
     │   ├── SchemaGap            its version is none that was ever stored, or a migration is missing
     │   └── AggregateDefect      the code of an aggregate of one's own failed on it, or on a command
+    ├── HandlerFailed            the application's own reaction or read model failed on an event
     ├── NotYetVisible            a read could not see the presented consistency token within its deadline
     │   └── ProjectionParked     … nor will it: the aggregate's projection waits for a person, or was given up
     ├── CommandUnknown           no store and no workflow knows this command ID
@@ -265,6 +266,18 @@ class AggregateDefect(SchemaUnsupported):
             f"{aggregate}: {doing}: {cause[:1000]}; mend its code and deploy it, until then what this is about waits",
             aggregate=aggregate,
             doing=doing,
+        )
+
+
+class HandlerFailed(OncelogError):
+    """The application's own function failed on an event: of a reaction, or of a read model."""
+
+    def __init__(self, name: str, aggregate_id: str, sequence_number: int, cause: Exception) -> None:
+        message = f"{name}: aggregate {aggregate_id} event {sequence_number}: {type(cause).__name__}: {cause}"
+        super().__init__(
+            f"{message}; mend the function, then retry, or skip the event",
+            aggregate_id=aggregate_id,
+            sequence_number=sequence_number,
         )
 
 

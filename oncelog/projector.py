@@ -1,12 +1,18 @@
-"""Keeps a read model up to date from the stream of events, beside as many others as you like, until told to stop."""
+"""Keeps a read model up to date from the stream of events, beside as many others as you like, until told to stop.
 
+--read-model MODULE:OBJECT, such as shop.views:orders, names one of your own; else ONCELOG_PROJECTOR_READ_MODEL does.
+"""
+
+import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
+from oncelog.composition.own_models import own_services
 from oncelog.composition.read_models import assemble_projector, read_model_of, services_of
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.metrics import REGISTRY
@@ -20,6 +26,7 @@ from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.kafka.subscription import KafkaSubscription, projector_group
 from oncelog.stores.opening import Stores
+from oncelog.stores.s3 import prepare_bucket
 
 log = structlog.get_logger("oncelog.read_models.projector")
 
@@ -43,6 +50,31 @@ def new_projector(
     )
 
 
+async def run_own(path: str, settings: Settings, stopping: asyncio.Event) -> None:
+    """Do as ``run`` does with the read model of the application's own that ``module:object`` names.
+
+    Needs S3, Kafka and the read model's own store. Raises InputInvalid besides.
+    """
+    check_event_schemas()
+    async with await Stores.connect(settings) as stores:
+        await asyncio.gather(prepare_bucket(stores.bucket), stores.kafka.prepare())
+        await stores.kafka.open()
+        opening = own_services(
+            path, stores.ports, aggregates_max=settings.cached_aggregates_max, by="oncelog-projector"
+        )
+        async with opening as services:
+            name = services.read_model.name
+            metrics = ProjectorMetrics(name)
+            projector = assemble_projector(
+                stores.ports,
+                services,
+                subscription=KafkaSubscription(settings, group=projector_group(name)),
+                metrics=metrics,
+                after_step=crash_point(settings),
+            )
+            await _serve(projector, settings, stopping, metrics)
+
+
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Connect, make what is missing, and project until ``stopping`` is set.
 
@@ -54,20 +86,29 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async with await Stores.connect(settings) as stores:
         await stores.prepare(with_redis=False)
         metrics = ProjectorMetrics(settings.projector_read_model)
-        async with metrics_served(
-            settings.projector_metrics_address,
-            [metrics.registry, REGISTRY],
-            setting="ONCELOG_PROJECTOR_METRICS_ADDRESS",
-            ready=lambda: not stopping.is_set(),
-        ):
-            log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
-            await new_projector(stores, settings, metrics, after_step=crash_point(settings)).run(stopping)
+        projector = new_projector(stores, settings, metrics, after_step=crash_point(settings))
+        await _serve(projector, settings, stopping, metrics)
+
+
+async def _serve(projector: Projector, settings: Settings, stopping: asyncio.Event, metrics: ProjectorMetrics) -> None:
+    async with metrics_served(
+        settings.projector_metrics_address,
+        [metrics.registry, REGISTRY],
+        setting="ONCELOG_PROJECTOR_METRICS_ADDRESS",
+        ready=lambda: not stopping.is_set(),
+    ):
+        log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
+        await projector.run(stopping)
     log.info("projector_stopped")
 
 
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
     """Run ``oncelog-projector``; returns its exit code, and ends the process where it is the program itself."""
-    code = run_program("oncelog-projector", str(__doc__), run, arguments)
+    parser = argparse.ArgumentParser(prog="oncelog-projector", add_help=False)
+    parser.add_argument("--read-model")
+    options, rest = parser.parse_known_args(arguments)
+    chosen = partial(run_own, options.read_model) if options.read_model else run
+    code = run_program("oncelog-projector", str(__doc__), chosen, rest)
     return leave(code) if arguments is None else code
 
 

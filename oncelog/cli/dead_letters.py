@@ -27,16 +27,23 @@ app = typer.Typer(
 
 Targets = Annotated[list[str] | None, typer.Argument(metavar="DB/CLASS/INSTANCE ...", help="Such as shop/Product/p1.")]
 By = Annotated[str | None, typer.Option(help="Who does it; recorded. You, if not given.")]
-Model = Annotated[ReadModelName, typer.Option("--read-model", help="In which read model.")]
-Models = Annotated[ReadModelName | None, typer.Option("--read-model", help="In which read model; in all if not given.")]
+_KINDS = "documents, graph, or MODULE:OBJECT of a read model or a reaction of your own"
+Model = Annotated[str, typer.Option("--read-model", metavar="NAME", help=f"In which read model: {_KINDS}.")]
+Models = Annotated[
+    str | None, typer.Option("--read-model", metavar="NAME", help=f"In which: {_KINDS}; in the first two if not given.")
+]
 Why = Annotated[str, typer.Option(help="Why; recorded.")]
 
 
 @app.command("list")
 @reported
-async def list_(*, every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False) -> Exit:
+async def list_(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False,
+    read_model: Models = None,
+) -> Exit:
     """Show what waits, or was left half mended; exit code 1 if there is anything."""
-    dead_letters, shown = await _list(every=every)
+    dead_letters, shown = await _list(_names(read_model), every=every)
     pairs = list(zip(dead_letters, shown, strict=True))
     report_each(
         (_fields(dead_letter) | {"shown_version": version} for dead_letter, version in pairs),
@@ -83,8 +90,8 @@ async def retry(
     return _end([each for name in _names(read_model) for each in await _retry(wanted, name, by=who, reason=reason)])
 
 
-def _names(read_model: ReadModelName | None) -> list[ReadModelName]:
-    return [read_model] if read_model else list(ReadModelName)
+def _names(read_model: str | None) -> list[str]:
+    return [read_model] if read_model else [str(name) for name in ReadModelName]
 
 
 class Decision(Protocol):
@@ -130,19 +137,30 @@ _offer(
 
 @asynccontextmanager
 async def _opened(name: str) -> "AsyncIterator[ReadModelServices]":
-    from oncelog import Settings
+    from oncelog import Oncelog, Settings
+    from oncelog.client.reactions import command_starter
+    from oncelog.composition.own_models import own_services
     from oncelog.composition.read_models import read_model_of, services_of
+    from oncelog.read_models.parking import PROGRAM
     from oncelog.stores.opening import Stores
 
-    async with await Stores.connect(Settings.from_environment()) as stores:
-        yield services_of(read_model_of(name, stores.ports), stores.ports)
+    settings = Settings.from_environment()
+    if ":" not in name and name not in list(ReadModelName):
+        raise InputInvalid(f"--read-model: expected {_KINDS}, found {name!r}")
+    async with await Stores.connect(settings) as stores:
+        if ":" not in name:
+            yield services_of(read_model_of(name, stores.ports), stores.ports)
+            return
+        start = command_starter(Oncelog(stores.ports, settings))
+        async with own_services(name, stores.ports, start=start, by=PROGRAM) as services:
+            yield services
 
 
-async def _list(*, every: bool) -> "tuple[list[DeadLetter], list[int]]":
+async def _list(names: "Sequence[str]", *, every: bool) -> "tuple[list[DeadLetter], list[int]]":
     """Return the dead letters of all read models, each with the projected version of its aggregate."""
     dead_letters: list[DeadLetter] = []
     shown: list[int] = []
-    for name in ReadModelName:
+    for name in names:
         async with _opened(name) as services:
             found = [each for each in await services.last_dead_letters() if every or each.waits or each.unfinished]
             dead_letters += found

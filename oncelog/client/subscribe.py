@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from oncelog.composition.subscriptions import AGGREGATES_MAX, BEGINNING, assemble_subscription
+from oncelog.read_models.scope import EventScope
 from oncelog.settings import Settings
 from oncelog.stores.kafka.feed import KafkaFeed
 from oncelog.stores.opening import Stores
 from oncelog.subscriptions.positions import ReadPositions
-from oncelog.subscriptions.scope import EventScope
 from oncelog.subscriptions.subscription import Subscription
 
 

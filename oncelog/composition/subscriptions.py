@@ -7,10 +7,10 @@ from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import NAME
 from oncelog.errors import InputInvalid
 from oncelog.ports import EventFeed, Ports
+from oncelog.read_models.scope import EventScope
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.subscriptions.checkpoint import Checkpoint, HistoryProgress, read_checkpoint
 from oncelog.subscriptions.positions import Positions, ReadPositions
-from oncelog.subscriptions.scope import EventScope
 from oncelog.subscriptions.subscription import Subscription
 
 BEGINNING, NOW = "beginning", "now"

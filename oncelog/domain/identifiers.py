@@ -182,6 +182,11 @@ def derive_event_id(command_id: str, index: int) -> str:
     return str(uuid.uuid5(ONCELOG_NAMESPACE, f"{command_id}/{index}"))
 
 
+def derive_reaction_command_id(reaction: str, event_id: str, index: int) -> str:
+    """Return the ID of the command number ``index`` (from 0) that a reaction makes of an event, the same for ever."""
+    return str(uuid.uuid5(ONCELOG_NAMESPACE, f"reaction/{reaction}/{event_id}/{index}"))
+
+
 def derive_instance_id(command_id: str) -> str:
     """Return the instance ID of a CREATE that names none, the same on every attempt."""
     return str(uuid.uuid5(ONCELOG_NAMESPACE, f"instance/{command_id}"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
@@ -20,6 +20,7 @@ class ProjectionStatus:
     outdated: bool = False
 
 
+@runtime_checkable
 class ReadModel(Protocol):
     """A projection of the log: documents, a graph. A pure function of each aggregate's events.
 
@@ -62,6 +63,7 @@ class Changes:
     at_hand: Mapping[int, Event]
 
 
+@runtime_checkable
 class EventReadModel(Protocol):
     """A function of events rather than states, such as a counter across aggregates, or a reaction.
 

@@ -19,10 +19,10 @@ from oncelog.errors import StoreUnavailable
 from oncelog.ports import EventFeed, EventLog
 from oncelog.read_models.projector.group import Work, group_by_aggregate
 from oncelog.read_models.projector.retry import Backoff
+from oncelog.read_models.scope import EventScope
 from oncelog.replay.stream_reader import StreamReader
 from oncelog.subscriptions.checkpoint import Checkpoint, HistoryProgress
 from oncelog.subscriptions.positions import Positions
-from oncelog.subscriptions.scope import EventScope
 
 MESSAGES_MAX = 500
 WAIT_S = 0.5

@@ -13,10 +13,10 @@ from oncelog.domain.events import Event, EventType
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.ports import EventFeed, Ports, Watermark
+from oncelog.read_models.scope import EventScope
 from oncelog.settings import Settings
 from oncelog.stores.kafka.feed import KafkaFeed
 from oncelog.subscriptions.checkpoint import read_checkpoint
-from oncelog.subscriptions.scope import EventScope
 from oncelog.subscriptions.subscription import Subscription
 from oncelog.testing.memory.kafka import MemoryFeed, MemoryPublisher
 from tests.clients import patient_stores

@@ -61,7 +61,7 @@ def check_line(line: Line) -> None:
         case ["python", "-m", module, *_]:
             path = ROOT / module.replace(".", "/")
             assert path.is_dir() or path.with_suffix(".py").is_file(), f"python -m {module}: no such module"
-        case ["oncelog-worker" | "oncelog-projector"] | ["curl", *_]:
+        case ["oncelog-worker" | "oncelog-projector" | "oncelog-reactor", *_] | ["curl", *_]:
             pass
         case [program, *_]:
             assert program in OTHERS, f"{program}: no program that the pages' test knows"
@@ -108,6 +108,18 @@ async def _run_line(line: Line, installation: Installation) -> str | None:
             projector = await installation.projector_process(own)
             await projector.ready()
             assert await projector.stop() == 0
+        case ["oncelog-projector", "--read-model", path]:
+            projector = await installation.own_projector_process(path)
+            await projector.ready()
+            await installation.until_idle(path)
+            assert await projector.stop() == 0
+        case ["oncelog-reactor", *_, "--dry-run"]:
+            return await _shell(f"{sys.executable} -m oncelog.reactor {shlex.join(words[1:])}")
+        case ["oncelog-reactor", "--reaction", path]:
+            reactor = await installation.reactor_process(path)
+            await reactor.ready()
+            await installation.until_idle(path)
+            assert await reactor.stop() == 0
         case ["curl", *_]:
             return await _shell(_INDEX.sub(rf"{installation.settings.namespace}.\g<0>", line.text))
     return None

@@ -23,9 +23,14 @@ from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.client import connection
 from oncelog.client.client import Oncelog
 from oncelog.composition.checks import sources_of
+from oncelog.composition.own_code import load_object
 from oncelog.composition.pipeline import assemble
+from oncelog.reactions.model import reaction_model_name
+from oncelog.reactions.reaction import Reaction
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
+from oncelog.stores.kafka.progress import KafkaProgress
+from oncelog.stores.kafka.topic_reader import read_topic
 from oncelog.stores.opening import Stores
 from oncelog.worker import new_worker
 from tests import promises
@@ -123,6 +128,28 @@ class Installation:
         """Start a projector of a read model as a process of its own."""
         own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model}
         return await self._process((sys.executable, "-m", "oncelog.projector"), "projector_ready", own)
+
+    async def reactor_process(self, reaction: str, **variables: str) -> WorkerProcess:
+        """Start a reactor as a process of its own."""
+        argv = (sys.executable, "-m", "oncelog.reactor", "--reaction", reaction)
+        return await self._process(argv, "projector_ready", variables)
+
+    async def own_projector_process(self, read_model: str, **variables: str) -> WorkerProcess:
+        """Start a projector of a read model that ``module:object`` names."""
+        argv = (sys.executable, "-m", "oncelog.projector", "--read-model", read_model)
+        return await self._process(argv, "projector_ready", variables)
+
+    async def until_idle(self, path: str) -> None:
+        """Wait until the group of a read model or reaction of one's own has committed every message there is."""
+        found: Any = load_object(path, object)
+        name = reaction_model_name(found.name) if isinstance(found, Reaction) else found.name
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while sum((await KafkaProgress(self.settings).reached(name)).values()) < await self._messages():
+                await asyncio.sleep(0.1)
+
+    async def _messages(self) -> int:
+        """Return how many messages the topic of instances has."""
+        return len(await read_topic(self.settings, self.settings.instance_topic))
 
     async def program(self, path: Path, sign: str, *, folder: Path) -> WorkerProcess:
         """Start an installed program in a folder of the caller's; no module of the checkout is on its path."""

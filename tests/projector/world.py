@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from oncelog.composition.read_models import assemble_projector, services_of
+from oncelog.composition.read_models import ReadModelServices, assemble_projector, services_of
 from oncelog.domain.events import Event
 from oncelog.ports import Document, ReadModel, Watermark
 from oncelog.read_models.dead_letter_service import DeadLetterService
@@ -75,13 +75,17 @@ class Stream(World):
         self,
         *,
         read_model: ReadModel | None = None,
+        services: ReadModelServices | None = None,
         after_step: AfterStep = nothing_after,
         batch_messages_max: int = 500,
     ) -> Running:
         model = read_model or DocumentsModel(self.documents)
         ports = self.ports()
-        services = services_of(model, ports, aggregates_max=self.settings.cached_aggregates_max, by="projector")
-        subscription, metrics, stopping = MemorySubscription(self.group), ProjectorMetrics(model.name), asyncio.Event()
+        services = services or services_of(
+            model, ports, aggregates_max=self.settings.cached_aggregates_max, by="projector"
+        )
+        name = services.read_model.name
+        subscription, metrics, stopping = MemorySubscription(self.group), ProjectorMetrics(name), asyncio.Event()
         projector = assemble_projector(
             ports,
             services,

@@ -18,9 +18,9 @@ from oncelog.ports import Delivery
 class Work:
     """The events of one aggregate in a batch. ``events``: those that could be read, by number; all of them are new.
 
-    ``first``, ``target``: the lowest and the highest number that any message names, 0 where none does. ``target_unknown``: a message could not be read and names
-    none, so that only the log knows how far it goes. ``messages``: how many of the batch's are done once it is
-    projected.
+    ``first``, ``target``: the lowest and the highest number that any message names, 0 where none does.
+    ``target_unknown``: a message could not be read and names none, so that only the log knows how far it goes.
+    ``messages``: how many of the batch's are done once it is projected.
     """
 
     aggregate_id: AggregateId

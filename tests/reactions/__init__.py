@@ -1,0 +1,1 @@
+"""Reactions: in memory, and on real servers whose reactor is killed."""

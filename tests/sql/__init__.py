@@ -1,0 +1,1 @@
+"""Read models in SQL: in memory on SQLite, and on real servers whose projector is killed."""
