@@ -273,9 +273,9 @@ class HandlerFailed(OncelogError):
     """The application's own function failed on an event: of a reaction, or of a read model."""
 
     def __init__(self, name: str, aggregate_id: str, sequence_number: int, cause: Exception) -> None:
-        message = f"{name}: aggregate {aggregate_id} event {sequence_number}: {type(cause).__name__}: {cause}"
+        where, problem = f"{name}: aggregate {aggregate_id} event {sequence_number}", f"{type(cause).__name__}: {cause}"
         super().__init__(
-            f"{message}; mend the function, then retry, or skip the event",
+            f"{where}: {problem[:1000]}; mend the function, then retry, or skip the event",
             aggregate_id=aggregate_id,
             sequence_number=sequence_number,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from oncelog.domain.events import rfc3339
 from oncelog.domain.identifiers import CLASSES, AggregateId, aggregate_id_of
@@ -22,6 +23,23 @@ from oncelog.replay.stream_reader import StreamReader
 
 DEADLINE_S = 10.0
 EVENTS_PER_READ = 64
+
+
+class ProjectedModel(Protocol):
+    """A read model of one's own as a token's bearer waits for it."""
+
+    @property
+    def name(self) -> str:
+        """The name in dead letters."""
+        ...
+
+    def covers(self, aggregate_id: AggregateId) -> bool:
+        """Return whether the read model has to do with the aggregate."""
+        ...
+
+    async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
+        """Return the sequence number at which each aggregate is projected, 0 where it is not."""
+        ...
 
 
 class Reader:
@@ -119,6 +137,21 @@ class Reader:
             wanted, deadline_s, searched=any(relationship.inward for relationship in relationships)
         )
         return await self._whole(await self._graph.shortest_path(start, end, names=names, both_ways=both_ways))
+
+    async def until_projected(
+        self,
+        token: str,
+        read_model: ProjectedModel,
+        *,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        """Return once a read model of one's own has what the token names; raises NotYetVisible, ProjectionParked.
+
+        Of a token, aggregates that the read model does not cover do not count. Raises TokenInvalid, StoreUnavailable.
+        """
+        wanted = {each: number for each, number in self._wanted_of(token).items() if read_model.covers(each)}
+        view = View(f"read model {read_model.name}", read_model.name, read_model.projected_versions)
+        await self._visibility.until_visible(wanted, [view], deadline_s=deadline_s)
 
     async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
         """Return once every question there is sees each instance at its sequence number or beyond.

@@ -5,6 +5,7 @@ Rows and checkpoint change in one transaction, so that a counter is right after 
 """
 
 from oncelog.sql.changes import Add, Put, Remove
+from oncelog.sql.models import SqlPositions
 from oncelog.sql.read_model import SqlReadModel
 
-__all__ = ["Add", "Put", "Remove", "SqlReadModel"]
+__all__ = ["Add", "Put", "Remove", "SqlPositions", "SqlReadModel"]

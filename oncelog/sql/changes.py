@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Delete, Table, and_, bindparam, delete
+from sqlalchemy import ColumnElement, Connection, Delete, Table, and_, bindparam, delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert
 
@@ -101,7 +101,7 @@ def upsert(connection: Connection, table: Table, columns: Iterable[str], kind: t
     """Return the statement that inserts rows, or adds to or sets these columns where they are."""
     statement = insert_into(connection, table)
     keys = [column.name for column in table.primary_key]
-    new = {name: statement.excluded[name] for name in columns}
+    new: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in columns}
     if not new:
         return statement.on_conflict_do_nothing(index_elements=keys)
     if kind is Add:

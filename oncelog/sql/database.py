@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from oncelog.domain.limits import NAME_CHARACTERS_MAX
-from oncelog.errors import InputInvalid, StoreUnavailable, redacted
+from oncelog.errors import InputInvalid, StoreUnavailable, StoreUnsafe, redacted
 from oncelog.sql.changes import insert_into
 
 DIALECTS = ("postgresql", "sqlite")
@@ -132,7 +132,15 @@ def move_positions(connection: Connection, read_model: str, moved: Mapping[str, 
         {"read_model": read_model, "aggregate_id": aggregate_id, "sequence_number": new, "old": old}
         for aggregate_id, (old, new) in sorted(moved.items())
     ]
-    if rows and connection.execute(statement, rows).rowcount != len(rows):
+    if not rows:
+        return
+    done = connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
+    if done < 0:
+        raise StoreUnsafe(
+            f"read model {read_model}: driver {connection.dialect.driver} counts no rows of many statements, so that "
+            "two projectors could count an event twice; use psycopg (postgresql+psycopg://…)"
+        )
+    if done != len(rows):
         raise PositionsMovedError(read_model)
 
 

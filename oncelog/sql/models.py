@@ -158,3 +158,7 @@ class SqlStateModel(SqlModel):
             connection.execute(gone, [{"gone": name} for name in sorted(moved)])
         if rows:
             connection.execute(insert(table), list(rows))
+
+
+class SqlPositions(SqlModel):
+    """A read model in SQL as a program reads it: it says how far each aggregate is projected, and changes nothing."""
