@@ -140,7 +140,7 @@ class Reader:
 
     async def until_projected(
         self,
-        token: str,
+        token: str | None,
         read_model: ProjectedModel,
         *,
         deadline_s: float = DEADLINE_S,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, bindparam, delete, insert
 
@@ -161,4 +161,13 @@ class SqlStateModel(SqlModel):
 
 
 class SqlPositions(SqlModel):
-    """A read model in SQL as a program reads it: it says how far each aggregate is projected, and changes nothing."""
+    """A read model in SQL as a program reads it: it says how far each aggregate is projected, and changes nothing.
+
+    An asynchronous context manager, which closes its connections.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
