@@ -274,11 +274,8 @@ class HandlerFailed(OncelogError):
 
     def __init__(self, name: str, aggregate_id: str, sequence_number: int, cause: Exception) -> None:
         where, problem = f"{name}: aggregate {aggregate_id} event {sequence_number}", f"{type(cause).__name__}: {cause}"
-        super().__init__(
-            f"{where}: {problem[:1000]}; mend the function, then retry, or skip the event",
-            aggregate_id=aggregate_id,
-            sequence_number=sequence_number,
-        )
+        message = f"{where}: {problem[:1000]}; mend the function, then retry, or skip the event"
+        super().__init__(message, aggregate_id=aggregate_id, sequence_number=sequence_number)
 
 
 class NotYetVisible(OncelogError):
