@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from oncelog.domain.aggregates import (
     Aggregate,
@@ -10,20 +12,24 @@ from oncelog.domain.aggregates import (
     DomainCommand,
     DomainEvent,
     DomainState,
+    InstanceId,
     Refused,
 )
 from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.schema_versions import Fields
 from tests import commands
 
+#: Bounded, so that no sum is beyond what JSON holds.
+Amount = Annotated[int, Field(ge=0, le=10**9)]
+
 
 class Deposit(DomainCommand):
-    amount: int
-    owner: str = "u1"
+    amount: Amount
+    owner: InstanceId = "u1"
 
 
 class Withdraw(DomainCommand):
-    amount: int
+    amount: Amount
 
 
 class Deposited(DomainEvent):
@@ -82,7 +88,7 @@ ACCOUNT = Aggregate(
     decide=decide,
     evolve=evolve,
     document=_document,
-    relationships=lambda state: {"owned_by": [f"User/{state.owner}"]},
+    relationships=lambda state: {"owned_by": [f"User/{state.owner}"] if state.owner else []},
 )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from oncelog.cli import (
+    aggregates,
     bulk,
     classes,
     dead_letters,
@@ -79,7 +80,7 @@ for command in (
 
 app.command("list")(inventory.list_)
 
-for group in (bulk.bulk_app, classes.class_app, dead_letters.app, replay.app, schedules.app):
+for group in (aggregates.app, bulk.bulk_app, classes.class_app, dead_letters.app, replay.app, schedules.app):
     app.add_typer(group)
 
 

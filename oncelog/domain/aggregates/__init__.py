@@ -7,6 +7,7 @@ from oncelog.domain.aggregates.definition import (
     DomainCommand,
     DomainEvent,
     DomainState,
+    InstanceId,
     Refused,
 )
 from oncelog.domain.aggregates.reading import own_event, own_state
@@ -17,6 +18,7 @@ __all__ = [
     "DomainCommand",
     "DomainEvent",
     "DomainState",
+    "InstanceId",
     "Refused",
     "Registry",
     "load_aggregates",

@@ -8,15 +8,26 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, ValidationError
 
 from oncelog.domain.canonical import normalised
 from oncelog.domain.frozen_model import Value
-from oncelog.domain.identifiers import NAME, AggregateId
+from oncelog.domain.identifiers import NAME, AggregateId, check_instance_id
 from oncelog.domain.schema_versions import Fields, SchemaVersions, Step
 from oncelog.errors import AggregateDefect, InputInvalid
+
+
+def _instance_id(value: str) -> str:
+    try:
+        return check_instance_id(value)
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+
+
+#: A field of a command that names an instance, of whichever class.
+InstanceId = Annotated[str, AfterValidator(_instance_id)]
 
 #: A type's name, as it is stored in commands and events.
 TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
