@@ -30,7 +30,9 @@ from oncelog.errors import InputInvalid
 #: Values that the standard library writes differently from RFC 8785, or accepts where RFC 8785 refuses: whole floats,
 #: exponents, long integers; and keys that UTF-16 sorts otherwise. Either may match within a text, which costs time and
 #: nothing else.
-_OTHER_NUMBERS = re.compile(r"[:,\[]-?(?:\d{16}|\d+\.0[,}\]]|[\d.]+e)")
+_OTHER_NUMBER = r"-?(?:\d{16}|\d+\.0[,}\]]|[\d.]+e)"
+_OTHER_MEMBER = re.compile(":" + _OTHER_NUMBER)  # a pattern that begins with one character is searched much faster
+_OTHER_ITEM, _OTHER_FIRST_ITEM = re.compile("," + _OTHER_NUMBER), re.compile(r"\[" + _OTHER_NUMBER)
 _OTHER_ORDER = re.compile(r"[\ue000-\U0010ffff]")
 _standard = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
@@ -59,7 +61,9 @@ def _written_by_standard(value: Any) -> bytes | None:
         text = _standard.encode(value)
     except (ValueError, TypeError):
         return None
-    if _OTHER_NUMBERS.search(text) or (not text.isascii() and _OTHER_ORDER.search(text)):
+    if _OTHER_MEMBER.search(text) or (not text.isascii() and _OTHER_ORDER.search(text)):
+        return None
+    if "[" in text and (_OTHER_ITEM.search(text) or _OTHER_FIRST_ITEM.search(text)):
         return None
     return text.encode()
 

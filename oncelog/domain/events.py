@@ -48,6 +48,11 @@ class DefinitionReference(Value):
     sequence_number: int
     version: str
 
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {"sequence_number": self.sequence_number, "version": self.version}
+
 
 @dataclass(frozen=True, slots=True)
 class DecidedEvent:

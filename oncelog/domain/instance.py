@@ -262,7 +262,7 @@ def made_event(
         command_id=change.command_id,
         command_hash=change.hash,
         data=decided.data,
-        definition=dict(definition) if definition else None,
+        definition=definition.as_json if definition else None,
         effect=decided.effect,
         occurred_at=occurred_at,
         actor=change.actor,

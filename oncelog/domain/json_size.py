@@ -148,6 +148,20 @@ def indexed_size(value: Any) -> tuple[int, int]:
     return total_bytes, count
 
 
+def values_and_characters(value: Any) -> tuple[int, int]:
+    """Return how many values a JSON value holds, itself among them, and how many characters their texts and keys."""
+    characters, pending = 0, [value]
+    for item in pending:
+        if isinstance(item, str):
+            characters += len(item)
+        elif isinstance(item, dict):
+            characters += len("".join(item))
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item
+    return len(pending), characters
+
+
 def weighs_more(value: Any, *, than_bytes: int) -> bool:
     """Return whether a JSON value, or its text, takes more than about so many bytes; looks at no more than that."""
     return weight(value, up_to_bytes=than_bytes) > than_bytes

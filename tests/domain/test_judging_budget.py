@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncelog.domain.events import DefinitionReference
+from oncelog.domain.json_size import values_and_characters
 from oncelog.domain.limits import EDGES_MAX, FINDINGS_MAX
+from oncelog.domain.ontology.budget import JudgingCost
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.compatibility import schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
@@ -249,6 +251,15 @@ def test_findings_agree_with_the_validator(schema: dict[str, Any], data: dict[st
     with Clock():
         findings = under.findings(data)
     assert (findings == []) == under._validator.is_valid(data)
+
+
+@given(object_schemas(), objects, st.integers(1, 300))
+@settings(max_examples=300)
+def test_quick_bound_lets_nothing_beyond_the_budget_pass(schema: dict[str, Any], data: dict[str, Any], limit: int):
+    cost = JudgingCost(schema)
+    values, _ = values_and_characters(data)
+    if cost.is_within(values, judgements_max=limit):
+        assert not cost.exceeded_by(data, judgements_max=limit)
 
 
 @given(st.integers(0, 4), object_schemas(), object_schemas(), objects)

@@ -103,6 +103,7 @@ class JudgingCost:
         self._levels = self._by_level(start, groups, lambda _node: True)
         self._member_levels = self._by_level(start, groups, lambda node: not _BY_MEMBER.isdisjoint(node))
         self._inner_levels = self._by_level(start, groups, lambda node: bool(node.get("uniqueItems")))
+        self._value_max = None if any(self._inner_levels) else max(self._levels) + max(self._member_levels)
 
     def _by_level(
         self, start: int, groups: Mapping[Shape, list[Counter[int]]], counts: Callable[[Node], bool]
@@ -122,6 +123,10 @@ class JudgingCost:
                 break
             level = above
         return levels
+
+    def is_within(self, values: int, *, judgements_max: int) -> bool:
+        """Return whether so many values cannot take more applications, however they are nested."""
+        return self._value_max is not None and values * self._value_max <= judgements_max
 
     def at(self, level: int) -> int:
         """Return how often one value at this level of nesting can be judged."""

@@ -15,7 +15,7 @@ from oncelog.domain.events import DefinitionReference, Event, EventType, content
 from oncelog.domain.graph import edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_pointer import parse_pointer, value_at
-from oncelog.domain.json_size import weighs_more
+from oncelog.domain.json_size import values_and_characters, weighs_more
 from oncelog.domain.limits import EDGES_MAX, JUDGEMENTS_MAX, MATCHING_STEPS_MAX
 from oncelog.domain.ontology.budget import JudgingCost
 from oncelog.domain.ontology.definition import Cardinality, ClassDefinition, Relationship
@@ -107,9 +107,15 @@ class ClassSchema:
         return found
 
     def _beyond_budget(self, data: dict[str, Any], *, share: int) -> str | None:
+        judgements_max, steps_max = JUDGEMENTS_MAX // share, MATCHING_STEPS_MAX // share
         try:
-            exceeded = self._cost.exceeded_by(data, judgements_max=JUDGEMENTS_MAX // share)
-            unmatched = not exceeded and self._matching.exceeded_by(data, steps_max=MATCHING_STEPS_MAX // share)
+            values, characters = values_and_characters(data)
+            if self._cost.is_within(values, judgements_max=judgements_max) and self._matching.is_within(
+                characters, steps_max=steps_max
+            ):
+                return None  # as for every ordinary command: no need to count by schema
+            exceeded = self._cost.exceeded_by(data, judgements_max=judgements_max)
+            unmatched = not exceeded and self._matching.exceeded_by(data, steps_max=steps_max)
         except InputInvalid as error:  # the class was defined before there was a budget
             return f"its class's schema cannot be judged by, since {error.message}; define the class anew"
         if unmatched:

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from oncelog.domain.canonical import shortened
+from oncelog.domain.json_size import values_and_characters
 from oncelog.domain.limits import (
     MATCHING_STEPS_MAX,
     PATTERN_BYTES_MAX,
@@ -52,13 +53,20 @@ class MatchingCost:
         """Return whether matching the data's own texts and keys may take more than so many steps."""
         return self.at_most(data) > steps_max and self.spent(data, steps_max=steps_max) > steps_max
 
+    def is_within(self, characters: int, *, steps_max: int) -> bool:
+        """Return whether texts and keys of so many characters cannot take more steps, whichever patterns they meet."""
+        return self._steps(characters) <= steps_max
+
     def size_kib(self, pattern: str) -> int:
         """Return the size of one of the patterns once it is compiled."""
         return self._sizes_bytes.get(pattern, 0) // 1024
 
     def at_most(self, data: Any) -> int:
         """Return the steps that matching would take if each text met every pattern."""
-        return _characters(data) * self._price_max // _PARTS_PER_KIB if self._price_max else 0
+        return self._steps(values_and_characters(data)[1]) if self._price_max else 0
+
+    def _steps(self, characters: int) -> int:
+        return characters * self._price_max // _PARTS_PER_KIB
 
     def spent(self, data: Any, *, steps_max: int = MATCHING_STEPS_MAX) -> int:
         """Return the steps that matching the data's own texts and keys may take, or a number above ``steps_max``."""
@@ -140,20 +148,6 @@ def _compiled_bytes(pattern: str) -> int:
 
 def _price(size_bytes: int) -> int:
     return 1 if size_bytes <= _SMALL_BYTES else size_bytes // 1024 * _PARTS_PER_KIB
-
-
-def _characters(data: Any) -> int:
-    """Return how many characters of texts and keys the data has."""
-    count, pending = 0, [data]
-    for value in pending:
-        if isinstance(value, str):
-            count += len(value)
-        elif isinstance(value, dict):
-            count += len("".join(value))
-            pending += value.values()
-        elif isinstance(value, list):
-            pending += value
-    return count
 
 
 def _below_name(applied: list[Node], name: str) -> Iterator[Node]:
