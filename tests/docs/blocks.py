@@ -8,6 +8,7 @@
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +16,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]+?) -->\n)?"
-    r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$"
+    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=indent)```$"
     r"|^<!-- (?P<hidden>setup|file)(?: (?P<name>\S+))?\n(?P<hidden_text>.*?)^-->$",
     re.DOTALL | re.MULTILINE,
 )
@@ -38,16 +39,17 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """Return the page's blocks in their order, hidden ones among them."""
-    text, name = page.read_text(), str(page.relative_to(ROOT))
+    content, name = page.read_text(), str(page.relative_to(ROOT))
     found = []
-    for match in _BLOCK.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
+    for match in _BLOCK.finditer(content):
+        line = content.count("\n", 0, match.start()) + 1
         if match["hidden"] == "setup":
             found.append(Block(name, line, "console", match["hidden_text"]))
         elif match["hidden"]:
             found.append(Block(name, line, "file", match["hidden_text"], match["name"]))
         else:
-            found.append(Block(name, line, match["language"], match["text"], match["title"], match["reason"]))
+            text = dedent(match["text"])  # a block within a list
+            found.append(Block(name, line, match["language"], text, match["title"], match["reason"]))
     return found
 
 

@@ -26,7 +26,7 @@ RUN_TIMEOUT_S = 180
 PAGE_WIDTH = 120
 STACK_VARIABLES = 'eval "$(python -m stack env)"'
 #: Programs of others that a page names and no test starts: installers, tools of a release, and clients' own builds.
-OTHERS = {"git", "pip", "go", "npm", "sqlite3", "pytest", "temporal"}
+OTHERS = {"git", "pip", "go", "npm", "sqlite3", "pytest", "temporal", "docker", "kubectl"}
 _INDEX = re.compile(r"\b(instances|pinned|graph)\.")
 _ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
 

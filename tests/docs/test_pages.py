@@ -16,13 +16,19 @@ from tests.integration.installation import Installation
 pytestmark = pytest.mark.integration
 
 EXECUTED = [page for page in PAGES if any(block.language in ("console", "python") for block in blocks(page))]
+#: Runbooks are short, and share one installation.
+RUNBOOKS = [page for page in EXECUTED if page.parent.name == "runbooks"]
 #: Texts in scripts of the pages; each is replaced by its value on the installation under test.
 ADDRESS, TASK_QUEUE = '"127.0.0.1:7233"', 'task_queue="oncelog"'
 
 
-@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "pages",
+    [*([page] for page in EXECUTED if page not in RUNBOOKS), RUNBOOKS],
+    ids=lambda pages: str(pages[0].relative_to(ROOT)) if len(pages) == 1 else pages[0].parent.name,
+)
 async def test_page_runs(
-    page: Path,
+    pages: list[Path],
     installation: Installation,
     environment: Mapping[str, str],
     tmp_path: Path,
@@ -32,12 +38,13 @@ async def test_page_runs(
     for name, value in {**installation.variables, "TEMPORAL_NAMESPACE": installation.temporal.namespace}.items():
         monkeypatch.setenv(name, value)
     _use_installed_test_server(environment, monkeypatch)
-    for block in blocks(page):
+    parts = [block for page in pages for block in blocks(page)]
+    for block in parts:
         if block.title:
             (tmp_path / block.title).write_text(block.text)
     names: dict[str, Any] = {}
     async with installation.worker():
-        for block in blocks(page):
+        for block in parts:
             if block.language == "console" and not block.not_run:
                 await run_console(block, installation)
             elif block.language == "python" and not block.not_run:
