@@ -29,7 +29,6 @@ from stack import Stack
 from stack.servers import DEFAULT
 from stack.terminal import terminal_reporter
 
-CLIENTS = 32
 UPDATES_PER_AGGREGATE = 9
 READY_TIMEOUT_S = 300
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -105,7 +104,7 @@ class Workers:
         self.cpu_s += sum(map(int, fields[11:15])) / TICKS_PER_S
 
 
-async def load(client: Oncelog, commands: int) -> Load:
+async def load(client: Oncelog, commands: int, clients: int) -> Load:
     """Run creates and updates of many aggregates, so many clients at once, each waiting for its answer."""
     latencies_s: list[float] = []
     outcomes: Counter[str] = Counter()
@@ -132,7 +131,7 @@ async def load(client: Oncelog, commands: int) -> Load:
                 latencies_s.append(time.perf_counter() - asked)
                 outcomes[result.outcome] += 1
 
-    await asyncio.gather(*(caller() for _ in range(CLIENTS)))
+    await asyncio.gather(*(caller() for _ in range(clients)))
     return Load(latencies_s, outcomes, time.perf_counter() - began)
 
 
@@ -147,15 +146,15 @@ def stored(stores: Stores) -> Mapping[str, tuple[int, int]]:
     return found
 
 
-async def measure(commands: int, workers_at_once: int) -> None:
+async def measure(commands: int, workers_at_once: int, clients: int) -> None:
     """Run both halves and print their figures."""
     settings = Settings.from_environment()
     workers = Workers()
     for _ in range(workers_at_once):
         await workers.start()
     async with await Stores.connect(settings) as stores, Oncelog.connect(settings) as client:
-        _print_load("undisturbed", await load(client, commands // 2))
-        half = asyncio.create_task(load(client, commands - commands // 2))
+        _print_load("undisturbed", await load(client, commands // 2, clients))
+        half = asyncio.create_task(load(client, commands - commands // 2, clients))
         await workers.rolled()
         _print_load("restarted", await half)
         await workers.end()
@@ -181,10 +180,11 @@ def main() -> int:
     )
     parser.add_argument("--commands", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=32, help="each waits for its answer before it asks again")
     options = parser.parse_args()
     with Stack.temporary([definition.name for definition in DEFAULT], reporter=terminal_reporter()) as stack:
         os.environ.update(stack.environment())
-        run_on_uvloop(measure(options.commands, options.workers))
+        run_on_uvloop(measure(options.commands, options.workers, options.clients))
     return 0
 
 

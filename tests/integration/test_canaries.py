@@ -23,6 +23,8 @@ from tests.integration.installation import Installation, until_pending
 pytestmark = pytest.mark.integration
 
 CANARY = "canary-7d1e"
+#: 32 bytes that begin with the canary.
+SIGNING_KEY = base64.b64encode(f"{CANARY}-signing".ljust(32, "-").encode()).decode()
 #: Stands in payloads, so that a look that finds nothing at all is told from a clean one.
 MARKER = "marker-5b2a"
 GONE = refusal("503 Service Unavailable", "application/json", b'{"error":"gone","status":503}')
@@ -35,12 +37,17 @@ def with_password(url: str, user: str, name: str) -> str:
     return parts._replace(netloc=f"{user}:{CANARY}-{name}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
+#: In place of user and password: the worker has it, the command line has those.
+API_KEY = {"ONCELOG_ELASTICSEARCH_API_KEY": base64.b64encode(f"id:{CANARY}-elasticsearch".encode()).decode()}
+
+
 @pytest.fixture
 def secrets(installation: Installation) -> Mapping[str, str]:
     """Variables with passwords, all of which the servers take or pass over; AWS' secret is a password as it is."""
     settings = installation.settings
     return {
         "ONCELOG_REDIS_URL": with_password(settings.redis.url, "default", "redis"),
+        "ONCELOG_SIGNING_KEY": SIGNING_KEY,
         "ONCELOG_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "ONCELOG_PROJECTOR_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "TEMPORAL_API_KEY": f"{CANARY}-temporal",
@@ -53,7 +60,8 @@ async def test_no_password_is_left_anywhere(installation: Installation, secrets:
     async with gate(urlsplit(settings.elasticsearch.url).netloc.rpartition("@")[2], GONE) as elasticsearch:
         url = with_password(f"http://{elasticsearch.address}", "elastic", "elasticsearch")
         gated = {**secrets, "ONCELOG_ELASTICSEARCH_URL": url}
-        worker = await (await installation.worker_process(**gated)).ready()
+        with_key = {**secrets, "ONCELOG_ELASTICSEARCH_URL": f"http://{elasticsearch.address}", **API_KEY}
+        worker = await (await installation.worker_process(**with_key)).ready()
         printed = [await run_python(installation, gated, COMMAND_LINES, json.dumps(COMMANDS))]
         waiting = await installation.client.start(create("p9", {"name": MARKER}))
         elasticsearch.shut()
@@ -75,7 +83,7 @@ async def test_no_password_is_left_anywhere(installation: Installation, secrets:
         await pending.terminate()
     for place, text in left.items():
         assert any(sign in text for sign in SIGNS[place]), f"{place}: the look saw nothing of ours"
-    passwords = [CANARY, os.environ["AWS_SECRET_ACCESS_KEY"]]
+    passwords = [CANARY, SIGNING_KEY, *API_KEY.values(), os.environ["AWS_SECRET_ACCESS_KEY"]]
     found = {
         place: excerpt(text, password) for place, text in left.items() for password in passwords if password in text
     }
@@ -92,7 +100,9 @@ COMMANDS: list[tuple[str, ...]] = [
     ("history", "shop/Product/p1"),
     ("search", "shop/Product"),
     ("check",),
+    ("replay", "start", "shop"),
     ("verify",),
+    ("doctor",),
 ]
 #: Asked once Elasticsearch is gone.
 QUESTIONS: list[tuple[str, ...]] = [

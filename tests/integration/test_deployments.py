@@ -11,7 +11,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.client import connection
-from oncelog.domain.results import Outcome
+from oncelog.domain.results import CommandResult, Outcome
 from tests.commands import create
 from tests.integration.installation import Installation, WorkerProcess
 
@@ -78,3 +78,23 @@ async def test_open_command_follows_to_the_current_build(installation: Installat
         result = await handle.result()
     assert result.outcome is Outcome.APPLIED
     assert await _build_of(installation, handle.id) == "2"
+
+
+async def test_rolling_restart_loses_no_command(installation: Installation):
+    workers = [await (await installation.worker_process()).ready() for _ in range(2)]
+    is_over = asyncio.Event()
+    results: list[CommandResult] = []
+
+    async def submit_on(client: int) -> None:
+        while not is_over.is_set():
+            results.append(await installation.client.submit(create(f"p{client}-{len(results)}")))
+
+    clients = [asyncio.create_task(submit_on(number)) for number in range(4)]
+    for old in workers:
+        await (await installation.worker_process()).ready()
+        assert await old.stop() == 0
+        assert "Traceback" not in old.output()
+    is_over.set()
+    await asyncio.gather(*clients)
+    assert {result.outcome for result in results} == {Outcome.APPLIED}
+    assert len(await installation.check()) == len(results) > len(clients)

@@ -1,18 +1,35 @@
 """No password of an address shows in settings, errors, or what an activity leaves in a workflow's history."""
 
+import base64
+import os
+import re
+import subprocess
+import sys
+import traceback
+
 import pytest
+from pydantic import SecretStr
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from oncelog.activities.failures import FAILURE_BYTES_MAX, FailureInterceptor
 from oncelog.errors import LogDamaged, SettingsInvalid, StoreUnavailable, redacted
-from oncelog.settings import ElasticsearchSettings, RedisSettings, Settings, TerminusdbSettings
+from oncelog.settings import ElasticsearchSettings, RedisSettings, Settings, TerminusdbSettings, variables
 from oncelog.stores.elasticsearch.server import ElasticsearchServer
 from oncelog.stores.redis.server import RedisServer
 from oncelog.stores.terminusdb.server import TerminusServer
 
 CANARY = "canary-6f1d"
+NOWHERE = "127.0.0.1:1"
+
+
+def _types(annotation: object) -> tuple[object, ...]:
+    """Return the members of a union, or the one type that it is."""
+    return getattr(annotation, "__args__", (annotation,))
+
+
+SECRETS = sorted(name for name, field in variables(Settings) if SecretStr in _types(field.annotation))
 INPUT = ExecuteActivityInput(fn=redacted, args=[], executor=None, headers={})
 
 
@@ -51,6 +68,69 @@ def test_settings_show_no_credentials(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SettingsInvalid) as caught:
         Settings.from_environment()
     assert CANARY not in str(caught.value)
+
+
+def test_every_setting_that_names_a_secret_is_one():
+    named = [name for name, _ in variables(Settings) if re.search(r"PASSWORD|SECRET|TOKEN$|API_KEY|SIGNING_KEY", name)]
+    assert named == [name for name in named if name in SECRETS]
+    assert len(SECRETS) > 8
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secret_shows_neither_accepted_nor_refused(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, CANARY)
+    try:
+        settings = Settings.from_environment()
+        shown = f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    except SettingsInvalid as error:
+        shown = "".join(traceback.format_exception(error))
+    assert CANARY not in shown
+
+
+@pytest.mark.parametrize("program", [["oncelog.worker"], ["oncelog.projector"], ["oncelog.cli", "doctor", "--json"]])
+def test_program_that_reaches_no_server_tells_no_secret(program: list[str]):
+    module, *arguments = program
+    secrets = {name: f"{CANARY}-{number}" for number, name in enumerate(sorted(SECRETS_THAT_GO_TOGETHER))}
+    secrets["ONCELOG_SIGNING_KEY"] = base64.b64encode(f"{CANARY:32.32}".encode()).decode()
+    script = f"import sys; from {module} import main; sys.exit(main())"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, **ELSEWHERE, **secrets},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    printed = ended.stdout + ended.stderr
+    assert ended.returncode == 3, printed
+    assert NOWHERE in printed
+    assert [secret for secret in (CANARY, *secrets.values()) if secret in printed] == []
+
+
+#: Servers that do not answer, asked with a credential each.
+ELSEWHERE = {
+    "TEMPORAL_ADDRESS": NOWHERE,
+    "TEMPORAL_TLS": "false",
+    "AWS_REGION": "us-east-1",
+    "ONCELOG_S3_ENDPOINT_URL": f"http://{NOWHERE}",
+    "ONCELOG_REDIS_URL": f"redis://{NOWHERE}/0",
+    "ONCELOG_REDIS_USERNAME": "some",
+    "ONCELOG_KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
+    "ONCELOG_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    "ONCELOG_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "ONCELOG_KAFKA_SASL_USERNAME": "some",
+    "ONCELOG_ELASTICSEARCH_URL": f"http://{NOWHERE}",
+    "ONCELOG_TERMINUSDB_URL": f"http://{NOWHERE}",
+}
+SECRETS_THAT_GO_TOGETHER = {
+    "TEMPORAL_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "ONCELOG_REDIS_PASSWORD",
+    "ONCELOG_KAFKA_SASL_PASSWORD",
+    "ONCELOG_ELASTICSEARCH_API_KEY",
+    "ONCELOG_TERMINUSDB_TOKEN",
+}
 
 
 async def test_store_names_hold_no_credentials():
