@@ -10,9 +10,17 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from oncelog import metrics
@@ -21,6 +29,7 @@ from oncelog.activities.bulk import BulkActivities
 from oncelog.activities.check import CheckActivities
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.failures import BriefFailures, FailureInterceptor
+from oncelog.activities.log_context import LogContextInterceptor
 from oncelog.activities.proof import ProofActivities
 from oncelog.activities.replay import ReplayActivities
 from oncelog.archive.archiver import Archiver
@@ -105,7 +114,7 @@ def new_worker(
         activities=activities_of(
             pipeline, ports, running, checks=checks, after_step=after_step, signer=signer_of(settings)
         ),
-        interceptors=[FailureInterceptor()],
+        interceptors=[LogContextInterceptor(), FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=WORKFLOWS_CACHED_MAX,
         max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE_MAX,
@@ -187,11 +196,17 @@ async def _prepared(stores: Stores, settings: Settings, sdk_metrics: str | None)
     return client
 
 
-def _runtime(metrics_address: str | None) -> Runtime | None:
-    if metrics_address is None:
-        return None
+def _runtime(metrics_address: str | None) -> Runtime:
+    """Return the SDK's runtime: its warnings go where all log entries go, its metrics to an address of ours."""
+    logging_config = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=False
+        ),
+    )
+    metrics_config = PrometheusConfig(bind_address=metrics_address) if metrics_address else None
     try:
-        return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=metrics_address)))
+        return Runtime(telemetry=TelemetryConfig(logging=logging_config, metrics=metrics_config))
     except (RuntimeError, ValueError) as error:
         raise SettingsInvalid(f"Temporal's metrics at {metrics_address}: {error}; start again") from error
 
@@ -199,6 +214,7 @@ def _runtime(metrics_address: str | None) -> Runtime | None:
 def main(arguments: Sequence[str] | None = None, *, run: Run = run) -> int:
     """Run ``oncelog-worker``; returns its exit code, and ends the process where it is the program itself."""
     logging.getLogger("temporalio.activity").addFilter(BriefFailures())
+    activity.logger.activity_info_on_message = False  # a log entry has its context in fields
     code = run_program("oncelog-worker", str(__doc__), run, arguments)
     return leave(code) if arguments is None else code
 

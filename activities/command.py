@@ -7,6 +7,7 @@ from typing import Any
 from temporalio import activity
 
 from oncelog import metrics
+from oncelog.activities.log_context import bind_aggregate
 from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
 from oncelog.composition.pipeline import Pipeline
 from oncelog.domain.commands import parse_command
@@ -55,6 +56,7 @@ class CommandActivities:
         """Claim, allocate, record, persist, and publish if Kafka answers: the command comes to its one end."""
         trace = Trace(self._after_step)
         command = parse_command(request.command, stored=True)  # its workflow has judged it
+        bind_aggregate(str(command.aggregate_id))
         committed = await self._committer.commit(
             command, occurred_at=request.occurred_at, trace=trace, publish=request.publish
         )
@@ -69,6 +71,7 @@ class CommandActivities:
     async def deliver_event(self, request: DeliverRequest) -> DeliverReport:
         """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
         trace = Trace(self._after_step)
+        bind_aggregate(request.result.aggregate_id, request.result.sequence_number)
         delivery = Delivery.of(request.result, published=request.published)
         failures = await self._deliverer.attempt(delivery, trace, timeout_s=QUICK_ATTEMPT_S) if delivery else {}
         if not failures:
@@ -122,6 +125,7 @@ class CommandActivities:
 
 def _delivery(request: DeliverRequest) -> Delivery:
     result = request.result
+    bind_aggregate(result.aggregate_id, result.sequence_number)
     delivery = Delivery.of(result, published=request.published)
     if delivery is None:
         raise InputInvalid(f"command {result.command_id}: expected a result with an event, found {result.outcome}")

@@ -1,11 +1,12 @@
 """The runner of ``oncelog-worker`` and ``oncelog-projector``: they run until stopped."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
 
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.logs import log_to_standard_error
@@ -25,16 +26,19 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
     if given:
         print(f"usage: {name}\n\n{about}\nSettings come from the environment: docs/settings.md.")  # noqa: T201
         return EXIT_FINE if given in (["--help"], ["-h"]) else EXIT_USAGE
-    log_to_standard_error(logging.INFO)
-    collect_garbage_rarely()
+    as_json = False
     try:
-        run_on_uvloop(_until_told(Settings.from_environment(), run))
-    except StoreUnavailable as error:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_UNREACHABLE
+        settings = Settings.from_environment()
+        as_json = settings.log.format == "json"
+        log_to_standard_error(settings.log)
+        collect_garbage_rarely()
+        run_on_uvloop(_until_told(settings, run))
     except OncelogError as error:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
-        return EXIT_USAGE
+        if as_json:
+            structlog.get_logger(__name__).error("program_failed", code=error.code, reason=error.message)
+        else:
+            print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        return EXIT_UNREACHABLE if isinstance(error, StoreUnavailable) else EXIT_USAGE
     return EXIT_FINE
 
 

@@ -23,13 +23,13 @@ def atlas(
 ) -> None:
     """Send real input, evolve a definition meanwhile, show what came out, and ask the graph; safe to repeat."""
     with explained(as_json=as_json):
+        log_to_standard_error()
         if full:
             sys.exit(asyncio.run(run_full_demo(own_worker=own_worker, as_json=as_json)))
         sys.exit(asyncio.run(run_demo(concurrency=concurrency, own_worker=own_worker, as_json=as_json)))
 
 
 if __name__ == "__main__":
-    log_to_standard_error()
     keep_standard_output()
     try:
         typer.run(atlas)

@@ -49,8 +49,8 @@ def reported(command: Callable[..., Any]) -> Callable[..., None]:
     def run(*arguments: Any, output_format: OutputFormat, as_json: bool, **options: Any) -> None:
         from oncelog.logs import log_to_standard_error
 
-        log_to_standard_error()
         with explained(as_json=as_json or output_format is not OutputFormat.TABLE):
+            log_to_standard_error()
             if as_json and output_format is OutputFormat.YAML:
                 raise InputInvalid("expected either --json or --output yaml, found both")
             _chosen.set(OutputFormat.JSON if as_json else output_format)

@@ -46,6 +46,9 @@ COMMAND_OUTCOME_ATTRIBUTE = "CommandOutcome"
 SEQUENCE_NUMBER_ATTRIBUTE = "SequenceNumber"
 CHECK_VERDICT_ATTRIBUTE = "CheckVerdict"
 
+# --- Temporal: types of the workflows whose ID is a command's
+COMMAND_WORKFLOWS = ("InstanceCommand", "ClassCommand", "BulkCommand")
+
 
 def stream_folder(aggregate_id: AggregateId) -> str:
     """Return the folder of an aggregate's events."""

@@ -26,6 +26,7 @@ from oncelog.domain.stored_names import (
 )
 from oncelog.domain.tokens import installation_mark
 from oncelog.errors import SettingsInvalid
+from oncelog.logs import LogSettings
 from oncelog.settings.addresses import ListeningAddress
 from oncelog.settings.servers import (
     ElasticsearchSettings,
@@ -146,6 +147,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     terminusdb: TerminusdbSettings = TerminusdbSettings()
+    log: LogSettings = LogSettings()
     lease_ms: int = Field(
         default=5_000,
         ge=100,

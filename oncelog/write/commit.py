@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from oncelog import metrics
 from oncelog.domain.commands import Command, CommandType
@@ -116,7 +117,8 @@ class Committer:
                     stored = await self._persist(command, bound, head)
                     step.note = f"{stored.event.event_type} {stored.event.sequence_number}"
                 if stored.event.command_id == command.command_id:
-                    return await self._finish(command, stored.event, head, trace=trace, publish=publish)
+                    with bound_contextvars(sequence_number=stored.event.sequence_number):
+                        return await self._finish(command, stored.event, head, trace=trace, publish=publish)
                 metrics.SLOT_CONFLICTS.inc()
                 # Taken by another command's event: only now, and through a further record, to another slot.
                 head = await self._stream_heads.reloaded(command.aggregate_id)

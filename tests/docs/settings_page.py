@@ -10,7 +10,14 @@ from oncelog.settings import Settings, variables
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 BEGIN, END = "<!-- begin: made by python -m tests.docs.settings_page -->\n", "<!-- end -->\n"
-NAMES = {"s3": "S3", "redis": "Redis", "kafka": "Kafka", "elasticsearch": "Elasticsearch", "terminusdb": "TerminusDB"}
+NAMES = {
+    "s3": "S3",
+    "redis": "Redis",
+    "kafka": "Kafka",
+    "elasticsearch": "Elasticsearch",
+    "terminusdb": "TerminusDB",
+    "log": "Logs",
+}
 
 
 def tables() -> str:

@@ -1,6 +1,7 @@
 """Failures in the middle of a command: its worker ends, or Redis forgets, after any step."""
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -114,7 +115,7 @@ async def test_a_worker_that_reaches_no_server_names_each(installation: Installa
 
 
 async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: Installation):
-    worker = await (await installation.worker_process()).ready()
+    worker = await (await installation.worker_process(ONCELOG_LOG_FORMAT="json")).ready()
     damaged = f"{installation.settings.s3_prefix}commands/damaged/000001.json"
     bucket = installation.stores.bucket
     await asyncio.to_thread(bucket.client.put_object, Bucket=bucket.name, Key=damaged, Body=b"?")
@@ -122,8 +123,11 @@ async def test_a_worker_that_waits_for_a_server_says_so_in_a_line(installation: 
     await until_pending(handle)
     await handle.terminate()
     assert await worker.stop() == 0
-    assert "LogDamaged: record 1 of command damaged" in worker.output()
-    assert "Traceback" not in worker.output()
+    entries = [json.loads(line) for line in worker.output().splitlines()]
+    (failure, *_) = [each for each in entries if "LogDamaged: record 1 of command damaged" in each["event"]]
+    assert (failure["logger"], failure["level"]) == ("temporalio.activity", "warning")
+    assert (failure["command_id"], failure["aggregate_id"]) == ("damaged", "shop/Product/p1")
+    assert "exception" not in failure
 
 
 async def test_a_worker_refuses_settings_that_do_not_fit(installation: Installation):

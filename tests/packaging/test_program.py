@@ -1,5 +1,7 @@
 """A program's standard output is its own, and its log has one line per entry."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -35,8 +37,74 @@ asyncio.run(again(ConnectionError, read_object, "customers/jane"))
 """
 
 
-def _run(text: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=120, check=True)
+#: Entries of ours and of libraries, with all that must not come through.
+ENTRIES = r"""
+import logging, warnings
+import structlog
+from oncelog.logs import log_to_standard_error
+log_to_standard_error()
+structlog.contextvars.bind_contextvars(command_id="c1", aggregate_id="shop/Product/p1", sequence_number=3)
+structlog.get_logger("oncelog.ours").info("event_published", where="http://me:canary@host", keys=["\x1b[2J"])
+library = logging.getLogger("library")
+library.info("body: canary")
+library.warning("refused %s", "redis://me:canary@host/0 \x1b[2J\n")
+warnings.warn("old")
+def fails(payload):
+    raise ValueError("at http://me:canary@host \x1b[2J")
+try:
+    fails("canary")
+except ValueError:
+    structlog.get_logger("oncelog.ours").exception("step_failed")
+"""
+
+
+def _run(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    argv, environment = [sys.executable, "-c", text], {**os.environ, **variables}
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True, env=environment)
+
+
+def test_logs_of_libraries_have_our_format():
+    lines = _run(ENTRIES, ONCELOG_LOG_FORMAT="json").stderr.splitlines()
+    published, refused, old, failed = map(json.loads, lines)
+    context = {"command_id": "c1", "aggregate_id": "shop/Product/p1", "sequence_number": 3}
+    for entry in (published, refused, old, failed):
+        assert context.items() <= entry.items()
+        assert {"timestamp", "level", "logger", "event"} <= entry.keys()
+    assert (published["event"], published["logger"], published["level"]) == ("event_published", "oncelog.ours", "info")
+    assert published["where"] == "http://host"
+    assert published["keys"] == ["\\u001b[2J"]
+    assert refused["event"] == "refused redis://host/0 \\u001b[2J\\n"
+    assert (old["logger"], old["level"]) == ("py.warnings", "warning")
+    assert "ValueError: at http://host" in failed["exception"]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_log_has_no_secret_and_no_escape(form: str):
+    text = _run(ENTRIES, ONCELOG_LOG_FORMAT=form).stderr
+    assert "event_published" in text
+    assert "refused" in text
+    assert "canary" not in text.replace('fails("canary")', "")
+    assert "\x1b" not in text
+
+
+def test_log_level_leaves_out_lesser_entries():
+    text = _run(ENTRIES, ONCELOG_LOG_LEVEL="error").stderr
+    assert "step_failed" in text
+    assert "event_published" not in text
+    assert "refused" not in text
+
+
+def test_unknown_log_format_names_its_variable():
+    program = "from oncelog.cli import main; main(['profiles'])"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "ONCELOG_LOG_FORMAT": "xml"},
+    )
+    assert (ended.returncode, "ONCELOG_LOG_FORMAT" in ended.stderr) == (2, True), ended.stderr
 
 
 def test_native_output_goes_to_standard_error():
