@@ -8,14 +8,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oncelog.domain.aggregates import load_aggregates
-from oncelog.domain.identifiers import NAME
 from oncelog.domain.stored_names import (
     CLASS_TOPIC,
     FAILURE_TOPIC,
@@ -35,6 +34,7 @@ from oncelog.settings.servers import (
     S3Settings,
     TerminusdbSettings,
 )
+from oncelog.settings.texts import ALL_DATABASES, CrashPoint, DatabaseNames, Namespace
 
 __all__ = [
     "ALL_DATABASES",
@@ -50,28 +50,6 @@ __all__ = [
 PREFIX = "ONCELOG_"
 #: Of variables that Temporal's own tools set; those that lead to a server are read by its SDK.
 TEMPORAL_PREFIX = "TEMPORAL_"
-ALL_DATABASES = "*"
-_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
-_CRASH_POINT = re.compile(r"[a-z_]+(:[1-9][0-9]*)?")
-
-
-def _check_namespace(value: str) -> str:
-    if value and not _NAMESPACE.fullmatch(value):
-        raise ValueError("expected up to 31 of a-z 0-9 -, or nothing")
-    return value
-
-
-def _check_crash_point(value: str | None) -> str | None:
-    if value is not None and not _CRASH_POINT.fullmatch(value):
-        raise ValueError("expected a step's name, or step:N for the N-th time that it is done")
-    return value
-
-
-def _check_databases(value: str) -> str:
-    for name in value.split(",") if value else ():
-        if name != ALL_DATABASES and not NAME.fullmatch(name):
-            raise ValueError(f"expected names of databases with commas between them, or {ALL_DATABASES} for all")
-    return value
 
 
 def _without_secrets(value: object) -> str:
@@ -136,7 +114,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    namespace: Annotated[str, AfterValidator(_check_namespace)] = Field(
+    namespace: Namespace = Field(
         default="",
         description="keeps several installations apart on the same servers: it prefixes S3 keys, Redis keys, topics, "
         "indices and the task queue; up to 31 of `a-z 0-9 -`. Workflow IDs are command IDs, so give each a "
@@ -188,7 +166,7 @@ class Settings(BaseSettings):
         "so that commands complete once they are published, and readers wait through the token "
         "([projector](projector.md))",
     )
-    strict_databases: Annotated[str, AfterValidator(_check_databases)] = Field(
+    strict_databases: DatabaseNames = Field(
         default="",
         description="databases in which instances are created in defined classes only: names with commas between "
         "them, or `*` for all. Workers hold every client to it, so give all workers the same; a CREATE of another "
@@ -224,7 +202,7 @@ class Settings(BaseSettings):
         validation_alias="TEMPORAL_WORKER_BUILD_ID",
         description="the build of its deployment that a worker is, such as the image's tag",
     )
-    crash_after: Annotated[str | None, AfterValidator(_check_crash_point)] = Field(
+    crash_after: CrashPoint | None = Field(
         default=None,
         description="for fault tests: the step after which a worker ends itself by SIGKILL: `claim`, `allocate`, "
         "`record`, `persist`, `publish`, `project`, `park`, `complete`; of bulk commands `bulk_claim`, `bulk_scan`, "
