@@ -159,7 +159,7 @@ class Aggregate(Generic[State]):
     @property
     def package(self) -> str:
         """The package that its code is in."""
-        return self.decide.__module__.partition(".")[0]
+        return self.state.__module__.partition(".")[0]
 
     @property
     def state_mark(self) -> str:
