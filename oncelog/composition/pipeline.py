@@ -8,6 +8,7 @@ from oncelog.archive.log_reader import LogReader
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
 from oncelog.composition.read_models import parking_of
 from oncelog.composition.reindexing import assemble_reindexer
+from oncelog.domain.aggregates import load_aggregates
 from oncelog.ports import Ports, ReadModel
 from oncelog.read_models.batching import BatchedReadModel
 from oncelog.read_models.document_schema import SchemaDocuments
@@ -48,7 +49,8 @@ class Pipeline:
 
 
 def assemble(ports: Ports, settings: Settings) -> Pipeline:
-    """Build the command path on these ports."""
+    """Build the command path on these ports, and load the aggregates of one's own before any command comes."""
+    load_aggregates()
     path = _write_path(ports, settings)
     documents = DocumentsModel(SchemaDocuments(ports.documents, ports.indices, path.class_schemas))
     graph = GraphModel(ports.graph, path.class_schemas.newest)

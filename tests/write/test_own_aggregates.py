@@ -13,8 +13,10 @@ from oncelog.domain.records import read_record
 from oncelog.domain.results import Outcome, RejectionCode
 from oncelog.errors import AggregateDefect, EventFromFuture, InputInvalid
 from oncelog.write import commit
+from tests.bulks import bulk_create, item
 from tests.commands import create, update
 from tests.own_domain import ACCOUNT, LATER_ACCOUNT, Account, Deposited, account_command
+from tests.write.bulks import check_results, run_bulk
 from tests.write.world import Process, World
 
 A1 = AggregateId.of("shop", "Account", "a1")
@@ -161,6 +163,12 @@ async def test_generic_and_own_commands_do_not_mix(world: World):
         assert rejection.code is RejectionCode.INVALID_COMMAND
         assert "DEPOSIT, WITHDRAW" in rejection.message
     world.check()
+
+
+async def test_bulk_items_of_an_own_class_are_refused(world: World):
+    result = await run_bulk(world, bulk_create(item("a1", {"a": 1}), class_id="Account"))
+    (line,) = check_results(world, result)
+    assert "its class is that of aggregate Account" in str(line)
 
 
 async def test_instances_before_their_aggregate_go_on():
