@@ -147,6 +147,26 @@ async def test_programs_wait_for_credentials_and_go_on(installation: Installatio
     await installation.check()
 
 
+@pytest.mark.parametrize("credentials", ["s3"], indirect=True)
+async def test_healthy_worker_answers_for_a_refused_one(
+    installation: Installation, credentials: Credentials, settings: Settings
+):
+    healthy = str(settings.s3.endpoint_url)
+    await (await installation.worker_process()).ready()
+    await (await installation.worker_process(ONCELOG_S3_ENDPOINT_URL=healthy)).ready()
+    client = installation.client
+    await client.submit(create("before"))
+    await credentials.expire()
+    commands = [update("before"), *(create(f"after-{number}") for number in range(8))]
+    handles = [await client.start(command) for command in commands]
+    for handle in handles:  # each before the credentials are renewed
+        async with asyncio.timeout(UNTIL_S):
+            assert (await handle.result()).outcome is Outcome.APPLIED
+    assert await credentials.refusals() > 0
+    await credentials.renew()
+    await installation.check()
+
+
 def _says(process: WorkerProcess, store: str) -> Callable[[], Awaitable[bool]]:
     """Return whether the process has said in one line that the store's credentials are not taken."""
 
