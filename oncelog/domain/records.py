@@ -8,7 +8,7 @@ from pydantic import ValidationError, model_validator
 from oncelog.domain.bulk.command import is_bulk
 from oncelog.domain.bulk.records import BulkRecord
 from oncelog.domain.canonical import canonical_bytes, parse_stored
-from oncelog.domain.commands import Command
+from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.events import DecidedEvent, DefinitionReference, Effect, Event, content_of
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import Rejection
@@ -49,6 +49,21 @@ class CommandRecord(Value):
         if self.event is not None and self.slot is None:
             raise ValueError("a record of a rejection carries no event")
         return self
+
+    def own_command(self) -> Command:
+        """Return the command that the record binds; raises LogDamaged if that is not the one it was made of."""
+        where = f"record {self.number} of command {self.command_id}"
+        try:
+            command = parse_command(self.command, stored=True)
+        except InputInvalid as error:
+            raise LogDamaged(f"{where}: {error.message}; run oncelog verify", where=where) from error
+        if command.hash != self.command_hash:
+            raise LogDamaged(
+                f"{where}: expected command_hash {command.hash}, found {self.command_hash}: it was altered; "
+                "run oncelog verify",
+                where=where,
+            )
+        return command
 
     @property
     def end(self) -> int | Rejection:

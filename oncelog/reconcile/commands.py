@@ -6,7 +6,6 @@ from functools import partial
 import structlog
 
 from oncelog.domain.bulk.results import BulkResult
-from oncelog.domain.commands import parse_command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.records import AnyRecord, CommandRecord
 from oncelog.domain.results import CommandResult
@@ -101,7 +100,7 @@ class CommandReconciler:
 
     async def _commit(self, record: CommandRecord, trace: Trace) -> CommandResult:
         """Commit and deliver: the same command, time and slot, by any attempt."""
-        command = parse_command(record.command, stored=True)
+        command = record.own_command()
         committed = await self._committer.commit(command, occurred_at=record.occurred_at, trace=trace, bounded=False)
         result = committed.result
         if result.aggregate_id is not None and result.sequence_number is not None:

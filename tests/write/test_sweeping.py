@@ -506,14 +506,14 @@ async def test_damage_is_told_with_its_place_and_holds_up_nobody(world: World):
     assert tally.oldest_left is not None
 
 
-async def test_release_that_decides_otherwise_is_reported_unwritten(world: World):
+async def test_record_of_an_altered_command_is_reported_unwritten(world: World):
     command = create()
     await die(world, command, "record")
     key = f"commands/{command.command_id}/000001.json"
     world.bucket.objects[key] = StoredObject(world.bucket.objects[key].body.replace(b"CREATE_INSTANCE", b"UPSERT"))
     tally = await sweep(world)
     assert (tally.damaged, tally.finished) == (1, 0)
-    assert "command_type" in tally.findings[0].what
+    assert "command_hash" in tally.findings[0].what
     assert world.logs() == {}
 
 
