@@ -129,6 +129,13 @@ REDIS = Tool(
     lambda: version_of("redis-server", ["--version"], r"v=(\d[\d.]+)"),
 )
 
+PROMETHEUS = Tool(
+    "Prometheus",
+    versions.PROMETHEUS_MINIMUM,
+    "prometheus",
+    lambda: version_of("promtool", ["--version"], r"version (\d[\d.]+)"),
+)
+
 
 POSTGRESQL_FOLDER = Path("/usr/lib/postgresql")
 """Where Debian has PostgreSQL's server, one folder per version, none of them on the PATH."""

@@ -36,6 +36,7 @@ TOXIPROXY_MINIMUM = "2.9.0"
 GO_MINIMUM = "1.25"
 JAVA_MINIMUM = "17"
 MAVEN_MINIMUM = "3.6"
+PROMETHEUS_MINIMUM = "2.42"
 MAVEN_DEPENDENCY_PLUGIN = "3.8.1"
 
 CONTAINER_IMAGES = {
@@ -48,6 +49,7 @@ CONTAINER_IMAGES = {
     "docker.elastic.co/elasticsearch/elasticsearch": ELASTICSEARCH,
     "versity/versitygw": f"v{VERSITYGW}",
     "terminusdb/terminusdb-server": "v12.0.6",
+    "prom/prometheus": "v2.53.4",
 }
 """The image tags of docker-compose.temporal.yml, which cannot read this file; a test compares the two."""
 

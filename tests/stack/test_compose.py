@@ -67,7 +67,7 @@ def test_it_listens_on_loopback_at_the_same_ports(compose: dict[str, Any]) -> No
     published = published_ports(compose)
     assert {host for host, _ in published} == {"127.0.0.1"}
     expected = {PORTS[name] for name in ("temporal", "temporal_ui", "redis", "kafka", "elasticsearch", "s3")}
-    assert {port for _, port in published} == expected | {6363}
+    assert {port for _, port in published} == expected | {6363, 9090}
 
 
 def test_its_ports_are_set_by_the_same_variables() -> None:
@@ -130,7 +130,17 @@ def test_programs_may_write_nothing_but_temporary_files(compose: dict[str, Any])
 def test_all_data_lies_in_named_volumes(compose: dict[str, Any]) -> None:
     mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
     used = {mount["source"] for mount in mounts if mount["type"] == "volume"}
-    assert used == set(compose["volumes"]) == {"postgresql", "redis", "kafka", "elasticsearch", "s3", "terminusdb"}
+    assert (
+        used
+        == set(compose["volumes"])
+        == {"postgresql", "redis", "kafka", "elasticsearch", "s3", "terminusdb", "prometheus"}
+    )
+
+
+def test_mounted_files_exist(compose: dict[str, Any]) -> None:
+    mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
+    mounted = {Path(mount["source"]).name for mount in mounts if mount["type"] == "bind"}
+    assert mounted == {path.name for path in (ROOT / "monitoring").glob("*.yml") if "test" not in path.name}
 
 
 def test_temporal_is_set_as_in_the_stack(compose: dict[str, Any]) -> None:
