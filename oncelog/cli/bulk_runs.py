@@ -18,7 +18,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from oncelog.cli import show
 from oncelog.cli.commands import STANDARD_INPUT, parse_target
@@ -220,7 +219,7 @@ def _move(bar: Progress, task: TaskID, size_bytes: int) -> None:
     bar.update(task, completed=size_bytes)
 
 
-def view_of(command_id: str, view: BulkView) -> Table:
+def view_of(command_id: str, view: BulkView) -> show.Pairs:
     counts = view.counts
     return show.pairs(
         [

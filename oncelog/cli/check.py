@@ -127,7 +127,7 @@ def _view(report: CheckReport) -> Group:
     tally = report.tally
     counts = tally.model_dump(exclude={"findings", "oldest_left"})
     shown = [(name, count) for name, count in counts.items() if count or name in ("commands", "aggregates", "found")]
-    table: Table = show.pairs([("outcome", _outcome(report)), *((name, str(count)) for name, count in shown)])
+    table = show.pairs([("outcome", _outcome(report)), *((name, str(count)) for name, count in shown)])
     lines = [
         each
         for finding in tally.findings

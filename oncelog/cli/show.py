@@ -1,12 +1,14 @@
 """How things look on a terminal, and as JSON."""
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
@@ -39,15 +41,31 @@ def status_fields(status: CommandStatus) -> dict[str, Any]:
     return fields
 
 
-def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
-    """Return names and values side by side."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        if value is not None and value != "":
-            table.add_row(text_line(name), text_line(value) if isinstance(value, str) else value)
-    return table
+@dataclass(frozen=True)
+class Pairs:
+    """Names and values side by side. A value that is one word, such as a token, is never broken: it is to be copied."""
+
+    rows: Sequence[tuple[str, Any]]
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        width = max((cell_len(printable(name)) for name, _ in self.rows), default=0)
+        for name, value in self.rows:
+            title = text_line(name, "dim")
+            title.pad_right(width - title.cell_len)
+            text = text_line(value) if isinstance(value, str) else value
+            if isinstance(text, Text) and not re.search(r"\s", text.plain):
+                yield Text.assemble(title, "  ", text, no_wrap=True, overflow="ignore")
+                continue
+            line = Table.grid(padding=(0, 2))
+            line.add_column(no_wrap=True, min_width=width)
+            line.add_column(overflow="fold")
+            line.add_row(title, text)
+            yield line
+
+
+def pairs(rows: Sequence[tuple[str, Any]]) -> Pairs:
+    """Return names and values side by side, without those that have no value."""
+    return Pairs([(name, value) for name, value in rows if value is not None and value != ""])
 
 
 def result_rows(result: CommandResult, *, duplicate: bool = False) -> list[tuple[str, Any]]:
@@ -77,7 +95,7 @@ def _bulk_rows(result: BulkResult) -> list[tuple[str, Any]]:
     ]
 
 
-def status_view(status: CommandStatus) -> Table:
+def status_view(status: CommandStatus) -> Pairs:
     """Return a status for people."""
     times = Text("\n".join(printable(f"{stage:<10} {at}") for stage, at in status.history))
     rows = [

@@ -66,6 +66,7 @@ class Terminal(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; each ``str`` is escaped and stays one line."""
+        options.setdefault("crop", False)  # what does not fit is for the terminal to wrap: it can be copied whole then
         super().print(*(text_line(each) if isinstance(each, str) else each for each in objects), **options)
 
     def render_str(self, text: str, *, style: str | Style = "", **_: Any) -> Text:

@@ -6,6 +6,7 @@ import pytest
 from rich.table import Table
 
 from oncelog.cli.exits import explained
+from oncelog.cli.show import pairs
 from oncelog.cli.terminal import Terminal, json_text, print_json, text_line
 from oncelog.errors import InputInvalid
 from oncelog.printable import printable
@@ -45,3 +46,13 @@ def test_an_error_with_hostile_text_stays_one_line(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit), explained():
         raise InputInvalid(HOSTILE)
     assert capsys.readouterr().err == f"error InputInvalid: {printable(HOSTILE)}\n"
+
+
+def test_one_word_is_never_broken(capsys: pytest.CaptureFixture[str]):
+    token = "t" * 200
+    rows = [("token", token), ("reason", "a text of several words " * 8), ("hostile", "a\x1b[2J\nforged")]
+    Terminal(width=60).print(pairs(rows))
+    shown = capsys.readouterr().out
+    assert f"token    {token}\n" in shown
+    assert max(len(line) for line in shown.splitlines() if token not in line) <= 60
+    assert printable("a\x1b[2J\nforged") in shown
