@@ -19,6 +19,7 @@ from oncelog.client.client import Oncelog
 from oncelog.client.reactions import command_starter, dry_run
 from oncelog.composition.own_code import load_object
 from oncelog.composition.read_models import assemble_projector, event_services_of
+from oncelog.domain.aggregates import load_aggregates
 from oncelog.domain.commands import Command
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import OncelogError, StoreUnavailable
@@ -45,6 +46,7 @@ async def run(path: str, settings: Settings, stopping: asyncio.Event) -> None:
     Needs S3, Kafka and Temporal. Raises OncelogError before any work is taken; after that, it waits for servers.
     """
     check_event_schemas()
+    load_aggregates()
     reaction = load_object(path, Reaction)
     async with await Stores.connect(settings) as stores:
         await asyncio.gather(prepare_bucket(stores.bucket), stores.kafka.prepare())
@@ -88,6 +90,7 @@ def _counted(start: StartCommand, reaction: str, metrics: ProjectorMetrics) -> S
 
 async def print_dry_run(path: str) -> int:
     """Print the commands that the reaction would start because of all events so far, as JSON lines; start none."""
+    load_aggregates()
     reaction = load_object(path, Reaction)
     events = commands = failures = 0
     async with (

@@ -1,6 +1,5 @@
 """How a command is started: its ID, its workflow, and the attributes that the Web UI finds it by."""
 
-import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +8,6 @@ from uuid import UUID
 
 from temporalio.common import (
     Priority,
-    SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
@@ -18,9 +16,9 @@ from temporalio.common import (
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import CLASS_COMMANDS, Command, CommandType, parse_command
 from oncelog.domain.results import CommandResult
-from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, DB_NAME
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.command import ClassCommand, InstanceCommand
+from oncelog.workflows.presentation import fairness, search_attributes, summary
 
 
 def new_command_id() -> str:
@@ -71,27 +69,3 @@ def run_of(command: Command | Bulk) -> Callable[[InstanceCommand, Command | Bulk
     else:
         run = ClassCommand.run if command.command_type in CLASS_COMMANDS else InstanceCommand.run
     return cast("Callable[[InstanceCommand, Command | Bulk], Awaitable[CommandResult]]", run)
-
-
-def summary(command: Command | Bulk) -> str:
-    """Return what the Web UI shows of a command in its list: distinct words first."""
-    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
-    return f"{command.command_type} {about}"
-
-
-def fairness(command: Command | Bulk) -> Priority:
-    """Return the priority by which Temporal takes aggregates in turn, however many commands of one of them wait."""
-    about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else str(command.aggregate_id)
-    return Priority(fairness_key=hashlib.sha256(about.encode()).hexdigest())
-
-
-def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
-    """Return what a command is found by in the Web UI."""
-    pairs = [
-        SearchAttributePair(DB_NAME, command.db_name),
-        SearchAttributePair(CLASS_ID, command.class_id),
-        SearchAttributePair(COMMAND_TYPE, str(command.command_type)),
-    ]
-    if isinstance(command, Command):
-        pairs.append(SearchAttributePair(AGGREGATE_ID, str(command.aggregate_id)))
-    return TypedSearchAttributes(pairs)

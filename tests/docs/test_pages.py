@@ -1,6 +1,7 @@
 """Every page is executed from top to bottom on an installation of its own: console lines, Python, files."""
 
 import ast
+import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ async def test_page_runs(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     for name, value in {**installation.variables, "TEMPORAL_NAMESPACE": installation.temporal.namespace}.items():
         monkeypatch.setenv(name, value)
     _use_installed_test_server(environment, monkeypatch)
@@ -65,6 +67,9 @@ async def _run_python(block: Block, names: dict[str, Any], installation: Install
         here = f'"{temporal.service_client.config.target_host}", namespace="{temporal.namespace}"'
         script = block.text.replace(ADDRESS, here).replace(TASK_QUEUE, f'task_queue="{settings.task_queue}"')
         await run_script(script, {**installation.variables, "TEMPORAL_NAMESPACE": temporal.namespace})
+        return
+    if block.title:
+        names |= vars(importlib.import_module(Path(block.title).stem))
         return
     lines = "\n" * block.line + block.text  # a traceback names the page's line
     code = compile(lines, block.page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -8,7 +8,6 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from oncelog.client.start_options import search_attributes
 from oncelog.domain.commands import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
@@ -16,6 +15,7 @@ from oncelog.errors import CommandUnknown, NotYetVisible
 from oncelog.ports import Stage
 from oncelog.workflows.attributes import COMMAND_OUTCOME, SEQUENCE_NUMBER
 from oncelog.workflows.command import InstanceCommand
+from oncelog.workflows.presentation import search_attributes
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
 

@@ -21,7 +21,6 @@ import oncelog.activities.bulk
 import oncelog.workflows.command
 from oncelog.activities.bulk_models import BulkStage
 from oncelog.activities.check_models import CheckRequest
-from oncelog.client.start_options import search_attributes, summary
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.limits import DEPTH_MAX
@@ -31,6 +30,7 @@ from oncelog.workflows import policies
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.check import ConsistencyCheck
 from oncelog.workflows.command import ClassCommand, InstanceCommand
+from oncelog.workflows.presentation import search_attributes, summary
 from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
