@@ -5,6 +5,7 @@ Changes of one row that follow each other become one: additions are summed, and 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Delete, Table, and_, bindparam, delete
@@ -62,9 +63,9 @@ class ChangeBuffer:
         self._runs: dict[Table, list[_Run]] = {}
 
     def add(self, change: Change) -> None:
-        """Take one change; raises InputInvalid unless it names the primary key and columns of its table."""
+        """Take one change, which ``check_change`` has found to fit its table."""
         columns = () if isinstance(change, Remove) else tuple(change.values)
-        key = _key_of(change, columns)
+        key = tuple(change.key[name] for name in _columns_of(change.table)[0])
         runs = self._runs.setdefault(change.table, [])
         if not runs or runs[-1].kind is not type(change) or runs[-1].columns != columns:
             runs.append(_Run(type(change), columns))
@@ -84,17 +85,24 @@ class ChangeBuffer:
                 connection.execute(statement, rows if run.kind is not Remove else [_bound(row) for row in rows])
 
 
-def _key_of(change: Change, columns: Iterable[str]) -> Key:
-    expected = [column.name for column in change.table.primary_key]
-    if set(change.key) != set(expected) or not expected:
+@lru_cache(maxsize=1_000)
+def _columns_of(table: Table) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the names of the primary key's columns, in their order, and of all others."""
+    keys = tuple(column.name for column in table.primary_key)
+    return keys, frozenset(column.name for column in table.columns).difference(keys)
+
+
+def check_change(change: Change) -> None:
+    """Raise InputInvalid unless the change names the whole primary key, and other columns of its table."""
+    keys, others = _columns_of(change.table)
+    if change.key.keys() != set(keys) or not keys:
         raise InputInvalid(
-            f"table {change.table.fullname}: expected a key of the primary key's columns {expected}, found "
+            f"table {change.table.fullname}: expected a key of the primary key's columns {list(keys)}, found "
             f"{sorted(change.key)}"
         )
-    unknown = sorted(set(columns) - {column.name for column in change.table.columns} | set(columns) & set(expected))
+    unknown = [] if isinstance(change, Remove) else sorted(change.values.keys() - others)
     if unknown:
         raise InputInvalid(f"table {change.table.fullname}: expected values of other columns of it, found {unknown}")
-    return tuple(change.key[name] for name in expected)
 
 
 def upsert(connection: Connection, table: Table, columns: Iterable[str], kind: type[Change]) -> Insert:

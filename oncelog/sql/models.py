@@ -13,7 +13,7 @@ from oncelog.errors import HandlerFailed, OncelogError
 from oncelog.ports import Changes, Ports, ProjectionStatus
 from oncelog.read_models.changes import ChangedEvents
 from oncelog.read_models.document import document_of
-from oncelog.sql.changes import Change, ChangeBuffer
+from oncelog.sql.changes import Change, ChangeBuffer, check_change
 from oncelog.sql.database import Database, PositionsMovedError, move_positions, read_positions
 from oncelog.sql.read_model import AGGREGATE_ID, SqlReadModel
 
@@ -99,9 +99,8 @@ class SqlEventModel(SqlModel):
     def _changes_of(self, event: Event) -> list[Change]:
         """Return the event's changes, each of which fits its table; raises whatever the application's function does."""
         found = list(self._definition.changes(event)) if self._definition.changes else []
-        trial = ChangeBuffer()
         for change in found:
-            trial.add(change)
+            check_change(change)
         return found
 
 

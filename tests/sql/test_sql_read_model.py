@@ -15,7 +15,7 @@ from oncelog.composition.read_models import ReadModelServices, event_services_of
 from oncelog.domain.dead_letters import DeadLetterKind
 from oncelog.ports import Changes
 from oncelog.sql import Add, Put, Remove, SqlReadModel
-from oncelog.sql.changes import ChangeBuffer
+from oncelog.sql.changes import ChangeBuffer, check_change
 from oncelog.sql.models import SqlEventModel, SqlStateModel
 from oncelog.testing.memory.kafka import MemoryGroup
 from tests.commands import delete
@@ -199,7 +199,7 @@ def test_changes_keep_their_order(tmp_path: Path):
 )
 def test_change_that_does_not_fit_is_refused(change: Add | Put, problem: str):
     with pytest.raises(InputInvalid, match=problem):
-        ChangeBuffer().add(change)
+        check_change(change)
 
 
 @pytest.mark.parametrize(
