@@ -10,7 +10,7 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from oncelog.domain.commands import CLASS_COMMANDS, Command
     from oncelog.domain.results import CommandResult
-    from oncelog.domain.stored_names import ONCELOG
+    from oncelog.settings import Settings
     from oncelog.workflows.command import ClassCommand, InstanceCommand
     from oncelog.workflows.presentation import fairness, search_attributes, summary
 
@@ -18,15 +18,16 @@ with workflow.unsafe.imports_passed_through():
 UNDER_WAY_S = timedelta(seconds=1)
 
 
-async def submit(command: Command, *, task_queue: str = ONCELOG) -> CommandResult:
+async def submit(command: Command, *, task_queue: str | None = None) -> CommandResult:
     """Run the command as a child workflow and return its result; for code of workflows only.
 
     The command's ID has to follow from the workflow's input, as ``f"{order_id}-reserve"`` does: then the command exists
     once, however often the workflow is reset or started again. A command that ran before gives its first result; one
     that is under way elsewhere is waited for. It goes on to its end if the parent is terminated. ``task_queue``: that
-    of the installation's workers, which its namespace prefixes. Raises Temporal's ChildWorkflowError where the child
-    was terminated.
+    of the installation's workers; without it, the one that ``ONCELOG_NAMESPACE`` of this process gives. Raises
+    Temporal's ChildWorkflowError where the child was terminated.
     """
+    queue = task_queue or Settings.from_environment().task_queue
     kind = ClassCommand if command.command_type in CLASS_COMMANDS else InstanceCommand
     while True:
         try:
@@ -34,7 +35,7 @@ async def submit(command: Command, *, task_queue: str = ONCELOG) -> CommandResul
                 kind.__name__,
                 command.as_json,
                 id=command.command_id,
-                task_queue=task_queue,
+                task_queue=queue,
                 result_type=dict,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,  # the record in S3 gives the first result
                 parent_close_policy=ParentClosePolicy.ABANDON,
