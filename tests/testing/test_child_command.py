@@ -1,4 +1,4 @@
-"""Commands from inside a workflow of the user's: one effect, whoever submits them and how often."""
+"""Commands from inside a workflow of the user's: one effect, whichever workflow submits them and how often."""
 
 from collections.abc import Mapping
 
