@@ -1,6 +1,7 @@
-"""The events of ``Changes``, one by one: those at hand, and all others from the log."""
+"""The events of an aggregate, one by one: those at hand, and all others from the log."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from oncelog.domain.events import Event
@@ -10,6 +11,20 @@ from oncelog.ports import Changes, DeadLetters, EventLog, Snapshots
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
 EVENTS_PER_READ = 64
+
+#: Reads events of one aggregate from the log, by their numbers.
+ReadEvents = Callable[[range], Awaitable[Sequence[Event]]]
+
+
+async def events_in(numbers: range, at_hand: Mapping[int, Event], read: ReadEvents) -> AsyncGenerator[Event, None]:
+    """Yield the events with these numbers; those not at hand are read, ``EVENTS_PER_READ`` numbers at a time."""
+    for start in range(numbers.start, numbers.stop, EVENTS_PER_READ):
+        some = range(start, min(start + EVENTS_PER_READ, numbers.stop))
+        missing = [number for number in some if number not in at_hand]
+        found = await read(range(missing[0], missing[-1] + 1)) if missing else ()
+        by_number = {event.sequence_number: event for event in found}
+        for number in some:
+            yield at_hand.get(number) or by_number[number]
 
 
 class ChangedEvents:
@@ -25,18 +40,9 @@ class ChangedEvents:
 
         An error in reading the log names the event in its details, where reading tells which.
         """
-        aggregate_id = AggregateId.parse(changes.aggregate_id)
-        for start in range(first, changes.sequence_number + 1, EVENTS_PER_READ):
-            numbers = range(start, min(start + EVENTS_PER_READ, changes.sequence_number + 1))
-            if all(number in changes.at_hand for number in numbers):
-                for number in numbers:
-                    yield changes.at_hand[number]
-                continue
-            missing = [number for number in numbers if number not in changes.at_hand]
-            read = range(missing[0], missing[-1] + 1)
-            found = {event.sequence_number: event for event in await self._reader.events(aggregate_id, read)}
-            for number in numbers:
-                yield changes.at_hand.get(number) or found[number]
+        read = partial(self._reader.events, AggregateId.parse(changes.aggregate_id))
+        async for event in events_in(range(first, changes.sequence_number + 1), changes.at_hand, read):
+            yield event
 
     async def handled(self, event: Event, handle: Callable[[Event], Any]) -> Any:
         """Return what the function makes of the event, None for an event that it fails on and an operator skipped.

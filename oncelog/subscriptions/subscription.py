@@ -5,7 +5,7 @@ number, and missing events are read from the log. So a topic may be lost, recrea
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Self
 
@@ -17,6 +17,7 @@ from oncelog.archive.stretch import EventOrigin
 from oncelog.domain.events import Event
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import EventFeed, EventLog
+from oncelog.read_models.changes import events_in
 from oncelog.read_models.projector.group import Work, group_by_aggregate
 from oncelog.read_models.projector.retry import Backoff
 from oncelog.read_models.scope import EventScope
@@ -26,8 +27,6 @@ from oncelog.subscriptions.positions import Positions
 
 MESSAGES_MAX = 500
 WAIT_S = 0.5
-#: How many missing events of one aggregate are read from the log before they are delivered.
-EVENTS_PER_READ = 64
 
 log = structlog.get_logger(__name__)
 
@@ -160,20 +159,14 @@ class Subscription:
         since = self._checkpoint.since if position == 0 else None  # from then on, all that follows is delivered
         if since is not None:
             position = min(work.events, default=target) - 1  # of those before, none was sent since the beginning
-        for first in range(position + 1, target + 1, EVENTS_PER_READ):
-            numbers = range(first, min(first + EVENTS_PER_READ, target + 1))
-            missing = [number for number in numbers if number not in work.events]
-            read = (
-                partial(self._stream_reader.events, aggregate_id, range(missing[0], missing[-1] + 1))
-                if missing
-                else None
-            )
-            found = {event.sequence_number: event for event in (await self._until_done(read) if read else ())}
-            for number in numbers:
-                event = work.events.get(number) or found[number]
-                if since is None or event.occurred_at >= since:
-                    since = None
-                    yield event
+
+        async def read(numbers: range) -> Sequence[Event]:
+            return await self._until_done(partial(self._stream_reader.events, aggregate_id, numbers))
+
+        async for event in events_in(range(position + 1, target + 1), work.events, read):
+            if since is None or event.occurred_at >= since:
+                since = None
+                yield event
 
 
 def _already_logged(_: Exception) -> None:
