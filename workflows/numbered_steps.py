@@ -1,9 +1,9 @@
 """Numbered steps of a long run: several at a time, on any workers; pause and continue-as-new happen between them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from temporalio import workflow
 
@@ -20,7 +20,7 @@ class NumberedSteps(Generic[Report]):
     long, once no step is under way.
     """
 
-    execute: Callable[[int], Awaitable[Report]]
+    execute: Callable[[int], Coroutine[Any, Any, Report]]
     parallel: int
     begun: Callable[[int], None]
     taken: Callable[[Report], None]
@@ -41,13 +41,10 @@ class NumberedSteps(Generic[Report]):
                     self.go_on()
             while number < total and not self.paused() and len(self._running) < self.parallel:
                 self.begun(number + 1)
-                self._running.append(asyncio.create_task(self._executed(number)))
+                self._running.append(asyncio.create_task(self.execute(number)))
                 number += 1
             if self._running:
                 await self._take(asyncio.FIRST_COMPLETED)
-
-    async def _executed(self, number: int) -> Report:
-        return await self.execute(number)
 
     async def _take(self, when: str) -> None:
         done, _ = await workflow.wait(self._running, return_when=when)
