@@ -12,13 +12,12 @@ import pytest
 from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
 from oncelog.archive.run import ArchiveRequest
 from oncelog.checks.report import CheckVerdict, InvariantsReport
-from oncelog.client.runs import Archives, Checks, Replays
-from oncelog.replay_runs.request import ReplayReport, ReplayRequest
+from oncelog.client.runs import Archives, Checks
 from oncelog.workflows.check import ConsistencyCheck
-from tests.bulks import bulk_create, item
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
 from tests.integration.mortals import killed_until
+from tests.integration.replays import fill, replayed
 
 pytestmark = pytest.mark.integration
 
@@ -27,14 +26,6 @@ KILLS = 3
 #: More of them for a long run by hand.
 CHECKS = int(os.environ.get("ONCELOG_TEST_CHECKS", "3"))
 WRITERS = 6
-
-
-async def _fill(installation: Installation) -> None:
-    async with installation.worker():
-        bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(INSTANCES)))
-        await installation.client.submit(bulk)
-        for number in range(0, INSTANCES, 50):
-            await installation.client.submit(update(f"p{number}", {"m": 1}))
 
 
 async def _until_proving(checks: Checks, check_id: str) -> None:
@@ -49,7 +40,7 @@ def _substance(report: InvariantsReport) -> object:
 
 
 async def test_check_survives_the_death_of_its_workers(installation: Installation):
-    await _fill(installation)
+    await fill(installation, INSTANCES)
     checks = Checks(installation.temporal, installation.settings)
     request = CheckRequest(grace_s=0, parallel=1)
     async with installation.worker():
@@ -67,24 +58,18 @@ async def test_check_survives_the_death_of_its_workers(installation: Installatio
 
 
 async def test_killed_archivers_lose_nothing(installation: Installation):
-    await _fill(installation)
-    from_slots = await _replayed(installation)
+    await fill(installation, INSTANCES)
+    from_slots = await replayed(installation)
     archives = Archives(installation.temporal, installation.settings)
     ended = asyncio.ensure_future(archives.result(await archives.start(ArchiveRequest())))
     assert await killed_until(ended, installation, seed=34, kills=1, within_s=0.2) == 1
     await ended
-    from_archive = await _replayed(installation)
+    from_archive = await replayed(installation)
     assert from_archive.counts.archived == from_slots.counts.events
     assert from_archive.end is not None
     assert from_slots.end is not None
     assert from_archive.end.databases == from_slots.end.databases
     await installation.check()
-
-
-async def _replayed(installation: Installation) -> ReplayReport:
-    replays = Replays(installation.temporal, installation.settings)
-    async with installation.worker():
-        return await replays.result(await replays.start(ReplayRequest()))
 
 
 @asynccontextmanager

@@ -11,11 +11,11 @@ from oncelog.composition.replays import signer_of
 from oncelog.domain.signed_note import Checkpoint
 from oncelog.errors import CommandUnknown
 from oncelog.replay_runs.files import checkpoint_name
-from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
-from tests.bulks import bulk_create, item
+from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayRequest, ReplayScope
 from tests.commands import create, update
 from tests.integration.installation import Installation
 from tests.integration.mortals import killed_until
+from tests.integration.replays import fill, replayed
 
 pytestmark = pytest.mark.integration
 
@@ -24,22 +24,8 @@ KILLS = 5
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
-async def fill(installation: Installation) -> None:
-    async with installation.worker():
-        bulk = bulk_create(*(item(f"p{number}", {"n": number}) for number in range(INSTANCES)))
-        await installation.client.submit(bulk)
-        for number in range(0, INSTANCES, 50):
-            await installation.client.submit(update(f"p{number}", {"m": 1}))
-
-
-async def replayed(installation: Installation, request: ReplayRequest | None = None) -> ReplayReport:
-    replays = Replays(installation.temporal, installation.settings)
-    async with installation.worker():
-        return await replays.result(await replays.start(request or ReplayRequest()))
-
-
 async def test_replay_survives_the_death_of_its_workers(installation: Installation):
-    await fill(installation)
+    await fill(installation, INSTANCES)
     whole = await replayed(installation)
     replays = Replays(installation.temporal, installation.settings)
     request = ReplayRequest(partition_events=5, parallel=2, events_per_s=60)
@@ -58,7 +44,7 @@ async def test_replay_survives_the_death_of_its_workers(installation: Installati
 
 
 async def test_archive_and_slots_fold_to_the_same_root(installation: Installation):
-    await fill(installation)
+    await fill(installation, INSTANCES)
     from_slots = await replayed(installation)
     async with installation.worker():
         handle = await installation.temporal.start_workflow(
@@ -77,7 +63,7 @@ async def test_archive_and_slots_fold_to_the_same_root(installation: Installatio
 
 
 async def test_roots_are_signed(installation: Installation):
-    await fill(installation)
+    await fill(installation, INSTANCES)
     worker = await (await installation.worker_process(ONCELOG_SIGNING_KEY=KEY)).ready()
     replays = Replays(installation.temporal, installation.settings)
     report = await replays.result(await replays.start(ReplayRequest()))
@@ -92,7 +78,7 @@ async def test_roots_are_signed(installation: Installation):
 
 
 async def test_export_of_a_class_lists_every_instance(installation: Installation):
-    await fill(installation)
+    await fill(installation, INSTANCES)
     scope = ReplayScope(db_name="shop", class_id="Product")
     report = await replayed(installation, ReplayRequest(mode=ReplayMode.AS_OF, scope=scope, partition_events=100))
     assert report.end is not None
