@@ -13,10 +13,9 @@ from functools import partial
 import structlog
 
 from oncelog.composition.own_models import own_services
+from oncelog.composition.projector_program import log_and_stream, run_served
 from oncelog.composition.read_models import assemble_projector, read_model_of, services_of
 from oncelog.domain.event_schemas import check_event_schemas
-from oncelog.metrics import REGISTRY
-from oncelog.metrics_server import metrics_served
 from oncelog.ports import EventSubscription
 from oncelog.process import leave
 from oncelog.program import Run, crash_point, run_program
@@ -26,7 +25,6 @@ from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from oncelog.stores.kafka.subscription import KafkaSubscription, projector_group
 from oncelog.stores.opening import Stores
-from oncelog.stores.s3 import prepare_bucket
 
 log = structlog.get_logger("oncelog.read_models.projector")
 
@@ -56,9 +54,7 @@ async def run_own(path: str, settings: Settings, stopping: asyncio.Event) -> Non
     Needs S3, Kafka and the read model's own store. Raises InputInvalid besides.
     """
     check_event_schemas()
-    async with await Stores.connect(settings) as stores:
-        await asyncio.gather(prepare_bucket(stores.bucket), stores.kafka.prepare())
-        await stores.kafka.open()
+    async with log_and_stream(settings) as stores:
         opening = own_services(
             path, stores.ports, aggregates_max=settings.cached_aggregates_max, by="oncelog-projector"
         )
@@ -91,14 +87,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 async def _serve(projector: Projector, settings: Settings, stopping: asyncio.Event, metrics: ProjectorMetrics) -> None:
-    async with metrics_served(
-        settings.projector_metrics_address,
-        [metrics.registry, REGISTRY],
-        setting="ONCELOG_PROJECTOR_METRICS_ADDRESS",
-        ready=lambda: not stopping.is_set(),
-    ):
-        log.info("projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
-        await projector.run(stopping)
+    starts = partial(log.info, "projector_starts", pid=os.getpid(), metrics=settings.projector_metrics_address)
+    await run_served(projector, settings, stopping, metrics, on_start=starts)
     log.info("projector_stopped")
 
 

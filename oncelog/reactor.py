@@ -18,13 +18,12 @@ from prometheus_client import Counter
 from oncelog.client.client import Oncelog
 from oncelog.client.reactions import command_starter, dry_run
 from oncelog.composition.own_code import load_object
+from oncelog.composition.projector_program import log_and_stream, run_served
 from oncelog.composition.read_models import assemble_projector, event_services_of
 from oncelog.domain.aggregates import load_aggregates
 from oncelog.domain.commands import Command
 from oncelog.domain.event_schemas import check_event_schemas
 from oncelog.errors import OncelogError, StoreUnavailable
-from oncelog.metrics import REGISTRY
-from oncelog.metrics_server import metrics_served
 from oncelog.process import leave
 from oncelog.program import EXIT_FINE, EXIT_UNREACHABLE, EXIT_USAGE, crash_point, run_program
 from oncelog.reactions.model import ReactionModel, StartCommand, reaction_model_name
@@ -33,7 +32,6 @@ from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.settings import Settings
 from oncelog.stores.kafka.subscription import KafkaSubscription, projector_group
 from oncelog.stores.opening import Stores
-from oncelog.stores.s3 import prepare_bucket
 
 EXIT_FINDINGS = 1
 
@@ -48,9 +46,7 @@ async def run(path: str, settings: Settings, stopping: asyncio.Event) -> None:
     check_event_schemas()
     load_aggregates()
     reaction = load_object(path, Reaction)
-    async with await Stores.connect(settings) as stores:
-        await asyncio.gather(prepare_bucket(stores.bucket), stores.kafka.prepare())
-        await stores.kafka.open()
+    async with log_and_stream(settings) as stores:
         client = Oncelog(stores.ports, settings)
         await client.temporal()
         metrics = ProjectorMetrics(reaction_model_name(reaction.name))
@@ -62,14 +58,8 @@ async def run(path: str, settings: Settings, stopping: asyncio.Event) -> None:
             metrics=metrics,
             after_step=crash_point(settings),
         )
-        async with metrics_served(
-            settings.projector_metrics_address,
-            [metrics.registry, REGISTRY],
-            setting="ONCELOG_PROJECTOR_METRICS_ADDRESS",
-            ready=lambda: not stopping.is_set(),
-        ):
-            log.info("reactor_starts", reaction=reaction.name, pid=os.getpid())
-            await reactor.run(stopping)
+        starts = partial(log.info, "reactor_starts", reaction=reaction.name, pid=os.getpid())
+        await run_served(reactor, settings, stopping, metrics, on_start=starts)
     log.info("reactor_stopped")
 
 
