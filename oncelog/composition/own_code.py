@@ -1,11 +1,11 @@
 """Code of the application's own, named as ``module:object`` on a command line."""
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from oncelog.errors import InputInvalid
+from oncelog.named_object import named_object, split_name
 
 Kind = TypeVar("Kind")
 
@@ -15,15 +15,12 @@ def load_object(path: str, kind: type[Kind]) -> Kind:
 
     Raises InputInvalid unless it is there and of that kind.
     """
-    module_name, colon, name = path.partition(":")
-    if not (module_name and colon and name):
+    if (name := split_name(path)) is None:
         raise InputInvalid(f"expected module:object, such as shop.views:orders, found {path!r}")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     try:
-        found: object = import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
+        found = named_object(*name)
     except (ImportError, AttributeError) as error:
         raise InputInvalid(f"{path}: {error}; is it installed here, and spelled so?") from error
     if not isinstance(found, kind):

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -12,6 +11,7 @@ from oncelog.domain.schema_versions import Step
 from oncelog.domain.semantic_version import SemanticVersion
 from oncelog.domain.type_names import BULK_PREFIX, CommandType, EventType
 from oncelog.errors import EventFromFuture, InputInvalid, OncelogError, SettingsInvalid
+from oncelog.named_object import named_object, split_name
 
 #: The group of entry points whose objects are aggregates.
 ENTRY_POINTS = "oncelog.aggregates"
@@ -131,11 +131,10 @@ def registered(*aggregates: Aggregate[Any]) -> Iterator[Registry]:
 
 
 def _loaded(name: str, origin: str) -> Aggregate[Any]:
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
+    if (parts := split_name(name)) is None:
         raise SettingsInvalid(f"{origin}: expected module:object such as shop.aggregates:order, found {name[:80]!r}")
     try:
-        found = getattr(import_module(module), attribute)
+        found = named_object(*parts)
     except OncelogError as error:
         raise SettingsInvalid(f"{origin}: {name} is not usable: {error.message}") from error
     except Exception as error:
