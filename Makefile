@@ -59,7 +59,6 @@ check: setup ## style, types, import contracts, fast tests and the floor of thei
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=
-	$(BIN)/pytest -q tests/domain/test_judging_budget.py  # its limits count without a tracer only
 
 coverage: setup ## the branches of `oncelog` that the fast tests take, file by file
 	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=term:skip-covered
