@@ -128,7 +128,23 @@ async def test_definition_gives_old_and_new_data_edges_and_types(installation: I
         assert await ends(_place("Country", "AT"), Hop("part_of", inward=True)) == ["Linz"]
         gone = await geography.reader.walk([_place("City", "Pula")], [Hop("twinned_with")], token=geography.token)
         assert (gone.paths, gone.dangling) == ([], [_place("City", "Graz")])
+        _, (last,) = await installation.oncelog("graph", "geo/City/Pula", "twinned_with", "--token", geography.token)
+        assert last["answer"]["dangling"] == ["geo/City/Graz"]
+        assert await _cities_by_pages(installation, geography.token) == ["Linz", "Odd", "Pula"]
     await installation.check()
+
+
+async def _cities_by_pages(installation: Installation, token: str) -> list[str]:
+    """Return what `oncelog search` lists of all cities, a page of one after the other, by the cursors that it says."""
+    cities, cursor = [], ""
+    while True:
+        more = ("--cursor", cursor) if cursor else ()
+        code, (*rows, last) = await installation.oncelog("search", "geo/City", "--limit", "1", "--token", token, *more)
+        assert (code, last["page"]["total"]) == (0 if rows else 1, 3)
+        cities += [row["instance_id"] for row in rows]
+        cursor = last["page"]["cursor"]
+        if cursor is None:
+            return sorted(cities)
 
 
 async def test_lost_indices_are_rebuilt_equal(installation: Installation):
