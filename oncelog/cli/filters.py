@@ -16,14 +16,25 @@ _FILTER = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^,]|,(?!/))+')
 _HOP = re.compile(r"(?P<inward>\^?)(?P<name>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-z][\w-]*))?(\[(?P<where>.*)\])?")
 
 
-def parse_where(texts: Sequence[str]) -> dict[str, Scalar]:
-    """Return filters of ``/path=VALUE``; raises InputInvalid."""
-    found: dict[str, Scalar] = {}
+def parse_where(texts: Sequence[str]) -> dict[str, Scalar | Range]:
+    """Return filters of ``/path=VALUE`` and ``/path>=NUMBER``, of which bounds of one path together are a range.
+
+    Raises InputInvalid.
+    """
+    found: dict[str, Scalar | Range] = {}
     for text in texts:
-        pointer, equals, value = text.partition("=")
-        if not equals or not pointer.startswith("/"):
-            raise InputInvalid(f"{text!r}: expected /path=VALUE, such as /name=Lamp or /price=10")
-        found[pointer] = _scalar(value, text)
+        match = _COMPARED.fullmatch(text)
+        if match is None:
+            raise InputInvalid(f"{text!r}: expected /path=VALUE or /path>=NUMBER, such as /name=Lamp or /price>=10")
+        pointer, value = match["pointer"], _scalar(match["value"], text)
+        if match["operator"] == "=":
+            found[pointer] = value
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputInvalid(f"{text!r}: expected a number after {match['operator']}, found {match['value']!r}")
+        before = found.get(pointer)
+        known = before if isinstance(before, Range) else Range()
+        found[pointer] = replace(known, **{_BOUNDS[match["operator"]]: value})
     return found
 
 
@@ -34,25 +45,8 @@ def parse_hop(text: str) -> Hop:
         raise InputInvalid(
             f"hop {text!r}: expected NAME, ^PREDICATE, or with class and filters NAME:CLASS[/path=VALUE,/path>=NUMBER]"
         )
-    where = _filters(_FILTER.findall(match["where"])) if match["where"] else {}
+    where = parse_where(_FILTER.findall(match["where"])) if match["where"] else {}
     return Hop(match["name"], inward=bool(match["inward"]), class_id=match["class_id"], where=where)
-
-
-def _filters(texts: Sequence[str]) -> dict[str, Scalar | Range]:
-    """Return filters of ``/path=VALUE`` and ``/path>=NUMBER``; bounds of one path together are a range."""
-    found: dict[str, Scalar | Range] = {}
-    for text in texts:
-        match = _COMPARED.fullmatch(text)
-        if match is None or match["operator"] == "=":
-            found |= parse_where([text])
-            continue
-        bound = _scalar(match["value"], text)
-        if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise InputInvalid(f"{text!r}: expected a number after {match['operator']}, found {match['value']!r}")
-        before = found.get(match["pointer"])
-        known = before if isinstance(before, Range) else Range()
-        found[match["pointer"]] = replace(known, **{_BOUNDS[match["operator"]]: bound})
-    return found
 
 
 def _scalar(text: str, where: str) -> Scalar:

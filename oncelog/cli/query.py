@@ -27,9 +27,14 @@ async def search(
     words: Annotated[list[str] | None, typer.Argument(help="All must be found; lam* finds what begins so.")] = None,
     *,
     where: Annotated[
-        list[str] | None, typer.Option("--where", "-w", help="/path=VALUE in the data; VALUE is JSON, or else text.")
+        list[str] | None,
+        typer.Option(
+            "--where",
+            "-w",
+            help="/path=VALUE in the data; VALUE is JSON, or else text. Or /path>=NUMBER, with <, <=, >.",
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at a time.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, max=1000, help="How many at a time; 0 only counts.")] = 20,
     cursor: Annotated[str, typer.Option(help="Where the page before ended.")] = "",
     tokens: Tokens = None,
     deadline_s: Deadline = 10.0,
@@ -44,7 +49,7 @@ async def search(
         page = await oncelog.reader.search(question, token=merged(tokens), deadline_s=deadline_s)
     rows = [dict(document.body) for document in page.documents]
     report_each([*rows, {"page": _page_fields(page)}], lambda: _page_view(page))
-    return Exit.FINE if page.documents else Exit.FINDINGS
+    return Exit.FINE if page.total else Exit.FINDINGS
 
 
 @reported

@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -31,8 +32,12 @@ class Range:
 
     def __post_init__(self) -> None:
         for bound in (self.at_least, self.above, self.at_most, self.below):
-            if bound is not None and (isinstance(bound, bool) or not math.isfinite(bound)):
-                raise InputInvalid(f"range: expected finite numbers as bounds, found {bound}; leave the bound out")
+            if bound is None:
+                continue
+            if isinstance(bound, bool) or not isinstance(bound, int | float) or not _is_held_by_data(bound):
+                raise InputInvalid(
+                    f"range: expected numbers that data can hold as bounds, found {str(bound)[:40]}; leave one out"
+                )
 
     def holds(self, value: object) -> bool:
         """Return whether the value is a number within the bounds."""
@@ -52,38 +57,34 @@ class Search:
 
     ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
     texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
-    an array there holds; null for what is absent (``matches``). ``cursor``: where a page before ended; it goes with
-    the same words and filters only. ``results_max``: of one page.
+    an array there holds, or to a ``Range`` of numbers; null for what is absent (``matches``). ``cursor``: where a page
+    before ended; it goes with the same words and filters only. ``results_max``: of one page; 0 only counts.
     """
 
     db_name: str
     class_id: str
     words: str = ""
-    where: Mapping[str, Scalar] = field(default_factory=dict)
+    where: Mapping[str, Scalar | Range] = field(default_factory=dict)
     cursor: str = ""
     results_max: int = 50
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256, the same for all pages of a search."""
-        asked: Any = [self.db_name, self.class_id, self.words, dict(self.where)]
+        where = {at: [*astuple(value)] if isinstance(value, Range) else value for at, value in self.where.items()}
+        asked: Any = [self.db_name, self.class_id, self.words, where]
         return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()[:16]
 
     def __post_init__(self) -> None:
         check_name(self.db_name, "db_name")
         check_name(self.class_id, "class_id")
-        if not 1 <= self.results_max <= RESULTS_MAX:
-            raise InputInvalid(f"search: expected 1 to {RESULTS_MAX} results at a time, found {self.results_max}")
+        if not 0 <= self.results_max <= RESULTS_MAX:
+            raise InputInvalid(f"search: expected 0 to {RESULTS_MAX} results at a time, found {self.results_max}")
         if len(self.words) > WORDS_CHARACTERS_MAX:
             raise InputInvalid(
                 f"search: expected at most {WORDS_CHARACTERS_MAX} characters of words, found {len(self.words)}"
             )
         for pointer, value in self.where.items():
-            if isinstance(value, Range):
-                raise InputInvalid(
-                    f"filter {pointer!r}: a search compares values, found a range; filter a hop by it, or query the "
-                    "typed fields of the class in Elasticsearch"
-                )
             check_filter(pointer, value)
 
 
@@ -94,8 +95,7 @@ def check_filter(pointer: str, value: Any) -> None:
     if value is None or isinstance(value, bool | Range):
         return
     if isinstance(value, int | float):
-        fraction_or_large = isinstance(value, float) and (not value.is_integer() or abs(value) >= 1e21)
-        if not math.isfinite(value) or (not fraction_or_large and abs(value) > INTEGER_MAX):
+        if not _is_held_by_data(value):
             raise InputInvalid(
                 f"filter {pointer!r}: expected a number that data can hold, found {str(value)[:40]}; beyond "
                 "±(2^53-1) data holds texts"
@@ -116,10 +116,11 @@ def matches(data: Mapping[str, Any], where: Mapping[str, Scalar | Range]) -> boo
 
 
 def exact_terms(data: Mapping[str, Any]) -> list[str]:
-    """Return terms for an index, so that an equality filter matches data exactly if its ``exact_term`` is one of them.
+    """Return terms for an index, so that a filter matches data exactly if one of them is a term of the filter.
 
-    A term for each value and each path, both once: ``/tags="red"`` and ``/tags``. Costs time in proportion to the
-    bytes of the data; no term has more than 131 characters.
+    A term for each value and each path, both once: ``/tags="red"`` and ``/tags``; for a number one more, in the order
+    of numbers (``range_of_terms``). Costs time in proportion to the bytes of the data; no term has more than 131
+    characters.
     """
     terms: dict[str, None] = {}
     pending: list[tuple[str, Any]] = [("", data)]
@@ -133,16 +134,53 @@ def exact_terms(data: Mapping[str, Any]) -> list[str]:
         elif value is not None:
             terms[path] = None
             terms[f"{path}={_part(_canonical(value))}"] = None
+            if not isinstance(value, str | bool):
+                terms[f"{path}<{_ordered(value)}"] = None
     terms.pop("", None)
     return list(terms)
 
 
 def exact_term(pointer: str, value: Scalar) -> str:
     """Return the term that says: this value stands at the pointer; of null: there is a value at the pointer."""
+    path = _path(pointer)
+    return path if value is None else f"{path}={_part(_canonical(value))}"
+
+
+def range_of_terms(pointer: str, numbers: Range) -> tuple[str, str]:
+    """Return the first and the last of the terms that say: a number within these bounds stands at the pointer.
+
+    All such terms, and no others, lie between the two in the order of their characters. Where no number is within the
+    bounds, the first lies behind the last.
+    """
+    path = _path(pointer)
+    least = [_ordered(numbers.at_least)] if numbers.at_least is not None else []
+    least += [_ordered(math.nextafter(numbers.above, math.inf))] if numbers.above is not None else []
+    most = [_ordered(numbers.at_most)] if numbers.at_most is not None else []
+    most += [_ordered(math.nextafter(numbers.below, -math.inf))] if numbers.below is not None else []
+    return f"{path}<{max(least, default='0')}", f"{path}<{min(most, default='g')}"
+
+
+def _is_held_by_data(number: float) -> bool:
+    """Return whether our data may hold the number: an integer only as far as every reader keeps it exactly."""
+    if isinstance(number, float) and (not number.is_integer() or abs(number) >= 1e21):
+        return math.isfinite(number)
+    return abs(number) <= INTEGER_MAX
+
+
+def _ordered(number: float) -> str:
+    """Return 16 hexadecimal digits in the order of numbers: the bits of a binary64, all inverted of a negative one.
+
+    Every number that data holds is one of binary64 exactly.
+    """
+    (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))  # makes 0.0 of -0.0
+    return f"{bits ^ (0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else 1 << 63):016x}"
+
+
+def _path(pointer: str) -> str:
     path = ""
     for name in parse_pointer(pointer):
         path = _step(path, name)
-    return path if value is None else f"{path}={_part(_canonical(value))}"
+    return path
 
 
 def _holds(values: Sequence[Any], wanted: Scalar | Range) -> bool:
@@ -172,7 +210,7 @@ def _values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
 
 
 def _step(path: str, name: str) -> str:
-    escaped = name.replace("~", "~0").replace("/", "~1").replace("=", "~2")
+    escaped = name.replace("~", "~0").replace("/", "~1").replace("=", "~2").replace("<", "~3")
     return _part(f"{path}/{escaped}")
 
 

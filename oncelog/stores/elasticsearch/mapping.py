@@ -29,7 +29,7 @@ _FLATTENED = {
 #: since nothing sorts or groups by them. Only an index of which every document has them knows the second name;
 #: a query that sorts by it is refused by any other index, instead of finding nothing there.
 EXACT = "exact"
-EXACT_READY = "exact_ready"
+EXACT_READY = "exact_ordered"
 
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",

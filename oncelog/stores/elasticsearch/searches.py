@@ -12,7 +12,7 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportErr
 
 from oncelog.domain.canonical import sha256_hex
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.queries import Scalar, Search, exact_term
+from oncelog.domain.queries import Range, Scalar, Search, exact_term, range_of_terms
 from oncelog.errors import CursorExpired, InputInvalid, OncelogError, StoreUnavailable
 from oncelog.ports import CURSOR_KEPT_S, Document, SearchPage
 from oncelog.settings import Settings
@@ -40,7 +40,7 @@ class ElasticsearchSearches:
                 return await self._pinned(search, cursor)
             alias = self._alias(search.db_name, search.class_id)
             answer = await self._server.search(alias, **_request(search))
-            if answer["hits"]["total"]["value"] <= search.results_max:
+            if not search.results_max or answer["hits"]["total"]["value"] <= search.results_max:
                 return SearchPage(_documents(answer), answer["hits"]["total"]["value"], "")
             return await self._pinned(search, _Cursor(await self._server.pin(alias, kept_s=CURSOR_KEPT_S)))
         except NotFoundError as error:
@@ -112,7 +112,10 @@ def _query(search: Search) -> dict[str, Any]:
     return {"bool": {"must": must, "filter": [of_class, {"term": {"deleted": False}}, *clauses]}}
 
 
-def _clause(pointer: str, value: Scalar) -> dict[str, Any]:
+def _clause(pointer: str, value: Scalar | Range) -> dict[str, Any]:
+    if isinstance(value, Range):
+        first, last = range_of_terms(pointer, value)
+        return {"range": {EXACT: {"gte": first, "lte": last}}}
     term = {"term": {EXACT: exact_term(pointer, value)}}
     return {"bool": {"must_not": [term]}} if value is None else term
 

@@ -33,7 +33,7 @@ class MemorySearches:
         found, start = self._continued(search) if search.cursor else (self._first(search), 0)
         stop = start + search.results_max
         cursor = ""
-        if stop < len(found):
+        if search.results_max and stop < len(found):
             pinned = search.cursor.split()[0] if search.cursor else str(uuid4())
             self._pinned[pinned] = found
             cursor = f"{pinned} {stop} {search.digest}"
