@@ -35,8 +35,8 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 
 setup: $(VENV)/.installed ## a virtual environment with the project and its scripts
 
-demo: setup ## the main job on real input: servers and a worker stay up to look around
-	$(BIN)/python -m stack up
+demo: setup ## the main job on real input: servers and a worker stay up to look around (WITH=prometheus watches them)
+	$(BIN)/python -m stack up $(if $(WITH),--with $(WITH))
 	$(BIN)/python -m stack run worker --until worker_ready -- $(BIN)/oncelog-worker
 	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/python -m examples.atlas --no-worker $(DEMO)
 

@@ -18,6 +18,7 @@ from typing import NoReturn
 from stack import process, show
 from stack.errors import StackError, UsageError
 from stack.foreground import keep_until_told
+from stack.servers import DEFAULT
 from stack.settings import PORTS, Settings, parse_port, port_variable, read_settings
 from stack.sidecar import run_beside
 from stack.stack import Stack
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 def add_up(up: argparse.ArgumentParser) -> None:
     """The options of `up`."""
     up.add_argument("--only", metavar="NAMES", help="these servers, separated by commas (may name toxiproxy)")
+    up.add_argument("--with", dest="besides", metavar="NAMES", help="these besides: prometheus, toxiproxy, postgresql")
     up.add_argument("--foreground", action="store_true", help="keep the servers only while this command lives")
     up.add_argument("--free-ports", action="store_true", help="take free ports instead of the defaults")
     up.add_argument("--secured", action="store_true", help="let servers want TLS and credentials; for a new stack")
@@ -116,7 +118,7 @@ def stack_of(options: argparse.Namespace) -> Stack:
 
 def run_up(options: argparse.Namespace) -> int:
     """Start what does not run; with --foreground stay until told to end."""
-    only = None if options.only is None else [name.strip() for name in options.only.split(",") if name.strip()]
+    only = chosen(options.only, options.besides)
     for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell lets background jobs ignore it
         signal.signal(number, raise_interrupt)
     if options.foreground:
@@ -125,6 +127,18 @@ def run_up(options: argparse.Namespace) -> int:
     starts = stack.up(only)
     print_next_steps(stack, all_running=all(start.what != "started" for start in starts))
     return EXIT_FINE
+
+
+def chosen(only: str | None, besides: str | None) -> list[str] | None:
+    """The names of the servers to start, from the two options; None for the default ones alone."""
+    if besides is None:
+        return None if only is None else names(only)
+    return [*([definition.name for definition in DEFAULT] if only is None else names(only)), *names(besides)]
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def raise_interrupt(*_: object) -> NoReturn:
@@ -136,8 +150,10 @@ def print_next_steps(stack: Stack, *, all_running: bool) -> None:
     """Say where everything is."""
     command = stack.settings.command
     print(f"The stack {stack.settings.name!r} {'was running already' if all_running else 'is up'}.")
-    if ui := stack.environment().get("ONCELOG_TEMPORAL_UI_URL"):
-        print(f"  Web UI      {ui}")
+    variables = stack.environment()
+    for title, name in (("Web UI", "ONCELOG_TEMPORAL_UI_URL"), ("Prometheus", "ONCELOG_PROMETHEUS_URL")):
+        if name in variables:
+            print(f"  {title:10}  {variables[name]}")
     print(f'  variables   eval "$({command("env")})"')
     print(f"  how it is   {command('status')}")
     print(f"  end it      {command('down')}")

@@ -36,7 +36,8 @@ def settle(
             state.servers[definition.name] = ServerState()
             for name in definition.ports:
                 try:
-                    state.ports[name] = settle_port(name, state, settings, reserve)
+                    is_ours = name in definition.client_ports
+                    state.ports[name] = settle_port(name, state, settings, reserve, may_be_taken=is_ours)
                 except PortTakenError as error:
                     taken.append(str(error))
     if taken:
@@ -51,10 +52,17 @@ def external_address(definition: Definition, state: State, settings: Settings) -
     return None if address == definition.variables(expected, security)[definition.address_variable] else address
 
 
-def settle_port(name: str, state: State, settings: Settings, reserve: Callable[[], int]) -> int:
-    """The port asked for; else the one of last time; else a free one or the default."""
+def settle_port(
+    name: str, state: State, settings: Settings, reserve: Callable[[], int], *, may_be_taken: bool = False
+) -> int:
+    """The port asked for; else the one of last time; else a free one or the default.
+
+    `may_be_taken`: a program of ours may listen there already, from before the server that looks for it is started.
+    """
     asked = settings.ports.get(name)
     known = state.ports.get(name)
+    if may_be_taken and known is not None and asked in {None, known}:
+        return known
     if asked is None and settings.free_ports:
         return known if known is not None and ports.is_free(known) else reserve()
     port = asked or known or PORTS[name]

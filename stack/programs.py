@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack import versions
-from stack.sources import POSTGRESQL_PACKAGE, REDIS_PACKAGE, GoModule, MavenJars, MavenZip, SdkDownload, Source
+from stack.sources import (
+    POSTGRESQL_PACKAGE,
+    PROMETHEUS_PACKAGE,
+    REDIS_PACKAGE,
+    GoModule,
+    MavenJars,
+    MavenZip,
+    SdkDownload,
+    Source,
+)
 from stack.tools import JAVA, POSTGRESQL_FOLDER, Tool
 
 
@@ -130,6 +139,15 @@ POSTGRESQL = Program(
     executables=("postgres",),
     also_in=POSTGRESQL_FOLDER,
     version_pattern=r"\) (\d[\d.]*)",
+)
+
+PROMETHEUS = Program(
+    name="prometheus",
+    version=versions.PROMETHEUS_MINIMUM,
+    source=PROMETHEUS_PACKAGE,
+    minimum=versions.PROMETHEUS_MINIMUM,
+    executables=("prometheus",),
+    version_pattern=r"version (\d[\d.]+)",
 )
 
 TOXIPROXY = Program(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stack import versions
-from stack.tools import GO, JAVA, MAVEN, POSTGRESQL, REDIS, Tool
+from stack.tools import GO, JAVA, MAVEN, POSTGRESQL, PROMETHEUS, REDIS, Tool
 
 DEPENDENCY_PLUGIN = f"org.apache.maven.plugins:maven-dependency-plugin:{versions.MAVEN_DEPENDENCY_PLUGIN}"
 
@@ -184,3 +184,4 @@ class DebianPackage:
 
 REDIS_PACKAGE = DebianPackage(REDIS)
 POSTGRESQL_PACKAGE = DebianPackage(POSTGRESQL)
+PROMETHEUS_PACKAGE = DebianPackage(PROMETHEUS)

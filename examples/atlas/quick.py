@@ -273,6 +273,8 @@ def _print_farewell(settings: Settings, *, worker_stays: bool) -> None:
         workflows = f"{ui}/namespaces/{os.environ.get('TEMPORAL_NAMESPACE', 'default')}/workflows"
         query = quote(f'DbName="{DB_NAME}"', safe="")
         rows += [("Web UI, all", f"{workflows}?query={query}"), ("Web UI, one", f"{workflows}/{LAST_OF_SHOWN}")]
+    if prometheus := os.environ.get("ONCELOG_PROMETHEUS_URL"):
+        rows.append(("Prometheus", prometheus))
     rows += [
         ("a class", f"{shell}oncelog class show {DB_NAME}/{AIRPORT}"),
         ("the graph", f"{shell}oncelog graph {DB_NAME}/{COUNTRY}/EC subdivisions airports"),

@@ -13,6 +13,7 @@ from stack.servers.definition import Command, Definition, Location
 from stack.servers.elasticsearch import Elasticsearch
 from stack.servers.kafka import Kafka
 from stack.servers.postgresql import PostgreSQL
+from stack.servers.prometheus import Prometheus
 from stack.servers.redis import Redis
 from stack.servers.s3 import S3
 from stack.servers.temporal import Temporal
@@ -21,8 +22,8 @@ from stack.servers.toxiproxy import Toxiproxy
 DEFAULT: tuple[Definition, ...] = (Temporal(), Redis(), Kafka(), Elasticsearch(), S3())
 """The servers that `up` starts."""
 
-ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL())
-"""The servers that `up --only` may name besides."""
+ON_DEMAND: tuple[Definition, ...] = (Toxiproxy(), PostgreSQL(), Prometheus())
+"""The servers that `up --with` adds and `up --only` may name."""
 
 BY_NAME: dict[str, Definition] = {definition.name: definition for definition in (*DEFAULT, *ON_DEMAND)}
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,6 +68,8 @@ class Definition(ABC):
     program: Program
     ports: ClassVar[Mapping[str, int]]
     """Each port's name and its default. The first one is where clients connect."""
+    client_ports: ClassVar[Set[str]] = frozenset()
+    """Those of `ports` on which our programs listen, not the server: once chosen they stay, in use or not."""
     address_variable: str
     """The variable that holds its address; set in the environment, it names a server that is run outside of the
     stack.

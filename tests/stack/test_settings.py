@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from stack import plan
 from stack.cache import cache_folder
+from stack.cli import chosen
 from stack.errors import UsageError
-from stack.servers import BY_NAME
+from stack.servers import BY_NAME, DEFAULT
 from stack.settings import PORTS, Settings, read_settings
 from stack.state import ServerState, State
 
@@ -124,3 +126,23 @@ def test_messages_name_the_command_for_this_very_stack(tmp_path: Path) -> None:
     assert read_settings({}).command("down") == "python -m stack down"
     assert read_settings({}, name="x").command("down") == "python -m stack down --name x"
     assert read_settings({}, data=tmp_path).command("up") == f"python -m stack up --data {tmp_path}"
+
+
+def test_port_of_a_running_program_of_ours_stays() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as worker:
+        known = {"prometheus": 1, "worker_metrics": worker.getsockname()[1], "projector_metrics": 3}
+        ports = settle(read_settings({}, name="x"), "prometheus", state=State(ports=dict(known))).ports
+    assert (ports["worker_metrics"], ports["projector_metrics"]) == (known["worker_metrics"], 3)
+
+
+@pytest.mark.parametrize(
+    ("only", "besides", "expected"),
+    [
+        (None, None, None),
+        ("redis, s3", None, ["redis", "s3"]),
+        (None, "prometheus", [*(definition.name for definition in DEFAULT), "prometheus"]),
+        ("redis", "prometheus,toxiproxy", ["redis", "prometheus", "toxiproxy"]),
+    ],
+)
+def test_servers_besides_are_added(only: str | None, besides: str | None, expected: list[str] | None) -> None:
+    assert chosen(only, besides) == expected
