@@ -179,7 +179,7 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
 
 async def _prepared(stores: Stores, settings: Settings, sdk_metrics: str | None) -> Client:
     async def temporal() -> Client:
-        client = await connection.connect(runtime=_runtime(sdk_metrics))
+        client = await connection.connect(runtime=sdk_runtime(sdk_metrics))
         await connection.prepare(client)
         await keep_schedules(client, settings)
         return client
@@ -196,7 +196,7 @@ async def _prepared(stores: Stores, settings: Settings, sdk_metrics: str | None)
     return client
 
 
-def _runtime(metrics_address: str | None) -> Runtime:
+def sdk_runtime(metrics_address: str | None) -> Runtime:
     """Return the SDK's runtime: its warnings go where all log entries go, its metrics to an address of ours."""
     logging_config = LoggingConfig(
         filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
@@ -204,7 +204,8 @@ def _runtime(metrics_address: str | None) -> Runtime:
             logger=logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=False
         ),
     )
-    metrics_config = PrometheusConfig(bind_address=metrics_address) if metrics_address else None
+    # Counters are named as Prometheus expects, and as a projector names the same ones.
+    metrics_config = PrometheusConfig(metrics_address, counters_total_suffix=True) if metrics_address else None
     try:
         return Runtime(telemetry=TelemetryConfig(logging=logging_config, metrics=metrics_config))
     except (RuntimeError, ValueError) as error:

@@ -14,6 +14,7 @@ from oncelog import metrics
 from oncelog.errors import SettingsInvalid
 from oncelog.metrics_server import free_loopback_address, metrics_served
 from oncelog.read_models.projector.metrics import ProjectorMetrics
+from oncelog.worker import sdk_runtime
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -50,6 +51,13 @@ async def test_metrics_of_the_sdk_are_passed_on():
         assert "no metrics of the Temporal SDK" in (await get(address, "/metrics"))[1]
         async with metrics_served(sdk, [registry], setting="X", ready=lambda: True):
             assert "temporal_request_total 1.0" in (await get(address, "/metrics"))[1]
+
+
+async def test_counters_through_the_sdk_end_in_total():
+    address = free_loopback_address()
+    sdk = sdk_runtime(address)
+    sdk.metric_meter.create_counter("oncelog_container_unusable").add(1, {"store": "kafka"})
+    assert re.search(r"^oncelog_container_unusable_total{.*} 1$", (await get(address, "/metrics"))[1], re.MULTILINE)
 
 
 async def test_address_that_is_taken_is_refused():
