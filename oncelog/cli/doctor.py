@@ -1,8 +1,9 @@
 """``oncelog doctor``: every server asked whether it is reachable, new enough, and keeps what Oncelog relies on."""
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -22,6 +23,8 @@ from oncelog.stores.opening import Stores
 CHECK_TIMEOUT_S = 20.0  # of one server; all are asked at once
 CLOSE_TIMEOUT_S = 10.0
 SKEW_MAX_S = 60.0  # S3 refuses requests from 15 minutes on
+#: The oldest version that Oncelog is tested with, and the first of those that it is not made for, if there is one.
+VERSIONS = {"Temporal": ("1.29.1", ""), "Redis": ("7.0", ""), "Elasticsearch": ("8.19.0", "9.0.0")}
 
 
 class State(StrEnum):
@@ -118,6 +121,21 @@ def _skew(server: str, server_time_s: float, *, asked_s: float) -> Diagnosis:
     return Diagnosis(server, "clock", state, f"{skew_s:+.0f} s against ours", remedy)
 
 
+def version_warnings(server: str, version: str) -> Iterator[Diagnosis]:
+    """Yield a warning about a version outside ``VERSIONS``; of a version that is not told, nothing."""
+    oldest, beyond = VERSIONS[server]
+    number = _number(version)
+    if number and (number < _number(oldest) or (beyond and number >= _number(beyond))):
+        remedy = f"use {oldest} or newer" + (f", below {beyond}" if beyond else "")
+        yield Diagnosis(server, "version", State.WARNING, f"{version} is not tested", remedy)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with: (1, 31, 0) of ``1.31.0-154.6``, none of another text."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
 async def _temporal() -> AsyncIterator[Diagnosis]:
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
     from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
@@ -130,6 +148,8 @@ async def _temporal() -> AsyncIterator[Diagnosis]:
     try:
         info = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=connection.RPC_TIMEOUT)
         yield Diagnosis("Temporal", "reachable", State.OK, f"version {info.server_version}")
+        for warning in version_warnings("Temporal", info.server_version):
+            yield warning
         listed = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace), timeout=connection.RPC_TIMEOUT
         )
@@ -170,6 +190,8 @@ async def _redis(stores: Stores) -> AsyncIterator[Diagnosis]:
     asked_s = time.time()
     about = await stores.redis.about()
     yield Diagnosis("Redis", "reachable", State.OK, f"version {about.version or 'untold'}")
+    for warning in version_warnings("Redis", about.version):
+        yield warning
     if about.time_s is not None:
         yield _skew("Redis", about.time_s, asked_s=asked_s)
     await stores.redis.probe_scripts()
@@ -194,6 +216,8 @@ async def _kafka(settings: Settings) -> AsyncIterator[Diagnosis]:
 async def _elasticsearch(stores: Stores) -> AsyncIterator[Diagnosis]:
     health = await stores.elasticsearch.health()
     yield Diagnosis("Elasticsearch", "reachable", State.OK, f"version {health.version}, nodes: {health.nodes}")
+    for warning in version_warnings("Elasticsearch", health.version):
+        yield warning
     explain = "see GET _cluster/allocation/explain: a shard is on no node"
     if health.red:
         yield Diagnosis("Elasticsearch", "health", State.FAILED, f"red: {', '.join(health.red)}", explain)

@@ -10,6 +10,7 @@ from oncelog.cli import doctor
 from oncelog.cli.doctor import State, diagnose
 from oncelog.settings import ElasticsearchSettings, KafkaSettings, RedisSettings, S3Settings, Settings
 from oncelog.stores.opening import Stores
+from stack import versions
 
 NOWHERE = "127.0.0.1:1"
 
@@ -68,12 +69,39 @@ async def test_server_that_hangs_is_left(silent: str, monkeypatch: pytest.Monkey
     assert (redis.state, redis.found) == (State.FAILED, "no answer within 0.5 s")
 
 
+@pytest.mark.parametrize(
+    ("server", "version", "remedy"),
+    [
+        ("Temporal", "1.28.0", "use 1.29.1 or newer"),
+        ("Temporal", "1.31.0-154.6", None),
+        ("Redis", "6.2.14", "use 7.0 or newer"),
+        ("Redis", "7.0.0", None),
+        ("Redis", "", None),
+        ("Elasticsearch", "8.9.2", "use 8.19.0 or newer, below 9.0.0"),
+        ("Elasticsearch", "8.19.21", None),
+        ("Elasticsearch", "9.0.0", "use 8.19.0 or newer, below 9.0.0"),
+    ],
+)
+def test_version_outside_those_tested_is_a_warning(server: str, version: str, remedy: str | None):
+    warnings = [(each.state, each.remedy) for each in doctor.version_warnings(server, version)]
+    assert warnings == ([(State.WARNING, remedy)] if remedy else [])
+
+
+def test_versions_are_those_that_the_stack_accepts():
+    assert doctor.VERSIONS == {
+        "Temporal": (versions.TEMPORAL_SERVER_MINIMUM, ""),
+        "Redis": (versions.REDIS_MINIMUM, ""),
+        "Elasticsearch": (versions.ELASTICSEARCH_MINIMUM, versions.ELASTICSEARCH_BELOW),
+    }
+
+
 @pytest.mark.integration
 async def test_servers_that_are_well_pass(settings: Settings):
     async with await Stores.connect(settings) as stores:
         await stores.prepare()
         found = await diagnose(stores, settings)
     assert [each for each in found if each.state is State.FAILED] == []
+    assert [each for each in found if each.subject == "version"] == []
     assert {each.subject for each in found} >= {"reachable", "conditional PUT", "Object Lock", "clock", "rights"}
 
 
