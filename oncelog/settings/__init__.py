@@ -60,7 +60,8 @@ def _without_secrets(value: object) -> str:
 
 #: Variables that begin like ours and are read by the stack, the tests and the benchmarks.
 _OTHER_VARIABLES = re.compile(
-    r"ONCELOG_((STACK|TEST|CHAOS|BENCH)\w*|PROFILE|PROFILES_FILE|SEARCH_EXAMPLES|CACHE_DIR|TOXIPROXY_URL|POSTGRESQL_URL|TEMPORAL_TEST_SERVER)"
+    r"ONCELOG_((STACK|TEST|CHAOS|BENCH)\w*|PROFILE|PROFILES_FILE|SEARCH_EXAMPLES|CACHE_DIR|TEMPORAL_TEST_SERVER"
+    r"|(TOXIPROXY|POSTGRESQL|PROMETHEUS)_URL)"
 )
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from oncelog.settings import Settings as ProgramSettings
 from stack import plan
 from stack.cache import cache_folder
 from stack.cli import chosen
 from stack.errors import UsageError
-from stack.servers import BY_NAME, DEFAULT
+from stack.servers import BY_NAME, DEFAULT, Definition
 from stack.settings import PORTS, Settings, read_settings
 from stack.state import ServerState, State
 
@@ -146,3 +147,10 @@ def test_port_of_a_running_program_of_ours_stays() -> None:
 )
 def test_servers_besides_are_added(only: str | None, besides: str | None, expected: list[str] | None) -> None:
     assert chosen(only, besides) == expected
+
+
+@pytest.mark.parametrize("server", BY_NAME.values(), ids=lambda server: server.name)
+def test_programs_take_every_variable_of_a_server(server: Definition, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment(dict.fromkeys(server.ports, 9)).items():
+        monkeypatch.setenv(name, value)
+    ProgramSettings.from_environment()
