@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from oncelog.archive.log_reader import LogReader
 from oncelog.domain.events import rfc3339
-from oncelog.domain.identifiers import NAME
-from oncelog.errors import InputInvalid
+from oncelog.domain.identifiers import check_name
 from oncelog.ports import EventFeed, Ports
 from oncelog.read_models.scope import EventScope
 from oncelog.replay.stream_reader import StateCache, StreamReader
@@ -30,8 +29,7 @@ def assemble_subscription(
     aggregates_max: int = AGGREGATES_MAX,
 ) -> Subscription:
     """Build a subscription; see ``oncelog.subscribe``. Raises InputInvalid."""
-    if not NAME.fullmatch(name):
-        raise InputInvalid(f"subscription: expected a name of a letter and up to 62 of A-Z a-z 0-9 _ -, found {name!r}")
+    check_name(name, "subscription: name")
     checkpoint = _checkpoint_of(start, name=name, installation=ports.installation)
     reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=StateCache(aggregates_max=1))
     return Subscription(

@@ -9,7 +9,7 @@ from pydantic import Field
 from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.events import Event, rfc3339
 from oncelog.domain.frozen_model import Value
-from oncelog.domain.identifiers import NAME, derive_reaction_command_id
+from oncelog.domain.identifiers import check_name, derive_reaction_command_id
 from oncelog.errors import InputInvalid
 from oncelog.read_models.scope import EventScope
 
@@ -46,8 +46,7 @@ class Reaction:
         event_types: Iterable[str] = (),
         since: datetime | None = None,
     ) -> None:
-        if not NAME.fullmatch(name):
-            raise InputInvalid(f"reaction: expected a name of a letter and up to 62 of A-Z a-z 0-9 _ -, found {name!r}")
+        check_name(name, "reaction: name")
         if since is not None and since.tzinfo is None:
             raise InputInvalid(f"reaction {name}: since: expected a time with its offset from UTC, found {since}")
         self.name = name

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from oncelog.domain.events import Event
-from oncelog.domain.identifiers import NAME
+from oncelog.domain.identifiers import check_name
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document
 from oncelog.read_models.names import ReadModelName
@@ -44,11 +44,8 @@ class SqlReadModel:
         classes: Iterable[str] = (),
         event_types: Iterable[str] = (),
     ) -> None:
-        if not NAME.fullmatch(name) or name in list(ReadModelName):
-            raise InputInvalid(
-                "read model: expected a name of a letter and up to 62 of A-Z a-z 0-9 _ -, none of Oncelog's own, "
-                f"found {name!r}"
-            )
+        if check_name(name, "read model: name") in list(ReadModelName):
+            raise InputInvalid(f"read model: expected a name that is none of Oncelog's own, found {name!r}")
         if (changes is None) == (rows is None):
             raise InputInvalid(f"read model {name}: expected either changes or rows")
         if rows is not None and (len(tables) != 1 or AGGREGATE_ID not in tables[0].c):

@@ -167,7 +167,7 @@ def test_invalid_command_names_its_problem():
 
 @pytest.mark.parametrize("name", ["", "a/b", "1st", "x" * 64])
 def test_reaction_needs_a_name(name: str):
-    with pytest.raises(InputInvalid, match="reaction: expected a name"):
+    with pytest.raises(InputInvalid, match="reaction: name: expected a letter"):
         Reaction(name, lambda _: [])
 
 
