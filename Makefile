@@ -45,7 +45,7 @@ demo-full: demo ## the same servers and worker; all subdivisions and airports, 3
 
 example-shop: export ONCELOG_NAMESPACE = shop
 example-shop: export ONCELOG_AGGREGATES = $(subst $() ,$(),$(foreach name,customer payment shipment stock,examples.shop.aggregates:$(name),))
-example-shop: setup ## a domain of one's own on real servers: orders within credit, paid and shipped
+example-shop: setup ## a domain of one's own on real servers: orders within credit, paid, shipped, counted
 	$(BIN)/python -m stack up
 	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/python -m examples.shop
 
@@ -116,4 +116,4 @@ dist: setup ## wheel and source archive, checked as a user would install them
 	$(BIN)/pytest -q tests/packaging
 
 clean: ## the virtual environment and what tools left behind
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox .coverage* mutants
+	rm -rf $(VENV) build dist shop.sqlite .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox .coverage* mutants

@@ -28,7 +28,7 @@ from examples.atlas.data import (
 )
 from examples.atlas.farewell import print_farewell, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
-from examples.atlas.worker import running_worker
+from examples.programs import running_worker
 from oncelog import console
 from oncelog.client.bulk import Bulks, BulkType, spooled
 from oncelog.client.client import Oncelog

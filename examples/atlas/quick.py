@@ -37,7 +37,7 @@ from examples.atlas.data import (
 from examples.atlas.evolving import Evolving, Flow, Kept
 from examples.atlas.farewell import print_farewell, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
-from examples.atlas.worker import running_worker
+from examples.programs import running_worker
 from oncelog import console
 from oncelog.client.client import Command, Oncelog
 from oncelog.client.many_commands import Answer, submit_all

@@ -1,58 +1,111 @@
-"""``python -m examples.shop``: orders within a customer's credit on real servers; ``make example-shop`` starts it."""
+"""``python -m examples.shop``: orders, payments, stock and shipments on real servers; ``make example-shop`` starts it.
+
+Runs a worker, a projector of the read model in SQL and a reactor, and the saga's own worker, until the orders have
+their ends. The exit code is 1 if a number is not as the rules want it.
+"""
 
 import asyncio
 import sys
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from itertools import islice
 from typing import Any
 
-from examples.atlas.worker import running_worker
-from oncelog import CommandResult, Oncelog, Outcome, new_command_id
+from sqlalchemy import create_engine, select
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
+
+from examples.programs import running_program, running_worker
+from examples.shop.aggregates.customer import OpenAccount, customer
+from examples.shop.aggregates.stock import ReceiveStock, stock
+from examples.shop.commands import DB_NAME, command_to
+from examples.shop.order_process import SETTLED, Order, OrderEnd, OrderProcess
+from examples.shop.views import orders, orders_per_customer
+from oncelog import Oncelog, new_command_id
 from oncelog.console import explained, output, text_line
-from oncelog.domain.commands import parse_command
 from oncelog.logs import log_to_standard_error
 from oncelog.process import keep_standard_output, leave
+from oncelog.settings import Settings
+from oncelog.sql import SqlPositions
 
-DB_NAME = "shop"
 PRICE_CENTS = 3_000
 LIMIT_CENTS = 10_000
 ORDERS = 10
+AFFORDABLE = LIMIT_CENTS // PRICE_CENTS
+PAYMENT_WITHIN = timedelta(seconds=2)
+END_TIMEOUT_S = 120.0
+
+Process = WorkflowHandle[OrderProcess, OrderEnd]
 
 
 class Shop:
-    """The shop's commands, each with a new ID."""
+    """The shop with one new customer and one new product."""
 
-    def __init__(self, client: Oncelog) -> None:
-        self._client = client
+    def __init__(self, client: Oncelog, temporal: Client, task_queue: str) -> None:
+        self._client, self._temporal, self._task_queue = client, temporal, task_queue
+        self._name = new_command_id()[-6:]
+        self.customer, self.product = f"ann-{self._name}", f"lamp-{self._name}"
+        self.order_ids: list[str] = []
 
-    async def send(self, command_type: str, place: str, **payload: Any) -> CommandResult:
-        """Submit a command to ``place`` (``Class/instance_id``), and return its result."""
-        class_id, _, instance_id = place.partition("/")
-        command = {"command_id": new_command_id(), "command_type": command_type, "db_name": DB_NAME}
-        about = {"class_id": class_id, "instance_id": instance_id, "payload": payload}
-        return await self._client.submit(parse_command(command | about))
+    async def open(self, *, lamps: int) -> None:
+        """Give the customer credit, and put lamps into stock."""
+        account = OpenAccount(name="Ann", credit_limit_cents=LIMIT_CENTS)
+        received = ReceiveStock(quantity=lamps)
+        for aggregate, instance_id, request in ((customer, self.customer, account), (stock, self.product, received)):
+            await self._client.submit(command_to(aggregate, instance_id, request, command_id=new_command_id()))
 
-    async def order(self, customer: str, product: str, order_id: str) -> CommandResult:
-        """Place an order of one piece."""
-        fields = {"order_id": order_id, "product_id": product, "quantity": 1, "total_cents": PRICE_CENTS}
-        return await self.send("PLACE_ORDER", f"Customer/{customer}", **fields)
+    async def order(self, *, pay: bool, within: timedelta = timedelta(days=3)) -> Process:
+        """Start the process of a new order of one lamp, paid at once or not."""
+        self.order_ids.append(f"{self._name}-{len(self.order_ids)}")
+        order = Order(
+            order_id=self.order_ids[-1],
+            customer_id=self.customer,
+            product_id=self.product,
+            quantity=1,
+            total_cents=PRICE_CENTS,
+            payment_within=within,
+        )
+        return await self._temporal.start_workflow(
+            OrderProcess.run,
+            order,
+            id=f"order-{order.order_id}",
+            task_queue=self._task_queue,
+            start_signal="pay" if pay else None,
+        )
 
-    async def fulfil(self, customer: str, product: str, order_id: str) -> str:
-        """Reserve, pay, ship and settle a placed order; cancel it where there is no stock. Returns what came of it."""
-        reserved = await self.send("RESERVE_STOCK", f"Stock/{product}", order_id=order_id, quantity=1)
-        if reserved.rejection:
-            await self.send("CANCEL_ORDER", f"Customer/{customer}", order_id=order_id, reason=reserved.rejection.code)
-            return f"cancelled: {reserved.rejection.code}"
-        await self.send("TAKE_PAYMENT", f"Payment/{order_id}", customer_id=customer, amount_cents=PRICE_CENTS)
-        shipment = {"customer_id": customer, "product_id": product, "quantity": 1}
-        await self.send("SHIP_ORDER", f"Shipment/{order_id}", **shipment)
-        await self.send("SETTLE_ORDER", f"Customer/{customer}", order_id=order_id)
-        return "shipped"
+    async def data(self, place: str) -> dict[str, Any] | None:
+        """Return the data of the document of ``Class/instance_id``, None if there is none."""
+        document = await self._client.get(f"{DB_NAME}/{place}")
+        return dict(document.body["data"]) if document else None
 
-    async def document(self, place: str, after: CommandResult) -> dict[str, Any]:
-        """Return the data of an instance's document, at least as of a command's result."""
-        found = await self._client.get(f"{DB_NAME}/{place}", token=after.consistency_token)
-        return dict(found.body["data"]) if found else {}
+    async def shipped(self, count: int) -> list[str]:
+        """Wait until so many orders are shipped, and return them."""
+        while True:
+            shipped = [each for each in self.order_ids if await self.data(f"Shipment/{each}")]
+            if len(shipped) >= count:
+                return shipped
+            await asyncio.sleep(0.1)
+
+    async def row(self, token: str) -> Mapping[str, Any]:
+        """Return the customer's row of this month, at least as of a token."""
+        async with SqlPositions(orders_per_customer) as positions:
+            await self._client.reader.until_projected(token, positions, deadline_s=END_TIMEOUT_S)
+        with create_engine(orders_per_customer.url).connect() as database:
+            found = database.execute(select(orders).where(orders.c.customer == self.customer)).mappings()
+            return dict(found.one())
+
+
+async def pay_those_within_credit(processes: Sequence[Process]) -> Counter[str]:
+    """Wait for the refusals, pay all other orders, and return how all of them ended."""
+    ends = [asyncio.create_task(process.result()) for process in processes]
+    for refused in islice(asyncio.as_completed(ends), len(ends) - AFFORDABLE):
+        await refused
+    for process, end in zip(processes, ends, strict=True):
+        if not end.done():
+            await process.signal(OrderProcess.pay)
+    return Counter(sorted([(await end).status for end in ends]))
 
 
 def show(line: str) -> None:
@@ -60,28 +113,46 @@ def show(line: str) -> None:
     output.print(text_line(line), soft_wrap=True)
 
 
-async def run(*, own_worker: bool = True) -> int:
-    """Place more orders at once than the credit allows, fulfil those placed, and show what the documents say."""
-    name = new_command_id()[-6:]
-    customer, product = f"ann-{name}", f"lamp-{name}"
-    async with running_worker() if own_worker else nullcontext(), Oncelog.connect() as client:
-        shop = Shop(client)
-        await shop.send("OPEN_ACCOUNT", f"Customer/{customer}", name="Ann", credit_limit_cents=LIMIT_CENTS)
-        await shop.send("RECEIVE_STOCK", f"Stock/{product}", quantity=2)
-        orders = [f"{name}-{number}" for number in range(ORDERS)]
-        results = await asyncio.gather(*(shop.order(customer, product, order) for order in orders))
-        outcomes = Counter(result.rejection.code if result.rejection else str(result.outcome) for result in results)
-        show(f"{ORDERS} orders of {PRICE_CENTS} cents at once, credit {LIMIT_CENTS}: {dict(outcomes)}")
-        placed = [order for order, result in zip(orders, results, strict=True) if result.outcome is Outcome.APPLIED]
-        ends = Counter([await shop.fulfil(customer, product, order) for order in placed])
-        show(f"fulfilled with 2 in stock: {dict(ends)}")
-        last = await shop.order(customer, product, f"{name}-again")
-        show(f"credit is free again: {last.outcome}")
-        found = await shop.document(f"Customer/{customer}", last)
-        show(f"document of Customer/{customer}: {found}")
-    expected = LIMIT_CENTS // PRICE_CENTS
-    is_sound = outcomes[Outcome.APPLIED] == expected and found["free_cents"] == LIMIT_CENTS - PRICE_CENTS
-    return 0 if is_sound else 1
+@asynccontextmanager
+async def running_shop() -> AsyncIterator[Shop]:
+    """Run every program of the shop for the length of the block."""
+    async with AsyncExitStack() as running:
+        await running.enter_async_context(running_worker())
+        for module, option, path in (
+            ("oncelog.projector", "--read-model", "examples.shop.views:orders_per_customer"),
+            ("oncelog.reactor", "--reaction", "examples.shop.reactions:shipments"),
+        ):
+            await running.enter_async_context(running_program(module, option, path, sign="projector_ready"))
+        client = await running.enter_async_context(Oncelog.connect())
+        temporal = await client.temporal()
+        task_queue = Settings.from_environment().named("orders")
+        await running.enter_async_context(Worker(temporal, task_queue=task_queue, workflows=[OrderProcess]))
+        yield Shop(client, temporal, task_queue)
+
+
+async def run() -> int:
+    """Place more orders at once than the credit allows, and show how each ends and what the read models say."""
+    async with running_shop() as shop, asyncio.timeout(END_TIMEOUT_S):
+        await shop.open(lamps=AFFORDABLE + 1)
+        at_once = await asyncio.gather(*(shop.order(pay=False) for _ in range(ORDERS)))
+        ends = await pay_those_within_credit(at_once)
+        show(f"{ORDERS} orders of {PRICE_CENTS} cents at once, credit {LIMIT_CENTS}: {dict(ends)}")
+        unpaid = await (await shop.order(pay=False, within=PAYMENT_WITHIN)).result()
+        show(f"one that is not paid within {PAYMENT_WITHIN.seconds} s: {unpaid.status}")
+        paid = await (await shop.order(pay=True)).result()
+        show(f"its credit and its lamp are free again: {paid.status}")
+        last = await (await shop.order(pay=True)).result()
+        show(f"the lamps are sold: {last.status}")
+        shipped = await shop.shipped(AFFORDABLE + 1)
+        show(f"shipped by the reaction: {len(shipped)}")
+        row = await shop.row(last.token or "")
+        show(f"orders_per_customer in SQLite: {row}")
+        data = await shop.data(f"Customer/{shop.customer}")
+        show(f"document of Customer/{shop.customer}: {data}")
+    expected = (Counter({"CreditExceeded": ORDERS - AFFORDABLE, SETTLED: AFFORDABLE}), "NotPaid", SETTLED, "OutOfStock")
+    settled_cents = (AFFORDABLE + 1) * PRICE_CENTS
+    is_sound = (ends, unpaid.status, paid.status, last.status) == expected and row["settled_cents"] == settled_cents
+    return 0 if is_sound and data and data["free_cents"] == LIMIT_CENTS else 1
 
 
 if __name__ == "__main__":
@@ -89,6 +160,6 @@ if __name__ == "__main__":
     keep_standard_output()
     try:
         with explained():
-            sys.exit(asyncio.run(run(own_worker="--no-worker" not in sys.argv)))
+            sys.exit(asyncio.run(run()))
     except SystemExit as end:
         leave(int(end.code or 0))

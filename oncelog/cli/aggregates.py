@@ -42,7 +42,7 @@ async def list_() -> None:
 async def check(samples: Samples = None, record: Record = False) -> Exit:
     """Hold each aggregate to its contract: pure, JSON, every stored version readable; exit code 1 if one is broken."""
     from oncelog.domain.aggregates import load_aggregates
-    from oncelog.domain.aggregates.contract import check_contract, record_samples
+    from oncelog.domain.aggregates.contract import check_contract, newest_samples, record_samples
 
     reports = []
     for aggregate in load_aggregates().aggregates.values():
@@ -51,6 +51,9 @@ async def check(samples: Samples = None, record: Record = False) -> Exit:
         if record and folder:
             for path in record_samples(aggregate, folder, report.made):
                 errors.print(f"{path}: recorded")
+            for path in newest_samples(aggregate, folder):
+                if not path.exists():
+                    errors.print(f"{path}: not recorded, no command that was tried made one; write it by hand")
         reports.append({"aggregate": aggregate.name, "streams": report.streams, "problems": report.problems})
     report_each(reports, lambda: Group(*(text_line(line) for report in reports for line in _lines(report))))
     if not reports:

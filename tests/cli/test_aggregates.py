@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from oncelog.cli.app import app
-from oncelog.domain.aggregates import registered
+from oncelog.domain.aggregates import DomainEvent, registered
 from oncelog.pytest_plugin import pytest_generate_tests
 from tests.own_domain import ACCOUNT
 
@@ -35,6 +35,15 @@ def test_contract_is_checked_and_samples_are_recorded(tmp_path: Path):
         code, (found,) = run("check", "--samples", str(tmp_path))
     assert code == 1
     assert "WITHDRAWN 1.0.0" in found["problems"][0]
+
+
+def test_sample_that_no_command_made_is_named(tmp_path: Path):
+    class Reversed(DomainEvent):
+        amount: int
+
+    with registered(replace(ACCOUNT, events=(*ACCOUNT.events, Reversed))):
+        result = CliRunner().invoke(app, ["aggregates", "check", "--samples", str(tmp_path), "--record"])
+    assert "REVERSED/1.0.0.json: not recorded" in "".join(result.stderr.split("\n"))
 
 
 def test_broken_contract_is_a_finding():

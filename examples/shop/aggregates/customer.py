@@ -1,6 +1,6 @@
 """A customer: how much credit there is, and which orders use it."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -31,7 +31,13 @@ class OrderPlaced(DomainEvent):
 
 
 class OrderSettled(DomainEvent):
+    """1.1.0 says which product is to be shipped; an event of 1.0.0 does not, and has quantity 0."""
+
+    migrations: ClassVar = (("1.1.0", lambda data: {**data, "product_id": "", "quantity": 0}),)
+
     order_id: str
+    product_id: str
+    quantity: int
     total_cents: int
 
 
@@ -41,17 +47,23 @@ class OrderCancelled(DomainEvent):
     reason: str
 
 
+class OpenOrder(DomainState):
+    product_id: str
+    quantity: int
+    total_cents: int
+
+
 class Customer(DomainState):
-    """``open_orders``: the total of each order that uses credit; ``closed_orders``: those that do no more."""
+    """``open_orders``: each order that uses credit; ``closed_orders``: those that do no more."""
 
     name: str | None = None
     credit_limit_cents: int = 0
-    open_orders: dict[str, int] = Field(default_factory=dict)
+    open_orders: dict[str, OpenOrder] = Field(default_factory=dict)
     closed_orders: tuple[str, ...] = ()
 
     @property
     def free_cents(self) -> int:
-        return self.credit_limit_cents - sum(self.open_orders.values())
+        return self.credit_limit_cents - sum(order.total_cents for order in self.open_orders.values())
 
 
 def evolve(state: Customer, event: AccountOpened | OrderPlaced | OrderSettled | OrderCancelled) -> Customer:
@@ -59,9 +71,10 @@ def evolve(state: Customer, event: AccountOpened | OrderPlaced | OrderSettled | 
         case AccountOpened():
             return state.model_copy(update={"name": event.name, "credit_limit_cents": event.credit_limit_cents})
         case OrderPlaced():
-            return state.model_copy(update={"open_orders": {**state.open_orders, event.order_id: event.total_cents}})
+            placed = OpenOrder(product_id=event.product_id, quantity=event.quantity, total_cents=event.total_cents)
+            return state.model_copy(update={"open_orders": {**state.open_orders, event.order_id: placed}})
         case OrderSettled() | OrderCancelled():
-            still_open = {order: total for order, total in state.open_orders.items() if order != event.order_id}
+            still_open = {key: order for key, order in state.open_orders.items() if key != event.order_id}
             closed = (*state.closed_orders, event.order_id)
             return state.model_copy(update={"open_orders": still_open, "closed_orders": closed})
 
@@ -100,9 +113,9 @@ def decide(
         case SettleOrder() | CancelOrder() if command.order_id not in state.open_orders:
             return Refused("OrderNotOpen", f"order {command.order_id} is not open", {"order_id": command.order_id})
         case SettleOrder():
-            return OrderSettled(order_id=command.order_id, total_cents=state.open_orders[command.order_id])
+            return OrderSettled(order_id=command.order_id, **state.open_orders[command.order_id].model_dump())
         case CancelOrder():
-            total_cents = state.open_orders[command.order_id]
+            total_cents = state.open_orders[command.order_id].total_cents
             return OrderCancelled(order_id=command.order_id, total_cents=total_cents, reason=command.reason)
 
 
@@ -134,4 +147,5 @@ customer = Aggregate(
         "free_cents": state.free_cents,
         "open_orders": sorted(state.open_orders),
     },
+    state_version="2.0.0",  # open orders have their products since
 )

@@ -83,6 +83,11 @@ def check_samples(aggregate: Aggregate[Any], folder: Path) -> Iterator[str]:
                 yield f"{where}: sample {path} is not readable: {problem}; add a migration, do not change the sample"
 
 
+def newest_samples(aggregate: Aggregate[Any], folder: Path) -> list[Path]:
+    """Return where the sample of each event type's newest version belongs."""
+    return [folder / event_type / f"{versions.newest}.json" for event_type, versions in aggregate.versions.items()]
+
+
 def record_samples(aggregate: Aggregate[Any], folder: Path, made: dict[str, DomainEvent]) -> list[Path]:
     """Write a sample of each event type's newest version that has none, and return those written."""
     written: list[Path] = []

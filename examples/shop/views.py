@@ -1,0 +1,45 @@
+"""The shop's read model in SQL: orders per customer and month. ``SHOP_DATABASE_URL`` says in which database."""
+
+import os
+from collections.abc import Iterator
+
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+from examples.shop.aggregates.customer import OrderCancelled, OrderPlaced, OrderSettled
+from examples.shop.commands import DB_NAME
+from oncelog import Event
+from oncelog.domain.aggregates import own_event
+from oncelog.sql import Add, SqlReadModel
+
+orders = Table(
+    "orders_per_customer",
+    MetaData(),
+    Column("customer", String(200), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("placed", "cancelled", "settled", "settled_cents")
+    ),
+)
+
+
+def count(event: Event) -> Iterator[Add]:
+    """Count an order for its customer, in the month of the event."""
+    key = {"customer": event.instance_id, "month": event.occurred_at[:7]}
+    match own_event(event):
+        case OrderPlaced():
+            yield Add(orders, key, {"placed": 1})
+        case OrderCancelled():
+            yield Add(orders, key, {"cancelled": 1})
+        case OrderSettled(total_cents=cents):
+            yield Add(orders, key, {"settled": 1, "settled_cents": cents})
+
+
+orders_per_customer = SqlReadModel(
+    "orders_per_customer",
+    os.environ.get("SHOP_DATABASE_URL", "sqlite:///shop.sqlite"),
+    tables=[orders],
+    changes=count,
+    classes=[f"{DB_NAME}/Customer"],
+    event_types=[model.type_name for model in (OrderPlaced, OrderCancelled, OrderSettled)],
+)
