@@ -44,7 +44,7 @@ demo-full: DEMO = --full
 demo-full: demo ## the same servers and worker; all subdivisions and airports, 33,344, as bulk commands
 
 example-shop: export ONCELOG_NAMESPACE = shop
-example-shop: export ONCELOG_AGGREGATES = $(subst $() ,$(),$(foreach name,customer payment shipment stock,examples.shop.aggregates:$(name),))
+example-shop: export ONCELOG_AGGREGATES = $(subst $() ,$(),$(foreach name,customer payment shipment stock,examples.shop.aggregates.$(name):$(name),))
 example-shop: setup ## a domain of one's own on real servers: orders within credit, paid, shipped, counted
 	$(BIN)/python -m stack up
 	@eval "$$($(BIN)/python -m stack env)" && $(BIN)/python -m examples.shop

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from examples.shop import aggregates
+from examples.shop.aggregates import AGGREGATES
 from tests.docs.blocks import ROOT, Line, blocks, console_lines
 from tests.docs.programs import hold_against
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
 
-AGGREGATES = ",".join(f"examples.shop.aggregates:{name}" for name in aggregates.__all__)
+VARIABLE = ",".join(f"{aggregate.state.__module__}:{aggregate.name.lower()}" for aggregate in AGGREGATES)
 PAGE = ROOT / "docs" / "own-domain.md"
 RUN_TIMEOUT_S = 600
 
@@ -32,7 +32,7 @@ async def test_shop_ends_its_orders_as_the_page_shows(installation: Installation
         env={
             **installation.variables,
             "TEMPORAL_NAMESPACE": installation.temporal.namespace,
-            "ONCELOG_AGGREGATES": AGGREGATES,
+            "ONCELOG_AGGREGATES": VARIABLE,
             "SHOP_DATABASE_URL": f"sqlite:///{tmp_path / 'shop.sqlite'}",
         },
         stdout=asyncio.subprocess.PIPE,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.worker import Worker
 
-from examples.shop import aggregates
+from examples.shop.aggregates import AGGREGATES
 from examples.shop.aggregates.customer import CancelOrder, OpenAccount, customer
 from examples.shop.aggregates.stock import ReceiveStock, stock
 from examples.shop.commands import command_to
@@ -20,8 +20,6 @@ from oncelog.domain.events import read_event
 from oncelog.testing import OncelogEnvironment
 
 pytestmark = pytest.mark.integration
-
-AGGREGATES = [getattr(aggregates, name) for name in aggregates.__all__]
 
 
 @asynccontextmanager

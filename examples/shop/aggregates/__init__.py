@@ -5,4 +5,7 @@ from examples.shop.aggregates.payment import payment
 from examples.shop.aggregates.shipment import shipment
 from examples.shop.aggregates.stock import stock
 
-__all__ = ["customer", "payment", "shipment", "stock"]
+#: Each is loaded from its own module: ``customer`` is the name of a module here, too.
+AGGREGATES = (customer, payment, shipment, stock)
+
+__all__ = ["AGGREGATES"]
