@@ -14,8 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.workflows.command import ClassCommand, InstanceCommand
     from oncelog.workflows.presentation import fairness, search_attributes, summary
 
+#: A function that a test environment gives to workers: the task queue of its installation.
+TASK_QUEUE_FUNCTION = "oncelog_task_queue"
 #: Between two looks at a command that another workflow or client has under way.
 UNDER_WAY_S = timedelta(seconds=1)
+
+
+def _task_queue() -> str:
+    given = workflow.extern_functions().get(TASK_QUEUE_FUNCTION)
+    return str(given()) if given else Settings.from_environment().task_queue
 
 
 async def submit(command: Command, *, task_queue: str | None = None) -> CommandResult:
@@ -24,10 +31,10 @@ async def submit(command: Command, *, task_queue: str | None = None) -> CommandR
     The command's ID has to follow from the workflow's input, as ``f"{order_id}-reserve"`` does: then the command exists
     once, however often the workflow is reset or started again. A command that ran before gives its first result; one
     that is under way elsewhere is waited for. It goes on to its end if the parent is terminated. ``task_queue``: that
-    of the installation's workers; without it, the one that ``ONCELOG_NAMESPACE`` of this process gives. Raises
-    Temporal's ChildWorkflowError where the child was terminated.
+    of the installation's workers; without it, the one that ``ONCELOG_NAMESPACE`` of this process gives, and in an
+    ``OncelogEnvironment`` its own. Raises Temporal's ChildWorkflowError where the child was terminated.
     """
-    queue = task_queue or Settings.from_environment().task_queue
+    queue = task_queue or _task_queue()
     kind = ClassCommand if command.command_type in CLASS_COMMANDS else InstanceCommand
     while True:
         try:

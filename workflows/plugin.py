@@ -19,6 +19,7 @@ from oncelog.workflows.archive import Archive
 from oncelog.workflows.arguments import SURPLUS
 from oncelog.workflows.bulk import BulkCommand
 from oncelog.workflows.check import ConsistencyCheck
+from oncelog.workflows.child_command import TASK_QUEUE_FUNCTION
 from oncelog.workflows.command import ClassCommand, InstanceCommand
 from oncelog.workflows.replay import Replay
 
@@ -49,13 +50,30 @@ class _OneArgument(WorkflowInboundInterceptor):
 
 
 class AnsweringInterceptor(Interceptor):
-    """Sees to it that a command with too many arguments is answered, too."""
+    """Sees to it that a command with too many arguments is answered, too.
 
-    def workflow_interceptor_class(self, _input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+    ``task_queue``: the one on which ``submit`` runs commands from inside workflows; without it, settings say so.
+    """
+
+    def __init__(self, task_queue: str | None = None) -> None:
+        self._task_queue = task_queue
+
+    def workflow_interceptor_class(
+        self,
+        input: WorkflowInterceptorClassInput,  # noqa: A002 - the SDK's name
+    ) -> type[WorkflowInboundInterceptor]:
+        if task_queue := self._task_queue:
+            input.unsafe_extern_functions[TASK_QUEUE_FUNCTION] = lambda: task_queue  # a constant: safe in replays
         return _OneArgument
 
 
 data_converter = DataConverter(payload_converter_class=AnsweringPayloadConverter)
-oncelog_plugin = SimplePlugin(
-    "oncelog", data_converter=data_converter, interceptors=[AnsweringInterceptor()], workflows=WORKFLOWS
-)
+
+
+def new_plugin(task_queue: str | None = None) -> SimplePlugin:
+    """Return the plugin; ``task_queue``: the one for ``submit``, where the settings of the process are not to say."""
+    interceptors = [AnsweringInterceptor(task_queue)]
+    return SimplePlugin("oncelog", data_converter=data_converter, interceptors=interceptors, workflows=WORKFLOWS)
+
+
+oncelog_plugin = new_plugin()

@@ -16,20 +16,24 @@ from oncelog.composition.pipeline import assemble
 from oncelog.testing.servers import MemoryServers
 from oncelog.worker import new_worker
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
-from oncelog.workflows.plugin import oncelog_plugin
+from oncelog.workflows.plugin import new_plugin
 
 #: Temporal's test server is downloaded at its first start, which may take a while.
 START_TIMEOUT = timedelta(minutes=3)
 
 
 @asynccontextmanager
-async def start_time_skipping(test_server: str | None = None) -> AsyncIterator[WorkflowEnvironment]:
+async def start_time_skipping(
+    test_server: str | None = None, *, task_queue: str | None = None
+) -> AsyncIterator[WorkflowEnvironment]:
     """Start Temporal's test server with our search attributes and without a worker, and end it after the block.
 
-    ``test_server``: its path; without it, the SDK downloads one.
+    ``test_server``: its path; without it, the SDK downloads one. ``task_queue``: of commands that workflows submit.
     """
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=test_server, test_server_startup_timeout=START_TIMEOUT, plugins=[oncelog_plugin]
+        test_server_existing_path=test_server,
+        test_server_startup_timeout=START_TIMEOUT,
+        plugins=[new_plugin(task_queue)],
     ) as workflows:
         kinds = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in SEARCH_ATTRIBUTES}
         request = AddSearchAttributesRequest(namespace=workflows.client.namespace, search_attributes=kinds)
@@ -62,7 +66,7 @@ class OncelogEnvironment:
         ``test_server``: the path of Temporal's test server; without it, the SDK downloads one.
         """
         servers = servers or MemoryServers()
-        async with start_time_skipping(test_server) as workflows:
+        async with start_time_skipping(test_server, task_queue=servers.settings.task_queue) as workflows:
             ports = servers.ports()
             pipeline = assemble(ports, servers.settings)
             client = Oncelog(servers.ports(), servers.settings, temporal=workflows.client)

@@ -26,15 +26,21 @@ from oncelog.testing.memory.searches import MemorySearches
 from oncelog.verification.reading import Sources
 
 
+def _default_settings() -> Settings:
+    """Return the defaults, whatever variables the shell of a test has: building a model by parts reads none."""
+    return Settings.model_construct()
+
+
 @dataclass
 class MemoryServers:
     """The servers; each has ``available``, which a test sets to False for an outage.
 
     ``bucket.objects`` holds what S3 holds, ``publisher.messages`` the stream, ``documents.indices`` the documents by
-    alias, ``graph.nodes`` the nodes. ``redis.flush()`` empties Redis.
+    alias, ``graph.nodes`` the nodes. ``redis.flush()`` empties Redis. ``settings``: the defaults unless they are given;
+    variables of the shell do not count.
     """
 
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=_default_settings)
     bucket: MemoryBucket = field(default_factory=MemoryBucket)
     redis: MemoryRedis = field(default_factory=MemoryRedis)
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)

@@ -21,6 +21,7 @@ import oncelog.activities.bulk
 import oncelog.workflows.command
 from oncelog.activities.bulk_models import BulkStage
 from oncelog.activities.check_models import CheckRequest
+from oncelog.domain.aggregates import registered
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command
 from oncelog.domain.limits import DEPTH_MAX
@@ -35,6 +36,7 @@ from tests.bulks import bulk_create, item, reference
 from tests.classes import FIRST, SECOND, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import new_temporal, until_pending
+from tests.own_domain import ACCOUNT, account_command
 from tests.replay import replay_stories
 from tests.workflows.conftest import TASK_QUEUE, running_worker
 from tests.write.world import World
@@ -71,6 +73,21 @@ async def _changed_and_deleted(client: Client, _world: World) -> Handle:
 
 async def _refused(client: Client, _world: World) -> Handle:
     return await _start(client, update())
+
+
+async def _own_command(client: Client, _world: World) -> Handle:
+    """A command of an aggregate of one's own; recording and replaying differ in whether its code is there."""
+    with registered(ACCOUNT):
+        handle = await _start(client, account_command("DEPOSIT", 10))
+        await handle.result()
+    return handle
+
+
+async def _own_command_refused(client: Client, _world: World) -> Handle:
+    with registered(ACCOUNT):
+        handle = await _start(client, account_command("WITHDRAW", 10))
+        await handle.result()
+    return handle
 
 
 async def _no_command(client: Client, _world: World) -> Handle:
@@ -317,6 +334,8 @@ STORIES: dict[str, Callable[[Client, World], Coroutine[Any, Any, AnyHandle]]] = 
     "started_by_oncelog": _started_by_oncelog,
     "changed_and_deleted": _changed_and_deleted,
     "refused": _refused,
+    "own_command": _own_command,
+    "own_command_refused": _own_command_refused,
     "no_command": _no_command,
     "refused_by_input_rules": _refused_by_input_rules,
     "accepted_by_earlier_rules": _accepted_by_earlier_rules,

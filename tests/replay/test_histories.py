@@ -13,8 +13,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from oncelog.domain.aggregates import registered
 from oncelog.workflows.arguments import INPUT_RULES
 from oncelog.workflows.plugin import WORKFLOWS, oncelog_plugin
+from tests.own_domain import ACCOUNT
 
 #: Each change to a workflow that histories tell apart.
 PATCHES = (INPUT_RULES, "sweep-classes", "invariants")
@@ -33,6 +35,15 @@ def _history(path: Path) -> WorkflowHistory:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_history_is_replayed_to_the_same_commands(path: Path):
     replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(_history(path))
+    assert replayed.replay_failure is None
+
+
+@pytest.mark.parametrize("name", ["own_command", "own_command_refused"])
+async def test_history_of_an_own_command_needs_no_code(name: str):
+    """It is replayed by a worker that has the aggregate, and above by one that no longer has it."""
+    (path,) = [path for path in HISTORIES if path.stem.partition("-")[2] == name]
+    with registered(ACCOUNT):
+        replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(_history(path))
     assert replayed.replay_failure is None
 
 

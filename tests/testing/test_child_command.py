@@ -1,15 +1,18 @@
 """Commands from inside a workflow of the user's: one effect, whichever workflow submits them and how often."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
 from temporalio.worker import Worker
 
 from oncelog import CommandResult, Outcome
-from oncelog.testing import OncelogEnvironment
+from oncelog.testing import MemoryServers, OncelogEnvironment
 from tests.testing.process import Process
 
 pytestmark = pytest.mark.integration
+
+TIMEOUT_S = 60
 
 
 async def test_command_of_a_workflow_has_one_effect(environment: Mapping[str, str]):
@@ -29,3 +32,19 @@ async def test_command_of_a_workflow_has_one_effect(environment: Mapping[str, st
     assert other.rejection is not None
     assert other.rejection.code == "CommandIdReused"
     assert len(oncelog.servers.publisher.messages) == 1
+
+
+async def test_settings_of_the_shell_break_no_test(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ONCELOG_NAMESPACE", "shell")
+    monkeypatch.setenv("ONCELOG_PROJECTION", "stream")
+    defaults = MemoryServers().settings
+    assert (defaults.namespace, defaults.projection) == ("", "inline")
+    servers = MemoryServers(settings=defaults.model_copy(update={"namespace": "own"}))
+    test_server = environment["ONCELOG_TEMPORAL_TEST_SERVER"]
+    async with (
+        OncelogEnvironment.start(servers, test_server=test_server) as oncelog,
+        Worker(oncelog.temporal, task_queue="shop", workflows=[Process]),
+        asyncio.timeout(TIMEOUT_S),  # a command on the queue of the shell's namespace would wait for ever
+    ):
+        done = await oncelog.temporal.execute_workflow(Process.run, 1, id="a", task_queue="shop")
+    assert done.outcome is Outcome.APPLIED
