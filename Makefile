@@ -21,7 +21,7 @@ MUTANT_SEED ?= 11
 FUZZ_S ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full stop check coverage test test-pythons chaos fuzz search score mutate bench docs lock dist clean
+.PHONY: help setup demo demo-full stop check coverage test test-pythons chaos fuzz search score mutate bench dashboards docs lock dist clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -101,6 +101,10 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.judging
 	$(BIN)/python -m benchmarks.archive
 	$(BIN)/python -m benchmarks.replays
+
+dashboards: setup ## the JSON of Grafana's dashboards anew, from their code in monitoring/dashboards
+	$(BIN)/pip install --quiet --editable '.[monitoring]'
+	$(BIN)/python -m monitoring.dashboards
 
 lock: setup ## requirements.lock and the image's locks anew: the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet uv

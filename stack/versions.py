@@ -50,6 +50,7 @@ CONTAINER_IMAGES = {
     "versity/versitygw": f"v{VERSITYGW}",
     "terminusdb/terminusdb-server": "v12.0.6",
     "prom/prometheus": "v2.53.4",
+    "grafana/grafana": "11.6.0",
 }
 """The image tags of docker-compose.temporal.yml, which cannot read this file; a test compares the two."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from oncelog.settings import Settings, variables
 from stack import versions
@@ -67,7 +68,7 @@ def test_it_listens_on_loopback_at_the_same_ports(compose: dict[str, Any]) -> No
     published = published_ports(compose)
     assert {host for host, _ in published} == {"127.0.0.1"}
     expected = {PORTS[name] for name in ("temporal", "temporal_ui", "redis", "kafka", "elasticsearch", "s3")}
-    assert {port for _, port in published} == expected | {6363, 9090}
+    assert {port for _, port in published} == expected | {3000, 6363, 9090}
 
 
 def test_its_ports_are_set_by_the_same_variables() -> None:
@@ -139,8 +140,25 @@ def test_all_data_lies_in_named_volumes(compose: dict[str, Any]) -> None:
 
 def test_mounted_files_exist(compose: dict[str, Any]) -> None:
     mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
-    mounted = {Path(mount["source"]).name for mount in mounts if mount["type"] == "bind"}
-    assert mounted == {path.name for path in (ROOT / "monitoring").glob("*.yml") if "test" not in path.name}
+    mounted = {Path(mount["source"]).relative_to(ROOT) for mount in mounts if mount["type"] == "bind"}
+    files = {path.relative_to(ROOT) for path in (ROOT / "monitoring").rglob("*.yml") if "test" not in path.name}
+    assert mounted == {*files, Path("monitoring/dashboards")}
+
+
+def test_grafana_is_given_a_source_and_dashboards(compose: dict[str, Any]) -> None:
+    grafana = compose["services"]["grafana"]
+    mounts = {Path(mount["source"]).name: mount["target"] for mount in grafana["volumes"]}
+    folder = ROOT / "monitoring" / "grafana"
+    source = yaml.safe_load((folder / "datasources.yml").read_text())["datasources"][0]
+    address = urlsplit(source["url"])
+    assert compose["services"][address.hostname]["ports"][0]["target"] == address.port
+    scraping = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == scraping["global"]["scrape_interval"]
+    provider = yaml.safe_load((folder / "dashboards.yml").read_text())["providers"][0]
+    assert provider["options"]["path"] == mounts["dashboards"]
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == mounts["dashboards"]
+    assert (ROOT / "monitoring" / "dashboards" / home.name).is_file()
 
 
 def test_temporal_is_set_as_in_the_stack(compose: dict[str, Any]) -> None:
