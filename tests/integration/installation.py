@@ -124,9 +124,9 @@ class Installation:
         """Start a worker as a process of its own."""
         return await self._process((sys.executable, "-m", "oncelog.worker"), "worker_ready", variables)
 
-    async def projector_process(self, read_model: str) -> WorkerProcess:
+    async def projector_process(self, read_model: str, **variables: str) -> WorkerProcess:
         """Start a projector of a read model as a process of its own."""
-        own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model}
+        own = {"ONCELOG_PROJECTOR_READ_MODEL": read_model, **variables}
         return await self._process((sys.executable, "-m", "oncelog.projector"), "projector_ready", own)
 
     async def reactor_process(self, reaction: str, **variables: str) -> WorkerProcess:
