@@ -146,7 +146,9 @@ def _page_fields(page: "SearchPage") -> dict[str, Any]:
     return {"count": len(page.documents), "total": page.total, "cursor": page.cursor or None}
 
 
-def _page_view(page: "SearchPage") -> Group:
+def _page_view(page: "SearchPage") -> Group | Text:
+    if not page.documents:
+        return text_line(f"{page.total} in all", "dim")
     table = Table("instance", "version", "data", box=None, pad_edge=False)
     for document in page.documents:
         table.add_row(

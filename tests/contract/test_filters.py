@@ -19,7 +19,7 @@ from oncelog.domain.ontology.definition import ClassDefinition, Relationship
 from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches, range_of_terms
 from oncelog.domain.results import Outcome
-from oncelog.errors import InputInvalid, StoreUnavailable
+from oncelog.errors import ContainerUnusable, InputInvalid
 from oncelog.ports import Document, IndexSchema
 from oncelog.query.graph import GraphReader, RelationshipNamesOf
 from oncelog.query.hops import Hop
@@ -268,7 +268,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         await stores.documents.prepare()
         assert await stores.ports.documents.write_documents([document]) == [None]
         await stores.elasticsearch.client.indices.refresh(index=alias)
-        with pytest.raises(StoreUnavailable, match="oncelog class reindex shop/Product"):
+        with pytest.raises(ContainerUnusable, match=r"earlier release.*; run oncelog class reindex shop/Product$"):
             await stores.ports.searches.find_documents(question)
         assert (await stores.ports.searches.find_documents(Search("shop", "Product"))).total == 1
         old = await stores.ports.indices.current_index(name)

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError, TransportErr
 from oncelog.domain.canonical import sha256_hex
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Range, Scalar, Search, exact_term, range_of_terms
-from oncelog.errors import CursorExpired, InputInvalid, OncelogError, StoreUnavailable
+from oncelog.errors import ContainerUnusable, CursorExpired, InputInvalid, OncelogError, UnusableReason
 from oncelog.ports import CURSOR_KEPT_S, Document, SearchPage
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.mapping import EXACT, EXACT_READY, UNFIT, as_written
@@ -70,11 +70,13 @@ class ElasticsearchSearches:
 
     def _refusal(self, search: Search, doing: str, error: BadRequestError) -> OncelogError:
         if f"No mapping found for [{EXACT_READY}]" in str(error.body):
-            return StoreUnavailable(
+            return ContainerUnusable(
                 self._server.name,
-                doing,
-                "its index is of an earlier release and cannot answer filters exactly; run oncelog class reindex "
-                f"{search.db_name}/{search.class_id}",
+                f"the index of {search.db_name}/{search.class_id}",
+                UnusableReason.MISCONFIGURED,
+                cause="it is of an earlier release and has not all that filters need",
+                remedy=f"run oncelog class reindex {search.db_name}/{search.class_id}",
+                doing=doing,
             )
         if search.cursor:
             return _foreign_cursor()
