@@ -17,6 +17,8 @@ hypothesis_settings.load_profile("oncelog")
 
 #: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
 TEST_STACK_VARIABLE = "ONCELOG_TEST_STACK"
+#: A stack with Prometheus names an address for one program, and tests start many.
+METRICS_VARIABLES = ("ONCELOG_METRICS_ADDRESS", "ONCELOG_PROJECTOR_METRICS_ADDRESS")
 
 
 def uses_existing_servers() -> bool:
@@ -36,7 +38,10 @@ def stack() -> Iterator[Stack]:
 def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
     """The variables that lead to the servers. AWS' and Temporal's own also stand in ``os.environ`` for their chains."""
     if uses_existing_servers():
-        yield os.environ
+        with pytest.MonkeyPatch.context() as patch:
+            for name in METRICS_VARIABLES:
+                patch.delenv(name, raising=False)
+            yield os.environ
         return
     variables = request.getfixturevalue("stack").environment()
     with pytest.MonkeyPatch.context() as patch:
