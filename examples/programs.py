@@ -1,6 +1,7 @@
 """Oncelog's programs as processes, each for as long as a block runs."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,8 @@ from oncelog.errors import StoreUnavailable
 
 READY_TIMEOUT_S = 180.0  # a start takes seconds; a busy machine may take minutes
 STOP_TIMEOUT_S = 40.0
+#: A stack with Prometheus names an address for one program of a kind; here, several run at once.
+METRICS_VARIABLES = ("ONCELOG_METRICS_ADDRESS", "ONCELOG_PROJECTOR_METRICS_ADDRESS")
 
 
 def running_worker() -> AbstractAsyncContextManager[None]:
@@ -22,10 +25,13 @@ def running_worker() -> AbstractAsyncContextManager[None]:
 async def running_program(module: str, *arguments: str, sign: str) -> AsyncIterator[None]:
     """Run ``python -m module`` for the length of the block, which begins when the program has logged ``sign``.
 
-    Raises StoreUnavailable with the program's own words if it ends before, or takes too long.
+    It serves no metrics. Raises StoreUnavailable with the program's own words if it ends before, or takes too long.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments), stderr=asyncio.subprocess.PIPE, start_new_session=True
+        *(sys.executable, "-m", module, *arguments),
+        env={name: value for name, value in os.environ.items() if name not in METRICS_VARIABLES},
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stderr is not None
     try:
@@ -38,7 +44,11 @@ async def running_program(module: str, *arguments: str, sign: str) -> AsyncItera
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.communicate(), STOP_TIMEOUT_S)
+            try:
+                await asyncio.wait_for(process.communicate(), STOP_TIMEOUT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def _until_ready(process: asyncio.subprocess.Process, log: asyncio.StreamReader, module: str, sign: str) -> None:

@@ -1,1 +1,1 @@
-"""The watching of an installation: alerts, dashboards, and the configuration of what shows them."""
+"""Alerts, dashboards, and the configuration of the programs that show them."""

@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def add_up(up: argparse.ArgumentParser) -> None:
     """The options of `up`."""
-    up.add_argument("--only", metavar="NAMES", help="these servers, separated by commas (may name toxiproxy)")
+    up.add_argument("--only", metavar="NAMES", help="these servers alone, separated by commas")
     up.add_argument("--with", dest="besides", metavar="NAMES", help="these besides: prometheus, toxiproxy, postgresql")
     up.add_argument("--foreground", action="store_true", help="keep the servers only while this command lives")
     up.add_argument("--free-ports", action="store_true", help="take free ports instead of the defaults")

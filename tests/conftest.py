@@ -37,14 +37,13 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
     """The variables that lead to the servers. AWS' and Temporal's own also stand in ``os.environ`` for their chains."""
-    if uses_existing_servers():
-        with pytest.MonkeyPatch.context() as patch:
-            for name in METRICS_VARIABLES:
-                patch.delenv(name, raising=False)
-            yield os.environ
-        return
-    variables = request.getfixturevalue("stack").environment()
     with pytest.MonkeyPatch.context() as patch:
+        for name in METRICS_VARIABLES:
+            patch.delenv(name, raising=False)
+        if uses_existing_servers():
+            yield os.environ
+            return
+        variables = request.getfixturevalue("stack").environment()
         for name, value in variables.items():
             if name.startswith(("AWS_", "TEMPORAL_")):
                 patch.setenv(name, value)

@@ -47,7 +47,7 @@ GLANCE = Dashboard(
                 Panel(
                     title="Alerts that fire",
                     about="Prometheus' page Alerts names them, each with its runbook.",
-                    queries=single('count(ALERTS{alertstate="firing"}) or vector(0)', "alerts"),
+                    queries=single('count(ALERTS{alertstate="firing", alertname=~"Oncelog.*"}) or vector(0)', "alerts"),
                     unit=Unit.COUNT,
                     number=True,
                     red_from=1,
@@ -85,7 +85,7 @@ GLANCE = Dashboard(
                 Panel(
                     title="Age of the last check",
                     about="Red from two days on: a violation would not be noticed. Runbook OncelogCheckOverdue.",
-                    queries=single("time() - max by (scope) (oncelog_check_ended_at)", "{{scope}}"),
+                    queries=single("time() - max(oncelog_check_ended_at)", "age"),
                     unit=Unit.SECONDS,
                     number=True,
                     red_from=172800,
@@ -145,7 +145,7 @@ PIPELINE = Dashboard(
                 ),
                 Panel(
                     title="Steps that succeeded",
-                    about="Steps of one command differ only while an outage lasts.",
+                    about="All steps of a command have the same rate, except in an outage.",
                     queries=single(rate("oncelog_step_seconds_count", "step"), "{{step}}"),
                     unit=Unit.PER_SECOND,
                 ),
@@ -364,7 +364,7 @@ TEMPORAL = Dashboard(
             title="Requests to Temporal",
             panels=(
                 Panel(
-                    title="Requests that succeeded",
+                    title="Requests",
                     about="By operation; long polls are counted apart.",
                     queries=single(rate("temporal_request_total", "operation"), "{{operation}}"),
                     unit=Unit.PER_SECOND,

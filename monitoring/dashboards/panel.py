@@ -78,9 +78,9 @@ def quantile(share: float, histogram: str, *by: str, of: str = "") -> str:
 
 
 def quantiles(histogram: str) -> tuple[Query, ...]:
-    """Return the median and the slow ends."""
+    """Return the 50%, 95% and 99% quantiles."""
     return tuple(
-        Query(expression=quantile(share, histogram), legend=f"{share:.0%} below") for share in (0.5, 0.95, 0.99)
+        Query(expression=quantile(share, histogram), legend=f"{share:.0%} take less") for share in (0.5, 0.95, 0.99)
     )
 
 

@@ -17,9 +17,9 @@ _HOP = re.compile(r"(?P<inward>\^?)(?P<name>[A-Za-z][\w-]*)(:(?P<class_id>[A-Za-
 
 
 def parse_where(texts: Sequence[str]) -> dict[str, Scalar | Range]:
-    """Return filters of ``/path=VALUE`` and ``/path>=NUMBER``, of which bounds of one path together are a range.
+    """Return filters of ``/path=VALUE`` and ``/path>=NUMBER``. Bounds of one path together are a range.
 
-    Raises InputInvalid.
+    Raises InputInvalid, for a second value or a second bound of the same kind, too.
     """
     found: dict[str, Scalar | Range] = {}
     for text in texts:
@@ -27,14 +27,18 @@ def parse_where(texts: Sequence[str]) -> dict[str, Scalar | Range]:
         if match is None:
             raise InputInvalid(f"{text!r}: expected /path=VALUE or /path>=NUMBER, such as /name=Lamp or /price>=10")
         pointer, value = match["pointer"], _scalar(match["value"], text)
+        before = found.get(pointer)
         if match["operator"] == "=":
+            if pointer in found:
+                raise InputInvalid(f"{text!r}: expected one filter of {pointer}, found another before; keep one")
             found[pointer] = value
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputInvalid(f"{text!r}: expected a number after {match['operator']}, found {match['value']!r}")
-        before = found.get(pointer)
-        known = before if isinstance(before, Range) else Range()
-        found[pointer] = replace(known, **{_BOUNDS[match["operator"]]: value})
+        bound, known = _BOUNDS[match["operator"]], before if isinstance(before, Range) else Range()
+        if (pointer in found and not isinstance(before, Range)) or getattr(known, bound) is not None:
+            raise InputInvalid(f"{text!r}: expected one such filter of {pointer}, found another before; keep one")
+        found[pointer] = replace(known, **{bound: value})
     return found
 
 

@@ -36,7 +36,7 @@ class Range:
                 continue
             if isinstance(bound, bool) or not isinstance(bound, int | float) or not _is_held_by_data(bound):
                 raise InputInvalid(
-                    f"range: expected numbers that data can hold as bounds, found {str(bound)[:40]}; leave one out"
+                    f"range: expected numbers that data can hold as bounds, found {_shown(bound)}; leave one out"
                 )
 
     def holds(self, value: object) -> bool:
@@ -80,6 +80,8 @@ class Search:
         check_name(self.class_id, "class_id")
         if not 0 <= self.results_max <= RESULTS_MAX:
             raise InputInvalid(f"search: expected 0 to {RESULTS_MAX} results at a time, found {self.results_max}")
+        if self.cursor and not self.results_max:
+            raise InputInvalid("search: expected no cursor where nothing is listed; leave it out, the count is of all")
         if len(self.words) > WORDS_CHARACTERS_MAX:
             raise InputInvalid(
                 f"search: expected at most {WORDS_CHARACTERS_MAX} characters of words, found {len(self.words)}"
@@ -97,7 +99,7 @@ def check_filter(pointer: str, value: Any) -> None:
     if isinstance(value, int | float):
         if not _is_held_by_data(value):
             raise InputInvalid(
-                f"filter {pointer!r}: expected a number that data can hold, found {str(value)[:40]}; beyond "
+                f"filter {pointer!r}: expected a number that data can hold, found {_shown(value)}; beyond "
                 "±(2^53-1) data holds texts"
             )
         return
@@ -158,6 +160,13 @@ def range_of_terms(pointer: str, numbers: Range) -> tuple[str, str]:
     most = [_ordered(numbers.at_most)] if numbers.at_most is not None else []
     most += [_ordered(math.nextafter(numbers.below, -math.inf))] if numbers.below is not None else []
     return f"{path}<{max(least, default='0')}", f"{path}<{min(most, default='g')}"
+
+
+def _shown(number: object) -> str:
+    """Return the beginning of a number's digits, or of an integer that Python writes none of, its size."""
+    if isinstance(number, int) and number.bit_length() > 1024:
+        return f"an integer of {number.bit_length()} bits"
+    return str(number)[:40]
 
 
 def _is_held_by_data(number: float) -> bool:

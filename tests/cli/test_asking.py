@@ -48,6 +48,16 @@ def test_values_are_json_or_else_text():
     }  # fmt: skip
 
 
+def test_bounds_of_a_path_are_one_range():
+    assert parse_where(["/a>=1", "/a<3", "/b=x"]) == {"/a": Range(at_least=1, below=3), "/b": "x"}
+
+
+@pytest.mark.parametrize("texts", [["/a>=1", "/a>=2"], ["/a=1", "/a=1"], ["/a=null", "/a>1"], ["/a>1", "/a=2"]])
+def test_second_filter_of_a_path_is_refused(texts: list[str]):
+    with pytest.raises(InputInvalid, match="of /a, found another before"):
+        parse_where(texts)
+
+
 @pytest.mark.parametrize("text", ["name=Lamp", "/name", "=1", "", "/tags=[1]"])
 def test_what_is_no_filter_is_refused(text: str):
     with pytest.raises(InputInvalid, match="expected"):

@@ -165,6 +165,13 @@ def test_bound_that_data_cannot_hold_is_refused(bound: Any):
         Range(at_least=bound)
 
 
+def test_integer_without_digits_is_refused():
+    with pytest.raises(InputInvalid, match="an integer of 16610 bits"):
+        check_filter("/v", 10**5000)
+    with pytest.raises(InputInvalid, match="an integer of 16610 bits"):
+        Range(below=10**5000)
+
+
 async def test_search_of_an_undefined_class_answers_as_the_table_says(opened: Opened):
     documents = [document_of(state_at(chain(1, f"p{number}", **case[0]))) for number, case in enumerate(CASES)]
     assert set(await opened.ports.documents.write_documents(documents)) == {None}
@@ -275,7 +282,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         assert old is not None
         assert not old.exact
         new = await stores.ports.indices.create_index(name, IndexSchema(), first=False)
-        assert new.name == f"{alias}.000001.exact"
+        assert new.name == f"{alias}.000001.ordered"
         assert await stores.ports.index_contents.copy_documents(new, [document]) == [None]
         await stores.ports.index_contents.changed_documents(old, after=-1, close=True)
         assert await stores.ports.indices.switch_alias(name, old, new)
@@ -288,7 +295,9 @@ async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):
     before = world.documents.generations["shop.product"]
     before.index = replace(before.index, exact=False)
     assert "earlier release" in str(await process.pipeline.reindexer.stale_reason(name))
-    assert (await process.pipeline.reindexer.run(name)).startswith("1 documents copied into shop.product.000001.exact")
+    assert (await process.pipeline.reindexer.run(name)).startswith(
+        "1 documents copied into shop.product.000001.ordered"
+    )
     assert await process.pipeline.reindexer.stale_reason(name) is None
     assert world.documents.generations["shop.product"].documents["p1"].body["data"] == {"v": 10}
     assert (await process.run(create("p2", {"v": 10}))).outcome is Outcome.APPLIED

@@ -180,6 +180,7 @@ async def test_what_is_not_there_is_searchable_at_nothing(lamps: Opened):
         {"class_id": "_all"},
         {"db_name": "*"},
         {"results_max": -1},
+        {"results_max": 0, "cursor": "x"},
         {"results_max": RESULTS_MAX + 1},
         {"words": "x" * 2_000},
         {"where": {"name": 1}},

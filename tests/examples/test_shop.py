@@ -39,8 +39,13 @@ async def test_shop_ends_its_orders_as_the_page_shows(installation: Installation
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(RUN_TIMEOUT_S):
-        output, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(RUN_TIMEOUT_S):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
     assert process.returncode == 0, output.decode()
     hold_against(shown_run(), output.decode())
     with registered(*AGGREGATES):

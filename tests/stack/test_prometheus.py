@@ -31,10 +31,12 @@ def counted(address: str, count: int) -> Iterator[None]:
     Counter("oncelog_slot_conflicts", "Conflicts.", registry=registry).inc(count)
     host, _, port = address.rpartition(":")
     server, thread = start_http_server(int(port), addr=host, registry=registry)
-    yield
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_two_prometheus_read_their_own_programs(wait_until: Callable[..., None]) -> None:

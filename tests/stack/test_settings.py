@@ -131,7 +131,7 @@ def test_messages_name_the_command_for_this_very_stack(tmp_path: Path) -> None:
 
 def test_port_of_a_running_program_of_ours_stays() -> None:
     with socket.create_server(("127.0.0.1", 0)) as worker:
-        known = {"prometheus": 1, "worker_metrics": worker.getsockname()[1], "projector_metrics": 3}
+        known = {"worker_metrics": worker.getsockname()[1], "projector_metrics": 3}
         ports = settle(read_settings({}, name="x"), "prometheus", state=State(ports=dict(known))).ports
     assert (ports["worker_metrics"], ports["projector_metrics"]) == (known["worker_metrics"], 3)
 

@@ -30,6 +30,8 @@ _FLATTENED = {
 #: a query that sorts by it is refused by any other index, instead of finding nothing there.
 EXACT = "exact"
 EXACT_READY = "exact_ordered"
+#: Ends the name of an index that follows one without the terms, of the same definition.
+ORDERED = ".ordered"
 
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",

@@ -96,8 +96,8 @@ class MemoryDocuments:
         if beside:
             made = replace(made, name=f"{made.name}.{beside}")
         seen = self.generations.get(alias)
-        if seen is not None and not seen.index.exact and seen.index.name == made.name:
-            made = replace(made, name=made.name + ".exact")
+        if seen is not None and not seen.index.exact and seen.index.name.startswith(made.name):
+            made = replace(made, name=made.name + ".ordered")
         if seen is None or seen.index.name != made.name:
             since = datetime.now(UTC) if beside else None
             self.others.setdefault(made.name, _Generation(made, filling_since=since))
