@@ -52,7 +52,7 @@ TASKS_WAIT = Panel(
     queries=tuple(
         Query(
             expression=quantile(share, "temporal_workflow_task_schedule_to_start_latency"),
-            legend=f"{share:.0%} below",
+            legend=f"{share:.0%} take less",
         )
         for share in (0.5, 0.95)
     ),
