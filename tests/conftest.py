@@ -8,6 +8,7 @@ import pytest
 from elasticsearch import Elasticsearch
 from hypothesis import settings as hypothesis_settings
 
+from examples.programs import METRICS_VARIABLES
 from oncelog.settings import Settings
 from stack import Stack
 from tests.settings import settings_from
@@ -17,8 +18,6 @@ hypothesis_settings.load_profile("oncelog")
 
 #: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
 TEST_STACK_VARIABLE = "ONCELOG_TEST_STACK"
-#: A stack with Prometheus names an address for one program, and tests start many.
-METRICS_VARIABLES = ("ONCELOG_METRICS_ADDRESS", "ONCELOG_PROJECTOR_METRICS_ADDRESS")
 
 
 def uses_existing_servers() -> bool:
@@ -38,7 +37,7 @@ def stack() -> Iterator[Stack]:
 def environment(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
     """The variables that lead to the servers. AWS' and Temporal's own also stand in ``os.environ`` for their chains."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in METRICS_VARIABLES:
+        for name in METRICS_VARIABLES:  # tests start many programs, too
             patch.delenv(name, raising=False)
         if uses_existing_servers():
             yield os.environ

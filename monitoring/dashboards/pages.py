@@ -1,6 +1,6 @@
 """The four pages."""
 
-from monitoring.dashboards.panel import INTERVAL, Dashboard, Panel, Query, Row, Unit, quantile, quantiles, rate, single
+from monitoring.dashboards.panel import Dashboard, Panel, Query, Row, Unit, quantile, quantiles, rate, single
 from monitoring.dashboards.shared import (
     BUSY,
     COMMANDS,
@@ -165,11 +165,9 @@ PIPELINE = Dashboard(
                     title="Slots taken by others, heads read anew",
                     about="Both stay low; they rise after Redis has lost data.",
                     queries=(
+                        Query(expression=rate("oncelog_slot_conflicts_total"), legend="slot conflicts"),
                         Query(
-                            expression=f"sum(rate(oncelog_slot_conflicts_total[{INTERVAL}]))", legend="slot conflicts"
-                        ),
-                        Query(
-                            expression=f"sum(rate(oncelog_stream_heads_reloaded_total[{INTERVAL}]))",
+                            expression=rate("oncelog_stream_heads_reloaded_total"),
                             legend="heads reloaded",
                         ),
                     ),
@@ -201,7 +199,7 @@ PIPELINE = Dashboard(
                     about="Constant, whatever the length of a stream; it is what a command costs.",
                     queries=single(
                         rate('oncelog_store_request_seconds_count{job="oncelog-worker"}', "store")
-                        + f" / on () group_left () sum(rate(oncelog_commands_total[{INTERVAL}]))",
+                        + f" / on () group_left () {rate('oncelog_commands_total')}",
                         "{{store}}",
                     ),
                     unit=Unit.COUNT,

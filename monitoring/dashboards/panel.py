@@ -1,5 +1,6 @@
 """The parts of a dashboard, as plain data: what is asked, and how the answer is shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,8 +69,9 @@ INTERVAL = "$__rate_interval"
 
 
 def rate(counter: str, *by: str) -> str:
-    """Return the increase per second, summed by the labels."""
-    return f"sum by ({', '.join(by)}) (rate({counter}[{INTERVAL}]))"
+    """Return the increase per second, summed by the labels, or of all series where there is none."""
+    summed = f"sum by ({', '.join(by)}) " if by else "sum"
+    return f"{summed}(rate({counter}[{INTERVAL}]))"
 
 
 def quantile(share: float, histogram: str, *by: str, of: str = "") -> str:
@@ -77,11 +79,9 @@ def quantile(share: float, histogram: str, *by: str, of: str = "") -> str:
     return f"histogram_quantile({share}, {rate(f'{histogram}_bucket{of}', 'le', *by)})"
 
 
-def quantiles(histogram: str) -> tuple[Query, ...]:
-    """Return the 50%, 95% and 99% quantiles."""
-    return tuple(
-        Query(expression=quantile(share, histogram), legend=f"{share:.0%} take less") for share in (0.5, 0.95, 0.99)
-    )
+def quantiles(histogram: str, shares: Sequence[float] = (0.5, 0.95, 0.99)) -> tuple[Query, ...]:
+    """Return a query for each of these quantiles."""
+    return tuple(Query(expression=quantile(share, histogram), legend=f"{share:.0%} take less") for share in shares)
 
 
 def single(expression: str, legend: str) -> tuple[Query, ...]:

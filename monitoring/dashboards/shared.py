@@ -1,6 +1,6 @@
 """Panels that more than one page has."""
 
-from monitoring.dashboards.panel import INTERVAL, Panel, Query, Unit, quantile, rate, single
+from monitoring.dashboards.panel import Panel, Unit, quantiles, rate, single
 
 OUTAGE = "an outage"
 
@@ -49,18 +49,12 @@ UNUSABLE = Panel(
 TASKS_WAIT = Panel(
     title="How long workflow tasks wait for a worker",
     about="Workers are too few, or lack CPU time. Runbook OncelogTemporalScheduleToStartSlow.",
-    queries=tuple(
-        Query(
-            expression=quantile(share, "temporal_workflow_task_schedule_to_start_latency"),
-            legend=f"{share:.0%} take less",
-        )
-        for share in (0.5, 0.95)
-    ),
+    queries=quantiles("temporal_workflow_task_schedule_to_start_latency", (0.5, 0.95)),
     unit=Unit.MILLISECONDS,
 )
 BUSY = Panel(
     title="Commands sent back to Temporal",
     about="Enough commands of their aggregate are under way: one aggregate is hot.",
-    queries=single(f"sum(rate(oncelog_aggregates_busy_total[{INTERVAL}]))", "sent back"),
+    queries=single(rate("oncelog_aggregates_busy_total"), "sent back"),
     unit=Unit.PER_SECOND,
 )

@@ -51,7 +51,7 @@ async def check(samples: Samples = None, record: Record = False) -> Exit:
         if record and folder:
             for path in record_samples(aggregate, folder, report.made):
                 errors.print(f"{path}: recorded")
-            for path in newest_samples(aggregate, folder):
+            for path in newest_samples(aggregate, folder).values():
                 if not path.exists():
                     errors.print(f"{path}: not recorded, no command that was tried made one; write it by hand")
         reports.append({"aggregate": aggregate.name, "streams": report.streams, "problems": report.problems})

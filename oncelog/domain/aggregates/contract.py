@@ -83,16 +83,17 @@ def check_samples(aggregate: Aggregate[Any], folder: Path) -> Iterator[str]:
                 yield f"{where}: sample {path} is not readable: {problem}; add a migration, do not change the sample"
 
 
-def newest_samples(aggregate: Aggregate[Any], folder: Path) -> list[Path]:
-    """Return where the sample of each event type's newest version belongs."""
-    return [folder / event_type / f"{versions.newest}.json" for event_type, versions in aggregate.versions.items()]
+def newest_samples(aggregate: Aggregate[Any], folder: Path) -> dict[str, Path]:
+    """Return by event type where the sample of its newest version belongs."""
+    return {name: folder / name / f"{versions.newest}.json" for name, versions in aggregate.versions.items()}
 
 
 def record_samples(aggregate: Aggregate[Any], folder: Path, made: dict[str, DomainEvent]) -> list[Path]:
     """Write a sample of each event type's newest version that has none, and return those written."""
     written: list[Path] = []
+    paths = newest_samples(aggregate, folder)
     for event_type, event in sorted(made.items()):
-        path = folder / event_type / f"{aggregate.versions[event_type].newest}.json"
+        path = paths[event_type]
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(event.model_dump(mode="json"), indent=2, sort_keys=True) + "\n")
