@@ -9,7 +9,11 @@ State = TypeVar("State", bound=Hashable)
 
 
 class Violation(Exception):
-    """A promise is broken."""
+    """A promise is broken. ``steps``: the last ones of the story, where a model took some beyond the search."""
+
+    def __init__(self, words: str, steps: tuple[str, ...] = ()) -> None:
+        super().__init__(words)
+        self.steps = steps
 
 
 class Searchable(Protocol[State]):
@@ -65,7 +69,7 @@ def search(model: Searchable[State]) -> Found:
             if not moved:
                 model.check_end(state)
         except Violation as violation:
-            return Found(len(came), str(violation), _story(came, reached))
+            return Found(len(came), str(violation), (*_story(came, reached), *violation.steps))
     return Found(len(came))
 
 
