@@ -39,6 +39,11 @@ STEP_SECONDS = Histogram(
 STEP_FAILURES = Counter(
     "oncelog_step_failures", "Steps that ended with an error, by name.", ("step",), registry=REGISTRY
 )
+UNIQUE_CONFLICTS = Counter(
+    "oncelog_unique_conflicts",
+    "Places in chains of unique values that another command had taken; the command was decided again.",
+    registry=REGISTRY,
+)
 SLOT_CONFLICTS = Counter(
     "oncelog_slot_conflicts",
     "Slots that another command's event had taken; the command was bound to a later one.",

@@ -5,8 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+import structlog
+
+from oncelog import metrics
 from oncelog.bounded_gather import bounded_gather
-from oncelog.bulk.chunk_planner import ChunkAttempt, ChunkPlanner
+from oncelog.bulk.chunk_attempt import ChunkAttempt
+from oncelog.bulk.chunk_planner import ChunkPlanner
 from oncelog.domain.bulk.binding import (
     by_aggregate,
     conflict_outcomes,
@@ -19,11 +23,15 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Rejection
-from oncelog.errors import LogDamaged
+from oncelog.domain.unique.entry import UniqueEntry
+from oncelog.errors import LogDamaged, StoreUnavailable
 from oncelog.ports import UNPUBLISHED, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
+from oncelog.write.event_writer import accepted_event
 from oncelog.write.name_collision import claim_name
 from oncelog.write.write_path import WritePath
+
+log = structlog.get_logger(__name__)
 
 #: In place of the event ID in a slot that this command can never take.
 NO_EVENT = ""
@@ -64,6 +72,7 @@ class ChunkCommitter:
         self._reader = path.reader
         self._cache = path.cache
         self._judge = path.judge
+        self._claims = path.claims
         self._chunk_planner = chunk_planner
         self._requests = requests
 
@@ -91,7 +100,7 @@ class ChunkCommitter:
                 async with trace.step("bulk_persist"):
                     await self._persist(record, bound, attempt, written)
             records.append(bound)
-            left = to_retry(conflict_outcomes(bound, attempt.event_in))
+            left = to_retry(conflict_outcomes(bound, attempt.event_in, attempt.is_own))
             if left:  # before leases are waited for, those at hand are given up: so no attempt waits for itself
                 await self._release(record, attempt, written)
                 await before_waiting()
@@ -119,9 +128,10 @@ class ChunkCommitter:
         await self._learn_watermarks(list(groups), attempt, written)
 
         async def write(name: str) -> None:
-            await self._write(record, groups[name], attempt, written[name])
+            await self._write(record, bound, groups[name], attempt, written[name])
 
         await bounded_gather(write, groups, at_once=self._requests)
+        await self._remember_places(bound, attempt)
 
     async def _learn_watermarks(self, names: list[str], attempt: ChunkAttempt, written: dict[str, Written]) -> None:
         unknown = [name for name in names if name not in attempt.heads]
@@ -134,10 +144,26 @@ class ChunkCommitter:
             head = attempt.heads.get(name)
             known.published = max(known.published, head.published if head else found[name] or UNPUBLISHED)
 
+    async def _remember_places(self, bound: ChunkRecord, attempt: ChunkAttempt) -> None:
+        """Let Redis know where chains end; what it does not know costs a request more."""
+        entries = [entry for binding in bound.bindings for entry in bound.entries_of(binding)]
+        try:
+            await self._claims.remember([entry for entry in entries if attempt.is_own(entry)])
+        except StoreUnavailable as error:
+            log.warning("last_places_not_saved", command_id=bound.command_id, reason=error.message)
+
     async def _write(
-        self, record: BulkRecord, bindings: list[Binding], attempt: ChunkAttempt, written: Written
+        self,
+        record: BulkRecord,
+        bound: ChunkRecord,
+        bindings: list[Binding],
+        attempt: ChunkAttempt,
+        written: Written,
     ) -> None:
-        """Write one aggregate's events up to the first slot that has another command's event (R1)."""
+        """Write one aggregate's entries and events, up to the first slot or place that is another's (R1, V3).
+
+        An item's entries are written only here, once the slot before holds what its record decided on.
+        """
         name = str(written.aggregate_id)
         head = attempt.heads.get(name)
         state = head.state if head else None
@@ -146,6 +172,8 @@ class ChunkCommitter:
                 continue
             change = attempt.changes[binding.index]
             assert isinstance(change, ItemChange)  # what is not valid is bound to no slot
+            if not await self._claim(bound.entries_of(binding), attempt):
+                return  # conflicted, which invalidates all that follows
             stored, state = await self._stored(change, binding.slot, record, attempt, state, written.published)
             attempt.occupied[name, binding.slot] = stored.event.event_id
             if stored.event.event_id != change.event_id:
@@ -159,6 +187,16 @@ class ChunkCommitter:
                 written.aggregate_id, written.events[-1].sequence_number
             )
             self._cache.put(written.aggregate_id, written.state)
+
+    async def _claim(self, entries: list[UniqueEntry], attempt: ChunkAttempt) -> bool:
+        """Write an item's entries in their order; return False at the first place that is another's."""
+        for entry in entries:
+            own = await self._claims.write([entry])
+            attempt.claimed[entry.key, entry.item] = own
+            if not own:
+                metrics.UNIQUE_CONFLICTS.inc()
+                return False
+        return True
 
     async def _stored(
         self,
@@ -176,20 +214,12 @@ class ChunkCommitter:
                 return stored, state
             state = await self._reader.at(change.aggregate_id, slot - 1)
         decided = attempt.decided.get(change.index)
-        event: Event | Rejection | None = None
-        if decided is not None and decided.previous_checksum == state.checksum:
-            event = decided
+        event = decided if decided is not None and decided.previous_checksum == state.checksum else None
         if event is None:
-            event = await self._judge.decide(
+            decision = await self._judge.decide(
                 state, change, occurred_at=record.occurred_at, class_schema=attempt.class_schema, accepted=True
             )
-        if isinstance(event, Rejection):
-            raise LogDamaged(
-                f"command {record.command_id}, item {change.index}: bound to slot {slot} of {change.aggregate_id}, but "
-                f"there it would be rejected: {event.message}; a release changed what commands decide, run the one "
-                "that accepted it",
-                command_id=record.command_id,
-            )
+            event = accepted_event(decision, change, state)
         stored = await self._log.append_event(event, published_through=published.at_most(slot - 1))
         return stored, state
 

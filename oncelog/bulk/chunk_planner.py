@@ -11,20 +11,21 @@ aggregates' IDs, so that two bulk commands never wait for each other.
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from oncelog.bounded_gather import bounded_gather
+from oncelog.bulk.chunk_attempt import Changes, ChunkAttempt
+from oncelog.bulk.chunk_claims import ChunkClaims, Group
 from oncelog.bulk.items import BulkItems
-from oncelog.domain.bulk.binding import bindings_of, refuses_first
+from oncelog.domain.bulk.binding import bindings_of
 from oncelog.domain.bulk.items import ItemChange, change_of, shortened
 from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_record
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_size import weighs_more
-from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
+from oncelog.domain.ontology.class_schema import LONG_BYTES
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Lease, StreamProgress
@@ -38,42 +39,6 @@ ITEMS_AT_A_STRETCH = 32
 
 log = structlog.get_logger(__name__)
 
-Changes = Mapping[int, ItemChange | Rejection]
-
-
-@dataclass
-class ChunkAttempt:
-    """One record of a chunk under way.
-
-    ``planned``: the record to write, or the stored one. ``class_schema``: the class schema its items are decided
-    under. ``decided``: the events that this attempt has decided under it.
-    """
-
-    chunk: int
-    number: int
-    changes: Changes
-    planned: ChunkRecord | None = None
-    heads: dict[str, StreamHead] = field(default_factory=dict)
-    decided: dict[int, Event] = field(default_factory=dict)
-    occupied: dict[tuple[str, int], str] = field(default_factory=dict)
-    class_schema: ClassSchema | None = None
-
-    def event_in(self, name: str, slot: int) -> str | None:
-        """Return the ID of the event that was read in a slot, or None if the slot was not read."""
-        return self.occupied.get((name, slot))
-
-    @property
-    def definition(self) -> int:
-        """The newest definition that a state in question was made under, 0 for none."""
-        known = [head.state.definition for head in self.heads.values()]
-        return max((definition.sequence_number for definition in known if definition), default=0)
-
-    @property
-    def aggregate_ids(self) -> list[AggregateId]:
-        """The aggregates in question, in the order in which leases on them are waited for."""
-        found = {change.aggregate_id for change in self.changes.values() if isinstance(change, ItemChange)}
-        return sorted(found, key=str)
-
 
 class ChunkPlanner:
     """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
@@ -86,6 +51,7 @@ class ChunkPlanner:
         self._class_schemas = path.class_schemas
         self._lease_queue = path.lease_queue
         self._judge = path.judge
+        self._chunk_claims = ChunkClaims(path, requests=requests)
         self._items = items
         self._requests = requests
 
@@ -192,33 +158,38 @@ class ChunkPlanner:
         known = -1
         found: list[list[Binding]] = []
 
-        async def bind(name: str) -> list[Binding]:
-            return await self._bind_aggregate(name, groups[name], record.occurred_at, attempt)
+        async def decide(name: str) -> Group:
+            return await self._decide_aggregate(name, groups[name], record.occurred_at, attempt)
 
         while groups and known < attempt.definition:  # a state may turn out to be newer while it is bound
             known = attempt.definition
-            attempt.class_schema = await self._class_schemas.newest(attempt.aggregate_ids[0], at_least=known)
+            class_schema = await self._class_schemas.newest(attempt.aggregate_ids[0], at_least=known)
+            attempt.class_schema = class_schema
             attempt.decided.clear()
-            found = await bounded_gather(bind, groups, at_once=self._requests)
+            decided = await bounded_gather(decide, groups, at_once=self._requests)
+            if class_schema is not None and class_schema.constraints:
+                found = await self._chunk_claims.bind(
+                    attempt, decided, class_schema=class_schema, occurred_at=record.occurred_at
+                )
+            else:
+                found = [bindings_of(group.name, group.changes, group.decisions) for group in decided]
         return [binding for bindings in found for binding in bindings]
 
-    async def _bind_aggregate(
+    async def _decide_aggregate(
         self, name: str, changes: list[ItemChange], occurred_at: str, attempt: ChunkAttempt
-    ) -> list[Binding]:
+    ) -> Group:
         head, class_schema = attempt.heads[name], attempt.class_schema
         decisions = await self._judge.decide_each(
             head.state, changes, occurred_at=occurred_at, class_schema=class_schema
         )
-        bindings = bindings_of(name, changes, decisions)
-        if refuses_first(bindings) and not head.is_verified:
+        if isinstance(decisions[0], Rejection) and not head.is_verified:
             head = await self._stream_heads.verified(AggregateId.parse(name), head)
             attempt.heads[name] = head
             decisions = await self._judge.decide_each(
                 head.state, changes, occurred_at=occurred_at, class_schema=class_schema
             )
-            bindings = bindings_of(name, changes, decisions)
         for change, decision in zip(changes, decisions, strict=True):
             if isinstance(decision, Event):
                 attempt.decided[change.index] = decision
         await asyncio.sleep(0)  # mostly nothing was asked of a server: others have their turn on the event loop
-        return bindings
+        return Group(name, changes, decisions)

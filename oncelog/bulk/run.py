@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from oncelog.bulk.chunk import ChunkCommitter, ChunkEnd
-from oncelog.bulk.chunk_planner import ChunkAttempt, ChunkPlanner
+from oncelog.bulk.chunk_attempt import ChunkAttempt
+from oncelog.bulk.chunk_planner import ChunkPlanner
 from oncelog.bulk.delivery import ChunkDelivery
 from oncelog.domain.bulk.records import BulkRecord, Closed, chunk_record
 from oncelog.errors import StoreUnavailable

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oncelog.archive.log_reader import LogReader
+from oncelog.bulk.items import BulkItems
 from oncelog.composition.bulk import BulkPipeline, assemble_bulk
 from oncelog.composition.read_models import parking_of
 from oncelog.composition.reindexing import assemble_reindexer
@@ -22,11 +23,15 @@ from oncelog.settings import Settings
 from oncelog.write.command_outcomes import CommandOutcomes
 from oncelog.write.commit import Committer
 from oncelog.write.delivery import Deliverer, InlineModel
+from oncelog.write.event_writer import EventWriter
 from oncelog.write.judge import Judge
 from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
 from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
+from oncelog.write.unique.chains import ValueChains
+from oncelog.write.unique.claims import UniqueClaims
+from oncelog.write.unique.helper import Helper
 from oncelog.write.write_path import WritePath
 
 
@@ -79,6 +84,15 @@ def _write_path(ports: Ports, settings: Settings) -> WritePath:
     reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=cache)
     publication = Publication(reader=reader, publisher=ports.publisher, leases=ports.leases)
     class_schemas = ClassSchemas(event_log=ports.event_log, reader=reader, leases=ports.leases)
+    judge = Judge()
+    event_writer = EventWriter(log=ports.event_log, reader=reader, class_schemas=class_schemas, judge=judge)
+    items = BulkItems(ports.large_objects, chunk_items_max=settings.bulk_chunk_items_max)
+    chains = ValueChains(
+        entries=ports.unique_entries,
+        reader=reader,
+        class_schemas=class_schemas,
+        helper=Helper(ports, event_writer, items),
+    )
     return WritePath(
         ports=ports,
         cache=cache,
@@ -90,7 +104,9 @@ def _write_path(ports: Ports, settings: Settings) -> WritePath:
         ),
         lease_queue=LeaseQueue(ports.leases),
         strictness=Strictness(class_schemas, settings.is_strict),
-        judge=Judge(),
+        judge=judge,
+        event_writer=event_writer,
+        claims=UniqueClaims(chains=chains, entries=ports.unique_entries, hints=ports.chain_hints),
         command_outcomes=CommandOutcomes(ports),
         snapshot_interval_events=settings.snapshot_interval_events,
     )

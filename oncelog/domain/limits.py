@@ -57,6 +57,10 @@ UNFOLDED_PARTS_MAX = 4_000  # references times parts of a schema that is compare
 PATTERN_BYTES_MAX = 256 * 1024  # one pattern, compiled: ``ontology.patterns``
 PATTERNS_BYTES_MAX = 4 * 1024 * 1024  # all patterns of a schema, compiled: ``ontology.patterns``
 MATCHING_STEPS_MAX = 2_000_000  # characters times KiB of the patterns they are held to: ``ontology.patterns``
+UNIQUE_CONSTRAINTS_MAX = 10  # unique constraints of a class: ``ontology.definition``
+UNIQUE_PATHS_MAX = 5  # parts of a unique value: ``unique.constraint``
+UNIQUE_VALUE_BYTES_MAX = 1024  # a unique value, canonical: ``unique.constraint``
+UNIQUE_PLACES_MAX = 999_999  # times that one unique value is taken: ``write.value_chains``
 EDGES_MAX = 10_000  # references of one node: ``graph``
 
 # Reading.

@@ -1,5 +1,6 @@
 """A command's records: the memory behind "exactly once, for ever" (docs/protocol.md, R2)."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -12,11 +13,13 @@ from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.events import DecidedEvent, DefinitionReference, Effect, Event, content_of
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.results import Rejection
+from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 
-#: 1.1.0 adds ``definition``. 1.2.0 adds ``event``; a record without it keeps the version before.
+#: 1.1.0 adds ``definition``, 1.2.0 ``event``, 1.3.0 ``places``; a record keeps the version that has all it says.
 RECORD_VERSION = "1.1.0"
 RECORD_VERSION_WITH_EVENT = "1.2.0"
+RECORD_VERSION_WITH_PLACES = "1.3.0"
 
 
 class CommandRecord(Value):
@@ -28,6 +31,8 @@ class CommandRecord(Value):
     ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
     under as well; None where the class was not defined. ``event``: what a command of one's own decided, which is not
     decided again: a release may change it. The event of a built-in command follows from the command and its slot.
+    ``places``: in the chain of each unique value that the event brings in, in the order in which they are taken; None
+    where it brings in none.
     """
 
     record_version: str = RECORD_VERSION
@@ -40,6 +45,7 @@ class CommandRecord(Value):
     definition: DefinitionReference | None = None
     event: DecidedEvent | None = None
     slot: int | None = None
+    places: tuple[Place, ...] | None = None
     rejection: Rejection | None = None
 
     @model_validator(mode="after")
@@ -48,6 +54,8 @@ class CommandRecord(Value):
             raise ValueError("a record names either a slot or a rejection")
         if self.event is not None and self.slot is None:
             raise ValueError("a record of a rejection carries no event")
+        if self.places is not None and (self.slot is None or not self.places):
+            raise ValueError("a record names places beside a slot, or none at all")
         return self
 
     def own_command(self) -> Command:
@@ -70,6 +78,13 @@ class CommandRecord(Value):
         """The slot that the command is bound to, or its rejection."""
         return cast("Rejection", self.rejection) if self.slot is None else self.slot  # validated: one or the other
 
+    @property
+    def entries(self) -> list[UniqueEntry]:
+        """The entries of its places, in the order in which they are written before the event."""
+        if self.slot is None or self.places is None:
+            return []
+        return entries_of(self.aggregate_id, self.slot, self.places, command_id=self.command_id, record=self.number)
+
     @cached_property
     def canonical(self) -> bytes:
         """The canonical form as it lies in S3."""
@@ -84,16 +99,18 @@ def record_of(
     occurred_at: str,
     end: Event | int | Rejection,
     definition: DefinitionReference | None = None,
+    places: Sequence[Place] = (),
 ) -> CommandRecord:
     """Build a command's record ``number``, an intent for a slot or a rejection.
 
-    ``end``: the event that was decided, or where it follows from the command, its slot.
+    ``end``: the event that was decided, or where it follows from the command, its slot. ``places``: in the chains of
+    the unique values that it brings in.
     """
     decided = decided_of(end) if isinstance(end, Event) else None
     if isinstance(end, Event):
         end = end.sequence_number
     return CommandRecord(
-        record_version=RECORD_VERSION_WITH_EVENT if decided else RECORD_VERSION,
+        record_version=_version(decided, places),
         number=number,
         command_id=command.command_id,
         command_hash=command.hash,
@@ -103,8 +120,15 @@ def record_of(
         definition=definition,
         event=decided,
         slot=end if isinstance(end, int) else None,
+        places=tuple(places) or None,
         rejection=end if isinstance(end, Rejection) else None,
     )
+
+
+def _version(decided: DecidedEvent | None, places: Sequence[Place]) -> str:
+    if places:
+        return RECORD_VERSION_WITH_PLACES
+    return RECORD_VERSION_WITH_EVENT if decided else RECORD_VERSION
 
 
 def decided_of(event: Event) -> DecidedEvent | None:

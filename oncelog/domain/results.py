@@ -21,6 +21,7 @@ class RejectionCode(StrEnum):
     PAYLOAD_INVALID = "PayloadInvalid"
     CLASS_RETIRED = "ClassRetired"
     SCHEMA_INCOMPATIBLE = "SchemaIncompatible"
+    UNIQUE_VIOLATED = "UniqueViolated"
 
 
 #: A rejection's code: one that is built in, or one of an aggregate of one's own, such as ``CreditExceeded``.

@@ -10,6 +10,7 @@ from oncelog.domain.identifiers import AggregateId, command_folder
 EVENTS = "events/"
 COMMANDS = "commands/"
 CLASS_NAMES = "names/"
+UNIQUE = "unique/"
 SNAPSHOTS = "snapshots/"
 TOPICS = "topics/"
 DEAD_LETTERS = "dead-letters/"
@@ -73,6 +74,16 @@ def chunk_record_key(command_id: str, chunk: int, number: int) -> str:
 def class_name_keys(db_name: str, class_id: str) -> tuple[str, str]:
     """Return the keys of a class's and of its database's claim, both folded to lower case."""
     return f"{CLASS_NAMES}{db_name}/{class_id}.json".lower(), f"{CLASS_NAMES}{db_name}.json".lower()
+
+
+def unique_chain_folder(db_name: str, class_id: str, constraint: str, sha256: str) -> str:
+    """Return the folder of the entries of a unique value; ``sha256``: of its canonical JSON."""
+    return f"{UNIQUE}{db_name}/{class_id}/{constraint}/{sha256}/"
+
+
+def unique_entry_key(db_name: str, class_id: str, constraint: str, sha256: str, n: int) -> str:
+    """Return the key of entry ``n`` of a unique value."""
+    return f"{unique_chain_folder(db_name, class_id, constraint, sha256)}{n:06d}.json"
 
 
 def snapshot_key(aggregate_id: str) -> str:

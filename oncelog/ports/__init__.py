@@ -17,7 +17,16 @@ from oncelog.ports.catalogue import (
     Page,
     RunningWorkflows,
 )
-from oncelog.ports.coordination import CommandStatus, CommandStatuses, Lease, Leases, Stage, StreamProgress, Waiting
+from oncelog.ports.coordination import (
+    ChainHints,
+    CommandStatus,
+    CommandStatuses,
+    Lease,
+    Leases,
+    Stage,
+    StreamProgress,
+    Waiting,
+)
 from oncelog.ports.documents import (
     CURSOR_KEPT_S,
     Changed,
@@ -46,6 +55,7 @@ from oncelog.ports.log import (
     Snapshots,
     StoredEvent,
     TopicRecords,
+    UniqueEntries,
     last_numbers,
 )
 from oncelog.ports.read_models import Changes, EventReadModel, ProjectionStatus, ReadModel
@@ -68,6 +78,7 @@ __all__ = [
     "CURSOR_KEPT_S",
     "UNPUBLISHED",
     "Archives",
+    "ChainHints",
     "Changed",
     "Changes",
     "Checkpoints",
@@ -124,6 +135,7 @@ __all__ = [
     "TopicPublisher",
     "TopicRecord",
     "TopicRecords",
+    "UniqueEntries",
     "Waiting",
     "Watermark",
     "WholeGraph",
@@ -145,7 +157,9 @@ class Ports:
     large_objects: LargeObjects
     snapshots: Snapshots
     names: ClassNames
+    unique_entries: UniqueEntries
     leases: Leases
+    chain_hints: ChainHints
     statuses: CommandStatuses
     publisher: EventPublisher
     topics: TopicPublisher

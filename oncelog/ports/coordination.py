@@ -9,6 +9,7 @@ from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.results import CommandResult
+from oncelog.domain.unique.entry import ValueChain
 from oncelog.ports.stream import Watermark
 
 
@@ -78,6 +79,18 @@ class Leases(Protocol):
 
     async def forget_stream(self, aggregate_id: AggregateId) -> None:
         """Drop what is known of head and watermark, because it was seen to be wrong; lease and queue stay."""
+        ...
+
+
+class ChainHints(Protocol):
+    """The last known places of chains of unique values: for speed, never for safety."""
+
+    async def last_places(self, chains: Sequence[ValueChain]) -> Sequence[int | None]:
+        """Return the last place of each chain that is known, None where none is."""
+        ...
+
+    async def save_last_places(self, places: Sequence[tuple[ValueChain, int]]) -> None:
+        """Keep a last place of each chain; what was known before gives way."""
         ...
 
 

@@ -11,6 +11,7 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.records import AnyRecord
+from oncelog.domain.unique.entry import UniqueEntry, ValueChain
 from oncelog.ports.stream import TopicRecord, Watermark
 
 
@@ -66,6 +67,22 @@ class ChunkRecords(Protocol):
 
     async def read_chunk_record(self, command_id: str, chunk: int, number: int) -> ChunkRecord | None:
         """Return a chunk's record, or None. Raises LogDamaged."""
+        ...
+
+
+class UniqueEntries(Protocol):
+    """The chains of unique values: numbered entries, each written once (docs/protocol.md, V1 to V6)."""
+
+    async def write_entry(self, entry: UniqueEntry) -> UniqueEntry:
+        """Write the entry unless its place is taken, and return the one that the place has. Raises LogDamaged."""
+        ...
+
+    async def read_entry(self, chain: ValueChain, n: int) -> UniqueEntry | None:
+        """Return entry ``n`` of a chain, or None if its place is free. Raises LogDamaged."""
+        ...
+
+    async def last_place(self, chain: ValueChain, *, after: int = 0) -> int:
+        """Return the highest place taken above ``after``, or ``after`` itself if there is none."""
         ...
 
 

@@ -86,6 +86,19 @@ class StreamReader:
             )
         return state, stored.published_through.at_most(head)
 
+    async def head(self, aggregate_id: AggregateId, *, at_least: int) -> Instance | None:
+        """Return the state at the head as S3 shows it now, or None if slot ``at_least`` is empty."""
+        known = self._cache.get(aggregate_id)
+        if known is None or known.sequence_number < at_least:
+            if await self._log.read_event(aggregate_id, at_least) is None:
+                return None
+            known = None
+        if await self._log.read_event(aggregate_id, (known.sequence_number if known else at_least) + 1) is None:
+            return known or await self.at(aggregate_id, at_least)
+        state, _ = await self.latest(aggregate_id)
+        self._cache.put(aggregate_id, state)
+        return state
+
     async def at(self, aggregate_id: AggregateId, sequence_number: int, *, start: Instance | None = None) -> Instance:
         """Return the state at a sequence number that is known to be taken.
 

@@ -16,6 +16,7 @@ from oncelog.stores.elasticsearch import (
 )
 from oncelog.stores.kafka.publisher import KafkaFailures, KafkaPublisher
 from oncelog.stores.kafka.topic_publisher import KafkaTopicPublisher
+from oncelog.stores.redis.chain_hints import RedisChainHints
 from oncelog.stores.redis.command_statuses import RedisCommandStatuses
 from oncelog.stores.redis.leases import RedisLeases
 from oncelog.stores.redis.server import RedisServer
@@ -32,6 +33,7 @@ from oncelog.stores.s3 import (
     S3LogCatalogue,
     S3Snapshots,
     S3TopicRecords,
+    S3UniqueEntries,
     connect,
     prepare_bucket,
 )
@@ -75,7 +77,9 @@ class Stores:
             large_objects=S3LargeObjects(bucket),
             snapshots=S3Snapshots(bucket),
             names=S3ClassNames(bucket),
+            unique_entries=S3UniqueEntries(bucket),
             leases=RedisLeases(redis, generations=kafka.generations, lease_ms=settings.lease_ms),
+            chain_hints=RedisChainHints(redis),
             statuses=RedisCommandStatuses(redis),
             publisher=kafka,
             topics=KafkaTopicPublisher(kafka, settings),

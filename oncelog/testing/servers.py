@@ -7,7 +7,7 @@ from oncelog.settings import Settings
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.graph import MemoryGraph
 from oncelog.testing.memory.kafka import MemoryFailures, MemoryPublisher, MemoryStream, MemoryTopics
-from oncelog.testing.memory.redis import MemoryCommandStatuses, MemoryLeases, MemoryRedis
+from oncelog.testing.memory.redis import MemoryChainHints, MemoryCommandStatuses, MemoryLeases, MemoryRedis
 from oncelog.testing.memory.s3 import (
     MemoryArchives,
     MemoryBucket,
@@ -20,6 +20,7 @@ from oncelog.testing.memory.s3 import (
     MemoryLargeObjects,
     MemoryLogCatalogue,
     MemorySnapshots,
+    MemoryUniqueEntries,
 )
 from oncelog.testing.memory.scan import MemoryScan
 from oncelog.testing.memory.searches import MemorySearches
@@ -76,7 +77,9 @@ class MemoryServers:
             large_objects=MemoryLargeObjects(self.bucket),
             snapshots=MemorySnapshots(self.bucket),
             names=MemoryClassNames(self.bucket),
+            unique_entries=MemoryUniqueEntries(self.bucket),
             leases=MemoryLeases(self.redis, generations=self.publisher.generations, lease_ms=self.settings.lease_ms),
+            chain_hints=MemoryChainHints(self.redis),
             statuses=MemoryCommandStatuses(self.redis),
             publisher=self.publisher,
             topics=self.topics,

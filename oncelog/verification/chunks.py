@@ -108,7 +108,7 @@ class ChunkAudit:
                 return False
             if items:
                 event_in = self._event_or_refused if self._is_refused_next(chunk, number) else self._existing
-                became = conflict_outcomes(_record(chunk, number), event_in)
+                became = conflict_outcomes(_record(chunk, number), event_in, lambda _entry: True)
                 if ConflictOutcome.OPEN in became.values():
                     break
                 expected = to_retry(became)

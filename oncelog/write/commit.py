@@ -3,11 +3,13 @@
 Redis proposes, S3 decides. Rules: R1 slots are taken in order by conditional PUT after the predecessor was read;
 R2 a command is bound by a record before its first PUT, to a slot and to a definition of its class, and to the event of
 a command of one's own, and claims the class's name once it is bound; R3 publication
-goes from the watermark on; R5 leases are for speed. ``tests/model`` holds the executable model of these rules.
+goes from the watermark on; R5 leases are for speed. V1 to V6 the places of unique values are named in the record, and
+their entries written before the event. ``tests/model`` holds the executable model of these rules.
 """
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -17,11 +19,12 @@ from oncelog import metrics
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance, evolve, made_event
+from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
-from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.domain.unique.entry import Place
+from oncelog.errors import StoreUnavailable
 from oncelog.offload import offloaded
 from oncelog.ports import CommandStatus, Stage, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
@@ -48,11 +51,20 @@ class Committed:
     duplicate: bool = False
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """What a record is to say: an event with its places in the chains of unique values, or a rejection."""
+
+    head: StreamHead
+    class_schema: ClassSchema | None
+    end: Event | Rejection
+    places: Sequence[Place] = ()
+
+
 class Committer:
     """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
 
     def __init__(self, path: WritePath) -> None:
-        self._log = path.ports.event_log
         self._records = path.ports.records
         self._snapshots = path.ports.snapshots
         self._names = path.ports.names
@@ -67,6 +79,8 @@ class Committer:
         self._strictness = path.strictness
         self._lease_queue = path.lease_queue
         self._judge = path.judge
+        self._claims = path.claims
+        self._event_writer = path.event_writer
         self._snapshot_interval_events = path.snapshot_interval_events
 
     async def commit(
@@ -115,12 +129,13 @@ class Committer:
                     continue
                 async with trace.step("persist") as step:
                     stored = await self._persist(command, bound, head)
-                    step.note = f"{stored.event.event_type} {stored.event.sequence_number}"
-                if stored.event.command_id == command.command_id:
+                    step.note = _persist_note(stored)
+                if stored is not None and stored.event.command_id == command.command_id:
                     with bound_contextvars(sequence_number=stored.event.sequence_number):
+                        await self._remember_places(bound)
                         return await self._finish(command, stored.event, head, trace=trace, publish=publish)
-                metrics.SLOT_CONFLICTS.inc()
-                # Taken by another command's event: only now, and through a further record, to another slot.
+                (metrics.UNIQUE_CONFLICTS if stored is None else metrics.SLOT_CONFLICTS).inc()
+                # A slot or a place is another command's: only now, and through a further record, to others.
                 head = await self._stream_heads.reloaded(command.aggregate_id)
                 bound, head = await self._bind(
                     command, bound.number + 1, occurred_at=bound.occurred_at, head=head, trace=trace
@@ -160,21 +175,43 @@ class Committer:
         attempt wrote it (R2).
         """
         async with trace.step("record") as step:
-            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection):
-                head = await self._stream_heads.verified(command.aggregate_id, head)
-                class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+            decided = await self._decided(command, head, occurred_at=occurred_at, hopeful=number == 1)
+            class_schema = decided.class_schema
             record = record_of(
                 command,
                 number=number,
                 occurred_at=occurred_at,
-                end=decision,
+                end=decided.end,
                 definition=class_schema.reference if class_schema else None,
+                places=decided.places,
             )
             await offloaded(partial(getattr, record, "canonical"), of=command.payload)
             bound = await self._records.write_record(record)
             step.note = _record_note(bound)
-        return bound, head
+        return bound, decided.head
+
+    async def _decided(self, command: Command, head: StreamHead, *, occurred_at: str, hopeful: bool) -> "_Decided":
+        """Return what the command's next record is to say, and the head that it rests on.
+
+        A rejection rests on a head that S3 has shown (R6); that of a value, shown after its holder was (V5).
+        """
+        while True:
+            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+            if isinstance(decision, Rejection):
+                head = await self._stream_heads.verified(command.aggregate_id, head)
+                class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+            if isinstance(decision, Rejection) or class_schema is None:
+                return _Decided(head, class_schema, decision)
+            claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
+            if claims.is_outdated:
+                head = await self._stream_heads.reloaded(command.aggregate_id)
+            elif claims.refusal is None:
+                return _Decided(head, class_schema, decision, claims.places)
+            else:
+                version = head.state.sequence_number
+                head = await self._stream_heads.verified(command.aggregate_id, replace(head, is_verified=False))
+                if head.state.sequence_number == version:
+                    return _Decided(head, class_schema, claims.refusal)
 
     async def _decide(
         self, command: Command, head: StreamHead, *, occurred_at: str
@@ -190,33 +227,21 @@ class Committer:
             state, command, occurred_at=occurred_at, class_schema=class_schema
         )
 
-    async def _persist(self, command: Command, record: AnyRecord, head: StreamHead) -> StoredEvent:
-        """Write the event into the slot the record names, and only there; return the slot's event (R1)."""
-        slot = _slot(record)
-        state = head.state
-        if state.sequence_number != slot - 1:  # bound by an earlier attempt: others may have gone on since
-            stored = await self._log.read_event(command.aggregate_id, slot)
-            if stored:
-                return stored
-            state = await self._reader.at(command.aggregate_id, slot - 1)
-        event = _recorded_event(command, record, state) or await self._event_of(command, record, state)
-        return await self._log.append_event(event, published_through=head.published.at_most(slot - 1))
+    async def _persist(self, command: Command, record: AnyRecord, head: StreamHead) -> StoredEvent | None:
+        """Return the event that the slot of the record has in the end, or None if one of its places is another's.
 
-    async def _event_of(self, command: Command, record: AnyRecord, state: Instance) -> Event:
-        """Decide again what a record without its event was decided to."""
-        definition = record.definition if isinstance(record, CommandRecord) else None
-        class_schema = await self._class_schemas.at(command.aggregate_id, definition)
-        event = await self._judge.decide(
-            state, command, occurred_at=record.occurred_at, class_schema=class_schema, accepted=True
-        )
-        if isinstance(event, Rejection):
-            raise LogDamaged(
-                f"command {command.command_id}: bound to slot {_slot(record)} of {state.aggregate_id}, but there it "
-                f"would be rejected: {event.message}; a release changed what commands decide, run the one that "
-                "accepted it",
-                command_id=command.command_id,
-            )
-        return event
+        Entries are written before the event, so that nobody can take a value between the two (V3).
+        """
+        if isinstance(record, CommandRecord) and not await self._claims.write(record.entries):
+            return None
+        return await self._event_writer.write(command, record, state=head.state, published=head.published)
+
+    async def _remember_places(self, record: AnyRecord) -> None:
+        """Let Redis know where chains end; what it does not know costs a request more."""
+        try:
+            await self._claims.remember(record.entries if isinstance(record, CommandRecord) else [])
+        except StoreUnavailable as error:
+            log.warning("last_places_not_saved", command_id=record.command_id, reason=error.message)
 
     async def _refuse(self, command: Command, refused: CommandResult, head: StreamHead) -> Committed:
         state = head.state if head.is_verified and head.state.sequence_number else None
@@ -270,26 +295,17 @@ def _next_record(command: Command, bound: AnyRecord, rejection: Rejection) -> Co
     )
 
 
-def _slot(record: AnyRecord) -> int:
-    if not isinstance(record, CommandRecord) or record.slot is None:
-        raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
-    return record.slot
-
-
-def _recorded_event(command: Command, record: AnyRecord, state: Instance) -> Event | None:
-    """Return the event that a record carries, in its slot; the code of today has no say in it."""
-    if not isinstance(record, CommandRecord) or record.event is None:
-        return None
-    return made_event(
-        state, command, decided=record.event, definition=record.definition, occurred_at=record.occurred_at
-    )
-
-
 def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
     """Return the rejection a record binds the command to, or the refusal of another command under the same ID."""
     if record.command_hash != command.hash:
         return reused(command, record.command_hash)
     return rejected(command, record.rejection) if record.rejection else None
+
+
+def _persist_note(stored: StoredEvent | None) -> str:
+    if stored is None:
+        return "a place of a unique value is another's"
+    return f"{stored.event.event_type} {stored.event.sequence_number}"
 
 
 def _record_note(record: AnyRecord) -> str:

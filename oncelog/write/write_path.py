@@ -6,11 +6,13 @@ from oncelog.ports import Ports
 from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.stream_reader import StateCache, StreamReader
 from oncelog.write.command_outcomes import CommandOutcomes
+from oncelog.write.event_writer import EventWriter
 from oncelog.write.judge import Judge
 from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
 from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
+from oncelog.write.unique.claims import UniqueClaims
 
 
 @dataclass(frozen=True)
@@ -26,5 +28,7 @@ class WritePath:
     lease_queue: LeaseQueue
     strictness: Strictness
     judge: Judge
+    event_writer: EventWriter
+    claims: UniqueClaims
     command_outcomes: CommandOutcomes
     snapshot_interval_events: int

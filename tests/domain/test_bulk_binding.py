@@ -14,7 +14,6 @@ from oncelog.domain.bulk.binding import (
     by_aggregate,
     conflict_outcomes,
     last_bindings,
-    refuses_first,
     to_retry,
 )
 from oncelog.domain.bulk.command import Bulk
@@ -26,10 +25,15 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.domain.unique.entry import UniqueEntry
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item, ndjson
 from tests.commands import create, delete, update
 
 NOON = "2026-01-01T12:00:00.000000Z"
+
+
+def no_entries(_entry: UniqueEntry) -> bool:
+    raise AssertionError("no item here brings in a unique value")
 
 
 class Log:
@@ -88,7 +92,7 @@ def bound(log: Log, record: BulkRecord, indices: list[int], number: int) -> Chun
 
 def write_next(log: Log, record: BulkRecord, chunk: ChunkRecord, aggregate_id: str) -> bool:
     """Do what an attempt does next on one aggregate: write into the first slot that is open, if it is free."""
-    became = conflict_outcomes(chunk, log.event_in)
+    became = conflict_outcomes(chunk, log.event_in, no_entries)
     for binding in by_aggregate(chunk.bindings)[aggregate_id]:
         if became[binding.index] is ConflictOutcome.OPEN and binding.slot is not None:
             change = changes(record.bulk)[binding.index]
@@ -107,7 +111,7 @@ def test_items_of_one_aggregate_take_consecutive_slots():
     log.apply(create())
     chunk = bound(log, opened(bulk), [0, 1, 2], 1)
     assert [binding.slot for binding in chunk.bindings] == [2, 3, 4]
-    assert not refuses_first(chunk.bindings)
+    assert chunk.bindings[0].rejection is None
 
 
 def test_a_later_item_is_decided_on_what_an_earlier_one_makes():
@@ -129,11 +133,11 @@ def test_items_after_a_conflict_are_invalidated():
     record = opened(bulk)
     chunk = bound(log, record, [0, 1, 2, 3, 4], 1)
     assert [binding.slot for binding in chunk.bindings] == [None, 2, None, 2, None]
-    assert refuses_first(by_aggregate(chunk.bindings)["shop/Product/p1"])
+    assert by_aggregate(chunk.bindings)["shop/Product/p1"][0].rejection is not None
     log.apply(update("p1"))  # another command is faster
     while write_next(log, record, chunk, "shop/Product/p2"):
         pass
-    became = conflict_outcomes(chunk, log.event_in)
+    became = conflict_outcomes(chunk, log.event_in, no_entries)
     assert list(became.values()) == [
         ConflictOutcome.REJECTED,
         ConflictOutcome.CONFLICTED,
@@ -152,7 +156,7 @@ def test_nothing_is_bound_anew_while_an_item_is_open():
     record = opened(bulk_create(item("p1"), item("p2")))
     chunk = bound(log, record, [0, 1], 1)
     log.apply(create("p1"))
-    became = conflict_outcomes(chunk, log.event_in)
+    became = conflict_outcomes(chunk, log.event_in, no_entries)
     assert list(became.values()) == [ConflictOutcome.CONFLICTED, ConflictOutcome.OPEN]
     with pytest.raises(ValueError, match="definite"):
         to_retry(became)
@@ -209,11 +213,11 @@ def test_concurrent_attempts_apply_each_item_once(data: st.DataObject, bulk: Bul
                 disturb()
             order = data.draw(st.permutations(sorted(groups)))
             busy = sum(write_next(log, record, chunk, name) for name in order) > 0
-            became = conflict_outcomes(chunk, log.event_in)
+            became = conflict_outcomes(chunk, log.event_in, no_entries)
             for index, outcome in seen.items():
                 assert became[index] is outcome, "a definite end has changed"
             seen = {index: outcome for index, outcome in became.items() if outcome is not ConflictOutcome.OPEN}
-        indices = to_retry(conflict_outcomes(chunk, log.event_in))
+        indices = to_retry(conflict_outcomes(chunk, log.event_in, no_entries))
         if not indices:
             break
     assert indices == []

@@ -30,7 +30,7 @@ from oncelog.stores.s3.command_records import S3ChunkRecords, S3CommandRecords
 from oncelog.stores.s3.event_log import S3EventLog
 from oncelog.testing.memory.elasticsearch import MemoryDocuments
 from oncelog.testing.memory.s3 import MemoryBucket
-from oncelog.write import commit
+from oncelog.write import commit, event_writer
 from oncelog.write.commit import Committer
 from oncelog.write.publication import Publication
 from oncelog.write.stream_head import StreamHead, StreamHeads
@@ -109,7 +109,7 @@ def another_slot_without_a_further_record(patch: pytest.MonkeyPatch) -> None:
 
 def the_record_carries_no_event(patch: pytest.MonkeyPatch) -> None:
     """Of commands of one's own only: ``tests.machine.own_commands`` shows it."""
-    patch.setattr(commit, "_recorded_event", lambda *_: None)
+    patch.setattr(event_writer, "_recorded_event", lambda *_: None)
 
 
 @found_soon
@@ -221,7 +221,9 @@ def the_sweep_leaves_what_is_unpublished(patch: pytest.MonkeyPatch) -> None:
 
 @found_late
 def what_is_void_is_written_all_the_same(patch: pytest.MonkeyPatch) -> None:
-    async def write(self: ChunkCommitter, record: Any, bindings: Any, attempt: Any, written: Written) -> None:
+    async def write(
+        self: ChunkCommitter, record: Any, _bound: Any, bindings: Any, attempt: Any, written: Written
+    ) -> None:
         name = str(written.aggregate_id)
         for binding in bindings:
             if binding.slot is not None:

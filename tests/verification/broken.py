@@ -241,7 +241,9 @@ def with_random_event_ids(patch: Patch) -> None:
 def with_each_attempts_own_clock(patch: Patch) -> None:
     persist = Committer._persist
 
-    async def at_another_time(self: Committer, command: Command, record: Any, position: StreamHead) -> StoredEvent:
+    async def at_another_time(
+        self: Committer, command: Command, record: Any, position: StreamHead
+    ) -> StoredEvent | None:
         time = f"2026-01-01T12:00:00.{random.randrange(10**6):06d}Z"
         return await persist(self, command, record.model_copy(update={"occurred_at": time}), position)
 

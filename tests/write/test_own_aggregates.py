@@ -12,7 +12,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.records import read_record
 from oncelog.domain.results import Outcome, RejectionCode
 from oncelog.errors import AggregateDefect, EventFromFuture, InputInvalid
-from oncelog.write import commit
+from oncelog.write import event_writer
 from tests.bulks import bulk_create, item
 from tests.commands import create, update
 from tests.own_domain import ACCOUNT, LATER_ACCOUNT, Account, Deposited, account_command
@@ -114,7 +114,7 @@ async def test_retry_under_newer_code_writes_the_decided_event():
 
 async def test_without_the_decided_event_the_bytes_differ(monkeypatch: pytest.MonkeyPatch):
     """The rule taken away: what two releases write into one slot differs, and the verifier says so."""
-    monkeypatch.setattr(commit, "_recorded_event", lambda *_: None)
+    monkeypatch.setattr(event_writer, "_recorded_event", lambda *_: None)
     world = World()
     with registered(ACCOUNT):
         process, command = await bound_under(world)

@@ -1,12 +1,13 @@
-"""The bindings of a chunk's records, and their conflict outcomes: decided by the slots alone.
+"""The bindings of a chunk's records, and their conflict outcomes: decided by slots and places alone.
 
 Several items of one aggregate in one record take consecutive slots, which are written in order. The first one whose
-slot turns out to hold another's event conflicts, and invalidates everything after it on that aggregate in that record,
-whose slots are never tried. So every attempt, however many are alive, sees the same items conflicted and invalidated,
-and the next record, which binds exactly those, is the same from every writer.
+slot, or whose place in the chain of a unique value, turns out to be another's conflicts, and invalidates everything
+after it on that aggregate in that record, whose slots are never tried. So every attempt, however many are alive, sees
+the same items conflicted and invalidated, and the next record, which binds exactly those, is the same from every
+writer.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from oncelog.domain.bulk.items import ItemChange, shortened
@@ -16,9 +17,16 @@ from oncelog.domain.identifiers import derive_event_id
 from oncelog.domain.instance import Instance, decide, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
+from oncelog.domain.unique.entry import Place, UniqueEntry
 
 #: Gives the ID of the event in a slot of an aggregate, or None if the slot is free (or was not read yet).
 EventIn = Callable[[str, int], str | None]
+
+#: Tells whether the place of an entry holds that very entry; None if it is free (or was not read yet).
+IsOwn = Callable[[UniqueEntry], bool | None]
+
+
+_NO_PLACES: Mapping[int, Sequence[Place]] = {}
 
 
 class ConflictOutcome(StrEnum):
@@ -49,11 +57,19 @@ def decide_each(
 
 
 def bindings_of(
-    aggregate_id: str, changes: Sequence[ItemChange], decisions: Sequence[Event | Rejection]
+    aggregate_id: str,
+    changes: Sequence[ItemChange],
+    decisions: Sequence[Event | Rejection],
+    places: Mapping[int, Sequence[Place]] = _NO_PLACES,
 ) -> list[Binding]:
-    """Return what the decisions on one aggregate's changes bind them to."""
+    """Return what the decisions on one aggregate's changes bind them to. ``places``: by item, of unique values."""
     return [
-        Binding(index=change.index, aggregate_id=aggregate_id, slot=decision.sequence_number)
+        Binding(
+            index=change.index,
+            aggregate_id=aggregate_id,
+            slot=decision.sequence_number,
+            places=tuple(places.get(change.index, ())) or None,
+        )
         if isinstance(decision, Event)
         else Binding(index=change.index, aggregate_id=aggregate_id, rejection=shortened(decision))
         for change, decision in zip(changes, decisions, strict=True)
@@ -68,14 +84,6 @@ def bind(
     return bindings_of(state.aggregate_id, changes, decisions)
 
 
-def refuses_first(bindings: Sequence[Binding]) -> bool:
-    """Return whether a rejection rests on the stored state, not on one that these bindings make.
-
-    A rejection of this kind may be recorded only on a state that S3 itself has confirmed as the head.
-    """
-    return bool(bindings) and bindings[0].rejection is not None
-
-
 def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
     """Return the bindings of each aggregate, in order; those of invalid items, which have none, are left out."""
     found: dict[str, list[Binding]] = {}
@@ -85,8 +93,12 @@ def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
     return found
 
 
-def conflict_outcomes(record: ChunkRecord, event_in: EventIn) -> dict[int, ConflictOutcome]:
-    """Return what became of each of a record's bindings, by index."""
+def conflict_outcomes(record: ChunkRecord, event_in: EventIn, is_own: IsOwn) -> dict[int, ConflictOutcome]:
+    """Return what became of each of a record's bindings, by index.
+
+    An item is applied only where its slot and all of its places are its own: the slot alone may have been taken by the
+    item's event through a further record (V3).
+    """
     found = {binding.index: ConflictOutcome.REJECTED for binding in record.bindings}
     for bindings in by_aggregate(record.bindings).values():
         ahead: ConflictOutcome | None = None  # what the first one that was not applied means for all after it
@@ -94,7 +106,12 @@ def conflict_outcomes(record: ChunkRecord, event_in: EventIn) -> dict[int, Confl
             if ahead is not None:
                 found[binding.index] = ahead
             elif slot := binding.bound_slot:
+                own = [is_own(entry) for entry in record.entries_of(binding)]
                 outcome = _outcome_in_slot(slot, derive_event_id(record.command_id, binding.index), event_in)
+                if False in own:
+                    outcome = ConflictOutcome.CONFLICTED
+                elif None in own and outcome is ConflictOutcome.APPLIED:
+                    outcome = ConflictOutcome.OPEN
                 found[binding.index] = outcome
                 ahead = {
                     ConflictOutcome.CONFLICTED: ConflictOutcome.INVALIDATED,

@@ -13,9 +13,13 @@ from oncelog.domain.canonical import canonical_bytes, parse_stored
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.frozen_model import STORED, Value
 from oncelog.domain.results import Rejection
+from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 
 RECORD_VERSION = "1.0.0"
+
+#: 1.1.0 adds ``places`` to bindings; a record of a chunk without any keeps the version before.
+CHUNK_RECORD_VERSION_WITH_PLACES = "1.1.0"
 
 
 class BulkRecord(Value):
@@ -67,11 +71,15 @@ class Closed(StrEnum):
 
 
 class Binding(Value):
-    """The binding of one item: a slot of its aggregate, or a rejection. An invalid item has no aggregate."""
+    """The binding of one item: a slot of its aggregate, or a rejection. An invalid item has no aggregate.
+
+    ``places``: in the chain of each unique value that the item's event brings in; None where it brings in none.
+    """
 
     index: int
     aggregate_id: str | None = None
     slot: int | None = Field(default=None, ge=1)
+    places: tuple[Place, ...] | None = None
     rejection: Rejection | None = None
 
     @model_validator(mode="after")
@@ -80,6 +88,8 @@ class Binding(Value):
             raise ValueError("an item is bound either to a slot or to a rejection")
         if self.aggregate_id is None and self.slot is not None:
             raise ValueError("an item that is bound to a slot has an aggregate")
+        if self.places is not None and (self.slot is None or not self.places):
+            raise ValueError("an item has places beside a slot, or none at all")
         return self
 
     @property
@@ -132,6 +142,19 @@ class ChunkRecord(Value):
         """The canonical form as it lies in S3."""
         return canonical_bytes(self.model_dump(mode="json", exclude_none=True))
 
+    def entries_of(self, binding: Binding) -> list[UniqueEntry]:
+        """Return the entries of one of its bindings, in the order in which they are written before the event."""
+        if binding.bound_slot is None or binding.places is None:
+            return []
+        return entries_of(
+            *binding.bound_slot,
+            binding.places,
+            command_id=self.command_id,
+            record=self.number,
+            chunk=self.chunk,
+            item=binding.index,
+        )
+
 
 def bulk_record(bulk: Bulk, *, occurred_at: str, end: Plan | Rejection) -> BulkRecord:
     """Build the record of a bulk command."""
@@ -154,13 +177,16 @@ def chunk_record(
     definition: DefinitionReference | None = None,
 ) -> ChunkRecord:
     """Build a chunk's record ``number``."""
+    bindings = () if isinstance(end, Closed) else tuple(end)
+    with_places = any(binding.places for binding in bindings)
     return ChunkRecord(
+        record_version=CHUNK_RECORD_VERSION_WITH_PLACES if with_places else RECORD_VERSION,
         command_id=record.command_id,
         command_hash=record.command_hash,
         chunk=chunk,
         number=number,
         definition=definition,
-        bindings=() if isinstance(end, Closed) else tuple(end),
+        bindings=bindings,
         closed=end if isinstance(end, Closed) else None,
     )
 

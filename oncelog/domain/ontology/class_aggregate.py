@@ -13,7 +13,7 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import EVENTS, Change, Instance, decided_event, made_event
 from oncelog.domain.ontology.class_schema import ClassSchema, TakesLongError, check_haste
-from oncelog.domain.ontology.compatibility import relationship_breaks, schema_breaks
+from oncelog.domain.ontology.compatibility import constraint_breaks, relationship_breaks, schema_breaks
 from oncelog.domain.ontology.definition import ClassDefinition, parse_definition
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migrated_schema import migrated_schema
@@ -99,6 +99,8 @@ def _not_to_be_defined(state: Instance, change: Change) -> Rejection | None:
 
 def _follows(old: ClassDefinition, new: ClassDefinition) -> tuple[str | None, Sequence[Finding]]:
     """Return why the new definition cannot follow the old one, and what breaks; None if it can."""
+    if changed := constraint_breaks(old, new):
+        return "a unique constraint keeps its meaning; give another meaning another name", changed
     if new.semantic_version <= old.semantic_version:
         return f"expected a version above {old.version}, found {new.version}; give the new definition a higher one", ()
     if new.semantic_version.major == old.semantic_version.major:

@@ -3,7 +3,7 @@ form.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from oncelog.domain.ontology.explanation import Explanation, Findings
 from oncelog.domain.ontology.migration import MigrationStep, migrated
 from oncelog.domain.ontology.patterns import MatchingCost
 from oncelog.domain.ontology.schemas import validator_of
+from oncelog.domain.unique.constraint import UniqueConstraint, unique_findings
 from oncelog.errors import InputInvalid, LogDamaged
 
 #: Data and a definition up to this size are judged at once, by a hundredth of what is permitted at most.
@@ -64,6 +65,11 @@ class ClassSchema:
             _ = self._cost, self._matching
         _ = self._validator
 
+    @property
+    def constraints(self) -> Mapping[str, UniqueConstraint]:
+        """The unique constraints of the class, by name."""
+        return self.definition.constraints
+
     @cached_property
     def is_large(self) -> bool:
         """Whether its definition takes long to compile."""
@@ -103,6 +109,8 @@ class ClassSchema:
                 check_haste(data, bytes_max=EXPLAINED_BYTES)
             found = self._explanation.of(data)
         for at, problem in self._reference_findings(data):
+            found.add(at, problem)
+        for at, problem in unique_findings(self.constraints, data):
             found.add(at, problem)
         return found
 

@@ -59,6 +59,28 @@ def relationship_breaks(old: ClassDefinition, new: ClassDefinition) -> list[Find
     ]
 
 
+def constraint_breaks(old: ClassDefinition, new: ClassDefinition) -> list[Finding]:
+    """Return which unique constraints have another meaning than before, also by a migration that renames a member."""
+    breaks: list[Finding] = []
+    for name, constraint in sorted(new.constraints.items()):
+        before = old.constraints.get(name)
+        moved = before and before.model_copy(update={"paths": tuple(_renamed(each, new) for each in before.paths)})
+        if moved is not None and not constraint.has_meaning_of(moved):
+            expected = f"{list(moved.paths)}, fold {moved.fold}"
+            problem = f"expected the meaning it has, {expected}; found {list(constraint.paths)}, fold {constraint.fold}"
+            breaks.append({"at": pointer_of(["unique", name]), "problem": problem})
+    return breaks
+
+
+def _renamed(path: str, new: ClassDefinition) -> str:
+    """Return where the migration to a definition brings the value at a path, as far as it renames members."""
+    parts = parse_pointer(path)
+    for step in (each.rename for each in new.migration):
+        if step is not None and parts[: len(at := parse_pointer(step.at))] == at:
+            parts = (*at[:-1], step.to, *parts[len(at) :])
+    return pointer_of(parts)
+
+
 def _relationship_break(definition: ClassDefinition, old: Relationship | None, new: Relationship | None) -> str | None:
     if new is None:
         return "was removed"

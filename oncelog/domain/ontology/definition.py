@@ -10,11 +10,12 @@ from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import check_name
 from oncelog.domain.json_pointer import parse_pointer, pointer_of
-from oncelog.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX, MIGRATION_STEPS_MAX
+from oncelog.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX, MIGRATION_STEPS_MAX, UNIQUE_CONSTRAINTS_MAX
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migration import MigrationStep
 from oncelog.domain.ontology.schemas import schema_findings
 from oncelog.domain.semantic_version import SemanticVersion
+from oncelog.domain.unique.constraint import DeclaredConstraint, UniqueConstraint
 from oncelog.errors import InputInvalid
 
 
@@ -66,7 +67,8 @@ class Relationship(Value):
 class ClassDefinition(Value):
     """One version of a class: the JSON Schema (2020-12) of its instances' data, relationships, how data got here.
 
-    ``migration``: the steps that bring data of the version before into the form of this one.
+    ``migration``: the steps that bring data of the version before into the form of this one. ``unique``: by name, the
+    values that no two instances hold at a time (docs/unique.md).
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -75,6 +77,15 @@ class ClassDefinition(Value):
     json_schema: dict[str, Any] = Field(alias="schema")
     relationships: dict[Name, Relationship] = Field(default_factory=dict)
     migration: tuple[MigrationStep, ...] = ()
+    unique: dict[Name, DeclaredConstraint] = Field(default_factory=dict)
+
+    @cached_property
+    def constraints(self) -> dict[str, UniqueConstraint]:
+        """The unique constraints by name, with their options."""
+        return {
+            name: declared if isinstance(declared, UniqueConstraint) else UniqueConstraint(paths=declared)
+            for name, declared in self.unique.items()
+        }
 
     @cached_property
     def semantic_version(self) -> SemanticVersion:
@@ -109,6 +120,9 @@ def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefiniti
     if definition is not None and len(definition.migration) > MIGRATION_STEPS_MAX:
         problem = f"expected at most {MIGRATION_STEPS_MAX} steps, found {len(definition.migration)}; use keep"
         findings.append({"at": "/migration", "problem": problem})
+    if definition is not None and len(definition.unique) > UNIQUE_CONSTRAINTS_MAX:
+        problem = f"expected at most {UNIQUE_CONSTRAINTS_MAX} constraints, found {len(definition.unique)}"
+        findings.append({"at": "/unique", "problem": problem})
     if definition is not None:
         findings += [*_shared_paths(definition), *_shared_inverses(definition), *_own_inverses(definition, class_id)]
     if findings or definition is None:

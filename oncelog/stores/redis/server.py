@@ -113,6 +113,19 @@ class RedisServer:
             "hget", fields, lambda pipeline, field: pipeline.hget(*field), keys_of=lambda field: field[:1]
         )
 
+    async def value_each(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the value of each of many keys."""
+        return await self._in_batches("get", keys, lambda pipeline, key: pipeline.get(key), keys_of=lambda key: [key])
+
+    async def save_each(self, values: Sequence[tuple[str, str]]) -> None:
+        """Keep each value, given as key and text, for as long as anything is kept."""
+        await self._in_batches(
+            "set",
+            values,
+            lambda pipeline, pair: pipeline.set(*pair, ex=self.memory_s),
+            keys_of=lambda pair: pair[:1],
+        )
+
     async def fields(self, key: str) -> dict[bytes, bytes]:
         answer: dict[bytes, bytes] = await self._answer("hgetall", (key,), lambda: self._client.hgetall(key))
         return answer

@@ -18,6 +18,7 @@ from oncelog.stores.s3.large_objects import S3LargeObjects
 from oncelog.stores.s3.opening import open_bucket, prepare_bucket, probe_conditional_put
 from oncelog.stores.s3.snapshots import S3Snapshots
 from oncelog.stores.s3.topic_records import S3TopicRecords
+from oncelog.stores.s3.unique_entries import S3UniqueEntries
 
 __all__ = [
     "Bucket",
@@ -34,6 +35,7 @@ __all__ = [
     "S3LogCatalogue",
     "S3Snapshots",
     "S3TopicRecords",
+    "S3UniqueEntries",
     "StoredObject",
     "connect",
     "open_bucket",

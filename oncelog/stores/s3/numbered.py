@@ -1,19 +1,26 @@
-"""Folders of numbered objects, ``{number:020d}.json``: which number is the highest."""
+"""Folders of numbered objects, ``{number:020d}.json`` or of fewer digits: which number is the highest."""
 
 import re
 
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, ListedObject
 
-_NUMBERED = re.compile(r"([0-9]{20})\.json")
+_NUMBERED = re.compile(r"([0-9]+)\.json")
+
+DIGITS = 20
 
 
-def numbered_key(folder: str, number: int) -> str:
+def numbered_key(folder: str, number: int, *, digits: int = DIGITS) -> str:
     """Return the key of a numbered object; ``folder`` ends with a slash."""
-    return f"{folder}{number:020d}.json"
+    return f"{folder}{number:0{digits}d}.json"
 
 
 async def highest_number(
-    bucket: Bucket, folder: str, *, after: int = 0, keys_per_list_max: int = KEYS_PER_LIST_MAX
+    bucket: Bucket,
+    folder: str,
+    *,
+    after: int = 0,
+    keys_per_list_max: int = KEYS_PER_LIST_MAX,
+    digits: int = DIGITS,
 ) -> int:
     """Return the highest number above ``after``, or ``after`` itself, in requests that grow with its logarithm.
 
@@ -22,8 +29,9 @@ async def highest_number(
     """
     taken, free, probed, stride = after, None, after, keys_per_list_max
     while True:
-        listed, more = await bucket.list_after(folder, numbered_key(folder, probed), count_max=keys_per_list_max)
-        numbers = [number for item in listed if (number := number_of(folder, item)) is not None]
+        start = numbered_key(folder, probed, digits=digits)
+        listed, more = await bucket.list_after(folder, start, count_max=keys_per_list_max)
+        numbers = [number for item in listed if (number := number_of(folder, item, digits=digits)) is not None]
         if numbers:
             taken = numbers[-1]
             if not more:
@@ -36,7 +44,7 @@ async def highest_number(
         probed = taken + stride if free is None else (taken + free) // 2
 
 
-def number_of(folder: str, item: ListedObject) -> int | None:
+def number_of(folder: str, item: ListedObject, *, digits: int = DIGITS) -> int | None:
     """Return the number of an object in the folder, None for a foreign one."""
     match = _NUMBERED.fullmatch(item.key.removeprefix(folder))
-    return int(match[1]) if match else None
+    return int(match[1]) if match and len(match[1]) == digits else None

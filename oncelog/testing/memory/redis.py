@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.limits import CACHED_STATE_BYTES_MAX
+from oncelog.domain.unique.entry import ValueChain
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import CommandStatus, Generations, Lease, Stage, StreamProgress, Waiting, Watermark
 from oncelog.stores.redis.leases import PATIENCE_MS
@@ -71,12 +72,14 @@ class MemoryRedis:
         self.queues: dict[str, dict[str, float]] = {}  # holders in order of arrival, and when each asked last
         self.known: _Expiring[_Known] = _Expiring(clock)
         self.statuses: _Expiring[CommandStatus] = _Expiring(clock)
+        self.last_places: _Expiring[int] = _Expiring(clock)
 
     def flush(self) -> None:
         self.leases.clear()
         self.queues.clear()
         self.known.clear()
         self.statuses.clear()
+        self.last_places.clear()
 
     async def run(self, step: str, effect: Callable[[], Value]) -> Value:
         """Take one step whole, as a script does; others go first, so that concurrent ones interleave."""
@@ -186,6 +189,23 @@ def _turn(known: _Known | None, generation: int) -> Lease:
     if known is None or known.head is None or watermark is None:
         return Lease(head=0, published=Watermark(generation, 0), known=False, state=None)
     return Lease(head=known.head, published=watermark, known=True, state=known.state)
+
+
+class MemoryChainHints:
+    """``ChainHints`` in memory."""
+
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._redis = redis
+
+    async def last_places(self, chains: Sequence[ValueChain]) -> list[int | None]:
+        return await self._redis.run("mget", lambda: [self._redis.last_places.get(str(chain)) for chain in chains])
+
+    async def save_last_places(self, places: Sequence[tuple[ValueChain, int]]) -> None:
+        def effect() -> None:
+            for chain, n in places:
+                self._redis.last_places.put(str(chain), n, ttl_s=self._redis.memory_s)
+
+        await self._redis.run("set", effect)
 
 
 class MemoryCommandStatuses:

@@ -18,6 +18,7 @@ from oncelog.stores.s3.event_log import S3EventLog
 from oncelog.stores.s3.large_objects import checked
 from oncelog.stores.s3.snapshots import S3Snapshots
 from oncelog.stores.s3.topic_records import S3TopicRecords
+from oncelog.stores.s3.unique_entries import S3UniqueEntries
 from oncelog.testing.memory.pause import Pause, let_others
 
 #: Called with the operation and its key; what it raises is what the caller sees.
@@ -172,3 +173,7 @@ class MemorySnapshots(S3Snapshots):
 
 class MemoryClassNames(S3ClassNames):
     """Class names on a bucket in memory."""
+
+
+class MemoryUniqueEntries(S3UniqueEntries):
+    """Entries of unique values on a bucket in memory."""

@@ -1,0 +1,66 @@
+"""The values that an instance holds, what an event brings in, and the rejection of a value that is held."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oncelog.domain.aggregates.aggregate_registry import registry
+from oncelog.domain.instance import Instance
+from oncelog.domain.limits import UNIQUE_PLACES_MAX
+from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.domain.unique.constraint import UniqueValue, ValueKey, unique_values
+
+Held = Mapping[ValueKey, UniqueValue]
+
+
+def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
+    """Return the values that an instance holds. ``class_schema``: the one that its last event names, and no other.
+
+    An instance of an aggregate of one's own holds what its document has.
+    """
+    if class_schema is None or not class_schema.constraints or not state.exists:
+        return {}
+    return {each.key: each for each in unique_values(class_schema.constraints, _document(state))}
+
+
+def brought_in(before: Held, after: Held) -> list[UniqueValue]:
+    """Return the values that are held after an event and were not before, in the order in which they are claimed."""
+    return sorted((value for key, value in after.items() if key not in before), key=lambda value: value.key)
+
+
+def unique_violated(state: Instance, value: UniqueValue, class_schema: ClassSchema, *, holder: Instance) -> Rejection:
+    """Return the rejection of a command that would bring in a value which another instance holds.
+
+    ``holder``: that instance as S3 showed it to hold the value.
+    """
+    constraint, sha256 = value.key
+    hidden = class_schema.constraints[constraint].hidden
+    words = f"a value of {constraint} (SHA-256 {sha256})" if hidden else f"{constraint} {value.value!r}"
+    details: dict[str, Any] = {"constraint": constraint, "sha256": sha256, "holder": holder.aggregate_id}
+    details["holder_version"] = holder.sequence_number
+    if not hidden:
+        details["value"] = value.value
+    return Rejection(
+        code=RejectionCode.UNIQUE_VIOLATED,
+        message=f"aggregate {state.aggregate_id}: {words} is held by {holder.aggregate_id} at version "
+        f"{holder.sequence_number}; use another value, or let that instance give it up first",
+        details=details | {"found_version": state.sequence_number},
+    )
+
+
+def chain_exhausted(state: Instance, value: UniqueValue) -> Rejection:
+    """Return the rejection of a command that would bring in a value whose chain has no more places."""
+    constraint, sha256 = value.key
+    return Rejection(
+        code=RejectionCode.PAYLOAD_INVALID,
+        message=f"aggregate {state.aggregate_id}: a value of {constraint} (SHA-256 {sha256}) was taken "
+        f"{UNIQUE_PLACES_MAX} times, more often than is permitted; use another value",
+        details={"constraint": constraint, "sha256": sha256, "found_version": state.sequence_number},
+    )
+
+
+def _document(state: Instance) -> dict[str, Any]:
+    if state.state_version is None:
+        return state.data
+    document: dict[str, Any] = registry().of_state(state.state_version).document_data(state.data)
+    return document

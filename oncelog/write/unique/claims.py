@@ -1,0 +1,107 @@
+"""From a decided event to the places it needs: which values it brings in, and whether another instance holds one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oncelog.domain.events import Event
+from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.limits import UNIQUE_PLACES_MAX
+from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.results import Rejection
+from oncelog.domain.unique.constraint import UniqueValue
+from oncelog.domain.unique.entry import Place, UniqueEntry, ValueChain
+from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, unique_violated
+from oncelog.ports import ChainHints, UniqueEntries
+from oncelog.write.unique.chains import ChainEnd, ValueChains
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an event needs. ``places``: to be named in its record. ``refusal``: why it cannot be.
+
+    ``is_outdated``: the aggregate itself holds a value that it is thought to bring in, so its head is further than the
+    one that it was decided on.
+    """
+
+    places: tuple[Place, ...] = ()
+    refusal: Rejection | None = None
+    is_outdated: bool = False
+
+
+NO_CLAIMS = Claims()
+
+
+class UniqueClaims:
+    """Finds the places of events, and writes the entries that records name."""
+
+    def __init__(self, *, chains: ValueChains, entries: UniqueEntries, hints: ChainHints) -> None:
+        self._chains = chains
+        self._entries = entries
+        self._hints = hints
+
+    async def of(self, state: Instance, event: Event, class_schema: ClassSchema | None, *, hopeful: bool) -> Claims:
+        """Return what an event that was decided on a state needs; no request is sent if it brings nothing in.
+
+        ``hopeful``: take a value of which nothing is known for one that was never used, as most are: the PUT of its
+        first entry finds out.
+        """
+        values = await self.brought_in(state, event, class_schema)
+        if not values or class_schema is None:
+            return NO_CLAIMS
+        aggregate_id = AggregateId.parse(state.aggregate_id)
+        chains = [ValueChain.of(aggregate_id, value.key) for value in values]
+        places: list[Place] = []
+        for value, chain, hint in zip(values, chains, await self.hints(chains), strict=True):
+            end = await self.end(chain, hint, hopeful=hopeful)
+            if end.holder is not None and end.holder.aggregate_id == state.aggregate_id:
+                return Claims(is_outdated=True)
+            if refusal := refusal_of(state, value, end, class_schema):
+                return Claims(refusal=refusal)
+            places.append(place_of(value, end))
+        return Claims(places=tuple(places))
+
+    async def brought_in(self, state: Instance, event: Event, class_schema: ClassSchema | None) -> list[UniqueValue]:
+        """Return the values that an event brings in, in the order in which they are claimed."""
+        if class_schema is None or not class_schema.constraints:
+            return []
+        after = held_values(evolve(state, event), class_schema)
+        return brought_in(await self._chains.held(state), after) if after else []
+
+    async def end(self, chain: ValueChain, hint: int | None, *, hopeful: bool) -> ChainEnd:
+        """Return where a chain ends, as S3 shows it; or, hopefully, that it has not begun."""
+        if hopeful and not hint:
+            return ChainEnd(n=1)
+        return await self._chains.end(chain, last_place=hint if hopeful else None)
+
+    async def held(self, state: Instance) -> Held:
+        """Return the values that an instance holds."""
+        return await self._chains.held(state)
+
+    async def hints(self, chains: Sequence[ValueChain]) -> Sequence[int | None]:
+        """Return the last place of each chain as far as Redis knows."""
+        return await self._hints.last_places(chains) if chains else []
+
+    async def write(self, entries: Sequence[UniqueEntry]) -> bool:
+        """Write the entries of an event in their order; return False at the first place that is another's (V3)."""
+        for entry in entries:
+            if await self._entries.write_entry(entry) != entry:
+                return False
+        return True
+
+    async def remember(self, entries: Sequence[UniqueEntry]) -> None:
+        """Let Redis know of the last places of chains, for speed."""
+        if entries:
+            await self._hints.save_last_places([(entry.chain, entry.n) for entry in entries])
+
+
+def refusal_of(state: Instance, value: UniqueValue, end: ChainEnd, class_schema: ClassSchema) -> Rejection | None:
+    """Return why an instance cannot bring in a value whose chain ends so; None if it can."""
+    if end.holder is not None:
+        return unique_violated(state, value, class_schema, holder=end.holder)
+    return chain_exhausted(state, value) if end.n > UNIQUE_PLACES_MAX else None
+
+
+def place_of(value: UniqueValue, end: ChainEnd) -> Place:
+    """Return the place that a value's chain has free."""
+    return Place(constraint=value.key.constraint, sha256=value.key.sha256, n=end.n, ended_by=end.ended_by)
