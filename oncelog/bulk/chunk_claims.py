@@ -1,8 +1,8 @@
 """The unique values of a chunk's items: places named in its next record, and rejections of values that are held.
 
 Each item claims for itself. Two items that want one value name the same place; one of them gets it, and the further
-record rejects the other. What an earlier item of an aggregate lets go, a later one of the same aggregate may name
-again in the same record (docs/protocol.md, V1 to V6).
+record rejects the other. A value that an earlier item of an aggregate lets go may be named again by a later one of
+the same aggregate, in the same record (docs/protocol.md, V1 to V6).
 """
 
 import asyncio

@@ -7,9 +7,8 @@ goes from the watermark on; R5 leases are for speed. V1 to V6 the places of uniq
 their entries written before the event. ``tests/model`` holds the executable model of these rules.
 """
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -18,18 +17,16 @@ from structlog.contextvars import bound_contextvars
 from oncelog import metrics
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
-from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
-from oncelog.domain.unique.entry import Place
 from oncelog.errors import StoreUnavailable
 from oncelog.offload import offloaded
 from oncelog.ports import CommandStatus, Stage, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
 from oncelog.write.command_outcomes import rejected, reused
 from oncelog.write.name_collision import claim_name, find_collision
+from oncelog.write.record_decision import RecordDecisions
 from oncelog.write.stream_head import StreamHead
 from oncelog.write.write_path import WritePath
 
@@ -51,16 +48,6 @@ class Committed:
     duplicate: bool = False
 
 
-@dataclass(frozen=True)
-class _Decided:
-    """What a record is to say: an event with its places in the chains of unique values, or a rejection."""
-
-    head: StreamHead
-    class_schema: ClassSchema | None
-    end: Event | Rejection
-    places: Sequence[Place] = ()
-
-
 class Committer:
     """Commits commands. Any number of attempts of one command may run at once, in any number of processes."""
 
@@ -75,10 +62,8 @@ class Committer:
         self._reader = path.reader
         self._cache = path.cache
         self._stream_heads = path.stream_heads
-        self._class_schemas = path.class_schemas
-        self._strictness = path.strictness
         self._lease_queue = path.lease_queue
-        self._judge = path.judge
+        self._decisions = RecordDecisions(path)
         self._claims = path.claims
         self._event_writer = path.event_writer
         self._snapshot_interval_events = path.snapshot_interval_events
@@ -175,7 +160,7 @@ class Committer:
         attempt wrote it (R2).
         """
         async with trace.step("record") as step:
-            decided = await self._decided(command, head, occurred_at=occurred_at, hopeful=number == 1)
+            decided = await self._decisions.of(command, head, occurred_at=occurred_at, hopeful=number == 1)
             class_schema = decided.class_schema
             record = record_of(
                 command,
@@ -190,48 +175,8 @@ class Committer:
             step.note = _record_note(bound)
         return bound, decided.head
 
-    async def _decided(self, command: Command, head: StreamHead, *, occurred_at: str, hopeful: bool) -> "_Decided":
-        """Return what the command's next record is to say, and the head that it rests on.
-
-        A rejection rests on a head that S3 has shown (R6); that of a value, shown after its holder was (V5).
-        """
-        while True:
-            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection):
-                head = await self._stream_heads.verified(command.aggregate_id, head)
-                class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection) or class_schema is None:
-                return _Decided(head, class_schema, decision)
-            claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
-            if claims.is_outdated:
-                head = await self._stream_heads.reloaded(command.aggregate_id)
-            elif claims.refusal is None:
-                return _Decided(head, class_schema, decision, claims.places)
-            else:
-                version = head.state.sequence_number
-                head = await self._stream_heads.verified(command.aggregate_id, replace(head, is_verified=False))
-                if head.state.sequence_number == version:
-                    return _Decided(head, class_schema, claims.refusal)
-
-    async def _decide(
-        self, command: Command, head: StreamHead, *, occurred_at: str
-    ) -> tuple[ClassSchema | None, Event | Rejection]:
-        """Decide under the newest rules of the instance's class, at least those of its last event."""
-        undefined = await self._strictness.refusal(command)
-        if undefined:
-            return None, undefined
-        state = head.state
-        known = state.definition.sequence_number if state.definition else 0
-        class_schema = await self._class_schemas.newest(AggregateId.parse(state.aggregate_id), at_least=known)
-        return class_schema, await self._judge.decide(
-            state, command, occurred_at=occurred_at, class_schema=class_schema
-        )
-
     async def _persist(self, command: Command, record: AnyRecord, head: StreamHead) -> StoredEvent | None:
-        """Return the event that the slot of the record has in the end, or None if one of its places is another's.
-
-        Entries are written before the event, so that nobody can take a value between the two (V3).
-        """
+        """Return the event that the record's slot has in the end, or None if one of its places is another's (V3)."""
         if isinstance(record, CommandRecord) and not await self._claims.write(record.entries):
             return None
         return await self._event_writer.write(command, record, state=head.state, published=head.published)

@@ -1,4 +1,4 @@
-"""Writes the events that records bind to slots: for the attempt itself, and for whoever helps it (R1)."""
+"""Writes the events that records bind to slots: for an attempt itself, and for one that helps it (R1)."""
 
 from dataclasses import dataclass
 

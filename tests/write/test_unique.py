@@ -1,4 +1,4 @@
-"""Unique values on the path of single commands, on servers in memory: one holder, whoever dies and whatever is lost."""
+"""Unique values on the path of single commands, on servers in memory: one holder, at any death or loss."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def violation(result: CommandResult) -> tuple[str, str, int] | None:
     return details["constraint"], details["holder"], details["holder_version"]
 
 
-async def test_second_instance_with_a_value_is_refused_and_told_of_the_holder(world: World):
+async def test_second_instance_with_a_value_is_refused(world: World):
     assert (await world.process().run(user("a", "x@y"))).outcome is Outcome.APPLIED
     second = user("b", "x@y")
     refused = await world.process().run(second)
@@ -99,7 +99,7 @@ async def test_command_that_died_blocks_nobody(world: World, step: str, *, forge
     assert doubled(world.bucket.objects) == {}
 
 
-async def test_entry_without_its_event_is_completed_by_who_needs_the_value(world: World):
+async def test_entry_without_its_event_is_completed_by_a_contender(world: World):
     """The command dies between its entry and its event; the contender writes the event, and is refused by it."""
     dead = user("a", "x@y")
 

@@ -75,7 +75,7 @@ async def test_later_item_takes_again_what_an_earlier_one_let_go(world: World):
     assert len(entries) == 3
 
 
-async def test_items_after_a_refused_one_go_on_from_the_state_without_it(world: World):
+async def test_items_after_a_refused_one_go_on_without_it(world: World):
     await world.process().run(create("h", {"email": "x"}))
     await world.process().run(create("a", {"email": "a", "n": 0}))
     lines = await run(world, bulk_update(mail("a", "x"), item("a", {"n": 1}), mail("a", "y")))
@@ -93,7 +93,7 @@ async def test_deleted_and_created_again(world: World):
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_one_holder_and_one_event_of_each_item_whatever_the_order(world: World, seed: int):
+async def test_one_holder_and_one_event_whatever_the_order(world: World, seed: int):
     dice = random.Random(seed)
     process = world.process()
     await process.run(create("a", {"email": "x"}))

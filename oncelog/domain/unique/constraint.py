@@ -15,7 +15,7 @@ from oncelog.errors import InputInvalid
 
 
 class Fold(StrEnum):
-    """What texts are brought to before they are compared."""
+    """The form in which texts are compared."""
 
     NFC = "nfc"  # Unicode's composed form: one letter has one spelling
     CASEFOLD = "casefold"  # that, and without regard to case
@@ -45,7 +45,7 @@ Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], AfterValida
 class UniqueConstraint(Value):
     """A constraint with options. ``paths``: JSON Pointers to scalars within data, which are unique taken together.
 
-    ``fold``: what texts are brought to before they are compared; None compares them as they are. ``hidden``: whether a
+    ``fold``: the form in which texts are compared; None compares them as they are. ``hidden``: whether a
     rejection names a value by its hash only.
     """
 

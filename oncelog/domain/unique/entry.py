@@ -1,6 +1,6 @@
 """The chain of a value: numbered entries, each written once by the event that brings the value in.
 
-A record names the place of each entry before it is written, so that every attempt, and whoever helps, writes the same
+A record names the place of each entry before it is written, so that every attempt, and every helper, writes the same
 bytes (docs/protocol.md, V1).
 """
 
@@ -41,7 +41,7 @@ class ValueChain(NamedTuple):
 
 
 class EndedBy(Value):
-    """What showed an entry to be over: an event after which its instance does not hold the value, or another's entry.
+    """The evidence that an entry is over: an event after which its instance does not hold the value, or another entry.
 
     ``key``: where it lies in S3. ``checksum``: the event's, or the SHA-256 of the entry's bytes.
     """

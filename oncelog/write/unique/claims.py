@@ -18,7 +18,7 @@ from oncelog.write.unique.chains import ChainEnd, ValueChains
 
 @dataclass(frozen=True)
 class Claims:
-    """What an event needs. ``places``: to be named in its record. ``refusal``: why it cannot be.
+    """The needs of an event. ``places``: to be named in its record. ``refusal``: why it cannot be.
 
     ``is_outdated``: the aggregate itself holds a value that it is thought to bring in, so its head is further than the
     one that it was decided on.

@@ -1,7 +1,7 @@
 """Finishes what another command's record has bound, where its last entry is in the way of a value (V4).
 
-A command that wrote an entry and died would block the value for ever. What is left of it is a few PUTs, whose bytes
-follow from its record: the command that needs the value writes them, and waits for nothing.
+A command that wrote an entry and died would block the value for ever. Its record says the bytes of the few PUTs that
+are left: the command that needs the value writes them, and waits for nothing.
 """
 
 from typing import Protocol
