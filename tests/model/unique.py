@@ -10,10 +10,11 @@ to V6); without one of the rules the search finds a violation.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.model.search import Violation
-from tests.model.unique_decision import Decision, UniqueRule, decide
+from tests.model.unique_decision import Decision, UniqueRule, decide, judged
+from tests.model.unique_put import put_entry, put_event, with_changed
 from tests.model.unique_state import (
     AGGREGATES,
     DONE,
@@ -28,9 +29,8 @@ from tests.model.unique_state import (
     Kind,
     Order,
     Record,
+    Target,
     entry_of,
-    event_after,
-    holder_by,
 )
 
 RECORDS_MAX = 7
@@ -51,13 +51,15 @@ class Unique:
     """The bounds of a search.
 
     ``lies``: how often a first record rests on what is out of date. ``deaths``: how often an attempt dies and starts
-    again. ``defined``: whether the class has its constraint from the beginning.
+    again. ``defined``: whether the class has its constraint from the beginning. ``parallel``: whether an attempt at a
+    bulk command writes to its aggregates in any order, each aggregate's items one after the other.
     """
 
     orders: tuple[Order, ...]
     lies: int = 0
     deaths: int = 0
     defined: bool = True
+    parallel: bool = False
     without: frozenset[UniqueRule] = frozenset()
 
     def start(self) -> Bucket:
@@ -127,10 +129,10 @@ class Unique:
         assert attempt.last is not None
         (value, aggregate), (entry, place) = wanted, attempt.last
         name = VALUES[value]
-        holder = self._holder_by(bucket, value, entry)
+        holder = judged(bucket, value, entry, self.without)
         if holder == PENDING:
             if UniqueRule.HELP not in self.without:
-                after = Attempt("put", target=entry)
+                after = Attempt("put", targets=(Target(entry),))
                 yield Move(f"sees {name}/{place} pending, helps C{entry.command}", after, bucket)
             return
         if holder == aggregate and value not in bucket.event_at(aggregate, dict(attempt.heads)[aggregate]).held:
@@ -140,11 +142,6 @@ class Unique:
         late = attempt.late if holder == OVER else bucket.aggregates_beyond(attempt.heads)
         learned = attempt._replace(ends=(*attempt.ends, (value, place + 1, holder)), last=None, late=late)
         yield Move(words, self._next_look(bucket, command, learned), bucket)
-
-    def _holder_by(self, bucket: Bucket, value: int, entry: Entry) -> int:
-        """Judge an entry; without one of two rules of V2, wrongly."""
-        holder = holder_by(bucket, value, entry, lost_is_over=UniqueRule.LOST not in self.without)
-        return OVER if holder == PENDING and UniqueRule.PENDING in self.without else holder
 
     def _prove(self, bucket: Bucket, command: int, attempt: Attempt) -> Iterator[Move]:
         """Look whether an aggregate is still where a rejection was decided on."""
@@ -169,28 +166,30 @@ class Unique:
             raise Violation(f"C{command} is rejected on a state that was not the head when it had to be")
         if number > RECORDS_MAX:
             raise Violation(f"C{command} is pushed aside again and again")
-        written = bucket._replace(records=_with(records, command, (*records[command], record)))
+        written = bucket._replace(records=with_changed(records, command, (*records[command], record)))
         words = f"writes record {number}: {'; '.join(map(str, record))}"
         yield Move(words, self._adopted(written, command, number), written)
 
     def _put(self, bucket: Bucket, command: int, attempt: Attempt) -> Iterator[Move]:
-        """PUT one object of the target: its next entry or, once all are its own, its event."""
-        target = attempt.target
-        assert target is not None
-        binding = bucket.binding_of(target)
-        if binding is None:  # only without rule RECORD: the entry does not say what its command was
-            return
+        """PUT one object of a target: its next entry or, once all are its own, its event."""
         if UniqueRule.SLOT_BEFORE in self.without and attempt.number:
             record = bucket.records[command][attempt.number - 1]
             yield from self._early_entries(bucket, attempt, command, attempt.number, record)
-        left = [place for place in range(len(binding.places)) if place not in attempt.written]
-        for place in left if UniqueRule.ORDER in self.without else left[:1]:
-            words, own, changed = self._entry_put(bucket, target, *binding.places[place])
-            after = attempt._replace(written=tuple(sorted((*attempt.written, place))))
-            yield Move(words, after if own else self._passed(changed, command, attempt, own=False), changed)
-        if not left or self._slot_tells(bucket, target) or UniqueRule.ENTRIES_FIRST in self.without:
-            words, own, changed = self._event_put(bucket, target, binding.covered)
-            yield Move(words, self._passed(changed, command, attempt, own=own), changed)
+        for target in attempt.targets:
+            binding = bucket.binding_of(target.entry)
+            if binding is None:  # only without rule RECORD: the entry does not say what its command was
+                continue
+            left = [place for place in range(len(binding.places)) if place not in target.written]
+            for place in left if UniqueRule.ORDER in self.without else left[:1]:
+                words, own, changed = put_entry(bucket, target.entry, binding.places[place], self.without)
+                further = target._replace(written=tuple(sorted((*target.written, place))))
+                others = tuple(further if other == target else other for other in attempt.targets)
+                after = attempt._replace(targets=others)
+                yield Move(words, after if own else self._passed(changed, command, attempt, target, own=False), changed)
+            if not left or self._slot_tells(bucket, target.entry) or UniqueRule.ENTRIES_FIRST in self.without:
+                item = self.orders[target.entry.command].items[target.entry.item]
+                words, own, changed = put_event(bucket, target.entry, item, covered=binding.covered)
+                yield Move(words, self._passed(changed, command, attempt, target, own=own), changed)
 
     def _slot_tells(self, bucket: Bucket, target: Entry) -> bool:
         """Return whether the slot, looked at first, tells that the target is at its end."""
@@ -199,66 +198,51 @@ class Unique:
         single = len(self.orders[target.command].items) == 1
         return event != NOTHING and (not own or single or UniqueRule.PLACES_AND_SLOT in self.without)
 
-    def _passed(self, bucket: Bucket, command: int, attempt: Attempt, *, own: bool) -> Attempt:
-        """Go on after the target has come to its end: with the record's next item, or again from the beginning."""
-        assert attempt.target is not None
+    def _passed(self, bucket: Bucket, command: int, attempt: Attempt, target: Target, *, own: bool) -> Attempt:
+        """Go on after a target has come to its end: with the record's next item, or again from the beginning."""
         if not attempt.number:  # it was another's
             return Attempt()
-        displaced = attempt.open if own else (*attempt.open, attempt.target.item)
-        return self._adopted(bucket, command, attempt.number, attempt.target.item, displaced)
+        displaced = attempt.open if own else (*attempt.open, target.entry.item)
+        others = tuple(other for other in attempt.targets if other != target)
+        record = bucket.records[command][attempt.number - 1]
+        later = tuple(binding for binding in record if binding.item > target.entry.item)
+        if self.parallel:
+            later = tuple(binding for binding in later if binding.aggregate == target.entry.aggregate)
+        return _gone_on(self._with_next(command, Attempt("put", attempt.number, displaced, targets=others), later))
 
     def _early_entries(
         self, bucket: Bucket, attempt: Attempt, command: int, number: int, record: Record
     ) -> Iterator[Move]:
         """Write entries before their time; only without rule RECORD or SLOT_BEFORE."""
         for binding in record:
-            for value, place in binding.places:
-                words, _, changed = self._entry_put(bucket, entry_of(command, number, binding), value, place)
+            for place in binding.places:
+                words, _, changed = put_entry(bucket, entry_of(command, number, binding), place, self.without)
                 if changed != bucket:
                     yield Move(words, attempt, changed)
 
-    def _entry_put(self, bucket: Bucket, target: Entry, value: int, place: int) -> tuple[str, bool, Bucket]:
-        """The conditional PUT of one entry; whether the place is the target's own, and S3 afterwards."""
-        chain = bucket.chains[value]
-        if UniqueRule.NAMED in self.without:  # where the chain ends now, if its last entry is over
-            over = not chain or self._holder_by(bucket, value, chain[-1]) == OVER
-            place = chain.index(target) + 1 if target in chain else len(chain) + over
-        words, existing = f"{VALUES[value]}/{place}", chain[place - 1 : place]
-        if place > len(chain) + 1:
-            raise Violation(f"{words} is written, and there is a gap before it")
-        same_aggregate = existing != () and existing[0].aggregate == target.aggregate
-        if existing == (target,) or (same_aggregate and UniqueRule.OWN in self.without):
-            return f"finds {words} to be its own", True, bucket
-        if existing and UniqueRule.CONDITIONAL not in self.without:
-            return f"finds {words} taken", False, bucket
-        chain = (*chain[: place - 1], target, *chain[place:])
-        changed = bucket._replace(chains=_with(bucket.chains, value, chain))
-        return f"{'overwrites' if existing else 'writes'} {words}", True, changed
+    def _adopted(self, bucket: Bucket, command: int, number: int) -> Attempt:
+        """Go for the items that a record binds: for the first or, in parallel, for the first of each aggregate."""
+        attempt, record = Attempt("put", number), bucket.records[command][number - 1]
+        if not self.parallel:
+            return _gone_on(self._with_next(command, attempt, record))
+        for aggregate in sorted({binding.aggregate for binding in record}):
+            own = tuple(binding for binding in record if binding.aggregate == aggregate)
+            attempt = self._with_next(command, attempt, own)
+        return _gone_on(attempt)
 
-    def _event_put(self, bucket: Bucket, target: Entry, covered: bool) -> tuple[str, bool, Bucket]:
-        """The conditional PUT of the event; whether the slot is the target's own, and S3 afterwards."""
-        log, words = bucket.logs[target.aggregate], f"{AGGREGATES[target.aggregate]}/{target.slot}"
-        if target.slot > len(log) + 1:
-            raise Violation(f"{words} is written, and there is a gap before it")
-        if target.slot <= len(log):
-            event = log[target.slot - 1]
-            own = (event.command, event.item) == (target.command, target.item)
-            return f"finds {words} {'to be its own' if own else 'taken'}", own, bucket
-        item = self.orders[target.command].items[target.item]
-        event = event_after(log[-1] if log else NOTHING, item, (target.command, target.item), covered=covered)
-        return f"writes {words}", True, bucket._replace(logs=_with(bucket.logs, target.aggregate, (*log, event)))
+    def _with_next(self, command: int, attempt: Attempt, record: Record) -> Attempt:
+        """Add the first item that a part of a record binds to a slot.
 
-    def _adopted(
-        self, bucket: Bucket, command: int, number: int, item: int = -1, displaced: tuple[int, ...] = ()
-    ) -> Attempt:
-        """Go for the record's next item. An item after a displaced one of its aggregate is void and bound again."""
-        items = self.orders[command].items
-        for binding in bucket.records[command][number - 1]:
-            if binding.item > item and binding.aggregate in {items[other].aggregate for other in displaced}:
+        An item after a displaced one of its aggregate is void, and bound again as well.
+        """
+        items, displaced, targets = self.orders[command].items, attempt.open, attempt.targets
+        for binding in record:
+            if binding.aggregate in {items[item].aggregate for item in displaced}:
                 displaced = (*displaced, binding.item)
-            elif binding.item > item and binding.slot != REJECTED:
-                return Attempt("put", number, displaced, target=entry_of(command, number, binding))
-        return Attempt("look", number, displaced) if displaced else DONE
+            elif binding.slot != REJECTED:
+                targets = (*targets, Target(entry_of(command, attempt.number, binding)))
+                break
+        return attempt._replace(open=tuple(sorted(displaced)), targets=tuple(sorted(targets)))
 
     def _next_look(self, bucket: Bucket, command: int, attempt: Attempt) -> Attempt:
         """Go for the next thing that is not known yet, or for the record."""
@@ -270,5 +254,8 @@ class Unique:
         return decide(bucket, command, self.orders[command].items, attempt, self.without)
 
 
-def _with(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:index], value, *values[index + 1 :])
+def _gone_on(attempt: Attempt) -> Attempt:
+    """Go on to what is left to write, to a further record, or to the end."""
+    if attempt.targets:
+        return attempt
+    return Attempt("look", attempt.number, attempt.open) if attempt.open else DONE

@@ -6,16 +6,19 @@ from typing import NamedTuple
 from tests.model.unique_state import (
     AGGREGATES,
     OVER,
+    PENDING,
     REJECTED,
     VALUES,
     Attempt,
     Binding,
     Bucket,
+    Entry,
     Event,
     Item,
     Kind,
     Record,
     event_after,
+    holder_by,
 )
 
 
@@ -110,3 +113,9 @@ def _unproven(record: list[Binding], attempt: Attempt, without: frozenset[Unique
     rejected = {binding.aggregate for binding in record if binding.slot == REJECTED}
     needed = {aggregate for aggregate, _ in attempt.heads} if UniqueRule.HOLDER_FIRST in without else rejected
     return needed - set(attempt.seen)
+
+
+def judged(bucket: Bucket, value: int, entry: Entry, without: frozenset[UniqueRule]) -> int:
+    """Judge an entry as ``holder_by`` does; without one of two rules of V2, wrongly."""
+    holder = holder_by(bucket, value, entry, lost_is_over=UniqueRule.LOST not in without)
+    return OVER if holder == PENDING and UniqueRule.PENDING in without else holder

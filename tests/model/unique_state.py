@@ -114,6 +114,13 @@ class Bucket(NamedTuple):
         return None
 
 
+class Target(NamedTuple):
+    """An item whose entries and event are being written. ``written``: places that are known to be its own."""
+
+    entry: Entry
+    written: tuple[int, ...] = ()
+
+
 class Attempt(NamedTuple):
     """One attempt at a command. ``at``: the next request it makes; the rest is what it knows."""
 
@@ -126,8 +133,7 @@ class Attempt(NamedTuple):
     last: tuple[Entry, int] | None = None  # the last entry of a chain and its place, to be judged
     seen: tuple[int, ...] = ()  # aggregates that S3 showed to be where they are decided on
     late: tuple[int, ...] = ()  # for the check only: those whose log was longer, when that mattered
-    target: Entry | None = None  # the item whose entries and event it writes; another's, if ``number`` is 0
-    written: tuple[int, ...] = ()  # the target's places that are known to be its own
+    targets: tuple[Target, ...] = ()  # being written, at most one of each aggregate; another's, if ``number`` is 0
 
 
 DONE = Attempt("done")
