@@ -56,20 +56,28 @@ class DefinitionReference(Value):
 
 @dataclass(frozen=True, slots=True)
 class DecidedEvent:
-    """The part of an event that is decided: all that follows neither from its command nor from its slot."""
+    """The part of an event that is decided: all that follows neither from its command nor from its slot.
+
+    ``constraints``: the unique constraints of an aggregate of one's own that it was decided under, None for none.
+    """
 
     event_type: str
     schema_version: str
     effect: Effect
     data: dict[str, Any]
+    constraints: tuple[str, ...] | None = None
 
 
 class EventContent(NamedTuple):
-    """The content of an event, upcast to the newest version. ``definition``: what its data was validated against."""
+    """The content of an event, upcast to the newest version. ``definition``: what its data was validated against.
+
+    ``constraints``: see ``DecidedEvent``.
+    """
 
     data: dict[str, Any]
     definition: DefinitionReference | None
     effect: Effect
+    constraints: tuple[str, ...] = ()
 
 
 class Event(Value):
@@ -152,6 +160,7 @@ def content_of(event: Event) -> EventContent:
             data=fields["data"],
             definition=None if definition is None else DefinitionReference.model_validate(definition),
             effect=Effect(fields["effect"]),
+            constraints=tuple(map(str, fields.get("constraints") or ())),
         )
     except (KeyError, ValueError) as error:
         where = f"aggregate {event.aggregate_id} event {event.sequence_number}"

@@ -64,7 +64,8 @@ class Instance:
 
     ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
     ``data`` was validated against, None where its class was undefined. ``state_version``: of an aggregate of one's own,
-    its name and the version of its state; ``data`` is that state as JSON. No model: events are checked when they are
+    its name and the version of its state; ``data`` is that state as JSON. ``constraints``: the unique constraints of
+    such an aggregate that its last event was decided under. No model: events are checked when they are
     read, and thousands of states are made and kept.
     """
 
@@ -81,6 +82,7 @@ class Instance:
     definition: DefinitionReference | None = None
     data: dict[str, Any] = field(default_factory=dict)
     state_version: str | None = None
+    constraints: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -150,6 +152,7 @@ def _evolved_by_own(state: Instance, event: Event, content: EventContent) -> Ins
         definition=content.definition,
         data=aggregate.after(state.data if state.sequence_number else None, event.event_type, content.data),
         state_version=aggregate.state_mark,
+        constraints=content.constraints,
     )
 
 
@@ -250,6 +253,7 @@ def made_event(
 ) -> Event:
     """Return the event in the slot after this state."""
     aggregate = change.aggregate_id
+    more = {"constraints": list(decided.constraints)} if decided.constraints else {}
     return sealed_event(
         event_id=change.event_id,
         event_type=decided.event_type,
@@ -269,4 +273,5 @@ def made_event(
         correlation_id=change.correlation_id,
         causation_id=change.causation_id,
         previous_checksum=state.checksum,
+        **more,
     )

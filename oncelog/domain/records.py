@@ -136,7 +136,7 @@ def decided_of(event: Event) -> DecidedEvent | None:
     content = content_of(event)
     if content.effect is not Effect.EVOLVE:
         return None
-    return DecidedEvent(event.event_type, event.schema_version, content.effect, event.data)
+    return DecidedEvent(event.event_type, event.schema_version, content.effect, event.data, content.constraints or None)
 
 
 #: The records that one command ID may have: one ID is used by one command, on one instance or in bulk.

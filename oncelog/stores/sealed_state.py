@@ -15,7 +15,7 @@ _STATE_AT = len(_START) + 64 + len(_MIDDLE)
 
 
 #: Members that other states do not have.
-_OWN_ONLY = {"state_version"}
+_OWN_ONLY = {"state_version", "constraints"}
 
 
 def seal_state(state: Instance) -> bytes:

@@ -44,7 +44,7 @@ class RecordDecisions:
             if isinstance(decision, Rejection):
                 head = await self._stream_heads.verified(command.aggregate_id, head)
                 class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection) or class_schema is None:
+            if isinstance(decision, Rejection):
                 return RecordDecision(head, class_schema, decision)
             claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
             if claims.is_outdated:

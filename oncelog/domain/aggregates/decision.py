@@ -1,11 +1,14 @@
 """The decision on a command of one's own: the aggregate's code, between the same checks as for every instance."""
 
+from typing import Any
+
 from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.aggregates.definition import Aggregate, DecisionContext, DomainState, Refused
-from oncelog.domain.canonical import normalised
+from oncelog.domain.canonical import canonical_bytes, normalised
 from oncelog.domain.commands import read_own
 from oncelog.domain.events import DecidedEvent, Effect, Event
 from oncelog.domain.instance import Change, Instance, made_event
+from oncelog.domain.limits import UNIQUE_VALUE_BYTES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema, check_haste
 from oncelog.domain.refusals import schema_refusal, version_conflict
 from oncelog.domain.results import Rejection, RejectionCode
@@ -37,7 +40,8 @@ def decide(
         event_data = normalised(decision.model_dump(mode="json"), where=decision.type_name)
     except InputInvalid as error:  # under code that has become narrower since the command was accepted
         return Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
-    document = aggregate.document_data(aggregate.after(data, decision.type_name, event_data))
+    state_after = aggregate.after(data, decision.type_name, event_data)
+    document = aggregate.document_data(state_after)
     if hurried:
         check_haste(document)
     decided = DecidedEvent(
@@ -45,11 +49,24 @@ def decide(
         schema_version=str(aggregate.versions[decision.type_name].newest),
         effect=Effect.EVOLVE,
         data=event_data,
+        constraints=tuple(sorted(aggregate.unique)) or None,
     )
     definition = class_schema.reference if class_schema else None
-    return schema_refusal(class_schema, document, state, hurried=hurried) or made_event(
-        state, change, decided=decided, definition=definition, occurred_at=occurred_at
-    )
+    refusal = schema_refusal(class_schema, document, state, hurried=hurried) or _too_long(aggregate, state_after, state)
+    return refusal or made_event(state, change, decided=decided, definition=definition, occurred_at=occurred_at)
+
+
+def _too_long(aggregate: Aggregate[DomainState], state_after: dict[str, Any], state: Instance) -> Rejection | None:
+    """Return the refusal of a unique value that is longer than one may be."""
+    for name, parts in aggregate.unique_parts(state_after).items():
+        if (size_bytes := len(canonical_bytes(parts))) > UNIQUE_VALUE_BYTES_MAX:
+            message = (
+                f"aggregate {state.aggregate_id}: unique {name}: expected at most {UNIQUE_VALUE_BYTES_MAX} bytes of "
+                f"canonical JSON, found {size_bytes}; use a shorter value"
+            )
+            details = {"constraint": name, "size_bytes": size_bytes, "found_version": state.sequence_number}
+            return Rejection(code=RejectionCode.PAYLOAD_INVALID, message=message, details=details)
+    return None
 
 
 def _context(state: Instance, change: Change, occurred_at: str) -> DecisionContext:

@@ -121,7 +121,9 @@ class Aggregate(Generic[State]):
 
     ``decide(state, command, context)`` returns an event or ``Refused``. ``evolve(state, event)`` returns the state
     after the event. ``document(state)`` returns the data of the document, ``relationships(state)`` the edges of the
-    node: predicate to instances as ``Class/instance_id``. All are pure: the same arguments give the same result, at any
+    node: predicate to instances as ``Class/instance_id``. ``unique`` has, by the name of each unique constraint, a
+    function from the state to the value that no other instance may hold at the same time: a text, number or boolean, or
+    a sequence of them; None for none (docs/unique.md). All are pure: the same arguments give the same result, at any
     time, on any machine. ``state_version``: give it a new value with every change of ``state`` or ``evolve``, so that
     states kept outside the log are folded anew.
 
@@ -137,6 +139,7 @@ class Aggregate(Generic[State]):
     evolve: Callable[[State, Any], State]
     document: Callable[[State], Mapping[str, Any]] | None = None
     relationships: Callable[[State], Mapping[str, Sequence[str]]] | None = None
+    unique: Mapping[str, Callable[[State], Any]] = field(default_factory=dict)
     state_version: str = "1.0.0"
 
     def __post_init__(self) -> None:
@@ -150,6 +153,8 @@ class Aggregate(Generic[State]):
                 raise InputInvalid(f"{self}: expected commands and events, each with its own name, found {names}")
             if malformed := [name for name in names if not TYPE_NAME.fullmatch(name)]:
                 raise InputInvalid(f"{self}: expected type names such as PLACE_ORDER, found {malformed}")
+        if malformed := [name for name in self.unique if not NAME.fullmatch(name)]:
+            raise InputInvalid(f"{self}: expected names of unique constraints such as email, found {malformed}")
         for versions in self.versions.values():
             versions.check()
 
@@ -217,6 +222,7 @@ class Aggregate(Generic[State]):
         found = self._json(state.model_dump(mode="json"), f"the state after {event_type}")
         self.document_data(found)  # an event whose state cannot be projected is not applied either
         self.edges(found, self.name)
+        self.unique_parts(found)
         return found
 
     def document_data(self, data: Fields) -> dict[str, Any]:
@@ -230,6 +236,25 @@ class Aggregate(Generic[State]):
         except Exception as error:
             raise AggregateDefect(str(self), "document", error) from error
         return self._json(document, "the document")
+
+    def unique_parts(self, data: Fields) -> dict[str, list[Any]]:
+        """Return the parts of a state's value under each unique constraint, by name; raises AggregateDefect.
+
+        The parts are JSON scalars; None is among them where the state holds no value.
+        """
+        found: dict[str, list[Any]] = {}
+        state = self.read_state(data) if self.unique else None
+        for name, value_of in self.unique.items():
+            try:
+                value = value_of(state)  # type: ignore[arg-type]  # read above, where there is any constraint
+            except Exception as error:
+                raise AggregateDefect(str(self), f"unique {name}", error) from error
+            parts = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+            if not parts or not all(part is None or isinstance(part, str | int | float) for part in parts):
+                problem = f"expected a text, number or boolean, a sequence of them, or None, found {value!r:.80}"
+                raise AggregateDefect(str(self), f"unique {name}", problem)
+            found[name] = self._json({"parts": parts}, f"unique {name}")["parts"]
+        return found
 
     def edges(self, data: Fields, db_name: str) -> dict[str, set[AggregateId]] | None:
         """Return the edges of a state's node, None where the class's definition says them; raises AggregateDefect."""

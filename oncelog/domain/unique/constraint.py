@@ -82,10 +82,16 @@ def unique_values(constraints: Mapping[str, UniqueConstraint], data: dict[str, A
     A value of which a part is absent, null, or no scalar is not held.
     """
     for name, constraint in sorted(constraints.items()):
-        parts = _parts(constraint, data)
-        if all(_is_scalar(part) for part in parts):
-            value = parts[0] if len(parts) == 1 else parts
-            yield UniqueValue(ValueKey(name, sha256_hex(_canonical(value))), value)
+        if value := value_of(name, _parts(constraint, data)):
+            yield value
+
+
+def value_of(constraint: str, parts: Sequence[Any]) -> UniqueValue | None:
+    """Return the value that these parts are, or None if one of them is no scalar."""
+    if not all(map(_is_scalar, parts)):
+        return None
+    value = parts[0] if len(parts) == 1 else list(parts)
+    return UniqueValue(ValueKey(constraint, sha256_hex(_canonical(value))), value)
 
 
 def unique_findings(

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from oncelog.domain.aggregates.aggregate_registry import registry
+from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
 from oncelog.domain.limits import UNIQUE_PLACES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection, RejectionCode
-from oncelog.domain.unique.constraint import UniqueValue, ValueKey, unique_values
+from oncelog.domain.unique.constraint import UniqueValue, ValueKey, unique_values, value_of
 
 Held = Mapping[ValueKey, UniqueValue]
 
@@ -16,11 +17,24 @@ Held = Mapping[ValueKey, UniqueValue]
 def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
     """Return the values that an instance holds. ``class_schema``: the one that its last event names, and no other.
 
-    An instance of an aggregate of one's own holds what its document has.
+    An aggregate of one's own holds what its document has under the constraints of its class, and what its code says
+    under those of its own that its last event was decided under.
     """
-    if class_schema is None or not class_schema.constraints or not state.exists:
+    if not state.exists:
         return {}
-    return {each.key: each for each in unique_values(class_schema.constraints, _document(state))}
+    found: list[UniqueValue] = []
+    if class_schema is not None and class_schema.constraints:
+        found += unique_values(class_schema.constraints, _document(state))
+    if state.constraints and state.state_version is not None:
+        parts = registry().of_state(state.state_version).unique_parts(state.data)
+        own = (value_of(name, parts[name]) for name in state.constraints if name in parts)
+        found += [value for value in own if value is not None]
+    return {value.key: value for value in found}
+
+
+def may_bring_in(event: Event, class_schema: ClassSchema | None) -> bool:
+    """Return whether an event was decided under any unique constraint at all."""
+    return bool(class_schema and class_schema.constraints) or "constraints" in (event.model_extra or {})
 
 
 def brought_in(before: Held, after: Held) -> list[UniqueValue]:
@@ -28,13 +42,16 @@ def brought_in(before: Held, after: Held) -> list[UniqueValue]:
     return sorted((value for key, value in after.items() if key not in before), key=lambda value: value.key)
 
 
-def unique_violated(state: Instance, value: UniqueValue, class_schema: ClassSchema, *, holder: Instance) -> Rejection:
+def unique_violated(
+    state: Instance, value: UniqueValue, class_schema: ClassSchema | None, *, holder: Instance
+) -> Rejection:
     """Return the rejection of a command that would bring in a value which another instance holds.
 
     ``holder``: that instance as S3 showed it to hold the value.
     """
     constraint, sha256 = value.key
-    hidden = class_schema.constraints[constraint].hidden
+    declared = class_schema.constraints.get(constraint) if class_schema else None
+    hidden = declared is not None and declared.hidden
     words = f"a value of {constraint} (SHA-256 {sha256})" if hidden else f"{constraint} {value.value!r}"
     details: dict[str, Any] = {"constraint": constraint, "sha256": sha256, "holder": holder.aggregate_id}
     details["holder_version"] = holder.sequence_number

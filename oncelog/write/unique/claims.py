@@ -11,7 +11,7 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.constraint import UniqueValue
 from oncelog.domain.unique.entry import Place, UniqueEntry, ValueChain
-from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, unique_violated
+from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, may_bring_in, unique_violated
 from oncelog.ports import ChainHints, UniqueEntries
 from oncelog.write.unique.chains import ChainEnd, ValueChains
 
@@ -47,7 +47,7 @@ class UniqueClaims:
         first entry finds out.
         """
         values = await self.brought_in(state, event, class_schema)
-        if not values or class_schema is None:
+        if not values:
             return NO_CLAIMS
         aggregate_id = AggregateId.parse(state.aggregate_id)
         chains = [ValueChain.of(aggregate_id, value.key) for value in values]
@@ -63,7 +63,7 @@ class UniqueClaims:
 
     async def brought_in(self, state: Instance, event: Event, class_schema: ClassSchema | None) -> list[UniqueValue]:
         """Return the values that an event brings in, in the order in which they are claimed."""
-        if class_schema is None or not class_schema.constraints:
+        if not may_bring_in(event, class_schema):
             return []
         after = held_values(evolve(state, event), class_schema)
         return brought_in(await self._chains.held(state), after) if after else []
@@ -95,7 +95,9 @@ class UniqueClaims:
             await self._hints.save_last_places([(entry.chain, entry.n) for entry in entries])
 
 
-def refusal_of(state: Instance, value: UniqueValue, end: ChainEnd, class_schema: ClassSchema) -> Rejection | None:
+def refusal_of(
+    state: Instance, value: UniqueValue, end: ChainEnd, class_schema: ClassSchema | None
+) -> Rejection | None:
     """Return why an instance cannot bring in a value whose chain ends so; None if it can."""
     if end.holder is not None:
         return unique_violated(state, value, class_schema, holder=end.holder)

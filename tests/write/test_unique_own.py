@@ -1,0 +1,115 @@
+"""Unique values of aggregates of one's own, given by functions of their states, on servers in memory."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from oncelog.domain.aggregates import registered
+from oncelog.domain.commands import Command
+from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.errors import AggregateDefect, InputInvalid
+from tests.classes import WHOLE, define, schema
+from tests.own_domain import ACCOUNT, account_command
+from tests.write.test_crashes import Crashed, crash_after
+from tests.write.world import World
+
+#: One account of each owner, and no two of the same balance that is above 100.
+UNIQUE = replace(
+    ACCOUNT,
+    unique={
+        "owner": lambda account: account.owner or None,
+        "fortune": lambda account: account.balance if account.balance > 100 else None,
+    },
+)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with registered(UNIQUE):
+        yield World()
+
+
+def deposit(instance_id: str, amount: int, owner: str, **more: Any) -> Command:
+    payload = {"amount": amount, "owner": owner}
+    return account_command("DEPOSIT", amount, instance_id=instance_id, payload=payload, **more)
+
+
+def refused(result: CommandResult) -> tuple[str, Any, Any] | None:
+    if result.rejection is None:
+        return None
+    details = result.rejection.details
+    return result.rejection.code, details.get("constraint"), details.get("holder")
+
+
+async def test_second_account_of_an_owner_is_refused(world: World):
+    assert (await world.process().run(deposit("a1", 1, "u1"))).outcome is Outcome.APPLIED
+    second = await world.process().run(deposit("a2", 1, "u1"))
+    assert refused(second) == (RejectionCode.UNIQUE_VIOLATED, "owner", "shop/Account/a1")
+    assert (await world.process().run(deposit("a1", 5, "u2"))).outcome is Outcome.APPLIED
+    assert (await world.process().run(deposit("a2", 1, "u1"))).outcome is Outcome.APPLIED
+
+
+async def test_value_of_several_events_is_unique_as_the_state_has_it(world: World):
+    process = world.process()
+    await process.run(deposit("a1", 150, "u1"))
+    await process.run(deposit("a2", 100, "u2"))
+    third = await process.run(deposit("a2", 50, "u2"))
+    assert refused(third) == (RejectionCode.UNIQUE_VIOLATED, "fortune", "shop/Account/a1")
+    await process.run(account_command("WITHDRAW", 100, instance_id="a1"))
+    assert (await process.run(deposit("a2", 50, "u2"))).outcome is Outcome.APPLIED
+
+
+async def test_event_says_which_constraints_it_was_decided_under(world: World):
+    with registered(ACCOUNT):
+        await world.process().run(deposit("a1", 1, "u1"))
+    await world.process().run(deposit("a2", 1, "u2"))
+    events = [json.loads(world.bucket.objects[key].body) for key in sorted(world.bucket.objects) if "events/" in key]
+    assert [event.get("constraints") for event in events] == [None, ["fortune", "owner"]]
+
+
+async def test_instance_of_before_the_constraint_is_covered_by_its_next_command(world: World):
+    with registered(ACCOUNT):
+        await world.process().run(deposit("a1", 1, "u1"))
+    assert (await world.process().run(deposit("a2", 1, "u1"))).outcome is Outcome.APPLIED
+    late = await world.process().run(deposit("a1", 1, "u1"))
+    assert refused(late) == (RejectionCode.UNIQUE_VIOLATED, "owner", "shop/Account/a2")
+
+
+@pytest.mark.parametrize("step", ["record", "persist"])
+async def test_dead_command_is_completed_from_its_record(world: World, step: str):
+    """Its event is in the record, whatever the code decides by now; its constraints are, too."""
+    command = deposit("a1", 1, "u1")
+    with pytest.raises(Crashed):
+        await world.process().commit(command, after_step=crash_after(step))
+    world.redis.flush()
+    second = await world.process().run(deposit("a2", 1, "u1"))
+    first = await world.process().run(command)
+    assert {first.outcome, second.outcome} == {Outcome.APPLIED, Outcome.REJECTED}
+
+
+async def test_definition_of_the_class_and_functions_hold_together(world: World):
+    definition = {"version": "1.0.0", "schema": {**schema(balance=WHOLE), "additionalProperties": True}}
+    await world.process().run(define({**definition, "unique": {"balance": ["/balance"]}}, class_id="Account"))
+    await world.process().run(deposit("a1", 7, "u1"))
+    same = await world.process().run(deposit("a2", 7, "u2"))
+    assert refused(same) == (RejectionCode.UNIQUE_VIOLATED, "balance", "shop/Account/a1")
+
+
+async def test_value_that_is_too_long_is_refused(world: World):
+    with registered(replace(UNIQUE, unique={"owner": lambda account: account.owner * 200})):
+        result = await world.process().run(deposit("a1", 1, "u" * 10))
+    assert refused(result) == (RejectionCode.PAYLOAD_INVALID, "owner", None)
+
+
+async def test_function_that_gives_no_scalar_is_a_defect(world: World):
+    defective = replace(UNIQUE, unique={"owner": lambda account: {"name": account.owner}})
+    with registered(defective), pytest.raises(AggregateDefect, match="unique owner"):
+        await world.process().run(deposit("a1", 1, "u1"))
+
+
+def test_name_of_a_constraint_is_a_name():
+    with pytest.raises(InputInvalid, match="unique constraints"):
+        replace(ACCOUNT, unique={"the owner": lambda account: account.owner})
