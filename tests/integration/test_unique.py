@@ -54,7 +54,7 @@ async def test_of_many_contenders_one_gets_the_value(installation: Installation)
 
 @pytest.mark.parametrize("step", ["allocate", "record", "persist"])
 async def test_killed_worker_blocks_no_value(installation: Installation, step: str):
-    """Its command's workflow is terminated besides: nobody carries it on but who needs the value."""
+    """Its command's workflow is terminated besides: nothing carries it on but a contender."""
     async with installation.worker():
         await installation.client.submit(define_users())
     worker = await (await installation.worker_process(ONCELOG_CRASH_AFTER=step)).ready()

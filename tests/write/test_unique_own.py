@@ -70,7 +70,7 @@ async def test_event_says_which_constraints_it_was_decided_under(world: World):
     assert [event.get("constraints") for event in events] == [None, ["fortune", "owner"]]
 
 
-async def test_instance_of_before_the_constraint_is_covered_by_its_next_command(world: World):
+async def test_older_instance_is_covered_by_its_next_command(world: World):
     with registered(ACCOUNT):
         await world.process().run(deposit("a1", 1, "u1"))
     assert (await world.process().run(deposit("a2", 1, "u1"))).outcome is Outcome.APPLIED
