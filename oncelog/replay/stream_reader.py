@@ -1,5 +1,7 @@
 """From the log to a state: what this process knows of aggregates, and how it learns what it does not know."""
 
+from collections.abc import AsyncIterator
+
 from cachetools import LRUCache
 
 from oncelog.bounded_gather import bounded_gather
@@ -11,6 +13,8 @@ from oncelog.errors import LogDamaged
 from oncelog.ports import UNPUBLISHED, EventLog, Snapshots, StoredEvent, Watermark
 
 READS_IN_FLIGHT_MAX = 16
+#: Events that are read one after the other on the way to the head, before S3 is asked where that is.
+READS_ONWARD_MAX = 3
 
 
 #: Of all states in one cache.
@@ -86,17 +90,32 @@ class StreamReader:
             )
         return state, stored.published_through.at_most(head)
 
-    async def head(self, aggregate_id: AggregateId, *, at_least: int) -> Instance | None:
-        """Return the state at the head as S3 shows it now, or None if slot ``at_least`` is empty."""
-        known = self._cache.get(aggregate_id)
-        if known is None or known.sequence_number < at_least:
-            if await self._log.read_event(aggregate_id, at_least) is None:
-                return None
-            known = None
-        if await self._log.read_event(aggregate_id, (known.sequence_number if known else at_least) + 1) is None:
-            return known or await self.at(aggregate_id, at_least)
+    async def onward(self, aggregate_id: AggregateId, *, start: int) -> AsyncIterator[Instance]:
+        """Yield states as S3 shows them, from slot ``start`` or a later one on, up to the head; none if it is empty.
+
+        The next events are read one by one, for most instances have few; what comes after these is skipped.
+        """
+        state = self._cache.get(aggregate_id)
+        if state is None or state.sequence_number < start:
+            stored = await self._log.read_event(aggregate_id, start)
+            if stored is None:
+                return
+            before = await self.at(aggregate_id, start - 1) if start > 1 else Instance(aggregate_id=str(aggregate_id))
+            state = self._went_on(before, stored)
+        yield state
+        for _ in range(READS_ONWARD_MAX):
+            stored = await self._log.read_event(aggregate_id, state.sequence_number + 1)
+            if stored is None:
+                return
+            state = self._went_on(state, stored)
+            yield state
         state, _ = await self.latest(aggregate_id)
         self._cache.put(aggregate_id, state)
+        yield state
+
+    def _went_on(self, before: Instance, stored: StoredEvent) -> Instance:
+        state = evolve(before, stored.event)
+        self._cache.put(AggregateId.parse(state.aggregate_id), state)
         return state
 
     async def at(self, aggregate_id: AggregateId, sequence_number: int, *, start: Instance | None = None) -> Instance:

@@ -70,13 +70,13 @@ class ValueChains:
 
     async def _judge(self, entry: UniqueEntry) -> ChainEnd | None:
         """Return what an entry means for the place after it; None while it is pending."""
-        head = await self._reader.head(entry.aggregate, at_least=entry.slot)
-        if head is None:
-            return await self._broken(entry)
-        if entry.value in await self.held(head):
-            return ChainEnd(n=entry.n + 1, holder=head)
-        key = event_key(entry.aggregate, head.sequence_number)
-        return ChainEnd(n=entry.n + 1, ended_by=EndedBy(key=key, checksum=str(head.checksum)))
+        holder: Instance | None = None
+        async for state in self._reader.onward(entry.aggregate, start=entry.slot):
+            if entry.value not in await self.held(state):
+                key = event_key(entry.aggregate, state.sequence_number)
+                return ChainEnd(n=entry.n + 1, ended_by=EndedBy(key=key, checksum=str(state.checksum)))
+            holder = state
+        return ChainEnd(n=entry.n + 1, holder=holder) if holder else await self._broken(entry)
 
     async def _broken(self, entry: UniqueEntry) -> ChainEnd | None:
         """Return the end where another place of the event is another's, so that the event can never be."""
