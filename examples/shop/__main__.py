@@ -25,6 +25,7 @@ from examples.shop.order_process import SETTLED, Order, OrderEnd, OrderProcess
 from examples.shop.views import orders, orders_per_customer
 from oncelog import Oncelog, new_command_id
 from oncelog.console import explained, output, text_line
+from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.logs import log_to_standard_error
 from oncelog.process import keep_standard_output, leave
 from oncelog.settings import Settings
@@ -47,14 +48,21 @@ class Shop:
         self._client, self._temporal, self._task_queue = client, temporal, task_queue
         self._name = new_command_id()[-6:]
         self.customer, self.product = f"ann-{self._name}", f"lamp-{self._name}"
+        self.email = f"{self.customer}@example.com"
         self.order_ids: list[str] = []
 
     async def open(self, *, lamps: int) -> None:
         """Give the customer credit, and put lamps into stock."""
-        account = OpenAccount(name="Ann", credit_limit_cents=LIMIT_CENTS)
+        account = OpenAccount(name="Ann", email=self.email, credit_limit_cents=LIMIT_CENTS)
         received = ReceiveStock(quantity=lamps)
         for aggregate, instance_id, request in ((customer, self.customer, account), (stock, self.product, received)):
             await self._client.submit(command_to(aggregate, instance_id, request, command_id=new_command_id()))
+
+    async def open_again(self) -> Rejection | None:
+        """Open an account of another customer with the same e-mail, and return why that is refused."""
+        account = OpenAccount(name="Bob", email=self.email.upper(), credit_limit_cents=LIMIT_CENTS)
+        command = command_to(customer, f"bob-{self._name}", account, command_id=new_command_id())
+        return (await self._client.submit(command)).rejection
 
     async def order(self, *, pay: bool, within: timedelta = timedelta(days=3)) -> Process:
         """Start the process of a new order of one lamp, paid at once or not."""
@@ -134,6 +142,8 @@ async def run() -> int:
     """Place more orders at once than the credit allows, and show how each ends and what the read models say."""
     async with running_shop() as shop, asyncio.timeout(END_TIMEOUT_S):
         await shop.open(lamps=AFFORDABLE + 1)
+        second = await shop.open_again()
+        show(f"a second account with her e-mail: {second.message if second else 'opened'}")
         at_once = await asyncio.gather(*(shop.order(pay=False) for _ in range(ORDERS)))
         ends = await pay_those_within_credit(at_once)
         show(f"{ORDERS} orders of {PRICE_CENTS} cents at once, credit {LIMIT_CENTS}: {dict(ends)}")
@@ -152,6 +162,7 @@ async def run() -> int:
     expected = (Counter({"CreditExceeded": ORDERS - AFFORDABLE, SETTLED: AFFORDABLE}), "NotPaid", SETTLED, "OutOfStock")
     settled_cents = (AFFORDABLE + 1) * PRICE_CENTS
     is_sound = (ends, unpaid.status, paid.status, last.status) == expected and row["settled_cents"] == settled_cents
+    is_sound = is_sound and second is not None and second.code is RejectionCode.UNIQUE_VIOLATED
     return 0 if is_sound and data and data["free_cents"] == LIMIT_CENTS else 1
 
 

@@ -22,7 +22,7 @@ from oncelog.domain.aggregates import Aggregate
 from oncelog.testing import check_contract, given
 
 SAMPLES = Path(aggregates.__file__).parent / "samples"
-OPENED = AccountOpened(name="Ann", credit_limit_cents=1_000)
+OPENED = AccountOpened(name="Ann", email="ann@example.com", credit_limit_cents=1_000)
 ORDER = {"order_id": "o1", "product_id": "p1", "quantity": 2, "total_cents": 600}
 PLACED = OrderPlaced.model_validate(ORDER)
 

@@ -1,4 +1,4 @@
-"""A customer: how much credit there is, and which orders use it."""
+"""A customer: how much credit there is, and which orders use it. No two customers have the same e-mail."""
 
 from typing import Annotated, ClassVar
 
@@ -19,7 +19,12 @@ Quantity = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class AccountOpened(DomainEvent):
+    """1.1.0 says the e-mail, which customers had none of before."""
+
+    migrations: ClassVar = (("1.1.0", lambda data: {**data, "email": None}),)
+
     name: str
+    email: str | None
     credit_limit_cents: int
 
 
@@ -57,6 +62,7 @@ class Customer(DomainState):
     """``open_orders``: each order that uses credit; ``closed_orders``: those that do no more."""
 
     name: str | None = None
+    email: str | None = None
     credit_limit_cents: int = 0
     open_orders: dict[str, OpenOrder] = Field(default_factory=dict)
     closed_orders: tuple[str, ...] = ()
@@ -69,7 +75,8 @@ class Customer(DomainState):
 def evolve(state: Customer, event: AccountOpened | OrderPlaced | OrderSettled | OrderCancelled) -> Customer:
     match event:
         case AccountOpened():
-            return state.model_copy(update={"name": event.name, "credit_limit_cents": event.credit_limit_cents})
+            opened = {"name": event.name, "email": event.email, "credit_limit_cents": event.credit_limit_cents}
+            return state.model_copy(update=opened)
         case OrderPlaced():
             placed = OpenOrder(product_id=event.product_id, quantity=event.quantity, total_cents=event.total_cents)
             return state.model_copy(update={"open_orders": {**state.open_orders, event.order_id: placed}})
@@ -81,6 +88,7 @@ def evolve(state: Customer, event: AccountOpened | OrderPlaced | OrderSettled | 
 
 class OpenAccount(DomainCommand):
     name: str
+    email: Annotated[str, Field(max_length=200)] | None = None
     credit_limit_cents: Cents
 
 
@@ -105,7 +113,7 @@ def decide(
 ) -> AccountOpened | OrderPlaced | OrderSettled | OrderCancelled | Refused:
     match command:
         case OpenAccount():
-            return AccountOpened(name=command.name, credit_limit_cents=command.credit_limit_cents)
+            return AccountOpened(name=command.name, email=command.email, credit_limit_cents=command.credit_limit_cents)
         case _ if state.name is None:
             return Refused("AccountMissing", "has no account; open one first")
         case PlaceOrder():
@@ -147,5 +155,6 @@ customer = Aggregate(
         "free_cents": state.free_cents,
         "open_orders": sorted(state.open_orders),
     },
-    state_version="2.0.0",  # open orders have their products since
+    unique={"email": lambda state: state.email.casefold() if state.email else None},
+    state_version="3.0.0",  # customers have e-mails since, open orders their products since 2.0.0
 )
