@@ -9,10 +9,10 @@ import pytest
 from tests.model.search import Violation, search
 from tests.model.unique import Unique
 from tests.model.unique_configurations import (
+    FURTHER_LARGE,
+    FURTHER_SMALL,
     LARGE,
     NEEDED,
-    PARALLEL_LARGE,
-    PARALLEL_SMALL,
     SMALL,
     A,
     B,
@@ -35,8 +35,8 @@ def test_no_reachable_state_breaks_a_promise(model: Unique, states: int):
     assert found.states == states
 
 
-@pytest.mark.parametrize(("model", "states"), PARALLEL_SMALL.values(), ids=PARALLEL_SMALL)
-def test_bulk_in_parallel_breaks_no_promise(model: Unique, states: int):
+@pytest.mark.parametrize(("model", "states"), FURTHER_SMALL.values(), ids=FURTHER_SMALL)
+def test_parallel_or_redefined_breaks_no_promise(model: Unique, states: int):
     found = search(Interleavings(model))
     assert not found.violation, found
     assert found.states == states
@@ -59,8 +59,8 @@ def test_no_state_of_a_bigger_model_breaks_a_promise(model: Unique, states: int)
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize(("model", "states"), PARALLEL_LARGE.values(), ids=PARALLEL_LARGE)
-def test_bigger_bulk_in_parallel_breaks_no_promise(model: Unique, states: int):
+@pytest.mark.parametrize(("model", "states"), FURTHER_LARGE.values(), ids=FURTHER_LARGE)
+def test_bigger_parallel_or_redefined_breaks_no_promise(model: Unique, states: int):
     found = search(Interleavings(model))
     assert not found.violation, found
     assert found.states == states
@@ -92,6 +92,6 @@ def test_protocol_page_states_each_rule_and_all_states():
     page = PROTOCOL.read_text()
     section = page.partition("## Rules for unique constraints")[2].partition("\n## ")[0]
     assert set(re.findall(r"\[`([A-Z_]+)`\]", section)) == set(UniqueRule.__members__)
-    for configurations in (*SMALL.values(), *LARGE.values()), (*PARALLEL_SMALL.values(), *PARALLEL_LARGE.values()):
+    for configurations in (*SMALL.values(), *LARGE.values()), (*FURTHER_SMALL.values(), *FURTHER_LARGE.values()):
         states = sum(count for _, count in configurations)
         assert f"{states:,} states" in page

@@ -31,6 +31,7 @@ from tests.model.unique_state import (
     Record,
     Target,
     entry_of,
+    has_constraint,
 )
 
 RECORDS_MAX = 7
@@ -51,20 +52,22 @@ class Unique:
     """The bounds of a search.
 
     ``lies``: how often a first record rests on what is out of date. ``deaths``: how often an attempt dies and starts
-    again. ``defined``: whether the class has its constraint from the beginning. ``parallel``: whether an attempt at a
+    again. ``definition``: the class's at the beginning, with the constraint if it is odd. ``redefinitions``: how often
+    the class gets the next one; a command that covers gives it the constraint. ``parallel``: whether an attempt at a
     bulk command writes to its aggregates in any order, each aggregate's items one after the other.
     """
 
     orders: tuple[Order, ...]
     lies: int = 0
     deaths: int = 0
-    defined: bool = True
+    definition: int = 1
+    redefinitions: int = 0
     parallel: bool = False
     without: frozenset[UniqueRule] = frozenset()
 
     def start(self) -> Bucket:
         """Return S3 as the commands left it that came to their ends before."""
-        bucket = Bucket(((),) * len(AGGREGATES), ((),) * len(VALUES), ((),) * len(self.orders), self.defined)
+        bucket = Bucket(((),) * len(AGGREGATES), ((),) * len(VALUES), ((),) * len(self.orders), self.definition)
         for command, order in enumerate(self.orders):
             attempt = DONE if order.attempts else Attempt()
             while attempt != DONE:
@@ -82,8 +85,8 @@ class Unique:
     def _begin(self, bucket: Bucket, command: int, attempt: Attempt) -> Iterator[Move]:
         """Read the command's records: the last one binds. A command that covers defines the constraint first."""
         items, records = self.orders[command].items, bucket.records[command]
-        if items[0].kind is Kind.COVER and not bucket.defined:
-            yield Move("defines the constraint", attempt, bucket._replace(defined=True))
+        if items[0].kind is Kind.COVER and not has_constraint(bucket.definition):
+            yield Move("defines the constraint", attempt, bucket._replace(definition=bucket.definition + 1))
         elif records:
             yield Move(f"finds its record {len(records)}", self._adopted(bucket, command, len(records)), bucket)
         else:
@@ -97,17 +100,19 @@ class Unique:
         for heads in product(*(range(head + 1) for head in true)) if may_lie else [true]:
             pairs = tuple(zip(aggregates, heads, strict=True))
             words = ", ".join(f"takes {AGGREGATES[aggregate]} to be at {head}" for aggregate, head in pairs)
-            for covered in {bucket.defined, bucket.defined and not self._may_know_older(bucket, command, pairs)}:
-                learned = attempt._replace(heads=pairs, covered=covered, late=bucket.aggregates_beyond(pairs))
+            for definition in range(self._oldest_known(bucket, command, pairs), bucket.definition + 1):
+                learned = attempt._replace(heads=pairs, definition=definition, late=bucket.aggregates_beyond(pairs))
                 after = self._next_look(bucket, command, learned)
-                yield Move(words + "; is out of date" * (not covered), after, bucket, heads != true)
+                older = f"; goes by definition {definition}" if definition < bucket.definition else ""
+                yield Move(words + older, after, bucket, heads != true)
 
-    def _may_know_older(self, bucket: Bucket, command: int, heads: tuple[tuple[int, int], ...]) -> bool:
-        """Return whether an attempt may go by the definition without the constraint."""
-        if self.defined or self.orders[command].items[0].kind is Kind.COVER:
-            return False
-        covered = any(bucket.event_at(aggregate, head).covered for aggregate, head in heads)
-        return not covered or UniqueRule.DEFINITION in self.without
+    def _oldest_known(self, bucket: Bucket, command: int, heads: tuple[tuple[int, int], ...]) -> int:
+        """Return the oldest definition that an attempt may go by."""
+        if self.orders[command].items[0].kind is Kind.COVER:
+            return bucket.definition
+        if UniqueRule.DEFINITION in self.without:
+            return self.definition
+        return max(self.definition, *(bucket.event_at(aggregate, head).definition for aggregate, head in heads))
 
     def _value(self, bucket: Bucket, command: int, attempt: Attempt, may_lie: bool) -> Iterator[Move]:
         """Find the end of a wanted value's chain. No request is needed to take it for empty."""
@@ -188,7 +193,7 @@ class Unique:
                 yield Move(words, after if own else self._passed(changed, command, attempt, target, own=False), changed)
             if not left or self._slot_tells(bucket, target.entry) or UniqueRule.ENTRIES_FIRST in self.without:
                 item = self.orders[target.entry.command].items[target.entry.item]
-                words, own, changed = put_event(bucket, target.entry, item, covered=binding.covered)
+                words, own, changed = put_event(bucket, target.entry, item, definition=binding.definition)
                 yield Move(words, self._passed(changed, command, attempt, target, own=own), changed)
 
     def _slot_tells(self, bucket: Bucket, target: Entry) -> bool:

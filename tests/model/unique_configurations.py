@@ -43,7 +43,6 @@ SMALL = {
         Unique((before(create(A, V)), before(create(B, W)), twice(update(A, W)), twice(update(B, V))), 1, 1),
         12_879,
     ),
-    "two constraints": (Unique((twice(create(A, V, W)), twice(create(B, V, W))), lies=1, deaths=1), 181_946),
     "a bulk wants one value twice": (
         Unique((twice(create(A, V), create(B, V)), twice(create(C, V))), lies=1, deaths=1),
         151_623,
@@ -63,7 +62,7 @@ SMALL = {
     "duplicates are covered": (
         Unique(
             (before(create(A, V)), before(create(B, V)), twice(cover(A)), twice(cover(B)), once(update(A))),
-            defined=False,
+            definition=0,
         ),
         155_112,
     ),
@@ -71,6 +70,7 @@ SMALL = {
 """Configurations, and how many states each has."""
 
 LARGE = {
+    "two constraints": (Unique((twice(create(A, V, W)), twice(create(B, V, W))), lies=1, deaths=1), 181_946),
     "a value let go by an update, taken, and taken back": (
         Unique((before(create(A, V)), twice(update(A)), twice(create(B, V)), twice(update(A, V))), lies=1),
         1_518_830,
@@ -113,12 +113,12 @@ LARGE = {
         317_948,
     ),
     "an instance is covered while others write": (
-        Unique((before(create(A, V)), twice(cover(A)), twice(update(A, V)), once(create(B, V))), defined=False),
+        Unique((before(create(A, V)), twice(cover(A)), twice(update(A, V)), once(create(B, V))), definition=0),
         1_088_004,
     ),
 }
 
-PARALLEL_SMALL = {
+FURTHER_SMALL = {
     "a bulk moves a value, and the holder takes it back": (
         Unique(
             (before(create(A, V)), twice(update(A), create(B, V)), twice(create(C, V)), once(update(A, V))),
@@ -139,10 +139,18 @@ PARALLEL_SMALL = {
         ),
         17_314,
     ),
+    "the constraint is dropped, and an instance is covered": (
+        Unique((before(create(A, V)), twice(update(A)), once(cover(A)), once(create(B, V))), redefinitions=1),
+        23_172,
+    ),
+    "the constraint is dropped and declared again": (
+        Unique((before(create(A, V)), once(update(A)), once(cover(A)), once(create(B, V))), redefinitions=2),
+        17_234,
+    ),
 }
-"""Configurations in which an attempt at a bulk command writes to its aggregates in any order."""
+"""Configurations in which a bulk command writes to its aggregates in any order, or the class is defined anew."""
 
-PARALLEL_LARGE = {
+FURTHER_LARGE = {
     "a bulk wants one value twice": (
         Unique((twice(create(A, V), create(B, V)), twice(create(C, V))), lies=1, deaths=1, parallel=True),
         352_082,
@@ -167,10 +175,14 @@ PARALLEL_LARGE = {
                 once(update(A)),
                 once(update(B, V)),
             ),
-            defined=False,
+            definition=0,
             parallel=True,
         ),
         292_838,
+    ),
+    "the constraint is dropped while others write": (
+        Unique((before(create(A, V)), once(update(A, V)), twice(cover(A)), twice(create(B, V))), redefinitions=1),
+        1_057_386,
     ),
 }
 
@@ -219,8 +231,8 @@ NEEDED = {
         "C1 is rejected on a state that was not the head",
     ),
     UniqueRule.DEFINITION: (
-        Unique((before(create(A, V)), once(cover(A)), once(update(A, V))), defined=False),
-        "A/3 is under the constraint no more",
+        Unique((before(create(A, V)), once(cover(A)), once(update(A, V))), definition=0),
+        "A/3 goes back to definition 0",
     ),
 }
 """Commands that show why a rule is needed, and the violation without it."""

@@ -65,7 +65,7 @@ def decide(
     for number in attempt.open:
         item = items[number]
         before = states[item.aggregate]
-        event = event_after(before, item, (command, number), covered=attempt.covered)
+        event = event_after(before, item, (command, number), definition=attempt.definition)
         reason = _misfit(before, item)
         new = () if reason else tuple(value for value in event.held if value not in before.held)
         if not reason:
@@ -75,11 +75,11 @@ def decide(
             wanted = unknown[0], item.aggregate
             break
         if reason:
-            record.append(Binding(number, item.aggregate, REJECTED, covered=attempt.covered, reason=reason))
+            record.append(Binding(number, item.aggregate, REJECTED, definition=attempt.definition, reason=reason))
             continue
         states[item.aggregate], heads[item.aggregate] = event, heads[item.aggregate] + 1
         places = tuple((value, place) for value in new for known, place, _ in attempt.ends if known == value)
-        record.append(Binding(number, item.aggregate, heads[item.aggregate], places, attempt.covered))
+        record.append(Binding(number, item.aggregate, heads[item.aggregate], places, attempt.definition))
     return Decision(tuple(record), wanted, _unproven(record, attempt, without))
 
 

@@ -30,7 +30,7 @@ def put_entry(bucket: Bucket, target: Entry, named: tuple[int, int], without: fr
     return f"{'overwrites' if existing else 'writes'} {words}", True, changed
 
 
-def put_event(bucket: Bucket, target: Entry, item: Item, *, covered: bool) -> Answer:
+def put_event(bucket: Bucket, target: Entry, item: Item, *, definition: int) -> Answer:
     """PUT the event of an item into the slot that the target names."""
     log, words = bucket.logs[target.aggregate], f"{AGGREGATES[target.aggregate]}/{target.slot}"
     if target.slot > len(log) + 1:
@@ -39,7 +39,7 @@ def put_event(bucket: Bucket, target: Entry, item: Item, *, covered: bool) -> An
         event = log[target.slot - 1]
         own = (event.command, event.item) == (target.command, target.item)
         return f"finds {words} {'to be its own' if own else 'taken'}", own, bucket
-    event = event_after(log[-1] if log else NOTHING, item, (target.command, target.item), covered=covered)
+    event = event_after(log[-1] if log else NOTHING, item, (target.command, target.item), definition=definition)
     return f"writes {words}", True, bucket._replace(logs=with_changed(bucket.logs, target.aggregate, (*log, event)))
 
 

@@ -24,6 +24,7 @@ class State(NamedTuple):
     attempts: tuple[tuple[int, ...], ...]
     lies: int
     deaths: int
+    redefinitions: int
 
 
 class Move(NamedTuple):
@@ -72,7 +73,8 @@ class Interleavings:
 
     def start(self) -> State:
         attempts = tuple((NEW,) * order.attempts for order in self.model.orders)
-        return State(self._buckets.number(self.model.start()), attempts, self.model.lies, self.model.deaths)
+        model = self.model
+        return State(self._buckets.number(model.start()), attempts, model.lies, model.deaths, model.redefinitions)
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
         for command, attempts in enumerate(state.attempts):
@@ -81,10 +83,14 @@ class Interleavings:
                     continue
                 for words, after, bucket, lied in self._judged_moves(state, command, attempt):
                     others = _replaced(state.attempts, command, attempt, after)
-                    yield words, State(bucket, others, state.lies - lied, state.deaths)
+                    yield words, State(bucket, others, state.lies - lied, state.deaths, state.redefinitions)
                 if state.deaths and attempt != NEW:
                     others = _replaced(state.attempts, command, attempt, NEW)
-                    yield f"C{command} dies and starts again", State(state.bucket, others, state.lies, state.deaths - 1)
+                    yield f"C{command} dies and starts again", state._replace(attempts=others, deaths=state.deaths - 1)
+        if state.redefinitions:
+            before = self._buckets[state.bucket]
+            changed = self._buckets.number(before._replace(definition=before.definition + 1))
+            yield "the class is defined anew", state._replace(bucket=changed, redefinitions=state.redefinitions - 1)
 
     def check(self, state: State) -> None:
         """Judge S3 as it is, once; and leave a new attempt at each command alone with it."""

@@ -36,6 +36,11 @@ class Item(NamedTuple):
     values: tuple[int, ...] = ()
 
 
+def has_constraint(definition: int) -> bool:
+    """Definitions are numbered; every second one, from 1, has the constraint."""
+    return definition % 2 == 1
+
+
 class Order(NamedTuple):
     """A command that was given. ``attempts``: how many are alive at once; with 0, it came to its end before."""
 
@@ -44,20 +49,20 @@ class Order(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event, and the state after it. ``covered``: decided under a definition that has the constraint."""
+    """An event, and the state after it. ``definition``: the class's definition that it was decided under."""
 
     command: int
     item: int
     exists: bool
     values: tuple[int, ...]
-    covered: bool
+    definition: int
 
     @property
     def held(self) -> tuple[int, ...]:
-        return self.values if self.covered else ()
+        return self.values if has_constraint(self.definition) else ()
 
 
-NOTHING = Event(-1, 0, exists=False, values=(), covered=False)
+NOTHING = Event(-1, 0, exists=False, values=(), definition=0)
 """The state before the first event."""
 
 
@@ -68,7 +73,7 @@ class Binding(NamedTuple):
     aggregate: int
     slot: int
     places: tuple[tuple[int, int], ...] = ()
-    covered: bool = True
+    definition: int = 1
     reason: str = ""
 
     def __str__(self) -> str:
@@ -97,7 +102,7 @@ class Bucket(NamedTuple):
     logs: tuple[tuple[Event, ...], ...]  # per aggregate
     chains: tuple[tuple[Entry, ...], ...]  # per value
     records: tuple[tuple[Record, ...], ...]  # per command
-    defined: bool  # whether the class has the constraint
+    definition: int  # the newest of the class
 
     def event_at(self, aggregate: int, slot: int) -> Event:
         log = self.logs[aggregate]
@@ -128,7 +133,7 @@ class Attempt(NamedTuple):
     number: int = 0  # of its command's records that it has read or written
     open: tuple[int, ...] = ()  # the items that the next record binds
     heads: tuple[tuple[int, int], ...] = ()  # aggregates, and the slot that each is decided on
-    covered: bool = True  # whether the definition that it knows has the constraint
+    definition: int = 1  # of the class, as it knows it
     ends: tuple[tuple[int, int, int], ...] = ()  # values, the place after the last, and OVER or the holder
     last: tuple[Entry, int] | None = None  # the last entry of a chain and its place, to be judged
     seen: tuple[int, ...] = ()  # aggregates that S3 showed to be where they are decided on
@@ -143,10 +148,10 @@ def entry_of(command: int, number: int, binding: Binding) -> Entry:
     return Entry(command, number, binding.item, binding.aggregate, binding.slot)
 
 
-def event_after(before: Event, item: Item, binding: tuple[int, int], *, covered: bool) -> Event:
+def event_after(before: Event, item: Item, binding: tuple[int, int], *, definition: int) -> Event:
     """Return the event that an item leads to. ``binding``: its command, and its number among the command's items."""
     values = before.values if item.kind is Kind.COVER else item.values
-    return Event(*binding, item.kind is not Kind.DELETE, values, covered)
+    return Event(*binding, item.kind is not Kind.DELETE, values, definition)
 
 
 def holder_by(bucket: Bucket, value: int, entry: Entry, *, lost_is_over: bool = True) -> int:
@@ -193,15 +198,15 @@ def check_holders(bucket: Bucket) -> None:
 
 
 def check_events(bucket: Bucket) -> None:
-    """Each event is where its command's last record says, and none takes its aggregate back from the constraint."""
+    """Each event is where its command's last record says, and none takes its aggregate back to an older definition."""
     for aggregate, log in enumerate(bucket.logs):
         for slot, (before, event) in enumerate(zip((NOTHING, *log), log, strict=False), 1):
             _, binding = last_bindings(bucket, event.command)[event.item]
             place = f"{AGGREGATES[aggregate]}/{slot}"
             if binding.slot != slot:
                 raise Violation(f"{place} has an event of C{event.command}, whose last record says otherwise")
-            if before.covered and not event.covered:
-                raise Violation(f"{place} is under the constraint no more")
+            if event.definition < before.definition:
+                raise Violation(f"{place} goes back to definition {event.definition}")
 
 
 def audit(bucket: Bucket) -> None:
