@@ -27,11 +27,12 @@ def audit_of(
     documents: Iterable[Document],
     nodes: Iterable[FoundNode] = (),
 ) -> Audit:
-    """Go through what was read; the objects may be of any kind, those of events and commands are looked at."""
+    """Go through what was read; the objects may be of any kind, those of events, commands and entries are looked at."""
     audit = Audit()
     events = sorted(key for key in objects if key.startswith("events/"))
     commands = sorted(key for key in objects if key.startswith("commands/"))
-    for key in (*sorted(events, key=lambda key: "/_class/" not in key), *commands):
+    entries = sorted(key for key in objects if key.startswith("unique/"))
+    for key in (*sorted(events, key=lambda key: "/_class/" not in key), *commands, *entries):
         audit.add_object(key, objects[key])
     for message in messages:
         audit.add_message(message)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from oncelog.bounded_gather import bounded_gather
 from oncelog.checks.collection import RecordSink
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
@@ -22,6 +23,7 @@ from oncelog.verification import reading
 from oncelog.verification.audit import Audit, ClassLogs
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.containers import ContainerAudit
+from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogAudit
 from oncelog.verification.records import CommandFacts, RecordReader
@@ -136,14 +138,29 @@ class Looks:
     async def resolve(
         self, audit: Audit, covered: Collection[str], *, known: Iterable[tuple[FactKind, object]] = ()
     ) -> None:
-        """Add the records that are known, then those of commands that due events name and that are not."""
+        """Add the records that are known, then those of commands that due events name, and the entries they name."""
         add_records(audit, known)
-        unresolved = audit.commands.unresolved
-        if not unresolved:
+        if audit.commands.unresolved:
+            await self._resolve_commands(audit, covered)
+        read = partial(self._read_entry, audit.commands.entries)
+        await bounded_gather(read, sorted(audit.commands.unread_places), at_once=reading.READS_IN_FLIGHT_MAX)
+
+    async def _read_entry(self, entries: StoredEntries, key: str) -> None:
+        try:
+            stored = await reading.answered(partial(self._sources.bucket.get, key))
+        except LogDamaged as error:
+            entries.add(key, None, damage=error.message)
             return
+        if stored is None:
+            entries.add_free(key)
+        else:
+            entries.add(key, stored.body)
+
+    async def _resolve_commands(self, audit: Audit, covered: Collection[str]) -> None:
+        """Add the records of commands that due events name, and that are not known."""
         lookup = CommandLookup(covers=lambda aggregate_id: aggregate_id in covered)
         lookup.spill = lambda _about, kind, value: add_records(audit, [(kind, value)])
-        await self.read_commands(unresolved, lookup)
+        await self.read_commands(audit.commands.unresolved, lookup)
         for facts in lookup.commands.values():
             if facts.bulk is not None or not facts.records or facts.last.aggregate_id not in covered:
                 audit.commands.add_command(facts)

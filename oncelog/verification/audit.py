@@ -10,6 +10,7 @@ from functools import partial
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.state_digest import StateDigest
+from oncelog.domain.stored_names import COMMANDS, UNIQUE
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
 from oncelog.stores.kafka.messages import Message
@@ -39,9 +40,9 @@ class Audit:
     """Takes objects, then messages and documents, and says what is not as it must be.
 
     Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
-    aggregate's in the order of their keys, then those under ``commands/``, then messages in the order of their
-    partitions, documents, and nodes. ``db_name``: only this database. ``classes``: what is known of classes already.
-    ``populated``: classes that are known to have events. ``covers``: whether an aggregate is judged here.
+    aggregate's in the order of their keys, then those under ``commands/`` and ``unique/``, then messages in the order
+    of their partitions, documents, and nodes. ``db_name``: only this database. ``classes``: what is known of classes
+    already. ``populated``: classes that are known to have events. ``covers``: whether an aggregate is judged here.
     ``projected``: of an aggregate, the sequence numbers at which it is shown; None: any.
     """
 
@@ -77,8 +78,11 @@ class Audit:
 
         ``watermark``: the one that an event was written with. ``is_due``: see ``LogFacts.head``.
         """
-        if key.startswith("commands/"):
+        if key.startswith(COMMANDS):
             self.commands.add(key, body, damage=damage)
+            return
+        if key.startswith(UNIQUE):
+            self.commands.entries.add(key, body, damage=damage)
             return
         slot = slot_of(key)
         if slot is None:

@@ -176,7 +176,7 @@ class BulkReader:
             is_followed=is_followed,
             records={
                 record.number: [
-                    ItemFacts(binding.index, binding.aggregate_id, binding.slot, binding.rejection)
+                    _item_facts(binding, binding.aggregate_id)
                     for binding in record.bindings
                     if binding.aggregate_id is not None
                 ]
@@ -215,6 +215,10 @@ class BulkReader:
 
     def _where(self, chunk: int, number: int) -> str:
         return f"record {number} of chunk {chunk} of command {self.command_id}"
+
+
+def _item_facts(binding: Binding, aggregate_id: str) -> ItemFacts:
+    return ItemFacts(binding.index, aggregate_id, binding.slot, binding.rejection, binding.places or ())
 
 
 def _data_of(bulk: Bulk, index: int) -> object:

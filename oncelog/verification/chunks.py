@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from oncelog.domain.bulk.binding import ConflictOutcome, conflict_outcomes, to_retry
 from oncelog.domain.bulk.records import Binding, ChunkRecord
-from oncelog.domain.identifiers import CLASSES
+from oncelog.domain.identifiers import CLASSES, derive_event_id
 from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.domain.unique.entry import Place, UniqueEntry
+from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogFacts
 
@@ -24,12 +26,16 @@ Populated = Callable[[tuple[str, str]], bool]
 
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
-    """The binding of one item in one record: to a slot of its aggregate, or to a rejection."""
+    """The binding of one item in one record: to a slot of its aggregate, or to a rejection.
+
+    ``places``: in the chains of unique values.
+    """
 
     index: int
     aggregate_id: str
     slot: int | None
     rejection: Rejection | None = None
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,33 @@ class ChunkFacts:
         """Each item as the last record has it that binds it."""
         return {item.index: item for number in sorted(self.records) for item in self.records[number]}
 
+    def record(self, number: int) -> ChunkRecord:
+        """Return the record ``number`` as far as it is about these aggregates."""
+        bindings = tuple(
+            Binding(
+                index=item.index,
+                aggregate_id=item.aggregate_id,
+                slot=item.slot,
+                places=item.places or None,
+                rejection=item.rejection,
+            )
+            for item in self.records[number]
+        )
+        return ChunkRecord(
+            command_id=self.command_id,
+            command_hash=self.command_hash,
+            chunk=self.chunk,
+            number=number,
+            bindings=bindings,
+        )
+
+    def entries(self, number: int) -> list[UniqueEntry]:
+        """Return the entries of the places that the record ``number`` names."""
+        if not any(item.places for item in self.records[number]):
+            return []
+        record = self.record(number)
+        return [entry for binding in record.bindings for entry in record.entries_of(binding)]
+
 
 @dataclass
 class ChunkAudit:
@@ -70,6 +103,7 @@ class ChunkAudit:
 
     logs: Mapping[str, LogFacts]
     populated: Populated
+    entries: StoredEntries
     bound: defaultdict[str, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     findings: list[Finding] = field(default_factory=list)
 
@@ -100,6 +134,8 @@ class ChunkAudit:
             items = chunk.records[number]
             if any(self._existing(item.aggregate_id, item.slot) == DAMAGED for item in items if item.slot):
                 return False  # the outcome of its items cannot be told
+            if any(self.entries.damage_under(entry.key) for entry in chunk.entries(number)):
+                return False
             indices = [item.index for item in items]
             if indices != expected:
                 where = f"record {number} of chunk {chunk.chunk} of command {chunk.command_id}"
@@ -108,7 +144,7 @@ class ChunkAudit:
                 return False
             if items:
                 event_in = self._event_or_refused if self._is_refused_next(chunk, number) else self._existing
-                became = conflict_outcomes(_record(chunk, number), event_in, lambda _entry: True)
+                became = conflict_outcomes(chunk.record(number), event_in, self._is_own)
                 if ConflictOutcome.OPEN in became.values():
                     break
                 expected = to_retry(became)
@@ -150,6 +186,13 @@ class ChunkAudit:
     def _event_or_refused(self, aggregate_id: str, slot: int) -> str | None:
         """Return the event in a slot, and an ID of no event where it is free: its items were refused their name."""
         return self._existing(aggregate_id, slot) or ""
+
+    def _is_own(self, entry: UniqueEntry) -> bool | None:
+        """Return whether an item's place is its own; one that was lost, as its event shows, was its own, too."""
+        own = self.entries.is_own(entry)
+        if own is None and self._existing(entry.aggregate_id, entry.slot) == _event_id_of(entry):
+            return True
+        return own
 
     def _existing(self, aggregate_id: str, slot: int | None) -> str | None:
         """Return the ID of the event in a slot, None if that is free, ``DAMAGED`` if it cannot be read."""
@@ -213,15 +256,6 @@ def in_words(indices: Collection[int]) -> str:
     return f"{len(indices)} items from {min(indices)} to {max(indices)}"
 
 
-def _record(chunk: ChunkFacts, number: int) -> ChunkRecord:
-    bindings = tuple(
-        Binding(index=item.index, aggregate_id=item.aggregate_id, slot=item.slot, rejection=item.rejection)
-        for item in chunk.records[number]
-    )
-    return ChunkRecord(
-        command_id=chunk.command_id,
-        command_hash=chunk.command_hash,
-        chunk=chunk.chunk,
-        number=number,
-        bindings=bindings,
-    )
+def _event_id_of(entry: UniqueEntry) -> str:
+    """Return the ID of the event that an item's entry was written for."""
+    return derive_event_id(entry.command_id, entry.item or 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from oncelog.domain.identifiers import derive_event_id
 from oncelog.verification.chunks import ChunkAudit, ChunkFacts, class_name_of, collides, unfounded
+from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import EventFacts, LogFacts
 from oncelog.verification.records import CommandFacts, RecordFacts, RecordReader
@@ -37,6 +38,7 @@ class CommandAudit:
     covers: Callable[[str], bool] = lambda _aggregate_id: True
     classes: Collection[tuple[str, str]] = ()
     commands: dict[str, CommandFacts] = field(default_factory=dict)
+    entries: StoredEntries = field(default_factory=StoredEntries)
     findings: list[Finding] = field(default_factory=list)
     _chunks: list[ChunkFacts] = field(default_factory=list)
     _bulks: dict[str, str] = field(default_factory=dict)  # their hashes
@@ -72,6 +74,16 @@ class CommandAudit:
             if number <= log.head and event.command_id not in self.commands and event.command_id not in self._bulks
         }
 
+    @property
+    def unread_places(self) -> set[str]:
+        """The keys of entries that records about the covered aggregates name, and that were not read."""
+        self._reader.end()
+        named = [entry for chunk in self._chunks for number in chunk.records for entry in chunk.entries(number)]
+        for command in self.commands.values():
+            if command.aggregate_id is not None and self.covers(command.aggregate_id):
+                named += [entry for record in command.records.values() for entry in command.entries_of(record)]
+        return {entry.key for entry in named if not self.entries.is_known(entry.key)}
+
     def populated(self, name: tuple[str, str]) -> bool:
         """Return whether a class has any events."""
         here = (class_name_of(aggregate_id) for aggregate_id, log in self.logs.items() if log.events)
@@ -81,7 +93,7 @@ class CommandAudit:
         """Yield everything found; ask after all records were added."""
         self._reader.end()
         yield from self.findings
-        chunks = ChunkAudit(self.logs, self.populated)
+        chunks = ChunkAudit(self.logs, self.populated, self.entries)
         for chunk in self._chunks:
             chunks.judge(chunk)
         yield from chunks.findings
@@ -152,8 +164,15 @@ class CommandAudit:
             elif record.slot is None:
                 found = "a rejection is the last record"
                 yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found, aggregate_ids=about)
-            elif self._is_own_or_free(record, command.command_id) and not self._is_refused(record, command.last):
-                found = f"expected another command's event in slot {record.slot} before this record, found none"
+            elif (
+                self._is_own_or_free(record, command.command_id)
+                and not self._is_refused(record, command.last)
+                and not self._is_place_taken(command, record)
+            ):
+                found = (
+                    f"expected another command's event in slot {record.slot}, or its entry in a place of this one, "
+                    "before this record, found none"
+                )
                 yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found, aggregate_ids=about)
         if last.rejection is not None:
             yield from self._judge_rejection(command, last, places)
@@ -184,6 +203,11 @@ class CommandAudit:
         event = log.events.get(record.slot or 0) if log else None
         return not self._is_damaged(record) and (event is None or event.command_id == command_id)
 
+    def _is_place_taken(self, command: CommandFacts, record: RecordFacts) -> bool:
+        """Return whether a place that a record names is another's, or damage leaves that open."""
+        entries = command.entries_of(record)
+        return any(self.entries.is_own(each) is False or self.entries.damage_under(each.key) for each in entries)
+
     def _is_refused(self, record: RecordFacts, last: RecordFacts) -> bool:
         """Return whether the next record rejects the command for a name collision that can be."""
         if last.number != record.number + 1 or last.rejection is None:
@@ -208,17 +232,14 @@ def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Findin
         yield Finding(Code.EVENT_ID_WRONG, where, found, aggregate_ids=about)
     if not command.records:
         return  # what is there cannot be read, which is said already
-    binding = next(
-        (
-            record
-            for record in command.records.values()
-            if (record.aggregate_id, record.slot) == (place.aggregate_id, place.sequence_number)
-        ),
-        None,
-    )
-    if binding is None or command.command_hash != event.command_hash:
+    bindings = [
+        record
+        for record in command.records.values()
+        if (record.aggregate_id, record.slot) == (place.aggregate_id, place.sequence_number)
+    ]
+    if not bindings or command.command_hash != event.command_hash:
         found = f"expected a record of command {event.command_id} that binds it to this slot, found none"
         yield Finding(Code.EVENT_UNBOUND, where, found, aggregate_ids=about)
-    elif event.content_digest.hex() not in binding.content_digests:
+    elif not any(event.content_digest.hex() in binding.content_digests for binding in bindings):
         found = f"expected what command {event.command_id} asks for, found other content"
         yield Finding(Code.EVENT_FORGED, where, found, aggregate_ids=about)

@@ -10,6 +10,7 @@ from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.instance import EVENTS
 from oncelog.domain.records import AnyRecord, CommandRecord, read_record
 from oncelog.domain.results import Rejection
+from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.verification.bulk import BulkReader
 from oncelog.verification.chunks import ChunkFacts
@@ -21,7 +22,10 @@ RECORD_KEY = re.compile(r"commands/(?P<command_id>[^/]+)/(chunks/(?P<chunk>[0-9]
 
 @dataclass(frozen=True, slots=True)
 class RecordFacts:
-    """The facts about one record that the checks need. ``content_digests``: of the events that its command may make."""
+    """The facts about one record that the checks need.
+
+    ``content_digests``: of the events that its command may make. ``places``: in the chains of unique values.
+    """
 
     number: int
     aggregate_id: str
@@ -29,6 +33,7 @@ class RecordFacts:
     rejection: Rejection | None
     expected_version: int | None
     content_digests: tuple[str, str]
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,14 @@ class CommandFacts:
     @property
     def last(self) -> RecordFacts:
         return self.records[max(self.records)]
+
+    def entries_of(self, record: RecordFacts) -> list[UniqueEntry]:
+        """Return the entries of the places that one of its records names."""
+        if record.slot is None:
+            return []
+        return entries_of(
+            record.aggregate_id, record.slot, record.places, command_id=self.command_id, record=record.number
+        )
 
     @property
     def rejection(self) -> Rejection | None:
@@ -110,6 +123,7 @@ def facts_of(record: CommandRecord) -> RecordFacts:
         rejection=record.rejection,
         expected_version=command.expected_version,
         content_digests=_asked_for(command, record),
+        places=record.places or (),
     )
 
 

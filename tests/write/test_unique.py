@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,10 +20,11 @@ from tests.write.world import World
 
 
 @pytest.fixture
-async def world() -> World:
+async def world() -> AsyncIterator[World]:
     world = World(settings=Settings(snapshot_interval_events=10, projection="stream"))
     await world.process().run(define_users())
-    return world
+    yield world
+    world.check(published=False)
 
 
 def user(name: str, email: str | None, **more: Any) -> Command:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,10 +22,11 @@ from tests.write.world import World
 
 
 @pytest.fixture
-async def world() -> World:
+async def world() -> AsyncIterator[World]:
     world = World(settings=Settings(snapshot_interval_events=10, bulk_chunk_items_max=3, projection="stream"))
     await world.process().run(define_users())
-    return world
+    yield world
+    world.check(published=False)
 
 
 async def run(world: World, bulk: Bulk) -> list[dict[str, Any]]:
