@@ -162,10 +162,11 @@ PIPELINE = Dashboard(
                     unit=Unit.SECONDS,
                 ),
                 Panel(
-                    title="Slots taken by others, heads read anew",
-                    about="Both stay low; they rise after Redis has lost data.",
+                    title="Slots and places taken by others, heads read anew",
+                    about="All stay low; they rise after Redis has lost data, or where commands compete for a value.",
                     queries=(
                         Query(expression=rate("oncelog_slot_conflicts_total"), legend="slot conflicts"),
+                        Query(expression=rate("oncelog_unique_conflicts_total"), legend="places of unique values"),
                         Query(
                             expression=rate("oncelog_stream_heads_reloaded_total"),
                             legend="heads reloaded",

@@ -10,6 +10,7 @@ import pytest
 
 from oncelog.cli.profiles import read_profiles
 from oncelog.domain.ontology.definition import parse_definition
+from oncelog.domain.unique.entry import UniqueEntry
 from oncelog.stores.s3.topic_records import _Stored as TopicRecord
 from oncelog.verification.history import read_history
 from tests.docs.blocks import ALL, Block, console_lines
@@ -61,6 +62,7 @@ MODELS: dict[str, Callable[[str, Path], Any]] = {
     '"schema"': _definition,
     '"partitions"': lambda text, _: TopicRecord.model_validate_json(text),
     '"at_ns"': _history,
+    '"entry_version"': lambda text, _: UniqueEntry.model_validate_json(text),
     '"instance_id"': _items,
 }
 
