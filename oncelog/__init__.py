@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oncelog.client.subscribe import subscribe
     from oncelog.domain.bulk.command import BulkType
     from oncelog.domain.bulk.results import BulkResult
-    from oncelog.domain.commands import Command, CommandType
+    from oncelog.domain.commands import Command, CommandType, command_to
     from oncelog.domain.events import Event
     from oncelog.domain.identifiers import AggregateId
     from oncelog.domain.queries import Search
@@ -53,7 +53,7 @@ _MODULES = {
     "oncelog.client.many_commands": ("Answer", "submit_all"),
     "oncelog.domain.bulk.command": ("BulkType",),
     "oncelog.domain.bulk.results": ("BulkResult",),
-    "oncelog.domain.commands": ("Command", "CommandType"),
+    "oncelog.domain.commands": ("Command", "CommandType", "command_to"),
     "oncelog.domain.events": ("Event",),
     "oncelog.domain.identifiers": ("AggregateId",),
     "oncelog.domain.queries": ("Search",),
@@ -129,6 +129,7 @@ __all__ = [
     "Submission",
     "TokenInvalid",
     "__version__",
+    "command_to",
     "new_command_id",
     "submit_all",
     "subscribe",

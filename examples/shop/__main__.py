@@ -20,10 +20,10 @@ from temporalio.worker import Worker
 from examples.programs import running_program, running_worker
 from examples.shop.aggregates.customer import OpenAccount, customer
 from examples.shop.aggregates.stock import ReceiveStock, stock
-from examples.shop.commands import DB_NAME, command_to
+from examples.shop.names import DB_NAME
 from examples.shop.order_process import SETTLED, Order, OrderEnd, OrderProcess
 from examples.shop.views import orders, orders_per_customer
-from oncelog import Oncelog, new_command_id
+from oncelog import Oncelog, command_to, new_command_id
 from oncelog.console import explained, output, text_line
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.logs import log_to_standard_error
@@ -56,12 +56,12 @@ class Shop:
         account = OpenAccount(name="Ann", email=self.email, credit_limit_cents=LIMIT_CENTS)
         received = ReceiveStock(quantity=lamps)
         for aggregate, instance_id, request in ((customer, self.customer, account), (stock, self.product, received)):
-            await self._client.submit(command_to(aggregate, instance_id, request, command_id=new_command_id()))
+            await self._client.submit(command_to(aggregate, DB_NAME, instance_id, request, command_id=new_command_id()))
 
     async def open_again(self) -> Rejection | None:
         """Open an account of another customer with the same e-mail, and return why that is refused."""
         account = OpenAccount(name="Bob", email=self.email.upper(), credit_limit_cents=LIMIT_CENTS)
-        command = command_to(customer, f"bob-{self._name}", account, command_id=new_command_id())
+        command = command_to(customer, DB_NAME, f"bob-{self._name}", account, command_id=new_command_id())
         return (await self._client.submit(command)).rejection
 
     async def order(self, *, pay: bool, within: timedelta = timedelta(days=3)) -> Process:

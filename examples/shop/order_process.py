@@ -13,8 +13,8 @@ with workflow.unsafe.imports_passed_through():
     from examples.shop.aggregates.customer import CancelOrder, PlaceOrder, SettleOrder, customer
     from examples.shop.aggregates.payment import RefundPayment, TakePayment, payment
     from examples.shop.aggregates.stock import ReleaseStock, ReserveStock, stock
-    from examples.shop.commands import command_to
-    from oncelog import CommandResult
+    from examples.shop.names import DB_NAME
+    from oncelog import CommandResult, command_to
     from oncelog.domain.aggregates import Aggregate, DomainCommand
     from oncelog.workflows import submit
 
@@ -104,7 +104,7 @@ class OrderProcess:
 
     async def _send(self, step: Step, request: DomainCommand, order: Order) -> CommandResult:
         command_id = f"{order.order_id}-{request.type_name}"
-        result = await submit(command_to(step.aggregate, step.instance_id, request, command_id=command_id))
+        result = await submit(command_to(step.aggregate, DB_NAME, step.instance_id, request, command_id=command_id))
         if step.aggregate is customer and result.consistency_token:
             self._token = result.consistency_token
         return result

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from examples.shop.aggregates.customer import OrderSettled
 from examples.shop.aggregates.shipment import ShipOrder, shipment
-from examples.shop.commands import DB_NAME
+from examples.shop.names import DB_NAME
 from oncelog import Event, NewCommand, Reaction
 from oncelog.domain.aggregates import own_event
 

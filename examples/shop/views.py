@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from examples.shop.aggregates.customer import OrderCancelled, OrderPlaced, OrderSettled
-from examples.shop.commands import DB_NAME
+from examples.shop.names import DB_NAME
 from oncelog import Event
 from oncelog.domain.aggregates import own_event
 from oncelog.sql import Add, SqlReadModel

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from oncelog.domain.aggregates.aggregate_registry import registry
-from oncelog.domain.aggregates.definition import TYPE_NAME, DomainCommand
+from oncelog.domain.aggregates.definition import TYPE_NAME, Aggregate, DomainCommand
 from oncelog.domain.canonical import canonical_bytes, normalised, sha256_hex, shortened
 from oncelog.domain.frozen_model import STORED, Value, is_stored
 from oncelog.domain.identifiers import (
@@ -39,6 +39,7 @@ __all__ = [
     "JsonObject",
     "Version",
     "check_fits",
+    "command_to",
     "invalid",
     "parse_command",
 ]
@@ -206,6 +207,32 @@ def parse_command(value: Any, *, stored: bool = False) -> Command:
     if not stored and not isinstance(command.command_type, CommandType):
         read_own(command.command_type, command.payload)
     return command
+
+
+def command_to(
+    aggregate: Aggregate[Any], db_name: str, instance_id: str, request: DomainCommand, *, command_id: str, **more: Any
+) -> Command:
+    """Return the command that makes a request of one instance of an aggregate of one's own.
+
+    ``more``: fields of ``Command`` such as ``expected_version``, ``actor``, ``correlation_id``, ``metadata``. The
+    aggregate is a registered one. Raises InputInvalid.
+    """
+    if type(request) not in aggregate.commands:
+        commands = ", ".join(model.type_name for model in aggregate.commands)
+        raise InputInvalid(f"{aggregate}: expected one of its commands ({commands}), found {request.type_name}")
+    fields = {
+        "command_id": command_id,
+        "command_type": request.type_name,
+        "db_name": db_name,
+        "class_id": aggregate.name,
+        "instance_id": instance_id,
+        "payload": request.model_dump(mode="json"),
+        **more,
+    }
+    try:
+        return Command.model_validate(fields)
+    except ValidationError as error:
+        raise invalid("command", error) from error
 
 
 def read_own(command_type: str, payload: dict[str, Any]) -> DomainCommand:

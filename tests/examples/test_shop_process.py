@@ -10,11 +10,11 @@ from temporalio.worker import Worker
 from examples.shop.aggregates import AGGREGATES
 from examples.shop.aggregates.customer import CancelOrder, OpenAccount, customer
 from examples.shop.aggregates.stock import ReceiveStock, stock
-from examples.shop.commands import command_to
+from examples.shop.names import DB_NAME
 from examples.shop.order_process import NOT_PAID, SETTLED, Order, OrderEnd, OrderProcess
 from examples.shop.reactions import shipments
 from examples.shop.views import count
-from oncelog import Event
+from oncelog import Event, command_to
 from oncelog.domain.aggregates import registered
 from oncelog.domain.events import read_event
 from oncelog.testing import OncelogEnvironment
@@ -29,10 +29,10 @@ async def open_shop(environment: Mapping[str, str], *, lamps: int) -> AsyncItera
     with registered(*AGGREGATES):
         async with OncelogEnvironment.start(test_server=test_server) as shop:
             account = OpenAccount(name="Ann", credit_limit_cents=3_000)
-            await shop.client.submit(command_to(customer, "ann", account, command_id="open"))
+            await shop.client.submit(command_to(customer, DB_NAME, "ann", account, command_id="open"))
             if lamps:
                 received = ReceiveStock(quantity=lamps)
-                await shop.client.submit(command_to(stock, "lamp", received, command_id="receive"))
+                await shop.client.submit(command_to(stock, DB_NAME, "lamp", received, command_id="receive"))
             async with Worker(shop.temporal, task_queue="orders", workflows=[OrderProcess]):
                 yield shop
 
@@ -96,7 +96,7 @@ async def test_order_cancelled_meanwhile_is_refunded(environment: Mapping[str, s
             while not events_of(shop, "STOCK_RESERVED"):
                 await shop.workflows.sleep(1)
             cancelled = CancelOrder(order_id="o1", reason="changed my mind")
-            await shop.client.submit(command_to(customer, "ann", cancelled, command_id="cancel"))
+            await shop.client.submit(command_to(customer, DB_NAME, "ann", cancelled, command_id="cancel"))
             await process.signal(OrderProcess.pay)
             assert (await process.result()).status == "OrderNotOpen"
         assert (await data_of(shop, "Payment/o1"))["refunded"]

@@ -1,0 +1,3 @@
+"""The name of the shop's database."""
+
+DB_NAME = "shop"
