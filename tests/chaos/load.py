@@ -19,6 +19,7 @@ from oncelog.errors import NotYetVisible, OncelogError
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.verification.history import HistoryWriter
+from tests.chaos import users
 from tests.chaos.hostile import HOSTILE
 from tests.chaos.plan import PlannedCall, plan_calls
 
@@ -84,6 +85,7 @@ class Client:
         self._history = history
         self._tally = tally
         self._seed = seed
+        self._actor = f"client-{number}"
         self._sent = 0
         self._seen: dict[AggregateId, int] = {}
         self._own: deque[Command | Bulk] = deque(maxlen=REMEMBERED_MAX)
@@ -99,6 +101,14 @@ class Client:
             await self._attach_again()
             self._tally.calls[call.what] += 1
             await self._do(call)
+
+    async def define_users(self) -> None:
+        """Define the class of users, and return when it is defined."""
+        definition = users.definition(DB_NAME, self._new_id())
+        while (result := await self.submit(definition)) is None:
+            continue
+        if result.rejection:
+            self._complain(f"{definition.command_id}: users were not defined: {result.rejection.message}")
 
     async def _do(self, call: PlannedCall) -> None:
         if call.what == "hostile":
@@ -121,6 +131,8 @@ class Client:
             return earlier.model_copy(update={"metadata": {"reused": call.value}})
         if call.what == "bulk":
             return self._bulk(call)
+        if call.what in users.CALLS:
+            return users.user_command(call, db_name=DB_NAME, command_id=self._new_id(), actor=self._actor)
         types = {
             "create": CommandType.CREATE_INSTANCE,
             "new": CommandType.CREATE_INSTANCE,
@@ -134,22 +146,20 @@ class Client:
         self, command_type: CommandType, place: AggregateId | None, *, value: int, expects: bool = False
     ) -> Command:
         """Make a new command; ``place`` None: for an instance that gets its ID from the command's."""
-        self._sent += 1
         payload = {"value": value, f"field-{value % 7}": f"client {self._number} ü\u2028"}
         return Command(
-            command_id=f"chaos-{self._seed}-{self._number}-{self._sent}",
+            command_id=self._new_id(),
             command_type=command_type,
             db_name=DB_NAME,
             class_id=place.class_id if place else CLASS_IDS[0],
             instance_id=place.instance_id if place else None,
             payload={} if command_type is CommandType.DELETE_INSTANCE else payload,
             expected_version=self._seen.get(place) if place and expects else None,
-            actor=f"client-{self._number}",
+            actor=self._actor,
         )
 
     def _bulk(self, call: PlannedCall) -> Bulk:
         """Make a bulk command on hot aggregates of one class, some of them more than once, or on new instances."""
-        self._sent += 1
         updating, anew = call.value % 5 < 3, call.value % 5 == 4
         places = [_place(call.aggregate + len(CLASS_IDS) * (number * number % 17)) for number in range(ITEMS)]
         items = [
@@ -159,12 +169,12 @@ class Client:
             for number, place in enumerate(places)
         ]
         return Bulk(
-            command_id=f"chaos-{self._seed}-{self._number}-{self._sent}",
+            command_id=self._new_id(),
             command_type=BulkType.BULK_UPDATE_INSTANCES if updating else BulkType.BULK_CREATE_INSTANCES,
             db_name=DB_NAME,
             class_id=places[0].class_id,
             payload=BulkPayload(items=items),
-            actor=f"client-{self._number}",
+            actor=self._actor,
         )
 
     async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult | None:
@@ -231,8 +241,7 @@ class Client:
     async def _hostile(self, call: PlannedCall) -> None:
         """Send what must be refused, past our own client, as any program could."""
         name = sorted(HOSTILE)[call.value % len(HOSTILE)]
-        self._sent += 1
-        command_id = f"chaos-{self._seed}-{self._number}-{self._sent}-hostile"
+        command_id = f"{self._new_id()}-hostile"
         command: dict[str, Any] = {
             "command_id": command_id,
             "command_type": "CREATE_INSTANCE",
@@ -258,6 +267,10 @@ class Client:
         self._tally.answers["hostile: refused" if refused else "hostile: not refused"] += 1
         if not refused:
             self._complain(f"{command_id}: hostile input {name} was not refused: {answer}")
+
+    def _new_id(self) -> str:
+        self._sent += 1
+        return f"chaos-{self._seed}-{self._number}-{self._sent}"
 
     def _complain(self, text: str) -> None:
         self._tally.complaints.append(text)

@@ -76,7 +76,7 @@ class PlannedCall:
 
 
 #: The clients' calls, and how often each occurs. An aggregate is created again and again in vain, and now and then
-#: brought back after a deletion.
+#: brought back after a deletion. The last four are about users, who have unique values (users.py).
 CALLS: Mapping[str, int] = {
     "create": 12,
     "update": 50,
@@ -87,6 +87,10 @@ CALLS: Mapping[str, int] = {
     "hostile": 3,
     "new": 15,
     "bulk": 2,
+    "take": 22,
+    "give_up": 4,
+    "leave": 3,
+    "take_many": 3,
 }
 
 

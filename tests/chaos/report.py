@@ -22,20 +22,18 @@ def report_of(
     verdict: Report,
     history: History,
     *,
-    of_dropped: Sequence[Finding],
+    beside: Sequence[str],
     swept: CheckReport,
     stuck: Sequence[str],
 ) -> dict[str, Any]:
     """Return all that is to be said of one run.
 
-    ``of_dropped``: what was wrong in topics that are gone; ``swept``: the last consistency check, when everything was
-    mended; ``stuck``: workflows that did not end by then.
+    ``beside``: findings that the verification does not have, of topics that are gone and of unique values;
+    ``swept``: the last consistency check, when everything was mended; ``stuck``: workflows that did not end by then.
     """
     run = verdict.run
     assert run is not None  # verified with a history
-    findings = [
-        f"{found.severity} {found.code} {found.where}: {found.found}" for found in (*verdict.findings, *of_dropped)
-    ]
+    findings = [*map(finding_text, verdict.findings), *beside]
     return {
         "well": not (findings or stuck) and swept.outcome is CheckOutcome.CLEAN and _was_quiet(nemesis, tally),
         "commands": run.commands,
@@ -65,6 +63,11 @@ def report_of(
         "answers": dict(sorted(tally.answers.items())),
         "read_back": verdict.read.model_dump(),
     }
+
+
+def finding_text(finding: Finding) -> str:
+    """Return a finding as the report has it."""
+    return f"{finding.severity} {finding.code} {finding.where}: {finding.found}"
 
 
 def _was_quiet(nemesis: Nemesis, tally: ReconcileSummary) -> bool:
@@ -122,6 +125,7 @@ def together(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
         "faults_by_kind": dict(sorted(kinds.items())),
         "kinds_with_ten": sum(times >= 10 for times in kinds.values()),
         "unknowns": {name: sum(run["unknowns"][name] for run in runs) for name in runs[0]["unknowns"]},
+        "unique": {name: sum(run["unique"][name] for run in runs) for name in runs[0]["unique"]},
         "stuck_workflows": sum(len(run["stuck_workflows"]) for run in runs),
         "findings": sum(len(run["findings"]) for run in runs),
         "recovery_p50_s": percentile(recoveries, 0.5),
@@ -145,6 +149,7 @@ def as_text(total: Mapping[str, Any]) -> str:
         *((f"  {kind}", str(count)) for kind, count in total["faults_by_kind"].items()),
         ("lost, duplicated, gaps", f"{total['lost']}, {total['duplicated']}, {total['gaps']}"),
         ("out of order, stale reads", f"{total['out_of_order']}, {total['stale_reads']}"),
+        ("unique values", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in total["unique"].items())),
         ("other findings", str(total["findings"])),
         (
             "unknown at first",

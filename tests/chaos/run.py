@@ -18,11 +18,11 @@ from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import HistoryWriter, read_history
 from tests.chaos.installation import Installation, opened, say
-from tests.chaos.judging import judge_dropped, judged
+from tests.chaos.judging import judge_dropped, judge_users, judged
 from tests.chaos.load import Client, ReconcileSummary
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import PlannedFault, plan_faults, projection
-from tests.chaos.report import report_of
+from tests.chaos.report import finding_text, report_of
 from tests.chaos.sweeping import retry_parked, sweep, sweep_beside
 
 TIME_MAX_S = 7200.0
@@ -70,22 +70,22 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
     path, tally = folder / "history.ndjson", ReconcileSummary()
     async with AsyncExitStack() as open_things:
         stores = await open_things.enter_async_context(await Stores.connect(installation.settings))
-        history = open_things.enter_context(HistoryWriter(path))
-        history.run(seed=size.seed, commands=size.commands, clients=size.clients, aggregates=size.aggregates)
+        writer = open_things.enter_context(HistoryWriter(path))
+        writer.run(seed=size.seed, commands=size.commands, clients=size.clients, aggregates=size.aggregates)
         clients = [
             Client(
                 number,
                 clients=size.clients,
                 stores=stores,
                 settings=installation.settings,
-                history=history,
+                history=writer,
                 tally=tally,
                 seed=size.seed,
             )
             for number in range(size.clients)
         ]
         installation.senders.extend(clients)
-        nemesis = Nemesis(installation, history, tally)
+        nemesis = Nemesis(installation, writer, tally)
         loaded_s = time.monotonic()
         await _load_and_break(clients, nemesis, plan, size)
         load_took_s = time.monotonic() - loaded_s
@@ -99,8 +99,13 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         swept = await sweep(installation.settings)
         say(f"{len(parked)} aggregates were parked; the last consistency check: {swept.outcome}")
     verdict, of_dropped = await _judged(installation, path)
-    report = report_of(nemesis, tally, verdict, read_history([path]), of_dropped=of_dropped, swept=swept, stuck=stuck)
+    history = read_history([path])
+    of_users = await asyncio.to_thread(judge_users, installation.settings, history)
+    say(f"unique values: {of_users.findings[:SHOWN_MAX]}, {dict(of_users.figures)}")
+    beside = [*map(finding_text, of_dropped), *(f"unique value: {found}" for found in of_users.findings)]
+    report = report_of(nemesis, tally, verdict, history, beside=beside, swept=swept, stuck=stuck)
     about = {
+        "unique": of_users.figures,
         "seed": size.seed,
         "projection": projection(size.seed),
         "parked": parked,
@@ -126,6 +131,7 @@ async def _load_and_break(
     clients: Sequence[Client], nemesis: Nemesis, plan: Sequence[PlannedFault], size: Size
 ) -> None:
     """Let the clients work while things break, until both are done, or the time is over."""
+    await clients[0].define_users()
     enough = asyncio.Event()
     until_s = time.monotonic() + size.time_max_s
     async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.users import VALUES
 from tests.chaos.workers import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -67,6 +68,13 @@ def test_enough_happened(report: dict[str, Any]):
     assert report["reads"] > 0
     assert report["applied"] > COMMANDS / 2
     assert report["answers"]["CommandIdReused"] > 0
+
+
+def test_unique_values_were_fought_over(report: dict[str, Any]):
+    """Two holders of a value would be a finding, and there are none."""
+    assert report["unique"]["values"] > VALUES / 2
+    assert report["unique"]["handed_over"] > 0
+    assert report["unique"]["refused"] > 0
 
 
 def test_nobody_had_to_help(report: dict[str, Any]):

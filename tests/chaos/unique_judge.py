@@ -1,4 +1,4 @@
-"""Who held which unique value at every moment of a run, and whether each refusal was due.
+"""Judges the holders of unique values at every moment of a run, and whether each refusal was due.
 
 At any moment at most one live instance held a value. Three witnesses: the heads of the logs; the order that the
 chains of values fix, each of whose entries cites the event that ended the one before; and S3's clock.
@@ -37,7 +37,7 @@ class Holding:
 
 @dataclass(frozen=True)
 class UniqueVerdict:
-    """What was found wrong, and how much there was to judge."""
+    """The findings, and how much there was to judge."""
 
     findings: list[str]
     figures: Mapping[str, int]
@@ -61,8 +61,7 @@ class _Judge:
         self._refusals = [
             bound
             for bound in log.last_bounds
-            if (bound.says.get("rejection") or {}).get("code") == "UniqueViolated"
-            and self._is_of_class(bound)
+            if (bound.says.get("rejection") or {}).get("code") == "UniqueViolated" and self._is_of_class(bound)
         ]
         self._holdings: defaultdict[Value, list[Holding]] = defaultdict(list)
         for aggregate_id, versions in log.instances.items():
@@ -143,7 +142,7 @@ class _Judge:
                 yield f"{where}: written before its entry in {place['constraint']} {place['n']}"
 
     def _judge_chain(self, value: Value) -> Iterator[str]:
-        """Hold that a chain has no gap, that records name its entries, and that each cites what ended the one before."""
+        """Hold that a chain has no gap, and that each entry's record names it and cites what ended the one before."""
         chain = self._log.chains[value]
         if sorted(chain) != list(range(1, len(chain) + 1)):
             yield f"{value}: expected places 1 to {len(chain)}, found {sorted(chain)}"
@@ -208,7 +207,9 @@ class _Judge:
     def _times(self, holding: Holding) -> tuple[datetime, datetime]:
         versions = self._log.instances[holding.aggregate_id]
         began_at = versions[holding.begins - 1].written_at
-        ended_at = versions[holding.ends - 1].written_at if holding.ends else began_at.max.replace(tzinfo=began_at.tzinfo)
+        ended_at = (
+            versions[holding.ends - 1].written_at if holding.ends else began_at.max.replace(tzinfo=began_at.tzinfo)
+        )
         return began_at, ended_at
 
     def _judge_refusal(self, bound: Bound) -> Iterator[str]:

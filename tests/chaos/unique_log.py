@@ -89,7 +89,7 @@ class UniqueLog:
 
     @cached_property
     def bounds(self) -> dict[tuple[str, tuple[int, int] | None, int], Bound]:
-        """What each record says, by command, item and the record's number."""
+        """The end that each record names, by command, item and the record's number."""
         found = {}
         for _, record, written_at in self._parsed("commands/"):
             command_id, number = record["command_id"], record["number"]
@@ -99,7 +99,7 @@ class UniqueLog:
 
     @cached_property
     def last_bounds(self) -> list[Bound]:
-        """What counts of each command and item: its last record."""
+        """The last record of each command and item, which counts."""
         last = {(command_id, item): bound for (command_id, item, _), bound in sorted(self.bounds.items(), key=_number)}
         return list(last.values())
 
