@@ -54,18 +54,44 @@ function keys(prefix) {
   return found.sort();
 }
 
+// Unique values: the entries that a record names for an event, as keys and bytes; what lies there is compared with them.
+function entriesOf(record, aggregate, slot, places, more) {
+  const own = { entry_version: "1.0.0", aggregate_id: aggregate, slot, command_id: record.command_id, record: record.number, places, ...more };
+  const chain = (place) => `unique/${aggregate.split("/", 2).join("/")}/${place.constraint}/${place.sha256}`;
+  return (places ?? []).map((place) => [
+    `${chain(place)}/${String(place.n).padStart(6, "0")}.json`,
+    canonical({ ...own, constraint: place.constraint, sha256: place.sha256, n: place.n }),
+  ]);
+}
+
 // Records: which slot each command is bound to. A command's hash is that of the command as the record has it.
 const bindings = new Set();
+const places = new Map(); // by binding, as the last record names them
+const named = new Set();
 let records = 0;
+function bind(record, aggregate, slot, itsPlaces, more) {
+  const binding = `${record.command_id} ${record.command_hash} ${aggregate} ${slot}`;
+  bindings.add(binding);
+  places.set(binding, entriesOf(record, aggregate, slot, itsPlaces, more));
+  for (const [key, bytes] of places.get(binding)) named.add(`${key} ${bytes}`);
+}
 for (const key of keys("commands")) {
   const record = parsed(key);
   if (record === null) continue;
   records += 1;
   if (record.command && sha256(canonical(record.command)) !== record.command_hash) report(key, "command hash is wrong");
-  if (record.slot) bindings.add(`${record.command_id} ${record.command_hash} ${record.aggregate_id} ${record.slot}`);
+  if (record.slot) bind(record, record.aggregate_id, record.slot, record.places, {});
   for (const item of record.bindings ?? []) {
-    if (item.slot) bindings.add(`${record.command_id} ${record.command_hash} ${item.aggregate_id} ${item.slot}`);
+    if (item.slot) bind(record, item.aggregate_id, item.slot, item.places, { chunk: record.chunk, item: item.index });
   }
+}
+const entries = new Map();
+for (const key of keys("unique")) {
+  entries.set(key, canonical(parsed(key)));
+  if (!named.has(`${key} ${entries.get(key)}`)) report(key, "no record names this entry");
+  const number = Number(key.slice(-11, -5));
+  const before = `${key.slice(0, -11)}${String(number - 1).padStart(6, "0")}.json`;
+  if (number > 1 && !entries.has(before)) report(key, `expected entry ${number - 1} before it: a gap`);
 }
 
 // RFC 7396.
@@ -116,7 +142,11 @@ for (const key of keys("events")) {
   if (event.previous_checksum !== stream.checksum) report(key, "does not follow the event before: the chain is broken");
   if (eventIds.has(event.event_id)) report(key, `event ID is that of ${eventIds.get(event.event_id)}`);
   eventIds.set(event.event_id, key);
-  if (records && !bindings.has(`${event.command_id} ${event.command_hash} ${aggregate} ${number}`)) report(key, "no record binds its command to this slot");
+  const binding = `${event.command_id} ${event.command_hash} ${aggregate} ${number}`;
+  if (records && !bindings.has(binding)) report(key, "no record binds its command to this slot");
+  for (const [place, bytes] of places.get(binding) ?? []) {
+    if (entries.get(place) !== bytes) report(key, `${place} is not the entry of this event`);
+  }
   Object.assign(stream, { checksum: event.checksum, data: folded(stream.data, event), deleted: ENDS.includes(event.event_type) });
   states[aggregate] = { sequence_number: number, deleted: stream.deleted, data_sha256: sha256(canonical(stream.data)) };
 }
@@ -142,5 +172,5 @@ function newest(key) {
   return keys(key.slice(0, -26)).at(-1) === key;
 }
 
-console.log(JSON.stringify({ aggregates: streams.size, events: eventIds.size, records, states, findings }));
+console.log(JSON.stringify({ aggregates: streams.size, events: eventIds.size, records, entries: entries.size, states, findings }));
 process.exit(findings.length ? 1 : 0);

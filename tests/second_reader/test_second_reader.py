@@ -15,11 +15,15 @@ from oncelog.domain.commands import Command
 from oncelog.domain.events import checksum_of, read_event
 from oncelog.domain.instance import Instance, evolve
 from oncelog.settings import Settings
+from tests.bulks import bulk_create, item
 from tests.classes import define
 from tests.clients import patient_stores
 from tests.commands import create, delete, update
 from tests.contract.chains import chain
 from tests.integration.installation import Installation
+from tests.unique_values import define_users
+from tests.write.bulks import Attempt
+from tests.write.world import World
 
 READER = Path(__file__).parent / "reader.mjs"
 NODE = shutil.which("node")
@@ -66,13 +70,13 @@ async def test_second_reader_verifies_a_real_bucket(settings: Settings, environm
                 await installation.client.submit(command)
         async with patient_stores(settings) as stores:
             await Archiver(stores.ports).pack("shop", "Product")
-        prefixes = ("events/", "commands/", "archive/")
+        prefixes = ("events/", "commands/", "unique/", "archive/")
         objects = {key: body for prefix in prefixes for key, body in installation.objects(prefix).items()}
     _mirror(objects, tmp_path / "bucket")
     code, found = _read(tmp_path / "bucket")
     assert (code, found["findings"]) == (0, [])
     assert found["events"] == len([key for key in objects if key.startswith("events/")]) == 8
-    assert found["records"] == 8
+    assert (found["records"], found["entries"]) == (8, 0)
     assert found["states"] == _states(objects)
 
 
@@ -133,3 +137,47 @@ def test_second_reader_finds_planted_damage(damage: str, tmp_path: Path):
     code, found = _read(tmp_path)
     assert code == 1
     assert any(expected in finding for finding in found["findings"]), found["findings"]
+
+
+def _forged(body: bytes) -> bytes:
+    return canonical_bytes(json.loads(body) | {"slot": 9})
+
+
+async def _objects_with_unique_values() -> dict[str, bytes]:
+    """Return a log in which one value is taken twice, one has two parts, and two are those of a bulk command."""
+    world = World(settings=Settings(projection="stream"))
+    process = world.process()
+    first = create("a", {"email": "x@y", "country": "CH", "plate": "1"})
+    for command in (define_users(), first, delete("a"), create("b", {"email": "x@y"}), create("c", {"email": "x@y"})):
+        await process.run(command)
+    await Attempt(process).run(bulk_create(item("d", {"email": "d@y"}), item("e", {"email": "e@y"})))
+    return {key: stored.body for key, stored in world.bucket.objects.items()}
+
+
+async def test_second_reader_verifies_unique_values(tmp_path: Path):
+    _mirror(await _objects_with_unique_values(), tmp_path)
+    code, found = _read(tmp_path)
+    assert (code, found["findings"], found["entries"]) == (0, [], 5)
+
+
+#: The number of the entry in the chain of the value that was taken twice, the damage, and the findings.
+ENTRY_DAMAGES: dict[str, tuple[int, Callable[[bytes], bytes | None], set[str]]] = {
+    "forged": (1, _forged, {"no record names this entry", "is not the entry of this event"}),
+    "first of two deleted": (1, lambda _body: None, {"a gap", "is not the entry of this event"}),
+    "last deleted": (2, lambda _body: None, {"is not the entry of this event"}),
+}
+
+
+@pytest.mark.parametrize("damage", ENTRY_DAMAGES)
+async def test_second_reader_finds_damaged_entries(damage: str, tmp_path: Path):
+    objects = await _objects_with_unique_values()
+    number, plant, expected = ENTRY_DAMAGES[damage]
+    last = next(key for key in objects if key.startswith("unique/") and key.endswith("/000002.json"))
+    key = f"{last[:-11]}{number:06d}.json"
+    body = plant(objects.pop(key))
+    if body is not None:
+        objects[key] = body
+    _mirror(objects, tmp_path)
+    code, found = _read(tmp_path)
+    seen = {problem for problem in expected if any(problem in finding for finding in found["findings"])}
+    assert (code, seen, len(found["findings"])) == (1, expected, len(expected))
