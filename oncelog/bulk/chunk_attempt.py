@@ -20,8 +20,9 @@ class ChunkAttempt:
     """One record of a chunk under way.
 
     ``planned``: the record to write, or the stored one. ``class_schema``: the class schema its items are decided
-    under. ``decided``: the events that this attempt has decided under it. ``occupied``: the IDs of the events in slots
-    that were read. ``claimed``: by key and item, whether the place of an entry that was written holds that entry.
+    under, once the heads are known. ``decided``: the events that this attempt has decided under it. ``occupied``: the
+    IDs of the events in slots that were read. ``claimed``: by key and item, whether the place of an entry that was
+    written holds that entry.
     """
 
     chunk: int

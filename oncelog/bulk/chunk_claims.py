@@ -1,12 +1,13 @@
-"""The unique values of a chunk's items: places named in its next record, and rejections of values that are held.
+"""The unique values and references of a chunk's items: places named in its next record, and rejections.
 
 Each item claims for itself. Two items that want one value name the same place; one of them gets it, and the further
 record rejects the other. A value that an earlier item of an aggregate lets go may be named again by a later one of
-the same aggregate, in the same record (docs/protocol.md, V1 to V6).
+the same aggregate, in the same record (docs/protocol.md, V1 to V6). A target that must exist is there before the
+record is: no item rests on what another one of the same record may create.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from oncelog.bounded_gather import bounded_gather
@@ -18,6 +19,7 @@ from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.references import Reference, reference_not_found, references_brought_in
 from oncelog.domain.results import Rejection
 from oncelog.domain.stored_names import event_key
 from oncelog.domain.unique.constraint import UniqueValue
@@ -42,6 +44,14 @@ class Group:
     @property
     def aggregate_id(self) -> AggregateId:
         return AggregateId.parse(self.name)
+
+
+@dataclass
+class _Seen:
+    """The facts seen in S3 of what items bring in: where chains end, and which targets of references do not exist."""
+
+    ends: dict[ValueChain, ChainEnd] = field(default_factory=dict)
+    absences: dict[AggregateId, int | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -70,10 +80,11 @@ class _Walk:
 
 
 class ChunkClaims:
-    """Binds the items of classes that have unique constraints, aggregates side by side."""
+    """Binds items of classes with unique constraints or references that must exist, aggregates side by side."""
 
     def __init__(self, path: WritePath, *, requests: asyncio.Semaphore) -> None:
         self._claims = path.claims
+        self._references = path.references
         self._stream_heads = path.stream_heads
         self._judge = path.judge
         self._requests = requests
@@ -83,23 +94,31 @@ class ChunkClaims:
     ) -> list[list[Binding]]:
         """Return what each aggregate's items are bound to."""
         chains: list[ValueChain] = []
+        targets: dict[AggregateId, None] = {}
         for group in groups:
-            values = await self._values(attempt.heads[group.name].state, group.decisions, class_schema)
+            state = attempt.heads[group.name].state
+            values, references = await self._brought_in(state, group.decisions, class_schema)
             chains += [ValueChain.of(group.aggregate_id, value.key) for value in values]
+            targets |= dict.fromkeys(reference.target for reference in references)
         ends = await self._ends(chains, hopeful=attempt.number == 1)
+        absences = await self._references.absences(targets, at_once=self._requests)
 
         async def bind(group: Group) -> list[Binding]:
-            return await self._bind_aggregate(attempt, group, class_schema, occurred_at, ends)
+            return await self._bind_aggregate(attempt, group, class_schema, occurred_at, _Seen(dict(ends), absences))
 
         return await bounded_gather(bind, groups, at_once=self._requests)
 
-    async def _values(self, state: Instance, decisions: Decisions, class_schema: ClassSchema) -> list[UniqueValue]:
-        found: list[UniqueValue] = []
+    async def _brought_in(
+        self, state: Instance, decisions: Decisions, class_schema: ClassSchema
+    ) -> tuple[list[UniqueValue], list[Reference]]:
+        values: list[UniqueValue] = []
+        references: list[Reference] = []
         for decision in decisions:
             if isinstance(decision, Event):
-                found += await self._claims.brought_in(state, decision, class_schema)
+                values += await self._claims.brought_in(state, decision, class_schema)
+                references += references_brought_in(state, decision, class_schema)
                 state = evolve(state, decision)
-        return found
+        return values, references
 
     async def _ends(self, chains: Iterable[ValueChain], *, hopeful: bool) -> dict[ValueChain, ChainEnd]:
         """Return where chains end, each looked at once, with one question to Redis for all of them."""
@@ -118,18 +137,18 @@ class ChunkClaims:
         group: Group,
         class_schema: ClassSchema,
         occurred_at: str,
-        ends: Mapping[ValueChain, ChainEnd],
+        seen: _Seen,
     ) -> list[Binding]:
-        """Bind one aggregate's items on a head that S3 has shown, after the holders, where one is refused (V5)."""
+        """Bind one aggregate's items; where one is refused, on a head that S3 showed after holders and targets (V5)."""
         decisions: Decisions | None = group.decisions
         while True:
             head = attempt.heads[group.name]
-            walk = await self._walk(head, group, decisions, class_schema, occurred_at, dict(ends))
+            walk = await self._walk(head, group, decisions, class_schema, occurred_at, seen)
             now = await self._head_now(head, group, walk)
             attempt.heads[group.name] = now
             if not walk.is_outdated and now.state.sequence_number == head.state.sequence_number:
                 break
-            decisions, ends = None, {}  # all of it is looked at again, from where the aggregate is now
+            decisions, seen = None, _Seen()  # all of it is looked at again, from where the aggregate is now
         for change, decision in zip(group.changes, walk.decisions, strict=True):
             if isinstance(decision, Event):
                 attempt.decided[change.index] = decision
@@ -152,7 +171,7 @@ class ChunkClaims:
         decisions: Decisions | None,
         class_schema: ClassSchema,
         occurred_at: str,
-        ends: dict[ValueChain, ChainEnd],
+        seen: _Seen,
     ) -> _Walk:
         """Go through one aggregate's items. ``decisions``: those that are known already, up to the first refusal."""
         held = await self._claims.held(head.state)
@@ -165,11 +184,23 @@ class ChunkClaims:
                     walk.state, change, occurred_at=occurred_at, class_schema=class_schema
                 )
             if isinstance(decision, Event):
-                decision = await self._claimed(walk, change, decision, class_schema, ends)
+                refusal = await self._reference_refusal(walk, decision, class_schema, seen)
+                decision = refusal or await self._claimed(walk, change, decision, class_schema, seen.ends)
             walk.decisions.append(decision)
             if walk.is_outdated:
                 break
         return walk
+
+    async def _reference_refusal(
+        self, walk: _Walk, event: Event, class_schema: ClassSchema, seen: _Seen
+    ) -> Rejection | None:
+        """Return why an item's event is refused for a reference that it brings in."""
+        references = references_brought_in(walk.state, event, class_schema)
+        unseen = [reference.target for reference in references if reference.target not in seen.absences]
+        seen.absences |= await self._references.absences(unseen)
+        refusal = reference_not_found(walk.state, references, seen.absences)
+        walk.is_refused = walk.is_refused or refusal is not None
+        return refusal
 
     async def _claimed(
         self,

@@ -1,7 +1,8 @@
 """Plans one record of a chunk: leases, stream heads and decisions, before anything is written.
 
-All of it may be planned while the chunk before is still being written, as long as the two share no aggregate: then
-nothing that is decided here rests on what that one makes. Only the record binds, once it is written.
+All of it may be planned while the chunk before is still being written, as long as the two share no aggregate, and no
+item has to refer to an instance that the chunk before may create: then nothing that is decided here rests on what that
+one makes. Only the record binds, once it is written.
 
 The first record of a chunk is made with the leases that are free: they are for speed, and waiting for all of hundreds
 would cost more than it saves. Items in conflict are bound again under leases that are waited for, in the order of the
@@ -25,7 +26,7 @@ from oncelog.domain.bulk.records import Binding, BulkRecord, ChunkRecord, chunk_
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.json_size import weighs_more
-from oncelog.domain.ontology.class_schema import LONG_BYTES
+from oncelog.domain.ontology.class_schema import LONG_BYTES, ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import Lease, StreamProgress
@@ -65,19 +66,29 @@ class ChunkPlanner:
         first = ChunkAttempt(chunk, 1, await self._changes(record, chunk))
         if after is None or not set(after.aggregate_ids) & set(first.aggregate_ids):
             async with AsyncExitStack() as leases:  # stays empty: leases on a first record are not waited for
-                await self.plan(record, first, leases, trace=trace)
+                await self._learn(record, first, leases, trace=trace)
+            if first.planned is None and (after is None or not _creates_targets(record, first.class_schema)):
+                await self._propose(record, first, trace=trace)
         return first
 
     async def plan(
         self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace
     ) -> ChunkRecord:
         """Return the stored record, or else the one to be written; what is bound before is at its end."""
+        if not attempt.heads:  # else it was prepared so far
+            await self._learn(record, attempt, leases, trace=trace)
+        return attempt.planned or await self._propose(record, attempt, trace=trace)
+
+    async def _learn(self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace) -> None:
+        """Read the stored record, or else what a decision needs: heads, and the class schema."""
         attempt.planned = await self._records.read_chunk_record(record.command_id, attempt.chunk, attempt.number)
         if attempt.planned is None:
             async with trace.step("bulk_allocate"):
                 await self._allocate(record, attempt, leases)
-            async with trace.step("bulk_decide"):
-                attempt.planned = await self._bind(record, attempt)
+
+    async def _propose(self, record: BulkRecord, attempt: ChunkAttempt, *, trace: Trace) -> ChunkRecord:
+        async with trace.step("bulk_decide"):
+            attempt.planned = await self._bind(record, attempt)
         return attempt.planned
 
     async def accept_stored(self, record: BulkRecord, attempt: ChunkAttempt, indices: Sequence[int]) -> None:
@@ -131,6 +142,7 @@ class ChunkPlanner:
         pairs = list(zip(aggregate_ids, answers, strict=True))
         found = await bounded_gather(head, pairs, at_once=self._requests)
         attempt.heads = {str(name): head for name, head in zip(aggregate_ids, found, strict=True)}
+        attempt.class_schema = await self._class_schemas.newest(aggregate_ids[0], at_least=attempt.definition)
 
     async def _bind(self, record: BulkRecord, attempt: ChunkAttempt) -> ChunkRecord:
         """Decide on every item, and return the record to be written."""
@@ -148,32 +160,34 @@ class ChunkPlanner:
 
         found = await self._decide(record, attempt, groups)
         bindings = sorted((*refused, *found), key=lambda binding: binding.index)
-        definition = attempt.class_schema.reference if attempt.class_schema else None
+        definition = attempt.class_schema.reference if attempt.class_schema and groups else None
         return chunk_record(record, attempt.chunk, attempt.number, bindings, definition=definition)
 
     async def _decide(
         self, record: BulkRecord, attempt: ChunkAttempt, groups: Mapping[str, list[ItemChange]]
     ) -> list[Binding]:
         """Return what the items are bound to, all under the same rules: the newest, and at least those of any state."""
-        known = -1
-        found: list[list[Binding]] = []
 
         async def decide(name: str) -> Group:
             return await self._decide_aggregate(name, groups[name], record.occurred_at, attempt)
 
-        while groups and known < attempt.definition:  # a state may turn out to be newer while it is bound
-            known = attempt.definition
-            class_schema = await self._class_schemas.newest(attempt.aggregate_ids[0], at_least=known)
-            attempt.class_schema = class_schema
+        while groups:
+            known, class_schema = attempt.definition, attempt.class_schema
             attempt.decided.clear()
             decided = await bounded_gather(decide, groups, at_once=self._requests)
-            if class_schema is not None and class_schema.constraints:
+            if class_schema is not None and (class_schema.constraints or class_schema.required_relationships):
                 found = await self._chunk_claims.bind(
                     attempt, decided, class_schema=class_schema, occurred_at=record.occurred_at
                 )
             else:
                 found = [bindings_of(group.name, group.changes, group.decisions) for group in decided]
-        return [binding for bindings in found for binding in bindings]
+            if attempt.definition <= known:
+                return [binding for bindings in found for binding in bindings]
+            # A state turned out to be newer while it was bound.
+            attempt.class_schema = await self._class_schemas.newest(
+                attempt.aggregate_ids[0], at_least=attempt.definition
+            )
+        return []
 
     async def _decide_aggregate(
         self, name: str, changes: list[ItemChange], occurred_at: str, attempt: ChunkAttempt
@@ -193,3 +207,12 @@ class ChunkPlanner:
                 attempt.decided[change.index] = decision
         await asyncio.sleep(0)  # mostly nothing was asked of a server: others have their turn on the event loop
         return Group(name, changes, decisions)
+
+
+def _creates_targets(record: BulkRecord, class_schema: ClassSchema | None) -> bool:
+    """Return whether a chunk may create instances that items of a later one have to refer to."""
+    if class_schema is None or not record.bulk.command_type.creates:
+        return False
+    relationships = class_schema.definition.relationships
+    names = class_schema.required_relationships
+    return any(relationships[name].target_class == record.bulk.class_id for name in names)

@@ -27,6 +27,7 @@ from oncelog.write.event_writer import EventWriter
 from oncelog.write.judge import Judge
 from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
+from oncelog.write.references import References
 from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
 from oncelog.write.unique.chains import ValueChains
@@ -107,6 +108,7 @@ def _write_path(ports: Ports, settings: Settings) -> WritePath:
         judge=judge,
         event_writer=event_writer,
         claims=UniqueClaims(chains=chains, entries=ports.unique_entries, hints=ports.chain_hints),
+        references=References(reader),
         command_outcomes=CommandOutcomes(ports),
         snapshot_interval_events=settings.snapshot_interval_events,
     )

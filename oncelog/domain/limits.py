@@ -35,6 +35,7 @@ ITEMS_INLINE_BYTES_MAX = 64 * 1024  # items that the client sends within the com
 
 # Refusals.
 FINDINGS_MAX = 50  # listed in a rejection, which says how many more there are: ``ontology.schemas``, ``instance``
+MISSING_REFERENCES_MAX = 10  # targets listed in a rejection, which says how many are missing: ``references``
 FINDING_STEPS_MAX = 20_000  # parts of a schema that are tried to say what is wrong: ``ontology.explanation``
 FINDING_JUDGEMENTS_MAX = 8_000_000  # as of ``JUDGEMENTS_MAX``, while that is tried: ``ontology.explanation``
 POINTER_CHARACTERS_MAX = 300  # where a finding is: ``ontology.schemas``

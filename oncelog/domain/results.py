@@ -22,6 +22,7 @@ class RejectionCode(StrEnum):
     CLASS_RETIRED = "ClassRetired"
     SCHEMA_INCOMPATIBLE = "SchemaIncompatible"
     UNIQUE_VIOLATED = "UniqueViolated"
+    REFERENCE_NOT_FOUND = "ReferenceNotFound"
 
 
 #: A rejection's code: one that is built in, or one of an aggregate of one's own, such as ``CreditExceeded``.

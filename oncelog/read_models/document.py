@@ -1,9 +1,8 @@
 """The document of an instance: the full state, so that the newest one alone carries everything before it."""
 
 from dataclasses import replace
-from typing import Any
 
-from oncelog.domain.aggregates.aggregate_registry import registry
+from oncelog.domain.aggregates.reading import document_data
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
@@ -32,17 +31,10 @@ def document_of(state: Instance) -> Document:
             "deleted": state.deleted,
             "created_at": state.created_at,
             "updated_at": state.updated_at,
-            "data": data_of(state),
+            "data": document_data(state),
         },
         definition=state.definition,
     )
-
-
-def data_of(state: Instance) -> dict[str, Any]:
-    """Return the data of the document; raises AggregateDefect."""
-    if state.state_version is None:
-        return state.data
-    return registry().of_state(state.state_version).document_data(state.data)
 
 
 def migrated(document: Document, class_schema: ClassSchema | None) -> Document:

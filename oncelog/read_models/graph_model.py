@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from oncelog.domain.aggregates.aggregate_registry import registry
+from oncelog.domain.aggregates.reading import document_data
 from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.errors import InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import Graph, ProjectionStatus
-from oncelog.read_models.document import data_of
 from oncelog.read_models.names import ReadModelName
 
 
@@ -30,7 +30,7 @@ def node_of(state: Instance, class_schema: ClassSchema | None) -> GraphNode:
     aggregate_id = AggregateId.parse(state.aggregate_id)
     edges = _own_edges(state, aggregate_id.db_name)
     if edges is None and class_schema is not None and not state.deleted:
-        edges = class_schema.edges(class_schema.current(data_of(state), state.definition), aggregate_id.db_name)
+        edges = class_schema.edges(class_schema.current(document_data(state), state.definition), aggregate_id.db_name)
     return GraphNode(
         aggregate_id=aggregate_id,
         sequence_number=state.sequence_number,

@@ -32,11 +32,13 @@ class RecordDecisions:
         self._strictness = path.strictness
         self._judge = path.judge
         self._claims = path.claims
+        self._references = path.references
 
     async def of(self, command: Command, head: StreamHead, *, occurred_at: str, hopeful: bool) -> RecordDecision:
         """Return the decision on a command at a head, or at the one that S3 shows where it rejects.
 
-        A rejection rests on a head that S3 has shown (R6); that of a value, shown after the value's holder was (V5).
+        A rejection rests on a head that S3 has shown (R6); that of a value, shown after the value's holder was (V5),
+        and that of a reference, shown after its target was looked for.
         ``hopeful``: see ``UniqueClaims.of``.
         """
         while True:
@@ -49,13 +51,14 @@ class RecordDecisions:
             claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
             if claims.is_outdated:
                 head = await self._stream_heads.reloaded(command.aggregate_id)
-            elif claims.refusal is None:
+                continue
+            refusal = claims.refusal or await self._references.refusal(head.state, decision, class_schema)
+            if refusal is None:
                 return RecordDecision(head, class_schema, decision, claims.places)
-            else:
-                version = head.state.sequence_number
-                head = await self._stream_heads.verified(command.aggregate_id, replace(head, is_verified=False))
-                if head.state.sequence_number == version:
-                    return RecordDecision(head, class_schema, claims.refusal)
+            version = head.state.sequence_number
+            head = await self._stream_heads.verified(command.aggregate_id, replace(head, is_verified=False))
+            if head.state.sequence_number == version:
+                return RecordDecision(head, class_schema, refusal)
 
     async def _decide(
         self, command: Command, head: StreamHead, *, occurred_at: str

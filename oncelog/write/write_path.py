@@ -10,6 +10,7 @@ from oncelog.write.event_writer import EventWriter
 from oncelog.write.judge import Judge
 from oncelog.write.lease_queue import LeaseQueue
 from oncelog.write.publication import Publication
+from oncelog.write.references import References
 from oncelog.write.stream_head import StreamHeads
 from oncelog.write.strictness import Strictness
 from oncelog.write.unique.claims import UniqueClaims
@@ -30,5 +31,6 @@ class WritePath:
     judge: Judge
     event_writer: EventWriter
     claims: UniqueClaims
+    references: References
     command_outcomes: CommandOutcomes
     snapshot_interval_events: int

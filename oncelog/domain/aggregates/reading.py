@@ -24,6 +24,16 @@ def own_event(event: "Event") -> DomainEvent:
     return aggregate.read_event(event.event_type, fields["data"])
 
 
+def document_data(state: "Instance") -> dict[str, Any]:
+    """Return the data that an instance's document has: its own, or that of an aggregate of one's own.
+
+    Raises AggregateDefect.
+    """
+    if state.state_version is None:
+        return state.data
+    return registry().of_state(state.state_version).document_data(state.data)
+
+
 def own_state(state: "Instance") -> DomainState:
     """Return a folded state as its model; raises InputInvalid for a generic instance, SchemaUnsupported."""
     if state.state_version is None:

@@ -71,6 +71,11 @@ class ClassSchema:
         return self.definition.constraints
 
     @cached_property
+    def required_relationships(self) -> Sequence[str]:
+        """The names of the relationships whose targets must exist, in order."""
+        return sorted(name for name, each in self.definition.relationships.items() if each.must_exist)
+
+    @cached_property
     def is_large(self) -> bool:
         """Whether its definition takes long to compile."""
         return weighs_more(self.definition.json_schema, than_bytes=EXPLAINED_BYTES)
@@ -156,6 +161,21 @@ class ClassSchema:
                 for predicate, relationship in self.definition.relationships.items()
             }
         )
+
+    def new_targets(
+        self, predicate: str, before: dict[str, Any], after: dict[str, Any], db_name: str
+    ) -> list[AggregateId]:
+        """Return the targets of one predicate that data has after an event and had not before, each once, in order.
+
+        Both are in the form of this definition.
+        """
+        relationship = self.definition.relationships[predicate]
+        known, referred = (
+            {instance_id for _, instance_id in _references(relationship, data) if isinstance(instance_id, str)}
+            for data in (before, after)
+        )
+        valid = (instance_id for instance_id in referred - known if _problem(instance_id) is None)
+        return sorted({AggregateId.of(db_name, relationship.target_class, each) for each in valid}, key=str)
 
     def _reference_findings(self, data: dict[str, Any]) -> Iterator[tuple[Sequence[str | int], str]]:
         count = 0

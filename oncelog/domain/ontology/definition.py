@@ -55,13 +55,15 @@ class Relationship(Value):
     """A predicate's far end. ``path``: JSON Pointer to where in ``data`` the instance IDs of ``target_class`` stand.
 
     They are IDs as their owners wrote them, not encoded, of instances in the same database. ``inverse``: what the
-    relationship is called from its far end.
+    relationship is called from its far end. ``must_exist``: whether a command may bring in references to existing
+    instances only (docs/ontology.md).
     """
 
     target_class: Name
     cardinality: Cardinality
     path: Annotated[str, AfterValidator(_pointer)]
     inverse: Name | None = None
+    must_exist: bool = False
 
 
 class ClassDefinition(Value):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oncelog.domain.aggregates.aggregate_registry import registry
+from oncelog.domain.aggregates.reading import document_data
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
 from oncelog.domain.limits import UNIQUE_PLACES_MAX
@@ -24,7 +25,7 @@ def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
         return {}
     found: list[UniqueValue] = []
     if class_schema is not None and class_schema.constraints:
-        found += unique_values(class_schema.constraints, _document(state))
+        found += unique_values(class_schema.constraints, document_data(state))
     if state.constraints and state.state_version is not None:
         parts = registry().of_state(state.state_version).unique_parts(state.data)
         own = (value_of(name, parts[name]) for name in state.constraints if name in parts)
@@ -74,10 +75,3 @@ def chain_exhausted(state: Instance, value: UniqueValue) -> Rejection:
         f"{UNIQUE_PLACES_MAX} times, more often than is permitted; use another value",
         details={"constraint": constraint, "sha256": sha256, "found_version": state.sequence_number},
     )
-
-
-def _document(state: Instance) -> dict[str, Any]:
-    if state.state_version is None:
-        return state.data
-    document: dict[str, Any] = registry().of_state(state.state_version).document_data(state.data)
-    return document
