@@ -101,6 +101,7 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.judging
 	$(BIN)/python -m benchmarks.archive
 	$(BIN)/python -m benchmarks.replays
+	$(BIN)/python -m benchmarks.unique
 
 dashboards: setup ## the JSON of Grafana's dashboards anew, from their code in monitoring/dashboards
 	$(BIN)/pip install --quiet --editable '.[monitoring]'

@@ -106,9 +106,9 @@ async def _batches(settings: Settings, turn: int) -> list[Batch]:
             await write_all(put, events=BATCH_WARM_UP_EVENTS, concurrency=settings.s3.connections_max)
             writing = write_all(put, events=BATCH_EVENTS, concurrency=settings.s3.connections_max)
             batches.append(await timed(name, turn, BATCH_EVENTS, writing))
-    async with bulk(settings) as prepare:
-        await (await prepare(BATCH_WARM_UP_EVENTS))()
-        batches.append(await timed("bulk command", turn, BATCH_EVENTS, (await prepare(BATCH_EVENTS))()))
+    async with bulk(settings) as ours:
+        await (await ours.prepare(BATCH_WARM_UP_EVENTS))()
+        batches.append(await timed("bulk command", turn, BATCH_EVENTS, (await ours.prepare(BATCH_EVENTS))()))
     return batches
 
 

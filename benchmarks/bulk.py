@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from benchmarks.raw_store import payload
 from oncelog.bulk.run import Progress, RunControl
@@ -15,19 +16,33 @@ from oncelog.replay.trace import Trace, nothing_after, utc_now
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 
-#: Uploads so many items, and returns what applies them: only that is measured.
-Prepare = Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
+
+@dataclass(frozen=True)
+class BulkPath:
+    """``prepare``: uploads so many items, and returns what applies them: only that is measured."""
+
+    prepare: Callable[[int], Awaitable[Callable[[], Awaitable[None]]]]
+    stores: Stores
 
 
 @asynccontextmanager
-async def bulk(settings: Settings) -> AsyncIterator[Prepare]:
-    """Creations of new instances, which are in S3, on Kafka and in Elasticsearch when it returns."""
+async def bulk(
+    settings: Settings,
+    *,
+    class_id: str = "Product",
+    payload_of: Callable[[str], dict[str, object]] = lambda _: payload(),
+) -> AsyncIterator[BulkPath]:
+    """Creations of new instances, which are in S3, on Kafka and in Elasticsearch when it returns.
+
+    ``payload_of``: the data of an instance, by its ID.
+    """
     async with await Stores.connect(settings) as stores:
         pipeline = assemble(stores.ports, settings)
 
         async def prepare(events: int) -> Callable[[], Awaitable[None]]:
             command_id = new_command_id()
-            items = [{"instance_id": f"{command_id}-{index}", "payload": payload()} for index in range(events)]
+            names = [f"{command_id}-{index}" for index in range(events)]
+            items = [{"instance_id": name, "payload": payload_of(name)} for name in names]
             body = b"".join(lines_of(items))
             key = f"payloads/{command_id}.ndjson"
             await stores.bucket.put(key, body)
@@ -37,13 +52,13 @@ async def bulk(settings: Settings) -> AsyncIterator[Prepare]:
                     "command_id": command_id,
                     "command_type": BulkType.BULK_CREATE_INSTANCES,
                     "db_name": "bench",
-                    "class_id": "Product",
+                    "class_id": class_id,
                     "payload": reference,
                 }
             )
             return lambda: _apply(pipeline, command, events)
 
-        yield prepare
+        yield BulkPath(prepare, stores)
         await pipeline.close()
 
 

@@ -50,33 +50,49 @@ def creation() -> Command:
     )
 
 
-@asynccontextmanager
-async def oncelog(settings: Settings, *, eager: bool, early: bool = False) -> AsyncIterator[Contender]:
-    """The command path as it is. ``eager``: the client submits through its own worker's connection.
+@dataclass(frozen=True)
+class Service:
+    """A worker that works, and a client of it."""
 
-    ``early``: the answer is awaited that comes once the event is persisted; the rest of the command follows it.
-    """
+    client: Oncelog
+    stores: Stores
+    temporal: Client
+
+
+@asynccontextmanager
+async def service(settings: Settings, *, eager: bool) -> AsyncIterator[Service]:
+    """The command path as it is. ``eager``: the client submits through its own worker's connection."""
     temporal = await connection.connect()
     starting = temporal if eager else await connection.connect()
-    last = ""
     async with await Stores.connect(settings) as stores:
         pipeline = assemble(stores.ports, settings)
         client = Oncelog(stores.ports, settings, temporal=starting)
+        sources = sources_of(stores, settings)
+        async with new_worker(temporal, stores.ports, pipeline, settings, sources=sources):
+            yield Service(client, stores, temporal)
+        await pipeline.close()
+
+
+@asynccontextmanager
+async def oncelog(settings: Settings, *, eager: bool, early: bool = False) -> AsyncIterator[Contender]:
+    """Creations by such a service.
+
+    ``early``: the answer is awaited that comes once the event is persisted; the rest of the command follows it.
+    """
+    last = ""
+    async with service(settings, eager=eager) as ours:
 
         async def ask() -> None:
             nonlocal last
             command = creation()
             last = command.command_id
-            result = await client.submit(command, early=early)
+            result = await ours.client.submit(command, early=early)
             assert result.sequence_number == 1, result
 
         async def history() -> WorkflowHistory:
-            return await temporal.get_workflow_handle(last).fetch_history()
+            return await ours.temporal.get_workflow_handle(last).fetch_history()
 
-        sources = sources_of(stores, settings)
-        async with new_worker(temporal, stores.ports, pipeline, settings, sources=sources):
-            yield Contender(ask, lambda: asked(stores), history)
-        await pipeline.close()
+        yield Contender(ask, lambda: asked(ours.stores), history)
 
 
 @asynccontextmanager
