@@ -150,7 +150,8 @@ def _view(class_schema: "ClassSchema", incoming: "list[DirectedRelationship]") -
             (
                 name,
                 f"{one.path} -> {one.target_class}, {one.cardinality}"
-                + (f", inverse {one.inverse}" * bool(one.inverse)),
+                + (f", inverse {one.inverse}" * bool(one.inverse))
+                + ", must exist" * one.must_exist,
             )
             for name, one in definition.relationships.items()
         ),

@@ -12,6 +12,7 @@ from oncelog.domain.events import DefinitionReference
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.ontology.definition import ClassDefinition
 from tests.classes import FIRST, WIDER
+from tests.required_references import PRODUCTS
 
 
 class SentError(Exception):
@@ -40,3 +41,16 @@ def test_definition_is_sent_only_if_changed(
     assert isinstance(found.exception, SentError) == sent
     if not sent:
         assert (found.exit_code, json.loads(found.output)["outcome"]) == (0, "UNCHANGED")
+
+
+def test_class_show_says_which_targets_must_exist(monkeypatch: pytest.MonkeyPatch):
+    reference = DefinitionReference(sequence_number=1, version="1.0.0")
+    class_schema = ClassSchema(reference, ClassDefinition.model_validate(PRODUCTS), ((1, ()),))
+
+    async def known(_: str) -> Any:
+        return class_schema, []
+
+    monkeypatch.setattr(classes, "_class_schema", known)
+    shown = CliRunner().invoke(app, ["class", "show", "shop/Product"]).output
+    assert "/maker -> Maker, one, must exist" in shown
+    assert "/alike -> Product, many\n" in shown
