@@ -16,7 +16,7 @@ from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 
-#: 1.1.0 adds ``definition``, 1.2.0 ``event``, 1.3.0 ``places``; a record keeps the version that has all it says.
+#: 1.1.0 adds ``definition``, 1.2.0 ``event``, 1.3.0 ``places`` and the constraints of an event; a record keeps the version that has all it says.
 RECORD_VERSION = "1.1.0"
 RECORD_VERSION_WITH_EVENT = "1.2.0"
 RECORD_VERSION_WITH_PLACES = "1.3.0"
@@ -126,7 +126,7 @@ def record_of(
 
 
 def _version(decided: DecidedEvent | None, places: Sequence[Place]) -> str:
-    if places:
+    if places or (decided and decided.constraints):
         return RECORD_VERSION_WITH_PLACES
     return RECORD_VERSION_WITH_EVENT if decided else RECORD_VERSION
 
