@@ -16,7 +16,8 @@ from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 
-#: 1.1.0 adds ``definition``, 1.2.0 ``event``, 1.3.0 ``places`` and the constraints of an event; a record keeps the version that has all it says.
+#: 1.1.0 adds ``definition``, 1.2.0 ``event``, 1.3.0 ``places`` and an event's constraints; a record keeps the lowest
+#: version that has all it says.
 RECORD_VERSION = "1.1.0"
 RECORD_VERSION_WITH_EVENT = "1.2.0"
 RECORD_VERSION_WITH_PLACES = "1.3.0"
