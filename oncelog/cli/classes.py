@@ -46,7 +46,7 @@ async def define(
 
     fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
     payload = parse_payload(definition)
-    class_schema = (await _class_schema(target))[0] if if_changed else None
+    class_schema = await _class_schema(target) if if_changed else None
     if class_schema and not class_schema.retired and class_schema.definition.says(payload):
         version = class_schema.definition.version
         report(
@@ -77,13 +77,39 @@ async def retire(
 @reported
 async def show_class(target: Class) -> Exit:
     """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
-    class_schema, relationships = await _class_schema(target)
-    if class_schema is None:
-        report(None, lambda: None)
-        errors.print(f"{target} is not defined: its instances may hold any JSON object")
-        return Exit.FINDINGS
-    report(_fields(class_schema), lambda: _view(class_schema, relationships))
+    from oncelog import Oncelog
+    from oncelog.cli.commands import parse_class
+    from oncelog.cli.cover import constraint_fields, constraint_rows
+    from oncelog.domain.identifiers import AggregateId
+
+    db_name, class_id = parse_class(target)
+    async with Oncelog.connect() as oncelog:
+        coverage = oncelog.reader.coverage
+        spans = await coverage.spans(AggregateId.of_class(db_name, class_id))
+        if spans is None:
+            report(None, lambda: None)
+            errors.print(f"{target} is not defined: its instances may hold any JSON object")
+            return Exit.FINDINGS
+        names = await oncelog.reader.relationship_names(db_name)
+        states = await coverage.states(db_name, class_id, spans)
+    class_schema = spans.class_schema
+    incoming = [each for each in names.begun_at([class_id]) if each.inward]
+    constraints = {"constraints": constraint_fields(states)} if states else {}
+    report(
+        _fields(class_schema) | constraints,
+        lambda: _view(class_schema, incoming, constraint_rows(target, class_schema.constraints, states)),
+    )
     return Exit.FINE
+
+
+@class_app.command()
+@reported
+async def cover(target: Class, *, actor: Actor = None) -> Exit:
+    """Bring instances under unique constraints that they were written before; exit code 1 while some are not."""
+    from oncelog.cli.commands import parse_class
+    from oncelog.cli.cover import run_cover
+
+    return await run_cover(*parse_class(target), actor=actor)
 
 
 @class_app.command()
@@ -104,16 +130,13 @@ async def _submit(command: "Command") -> "CommandResult":
         return await oncelog.submit(command)
 
 
-async def _class_schema(target: str) -> "tuple[ClassSchema | None, list[DirectedRelationship]]":
-    """Return the class as it is defined, and what can be walked back to from its instances."""
+async def _class_schema(target: str) -> "ClassSchema | None":
+    """Return the class as it is defined."""
     from oncelog import Oncelog
     from oncelog.cli.commands import parse_class
 
-    db_name, class_id = parse_class(target)
     async with Oncelog.connect() as oncelog:
-        class_schema = await oncelog.class_schema(db_name, class_id)
-        names = await oncelog.reader.relationship_names(db_name) if class_schema else None
-        return class_schema, [each for each in names.begun_at([class_id]) if each.inward] if names else []
+        return await oncelog.class_schema(*parse_class(target))
 
 
 def _show_result(result: "CommandResult") -> Exit:
@@ -139,7 +162,9 @@ def _fields(class_schema: "ClassSchema") -> dict[str, Any]:
     }
 
 
-def _view(class_schema: "ClassSchema", incoming: "list[DirectedRelationship]") -> Group:
+def _view(
+    class_schema: "ClassSchema", incoming: "list[DirectedRelationship]", constraints: list[tuple[str, str]]
+) -> Group:
     from oncelog.cli import show
 
     definition = class_schema.definition
@@ -155,6 +180,7 @@ def _view(class_schema: "ClassSchema", incoming: "list[DirectedRelationship]") -
             )
             for name, one in definition.relationships.items()
         ),
+        *constraints,
         *((each.name, f"back from here to {each.leads_to}: {each.notation}") for each in incoming),
     ]
     schema = JSON(json.dumps(definition.json_schema, ensure_ascii=False))

@@ -20,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
+from oncelog.client.cover import ClassCover, CoverReport
 from oncelog.client.start_options import class_command, new_command_id, run_of, start_options
 from oncelog.client.status import StatusLookup, handle_of
 from oncelog.client.submission import Submission, own_or_refused, persisted, recorded_or_failed
@@ -176,6 +177,13 @@ class Oncelog:
         """Retire a class: none of its instances can be created or changed any more. Returns as ``submit`` does."""
         fields: dict[str, Any] = {"expected_version": expected_version, "actor": actor}
         return await self.submit(class_command(CommandType.RETIRE_CLASS, db_name, class_id, command_id, **fields))
+
+    async def cover_class(self, db_name: str, class_id: str, **options: Any) -> CoverReport:
+        """Bring instances under unique constraints that are newer than they; ``options``: see ``ClassCover.run``."""
+        from oncelog.client.bulk import Bulks  # which imports this module
+
+        cover = ClassCover(self._ports, self.reader.coverage, Bulks(self), self.under_way)
+        return await cover.run(db_name, class_id, **options)
 
     async def start(self, command: Command | Bulk) -> WorkflowHandle[InstanceCommand, CommandResult]:
         """Start the command, or attach to it, and return its workflow's handle without waiting for the result.

@@ -18,6 +18,7 @@ PAYLOADS = "payloads/"
 BULK_REPORTS = "reports/bulk/"
 CHECK_REPORTS = "reports/sweep/"
 PROOFS = "reports/checks/"
+COVER_REPORTS = "reports/unique/"
 
 # --- S3: metadata of an event's object
 PUBLISHED_THROUGH = "published-through"
@@ -119,6 +120,11 @@ def results_key(command_id: str) -> str:
 def summary_key(command_id: str) -> str:
     """Return the key of a bulk command's own result, which is written after all else."""
     return f"{BULK_REPORTS}{command_folder(command_id)}/summary.json"
+
+
+def cover_report_key(db_name: str, class_id: str) -> str:
+    """Return the key of the report of a class's last run that covered its instances."""
+    return f"{COVER_REPORTS}{db_name}/{class_id}.json"
 
 
 def instances_alias(db_name: str, class_id: str) -> str:

@@ -11,6 +11,7 @@ from oncelog.domain.queries import Search
 from oncelog.errors import InputInvalid
 from oncelog.ports import Document, Ports, SearchPage
 from oncelog.query.classes import DefinedClasses
+from oncelog.query.coverage import Coverage
 from oncelog.query.graph import NODES_MAX, GraphReader
 from oncelog.query.hops import Answer, Hop
 from oncelog.query.inventory import Inventory
@@ -55,6 +56,7 @@ class Reader:
         self._graph = GraphReader(ports.graph, ports.documents, self._classes.relationship_names, nodes_max=nodes_max)
         self._visibility = Visibility(ports.dead_letters)
         self._presence = Presence(ports)
+        self.coverage = Coverage(ports, log_reader)
         self.inventory = Inventory(ports.catalogue, self._classes, self.search)
 
     async def get(

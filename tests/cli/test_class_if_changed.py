@@ -29,7 +29,7 @@ def test_definition_is_sent_only_if_changed(
     class_schema = ClassSchema(reference, ClassDefinition.model_validate(FIRST), ((1, ()),), retired=retired)
 
     async def known(_: str) -> Any:
-        return class_schema, []
+        return class_schema
 
     async def submit(_: object) -> Any:
         raise SentError

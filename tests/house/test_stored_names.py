@@ -19,6 +19,7 @@ BEGINNINGS = (
     stored_names.BULK_REPORTS,
     stored_names.CHECK_REPORTS,
     stored_names.PROOFS,
+    stored_names.COVER_REPORTS,
     stored_names.PUBLISHED_THROUGH,
     stored_names.PUBLISHED_TOPIC,
     f"{stored_names.INSTANCES_ALIAS}.",
