@@ -116,6 +116,8 @@ async def test_without_a_hint_a_further_record_and_two_lists(world: World):
     s3, _ = await cost(world, process, create("b", {"email": "x"}), Outcome.REJECTED)
     # A record and an entry in vain; the entry read back and once more, the holder, the command's own head.
     assert s3 == {"PutObject": 2, "GetObject": 6, "ListObjectsV2": 2}
+    s3, _ = await cost(world, process, create("c", {"email": "x"}), Outcome.REJECTED)
+    assert s3 == {"GetObject": 3}, "the first one has left a hint"
 
 
 async def test_a_pending_entry_costs_its_record_and_what_is_left(world: World):

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
@@ -12,8 +14,11 @@ from oncelog.domain.results import Rejection
 from oncelog.domain.unique.constraint import UniqueValue
 from oncelog.domain.unique.entry import Place, UniqueEntry, ValueChain
 from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, may_bring_in, unique_violated
+from oncelog.errors import StoreUnavailable
 from oncelog.ports import ChainHints, UniqueEntries
 from oncelog.write.unique.chains import ChainEnd, ValueChains
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,17 @@ class UniqueClaims:
         """Return where a chain ends, as S3 shows it; or, hopefully, that it has not begun."""
         if hopeful and not hint:
             return ChainEnd(n=1)
-        return await self._chains.end(chain, last_place=hint if hopeful else None)
+        end = await self._chains.end(chain, last_place=hint if hopeful else None)
+        if end.n > 1 and end.n - 1 != hint:
+            await self._correct_hint(chain, end.n - 1)
+        return end
+
+    async def _correct_hint(self, chain: ValueChain, last_place: int) -> None:
+        """Let Redis know where S3 showed a chain to end: a command that is refused remembers no place of its own."""
+        try:
+            await self._hints.save_last_places([(chain, last_place)])
+        except StoreUnavailable as error:
+            log.warning("last_places_not_saved", chain=str(chain), reason=error.message)
 
     async def held(self, state: Instance) -> Held:
         """Return the values that an instance holds."""
