@@ -87,10 +87,10 @@ CALLS: Mapping[str, int] = {
     "hostile": 3,
     "new": 15,
     "bulk": 2,
-    "take": 22,
-    "give_up": 4,
-    "leave": 3,
-    "take_many": 3,
+    "take": 24,
+    "give_up": 8,
+    "leave": 6,
+    "take_many": 4,
 }
 
 
