@@ -1,10 +1,11 @@
 """Collecting: records, stream and read models are read once, and their facts spilled for the parts that judge them."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from oncelog.checks.plan import PAST_CLASS
 from oncelog.checks.scope import (
     CheckMode,
     CheckPlan,
@@ -18,11 +19,12 @@ from oncelog.checks.scope import (
 from oncelog.checks.servers import Progress, Servers
 from oncelog.checks.spill import FactKind, Router, SpillWriter
 from oncelog.domain.identifiers import command_folder
-from oncelog.domain.stored_names import COMMANDS, EVENTS, graph_alias
+from oncelog.domain.stored_names import COMMANDS, EVENTS, UNIQUE, graph_alias
 from oncelog.replay_runs.files import ReplayFiles
 from oncelog.verification import reading
 from oncelog.verification.archive import judge_files
 from oncelog.verification.audit import slot_of, weighed
+from oncelog.verification.chains import ChainWalk, EntryFacts, RefusalFacts
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Finding, Findings
@@ -32,7 +34,6 @@ from oncelog.verification.stream import MessageFacts, message_facts
 
 #: Commands with findings are looked at again once there are so many.
 SUSPECTS_MAX = 200
-PAST_CLASS = "0"  # the character after "/"
 
 Facts = Callable[[str, FactKind, object], None]
 
@@ -60,14 +61,29 @@ class RecordSink:
         about = facts.aggregate_id
         if about is not None and self.covers(about):
             self.spill(about, FactKind.COMMAND, facts)
+        self._add_refusals(facts.refusals())
 
     def add_chunk(self, facts: ChunkFacts) -> None:
         for aggregate_id, part in facts.by_aggregate():
             if self.covers(aggregate_id):
                 self.spill(aggregate_id, FactKind.CHUNK, part)
+        self._add_refusals(facts.refusals())
+
+    def add_entry(self, facts: EntryFacts) -> None:
+        if self.covers(facts.entry.aggregate_id):
+            self.spill(facts.entry.aggregate_id, FactKind.ENTRY, facts)
+
+    def add_chain_finding(self, finding: Finding) -> None:
+        self.suspects.setdefault("", []).append(finding)
 
     def add_finding(self, finding: Finding, command_id: str) -> None:
         self.suspects.setdefault(command_id, []).append(finding)
+
+    def _add_refusals(self, refusals: Iterable[RefusalFacts]) -> None:
+        """Spill what rejections claim about instances, which is judged where these are."""
+        for refusal in refusals:
+            if self.covers(refusal.holder):
+                self.spill(refusal.holder, FactKind.REFUSAL, refusal)
 
     def take_suspects(self) -> dict[str, list[Finding]]:
         """Return the commands with findings, and forget them."""
@@ -109,6 +125,7 @@ class Collector:
             CollectKind.DOCUMENTS: self._documents,
             CollectKind.NODES: self._nodes,
             CollectKind.ARCHIVE: self._archive,
+            CollectKind.UNIQUE: self._entries,
             CollectKind.FOREIGN: self._foreign_keys,
         }
         offsets = await steps[task.kind](task, spill) or {}
@@ -148,7 +165,8 @@ class Collector:
         """Read commands with findings once more, after Temporal was asked for those under way."""
         suspects = sink.take_suspects()
         for finding in suspects.pop("", ()):
-            if await reading.answered(partial(self._sources.bucket.get, finding.where)) is not None:
+            is_there = await reading.answered(partial(self._sources.bucket.get, finding.where)) is not None
+            if is_there != (finding.code is Code.CHAIN_GAP):
                 self._findings.add(finding)
         if not suspects:
             return
@@ -219,6 +237,20 @@ class Collector:
         async for finding in judge_files(self._sources.bucket, db_name, class_id):
             self._findings.add(finding)
         self._progress("archives", 1)
+
+    async def _entries(self, task: CollectTask, spill: SpillWriter) -> None:
+        """Go through the chains of a class's unique values."""
+        sink = RecordSink(spill.add, self._scope.covers)
+        walk = ChainWalk(sink)
+        async for found in reading.objects(self._sources.bucket, f"{UNIQUE}{task.place}/"):
+            walk.add(found.key, found.body, damage=found.damage)
+            if spill.is_full:
+                await spill.flush()
+            if len(sink.suspects.get("", ())) >= SUSPECTS_MAX:
+                await self._look_again(sink)
+            self._progress("entries", walk.entries)
+        walk.end()
+        await self._look_again(sink)
 
     async def _foreign_keys(self, _task: CollectTask, _spill: SpillWriter) -> None:
         """Find the keys of ``events/`` that lie in no class which a partition holds; leaps over those that do."""

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from oncelog.bounded_gather import bounded_gather
 from oncelog.checks.collection import RecordSink
+from oncelog.checks.entry_reads import entries_again, read_entries
+from oncelog.checks.known_facts import KnownFacts, add_records
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
-from oncelog.checks.spill import Fact, FactKind, fact_order
+from oncelog.checks.spill import FactKind, fact_order
 from oncelog.domain.canonical import parse_stored
 from oncelog.domain.graph import DEFINITION_BITS, GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId, command_folder, derive_event_id
@@ -23,7 +24,6 @@ from oncelog.verification import reading
 from oncelog.verification.audit import Audit, ClassLogs
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.containers import ContainerAudit
-from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogAudit
 from oncelog.verification.records import CommandFacts, RecordReader
@@ -94,19 +94,17 @@ class Looks:
             classes.add(audit)
         return classes
 
-    async def direct(
-        self, aggregate_ids: Sequence[str], command_ids: Iterable[str], messages: Iterable[MessageFacts]
-    ) -> Audit:
+    async def direct(self, aggregate_ids: Sequence[str], known: KnownFacts) -> Audit:
         """Read everything about some aggregates of one class, and return it, to be judged.
 
-        ``command_ids``: commands whose records are about them, beside those that their events name. ``messages``: those
-        that were read before; what came since is read, too.
+        ``known``: what was collected about them; messages that came since are read, too.
         """
         covered = set(aggregate_ids)
+        entries = await entries_again(self._sources.bucket, known.entries)
         facts = CommandLookup(covers=lambda aggregate_id: aggregate_id in covered)
         spilled: list[tuple[FactKind, object]] = []
         facts.spill = lambda _about, kind, value: spilled.append((kind, value))
-        await self.read_commands(command_ids, facts)
+        await self.read_commands(known.command_ids, facts)
         tail = await self._messages_since(covered)
         documents, nodes, damages = await self._shown(aggregate_ids)
         shown: dict[str, set[int]] = {name: set() for name in covered}
@@ -122,17 +120,11 @@ class Looks:
                 due = self._scope.is_due(found.written_at)
                 audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark, is_due=due)
         audit.end_log()
+        audit.unique.extend(entries, known.refusals)
         await self.resolve(audit, covered, known=spilled)
-        for message in (*messages, *tail):
+        for message in (*known.messages, *tail):
             audit.stream.add_facts(message)
-        for document in documents:
-            audit.add_document(document)
-        for node in nodes:
-            audit.add_node(node)
-        for aggregate_id, damage in damages.items():
-            log = audit.logs.get(aggregate_id)
-            version = (log.head if log else 0) << DEFINITION_BITS
-            audit.add_node(FoundNode(AggregateId.parse(aggregate_id), version, None, damage))
+        _add_shown(audit, documents, nodes, damages)
         return audit
 
     async def resolve(
@@ -140,27 +132,19 @@ class Looks:
     ) -> None:
         """Add the records that are known, then those of commands that due events name, and the entries they name."""
         add_records(audit, known)
-        if audit.commands.unresolved:
-            await self._resolve_commands(audit, covered)
-        read = partial(self._read_entry, audit.commands.entries)
-        await bounded_gather(read, sorted(audit.commands.unread_places), at_once=reading.READS_IN_FLIGHT_MAX)
+        if unresolved := audit.commands.unresolved | audit.unique.unresolved:
+            await self._resolve_commands(audit, covered, unresolved)
+        unread = audit.commands.unread_places | audit.unique.unread_evidence
+        for facts in await read_entries(self._sources.bucket, audit.commands.entries, unread):
+            if facts.entry.aggregate_id in covered:
+                audit.unique.add_entry(facts)
+        await read_entries(self._sources.bucket, audit.commands.entries, audit.unique.unread_evidence)
 
-    async def _read_entry(self, entries: StoredEntries, key: str) -> None:
-        try:
-            stored = await reading.answered(partial(self._sources.bucket.get, key))
-        except LogDamaged as error:
-            entries.add(key, None, damage=error.message)
-            return
-        if stored is None:
-            entries.add_free(key)
-        else:
-            entries.add(key, stored.body)
-
-    async def _resolve_commands(self, audit: Audit, covered: Collection[str]) -> None:
-        """Add the records of commands that due events name, and that are not known."""
+    async def _resolve_commands(self, audit: Audit, covered: Collection[str], unresolved: Collection[str]) -> None:
+        """Add the records of commands that events or entries name, and that are not known."""
         lookup = CommandLookup(covers=lambda aggregate_id: aggregate_id in covered)
         lookup.spill = lambda _about, kind, value: add_records(audit, [(kind, value)])
-        await self.read_commands(audit.commands.unresolved, lookup)
+        await self.read_commands(unresolved, lookup)
         for facts in lookup.commands.values():
             if facts.bulk is not None or not facts.records or facts.last.aggregate_id not in covered:
                 audit.commands.add_command(facts)
@@ -238,26 +222,17 @@ class Looks:
             return [node for each in aggregate_ids for node in await self._nodes([each], damages)]
 
 
-def add_records(audit: Audit, facts: Iterable[tuple[FactKind, object]]) -> None:
-    """Add what was read of records to an audit."""
-    for kind, value in facts:
-        if kind is FactKind.COMMAND and isinstance(value, CommandFacts):
-            audit.commands.add_command(value)
-        elif kind is FactKind.CHUNK and isinstance(value, ChunkFacts):
-            audit.commands.add_chunk(value)
-
-
-def add_fact(audit: Audit, fact: Fact) -> None:
-    """Add spilled facts to an audit."""
-    value = fact.value
-    if fact.kind in (FactKind.COMMAND, FactKind.CHUNK):
-        add_records(audit, [(fact.kind, value)])
-    elif fact.kind is FactKind.MESSAGE:
-        audit.stream.add_facts(value)
-    elif fact.kind is FactKind.DOCUMENT:
-        audit.documents.add(value)
-    else:
-        audit.nodes.add(value)
+def _add_shown(
+    audit: Audit, documents: Sequence[Document], nodes: Sequence[FoundNode], damages: Mapping[str, str]
+) -> None:
+    for document in documents:
+        audit.add_document(document)
+    for node in nodes:
+        audit.add_node(node)
+    for aggregate_id, damage in damages.items():
+        log = audit.logs.get(aggregate_id)
+        version = (log.head if log else 0) << DEFINITION_BITS
+        audit.add_node(FoundNode(AggregateId.parse(aggregate_id), version, None, damage))
 
 
 def containers_of(indices: Sequence[IndexFacts]) -> ContainerAudit:

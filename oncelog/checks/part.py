@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from oncelog.archive.listing import listed_streams
 from oncelog.checks.claims import judge_claims
-from oncelog.checks.looks import Looks, add_fact
+from oncelog.checks.holders import HolderLines
+from oncelog.checks.known_facts import KnownFacts, add_fact
+from oncelog.checks.looks import Looks
 from oncelog.checks.scope import (
     CheckMode,
     CheckPlan,
@@ -30,7 +32,6 @@ from oncelog.verification.archive import newest_manifest
 from oncelog.verification.audit import Audit, ClassLogs, slot_of
 from oncelog.verification.findings import Code, Finding, Findings
 from oncelog.verification.reading import PatientBucket, ReadObject
-from oncelog.verification.stream import MessageFacts
 
 #: A batch is judged once it has so many events, at the end of an aggregate.
 BATCH_EVENTS = 1_000
@@ -82,6 +83,7 @@ class PartCheck:
         self._keep = keep
         self._findings = Findings()
         self._lines: list[str] = []
+        self._holders = HolderLines()
         self._read = ReadTotals()
         self._classes = ClassLogs()
 
@@ -96,6 +98,7 @@ class PartCheck:
         else:
             await self._selected(self._plan.partitions[number], facts)
         await self._files.write(partition_name(number, "digests", "txt"), "".join(self._lines).encode())
+        await self._holders.write(self._files, number)
         report = StepReport(
             read=self._read, findings=FindingsReport.of(self._findings), unattended=tuple(self._second.unattended)
         ).since(started_s)
@@ -156,8 +159,13 @@ class PartCheck:
         self._count(audit)
         if found:
             audit = await self._look_again(batch, audit, found)
-        for finding in self._forged(batch, audit):
-            self._findings.add(finding)
+        self._findings.extend(self._forged(batch, audit))
+        self._end_audit(audit)
+
+    def _end_audit(self, audit: Audit) -> None:
+        """Take from an audit, after its last look, what needs no further one."""
+        self._findings.extend(audit.unique.uncovered())
+        self._holders.add(audit.logs.values())
         if self._keep is not None:
             self._keep(audit)
 
@@ -171,7 +179,7 @@ class PartCheck:
             return audit
         self._read = self._read + ReadTotals(second_looks=len(suspects))
         chosen = [fact for fact in batch.facts if fact.aggregate_id in about]
-        settled, again = await self._second.look(suspects, _commands(chosen), _messages(chosen), found)
+        settled, again = await self._second.look(suspects, KnownFacts.of(chosen), found)
         for finding in (*foreign, *settled):
             self._findings.add(finding)
         audit.logs.update(again.logs)
@@ -233,13 +241,12 @@ class PartCheck:
             for name in by_class:
                 for fact in known[name]:
                     batch.add(fact)
-            audit = await self._looks.direct(by_class, _commands(batch.facts), _messages(batch.facts))
+            audit = await self._looks.direct(by_class, KnownFacts.of(batch.facts))
             found = [*audit.judge_aggregates(), *await judge_claims(self._servers.sources.statuses, audit)]
             self._count(audit)
             if found:
                 audit = await self._look_again(batch, audit, found)
-            if self._keep is not None:
-                self._keep(audit)
+            self._end_audit(audit)
 
     def _count(self, audit: Audit) -> None:
         self._lines += [f"{digest.line}\n" for digest in audit.digests]
@@ -250,14 +257,6 @@ class PartCheck:
             digests=len(audit.digests),
         )
         self._counted(self._read)
-
-
-def _messages(facts: Sequence[Fact]) -> list[MessageFacts]:
-    return [fact.value for fact in facts if fact.kind is FactKind.MESSAGE]
-
-
-def _commands(facts: Sequence[Fact]) -> set[str]:
-    return {fact.value.command_id for fact in facts if fact.kind in (FactKind.COMMAND, FactKind.CHUNK)}
 
 
 def _stretches(slots: SlotBatch) -> list[tuple[str, int, int]]:

@@ -17,7 +17,7 @@ from oncelog.checks.scope import (
 )
 from oncelog.checks.servers import Servers
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.stored_names import COMMANDS
+from oncelog.domain.stored_names import COMMANDS, UNIQUE
 from oncelog.errors import LogDamaged
 from oncelog.ports import LogCatalogue
 from oncelog.replay_runs.partitions import Partition
@@ -31,6 +31,7 @@ from oncelog.verification.stream import StreamAudit
 #: S3's clock goes in seconds: how long the next one is waited for, at most.
 SECOND_WAITED_S = 3.0
 CLOCK_EVERY_S = 0.1
+PAST_CLASS = "0"  # the character after "/"
 
 
 async def make_plan(
@@ -52,7 +53,7 @@ async def make_plan(
     ]
     generations, findings = await _topics(servers)
     names = [(each.part.db_name, each.part.class_id) for each in partitions]
-    tasks = [task async for task in _tasks(catalogue, scope, list(dict.fromkeys(names)), slice_commands)]
+    tasks = [task async for task in _tasks(bucket, catalogue, scope, list(dict.fromkeys(names)), slice_commands)]
     return CheckPlan(
         scope=scope,
         partitions=tuple(partitions),
@@ -100,7 +101,11 @@ async def _topics(servers: Servers) -> tuple[dict[bool, int], list[Finding]]:
 
 
 async def _tasks(
-    catalogue: LogCatalogue, scope: ProofScope, names: list[tuple[str, str]], slice_commands: int
+    bucket: TimedBucket,
+    catalogue: LogCatalogue,
+    scope: ProofScope,
+    names: list[tuple[str, str]],
+    slice_commands: int,
 ) -> AsyncIterator[CollectTask]:
     if scope.mode is not CheckMode.SAMPLED:
         async for task in _slices(catalogue, scope, slice_commands):
@@ -113,8 +118,24 @@ async def _tasks(
         yield CollectTask(number=0, kind=CollectKind.NODES, place=db_name)
     for db_name, class_id in names:
         yield CollectTask(number=0, kind=CollectKind.ARCHIVE, place=f"{db_name}/{class_id}")
+    async for name in _claimed_classes(bucket, scope):
+        yield CollectTask(number=0, kind=CollectKind.UNIQUE, place=name)
     if scope.class_id is None:
         yield CollectTask(number=0, kind=CollectKind.FOREIGN)
+
+
+async def _claimed_classes(bucket: TimedBucket, scope: ProofScope) -> AsyncIterator[str]:
+    """Yield the classes of which unique values were ever claimed; leaps from one to the next."""
+    within = f"{UNIQUE}{scope.db_name}/" if scope.db_name else UNIQUE
+    after, more = within, True
+    while more:
+        listed, more = await bucket.list_after(within, after, count_max=1)
+        if not listed:
+            return
+        _, db_name, class_id, *_ = (*listed[0].key.split("/"), "", "")
+        if scope.class_id in (None, class_id):
+            yield f"{db_name}/{class_id}"
+        after, more = f"{UNIQUE}{db_name}/{class_id}{PAST_CLASS}", True
 
 
 async def _slices(catalogue: LogCatalogue, scope: ProofScope, slice_commands: int) -> AsyncIterator[CollectTask]:

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from oncelog.checks.collection import Collector, collected_name, read_collected
+from oncelog.checks.holders import judge_holders
 from oncelog.checks.part import Counted, Keep, PartCheck
 from oncelog.checks.plan import make_plan
 from oncelog.checks.scope import (
@@ -117,11 +118,12 @@ class CheckRunner:
             data = await files.read(partition_name(number, "findings", "json"))
             if data is not None:
                 report += StepReport.model_validate_json(data)
-        ended = ReplayEnd()
+        ended, holders = ReplayEnd(), Findings()
         if plan.scope.mode is CheckMode.FULL:
+            holders.extend(await judge_holders(self._servers, plan, files))
             ended = await join_digests(read_digests(files, plan.parts))
         compared = await self._compared(files, plan, earlier)
-        return report + StepReport(findings=compared), ended
+        return report + StepReport(findings=FindingsReport.of(holders) + compared), ended
 
     async def _of_the_whole(self, plan: CheckPlan) -> Iterable[Finding]:
         """Return what was found of topics, and of indices both at the beginning and at the end."""

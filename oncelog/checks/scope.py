@@ -102,13 +102,14 @@ class CollectKind(StrEnum):
     DOCUMENTS = "documents"
     NODES = "nodes"
     ARCHIVE = "archive"
+    UNIQUE = "unique"
     FOREIGN = "foreign"
 
 
 class CollectTask(BaseModel):
     """One step of collecting. ``after``, ``end``: keys of records, above the one and up to the other.
 
-    ``place``: the class of an archive, or the database of a graph.
+    ``place``: the class of an archive or of entries, or the database of a graph.
     """
 
     model_config = ConfigDict(frozen=True)

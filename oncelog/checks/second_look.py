@@ -3,11 +3,12 @@
 Work under way is pending; so is what a projector has yet to come to, and what waits for a person.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from oncelog.checks.claims import judge_claims
+from oncelog.checks.known_facts import KnownFacts
 from oncelog.checks.looks import Looks
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
@@ -16,7 +17,6 @@ from oncelog.verification.audit import Audit, weighed
 from oncelog.verification.findings import Finding, Severity
 from oncelog.verification.reading import DeadLetterLookup, answered
 from oncelog.verification.shown import SHAPES
-from oncelog.verification.stream import MessageFacts
 
 #: By read model, and by partition of the stream, the offset that its projectors go on from.
 Reached = Mapping[str, Mapping[int, int]]
@@ -38,18 +38,17 @@ class SecondLook:
     async def look(
         self,
         suspects: Sequence[str],
-        command_ids: Collection[str],
-        messages: Sequence[MessageFacts],
+        known: KnownFacts,
         found: Sequence[Finding],
     ) -> tuple[list[Finding], Audit]:
         """Return what is still wrong with some aggregates of one class, as weighty as it is, and what was read.
 
-        ``command_ids``, ``messages``: those known to be about them. Raises StoreUnavailable.
+        ``known``: what was collected about them. Raises StoreUnavailable.
         """
         waiting = {command_id for finding in found for command_id in finding.waits_for}
         running = await self._servers.in_flight(waiting) if waiting else ()
         reached = await self._reached(found)
-        audit = await self._looks.direct(suspects, command_ids, messages)
+        audit = await self._looks.direct(suspects, known)
         again = list(audit.judge_aggregates())
         again += await self._looks.doubled(audit, again)
         again += await judge_claims(self._servers.sources.statuses, audit)

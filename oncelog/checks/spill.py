@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from oncelog.archive.log_part import order_key
 from oncelog.checks.scope import CheckPlan, Spilled
 from oncelog.replay_runs.files import ReplayFiles
+from oncelog.verification.chains import EntryFacts, RefusalFacts
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.records import CommandFacts
 from oncelog.verification.shown import ShownFacts
@@ -37,6 +38,8 @@ class FactKind(StrEnum):
     MESSAGE = "m"
     DOCUMENT = "d"
     NODE = "n"
+    ENTRY = "e"
+    REFUSAL = "r"
 
 
 _ADAPTERS: dict[FactKind, TypeAdapter[Any]] = {
@@ -45,6 +48,8 @@ _ADAPTERS: dict[FactKind, TypeAdapter[Any]] = {
     FactKind.MESSAGE: TypeAdapter(MessageFacts),
     FactKind.DOCUMENT: TypeAdapter(ShownFacts),
     FactKind.NODE: TypeAdapter(ShownFacts),
+    FactKind.ENTRY: TypeAdapter(EntryFacts),
+    FactKind.REFUSAL: TypeAdapter(RefusalFacts),
 }
 
 

@@ -14,12 +14,14 @@ from oncelog.domain.stored_names import COMMANDS, UNIQUE
 from oncelog.errors import InputInvalid
 from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
 from oncelog.stores.kafka.messages import Message
+from oncelog.verification.chains import ChainWalk
 from oncelog.verification.commands import CommandAudit
 from oncelog.verification.containers import ContainerAudit
 from oncelog.verification.findings import Code, Finding, Severity
 from oncelog.verification.log import SLOT_KEY, LogAudit, LogFacts
 from oncelog.verification.shown import DOCUMENTS, NODES, ShownAudit, document_facts, node_facts
 from oncelog.verification.stream import StreamAudit
+from oncelog.verification.unique import UniqueAudit, doubled
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Audit:
 
     def __post_init__(self) -> None:
         self.commands = CommandAudit(self.logs, self.db_name, self.covers, self.populated)
+        self.unique = UniqueAudit(self.commands)
+        self._chains = ChainWalk(self.unique)
         self.stream = StreamAudit(self.logs, db_name=self.db_name)
         unread = self.containers.is_unread
         class_logs = self.classes.logs
@@ -82,6 +86,7 @@ class Audit:
             self.commands.add(key, body, damage=damage)
             return
         if key.startswith(UNIQUE):
+            self._chains.add(key, body, damage=damage)
             self.commands.entries.add(key, body, damage=damage)
             return
         slot = slot_of(key)
@@ -148,13 +153,25 @@ class Audit:
         """Yield what is wrong or not finished with the aggregates, whatever their indices are like."""
         yield from self.judge_log()
         yield from self.commands.judge()
+        yield from self.judge_unique()
         yield from self.stream.judge()
         yield from self.documents.judge()
         yield from self.nodes.judge()
 
+    def judge_unique(self) -> Iterator[Finding]:
+        """Yield what is wrong with the claims of unique values."""
+        self._chains.end()
+        yield from self.unique.judge()
+
+    def judge_holders(self) -> Iterator[Finding]:
+        """Yield the values that two instances hold, and the instances that a constraint does not cover yet."""
+        yield from doubled(self.logs.values())
+        yield from self.unique.uncovered()
+
     def judge(self) -> Iterator[Finding]:
-        """Yield everything that is wrong or not finished."""
+        """Yield everything that is wrong or not finished; all aggregates are at hand."""
         yield from self.judge_aggregates()
+        yield from self.judge_holders()
         yield from self.containers.judge()
 
 

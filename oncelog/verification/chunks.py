@@ -13,6 +13,7 @@ from oncelog.domain.bulk.records import Binding, ChunkRecord
 from oncelog.domain.identifiers import CLASSES, derive_event_id
 from oncelog.domain.results import Rejection, RejectionCode
 from oncelog.domain.unique.entry import Place, UniqueEntry
+from oncelog.verification.chains import RefusalFacts, refusal_of
 from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogFacts
@@ -68,6 +69,12 @@ class ChunkFacts:
     def last_items(self) -> dict[int, ItemFacts]:
         """Each item as the last record has it that binds it."""
         return {item.index: item for number in sorted(self.records) for item in self.records[number]}
+
+    def refusals(self) -> Iterator[RefusalFacts]:
+        """Yield what the rejections of its items claim about the holders of unique values."""
+        for item in self.last_items.values():
+            if refusal := refusal_of(item.rejection, f"item {item.index} of command {self.command_id}"):
+                yield refusal
 
     def record(self, number: int) -> ChunkRecord:
         """Return the record ``number`` as far as it is about these aggregates."""
@@ -226,6 +233,7 @@ def unfounded(rejection: Rejection, log: LogFacts | None, expected_version: int 
         RejectionCode.INSTANCE_NOT_FOUND: version == 0,
         RejectionCode.INSTANCE_DELETED: deleted,
         RejectionCode.VERSION_CONFLICT: expected_version != version,
+        RejectionCode.UNIQUE_VIOLATED: refusal_of(rejection, "") is not None,  # its holder is looked at elsewhere
     }
     return None if holds.get(rejection.code, True) else f"version {version} is no reason for that"
 

@@ -1,7 +1,7 @@
 """Commands against the log: each event bound by its command's record, one event per command, none of a rejected one."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from oncelog.domain.identifiers import derive_event_id
@@ -40,7 +40,7 @@ class CommandAudit:
     commands: dict[str, CommandFacts] = field(default_factory=dict)
     entries: StoredEntries = field(default_factory=StoredEntries)
     findings: list[Finding] = field(default_factory=list)
-    _chunks: list[ChunkFacts] = field(default_factory=list)
+    chunks: list[ChunkFacts] = field(default_factory=list)
     _bulks: dict[str, str] = field(default_factory=dict)  # their hashes
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class CommandAudit:
 
     def add_chunk(self, facts: ChunkFacts) -> None:
         """Take a chunk of a bulk command that was read, or the part of it that is about these aggregates."""
-        self._chunks.append(facts)
+        self.chunks.append(facts)
         self._bulks[facts.command_id] = facts.command_hash
 
     def add_finding(self, finding: Finding, _command_id: str = "") -> None:
@@ -67,18 +67,24 @@ class CommandAudit:
     def unresolved(self) -> set[str]:
         """The commands that events name which are due, and of which nothing was read."""
         self._reader.end()
+        known = self.known
         return {
             event.command_id
             for log in self.logs.values()
             for number, event in log.events.items()
-            if number <= log.head and event.command_id not in self.commands and event.command_id not in self._bulks
+            if number <= log.head and event.command_id not in known
         }
+
+    @property
+    def known(self) -> Set[str]:
+        """The commands of which something was read."""
+        return self.commands.keys() | self._bulks.keys()
 
     @property
     def unread_places(self) -> set[str]:
         """The keys of entries that records about the covered aggregates name, and that were not read."""
         self._reader.end()
-        named = [entry for chunk in self._chunks for number in chunk.records for entry in chunk.entries(number)]
+        named = [entry for chunk in self.chunks for number in chunk.records for entry in chunk.entries(number)]
         for command in self.commands.values():
             if command.aggregate_id is not None and self.covers(command.aggregate_id):
                 named += [entry for record in command.records.values() for entry in command.entries_of(record)]
@@ -94,7 +100,7 @@ class CommandAudit:
         self._reader.end()
         yield from self.findings
         chunks = ChunkAudit(self.logs, self.populated, self.entries)
-        for chunk in self._chunks:
+        for chunk in self.chunks:
             chunks.judge(chunk)
         yield from chunks.findings
         made: defaultdict[str, list[_Place]] = defaultdict(list)

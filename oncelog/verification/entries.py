@@ -14,6 +14,10 @@ class StoredEntries:
         """Take an object. ``body`` None: it could not be read for the reason in ``damage``."""
         self._found[key] = damage or "nothing that can be read" if body is None else read_own(key, body)
 
+    def add_entry(self, entry: UniqueEntry) -> None:
+        """Take an entry that was read before."""
+        self._found[entry.key] = entry
+
     def add_free(self, key: str) -> None:
         """Note that nothing lies under a key."""
         self._found[key] = None
@@ -26,6 +30,11 @@ class StoredEntries:
         """Return why the object under a key is no entry of that key, empty where it is one or is not there."""
         found = self._found.get(key)
         return found if isinstance(found, str) else ""
+
+    def checksum_under(self, key: str) -> str | None:
+        """Return the checksum of the entry under a key; None where there is none."""
+        found = self._found.get(key)
+        return found.checksum if isinstance(found, UniqueEntry) else None
 
     def is_own(self, entry: UniqueEntry) -> bool | None:
         """Return whether the place of an entry holds that very entry; None if it is free or damaged."""

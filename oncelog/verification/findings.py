@@ -48,6 +48,13 @@ class Code(StrEnum):
     RESULTS_MISSING = "ResultsMissing"
     RESULTS_WRONG = "ResultsWrong"
     CLAIM_WRONG = "ClaimWrong"
+    # Unique values: their chains, and who holds them
+    ENTRY_MISSING = "EntryMissing"
+    ENTRY_FORGED = "EntryForged"
+    ENTRY_UNFOUNDED = "EntryUnfounded"
+    CHAIN_GAP = "ChainGap"
+    UNIQUE_DOUBLED = "UniqueDoubled"
+    INSTANCE_UNCOVERED = "InstanceUncovered"
     # The stream
     MESSAGE_MISSING = "MessageMissing"
     MESSAGE_OUT_OF_ORDER = "MessageOutOfOrder"

@@ -18,6 +18,7 @@ from oncelog.read_models.graph_model import node_of
 from oncelog.stores.sealed_state import open_state, seal_state
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.history import document_digest
+from oncelog.verification.holdings import Holdings
 
 SLOT_KEY = re.compile(r"events/([^/]+/[^/]+/[^/]+)/([0-9]{20})\.json")
 
@@ -42,6 +43,7 @@ class EventFacts:
     value_digest: bytes
     content_digest: bytes
     frame_digest: bytes
+    checksum: str
     document_digests: frozenset[str] | None
     node_digests: tuple[tuple[int, bytes], ...] | None
 
@@ -52,7 +54,7 @@ class LogFacts:
 
     ``head``: the highest slot that is due, for it was taken before the check began; events beyond it say what a message
     or a document is about, and are not themselves expected in the stream or in a read model yet. ``watermark``: the
-    highest that an event was written with.
+    highest that an event was written with. ``holdings``: the unique values held after each event.
     """
 
     aggregate_id: str
@@ -60,6 +62,7 @@ class LogFacts:
     events: dict[int, EventFacts] = field(default_factory=dict)
     taken: set[int] = field(default_factory=set)
     watermark: Watermark = UNPUBLISHED
+    holdings: Holdings = field(default_factory=Holdings)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -83,6 +86,7 @@ class LogAudit:
         self.facts = LogFacts(aggregate_id)
         self.defined: list[ClassSchema] = []
         self._class_schemas = class_schemas
+        self._by_event = {each.reference.sequence_number: each for each in class_schemas}
         self._projected = projected
         self._document_definition = document_definition
         self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
@@ -114,11 +118,18 @@ class LogAudit:
         except InvalidObject as error:
             facts.findings.append(error.finding)
             self._last, self._state = None, None
+            facts.holdings.note(sequence_number, self._state, self._by_event, is_due=is_due)
             return
         self._check_link(event, where)
         self._fold(event)
+        facts.events[sequence_number] = self._facts_of(event)
+        self._last = event
+        facts.holdings.note(sequence_number, self._state, self._by_event, is_due=is_due)
+        self._define(event)
+
+    def _facts_of(self, event: Event) -> EventFacts:
         fields = event.model_dump(mode="json")
-        facts.events[sequence_number] = EventFacts(
+        return EventFacts(
             event_id=event.event_id,
             event_type=event.event_type,
             command_id=event.command_id,
@@ -126,11 +137,10 @@ class LogAudit:
             value_digest=digest(event.canonical),
             content_digest=content_digest(fields, migrated=_is_migrated(event)),
             frame_digest=content_digest(fields, migrated=True),
+            checksum=event.checksum,
             document_digests=self._document_digests(),
             node_digests=self._node_digests(),
         )
-        self._last = event
-        self._define(event)
 
     def end(self) -> StateDigest | None:
         """Return the digest of the state at the last event, None where damage leaves it unknown.

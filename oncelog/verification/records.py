@@ -1,7 +1,7 @@
 """Commands' records, read: what the checks need of each, and what is wrong with it by itself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.verification.bulk import BulkReader
+from oncelog.verification.chains import RefusalFacts, refusal_of
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import content_digest
@@ -73,6 +74,11 @@ class CommandFacts:
         return entries_of(
             record.aggregate_id, record.slot, record.places, command_id=self.command_id, record=record.number
         )
+
+    def refusals(self) -> Iterator[RefusalFacts]:
+        """Yield what its rejection claims about the holder of a unique value."""
+        if self.records and (refusal := refusal_of(self.last.rejection, f"command {self.command_id}")):
+            yield refusal
 
     @property
     def rejection(self) -> Rejection | None:

@@ -13,7 +13,16 @@ from rich.table import Table
 
 from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Severity
-from tests.verification import archive_damage, bulk_damage, container_damage, damage, graph_damage, seen, topic_damage
+from tests.verification import (
+    archive_damage,
+    bulk_damage,
+    container_damage,
+    damage,
+    graph_damage,
+    seen,
+    topic_damage,
+    unique_damage,
+)
 from tests.verification.broken import VERSIONS, Hunt, hunt
 
 BROKEN_SCHEDULES_MAX = 1_000
@@ -36,6 +45,7 @@ async def planted() -> list[tuple[str, str, bool]]:
         "indices": container_damage,
         "topics": topic_damage,
         "an archive": archive_damage,
+        "unique values": unique_damage,
     }
     for what, planting in plantings.items():
         sound = await verify((await planting.healthy()).sources, in_flight=nothing_in_flight)

@@ -8,9 +8,9 @@ import oncelog.checks.part
 import oncelog.checks.verify
 from oncelog.checks.run import CheckRunner
 from oncelog.checks.verify import nothing_in_flight, verify
-from tests.verification import bulk_damage, damage, graph_damage
+from tests.verification import bulk_damage, damage, graph_damage, unique_damage
 
-PLANTINGS = {"single": damage, "bulk": bulk_damage, "graph": graph_damage}
+PLANTINGS = {"single": damage, "bulk": bulk_damage, "graph": graph_damage, "unique": unique_damage}
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,8 @@ class World(MemoryServers):
     def check(self, *, published: bool = True) -> promises.Logs:
         """Hold the promises of log, commands and stream against what lies in the servers, and return the logs."""
         audit = self.audit()
-        promises.hold(audit.judge_log(), audit.commands.judge(), audit.stream.judge(), published=published)
+        found = [*audit.judge_log(), *audit.commands.judge(), *audit.judge_unique(), *audit.judge_holders()]
+        promises.hold(found, audit.stream.judge(), published=published)
         return self.logs()
 
     def check_document(self, aggregate_id: AggregateId) -> None:

@@ -111,6 +111,12 @@ class UniqueEntry(Value):
         """The SHA-256 of its bytes."""
         return sha256_hex(self.canonical)
 
+    @property
+    def own_place(self) -> Place | None:
+        """The place it lies in, as its record names it; None where that names another."""
+        here = (self.constraint, self.sha256, self.n)
+        return next((place for place in self.places if (place.constraint, place.sha256, place.n) == here), None)
+
     def beside(self, place: Place) -> "UniqueEntry":
         """Return the entry of the same event in another of its places."""
         return self.model_copy(update={"constraint": place.constraint, "sha256": place.sha256, "n": place.n})

@@ -1,0 +1,80 @@
+"""The unique values that an instance holds after each of its events, each read under the definition its event names."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oncelog.domain.instance import Instance
+from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.unique.constraint import ValueKey
+from oncelog.domain.unique.holding import held_values
+from oncelog.errors import AggregateDefect
+
+Values = frozenset[ValueKey]
+NONE: Values = frozenset()
+
+
+@dataclass
+class Holdings:
+    """The values held after each event, kept where they change; None where damage leaves them unknown.
+
+    ``uncovered``: the constraints of the class that the last due event was not decided under.
+    """
+
+    uncovered: tuple[str, ...] = ()
+    _numbers: list[int] = field(default_factory=list)
+    _values: list[Values | None] = field(default_factory=list)
+
+    def note(
+        self, number: int, state: Instance | None, class_schemas: Mapping[int, ClassSchema], *, is_due: bool
+    ) -> None:
+        """Take the state after an event, None where it is unknown; in the order of the events.
+
+        ``class_schemas``: by the events of the class that made them.
+        """
+        if is_due:
+            self.uncovered = _uncovered_by(state, class_schemas)
+        values = _held_by(state, class_schemas)
+        if values != (self._values[-1] if self._values else NONE):
+            self._numbers.append(number)
+            self._values.append(values)
+
+    def after(self, number: int) -> Values | None:
+        """Return the values held after an event."""
+        at = bisect_right(self._numbers, number)
+        return self._values[at - 1] if at else NONE
+
+    def brought_in(self, number: int) -> Values:
+        """Return the values that are held after an event and were not before; none where either is unknown."""
+        before, after = self.after(number - 1), self.after(number)
+        return NONE if before is None or after is None else after - before
+
+    def changes(self) -> Sequence[int]:
+        """Return the events that change what is held."""
+        return self._numbers
+
+
+def _held_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -> Values | None:
+    """Return the values that an instance holds; None where that is unknown."""
+    if state is None:
+        return None
+    reference = state.definition
+    if reference is not None and reference.sequence_number not in class_schemas:
+        return None
+    class_schema = class_schemas[reference.sequence_number] if reference else None
+    try:
+        return frozenset(held_values(state, class_schema))
+    except AggregateDefect:
+        return None
+
+
+def _uncovered_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -> tuple[str, ...]:
+    """Return the constraints of the newest definition that a live instance was not decided under."""
+    newest = class_schemas[max(class_schemas)] if class_schemas else None
+    if state is None or not state.exists or newest is None:
+        return ()
+    reference = state.definition
+    if reference is not None and reference.sequence_number not in class_schemas:
+        return ()
+    known = class_schemas[reference.sequence_number].constraints if reference else {}
+    return tuple(sorted(name for name in newest.constraints if name not in known))
