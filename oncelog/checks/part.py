@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from oncelog.archive.listing import listed_streams
 from oncelog.checks.claims import judge_claims
+from oncelog.checks.dangling import DanglingReferences
 from oncelog.checks.holders import HolderLines
 from oncelog.checks.known_facts import KnownFacts, add_fact
 from oncelog.checks.looks import Looks
@@ -78,6 +79,7 @@ class PartCheck:
         self._files = files
         self._spilled = collected.files
         self._looks = Looks(servers, plan, collected.offsets)
+        self._dangling = DanglingReferences(servers.sources.bucket)
         self._second = SecondLook(servers, plan, self._looks)
         self._counted = counted
         self._keep = keep
@@ -157,6 +159,7 @@ class PartCheck:
         await self._looks.resolve(audit, batch.covered)
         found = [*audit.judge_aggregates(), *await judge_claims(self._servers.sources.statuses, audit)]
         self._count(audit)
+        self._findings.extend(await self._dangling.findings(audit))
         if found:
             audit = await self._look_again(batch, audit, found)
         self._findings.extend(self._forged(batch, audit))
@@ -244,6 +247,7 @@ class PartCheck:
             audit = await self._looks.direct(by_class, KnownFacts.of(batch.facts))
             found = [*audit.judge_aggregates(), *await judge_claims(self._servers.sources.statuses, audit)]
             self._count(audit)
+            self._findings.extend(await self._dangling.findings(audit))
             if found:
                 audit = await self._look_again(batch, audit, found)
             self._end_audit(audit)

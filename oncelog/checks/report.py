@@ -39,6 +39,7 @@ TITLES = {
 _PREFIXES = {
     "Document": Invariant.DOCUMENTS_AND_GRAPH,
     "Node": Invariant.DOCUMENTS_AND_GRAPH,
+    "Reference": Invariant.DOCUMENTS_AND_GRAPH,
     "Index": Invariant.DOCUMENTS_AND_GRAPH,
     "Alias": Invariant.DOCUMENTS_AND_GRAPH,
     "Probe": Invariant.READ_YOUR_WRITES,

@@ -4,7 +4,7 @@ A reference that was there before is not looked at again, so that an unrelated u
 instance that refers to itself is there as long as its reference is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oncelog.domain.aggregates.reading import document_data
@@ -26,12 +26,13 @@ class Reference(NamedTuple):
     target: AggregateId
 
 
-def references_of(state: Instance, class_schema: ClassSchema | None) -> list[Reference]:
+def required_references(state: Instance, class_schemas: Iterable[ClassSchema]) -> tuple[Reference, ...]:
     """Return all references of an instance to others that must exist, in order; none of a deleted one.
 
-    ``class_schema``: the one that the instance's last event names.
+    ``class_schemas``: of its class; the one that its last event names counts.
     """
-    return _references_beyond({}, state, class_schema)
+    named = (each for each in class_schemas if each.reference == state.definition)
+    return tuple(_references_beyond({}, state, next(named, None)))
 
 
 def references_brought_in(state: Instance, event: Event, class_schema: ClassSchema | None) -> list[Reference]:

@@ -81,6 +81,8 @@ class Code(StrEnum):
     NODE_PARKED = "NodeParked"
     NODE_WRONG = "NodeWrong"
     NODE_FOREIGN = "NodeForeign"
+    # References that must exist
+    REFERENCE_DANGLING = "ReferenceDangling"
     # The fold of an aggregate, twice in one run, and against runs before
     FOLD_DIFFERS = "FoldDiffers"
     DIGEST_CHANGED = "DigestChanged"

@@ -10,6 +10,7 @@ from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
+from oncelog.domain.references import Reference, required_references
 from oncelog.domain.state_digest import StateDigest
 from oncelog.errors import AggregateDefect, InputInvalid, LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Watermark
@@ -63,6 +64,7 @@ class LogFacts:
     taken: set[int] = field(default_factory=set)
     watermark: Watermark = UNPUBLISHED
     holdings: Holdings = field(default_factory=Holdings)
+    references: tuple[Reference, ...] = ()  # those at the last event that must exist
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -149,6 +151,7 @@ class LogAudit:
         """
         if self._state is None or self._second is None or not self._number:
             return None
+        self.facts.references = required_references(self._state, self._class_schemas)
         digest, second = StateDigest.of(self._state), StateDigest.of(self._second)
         if digest != second:
             found = f"expected two folds of the same events to agree, found digests {digest.digest} and {second.digest}"

@@ -12,7 +12,7 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.limits import EDGES_MAX, MISSING_REFERENCES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_of
-from oncelog.domain.references import Reference, reference_not_found, references_brought_in, references_of
+from oncelog.domain.references import Reference, reference_not_found, references_brought_in, required_references
 from oncelog.domain.results import Rejection
 from tests.classes import TEXT, define, schema
 from tests.commands import create, delete, update
@@ -95,7 +95,7 @@ def test_deleted_target_may_be_let_go():
 def test_reference_is_not_new_because_it_must_exist_now():
     both = class_schema(LAX, {**PRODUCTS, "version": "1.1.0"})
     state = after(create("p1", {"maker": "m1", "n": 1}), schema=class_schema(LAX))
-    assert references_of(state, class_schema(LAX)) == []
+    assert required_references(state, [class_schema(LAX)]) == ()
     assert brought_in(state, update("p1", {"n": 2}), both) == []
     assert brought_in(state, update("p1", {"maker": "m2"}), both) == ["made_by shop/Maker/m2"]
 
@@ -121,8 +121,8 @@ def test_undefined_class_and_one_without_must_exist_need_no_look():
 
 def test_references_of_a_live_instance_are_all_of_them():
     state = after(create("p1", {"maker": "m1", "parts": ["p1", "p2"], "alike": ["p9"]}))
-    assert [str(each.target) for each in references_of(state, SCHEMA)] == ["shop/Product/p2", "shop/Maker/m1"]
-    assert references_of(after(create("p1", {"maker": "m1"}), delete("p1")), SCHEMA) == []
+    assert [str(each.target) for each in required_references(state, [SCHEMA])] == ["shop/Product/p2", "shop/Maker/m1"]
+    assert required_references(after(create("p1", {"maker": "m1"}), delete("p1")), [SCHEMA]) == ()
 
 
 def test_most_references_of_one_instance_are_found_at_once():
