@@ -15,6 +15,8 @@ from oncelog.checks.verify import nothing_in_flight, verify
 from oncelog.verification.findings import Severity
 from tests.verification import (
     archive_damage,
+    broken,
+    broken_unique,
     bulk_damage,
     container_damage,
     damage,
@@ -23,7 +25,7 @@ from tests.verification import (
     topic_damage,
     unique_damage,
 )
-from tests.verification.broken import VERSIONS, Hunt, hunt
+from tests.verification.broken import Hunt, hunt
 
 BROKEN_SCHEDULES_MAX = 1_000
 HARMLESS_SCHEDULES = 200
@@ -70,7 +72,7 @@ def hunted() -> list[Hunt]:
     """Hunt every version."""
     return [
         hunt(version, schedules_max=BROKEN_SCHEDULES_MAX if version.codes else HARMLESS_SCHEDULES)
-        for version in VERSIONS
+        for version in (*broken.VERSIONS, *broken_unique.VERSIONS)
     ]
 
 

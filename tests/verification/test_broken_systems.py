@@ -2,11 +2,13 @@
 
 import pytest
 
-from tests.verification.broken import VERSIONS, Version, hunt
+from tests.verification import broken, broken_unique
+from tests.verification.broken import Version, hunt
 
 SCHEDULES_MAX = 400
 HARMLESS_SCHEDULES = 40
 
+VERSIONS = [*broken.VERSIONS, *broken_unique.VERSIONS]
 BROKEN = [version for version in VERSIONS if version.codes]
 HARMLESS = [version for version in VERSIONS if not version.codes]
 
