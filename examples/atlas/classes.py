@@ -34,6 +34,7 @@ COUNTRIES: dict[str, Any] = {
         "official_name",
         "flag",
     ),
+    "unique": {"alpha_2": ["/alpha_2"]},
 }
 
 SUBDIVISIONS: dict[str, Any] = {
@@ -55,11 +56,15 @@ _PLACED: dict[str, Any] = {
 }
 _OPTIONAL = ("iata", "lid", "city", "subd", "subdivision")
 
+#: Few airports have a code of IATA; no value is held where there is none.
+_CODES = {"icao": ["/icao"], "iata": ["/iata"]}
+
 #: The first version: an airport knows its country only.
 AIRPORTS: dict[str, Any] = {
     "version": "1.0.0",
     "schema": _object({**_PLACED, "elevation": _NUMBER}, *_OPTIONAL),
     "relationships": {"in_country": _to(COUNTRY, "/country", "airports")},
+    "unique": _CODES,
 }
 
 #: A MINOR: all that was valid still is, and an airport may say which subdivision it lies in.
@@ -67,6 +72,7 @@ AIRPORTS_PLACED: dict[str, Any] = {
     "version": "1.1.0",
     "schema": _object({**_PLACED, "elevation": _NUMBER, "subdivision": _TEXT}, *_OPTIONAL),
     "relationships": {**AIRPORTS["relationships"], "located_in": _to(SUBDIVISION, "/subdivision", "airports")},
+    "unique": _CODES,
 }
 
 #: A MAJOR: a number says its unit. Data stored before is read in the new form.

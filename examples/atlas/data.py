@@ -95,6 +95,17 @@ def country_commands() -> list[Command]:
     return [*created, *updated, _command(CommandType.DELETE_INSTANCE, COUNTRY, DELETED, {})]
 
 
+def taken_command() -> Command:
+    """Return a CREATE that takes the code which the deleted country has let go."""
+    (deleted,) = [country for country in _countries() if country.alpha_2 == DELETED]
+    return create(COUNTRY, deleted.alpha_3, _country(deleted))
+
+
+def colliding_command(record: Mapping[str, Any]) -> Command:
+    """Return a CREATE of another instance with the ICAO code of an airport that exists."""
+    return create(AIRPORT, f"{record['icao']}-2", airport({**record, "iata": ""}, in_feet=True))
+
+
 def subdivision_commands(countries: Collection[str] = REGION) -> list[Command]:
     """Return a CREATE for each subdivision of these countries."""
     return [

@@ -23,16 +23,19 @@ from rich.text import Text
 from examples.atlas.classes import AIRPORT, COUNTRIES, COUNTRY, SUBDIVISION, SUBDIVISIONS
 from examples.atlas.data import (
     DB_NAME,
+    DELETED,
     EXISTING,
     OUTSIDE_REMARK,
     REGION,
     SHOWN,
     airport_records,
+    colliding_command,
     country_commands,
     create,
     definition_command,
     placed_text,
     subdivision_commands,
+    taken_command,
 )
 from examples.atlas.evolving import Evolving, Flow, Kept
 from examples.atlas.farewell import print_farewell, shell_prefix
@@ -161,17 +164,17 @@ class Demo:
             instances = await submit_all(oncelog, commands, concurrency=concurrency, answered=answered)
             flow = await evolving.run(answered)
         took_s = time.perf_counter() - began
-        return Sent(
-            class_schemas, instances, flow, await submit_all(oncelog, _refused_commands(), concurrency=1), took_s
-        )
+        refused = await submit_all(oncelog, _refused_commands(self._scene.airports[0]), concurrency=1)
+        taken = await submit_all(oncelog, [taken_command()], concurrency=1)
+        return Sent(class_schemas, [*instances, *taken], flow, refused, took_s)
 
 
-def _refused_commands() -> list[Command]:
+def _refused_commands(existing: Mapping[str, Any]) -> list[Command]:
     used = create(COUNTRY, EXISTING, {"name": "Another"})
     fields = {"name": "Bolivia", "alpha_2": EXISTING, "alpha_3": "BOL", "numeric": "068"}
     exists = create(COUNTRY, EXISTING, fields).model_copy(update={"command_id": f"{used.command_id}-again"})
     unfit = create(AIRPORT, "NEW", {"name": "Nowhere", "elevation": "high"})
-    return [exists, used, unfit]
+    return [exists, used, unfit, colliding_command(existing)]
 
 
 async def _listed_events(stores: Stores) -> set[str]:
@@ -198,11 +201,16 @@ def _print_answers(sent: Sent, *, before: int, after: int) -> None:
         console.output.print(console.findings_view(sent.failed))
     console.output.print(
         Text(
-            "\nThree that are refused: a country that exists, a command ID used before with other content, and data "
-            "that does not fit its class's definition."
+            "\nFour that are refused: a country that exists, a command ID used before with other content, data that "
+            "does not fit its class's definition, and a unique ICAO code that another airport holds."
         )
     )
     console.output.print(console.findings_view(sent.refusals))
+    taken = sent.instances[-1]
+    console.output.print(
+        f"A unique code that is let go is free: {COUNTRY}/{DELETED} was deleted, and {COUNTRY}/"
+        f"{taken.command.instance_id} with the same code is {taken.outcome}."
+    )
 
 
 def _print_evolution(flow: Flow, kept: Kept) -> None:

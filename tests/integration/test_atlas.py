@@ -144,7 +144,7 @@ async def test_second_demo_answers_the_same_after_evolution(
     applied = [each for each in results if each.get("outcome") == "APPLIED"]
     refused = {each["rejection"]["code"] for each in results if each.get("rejection")}
     assert not any(each["duplicate"] for each in applied)
-    assert {"InstanceExists", "CommandIdReused", "PayloadInvalid"} == refused
+    assert {"InstanceExists", "CommandIdReused", "PayloadInvalid", "UniqueViolated"} == refused
     _hold_against_data(_answers(first), set(CODES))
     assert _answers(third) == _answers(first)
     assert all(each["duplicate"] for each in _objects(third) if "question" not in each)

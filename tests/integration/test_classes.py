@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from oncelog.client import cover
 from oncelog.client.client import Command
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.ontology.class_schema import ClassSchema
@@ -15,6 +16,7 @@ from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_OUTCOME
 from tests.classes import FIRST, SECOND, WIDER, define, retire
 from tests.commands import create, delete, update
 from tests.integration.installation import Installation
+from tests.unique_values import USERS
 
 pytestmark = pytest.mark.integration
 
@@ -176,3 +178,21 @@ async def test_an_index_that_is_lost_comes_back_typed(installation: Installation
         await installation.client.submit(update("a", {"price": "1"}))
     assert await index_behind(installation) == "d000001"
     assert await found(installation, {"term": {"data.price": "1"}}) == {"a"}
+
+
+async def test_new_constraint_covers_what_was_there(installation: Installation, monkeypatch: pytest.MonkeyPatch):
+    """Normal writes go on beside the run; the duplicate is named with its holder, mended, and covered by the next."""
+    monkeypatch.setattr(cover, "RECHECK_S", 0.0)  # one process, which is told by Redis
+    client, free = installation.client, {name: value for name, value in USERS.items() if name != "unique"}
+    async with installation.worker():
+        await client.submit(define(free))
+        await asyncio.gather(*(client.submit(create(f"u{n}", {"email": f"{n % 9}@x"})) for n in range(10)))
+        await client.submit(define({**USERS, "version": "1.1.0"}))
+        first, _ = await asyncio.gather(client.cover_class("shop", "Product"), client.submit(update("u5", {"n": 7})))
+        (refusal,) = first.refusals
+        await client.submit(update(refusal.aggregate_id.rpartition("/")[2], {"email": "own@x"}))
+        second = await client.cover_class("shop", "Product")
+    assert (first.instances, first.uncovered, refusal.is_duplicate) == (10, {"email": 1, "plate": 1}, True)
+    assert {refusal.aggregate_id, refusal.detail("holder")} == {"shop/Product/u0", "shop/Product/u9"}
+    assert (second.is_complete, second.covered, second.refused) == (True, 0, 0)
+    await installation.check()
