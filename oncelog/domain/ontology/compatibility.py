@@ -23,6 +23,7 @@ from oncelog.domain.ontology.schemas import (
     validator_of,
     within,
 )
+from oncelog.domain.unique.constraint import UniqueConstraint
 
 #: Annotations, which do not affect validity, and keywords that are descended into.
 _SILENT = frozenset(
@@ -66,10 +67,13 @@ def constraint_breaks(old: ClassDefinition, new: ClassDefinition) -> list[Findin
         before = old.constraints.get(name)
         moved = before and before.model_copy(update={"paths": tuple(_renamed(each, new) for each in before.paths)})
         if moved is not None and not constraint.has_meaning_of(moved):
-            expected = f"{list(moved.paths)}, fold {moved.fold}"
-            problem = f"expected the meaning it has, {expected}; found {list(constraint.paths)}, fold {constraint.fold}"
+            problem = f"expected the meaning it has, {_meaning(moved)}; found {_meaning(constraint)}"
             breaks.append({"at": pointer_of(["unique", name]), "problem": problem})
     return breaks
+
+
+def _meaning(constraint: UniqueConstraint) -> str:
+    return " and ".join(constraint.paths) + (f" by {constraint.fold}" if constraint.fold else " as they are")
 
 
 def _renamed(path: str, new: ClassDefinition) -> str:

@@ -75,6 +75,11 @@ class UniqueValue(NamedTuple):
     key: ValueKey
     value: Any
 
+    @property
+    def text(self) -> str:
+        """The canonical JSON that its key has the digest of."""
+        return _canonical(self.value).decode()
+
 
 def unique_values(constraints: Mapping[str, UniqueConstraint], data: dict[str, Any]) -> Iterator[UniqueValue]:
     """Yield the value that the data has under each constraint, by the constraints' names.

@@ -53,7 +53,7 @@ def unique_violated(
     constraint, sha256 = value.key
     declared = class_schema.constraints.get(constraint) if class_schema else None
     hidden = declared is not None and declared.hidden
-    words = f"a value of {constraint} (SHA-256 {sha256})" if hidden else f"{constraint} {value.value!r}"
+    words = f"a value of {constraint} (SHA-256 {sha256})" if hidden else f"{constraint} {value.text}"
     details: dict[str, Any] = {"constraint": constraint, "sha256": sha256, "holder": holder.aggregate_id}
     details["holder_version"] = holder.sequence_number
     if not hidden:
