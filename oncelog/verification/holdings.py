@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.unique.constraint import ValueKey
+from oncelog.domain.unique.coverage import spans_of
 from oncelog.domain.unique.holding import held_values
 from oncelog.errors import AggregateDefect
 
@@ -69,12 +70,14 @@ def _held_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -
 
 
 def _uncovered_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -> tuple[str, ...]:
-    """Return the constraints of the newest definition that a live instance was not decided under."""
-    newest = class_schemas[max(class_schemas)] if class_schemas else None
-    if state is None or not state.exists or newest is None:
+    """Return the constraints that a live instance is not covered by; none where its class is retired.
+
+    Instances of a retired class cannot be updated, and nothing new can take their values.
+    """
+    spans = spans_of([class_schemas[number] for number in sorted(class_schemas)])
+    if state is None or not state.exists or spans is None or spans.class_schema.retired:
         return ()
     reference = state.definition
     if reference is not None and reference.sequence_number not in class_schemas:
         return ()
-    known = class_schemas[reference.sequence_number].constraints if reference else {}
-    return tuple(sorted(name for name in newest.constraints if name not in known))
+    return tuple(sorted(spans.lacking(reference)))

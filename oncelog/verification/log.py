@@ -189,14 +189,15 @@ class LogAudit:
         return tuple(found)
 
     def _define(self, event: Event) -> None:
-        if event.event_type is EventType.CLASS_DEFINED:
-            try:
-                class_schema = class_schema_after(self.defined[-1] if self.defined else None, event)
-            except (LogDamaged, SchemaUnsupported) as error:
-                self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
-                return
-            assert class_schema is not None  # it is defined now
-            self.defined.append(class_schema)
+        if event.event_type not in (EventType.CLASS_DEFINED, EventType.CLASS_RETIRED):
+            return
+        try:
+            class_schema = class_schema_after(self.defined[-1] if self.defined else None, event)
+        except (LogDamaged, SchemaUnsupported) as error:
+            self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
+            return
+        if class_schema is not None:
+            self.defined[len(self.defined) - (event.event_type is EventType.CLASS_RETIRED) :] = [class_schema]
 
     def _missing_before(self, sequence_number: int) -> None:
         missing = range(self._number + 1, sequence_number)
@@ -279,7 +280,7 @@ def content_digest(fields: dict[str, object], *, migrated: bool = False) -> byte
     follows from the state before as well, and is left out.
     """
     names = ("event_type", "aggregate_id", "command_id", "data", "occurred_at", "actor", "correlation_id")
-    chosen = {name: fields.get(name) for name in (*names, "causation_id", "definition")}
+    chosen = {name: fields.get(name) for name in (*names, "causation_id", "definition", "constraints")}
     return digest(canonical_bytes({**chosen, "data": "migrated"} if migrated else chosen))
 
 

@@ -143,6 +143,7 @@ def _asked_for(command: Command, record: CommandRecord) -> tuple[str, str]:
         "data": record.event.data if record.event else command.payload,
         "occurred_at": record.occurred_at,
         "definition": definition and definition.model_dump(mode="json"),
+        "constraints": record.event and record.event.constraints and list(record.event.constraints),
         "actor": command.actor,
         "correlation_id": command.correlation_id,
         "causation_id": command.causation_id,

@@ -9,8 +9,11 @@ import pytest
 
 from oncelog.domain.aggregates import registered
 from oncelog.domain.commands import Command
+from oncelog.domain.events import sealed_event
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
 from oncelog.errors import AggregateDefect, InputInvalid
+from oncelog.stores.s3 import StoredObject
+from oncelog.verification.findings import Code
 from tests.classes import WHOLE, define, schema
 from tests.own_domain import ACCOUNT, account_command
 from tests.write.test_crashes import Crashed, crash_after
@@ -50,6 +53,17 @@ async def test_second_account_of_an_owner_is_refused(world: World):
     assert refused(second) == (RejectionCode.UNIQUE_VIOLATED, "owner", "shop/Account/a1")
     assert (await world.process().run(deposit("a1", 5, "u2"))).outcome is Outcome.APPLIED
     assert (await world.process().run(deposit("a2", 1, "u1"))).outcome is Outcome.APPLIED
+    world.check()
+
+
+async def test_event_whose_constraints_were_altered_is_found(world: World):
+    await world.process().run(deposit("a1", 1, "u1"))
+    (key,) = [key for key in world.bucket.objects if key.startswith("events/")]
+    event = json.loads(world.bucket.objects[key].body)
+    del event["constraints"], event["checksum"]
+    world.bucket.objects[key] = StoredObject(sealed_event(**event).canonical)
+    codes = {finding.code for finding in world.audit().judge()}
+    assert Code.EVENT_FORGED in codes
 
 
 async def test_value_of_several_events_is_unique_as_the_state_has_it(world: World):

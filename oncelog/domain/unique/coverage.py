@@ -4,7 +4,7 @@ At most one covered instance holds a value of a constraint. An instance whose la
 constraint was there is not covered until its next event.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from oncelog.domain.events import DefinitionReference, Event, EventType
@@ -29,10 +29,20 @@ class ConstraintSpans:
 
 def constraint_spans(events: Iterable[Event]) -> ConstraintSpans | None:
     """Return what the events of a class, from its first on, come to; None where it was never defined."""
-    class_schema: ClassSchema | None = None
-    since: dict[str, int] = {}
+    definitions: list[ClassSchema] = []
     for event in events:
-        class_schema = class_schema_after(class_schema, event)
-        if class_schema is not None and event.event_type is EventType.CLASS_DEFINED:
-            since = {name: since.get(name, event.sequence_number) for name in class_schema.constraints}
-    return ConstraintSpans(class_schema, since) if class_schema is not None else None
+        class_schema = class_schema_after(definitions[-1] if definitions else None, event)
+        if class_schema is not None and event.event_type is not EventType.CLASS_DEFINED:
+            definitions[-1] = class_schema  # retired
+        elif class_schema is not None:
+            definitions.append(class_schema)
+    return spans_of(definitions)
+
+
+def spans_of(definitions: Sequence[ClassSchema]) -> ConstraintSpans | None:
+    """Return what the definitions of a class come to, in their order; None where there are none."""
+    since: dict[str, int] = {}
+    for class_schema in definitions:
+        number = class_schema.reference.sequence_number
+        since = {name: since.get(name, number) for name in class_schema.constraints}
+    return ConstraintSpans(definitions[-1], since) if definitions else None
