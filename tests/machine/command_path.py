@@ -66,6 +66,8 @@ class CommandPath(RuleBasedStateMachine):
     """Commands on two instances, and bulk commands in chunks of two items, in three processes."""
 
     class_id = "Product"
+    observed_by: type[Observer] = Observer
+    chunk_items_max = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +77,7 @@ class CommandPath(RuleBasedStateMachine):
         self.patch.setattr(bulk_activities, "SEGMENT_CHUNKS_MAX", 2)
         self.loop = StepLoop()
         self.crew = Crew(self.loop)
-        self.world = World(settings=Settings(snapshot_interval_events=3, bulk_chunk_items_max=2))
+        self.world = World(settings=Settings(snapshot_interval_events=3, bulk_chunk_items_max=self.chunk_items_max))
         self.world.redis.clock = self.loop.time
         for name in _MEMORIES:
             getattr(self.world.redis, name).clock = self.loop.time
@@ -85,7 +87,7 @@ class CommandPath(RuleBasedStateMachine):
         self.world.redis.after = lambda _step: self._lose_answer()
         self.hosts_started = 0
         self.hosts = [self._host() for _ in range(HOSTS)]
-        self.observer = Observer(self.world)
+        self.observer = self.observed_by(self.world)
         self.stories = Stories(self.observer)
         self.works: list[Work] = []
         self.answer_is_lost = False
