@@ -10,8 +10,10 @@ import pytest
 
 from oncelog.domain.commands import Command
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
+from oncelog.domain.unique.entry import ValueChain
 from oncelog.errors import AggregateBusy, StoreUnavailable
 from oncelog.settings import Settings
+from oncelog.write.unique.chains import ChainEnd, ValueChains
 from tests.commands import create, delete, update
 from tests.unique_values import define_users, doubled, holders
 from tests.write.schedules import Dead, Schedule, mishaps_of
@@ -116,6 +118,28 @@ async def test_entry_without_its_event_is_completed_by_a_contender(world: World)
     refused = await world.process().run(user("b", "x@y"))
     assert violation(refused) == ("email", "shop/Product/a", 1)
     assert (await world.process().run(dead)).outcome is Outcome.APPLIED
+
+
+async def test_refusal_rests_on_a_head_that_is_seen_after_the_holder(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Between the look at the own head and that at the value, the own instance is deleted and another takes the value.
+
+    At no moment was the refusal due (V5): the command is refused for the deletion.
+    """
+    for command in (user("c", "x@y"), delete("c"), create("a", {"n": 0})):
+        await world.process().run(command)
+    world.redis.flush()  # so that the first record names a place that is taken, and the head is read from S3
+    real, others = ValueChains.end, [delete("a"), user("b", "x@y")]
+
+    async def end(self: ValueChains, chain: ValueChain, *, last_place: int | None) -> ChainEnd:
+        while others:
+            world.redis.leases.clear()
+            await world.process().commit(others.pop(0))
+        return await real(self, chain, last_place=last_place)
+
+    monkeypatch.setattr(ValueChains, "end", end)
+    refused = (await world.process().commit(update("a", {"email": "x@y"}))).rejection
+    assert refused is not None
+    assert refused.code is RejectionCode.INSTANCE_DELETED
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -11,8 +11,10 @@ import pytest
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
+from oncelog.domain.unique.entry import ValueChain
 from oncelog.errors import AggregateBusy, StoreUnavailable
 from oncelog.settings import Settings
+from oncelog.write.unique.chains import ChainEnd, ValueChains
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item
 from tests.commands import create, delete, update
 from tests.unique_values import define_users, doubled, holders
@@ -92,6 +94,23 @@ async def test_deleted_and_created_again(world: World):
     assert set(ends(lines)) == {"APPLIED"}
     lines = await run(world, bulk_create(*(mail(f"i{n}", f"m{n}") for n in range(8))))
     assert ends(lines) == [f"UniqueViolated shop/Product/j{n}" for n in range(8)]
+
+
+async def test_refusal_of_an_item_rests_on_a_head_seen_after_the_holder(world: World, monkeypatch: pytest.MonkeyPatch):
+    """As for single commands (V5): between two looks, the own instance is deleted and another takes the value."""
+    for command in (create("c", {"email": "x"}), delete("c"), create("a", {"n": 0})):
+        await world.process().run(command)
+    world.redis.flush()  # so that the first record names a place that is taken, and the head is read from S3
+    real, others = ValueChains.end, [delete("a"), create("b", {"email": "x"})]
+
+    async def end(self: ValueChains, chain: ValueChain, *, last_place: int | None) -> ChainEnd:
+        while others:
+            world.redis.leases.clear()
+            await world.process().commit(others.pop(0))
+        return await real(self, chain, last_place=last_place)
+
+    monkeypatch.setattr(ValueChains, "end", end)
+    assert ends(await run(world, bulk_update(mail("a", "x")))) == ["InstanceDeleted"]
 
 
 @pytest.mark.parametrize("seed", range(60))
