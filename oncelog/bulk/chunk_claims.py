@@ -30,6 +30,9 @@ from oncelog.write.unique.chains import ChainEnd
 from oncelog.write.unique.claims import place_of, refusal_of
 from oncelog.write.write_path import WritePath
 
+#: How many aggregates are looked at before others have the event loop again: some milliseconds.
+GROUPS_AT_A_STRETCH = 32
+
 Decisions = Sequence[Event | Rejection]
 
 
@@ -58,7 +61,8 @@ class _Seen:
 class _Walk:
     """One aggregate's items, one after the other: the state and what it holds, and what was decided so far.
 
-    ``first_held``: what the instance holds at its head. ``last_event``: the last one decided here.
+    ``first_held``: what the instance holds at its head. ``last_event``: the last one decided here. ``named``: by
+    chain, the last place that an item of this walk names.
     """
 
     state: Instance
@@ -67,6 +71,7 @@ class _Walk:
     last_event: Event | None = None
     decisions: list[Event | Rejection] = field(default_factory=list)
     places: dict[int, Sequence[Place]] = field(default_factory=dict)
+    named: dict[ValueChain, int] = field(default_factory=dict)
     is_refused: bool = False
     is_outdated: bool = False
 
@@ -95,7 +100,9 @@ class ChunkClaims:
         """Return what each aggregate's items are bound to."""
         chains: list[ValueChain] = []
         targets: dict[AggregateId, None] = {}
-        for group in groups:
+        for number, group in enumerate(groups):
+            if number % GROUPS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
             state = attempt.heads[group.name].state
             values, references = await self._brought_in(state, group.decisions, class_schema)
             chains += [ValueChain.of(group.aggregate_id, value.key) for value in values]
@@ -152,6 +159,7 @@ class ChunkClaims:
         for change, decision in zip(group.changes, walk.decisions, strict=True):
             if isinstance(decision, Event):
                 attempt.decided[change.index] = decision
+        await asyncio.sleep(0)  # mostly nothing was asked of a server: others have their turn on the event loop
         return bindings_of(group.name, group.changes, walk.decisions, walk.places)
 
     async def _head_now(self, head: StreamHead, group: Group, walk: _Walk) -> StreamHead:
@@ -214,11 +222,13 @@ class ChunkClaims:
         after = evolve(walk.state, event)
         held = held_values(after, class_schema)
         places: list[Place] = []
-        for value in brought_in(walk.held, held):
-            chain = ValueChain.of(change.aggregate_id, value.key)
-            if chain not in ends:
-                ends[chain] = await self._claims.end(chain, None, hopeful=False)
-            end = ends[chain]
+        values = brought_in(walk.held, held)
+        chains = [ValueChain.of(change.aggregate_id, value.key) for value in values]
+        for value, chain in zip(values, chains, strict=True):
+            if chain in walk.named:  # by an earlier item, and let go since: its entry is written before this one's
+                end = walk.let_go(ChainEnd(n=walk.named[chain] + 1))
+            else:
+                end = ends[chain] = ends.get(chain) or await self._claims.end(chain, None, hopeful=False)
             if end.holder is not None and end.holder.aggregate_id == walk.state.aggregate_id:
                 walk.is_outdated = walk.is_outdated or value.key not in walk.first_held
                 end = walk.let_go(end)
@@ -227,5 +237,6 @@ class ChunkClaims:
                 return refusal
             places.append(place_of(value, end))
         walk.places[change.index] = places
+        walk.named |= {chain: place.n for chain, place in zip(chains, places, strict=True)}
         walk.state, walk.held, walk.last_event = after, held, event
         return event

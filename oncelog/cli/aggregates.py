@@ -71,7 +71,7 @@ def _fields(aggregate: "Aggregate[Any]") -> dict[str, Any]:
         "aggregate": aggregate.name,
         "package": aggregate.package,
         "state_version": aggregate.state_version,
-        "unique": sorted(aggregate.unique),
+        "unique": list(aggregate.constraints),
         "commands": [model.type_name for model in aggregate.commands],
         "events": {name: str(versions.newest) for name, versions in aggregate.versions.items()},
     }

@@ -111,7 +111,7 @@ class _Commands:
 
         Items that an ended command refused have another attempt, since their duplicates may be mended by now.
         """
-        names = [self.fields["db_name"], self.fields["class_id"], self.definition, *items]
+        names = [self.fields["db_name"], self.fields["class_id"], self.fields.get("actor"), self.definition, *items]
         digest = sha256_hex(canonical_bytes({"cover": names}))[:32]
         for attempt in count(1):
             command_id = f"cover-{digest}-{attempt}"

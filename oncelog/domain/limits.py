@@ -61,7 +61,7 @@ MATCHING_STEPS_MAX = 2_000_000  # characters times KiB of the patterns they are 
 UNIQUE_CONSTRAINTS_MAX = 10  # unique constraints of a class: ``ontology.definition``
 UNIQUE_PATHS_MAX = 5  # parts of a unique value: ``unique.constraint``
 UNIQUE_VALUE_BYTES_MAX = 1024  # a unique value, canonical: ``unique.constraint``
-UNIQUE_PLACES_MAX = 999_999  # times that one unique value is taken: ``write.unique.claims``
+UNIQUE_PLACES_MAX = 999_999  # times that one unique value is taken, for ever: ``write.unique.claims``
 EDGES_MAX = 10_000  # references of one node: ``graph``
 
 # Reading.

@@ -26,8 +26,8 @@ RECORD_VERSION_WITH_PLACES = "1.3.0"
 class CommandRecord(Value):
     """The record of a command: the slot it is about to take (an intent), or its rejection.
 
-    Record 1 is written before the first PUT of an event. A further one exists only where the slot named by the one
-    before turned out to hold another command's event. Records are never changed.
+    Record 1 is written before the first PUT of an event. A further one exists only where the slot or a place named by
+    the one before turned out to be another command's. Records are never changed.
 
     ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
     under as well; None where the class was not defined. ``event``: what a command of one's own decided, which is not

@@ -4,12 +4,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.unique.constraint import ValueKey
 from oncelog.domain.unique.coverage import spans_of
 from oncelog.domain.unique.holding import held_values
-from oncelog.errors import AggregateDefect
+from oncelog.errors import AggregateDefect, SchemaUnsupported
 
 Values = frozenset[ValueKey]
 NONE: Values = frozenset()
@@ -74,10 +75,22 @@ def _uncovered_by(state: Instance | None, class_schemas: Mapping[int, ClassSchem
 
     Instances of a retired class cannot be updated, and nothing new can take their values.
     """
+    own = _own_uncovered(state)
     spans = spans_of([class_schemas[number] for number in sorted(class_schemas)])
     if state is None or not state.exists or spans is None or spans.class_schema.retired:
-        return ()
+        return own
     reference = state.definition
     if reference is not None and reference.sequence_number not in class_schemas:
+        return own
+    return tuple(sorted({*own, *spans.lacking(reference)}))
+
+
+def _own_uncovered(state: Instance | None) -> tuple[str, ...]:
+    """Return the constraints of an aggregate of one's own that its last event was not decided under."""
+    if state is None or state.state_version is None:
         return ()
-    return tuple(sorted(spans.lacking(reference)))
+    try:
+        constraints = registry().of_state(state.state_version).constraints
+    except SchemaUnsupported:
+        return ()
+    return tuple(name for name in constraints if name not in state.constraints)

@@ -15,6 +15,7 @@ from oncelog.verification.chains import EntryFacts, RefusalFacts
 from oncelog.verification.commands import CommandAudit
 from oncelog.verification.findings import Code, Finding, Severity
 from oncelog.verification.log import SLOT_KEY, LogFacts
+from oncelog.verification.records import CommandFacts
 
 #: Of an instance: aggregate ID. Of a value: database and class, constraint, hash.
 HeldValue = tuple[str, str, str]
@@ -82,7 +83,7 @@ class UniqueAudit:
                 yield Finding(
                     Code.INSTANCE_UNCOVERED,
                     f"aggregate {aggregate_id}",
-                    f"{found}definition of its class; oncelog class cover brings it under the newest one",
+                    f"{found}definition; oncelog class cover covers it, an own aggregate's next command does",
                     severity=Severity.PENDING,
                     aggregate_ids=(aggregate_id,),
                 )
@@ -100,6 +101,20 @@ class UniqueAudit:
                 command_id, entries = places.get((aggregate_id, number), ("", []))
                 if command_id == event.command_id:  # else no record binds it there, which is said already
                     yield from self._judge_event(f"slot {aggregate_id} {number}", aggregate_id, values, entries)
+
+        if places is None and any(_names_places(command) for command in self.commands.commands.values()):
+            places = self._bound()
+        for (aggregate_id, number), (command_id, entries) in (places or {}).items():
+            place = aggregate_id, number
+            if entries and self._has_event(place, command_id) and not self._brings_in(*place):
+                yield from self._judge_event(f"slot {aggregate_id} {number}", aggregate_id, (), entries)
+
+    def _brings_in(self, aggregate_id: str, number: int) -> bool:
+        """Return whether the event of a slot brings a value in, or may do so for all that is known."""
+        log = self.commands.logs[aggregate_id]
+        if log.holdings.after(number) is None or log.holdings.after(number - 1) is None or number > log.head:
+            return True
+        return bool(log.holdings.brought_in(number))
 
     def _judge_event(
         self, where: str, aggregate_id: str, values: Iterable[ValueKey], entries: Sequence[UniqueEntry]
@@ -247,3 +262,7 @@ def _refusals_of(commands: CommandAudit) -> Iterator[RefusalFacts]:
         yield from command.refusals()
     for chunk in commands.chunks:
         yield from chunk.refusals()
+
+
+def _names_places(command: CommandFacts) -> bool:
+    return bool(command.records and command.last.places)

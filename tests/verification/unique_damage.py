@@ -34,6 +34,7 @@ async def healthy() -> World:
     process = world.process()
     await process.run(create("k", {"email": "k", "country": "CH", "plate": "1"}, command_id="k-1"))
     await process.run(create("m", {"email": "k"}, command_id="m-1"))
+    await process.run(update("m", {"n": 1}, command_id="m-2"))
     items = [item(name, {"email": email}) for name, email in zip("defg", ("d", "e", "f", "f"), strict=True)]
     await run_bulk(world, bulk_create(*items, item("h", {"email": "z"}), command_id=MADE))
     assert entry_of(world, "m-1").n == 2
@@ -60,6 +61,16 @@ def entry_key(world: World, name: str) -> str:
         if key.startswith("unique/") and json.loads(stored.body)["aggregate_id"] == f"shop/Product/{name}":
             return key
     raise AssertionError(name)
+
+
+def claim_in_vain(world: World) -> None:
+    """Let the record of an event that brings nothing in name a place, and let the place have its entry."""
+    record = record_of_command(world, "m-2")
+    place = Place(constraint="email", sha256="0" * 64, n=1)
+    claiming = record.model_copy(update={"places": (place,)})
+    (entry,) = claiming.entries
+    world.bucket.objects["commands/m-2/000001.json"] = StoredObject(claiming.canonical)
+    world.bucket.objects[entry.key] = StoredObject(entry.canonical)
 
 
 def put_entry(world: World, entry: UniqueEntry, key: str | None = None) -> None:
@@ -151,6 +162,7 @@ PLANTED = [
     Damage("an entry names another slot", lambda w: alter_entry(w, "b-1", slot=7), Code.ENTRY_FORGED),
     Damage("an entry is another command's", lambda w: alter_entry(w, "b-1", command_id="a-1"), Code.ENTRY_FORGED),
     Damage("two entries are swapped", swap_entries, Code.ENTRY_FORGED),
+    Damage("an event claims what it does not bring in", claim_in_vain, Code.ENTRY_UNFOUNDED),
     Damage("an entry is of no record", add_unnamed_entry, Code.ENTRY_UNFOUNDED),
     Damage(
         "an entry follows one that cites an event after which the value is held",

@@ -79,7 +79,9 @@ class Scene:
         reader = StreamReader(log=ports.event_log, snapshots=ports.snapshots, cache=StateCache(aggregates_max=10))
         return Coverage(ports, reader)
 
-    async def cover(self, *, items_max: int = 4, commands: Commands | None = None) -> CoverReport:
+    async def cover(
+        self, *, items_max: int = 4, commands: Commands | None = None, actor: str | None = None
+    ) -> CoverReport:
         commands = commands or self.commands
 
         async def sleep(seconds: float) -> None:
@@ -89,7 +91,7 @@ class Scene:
         cover = ClassCover(
             self.world.ports(), self.coverage, commands, commands.under_way, items_max=items_max, sleep=sleep
         )
-        return await cover.run("shop", "Product", progressed=self.shown.append)
+        return await cover.run("shop", "Product", actor=actor, progressed=self.shown.append)
 
     async def states(self) -> Mapping[str, ConstraintCoverage]:
         spans = await self.coverage.spans(NAME)

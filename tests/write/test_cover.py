@@ -64,6 +64,15 @@ async def test_second_run_sends_nothing(scene: Scene):
     assert (scene.commands.sent, again.covered, again.instances) == (sent, 0, 2)
 
 
+async def test_run_of_another_operator_has_commands_of_its_own(scene: Scene):
+    await scene.run(*mails("a:x", "b:x"))
+    await scene.define(BY_MAIL)
+    first, second = await scene.cover(actor="ann"), await scene.cover(actor="bob")
+    assert (first.covered, first.refused) == (1, 1)
+    assert (second.covered, second.refused) == (0, 1)
+    assert len(set(scene.commands.sent)) == 2
+
+
 async def test_duplicates_are_named_mended_and_covered(scene: Scene):
     await scene.run(*mails("a:x", "b:x", "c:y", "d:x"))
     await scene.define(BY_MAIL)

@@ -96,7 +96,26 @@ async def test_deleted_and_created_again(world: World):
     assert ends(lines) == [f"UniqueViolated shop/Product/j{n}" for n in range(8)]
 
 
-async def test_refusal_of_an_item_rests_on_a_head_seen_after_the_holder(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_value_taken_in_turns_by_one_instance_needs_one_record(world: World):
+    await world.process().run(create("a", {"email": "x", "country": "CH", "plate": "1"}))
+    bulk = bulk_update(*(mail("a", "xy"[n % 2]) for n in range(1, 10)), item("a", {"plate": "2"}))
+    world.settings = Settings(snapshot_interval_events=100, bulk_chunk_items_max=20, projection="stream")
+    assert set(ends(await run(world, bulk))) == {"APPLIED"}
+    records = [key for key in world.bucket.objects if key.startswith(f"commands/{bulk.command_id}/chunks/")]
+    assert len(records) == 1
+    assert holders(world.bucket.objects, "email") == {("y",): ["shop/Product/a"]}
+
+
+async def test_item_refused_one_value_names_no_place_of_its_other_one(world: World):
+    """The next item of the instance takes the other value, in the place that the refused one did not take."""
+    await world.process().run(create("h", {"country": "CH", "plate": "1"}))
+    await world.process().run(create("a", {}))
+    both = item("a", {"email": "x", "country": "CH", "plate": "1"})
+    lines = await run(world, bulk_update(both, mail("a", "x"), mail("a", None), mail("a", "x")))
+    assert ends(lines) == ["UniqueViolated shop/Product/h", "APPLIED", "APPLIED", "APPLIED"]
+
+
+async def test_refusal_of_an_item_rests_on_a_later_head(world: World, monkeypatch: pytest.MonkeyPatch):
     """As for single commands (V5): between two looks, the own instance is deleted and another takes the value."""
     for command in (create("c", {"email": "x"}), delete("c"), create("a", {"n": 0})):
         await world.process().run(command)

@@ -11,7 +11,7 @@ from oncelog.domain.aggregates import registered
 from oncelog.domain.commands import Command
 from oncelog.domain.events import sealed_event
 from oncelog.domain.results import CommandResult, Outcome, RejectionCode
-from oncelog.errors import AggregateDefect, InputInvalid
+from oncelog.errors import AggregateDefect, EventFromFuture, InputInvalid
 from oncelog.stores.s3 import StoredObject
 from oncelog.verification.findings import Code
 from tests.classes import WHOLE, define, schema
@@ -92,6 +92,33 @@ async def test_older_instance_is_covered_by_its_next_command(world: World):
     assert refused(late) == (RejectionCode.UNIQUE_VIOLATED, "owner", "shop/Account/a2")
 
 
+async def test_code_without_a_constraint_leaves_its_aggregates_waiting(world: World):
+    """V6: an event that is not decided under it would let go what the aggregate holds."""
+    await world.process().run(deposit("a1", 1, "u1"))
+    with registered(replace(UNIQUE, unique={"fortune": UNIQUE.unique["fortune"]})):
+        with pytest.raises(EventFromFuture, match="unique constraints owner"):
+            await world.process().run(deposit("a1", 1, "u1"))
+        assert (await world.process().run(deposit("a3", 1, "u3"))).outcome is Outcome.APPLIED
+    assert refused(await world.process().run(deposit("a2", 1, "u1"))) is not None
+
+
+async def test_constraint_that_is_dropped_lets_its_values_go(world: World):
+    await world.process().run(deposit("a1", 1, "u1"))
+    with registered(replace(UNIQUE, dropped=["owner"])):
+        assert (await world.process().run(deposit("a1", 1, "u1"))).outcome is Outcome.APPLIED
+        assert (await world.process().run(deposit("a2", 1, "u1"))).outcome is Outcome.APPLIED
+        world.check()
+
+
+async def test_instance_of_before_its_constraint_is_found_uncovered(world: World):
+    with registered(ACCOUNT):
+        await world.process().run(deposit("a1", 1, "u1"))
+    findings = [finding for finding in world.audit().judge() if finding.code is Code.INSTANCE_UNCOVERED]
+    assert [finding.where for finding in findings] == ["aggregate shop/Account/a1"]
+    await world.process().run(deposit("a1", 1, "u1"))
+    assert Code.INSTANCE_UNCOVERED not in {finding.code for finding in world.audit().judge()}
+
+
 @pytest.mark.parametrize("step", ["record", "persist"])
 async def test_dead_command_is_completed_from_its_record(world: World, step: str):
     """Its event is in the record, whatever the code decides by now; its constraints are, too."""
@@ -122,6 +149,11 @@ async def test_function_that_gives_no_scalar_is_a_defect(world: World):
     defective = replace(UNIQUE, unique={"owner": lambda account: {"name": account.owner}})
     with registered(defective), pytest.raises(AggregateDefect, match="unique owner"):
         await world.process().run(deposit("a1", 1, "u1"))
+
+
+def test_dropped_constraint_is_one_that_was_there():
+    with pytest.raises(InputInvalid, match="dropped"):
+        replace(UNIQUE, dropped=["email"])
 
 
 def test_name_of_a_constraint_is_a_name():

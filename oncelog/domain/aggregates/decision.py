@@ -12,7 +12,7 @@ from oncelog.domain.limits import UNIQUE_VALUE_BYTES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema, check_haste
 from oncelog.domain.refusals import schema_refusal, version_conflict
 from oncelog.domain.results import Rejection, RejectionCode
-from oncelog.errors import AggregateDefect, InputInvalid
+from oncelog.errors import AggregateDefect, EventFromFuture, InputInvalid
 
 
 def decide(
@@ -31,6 +31,7 @@ def decide(
     aggregate = registry().of_command(change.command_type)
     if refusal := version_conflict(state, change) or _foreign(state, aggregate):
         return refusal
+    _check_constraints(state, aggregate)
     data = state.data if state.sequence_number else None
     try:
         command = read_own(change.command_type, change.payload)
@@ -49,11 +50,26 @@ def decide(
         schema_version=str(aggregate.versions[decision.type_name].newest),
         effect=Effect.EVOLVE,
         data=event_data,
-        constraints=tuple(sorted(aggregate.unique)) or None,
+        constraints=aggregate.constraints or None,
     )
     definition = class_schema.reference if class_schema else None
     refusal = schema_refusal(class_schema, document, state, hurried=hurried) or _too_long(aggregate, state_after, state)
     return refusal or made_event(state, change, decided=decided, definition=definition, occurred_at=occurred_at)
+
+
+def _check_constraints(state: Instance, aggregate: Aggregate[DomainState]) -> None:
+    """Raise EventFromFuture where the aggregate's last event was decided under constraints that this code lacks (V6).
+
+    An event without them would let go what the aggregate holds, while newer code takes it for held.
+    """
+    if unknown := sorted(set(state.constraints) - set(aggregate.unique)):
+        raise EventFromFuture(
+            f"aggregate {state.aggregate_id}: its last event was decided under the unique constraints "
+            f"{', '.join(unknown)}, which the code of {aggregate} lacks here; deploy the release that has them; "
+            "one that gives them up names them in 'dropped'",
+            aggregate_id=state.aggregate_id,
+            constraints=unknown,
+        )
 
 
 def _too_long(aggregate: Aggregate[DomainState], state_after: dict[str, Any], state: Instance) -> Rejection | None:

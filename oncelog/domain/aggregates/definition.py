@@ -5,7 +5,7 @@ or not at all, whatever dies (docs/protocol.md, R1). A fact of several parts is 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -123,8 +123,10 @@ class Aggregate(Generic[State]):
     after the event. ``document(state)`` returns the data of the document, ``relationships(state)`` the edges of the
     node: predicate to instances as ``Class/instance_id``. ``unique`` has, by the name of each unique constraint, a
     function from the state to the value that no other instance may hold at the same time: a text, number or boolean, or
-    a sequence of them; None for none (docs/unique.md). All are pure: the same arguments give the same result, at any
-    time, on any machine. ``state_version``: give it a new value with every change of ``state`` or ``evolve``, so that
+    a sequence of them; None for none (docs/unique.md). ``dropped``: the names of those that new events are not decided
+    under any more; their functions stay, for what earlier events say. All are pure: the same arguments give the same
+    result, at any time, on any machine.
+    ``state_version``: give it a new value with every change of ``state`` or ``evolve``, so that
     states kept outside the log are folded anew.
 
     Raises InputInvalid, SchemaGap for a definition that cannot work.
@@ -140,6 +142,7 @@ class Aggregate(Generic[State]):
     document: Callable[[State], Mapping[str, Any]] | None = None
     relationships: Callable[[State], Mapping[str, Sequence[str]]] | None = None
     unique: Mapping[str, Callable[[State], Any]] = field(default_factory=dict)
+    dropped: Collection[str] = ()
     state_version: str = "1.0.0"
 
     def __post_init__(self) -> None:
@@ -155,6 +158,8 @@ class Aggregate(Generic[State]):
                 raise InputInvalid(f"{self}: expected type names such as PLACE_ORDER, found {malformed}")
         if malformed := [name for name in self.unique if not NAME.fullmatch(name)]:
             raise InputInvalid(f"{self}: expected names of unique constraints such as email, found {malformed}")
+        if unknown := sorted(set(self.dropped) - set(self.unique)):
+            raise InputInvalid(f"{self}: expected 'dropped' to name constraints of 'unique', found {unknown}")
         for versions in self.versions.values():
             versions.check()
 
@@ -236,6 +241,11 @@ class Aggregate(Generic[State]):
         except Exception as error:
             raise AggregateDefect(str(self), "document", error) from error
         return self._json(document, "the document")
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """The names of the unique constraints that hold, in order: not those that were dropped."""
+        return tuple(sorted(set(self.unique) - set(self.dropped)))
 
     def unique_parts(self, data: Fields) -> dict[str, list[Any]]:
         """Return the parts of a state's value under each unique constraint, by name; raises AggregateDefect.

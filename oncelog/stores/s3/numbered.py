@@ -29,6 +29,7 @@ async def highest_number(
     """
     taken, free, probed, stride = after, None, after, keys_per_list_max
     while True:
+        probed = min(probed, 10**digits - 1)  # a key of more digits would sort before those of fewer
         start = numbered_key(folder, probed, digits=digits)
         listed, more = await bucket.list_after(folder, start, count_max=keys_per_list_max)
         numbers = [number for item in listed if (number := number_of(folder, item, digits=digits)) is not None]

@@ -17,6 +17,7 @@ from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, hel
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import ChainHints, UniqueEntries
 from oncelog.write.unique.chains import ChainEnd, ValueChains
+from oncelog.write.unique.entries import write_entries
 
 log = structlog.get_logger(__name__)
 
@@ -99,10 +100,7 @@ class UniqueClaims:
 
     async def write(self, entries: Sequence[UniqueEntry]) -> bool:
         """Write the entries of an event in their order; return False at the first place that is another's (V3)."""
-        for entry in entries:
-            if await self._entries.write_entry(entry) != entry:
-                return False
-        return True
+        return await write_entries(self._entries, entries)
 
     async def remember(self, entries: Sequence[UniqueEntry]) -> None:
         """Let Redis know of the last places of chains, for speed."""

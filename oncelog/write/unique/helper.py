@@ -14,6 +14,7 @@ from oncelog.domain.unique.entry import UniqueEntry
 from oncelog.errors import LogDamaged, SchemaUnsupported
 from oncelog.ports import UNPUBLISHED, Ports, Watermark
 from oncelog.write.event_writer import EventWriter
+from oncelog.write.unique.entries import write_entries
 
 
 class ItemReader(Protocol):
@@ -55,7 +56,7 @@ class Helper:
         record = await self._records.read_record(entry.command_id, entry.record)
         if not isinstance(record, CommandRecord) or entry not in record.entries:
             raise _unfounded(entry)
-        if await self._write_entries(record.entries):
+        if await write_entries(self._entries, record.entries):
             published = await self._published(entry.aggregate)
             await self._event_writer.write(record.own_command(), record, state=None, published=published)
 
@@ -67,7 +68,7 @@ class Helper:
         binding = next((binding for binding in bound.bindings if binding.index == entry.item), None)
         if binding is None or entry not in bound.entries_of(binding):
             raise _unfounded(entry)
-        if not await self._write_entries(bound.entries_of(binding)):
+        if not await write_entries(self._entries, bound.entries_of(binding)):
             return
         values = await self._items.of_chunk(record, chunk)
         change = change_of(record.bulk, binding.index, values[binding.index], stored=True)
@@ -80,13 +81,6 @@ class Helper:
             definition=bound.definition,
             published=await self._published(change.aggregate_id),
         )
-
-    async def _write_entries(self, entries: list[UniqueEntry]) -> bool:
-        """Write the entries in their order; return False at the first place that is another's."""
-        for entry in entries:
-            if await self._entries.write_entry(entry) != entry:
-                return False
-        return True
 
     async def _published(self, aggregate_id: AggregateId) -> Watermark:
         (published,) = await self._leases.published([aggregate_id])
