@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from oncelog.bulk.run import Progress, RunControl
 from oncelog.domain.bulk.command import Bulk
@@ -73,11 +74,26 @@ def upload(world: World, bulk: Bulk) -> Bulk:
     return Bulk.model_validate(bulk.as_json | {"payload": payload})
 
 
-def lines(world: World, result: BulkResult) -> list[dict[str, object]]:
+def lines(world: World, result: BulkResult) -> list[dict[str, Any]]:
     """Return the results line by line."""
     assert result.results_key is not None
     body = world.bucket.objects[result.results_key].body
     return [json.loads(line) for line in body.splitlines()]
+
+
+async def run_for_lines(world: World, bulk: Bulk, after_step: AfterStep = nothing_after) -> list[dict[str, Any]]:
+    """Run a bulk command to its end, and return the results line by line."""
+    return lines(world, await run_bulk(world, bulk, after_step))
+
+
+def ends(found: list[dict[str, Any]], naming: str) -> list[str]:
+    """Return how each item ended: APPLIED, or its rejection's code and the member ``naming`` of its details."""
+    return [
+        line["outcome"]
+        if line["outcome"] == "APPLIED"
+        else f"{line['rejection']['code']} {line['rejection']['details'].get(naming, '')}".strip()
+        for line in found
+    ]
 
 
 def check(world: World, *, published: bool = True, finished: bool = True) -> promises.Logs:
@@ -94,7 +110,7 @@ def check(world: World, *, published: bool = True, finished: bool = True) -> pro
     return logs
 
 
-def check_results(world: World, result: BulkResult) -> list[dict[str, object]]:
+def check_results(world: World, result: BulkResult) -> list[dict[str, Any]]:
     """Hold that the results tell what the logs and documents show, item by item, and return them."""
     found = lines(world, result)
     logs = check(world)

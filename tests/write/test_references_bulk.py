@@ -1,21 +1,17 @@
 """References that must exist, in bulk commands: each item is refused for itself, on servers in memory."""
 
 import asyncio
-import json
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
-from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create
 from tests.required_references import applied, dangling, define_products, delete_maker, maker
 from tests.unique_values import states
-from tests.write.bulks import Attempt
+from tests.write.bulks import Attempt, ends, run_for_lines
 from tests.write.schedules import Dead
 from tests.write.world import World
 
@@ -30,29 +26,11 @@ async def world() -> World:
     return world
 
 
-async def run(world: World, bulk: Bulk, after_step: AfterStep = nothing_after) -> list[dict[str, Any]]:
-    """Run a bulk command and return the lines of its results."""
-    result = await Attempt(world.process(), after_step).run(bulk)
-    assert isinstance(result, BulkResult)
-    assert result.results_key is not None
-    return [json.loads(line) for line in world.bucket.objects[result.results_key].body.splitlines()]
-
-
-def ends(lines: list[dict[str, Any]]) -> list[str]:
-    """Return how each item ended: APPLIED, or its rejection's code and the target that is missing."""
-    return [
-        line["outcome"]
-        if line["outcome"] == "APPLIED"
-        else f"{line['rejection']['code']} {line['rejection']['details'].get('target', '')}".strip()
-        for line in lines
-    ]
-
-
 async def test_items_are_refused_each_for_its_own_references(world: World):
     await applied(world.process(), maker("m1"), maker("m2"), delete_maker("m2"))
-    lines = await run(world, bulk_create(*(item(f"p{n}", {"maker": f"m{n % 3}"}) for n in range(9))))
+    lines = await run_for_lines(world, bulk_create(*(item(f"p{n}", {"maker": f"m{n % 3}"}) for n in range(9))))
     expected = ["ReferenceNotFound shop/Maker/m0", "APPLIED", "ReferenceNotFound shop/Maker/m2"]
-    assert ends(lines) == expected * 3
+    assert ends(lines, "target") == expected * 3
     assert dangling(world.bucket.objects) == set()
     assert lines[2]["rejection"]["details"]["target_version"] == 2
 
@@ -60,9 +38,9 @@ async def test_items_are_refused_each_for_its_own_references(world: World):
 async def test_item_after_a_refused_one_goes_on_without_it(world: World):
     await applied(world.process(), maker("m1"), create("p1", {"n": 0}))
     items = [item("p1", {"maker": "m9", "n": 1}), item("p1", {"maker": "m1"}), item("p1", {"parts": ["p8"]})]
-    lines = await run(world, bulk_update(*items))
+    lines = await run_for_lines(world, bulk_update(*items))
     refused = ["ReferenceNotFound shop/Maker/m9", "APPLIED", "ReferenceNotFound shop/Product/p8"]
-    assert ends(lines) == refused
+    assert ends(lines, "target") == refused
     assert states(world.bucket.objects)["shop/Product/p1"][-1] == {"n": 0, "maker": "m1"}
 
 
@@ -83,16 +61,16 @@ async def test_earlier_chunk_of_the_command_is_there_for_a_later_one(world: Worl
 
     names = [f"p{number:02d}" for number in range(16)]
     items = [item(name, {"parts": names[max(0, at - 4) : max(0, at - 3)]}) for at, name in enumerate(names)]
-    lines = await run(world, bulk_create(*items), hold)
-    assert ends(lines) == ["APPLIED"] * 16
+    lines = await run_for_lines(world, bulk_create(*items), hold)
+    assert ends(lines, "target") == ["APPLIED"] * 16
     assert dangling(world.bucket.objects) == set()
 
 
 async def test_item_of_the_same_chunk_is_no_target_yet(world: World):
-    lines = await run(
+    lines = await run_for_lines(
         world, bulk_create(item("p1", {"n": 0}), item("p2", {"parts": ["p1"]}), item("p3", {"parts": ["p3"]}))
     )
-    assert ends(lines) == ["APPLIED", "ReferenceNotFound shop/Product/p1", "APPLIED"]
+    assert ends(lines, "target") == ["APPLIED", "ReferenceNotFound shop/Product/p1", "APPLIED"]
 
 
 async def test_chunks_are_planned_ahead_where_nothing_is_created(world: World):
@@ -118,8 +96,10 @@ async def test_chunks_are_planned_ahead_where_nothing_is_created(world: World):
 async def test_bulk_rejection_rests_on_the_head_that_s3_shows(world: World):
     await applied(world.process(), create("p1"), create("p2"))
     world.redis.flush()
-    lines = await run(world, bulk_create(item("p1", {"maker": "m1"}), item("p2"), item("p3", {"maker": "m1"})))
-    assert ends(lines) == ["InstanceExists", "InstanceExists", "ReferenceNotFound shop/Maker/m1"]
+    lines = await run_for_lines(
+        world, bulk_create(item("p1", {"maker": "m1"}), item("p2"), item("p3", {"maker": "m1"}))
+    )
+    assert ends(lines, "target") == ["InstanceExists", "InstanceExists", "ReferenceNotFound shop/Maker/m1"]
 
 
 async def test_bulk_target_deleted_after_the_record_is_not_noticed(world: World):
@@ -132,10 +112,10 @@ async def test_bulk_target_deleted_after_the_record_is_not_noticed(world: World)
 
     world.bucket.before = die
     with pytest.raises(Dead):
-        await run(world, bulk)
+        await run_for_lines(world, bulk)
     world.bucket.before = lambda _operation, _key: None
     await applied(world.process(), delete_maker("m1"))
-    assert ends(await run(world, bulk)) == ["APPLIED", "APPLIED"]
+    assert ends(await run_for_lines(world, bulk), "target") == ["APPLIED", "APPLIED"]
     assert len(dangling(world.bucket.objects)) == 2
 
 
@@ -146,7 +126,7 @@ async def test_bulk_looks_at_each_target_once_a_chunk():
         await applied(world.process(), define_products(), *(maker(f"m{number}") for number in range(5)))
         bulk = bulk_create(*(item(f"p{number}", {"maker": f"m{number % 5}"}) for number in range(count)))
         world.bucket.requests.clear()
-        assert set(ends(await run(world, bulk))) == {"APPLIED"}
+        assert set(ends(await run_for_lines(world, bulk), "target")) == {"APPLIED"}
         costs.append(Counter(world.bucket.requests))
     more = costs[1] - costs[0]
     assert more["PutObject"] == 102

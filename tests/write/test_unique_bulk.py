@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from oncelog.domain.bulk.command import Bulk
-from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.commands import Command
 from oncelog.domain.unique.entry import ValueChain
 from oncelog.errors import AggregateBusy, StoreUnavailable
@@ -18,7 +17,7 @@ from oncelog.write.unique.chains import ChainEnd, ValueChains
 from tests.bulks import bulk_create, bulk_delete, bulk_update, item
 from tests.commands import create, delete, update
 from tests.unique_values import define_users, doubled, holders
-from tests.write.bulks import Attempt
+from tests.write.bulks import ends, run_for_lines
 from tests.write.schedules import Dead, Schedule, mishaps_of
 from tests.write.world import World
 
@@ -31,32 +30,14 @@ async def world() -> AsyncIterator[World]:
     world.check(published=False)
 
 
-async def run(world: World, bulk: Bulk) -> list[dict[str, Any]]:
-    """Run a bulk command and return the lines of its results."""
-    result = await Attempt(world.process()).run(bulk)
-    assert isinstance(result, BulkResult)
-    assert result.results_key is not None
-    return [json.loads(line) for line in world.bucket.objects[result.results_key].body.splitlines()]
-
-
-def ends(lines: list[dict[str, Any]]) -> list[str]:
-    """Return how each item ended: APPLIED, or its rejection's code and what it names."""
-    return [
-        line["outcome"]
-        if line["outcome"] == "APPLIED"
-        else f"{line['rejection']['code']} {line['rejection']['details'].get('holder', '')}".strip()
-        for line in lines
-    ]
-
-
 def mail(name: str, email: str | None) -> dict[str, Any]:
     return item(name, {"email": email})
 
 
 async def test_of_two_items_that_want_a_value_one_gets_it(world: World):
-    lines = await run(world, bulk_create(mail("a", "x"), mail("b", "x"), mail("c", "y"), mail("d", "x")))
-    assert sorted(ends(lines))[0] == "APPLIED"
-    assert ends(lines).count("APPLIED") == 2
+    lines = await run_for_lines(world, bulk_create(mail("a", "x"), mail("b", "x"), mail("c", "y"), mail("d", "x")))
+    assert sorted(ends(lines, "holder"))[0] == "APPLIED"
+    assert ends(lines, "holder").count("APPLIED") == 2
     assert len(holders(world.bucket.objects, "email")) == 2
     assert doubled(world.bucket.objects) == {}
 
@@ -66,14 +47,14 @@ async def test_item_is_refused_what_another_instance_holds(world: World):
     for flush in (False, True):
         if flush:
             world.redis.flush()
-        lines = await run(world, bulk_create(mail("a", "x"), mail("b", "y")))
-        assert ends(lines)[0] == "UniqueViolated shop/Product/h"
+        lines = await run_for_lines(world, bulk_create(mail("a", "x"), mail("b", "y")))
+        assert ends(lines, "holder")[0] == "UniqueViolated shop/Product/h"
 
 
 async def test_later_item_takes_again_what_an_earlier_one_let_go(world: World):
     await world.process().run(create("a", {"email": "x"}))
-    lines = await run(world, bulk_update(mail("a", "w"), mail("a", "x"), mail("a", None)))
-    assert ends(lines) == ["APPLIED", "APPLIED", "APPLIED"]
+    lines = await run_for_lines(world, bulk_update(mail("a", "w"), mail("a", "x"), mail("a", None)))
+    assert ends(lines, "holder") == ["APPLIED", "APPLIED", "APPLIED"]
     assert holders(world.bucket.objects, "email") == {}
     entries = sorted(key for key in world.bucket.objects if key.startswith("unique/"))
     assert len(entries) == 3
@@ -82,25 +63,25 @@ async def test_later_item_takes_again_what_an_earlier_one_let_go(world: World):
 async def test_items_after_a_refused_one_go_on_without_it(world: World):
     await world.process().run(create("h", {"email": "x"}))
     await world.process().run(create("a", {"email": "a", "n": 0}))
-    lines = await run(world, bulk_update(mail("a", "x"), item("a", {"n": 1}), mail("a", "y")))
-    assert ends(lines) == ["UniqueViolated shop/Product/h", "APPLIED", "APPLIED"]
+    lines = await run_for_lines(world, bulk_update(mail("a", "x"), item("a", {"n": 1}), mail("a", "y")))
+    assert ends(lines, "holder") == ["UniqueViolated shop/Product/h", "APPLIED", "APPLIED"]
     assert holders(world.bucket.objects, "email") == {("x",): ["shop/Product/h"], ("y",): ["shop/Product/a"]}
 
 
 async def test_deleted_and_created_again(world: World):
-    await run(world, bulk_create(*(mail(f"i{n}", f"m{n}") for n in range(8))))
-    await run(world, bulk_delete(*(item(f"i{n}") for n in range(8))))
-    lines = await run(world, bulk_create(*(mail(f"j{n}", f"m{n}") for n in range(8))))
-    assert set(ends(lines)) == {"APPLIED"}
-    lines = await run(world, bulk_create(*(mail(f"i{n}", f"m{n}") for n in range(8))))
-    assert ends(lines) == [f"UniqueViolated shop/Product/j{n}" for n in range(8)]
+    await run_for_lines(world, bulk_create(*(mail(f"i{n}", f"m{n}") for n in range(8))))
+    await run_for_lines(world, bulk_delete(*(item(f"i{n}") for n in range(8))))
+    lines = await run_for_lines(world, bulk_create(*(mail(f"j{n}", f"m{n}") for n in range(8))))
+    assert set(ends(lines, "holder")) == {"APPLIED"}
+    lines = await run_for_lines(world, bulk_create(*(mail(f"i{n}", f"m{n}") for n in range(8))))
+    assert ends(lines, "holder") == [f"UniqueViolated shop/Product/j{n}" for n in range(8)]
 
 
 async def test_value_taken_in_turns_by_one_instance_needs_one_record(world: World):
     await world.process().run(create("a", {"email": "x", "country": "CH", "plate": "1"}))
     bulk = bulk_update(*(mail("a", "xy"[n % 2]) for n in range(1, 10)), item("a", {"plate": "2"}))
     world.settings = Settings(snapshot_interval_events=100, bulk_chunk_items_max=20, projection="stream")
-    assert set(ends(await run(world, bulk))) == {"APPLIED"}
+    assert set(ends(await run_for_lines(world, bulk), "holder")) == {"APPLIED"}
     records = [key for key in world.bucket.objects if key.startswith(f"commands/{bulk.command_id}/chunks/")]
     assert len(records) == 1
     assert holders(world.bucket.objects, "email") == {("y",): ["shop/Product/a"]}
@@ -111,8 +92,8 @@ async def test_item_refused_one_value_names_no_place_of_its_other_one(world: Wor
     await world.process().run(create("h", {"country": "CH", "plate": "1"}))
     await world.process().run(create("a", {}))
     both = item("a", {"email": "x", "country": "CH", "plate": "1"})
-    lines = await run(world, bulk_update(both, mail("a", "x"), mail("a", None), mail("a", "x")))
-    assert ends(lines) == ["UniqueViolated shop/Product/h", "APPLIED", "APPLIED", "APPLIED"]
+    lines = await run_for_lines(world, bulk_update(both, mail("a", "x"), mail("a", None), mail("a", "x")))
+    assert ends(lines, "holder") == ["UniqueViolated shop/Product/h", "APPLIED", "APPLIED", "APPLIED"]
 
 
 async def test_refusal_of_an_item_rests_on_a_later_head(world: World, monkeypatch: pytest.MonkeyPatch):
@@ -129,7 +110,7 @@ async def test_refusal_of_an_item_rests_on_a_later_head(world: World, monkeypatc
         return await real(self, chain, last_place=last_place)
 
     monkeypatch.setattr(ValueChains, "end", end)
-    assert ends(await run(world, bulk_update(mail("a", "x")))) == ["InstanceDeleted"]
+    assert ends(await run_for_lines(world, bulk_update(mail("a", "x"))), "holder") == ["InstanceDeleted"]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -149,7 +130,7 @@ async def test_one_holder_and_one_event_whatever_the_order(world: World, seed: i
         while True:
             try:
                 if isinstance(request, Bulk):
-                    answer = json.dumps(ends(await run(world, request)))
+                    answer = json.dumps(ends(await run_for_lines(world, request), "holder"))
                 else:
                     answer = json.dumps((await world.process().commit(request)).model_dump(mode="json"), sort_keys=True)
             except (Dead, StoreUnavailable, AggregateBusy):
