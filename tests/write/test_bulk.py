@@ -53,7 +53,7 @@ async def test_items_that_change_and_delete_follow_what_is_there(world: World):
     changed = await run_bulk(world, bulk_update(*(item(f"p{number}", {"n": 1}) for number in range(8))))
     assert (changed.counts.applied, changed.counts.rejected) == (6, 2)
     rejections = [line["rejection"] for line in lines(world, changed) if "rejection" in line]
-    assert [rejection["code"] for rejection in rejections] == ["InstanceNotFound"] * 2  # type: ignore[index]
+    assert [rejection["code"] for rejection in rejections] == ["InstanceNotFound"] * 2
     deleted = await run_bulk(world, bulk_delete(*(item(f"p{number}") for number in (1, 1, 2))))
     assert (deleted.counts.applied, deleted.counts.rejected) == (2, 1)
     for result in (changed, deleted):
@@ -80,7 +80,7 @@ async def test_invalid_item_is_rejected_alone(world: World):
     result = await run_bulk(world, bulk_create(item("p0"), *rubbish, item("p9")))
     found = check_results(world, result)
     assert [line["outcome"] for line in found] == ["APPLIED", *["REJECTED"] * 5, "APPLIED"]
-    assert {line["rejection"]["code"] for line in found[1:-1]} == {"InvalidCommand"}  # type: ignore[index]
+    assert {line["rejection"]["code"] for line in found[1:-1]} == {"InvalidCommand"}
 
 
 async def test_lines_that_are_no_json_are_rejected_by_themselves(world: World):
@@ -334,7 +334,7 @@ async def test_items_are_decided_under_the_recorded_definition(world: World):
     result = await run_bulk(world, bulk, define_another)
     found = check_results(world, result)
     assert [line["outcome"] for line in found] == ["APPLIED", "REJECTED", "APPLIED"]
-    assert found[1]["rejection"]["code"] == "PayloadInvalid"  # type: ignore[index]
+    assert found[1]["rejection"]["code"] == "PayloadInvalid"
     record = await process.ports.chunk_records.read_chunk_record(bulk.command_id, 1, 1)
     assert record is not None
     assert record.definition is not None
