@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-import structlog
-
 from oncelog import metrics
 from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.chunk_attempt import ChunkAttempt
@@ -24,14 +22,12 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import UniqueEntry
-from oncelog.errors import LogDamaged, StoreUnavailable
+from oncelog.errors import LogDamaged
 from oncelog.ports import UNPUBLISHED, StoredEvent, StreamProgress, Watermark
 from oncelog.replay.trace import Trace
 from oncelog.write.event_writer import accepted_event
 from oncelog.write.name_collision import claim_name
 from oncelog.write.write_path import WritePath
-
-log = structlog.get_logger(__name__)
 
 #: In place of the event ID in a slot that this command can never take.
 NO_EVENT = ""
@@ -131,7 +127,8 @@ class ChunkCommitter:
             await self._write(record, bound, groups[name], attempt, written[name])
 
         await bounded_gather(write, groups, at_once=self._requests)
-        await self._remember_places(bound, attempt)
+        entries = [entry for binding in bound.bindings for entry in bound.entries_of(binding)]
+        await self._claims.remember([entry for entry in entries if attempt.is_own(entry)])
 
     async def _learn_watermarks(self, names: list[str], attempt: ChunkAttempt, written: dict[str, Written]) -> None:
         unknown = [name for name in names if name not in attempt.heads]
@@ -143,14 +140,6 @@ class ChunkCommitter:
             known = written.setdefault(name, Written(AggregateId.parse(name)))
             head = attempt.heads.get(name)
             known.published = max(known.published, head.published if head else found[name] or UNPUBLISHED)
-
-    async def _remember_places(self, bound: ChunkRecord, attempt: ChunkAttempt) -> None:
-        """Let Redis know where chains end; what it does not know costs a request more."""
-        entries = [entry for binding in bound.bindings for entry in bound.entries_of(binding)]
-        try:
-            await self._claims.remember([entry for entry in entries if attempt.is_own(entry)])
-        except StoreUnavailable as error:
-            log.warning("last_places_not_saved", command_id=bound.command_id, reason=error.message)
 
     async def _write(
         self,

@@ -7,6 +7,7 @@ goes from the watermark on; R5 leases are for speed. V1 to V6 the places of uniq
 their entries written before the event. ``tests/model`` holds the executable model of these rules.
 """
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.records import AnyRecord, CommandRecord, record_of
 from oncelog.domain.results import CommandResult, Rejection
+from oncelog.domain.unique.entry import UniqueEntry
 from oncelog.errors import StoreUnavailable
 from oncelog.offload import offloaded
 from oncelog.ports import CommandStatus, Stage, StoredEvent, StreamProgress, Watermark
@@ -117,7 +119,7 @@ class Committer:
                     step.note = _persist_note(stored)
                 if stored is not None and stored.event.command_id == command.command_id:
                     with bound_contextvars(sequence_number=stored.event.sequence_number):
-                        await self._remember_places(bound)
+                        await self._claims.remember(_entries_of(bound))
                         return await self._finish(command, stored.event, head, trace=trace, publish=publish)
                 (metrics.UNIQUE_CONFLICTS if stored is None else metrics.SLOT_CONFLICTS).inc()
                 # A slot or a place is another command's: only now, and through a further record, to others.
@@ -177,16 +179,9 @@ class Committer:
 
     async def _persist(self, command: Command, record: AnyRecord, head: StreamHead) -> StoredEvent | None:
         """Return the event that the record's slot has in the end, or None if one of its places is another's (V3)."""
-        if isinstance(record, CommandRecord) and not await self._claims.write(record.entries):
+        if not await self._claims.write(_entries_of(record)):
             return None
         return await self._event_writer.write(command, record, state=head.state, published=head.published)
-
-    async def _remember_places(self, record: AnyRecord) -> None:
-        """Let Redis know where chains end; what it does not know costs a request more."""
-        try:
-            await self._claims.remember(record.entries if isinstance(record, CommandRecord) else [])
-        except StoreUnavailable as error:
-            log.warning("last_places_not_saved", command_id=record.command_id, reason=error.message)
 
     async def _refuse(self, command: Command, refused: CommandResult, head: StreamHead) -> Committed:
         state = head.state if head.is_verified and head.state.sequence_number else None
@@ -245,6 +240,10 @@ def _refusal(command: Command, record: AnyRecord) -> CommandResult | None:
     if record.command_hash != command.hash:
         return reused(command, record.command_hash)
     return rejected(command, record.rejection) if record.rejection else None
+
+
+def _entries_of(record: AnyRecord) -> Sequence[UniqueEntry]:
+    return record.entries if isinstance(record, CommandRecord) else ()
 
 
 def _persist_note(stored: StoredEvent | None) -> str:

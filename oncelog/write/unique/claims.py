@@ -79,16 +79,9 @@ class UniqueClaims:
         if hopeful and not hint:
             return ChainEnd(n=1)
         end = await self._chains.end(chain, last_place=hint if hopeful else None)
-        if end.n > 1 and end.n - 1 != hint:
-            await self._correct_hint(chain, end.n - 1)
+        if end.n > 1 and end.n - 1 != hint:  # a command that is refused remembers no place of its own
+            await self._save_hints([(chain, end.n - 1)])
         return end
-
-    async def _correct_hint(self, chain: ValueChain, last_place: int) -> None:
-        """Let Redis know where S3 showed a chain to end: a command that is refused remembers no place of its own."""
-        try:
-            await self._hints.save_last_places([(chain, last_place)])
-        except StoreUnavailable as error:
-            log.warning("last_places_not_saved", chain=str(chain), reason=error.message)
 
     async def held(self, state: Instance) -> Held:
         """Return the values that an instance holds."""
@@ -103,9 +96,16 @@ class UniqueClaims:
         return await write_entries(self._entries, entries)
 
     async def remember(self, entries: Sequence[UniqueEntry]) -> None:
-        """Let Redis know of the last places of chains, for speed."""
-        if entries:
-            await self._hints.save_last_places([(entry.chain, entry.n) for entry in entries])
+        """Let Redis know of the last places of chains, if it answers; what it does not know costs a request more."""
+        await self._save_hints([(entry.chain, entry.n) for entry in entries])
+
+    async def _save_hints(self, places: Sequence[tuple[ValueChain, int]]) -> None:
+        if not places:
+            return
+        try:
+            await self._hints.save_last_places(places)
+        except StoreUnavailable as error:
+            log.warning("last_places_not_saved", chain=str(places[0][0]), reason=error.message)
 
 
 def refusal_of(
