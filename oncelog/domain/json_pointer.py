@@ -1,8 +1,10 @@
 """JSON Pointers, RFC 6901: the place of a value in a JSON document. The one module that writes and reads them."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
+
+from pydantic import AfterValidator
 
 from oncelog.errors import InputInvalid
 
@@ -15,6 +17,21 @@ def parse_pointer(text: str) -> tuple[str, ...]:
         if escape[:1] not in ("0", "1"):
             raise InputInvalid(f"JSON Pointer: expected ~0 or ~1 after '~', found {text[:80]!r}")
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def _data_path(text: str) -> str:
+    """Return the pointer if it leads to a member; raises ValueError, as pydantic wants it."""
+    try:
+        parse_pointer(text)
+    except InputInvalid as error:
+        raise ValueError(error.message) from error
+    if not text:
+        raise ValueError("expected a JSON Pointer to a member of data, found the root")
+    return text
+
+
+#: A JSON Pointer to a member of an instance's data, in a definition.
+DataPath = Annotated[str, AfterValidator(_data_path)]
 
 
 def pointer_of(parts: Iterable[str | int]) -> str:

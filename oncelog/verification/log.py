@@ -9,7 +9,7 @@ from oncelog.domain.events import Effect, Event, EventType, checksum_of, read_ev
 from oncelog.domain.graph import GraphNode
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance, evolve
-from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
+from oncelog.domain.ontology.class_schema import ClassSchema, add_definition
 from oncelog.domain.references import Reference, required_references
 from oncelog.domain.state_digest import StateDigest
 from oncelog.errors import AggregateDefect, InputInvalid, LogDamaged, SchemaUnsupported
@@ -192,12 +192,9 @@ class LogAudit:
         if event.event_type not in (EventType.CLASS_DEFINED, EventType.CLASS_RETIRED):
             return
         try:
-            class_schema = class_schema_after(self.defined[-1] if self.defined else None, event)
+            add_definition(self.defined, event)
         except (LogDamaged, SchemaUnsupported) as error:
             self._find(Code.OBJECT_UNREADABLE, f"slot {event.aggregate_id} {event.sequence_number}", error.message)
-            return
-        if class_schema is not None:
-            self.defined[len(self.defined) - (event.event_type is EventType.CLASS_RETIRED) :] = [class_schema]
 
     def _missing_before(self, sequence_number: int) -> None:
         missing = range(self._number + 1, sequence_number)

@@ -247,6 +247,19 @@ def class_schema_after(class_schema: ClassSchema | None, event: Event) -> ClassS
     )
 
 
+def add_definition(definitions: list[ClassSchema], event: Event) -> None:
+    """Add what an event of a class makes of it to its definitions so far; a retirement marks the last one.
+
+    Raises SchemaUnsupported, LogDamaged.
+    """
+    class_schema = class_schema_after(definitions[-1] if definitions else None, event)
+    if class_schema is None:
+        return
+    if event.event_type is EventType.CLASS_RETIRED:
+        definitions.pop()
+    definitions.append(class_schema)
+
+
 def class_schema_of(events: Iterable[Event]) -> ClassSchema | None:
     """Return what the events of a class come to, from its first on; None where there are none."""
     class_schema = None

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.frozen_model import Value
 from oncelog.domain.identifiers import check_name
-from oncelog.domain.json_pointer import parse_pointer, pointer_of
+from oncelog.domain.json_pointer import DataPath, pointer_of
 from oncelog.domain.limits import DEFINITION_BYTES_MAX, FINDINGS_MAX, MIGRATION_STEPS_MAX, UNIQUE_CONSTRAINTS_MAX
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.migration import MigrationStep
@@ -29,16 +29,6 @@ def _name(value: str) -> str:
         return check_name(value, "name")
     except InputInvalid as error:
         raise ValueError(error.message) from error
-
-
-def _pointer(value: str) -> str:
-    try:
-        parse_pointer(value)
-    except InputInvalid as error:
-        raise ValueError(error.message) from error
-    if not value:
-        raise ValueError("expected a JSON Pointer to a member of data, found the root")
-    return value
 
 
 def _version(value: str) -> str:
@@ -61,7 +51,7 @@ class Relationship(Value):
 
     target_class: Name
     cardinality: Cardinality
-    path: Annotated[str, AfterValidator(_pointer)]
+    path: DataPath
     inverse: Name | None = None
     must_exist: bool = False
 

@@ -9,9 +9,8 @@ from pydantic import AfterValidator, Field
 
 from oncelog.domain.canonical import canonical_bytes, sha256_hex, type_names
 from oncelog.domain.frozen_model import Value
-from oncelog.domain.json_pointer import parse_pointer, value_at
+from oncelog.domain.json_pointer import DataPath, parse_pointer, value_at
 from oncelog.domain.limits import UNIQUE_PATHS_MAX, UNIQUE_VALUE_BYTES_MAX
-from oncelog.errors import InputInvalid
 
 
 class Fold(StrEnum):
@@ -19,16 +18,6 @@ class Fold(StrEnum):
 
     NFC = "nfc"  # Unicode's composed form: one letter has one spelling
     CASEFOLD = "casefold"  # that, and without regard to case
-
-
-def _path(value: str) -> str:
-    try:
-        parse_pointer(value)
-    except InputInvalid as error:
-        raise ValueError(error.message) from error
-    if not value:
-        raise ValueError("expected a JSON Pointer to a member of data, found the root")
-    return value
 
 
 def _paths(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -39,7 +28,7 @@ def _paths(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], AfterValidator(_paths)]
+Paths = Annotated[tuple[DataPath, ...], AfterValidator(_paths)]
 
 
 class UniqueConstraint(Value):

@@ -7,8 +7,8 @@ constraint was there is not covered until its next event.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from oncelog.domain.events import DefinitionReference, Event, EventType
-from oncelog.domain.ontology.class_schema import ClassSchema, class_schema_after
+from oncelog.domain.events import DefinitionReference, Event
+from oncelog.domain.ontology.class_schema import ClassSchema, add_definition
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,7 @@ def constraint_spans(events: Iterable[Event]) -> ConstraintSpans | None:
     """Return what the events of a class, from its first on, come to; None where it was never defined."""
     definitions: list[ClassSchema] = []
     for event in events:
-        class_schema = class_schema_after(definitions[-1] if definitions else None, event)
-        if class_schema is not None and event.event_type is not EventType.CLASS_DEFINED:
-            definitions[-1] = class_schema  # retired
-        elif class_schema is not None:
-            definitions.append(class_schema)
+        add_definition(definitions, event)
     return spans_of(definitions)
 
 
