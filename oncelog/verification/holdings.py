@@ -16,6 +16,14 @@ Values = frozenset[ValueKey]
 NONE: Values = frozenset()
 
 
+class Definitions:
+    """The definitions of a class, in their order. ``by_event``: by the sequence number of the event that made each."""
+
+    def __init__(self, class_schemas: Sequence[ClassSchema]) -> None:
+        self.by_event = {each.reference.sequence_number: each for each in class_schemas}
+        self.spans = spans_of(class_schemas)
+
+
 @dataclass
 class Holdings:
     """The values held after each event, kept where they change; None where damage leaves them unknown.
@@ -27,16 +35,11 @@ class Holdings:
     _numbers: list[int] = field(default_factory=list)
     _values: list[Values | None] = field(default_factory=list)
 
-    def note(
-        self, number: int, state: Instance | None, class_schemas: Mapping[int, ClassSchema], *, is_due: bool
-    ) -> None:
-        """Take the state after an event, None where it is unknown; in the order of the events.
-
-        ``class_schemas``: by the events of the class that made them.
-        """
+    def note(self, number: int, state: Instance | None, definitions: Definitions, *, is_due: bool) -> None:
+        """Take the state after an event, None where it is unknown; in the order of the events."""
         if is_due:
-            self.uncovered = _uncovered_by(state, class_schemas)
-        values = _held_by(state, class_schemas)
+            self.uncovered = _uncovered_by(state, definitions)
+        values = _held_by(state, definitions.by_event)
         if values != (self._values[-1] if self._values else NONE):
             self._numbers.append(number)
             self._values.append(values)
@@ -70,17 +73,16 @@ def _held_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -
         return None
 
 
-def _uncovered_by(state: Instance | None, class_schemas: Mapping[int, ClassSchema]) -> tuple[str, ...]:
+def _uncovered_by(state: Instance | None, definitions: Definitions) -> tuple[str, ...]:
     """Return the constraints that a live instance is not covered by; none where its class is retired.
 
     Instances of a retired class cannot be updated, and nothing new can take their values.
     """
-    own = _own_uncovered(state)
-    spans = spans_of([class_schemas[number] for number in sorted(class_schemas)])
+    own, spans = _own_uncovered(state), definitions.spans
     if state is None or not state.exists or spans is None or spans.class_schema.retired:
         return own
     reference = state.definition
-    if reference is not None and reference.sequence_number not in class_schemas:
+    if reference is not None and reference.sequence_number not in definitions.by_event:
         return own
     return tuple(sorted({*own, *spans.lacking(reference)}))
 

@@ -19,7 +19,7 @@ from oncelog.read_models.graph_model import node_of
 from oncelog.stores.sealed_state import open_state, seal_state
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.history import document_digest
-from oncelog.verification.holdings import Holdings
+from oncelog.verification.holdings import Definitions, Holdings
 
 SLOT_KEY = re.compile(r"events/([^/]+/[^/]+/[^/]+)/([0-9]{20})\.json")
 
@@ -88,7 +88,7 @@ class LogAudit:
         self.facts = LogFacts(aggregate_id)
         self.defined: list[ClassSchema] = []
         self._class_schemas = class_schemas
-        self._by_event = {each.reference.sequence_number: each for each in class_schemas}
+        self._definitions = Definitions(class_schemas)
         self._projected = projected
         self._document_definition = document_definition
         self._is_class = AggregateId.parse(aggregate_id).class_id == CLASSES
@@ -120,13 +120,13 @@ class LogAudit:
         except InvalidObject as error:
             facts.findings.append(error.finding)
             self._last, self._state = None, None
-            facts.holdings.note(sequence_number, self._state, self._by_event, is_due=is_due)
+            facts.holdings.note(sequence_number, self._state, self._definitions, is_due=is_due)
             return
         self._check_link(event, where)
         self._fold(event)
         facts.events[sequence_number] = self._facts_of(event)
         self._last = event
-        facts.holdings.note(sequence_number, self._state, self._by_event, is_due=is_due)
+        facts.holdings.note(sequence_number, self._state, self._definitions, is_due=is_due)
         self._define(event)
 
     def _facts_of(self, event: Event) -> EventFacts:
