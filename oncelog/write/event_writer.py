@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from oncelog.domain.bulk.items import ItemChange
 from oncelog.domain.commands import Command
-from oncelog.domain.events import DefinitionReference, Event
+from oncelog.domain.events import DecidedEvent, DefinitionReference, Event
 from oncelog.domain.instance import Change, Instance, made_event
 from oncelog.domain.records import AnyRecord, CommandRecord
 from oncelog.domain.results import Rejection
@@ -25,39 +25,46 @@ class EventWriter:
     judge: Judge
 
     async def write(
-        self, command: Command, record: AnyRecord, *, state: Instance | None, published: Watermark
+        self, command: Command, record: AnyRecord, *, published: Watermark, state: Instance | None = None
     ) -> StoredEvent:
-        """Return the event that the record's slot has in the end, be it another command's.
+        """Do as ``write_into`` does, for the slot that a command's record names; raises LogDamaged if it names none."""
+        if not isinstance(record, CommandRecord) or record.slot is None:
+            raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
+        return await self.write_into(
+            record.slot,
+            command,
+            occurred_at=record.occurred_at,
+            definition=record.definition,
+            published=published,
+            recorded=record.event,
+            state=state,
+        )
 
-        ``state``: of the aggregate, as far as it is known. ``published``: its watermark, or less.
+    async def write_into(
+        self,
+        slot: int,
+        change: Change,
+        *,
+        occurred_at: str,
+        definition: DefinitionReference | None,
+        published: Watermark,
+        recorded: DecidedEvent | None = None,
+        state: Instance | None = None,
+    ) -> StoredEvent:
+        """Return the event that a slot has in the end, be it another command's.
+
+        ``recorded``: the event that the record carries; None where it follows from the change. ``state``: of the
+        aggregate, as far as it is known. ``published``: its watermark, or less.
         """
-        slot, aggregate_id = slot_of(record), command.aggregate_id
+        aggregate_id = change.aggregate_id
         if state is None or state.sequence_number != slot - 1:  # bound by another attempt: others may have gone on
             stored = await self.log.read_event(aggregate_id, slot)
             if stored:
                 return stored
             state = await self.reader.at(aggregate_id, slot - 1)
-        event = _recorded_event(command, record, state)
+        event = _recorded_event(change, state, recorded, definition, occurred_at)
         if event is None:
-            definition = record.definition if isinstance(record, CommandRecord) else None
-            event = await self._decided(command, state, record.occurred_at, definition)
-        return await self.log.append_event(event, published_through=published.at_most(slot - 1))
-
-    async def write_item(
-        self,
-        change: ItemChange,
-        slot: int,
-        *,
-        occurred_at: str,
-        definition: DefinitionReference | None,
-        published: Watermark,
-    ) -> StoredEvent:
-        """Do as ``write`` does, for an item of a bulk command."""
-        stored = await self.log.read_event(change.aggregate_id, slot)
-        if stored:
-            return stored
-        state = await self.reader.at(change.aggregate_id, slot - 1)
-        event = await self._decided(change, state, occurred_at, definition)
+            event = await self._decided(change, state, occurred_at, definition)
         return await self.log.append_event(event, published_through=published.at_most(slot - 1))
 
     async def _decided(
@@ -84,17 +91,14 @@ def accepted_event(decision: Event | Rejection, change: Change, state: Instance)
     )
 
 
-def slot_of(record: AnyRecord) -> int:
-    """Return the slot that a record names; raises LogDamaged."""
-    if not isinstance(record, CommandRecord) or record.slot is None:
-        raise LogDamaged(f"command {record.command_id}: record {record.number} names no slot")
-    return record.slot
-
-
-def _recorded_event(command: Command, record: AnyRecord, state: Instance) -> Event | None:
+def _recorded_event(
+    change: Change,
+    state: Instance,
+    recorded: DecidedEvent | None,
+    definition: DefinitionReference | None,
+    occurred_at: str,
+) -> Event | None:
     """Return the event that a record carries, in its slot; the code of today has no say in it."""
-    if not isinstance(record, CommandRecord) or record.event is None:
+    if recorded is None:
         return None
-    return made_event(
-        state, command, decided=record.event, definition=record.definition, occurred_at=record.occurred_at
-    )
+    return made_event(state, change, decided=recorded, definition=definition, occurred_at=occurred_at)

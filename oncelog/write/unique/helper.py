@@ -58,7 +58,7 @@ class Helper:
             raise _unfounded(entry)
         if await write_entries(self._entries, record.entries):
             published = await self._published(entry.aggregate)
-            await self._event_writer.write(record.own_command(), record, state=None, published=published)
+            await self._event_writer.write(record.own_command(), record, published=published)
 
     async def _finish_item(self, entry: UniqueEntry, chunk: int) -> None:
         record = await self._records.read_record(entry.command_id, 1)
@@ -74,9 +74,9 @@ class Helper:
         change = change_of(record.bulk, binding.index, values[binding.index], stored=True)
         if not isinstance(change, ItemChange):
             raise _unfounded(entry)
-        await self._event_writer.write_item(
-            change,
+        await self._event_writer.write_into(
             entry.slot,
+            change,
             occurred_at=record.occurred_at,
             definition=bound.definition,
             published=await self._published(change.aggregate_id),
