@@ -120,11 +120,14 @@ class ChunkClaims:
     ) -> tuple[list[UniqueValue], list[Reference]]:
         values: list[UniqueValue] = []
         references: list[Reference] = []
+        held = await self._claims.held(state)
         for decision in decisions:
             if isinstance(decision, Event):
-                values += await self._claims.brought_in(state, decision, class_schema)
-                references += references_brought_in(state, decision, class_schema)
-                state = evolve(state, decision)
+                after = evolve(state, decision)
+                held_after = held_values(after, class_schema)
+                values += brought_in(held, held_after)
+                references += references_brought_in(state, after, class_schema)
+                state, held = after, held_after
         return values, references
 
     async def _ends(self, chains: Iterable[ValueChain], *, hopeful: bool) -> dict[ValueChain, ChainEnd]:
@@ -192,18 +195,19 @@ class ChunkClaims:
                     walk.state, change, occurred_at=occurred_at, class_schema=class_schema
                 )
             if isinstance(decision, Event):
-                refusal = await self._reference_refusal(walk, decision, class_schema, seen)
-                decision = refusal or await self._claimed(walk, change, decision, class_schema, seen.ends)
+                after = evolve(walk.state, decision)
+                refusal = await self._reference_refusal(walk, after, class_schema, seen)
+                decision = refusal or await self._claimed(walk, change, decision, after, class_schema, seen.ends)
             walk.decisions.append(decision)
             if walk.is_outdated:
                 break
         return walk
 
     async def _reference_refusal(
-        self, walk: _Walk, event: Event, class_schema: ClassSchema, seen: _Seen
+        self, walk: _Walk, after: Instance, class_schema: ClassSchema, seen: _Seen
     ) -> Rejection | None:
-        """Return why an item's event is refused for a reference that it brings in."""
-        references = references_brought_in(walk.state, event, class_schema)
+        """Return why an item's event is refused for a reference that it brings in. ``after``: the state after it."""
+        references = references_brought_in(walk.state, after, class_schema)
         unseen = [reference.target for reference in references if reference.target not in seen.absences]
         seen.absences |= await self._references.absences(unseen)
         refusal = reference_not_found(walk.state, references, seen.absences)
@@ -215,11 +219,11 @@ class ChunkClaims:
         walk: _Walk,
         change: ItemChange,
         event: Event,
+        after: Instance,
         class_schema: ClassSchema,
         ends: dict[ValueChain, ChainEnd],
     ) -> Event | Rejection:
         """Go on to the state after an item's event, or return why it is refused a value that it brings in."""
-        after = evolve(walk.state, event)
         held = held_values(after, class_schema)
         places: list[Place] = []
         values = brought_in(walk.held, held)

@@ -175,7 +175,7 @@ class ChunkPlanner:
             known, class_schema = attempt.definition, attempt.class_schema
             attempt.decided.clear()
             decided = await bounded_gather(decide, groups, at_once=self._requests)
-            if class_schema is not None and (class_schema.constraints or class_schema.required_relationships):
+            if class_schema is not None and class_schema.rests_on_others:
                 found = await self._chunk_claims.bind(
                     attempt, decided, class_schema=class_schema, occurred_at=record.occurred_at
                 )

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oncelog.domain.aggregates.reading import document_data
-from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.instance import Instance
 from oncelog.domain.limits import MISSING_REFERENCES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection, RejectionCode
@@ -35,16 +34,16 @@ def required_references(state: Instance, class_schemas: Iterable[ClassSchema]) -
     return tuple(_references_beyond({}, state, next(named, None)))
 
 
-def references_brought_in(state: Instance, event: Event, class_schema: ClassSchema | None) -> list[Reference]:
-    """Return the references to others that must exist which the event brings in, in order.
+def references_brought_in(before: Instance, after: Instance, class_schema: ClassSchema | None) -> list[Reference]:
+    """Return the references to others that must exist which an event brings in, in order.
 
-    ``state``: that before the event. ``class_schema``: the one that the event names. Data before is read in its form,
-    so that a reference is not new because its member was renamed, or because ``must_exist`` was added.
+    ``before``, ``after``: the states around it. ``class_schema``: the one that the event names. Data before is read in
+    its form, so that a reference is not new because its member was renamed, or because ``must_exist`` was added.
     """
     if class_schema is None or not class_schema.required_relationships:
         return []
-    before = class_schema.current(document_data(state), state.definition) if state.exists else {}
-    return _references_beyond(before, evolve(state, event), class_schema)
+    data = class_schema.current(document_data(before), before.definition) if before.exists else {}
+    return _references_beyond(data, after, class_schema)
 
 
 def reference_not_found(state: Instance, references: Sequence[Reference], absences: Absences) -> Rejection | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from oncelog.domain.commands import Command
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.instance import evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place
@@ -46,13 +47,14 @@ class RecordDecisions:
             if isinstance(decision, Rejection):
                 head = await self._stream_heads.verified(command.aggregate_id, head)
                 class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection):
+            if isinstance(decision, Rejection) or not _rests_on_others(decision, class_schema):
                 return RecordDecision(head, class_schema, decision)
-            claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
+            after = evolve(head.state, decision)
+            claims = await self._claims.of(head.state, after, class_schema, hopeful=hopeful)
             if claims.is_outdated:
                 head = await self._stream_heads.reloaded(command.aggregate_id)
                 continue
-            refusal = claims.refusal or await self._references.refusal(head.state, decision, class_schema)
+            refusal = claims.refusal or await self._references.refusal(head.state, after, class_schema)
             if refusal is None:
                 return RecordDecision(head, class_schema, decision, claims.places)
             version = head.state.sequence_number
@@ -73,3 +75,9 @@ class RecordDecisions:
         return class_schema, await self._judge.decide(
             state, command, occurred_at=occurred_at, class_schema=class_schema
         )
+
+
+def _rests_on_others(event: Event, class_schema: ClassSchema | None) -> bool:
+    """Return whether an event was decided under unique constraints, or under references that must exist."""
+    own = "constraints" in (event.model_extra or {})
+    return own or (class_schema is not None and class_schema.rests_on_others)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 
 from oncelog.bounded_gather import bounded_gather
-from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
@@ -22,15 +21,15 @@ class References:
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
 
-    async def refusal(self, state: Instance, event: Event, class_schema: ClassSchema | None) -> Rejection | None:
-        """Return why an event that was decided on a state cannot be; no request is sent if it brings no reference in.
+    async def refusal(self, before: Instance, after: Instance, class_schema: ClassSchema | None) -> Rejection | None:
+        """Return why the event between two states cannot be; no request is sent if it brings no reference in.
 
         Raises StoreUnavailable, LogDamaged.
         """
-        references = references_brought_in(state, event, class_schema)
+        references = references_brought_in(before, after, class_schema)
         if not references:
             return None
-        return reference_not_found(state, references, await self.absences(each.target for each in references))
+        return reference_not_found(before, references, await self.absences(each.target for each in references))
 
     async def absences(
         self, targets: Iterable[AggregateId], *, at_once: int | asyncio.Semaphore = TARGETS_IN_FLIGHT_MAX

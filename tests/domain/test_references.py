@@ -49,7 +49,7 @@ def after(*commands: Command, schema: ClassSchema | None = SCHEMA) -> Instance:
 
 
 def brought_in(state: Instance, command: Command, schema: ClassSchema = SCHEMA) -> list[str]:
-    found = references_brought_in(state, event_of(state, command, schema), schema)
+    found = references_brought_in(state, evolve(state, event_of(state, command, schema)), schema)
     return [f"{name} {target}" for name, target in found]
 
 
@@ -115,7 +115,7 @@ def test_reference_is_not_new_because_its_member_was_renamed():
 
 def test_undefined_class_and_one_without_must_exist_need_no_look():
     plain = class_schema({"version": "1.0.0", "schema": {"type": "object"}})
-    assert references_brought_in(P1, event_of(P1, create("p1", {"maker": "m1"})), None) == []
+    assert references_brought_in(P1, evolve(P1, event_of(P1, create("p1", {"maker": "m1"}))), None) == []
     assert brought_in(P1, create("p1", {"maker": "m1"}), plain) == []
 
 

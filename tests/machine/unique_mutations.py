@@ -4,6 +4,7 @@ Each has the name of its rule in ``tests/model``, and is a change that a careles
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,9 @@ import pytest
 from oncelog.bulk.chunk import ChunkCommitter
 from oncelog.bulk.chunk_attempt import ChunkAttempt
 from oncelog.domain.identifiers import derive_event_id
-from oncelog.domain.instance import Instance
+from oncelog.domain.instance import Instance, evolve
 from oncelog.domain.records import AnyRecord, CommandRecord
 from oncelog.domain.results import Rejection
-from oncelog.domain.unique.constraint import UniqueValue
 from oncelog.domain.unique.entry import EndedBy, UniqueEntry, ValueChain
 from oncelog.ports import StoredEvent
 from oncelog.replay.class_schemas import ClassSchemas
@@ -26,7 +26,7 @@ from oncelog.write.commit import Committer
 from oncelog.write.record_decision import RecordDecision, RecordDecisions
 from oncelog.write.stream_head import StreamHead
 from oncelog.write.unique.chains import ChainEnd, ValueChains
-from oncelog.write.unique.claims import UniqueClaims
+from oncelog.write.unique.claims import Claims, UniqueClaims
 from oncelog.write.unique.helper import Helper
 from tests.machine.mutations import Mutation
 
@@ -193,7 +193,7 @@ def _refuse_at_once(patch: pytest.MonkeyPatch) -> None:
     ) -> RecordDecision:
         class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
         if class_schema is not None and not isinstance(decision, Rejection):
-            claims = await self._claims.of(head.state, decision, class_schema, hopeful=hopeful)
+            claims = await self._claims.of(head.state, evolve(head.state, decision), class_schema, hopeful=hopeful)
             if claims.refusal is not None:
                 return RecordDecision(head, class_schema, claims.refusal)
         return await real(self, command, head, occurred_at=occurred_at, hopeful=hopeful)
@@ -216,10 +216,10 @@ def back(patch: pytest.MonkeyPatch) -> None:
 @shown_by("1 create p1 mail=v plate=v", "1 create p2 mail=v plate=v")
 def order(patch: pytest.MonkeyPatch) -> None:
     """V3: some claim their values the other way round."""
-    real = UniqueClaims.brought_in
+    real = UniqueClaims.of
 
-    async def brought_in(self: UniqueClaims, state: Instance, event: Any, class_schema: Any) -> list[UniqueValue]:
-        values = await real(self, state, event, class_schema)
-        return values[::-1] if state.aggregate_id.endswith("p2") else values
+    async def of(self: UniqueClaims, before: Instance, after: Instance, class_schema: Any, *, hopeful: bool) -> Claims:
+        claims = await real(self, before, after, class_schema, hopeful=hopeful)
+        return replace(claims, places=claims.places[::-1]) if before.aggregate_id.endswith("p2") else claims
 
-    patch.setattr(UniqueClaims, "brought_in", brought_in)
+    patch.setattr(UniqueClaims, "of", of)

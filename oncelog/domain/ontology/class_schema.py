@@ -75,6 +75,11 @@ class ClassSchema:
         """The names of the relationships whose targets must exist, in order."""
         return sorted(name for name, each in self.definition.relationships.items() if each.must_exist)
 
+    @property
+    def rests_on_others(self) -> bool:
+        """Whether a decision may rest on instances beside the command's own."""
+        return bool(self.constraints or self.required_relationships)
+
     @cached_property
     def is_large(self) -> bool:
         """Whether its definition takes long to compile."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.aggregates.reading import document_data
-from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance
 from oncelog.domain.limits import UNIQUE_PLACES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema
@@ -31,11 +30,6 @@ def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
         own = (value_of(name, parts[name]) for name in state.constraints if name in parts)
         found += [value for value in own if value is not None]
     return {value.key: value for value in found}
-
-
-def may_bring_in(event: Event, class_schema: ClassSchema | None) -> bool:
-    """Return whether an event was decided under any unique constraint at all."""
-    return bool(class_schema and class_schema.constraints) or "constraints" in (event.model_extra or {})
 
 
 def brought_in(before: Held, after: Held) -> list[UniqueValue]:

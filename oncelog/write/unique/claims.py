@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.domain.instance import Instance, evolve
+from oncelog.domain.instance import Instance
 from oncelog.domain.limits import UNIQUE_PLACES_MAX
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.constraint import UniqueValue
 from oncelog.domain.unique.entry import Place, UniqueEntry, ValueChain
-from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, may_bring_in, unique_violated
+from oncelog.domain.unique.holding import Held, brought_in, chain_exhausted, held_values, unique_violated
 from oncelog.errors import StoreUnavailable
 from oncelog.ports import ChainHints, UniqueEntries
 from oncelog.write.unique.chains import ChainEnd, ValueChains
@@ -46,33 +45,27 @@ class UniqueClaims:
         self._entries = entries
         self._hints = hints
 
-    async def of(self, state: Instance, event: Event, class_schema: ClassSchema | None, *, hopeful: bool) -> Claims:
-        """Return what an event that was decided on a state needs; no request is sent if it brings nothing in.
+    async def of(self, before: Instance, after: Instance, class_schema: ClassSchema | None, *, hopeful: bool) -> Claims:
+        """Return what the event between two states needs; no request is sent if it brings nothing in.
 
         ``hopeful``: take a value of which nothing is known for one that was never used, as most are: the PUT of its
         first entry finds out.
         """
-        values = await self.brought_in(state, event, class_schema)
+        held = held_values(after, class_schema)
+        values = brought_in(await self.held(before), held) if held else []
         if not values:
             return NO_CLAIMS
-        aggregate_id = AggregateId.parse(state.aggregate_id)
+        aggregate_id = AggregateId.parse(before.aggregate_id)
         chains = [ValueChain.of(aggregate_id, value.key) for value in values]
         places: list[Place] = []
         for value, chain, hint in zip(values, chains, await self.hints(chains), strict=True):
             end = await self.end(chain, hint, hopeful=hopeful)
-            if end.holder is not None and end.holder.aggregate_id == state.aggregate_id:
+            if end.holder is not None and end.holder.aggregate_id == before.aggregate_id:
                 return Claims(is_outdated=True)
-            if refusal := refusal_of(state, value, end, class_schema):
+            if refusal := refusal_of(before, value, end, class_schema):
                 return Claims(refusal=refusal)
             places.append(place_of(value, end))
         return Claims(places=tuple(places))
-
-    async def brought_in(self, state: Instance, event: Event, class_schema: ClassSchema | None) -> list[UniqueValue]:
-        """Return the values that an event brings in, in the order in which they are claimed."""
-        if not may_bring_in(event, class_schema):
-            return []
-        after = held_values(evolve(state, event), class_schema)
-        return brought_in(await self._chains.held(state), after) if after else []
 
     async def end(self, chain: ValueChain, hint: int | None, *, hopeful: bool) -> ChainEnd:
         """Return where a chain ends, as S3 shows it; or, hopefully, that it has not begun."""
