@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 # In how many processes the tests run. Those on servers have servers of their own in each: much of their time is waiting.
 TEST_PROCESSES ?= 2
 
+# The tests start hundreds of Python processes; a container that forbids bytecode lets each compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What `make chaos` does: so much for each of the seeds.
 CHAOS_SEEDS      ?= 1 2 3 4 5
 CHAOS_COMMANDS   ?= 2200
