@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.commands import Command
+from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import OncelogError
 from oncelog.ports import Changes, Ports
@@ -48,10 +49,16 @@ class ReactionModel:
             return None
         try:
             async for event in self._events.events(changes, changes.first):
-                for command in (
-                    await self._events.handled(event, lambda each: list(self._reaction.commands_of(each))) or ()
-                ):
+                for command in await self._commands_of(event):
                     await self._start(command)
         except OncelogError as error:
             return error
         return None
+
+    async def _commands_of(self, event: Event) -> list[Command]:
+        """Return the event's commands, none of one that an operator skipped; raises HandlerFailed."""
+        try:
+            return list(self._reaction.commands_of(event))
+        except Exception as error:  # noqa: BLE001 - the application's own: raised unless an operator skipped the event
+            await self._events.check_skipped(event, error)
+            return []

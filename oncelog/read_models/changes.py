@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
@@ -28,7 +27,7 @@ async def events_in(numbers: range, at_hand: Mapping[int, Event], read: ReadEven
 
 
 class ChangedEvents:
-    """Reads the events that a read model of events has to apply, and hands each to the application's function."""
+    """Reads the events that a read model of events has to apply, and says which of them an operator skipped."""
 
     def __init__(self, name: str, *, log: EventLog, snapshots: Snapshots, dead_letters: DeadLetters) -> None:
         self.name = name
@@ -44,15 +43,16 @@ class ChangedEvents:
         async for event in events_in(range(first, changes.sequence_number + 1), changes.at_hand, read):
             yield event
 
-    async def handled(self, event: Event, handle: Callable[[Event], Any]) -> Any:
-        """Return what the function makes of the event, None for an event that it fails on and an operator skipped.
-
-        Raises HandlerFailed.
-        """
-        try:
-            return handle(event)
-        except Exception as error:
-            latest = await self._dead_letters.latest_dead_letter(self.name, event.aggregate)
-            if latest is not None and event.sequence_number <= latest.given_up_through:
-                return None
+    async def check_skipped(self, event: Event, error: Exception) -> None:
+        """Return if an operator skipped the event, on which the application's function failed; raises HandlerFailed."""
+        latest = await self._dead_letters.latest_dead_letter(self.name, event.aggregate)
+        if latest is None or event.sequence_number > latest.given_up_through:
             raise HandlerFailed(self.name, event.aggregate_id, event.sequence_number, error) from error
+
+
+def events_at_hand(changes: Changes, first: int) -> list[Event] | None:
+    """Return the events from ``first`` through the changes' number, None where some have to be read from the log."""
+    try:
+        return [changes.at_hand[number] for number in range(first, changes.sequence_number + 1)]
+    except KeyError:
+        return None

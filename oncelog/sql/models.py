@@ -11,11 +11,14 @@ from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.errors import HandlerFailed, OncelogError
 from oncelog.ports import Changes, Ports, ProjectionStatus
-from oncelog.read_models.changes import ChangedEvents
+from oncelog.read_models.changes import ChangedEvents, events_at_hand
 from oncelog.read_models.document import document_of
 from oncelog.sql.changes import Change, ChangeBuffer, check_change
 from oncelog.sql.database import Database, PositionsMovedError, move_positions, read_positions
 from oncelog.sql.read_model import AGGREGATE_ID, SqlReadModel
+
+#: Aggregates whose position a process keeps in mind.
+REMEMBERED_MAX = 100_000
 
 #: By aggregate: the number from which and to which it moves.
 Moved = dict[str, tuple[int, int]]
@@ -59,42 +62,89 @@ class SqlEventModel(SqlModel):
         self._events = ChangedEvents(
             self.name, log=ports.event_log, snapshots=ports.snapshots, dead_letters=ports.dead_letters
         )
+        self._expected: dict[str, int] = {}  # where this process left aggregates
+        self._expects_new = False  # whether the last positions that were read for first events were all 0
 
     async def project_events(self, changes: Sequence[Changes]) -> Sequence[Exception | None]:
         """Apply all in one transaction; raises what one of several aggregates fails with, so that each is tried alone.
 
         Of one aggregate alone, the events before the failing one are applied.
         """
-        while True:
+        covers = self._definition.scope.covers_class
+        covered = [each for each in changes if covers(*each.aggregate_id.split("/", 2)[:2])]
+        while covered:
             try:
-                failure = await self._apply(changes)
+                failure = await self._apply(covered, await self._expected_positions(covered), alone=len(changes) == 1)
             except PositionsMovedError:
+                self._expects_new = False
+                for each in covered:
+                    self._expected.pop(each.aggregate_id, None)
                 continue
             return [failure] if len(changes) == 1 else [None] * len(changes)
+        return [None] * len(changes)
 
-    async def _apply(self, changes: Sequence[Changes]) -> OncelogError | None:
-        covered = [each for each in changes if self.covers(AggregateId.parse(each.aggregate_id))]
-        known = await self._positions([each.aggregate_id for each in covered]) if covered else {}
+    async def _expected_positions(self, changes: Sequence[Changes]) -> dict[str, int]:
+        """Return where each aggregate should be: as this process left it, or 0 if its first event has just come.
+
+        The others are read. ``move_positions`` notices one that is elsewhere.
+        """
+        positions: dict[str, int] = {}
+        to_read: dict[str, bool] = {}
+        for each in changes:
+            expected = self._expected.get(each.aggregate_id)
+            if expected is None and not (self._expects_new and each.first == 1):
+                to_read[each.aggregate_id] = each.first == 1
+            positions[each.aggregate_id] = expected or 0
+        if to_read:
+            positions |= await self._positions(list(to_read))
+            if any(to_read.values()):
+                self._expects_new = not any(positions[name] for name, is_first in to_read.items() if is_first)
+        return positions
+
+    async def _apply(self, changes: Sequence[Changes], reached: dict[str, int], *, alone: bool) -> OncelogError | None:
         buffer, moved = ChangeBuffer(), Moved()
         failure: OncelogError | None = None
-        for each in covered:
-            old = reached = known[each.aggregate_id]
+        for each in changes:
+            name = each.aggregate_id
+            old = reached[name]
             try:
-                async for event in self._events.events(each, old + 1):
-                    if self._definition.scope.has_type(event):
-                        for change in await self._events.handled(event, self._changes_of) or ():
-                            buffer.add(change)
-                    reached = event.sequence_number
+                at_hand = events_at_hand(each, old + 1)
+                if at_hand is None:
+                    at_hand = []
+                    async for event in self._events.events(each, old + 1):
+                        await self._change(buffer, event)
+                        reached[name] = event.sequence_number
+                for event in at_hand:
+                    await self._change(buffer, event)
+                    reached[name] = event.sequence_number
             except OncelogError as error:
-                if len(changes) > 1 or error.retryable:
+                if not alone or error.retryable:
                     raise
                 failure = error
-            if reached > old:
-                moved[each.aggregate_id] = (old, max(reached, moved.get(each.aggregate_id, (0, 0))[1]))
-                known[each.aggregate_id] = old
+            if reached[name] > old:
+                moved[name] = (moved.get(name, (old, 0))[0], reached[name])
         if moved:
             await self._database.run(partial(_make, name=self.name, moved=moved, buffer=buffer))
+            self._remember(moved)
         return failure
+
+    async def _change(self, buffer: ChangeBuffer, event: Event) -> None:
+        """Take an event's changes, none of one that an operator skipped; raises HandlerFailed."""
+        if not self._definition.scope.has_type(event):
+            return
+        try:
+            found = self._changes_of(event)
+        except Exception as error:  # noqa: BLE001 - the application's own: raised unless an operator skipped the event
+            await self._events.check_skipped(event, error)
+            return
+        for change in found:
+            buffer.add(change)
+
+    def _remember(self, moved: Moved) -> None:
+        if len(self._expected) > REMEMBERED_MAX:
+            self._expected.clear()
+        for name, (_, new) in moved.items():
+            self._expected[name] = new
 
     def _changes_of(self, event: Event) -> list[Change]:
         """Return the event's changes, each of which fits its table; raises whatever the application's function does."""
