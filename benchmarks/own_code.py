@@ -3,8 +3,10 @@
 python -m benchmarks.own_code                        some minute, no servers
 python -m benchmarks.own_code --events 20000 --rounds 5
 
-The plain side has finished rows in memory, and commits as often. The read model takes verified events, makes changes of
-them, and keeps the position of each aggregate in the same transaction: twice as many rows.
+*A row each*: every event is of another aggregate, and puts a row of it. *Counters*: streams of five events, which add
+to one row per group. The plain side has finished rows in memory, makes the same upserts, one per event, and commits as
+often. The read model takes verified events, makes changes of them, and keeps the position of each aggregate in the same
+transaction.
 """
 
 import argparse
@@ -14,23 +16,64 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from benchmarks.instance_events import stream
 from oncelog import Changes, Event
+from oncelog.process import collect_garbage_rarely
 from oncelog.read_models.projector.loop import BATCH_MESSAGES_MAX
-from oncelog.sql import Put, SqlReadModel
+from oncelog.sql import Add, Put, SqlReadModel
+from oncelog.sql.changes import Change
 from oncelog.sql.models import SqlEventModel
 from oncelog.testing import MemoryServers
+
+STREAM_EVENTS = 5
+GROUPS = 40
 
 table = Table("lamps", MetaData(), Column("id", String(40), primary_key=True), Column("n", Integer, nullable=False))
 
 
 def lamps(event: Event) -> list[Put]:
     return [Put(table, {"id": event.instance_id}, {"n": event.data["n"]})]
+
+
+def _group(event: Event) -> str:
+    return str(int(event.instance_id[1:]) % GROUPS)
+
+
+def counters(event: Event) -> list[Add]:
+    return [Add(table, {"id": _group(event)}, {"n": 1})]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of read model. ``row``: of the plain side; ``update``: of its upsert, where the row is there."""
+
+    name: str
+    stream_events: int
+    changes: Callable[[Event], Iterable[Change]]
+    row: Callable[[Event], tuple[Any, ...]]
+    update: str
+
+
+SHAPES = (
+    Shape("a row each", 1, lamps, lambda event: (event.instance_id, event.data["n"]), "excluded.n"),
+    Shape("counters", STREAM_EVENTS, counters, lambda event: (_group(event), 1), "n + excluded.n"),
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Events per second of wall time, and of CPU time of this process."""
+
+    per_s: float
+    per_cpu_s: float
 
 
 def main() -> int:
@@ -41,46 +84,65 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=20_000, help="per side and round")
     parser.add_argument("--rounds", type=int, default=5, help="how often both take their turn")
     options = parser.parse_args()
-    events = [stream(number, 1, lambda _: {"name": "Lamp", "n": 1})[0][0] for number in range(options.events)]
-    ours, plain = list[float](), list[float]()
-    for _ in range(options.rounds + 1):  # the first round warms up
-        with tempfile.TemporaryDirectory() as folder:
-            ours.append(asyncio.run(_by_read_model(Path(folder) / "ours.sqlite", events)))
-            plain.append(_by_executemany(Path(folder) / "plain.sqlite", events))
-    ratios = [one / other for one, other in zip(ours[1:], plain[1:], strict=True)]
-    print(f"read model   {statistics.median(ours[1:]):>10,.0f} events/s")
-    print(f"executemany  {statistics.median(plain[1:]):>10,.0f} rows/s")
-    print(f"ratio        {statistics.median(ratios):>10.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    collect_garbage_rarely()  # as a projector's process does
+    for shape in SHAPES:
+        _measure(shape, events_max=options.events, rounds=options.rounds)
     return 0
 
 
-async def _by_read_model(path: Path, events: Sequence[Event]) -> float:
-    definition = SqlReadModel("lamps", f"sqlite:///{path}", tables=[table], changes=lamps)
+def _measure(shape: Shape, *, events_max: int, rounds: int) -> None:
+    events: list[Event] = []
+    for number in range(events_max // shape.stream_events):
+        events += stream(number, shape.stream_events, lambda _: {"name": "Lamp", "n": 1})[0]
+    ours, plain = list[Turn](), list[Turn]()
+    for _ in range(rounds + 1):  # the first round warms up
+        with tempfile.TemporaryDirectory() as folder:
+            ours.append(asyncio.run(_by_read_model(Path(folder) / "ours.sqlite", shape, events)))
+            plain.append(_by_executemany(Path(folder) / "plain.sqlite", shape, events))
+    print(f"{shape.name}")
+    for what, turns in (("read model", ours[1:]), ("executemany", plain[1:])):
+        per_s = statistics.median(turn.per_s for turn in turns)
+        cpu_us = 1e6 / statistics.median(turn.per_cpu_s for turn in turns)
+        print(f"  {what:<12} {per_s:>10,.0f} events/s {cpu_us:>8.1f} µs of CPU per event")
+    for what, of in (("ratio", lambda turn: turn.per_s), ("ratio of CPU", lambda turn: turn.per_cpu_s)):
+        ratios = [of(one) / of(other) for one, other in zip(ours[1:], plain[1:], strict=True)]
+        print(f"  {what:<12} {statistics.median(ratios):>10.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+async def _by_read_model(path: Path, shape: Shape, events: Sequence[Event]) -> Turn:
+    definition = SqlReadModel("lamps", f"sqlite:///{path}", tables=[table], changes=shape.changes)
     model = SqlEventModel(definition, MemoryServers().ports())
     await model.prepare()
-    began_s = time.perf_counter()
-    for start in range(0, len(events), BATCH_MESSAGES_MAX):
-        batch = events[start : start + BATCH_MESSAGES_MAX]
-        await model.project_events([Changes(event.aggregate_id, 1, 1, {1: event}) for event in batch])
-    took_s = time.perf_counter() - began_s
+    batches = [events[start : start + BATCH_MESSAGES_MAX] for start in range(0, len(events), BATCH_MESSAGES_MAX)]
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+    for batch in batches:
+        await model.project_events([_changes(each) for _, each in groupby(batch, lambda event: event.aggregate_id)])
+    turn = _turn(len(events), began_s, began_cpu_s)
     await model.close()
-    return len(events) / took_s
+    return turn
 
 
-def _by_executemany(path: Path, events: Sequence[Event]) -> float:
-    rows = [(event.instance_id, event.data["n"]) for event in events]
+def _changes(group: Iterable[Event]) -> Changes:
+    events = {event.sequence_number: event for event in group}
+    return Changes(next(iter(events.values())).aggregate_id, min(events), max(events), events)
+
+
+def _by_executemany(path: Path, shape: Shape, events: Sequence[Event]) -> Turn:
+    rows = [shape.row(event) for event in events]
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE lamps (id VARCHAR(40) PRIMARY KEY, n INTEGER NOT NULL)")
-    began_s = time.perf_counter()
+    upsert = f"INSERT INTO lamps VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET n = {shape.update}"
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     for start in range(0, len(rows), BATCH_MESSAGES_MAX):
         with connection:
-            connection.executemany(
-                "INSERT INTO lamps VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET n = excluded.n",
-                rows[start : start + BATCH_MESSAGES_MAX],
-            )
-    took_s = time.perf_counter() - began_s
+            connection.executemany(upsert, rows[start : start + BATCH_MESSAGES_MAX])
+    turn = _turn(len(rows), began_s, began_cpu_s)
     connection.close()
-    return len(rows) / took_s
+    return turn
+
+
+def _turn(events: int, began_s: float, began_cpu_s: float) -> Turn:
+    return Turn(events / (time.perf_counter() - began_s), events / (time.process_time() - began_cpu_s))
 
 
 if __name__ == "__main__":

@@ -46,8 +46,7 @@ _BEGIN_POSITIONS = (
     "INSERT INTO oncelog_positions (read_model, aggregate_id, sequence_number) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _CONTINUE_POSITIONS = (
-    "UPDATE oncelog_positions SET sequence_number = ? "
-    "WHERE read_model = ? AND aggregate_id = ? AND sequence_number = ?"
+    "UPDATE oncelog_positions SET sequence_number = ? WHERE read_model = ? AND aggregate_id = ? AND sequence_number = ?"
 )
 
 

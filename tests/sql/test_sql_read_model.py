@@ -123,6 +123,36 @@ async def test_two_projectors_of_one_aggregate_count_once(world: Stream, url: st
         await model.close()
 
 
+async def test_lost_position_counts_all_events_again(world: Stream, url: str):
+    events = chain(4)
+    await world.write(events)
+    model = SqlEventModel(counters(url), world.ports())
+    await model.prepare()
+    assert await model.project_events([Changes(str(PLACE), 1, 3, dict(enumerate(events[:3], 1)))]) == [None]
+    engine = create_engine(url)
+    with engine.begin() as connection:  # an operator begins anew, while the process remembers where it was
+        connection.exec_driver_sql("DELETE FROM oncelog_positions")
+        connection.exec_driver_sql("DELETE FROM events_per_month")
+    engine.dispose()
+    assert await model.project_events([Changes(str(PLACE), 4, 4, {4: events[3]})]) == [None]
+    assert rows_of(url, events_per_month) == fold(events)
+    await model.close()
+
+
+async def test_repeated_first_event_is_not_counted_again(world: Stream, url: str):
+    first, later = SqlEventModel(counters(url), world.ports()), SqlEventModel(counters(url), world.ports())
+    events = [event for number in range(6) for event in chain(1, f"p{number}")]
+    await world.write(events)
+    await first.prepare()
+    changes = [Changes(event.aggregate_id, 1, 1, {1: event}) for event in events]
+    assert await first.project_events(changes[2:]) == [None] * 4
+    for some in (changes[:2], changes[1:4], changes):  # new ones first, so that it expects more of them
+        assert await later.project_events(some) == [None] * len(some)
+    assert rows_of(url, events_per_month) == fold(events)
+    await first.close()
+    await later.close()
+
+
 async def test_failing_event_parks_and_skip_goes_on(world: Stream, counting: ReadModelServices, url: str):
     bad = [*chain(2, "p1"), *chain(1, "p2")]
     third = event_of(state_at(bad[:2]), _update({"n": "bad"}))
