@@ -104,9 +104,13 @@ def _measure(shape: Shape, *, events_max: int, rounds: int) -> None:
         per_s = statistics.median(turn.per_s for turn in turns)
         cpu_us = 1e6 / statistics.median(turn.per_cpu_s for turn in turns)
         print(f"  {what:<12} {per_s:>10,.0f} events/s {cpu_us:>8.1f} µs of CPU per event")
-    for what, of in (("ratio", lambda turn: turn.per_s), ("ratio of CPU", lambda turn: turn.per_cpu_s)):
-        ratios = [of(one) / of(other) for one, other in zip(ours[1:], plain[1:], strict=True)]
-        print(f"  {what:<12} {statistics.median(ratios):>10.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    pairs = list(zip(ours[1:], plain[1:], strict=True))
+    _print_ratio("ratio", [one.per_s / other.per_s for one, other in pairs])
+    _print_ratio("ratio of CPU", [one.per_cpu_s / other.per_cpu_s for one, other in pairs])
+
+
+def _print_ratio(what: str, ratios: Sequence[float]) -> None:
+    print(f"  {what:<12} {statistics.median(ratios):>10.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 async def _by_read_model(path: Path, shape: Shape, events: Sequence[Event]) -> Turn:
