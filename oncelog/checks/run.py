@@ -121,7 +121,7 @@ class CheckRunner:
         ended, holders = ReplayEnd(), Findings()
         if plan.scope.mode is CheckMode.FULL:
             holders.extend(await judge_holders(self._servers, plan, files))
-            ended = await join_digests(read_digests(files, plan.parts))
+            ended = await join_digests(read_digests(files, range(plan.parts)))
         compared = await self._compared(files, plan, earlier)
         return report + StepReport(findings=FindingsReport.of(holders) + compared), ended
 
@@ -139,8 +139,10 @@ class CheckRunner:
         before, comparison = self.files(earlier), DigestComparison(earlier)
         try:
             parts = (await read_plan(before)).parts
-            covered = (each async for each in read_digests(before, parts) if plan.scope.covers(each.aggregate_id))
-            result = await comparison.compare(covered, read_digests(files, plan.parts))
+            covered = (
+                each async for each in read_digests(before, range(parts)) if plan.scope.covers(each.aggregate_id)
+            )
+            result = await comparison.compare(covered, read_digests(files, range(plan.parts)))
         except (InputInvalid, LogDamaged) as error:
             _log.warning("earlier_digests_unreadable", check_id=earlier, reason=error.message)
             return FindingsReport()

@@ -5,22 +5,21 @@ there to the new one, in their order: first as they come, the last few while the
 the old index is as it was, so a crash leaves nothing to repair, and each step may be repeated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from oncelog.archive.listing import listed_streams
-from oncelog.archive.log_part import LogPart
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import CLASSES, AggregateId
 from oncelog.domain.instance import Instance
 from oncelog.domain.ontology.class_schema import ClassSchema
+from oncelog.domain.state_digest import StateDigest
 from oncelog.errors import InputInvalid, OncelogError, RebuildSuperseded, StoreUnavailable
 from oncelog.offload import offloaded
-from oncelog.ports import Document, DocumentIndex, ListedStream, Ports, StaleIndex
+from oncelog.ports import Document, DocumentIndex, Ports, StaleIndex
 from oncelog.read_models.document import document_of, migrated
 from oncelog.read_models.document_schema import find_index_schema
 from oncelog.read_models.rebuild import Projected, StateProjection, damaged_streams
@@ -29,7 +28,7 @@ from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.fold import FoldedBatch
 from oncelog.replay.stream_reader import StreamReader
 
-#: Streams whose versions are looked up in one request.
+#: Documents whose versions are looked up in one request.
 COMPARED_AT_ONCE = 1_000
 FOLDED_AT_ONCE = 16
 
@@ -59,8 +58,8 @@ class RebuildTarget(BaseModel):
 class SwitchedIndex(BaseModel):
     """A class whose readers see another index. ``kept``: the one before, to go back to.
 
-    ``caught_up``: documents that live writes changed meanwhile; ``completed``: those that a comparison with the log
-    found behind.
+    ``caught_up``: documents that live writes changed meanwhile; ``completed``: those that a comparison with the
+    folded states found behind.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,7 +83,6 @@ class IndexRebuild:
         reader: StreamReader,
         projection: StateProjection,
     ) -> None:
-        self._catalogue = ports.catalogue
         self._documents = ports.documents
         self._indices = ports.indices
         self._index_contents = ports.index_contents
@@ -125,26 +123,32 @@ class IndexRebuild:
             await self._keep(target, [AggregateId.parse(name) for name in kept])
         return Projected(len(documents) - len(refused), await self._projection.park(batch, refused))
 
-    async def finish(self, target: RebuildTarget, *, progress: Callable[[int], None] = lambda _: None) -> SwitchedIndex:
-        """Compare the new index with the log, catch up, and let readers see it; may be repeated.
+    async def finish(self, target: RebuildTarget, folded: AsyncIterator[StateDigest]) -> SwitchedIndex:
+        """Compare the new index with what was folded, catch up, and let readers see it; may be repeated.
 
-        Raises StoreUnavailable, and RebuildSuperseded where readers see a third index meanwhile.
+        ``folded``: the digests of the class's states, each at the head that its stream had when it was read. A later
+        event is written to the old index, after ``target.position``, and comes from there. Raises StoreUnavailable,
+        and RebuildSuperseded where readers see a third index meanwhile.
         """
         class_name = target.class_aggregate
         switched = SwitchedIndex(class_name=target.class_name, index=target.new.name, kept=target.old.name)
-        current = await self._indices.current_index(class_name)
-        if current is not None and current.name == target.new.name:
+        if await self._is_seen(target):
             return switched
-        if current is None or current.name != target.old.name:
+        completed = await self._complete(target, folded)
+        while True:
+            caught_up = await self._reindexer.follow(class_name, target.old, target.new, after=target.position)
+            if await self._indices.switch_alias(class_name, target.old, target.new, may_shrink=True):
+                log.info("documents_rebuilt", alias_of=target.class_name, index=target.new.name, kept=target.old.name)
+                return switched.model_copy(update={"caught_up": caught_up, "completed": completed})
+            if await self._is_seen(target):
+                return switched
+
+    async def _is_seen(self, target: RebuildTarget) -> bool:
+        """Return whether readers see the new index already; raises RebuildSuperseded if they see a third one."""
+        current = await self._indices.current_index(target.class_aggregate)
+        if current is None or current.name not in (target.old.name, target.new.name):
             raise _superseded(target.new)
-        completed = await self._complete(target, progress)
-        caught_up = await self._reindexer.follow(
-            class_name, target.old, target.new, after=target.position, progress=progress
-        )
-        if not await self._indices.switch_alias(class_name, target.old, target.new, may_shrink=True):
-            return await self.finish(target, progress=progress)
-        log.info("documents_rebuilt", alias_of=target.class_name, index=target.new.name, kept=target.old.name)
-        return switched.model_copy(update={"caught_up": caught_up, "completed": completed})
+        return current.name == target.new.name
 
     async def roll_back(self, class_name: AggregateId, *, name: str) -> SwitchedIndex:
         """Let readers see the index again that they saw before the last switch, with all that was written since.
@@ -166,33 +170,33 @@ class IndexRebuild:
         log.info("documents_rolled_back", alias_of=str(class_name), index=clone.name, kept=current.name)
         return SwitchedIndex(class_name=_named(class_name), index=clone.name, kept=current.name, caught_up=caught_up)
 
-    async def _complete(self, target: RebuildTarget, progress: Callable[[int], None]) -> int:
-        """Write what the log has and the new index has not, as a listing of the log shows; returns how many."""
-        class_name, completed = target.class_aggregate, 0
-        part = LogPart(db_name=class_name.db_name, class_id=class_name.instance_key)
-        streams: list[ListedStream] = []
-        async for stream in listed_streams(self._catalogue, part):
-            streams.append(stream)
-            if len(streams) == COMPARED_AT_ONCE:
-                completed += await self._complete_some(target, streams)
-                streams = []
-                progress(completed)
-        return completed + await self._complete_some(target, streams)
+    async def _complete(self, target: RebuildTarget, folded: AsyncIterator[StateDigest]) -> int:
+        """Write what was folded and the new index has not; returns how many."""
+        completed, digests = 0, list[StateDigest]()
+        async for digest in folded:
+            digests.append(digest)
+            if len(digests) == COMPARED_AT_ONCE:
+                completed += await self._complete_some(target, digests)
+                digests = []
+        return completed + await self._complete_some(target, digests)
 
-    async def _complete_some(self, target: RebuildTarget, streams: Sequence[ListedStream]) -> int:
-        keys = [stream.aggregate_id.instance_key for stream in streams]
+    async def _complete_some(self, target: RebuildTarget, digests: Sequence[StateDigest]) -> int:
+        keys = [digest.aggregate_id.rpartition("/")[2] for digest in digests]
         versions = await self._index_contents.document_versions(target.new, keys)
-        behind = [stream for stream, version in zip(streams, versions, strict=True) if version < stream.head]
+        pairs = zip(digests, versions, strict=True)
+        behind = [digest for digest, version in pairs if version < digest.sequence_number]
+        if not behind:
+            return 0
         found = await bounded_gather(self._state_of, behind, at_once=FOLDED_AT_ONCE)
         states = [state for state in found if state is not None]
         class_schema = await self._class_schemas.of_index(target.class_aggregate, target.new.definition)
         outcomes = await self._copy(target.new, [await _migrated(state, class_schema) for state in states])
         return sum(outcome is None for outcome in outcomes)
 
-    async def _state_of(self, stream: ListedStream) -> Instance | None:
-        """Return the state of a stream, None where its log is damaged: its document was kept."""
+    async def _state_of(self, digest: StateDigest) -> Instance | None:
+        """Return the state of a digest, None where its log is damaged by now: its document was kept."""
         try:
-            return await self._reader.at(stream.aggregate_id, stream.head)
+            return await self._reader.at(AggregateId.parse(digest.aggregate_id), digest.sequence_number)
         except StoreUnavailable:
             raise
         except OncelogError:

@@ -1,6 +1,6 @@
 """Digests of a replay: a file of lines per partition, joined into roots, and held against those of an earlier one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -12,9 +12,9 @@ from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.request import FINDINGS_KEPT_MAX, Comparison, ReplayEnd, ReplayFinding, TreeReport
 
 
-async def read_digests(files: ReplayFiles, partitions: int) -> AsyncIterator[StateDigest]:
-    """Yield a replay's digests in the order of their keys; raises LogDamaged, StoreUnavailable."""
-    for number in range(partitions):
+async def read_digests(files: ReplayFiles, partitions: Iterable[int]) -> AsyncIterator[StateDigest]:
+    """Yield the digests of a replay's partitions in the order of their keys; raises LogDamaged, StoreUnavailable."""
+    for number in partitions:
         async for line in files.lines(partition_name(number, "digests", "txt")):
             yield StateDigest.parse(line)
 
@@ -107,7 +107,7 @@ async def prove(files: ReplayFiles, partitions: int, aggregate_id: AggregateId) 
     leaves: list[bytes] = []
     tree = TreeFold()
     found: tuple[int, StateDigest] | None = None
-    async for digest in read_digests(files, partitions):
+    async for digest in read_digests(files, range(partitions)):
         if _class_of(digest) != class_path(aggregate_id):
             continue
         if digest.aggregate_id == str(aggregate_id):

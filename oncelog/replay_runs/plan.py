@@ -85,6 +85,16 @@ async def read_partition(files: ReplayFiles, number: int) -> Partition:
     return some.partitions[number % PARTITIONS_PER_FILE]
 
 
+async def read_classes(files: ReplayFiles, partitions: int) -> dict[str, list[int]]:
+    """Return the numbers of each class's partitions, by names such as ``shop/Product``; raises InputInvalid."""
+    found: dict[str, list[int]] = {}
+    for start in range(0, partitions, PARTITIONS_PER_FILE):
+        some = ReplayPlan.model_validate_json(await _read(files, _plan_name(start)))
+        for partition in some.partitions:
+            found.setdefault(f"{partition.part.db_name}/{partition.part.class_id}", []).append(partition.number)
+    return found
+
+
 def _plan_name(number: int) -> str:
     return f"plan/{number // PARTITIONS_PER_FILE:06d}.json"
 

@@ -6,6 +6,8 @@ from oncelog.read_models.graph_model import GraphModel
 from oncelog.read_models.index_rebuild import IndexRebuild, RebuildTarget
 from oncelog.read_models.rebuild import StateProjection
 from oncelog.replay.fold import FoldedBatch
+from oncelog.replay_runs.digests import read_digests
+from oncelog.replay_runs.plan import read_classes
 from oncelog.replay_runs.request import ReplayCounts, ReplayEnd
 from oncelog.replay_runs.work import NoPartitionWork, NoWork, PartitionStep, PartitionWork, ReplayRun
 
@@ -40,9 +42,12 @@ class RebuildWork(NoWork):
 
     async def end(self, run: ReplayRun, end: ReplayEnd) -> ReplayEnd:
         """Let each new index follow, class by class."""
+        partitions = await read_classes(run.files, run.partitions)
         switched = [
-            await self._index_rebuild.finish(await _target(run, *line.split("/")))
-            async for line in run.files.lines(CLASS_LIST)
+            await self._index_rebuild.finish(
+                await _target(run, *name.split("/")), read_digests(run.files, partitions.get(name, ()))
+            )
+            async for name in run.files.lines(CLASS_LIST)
         ]
         return end.model_copy(update={"switched": tuple(switched)})
 

@@ -13,7 +13,7 @@ from oncelog.replay_runs.formats import ExportFormat
 from oncelog.replay_runs.partitions import PlanTotals
 
 #: A partition is closed once it has so many events, at the end of an aggregate.
-PARTITION_EVENTS = 2_000
+PARTITION_EVENTS = 10_000
 PARALLEL_MAX = 64
 FINDINGS_KEPT_MAX = 100
 

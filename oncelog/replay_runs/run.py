@@ -124,7 +124,7 @@ class ReplayRunner:
     async def end(self, replay_id: str, request: ReplayRequest, totals: PlanTotals) -> ReplayEnd:
         """Join the digests of all partitions, hold them against an earlier run of the scope, and let the mode end."""
         files = self.files(replay_id)
-        end = await join_digests(read_digests(files, totals.partitions))
+        end = await join_digests(read_digests(files, range(totals.partitions)))
         if self._signer is not None and request.scope.is_whole:
             for tree in end.databases:
                 checkpoint = Checkpoint(
@@ -137,7 +137,7 @@ class ReplayRunner:
             partitions = (await read_totals(before)).partitions
             comparison = DigestComparison(earlier)
             compared = await comparison.compare(
-                read_digests(before, partitions), read_digests(files, totals.partitions)
+                read_digests(before, range(partitions)), read_digests(files, range(totals.partitions))
             )
             end = end.model_copy(update={"comparison": compared})
         end = await self._works[request.mode].end(ReplayRun(files, request, partitions=totals.partitions), end)

@@ -83,6 +83,21 @@ async def test_rebuild_writes_documents_that_were_never_projected():
     assert sorted(world.documents.indices[INDEX]) == ["p1", "p2"]
 
 
+async def test_end_writes_documents_that_the_new_index_lost():
+    world = await filled(["p1", "p2"])
+    run = runner(world)
+    totals = await run.plan("r", REBUILD)
+    for number in range(totals.partitions):
+        await run.partition("r", REBUILD, number)
+    (filling,) = world.documents.others.values()
+    del filling.documents["p2"]
+    listed = world.bucket.requests["ListObjectsV2"]
+    end = await run.end("r", REBUILD, totals)
+    assert [each.completed for each in end.switched] == [1]
+    assert world.bucket.requests["ListObjectsV2"] == listed
+    world.check_shown()
+
+
 async def test_lost_index_is_rebuilt():
     world = await filled(["p1", "p2"])
     world.documents.clear()

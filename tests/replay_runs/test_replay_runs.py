@@ -31,7 +31,7 @@ async def test_partitions_hold_each_aggregate_once(events_per_partition: int):
     await keep_plan(run.files("r"), plan)
     for number in range(len(plan.partitions)):
         await run.partition("r", ReplayRequest(), number)
-    digests = [digest async for digest in read_digests(run.files("r"), len(plan.partitions))]
+    digests = [digest async for digest in read_digests(run.files("r"), range(len(plan.partitions)))]
     names = [digest.aggregate_id for digest in digests]
     assert sorted(names) == sorted(str(aggregate_id) for aggregate_id in world.logs())
     assert names == sorted(names, key=lambda name: f"{name}/")
