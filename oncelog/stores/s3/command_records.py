@@ -5,9 +5,9 @@ from functools import partial
 from oncelog.domain.bulk.records import ChunkRecord, read_chunk_record
 from oncelog.domain.records import AnyRecord, read_record
 from oncelog.domain.stored_names import chunk_record_key, command_record_key
-from oncelog.errors import LogDamaged
 from oncelog.offload import offloaded
 from oncelog.stores.s3.bucket import Bucket, StoredObject
+from oncelog.stores.s3.moved import moved_object
 
 
 class S3CommandRecords:
@@ -51,11 +51,7 @@ def _verified(found: StoredObject, command_id: str, number: int) -> AnyRecord:
     where = f"record {number} of command {command_id}"
     record = read_record(found.body, where=where)
     if (record.command_id, record.number) != (command_id, number):
-        raise LogDamaged(
-            f"{where}: expected its own record, found {record.number} of {record.command_id}; "
-            "an object was moved, run oncelog verify",
-            where=where,
-        )
+        raise moved_object(where, expected="record", found=f"{record.number} of {record.command_id}")
     return record
 
 
@@ -63,9 +59,7 @@ def _verified_chunk(found: StoredObject, command_id: str, chunk: int, number: in
     where = f"record {number} of chunk {chunk} of command {command_id}"
     record = read_chunk_record(found.body, where=where)
     if (record.command_id, record.chunk, record.number) != (command_id, chunk, number):
-        raise LogDamaged(
-            f"{where}: expected its own record, found {record.number} of chunk {record.chunk} of {record.command_id}; "
-            "an object was moved, run oncelog verify",
-            where=where,
+        raise moved_object(
+            where, expected="record", found=f"{record.number} of chunk {record.chunk} of {record.command_id}"
         )
     return record

@@ -7,10 +7,10 @@ import structlog
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import PUBLISHED_THROUGH, PUBLISHED_TOPIC, event_key, stream_folder
-from oncelog.errors import LogDamaged
 from oncelog.offload import offloaded
 from oncelog.ports import UNPUBLISHED, StoredEvent, Watermark
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, StoredObject
+from oncelog.stores.s3.moved import moved_object
 from oncelog.stores.s3.numbered import highest_number
 
 _log = structlog.get_logger()
@@ -51,11 +51,7 @@ def _verified(found: StoredObject, aggregate_id: AggregateId, sequence_number: i
     where = f"slot {aggregate_id} {sequence_number}"
     event = read_event(found.body, where=where)
     if (event.aggregate_id, event.sequence_number) != (str(aggregate_id), sequence_number):
-        raise LogDamaged(
-            f"{where}: expected its own event, found {event.aggregate_id} {event.sequence_number}; "
-            "an object was moved, run oncelog verify",
-            where=where,
-        )
+        raise moved_object(where, expected="event", found=f"{event.aggregate_id} {event.sequence_number}")
     return StoredEvent(event, watermark_of(found, where))
 
 

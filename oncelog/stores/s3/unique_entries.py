@@ -2,8 +2,8 @@
 
 from oncelog.domain.stored_names import unique_chain_folder
 from oncelog.domain.unique.entry import UniqueEntry, ValueChain, read_entry
-from oncelog.errors import LogDamaged
 from oncelog.stores.s3.bucket import Bucket, StoredObject
+from oncelog.stores.s3.moved import moved_object
 from oncelog.stores.s3.numbered import highest_number
 
 PLACE_DIGITS = 6
@@ -33,9 +33,5 @@ def _verified(stored: StoredObject, chain: ValueChain, n: int) -> UniqueEntry:
     where = f"entry {n} of {chain}"
     entry = read_entry(stored.body, where=where)
     if (entry.chain, entry.n) != (chain, n):
-        raise LogDamaged(
-            f"{where}: expected its own entry, found entry {entry.n} of {entry.chain}; an object was moved, run "
-            "oncelog verify",
-            where=where,
-        )
+        raise moved_object(where, expected="entry", found=f"entry {entry.n} of {entry.chain}")
     return entry
