@@ -101,9 +101,10 @@ def taken_command() -> Command:
     return create(COUNTRY, deleted.alpha_3, _country(deleted))
 
 
-def colliding_command(record: Mapping[str, Any]) -> Command:
+def colliding_command(record: Mapping[str, Any], *, db_name: str = DB_NAME) -> Command:
     """Return a CREATE of another instance with the ICAO code of an airport that exists."""
-    return create(AIRPORT, f"{record['icao']}-2", airport({**record, "iata": ""}, in_feet=True))
+    payload = airport({**record, "iata": ""}, in_feet=True)
+    return _command(CommandType.CREATE_INSTANCE, AIRPORT, f"{record['icao']}-2", payload, db_name=db_name)
 
 
 def subdivision_commands(countries: Collection[str] = REGION) -> list[Command]:
@@ -188,11 +189,13 @@ def _subdivision(record: Any) -> dict[str, Any]:
     return _without_blanks(_fields(record, "code", "name", "type", "country_code", "parent_code"))
 
 
-def _command(command_type: CommandType, class_id: str, instance_id: str, payload: dict[str, Any]) -> Command:
+def _command(
+    command_type: CommandType, class_id: str, instance_id: str, payload: dict[str, Any], *, db_name: str = DB_NAME
+) -> Command:
     return Command(
-        command_id=f"{DB_NAME}-{command_type.removesuffix('_INSTANCE').lower()}-{class_id}-{instance_id}",
+        command_id=f"{db_name}-{command_type.removesuffix('_INSTANCE').lower()}-{class_id}-{instance_id}",
         command_type=command_type,
-        db_name=DB_NAME,
+        db_name=db_name,
         class_id=class_id,
         instance_id=instance_id,
         payload=payload,

@@ -20,7 +20,9 @@ from examples.atlas.data import (
     SHOWN,
     WORLD,
     Load,
+    airport_records,
     airports,
+    colliding_command,
     countries,
     definition_command,
     placed_text,
@@ -36,6 +38,7 @@ from oncelog.client.many_commands import submit_all
 from oncelog.console import Exit, errors, exit_of, followed
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.results import RejectionCode
 from oncelog.errors import CommandFailed, CommandUnknown
 from oncelog.ports import Document
 from oncelog.settings import Settings
@@ -84,6 +87,7 @@ async def run_full_demo(*, own_worker: bool, as_json: bool) -> Exit:
         worst = await apply_loads(oncelog, settings, loads, as_json=as_json)
         if not as_json:
             console.output.print(Text(f"\nThe airports' subdivisions: {placed_text(placed)}."))
+        worst = max(worst, await collide(oncelog, airport_records()[0], as_json=as_json))
         worst = max(worst, await ask(oncelog, questions, as_json=as_json))
         if not as_json:
             _print_farewell(loads)
@@ -108,6 +112,17 @@ async def apply_loads(oncelog: Oncelog, settings: Settings, loads: Sequence[Load
                 "this namespace of Temporal, its answer is what you see: give each a TEMPORAL_NAMESPACE of its own",
             )
     return worst
+
+
+async def collide(oncelog: Oncelog, record: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Ask for one more airport with the code of one that exists; returns FINDINGS unless it is refused for that."""
+    (answer,) = await submit_all(oncelog, [colliding_command(record, db_name=WORLD)], concurrency=1)
+    if as_json:
+        console.print_json(console.result_fields(answer))
+    else:
+        console.output.print(Rule("a code that is taken"))
+        console.output.print(console.findings_view([answer]))
+    return Exit.FINE if answer.outcome == RejectionCode.UNIQUE_VIOLATED else Exit.FINDINGS
 
 
 async def ask(oncelog: Oncelog, questions: Questions, *, as_json: bool) -> Exit:

@@ -24,7 +24,7 @@ from examples.atlas.data import (
     subdivision_commands,
     subdivisions,
 )
-from examples.atlas.full import apply_loads, ask
+from examples.atlas.full import apply_loads, ask, collide
 from examples.atlas.questions import Questions
 from examples.atlas.quick import Demo, Scene
 from oncelog.cli.exits import Exit
@@ -200,12 +200,19 @@ async def test_a_second_full_demo_shows_the_first_results(
         assert await ask(installation.client, _questions(WORLD), as_json=True) is Exit.FINE
         return _answers(capsys.readouterr().out)
 
+    async def collided() -> dict[str, Any]:
+        assert await collide(installation.client, airport_records()[0], as_json=True) is Exit.FINE
+        (refused,) = _objects(capsys.readouterr().out)
+        return refused
+
     async with installation.worker():
         first = await shown()
+        refused = await collided()
         answers = await answered()
         second = await shown()
     assert "items/s" in first
     assert "a duplicate" not in first
+    assert refused["rejection"]["details"]["holder"] == f"{WORLD}/{AIRPORT}/{SHOWN}"
     assert second.count("a duplicate: this is its first result") == 3
     assert "items/s" not in second
     _hold_against_data(answers, set(CODES))
