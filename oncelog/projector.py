@@ -56,7 +56,7 @@ async def run_own(path: str, settings: Settings, stopping: asyncio.Event) -> Non
     check_event_schemas()
     async with log_and_stream(settings) as stores:
         opening = own_services(
-            path, stores.ports, aggregates_max=settings.cached_aggregates_max, by="oncelog-projector"
+            path, stores.ports, settings, aggregates_max=settings.cached_aggregates_max, by="oncelog-projector"
         )
         async with opening as services:
             name = services.read_model.name

@@ -1,6 +1,6 @@
 """``python -m examples.shop``: orders, payments, stock and shipments on real servers; ``make example-shop`` starts it.
 
-Runs a worker, a projector of the read model in SQL and a reactor, and the saga's own worker, until the orders have
+Runs a worker, a projector of each read model and a reactor, and the saga's own worker, until the orders have
 their ends. The exit code is 1 if a number is not as the rules want it.
 """
 
@@ -22,10 +22,12 @@ from examples.shop.aggregates.customer import OpenAccount, customer
 from examples.shop.aggregates.stock import ReceiveStock, stock
 from examples.shop.names import DB_NAME
 from examples.shop.order_process import SETTLED, Order, OrderEnd, OrderProcess
-from examples.shop.views import orders, orders_per_customer
+from examples.shop.views import customer_search, orders, orders_per_customer
 from oncelog import Oncelog, command_to, new_command_id
 from oncelog.console import explained, output, text_line
+from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.results import Rejection, RejectionCode
+from oncelog.elasticsearch import ElasticsearchPositions
 from oncelog.logs import log_to_standard_error
 from oncelog.process import keep_standard_output, leave
 from oncelog.settings import Settings
@@ -104,6 +106,13 @@ class Shop:
             of_customer = select(orders).where(orders.c.customer == self.customer).order_by(orders.c.month.desc())
             return dict(database.execute(of_customer.limit(1)).mappings().one())
 
+    async def projected_for_search(self, token: str) -> int:
+        """Wait until the index of customers has the token's version, and return the customer's version there."""
+        async with ElasticsearchPositions(customer_search) as positions:
+            await self._client.reader.until_projected(token, positions, deadline_s=END_TIMEOUT_S)
+            (version,) = await positions.projected_versions([AggregateId.of(DB_NAME, customer.name, self.customer)])
+            return version
+
 
 async def pay_those_within_credit(processes: Sequence[Process]) -> Counter[str]:
     """Wait for the refusals, pay all other orders, and return how all of them ended."""
@@ -128,6 +137,7 @@ async def running_shop() -> AsyncIterator[Shop]:
         await running.enter_async_context(running_worker())
         for module, option, path in (
             ("oncelog.projector", "--read-model", "examples.shop.views:orders_per_customer"),
+            ("oncelog.projector", "--read-model", "examples.shop.views:customer_search"),
             ("oncelog.reactor", "--reaction", "examples.shop.reactions:shipments"),
         ):
             await running.enter_async_context(running_program(module, option, path, sign="projector_ready"))
@@ -157,6 +167,8 @@ async def run() -> int:
         show(f"shipped by the reaction: {len(shipped)}")
         row = await shop.row(last.token or "")
         show(f"orders_per_customer in SQLite: {row}")
+        version = await shop.projected_for_search(last.token or "")
+        show(f"customer_search in Elasticsearch: at version {version}")
         data = await shop.data(f"Customer/{shop.customer}")
         show(f"document of Customer/{shop.customer}: {data}")
     expected = (Counter({"CreditExceeded": ORDERS - AFFORDABLE, SETTLED: AFFORDABLE}), "NotPaid", SETTLED, "OutOfStock")

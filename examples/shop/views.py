@@ -1,14 +1,19 @@
-"""The shop's read model in SQL: orders per customer and month. ``SHOP_DATABASE_URL`` says in which database."""
+"""The shop's read models: orders per customer and month in SQL, and customers to search in Elasticsearch.
+
+``SHOP_DATABASE_URL`` says in which database.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from examples.shop.aggregates.customer import OrderCancelled, OrderPlaced, OrderSettled
 from examples.shop.names import DB_NAME
-from oncelog import Event
+from oncelog import Document, Event
 from oncelog.domain.aggregates import own_event
+from oncelog.elasticsearch import ElasticsearchReadModel
 from oncelog.sql import Add, SqlReadModel
 
 orders = Table(
@@ -42,4 +47,18 @@ orders_per_customer = SqlReadModel(
     changes=count,
     classes=[f"{DB_NAME}/Customer"],
     event_types=[model.type_name for model in (OrderPlaced, OrderCancelled, OrderSettled)],
+)
+
+
+def searched(document: Document) -> Mapping[str, Any] | None:
+    """Return a customer by name and free credit."""
+    data = document.body["data"]
+    return None if document.body["deleted"] else {"name": data["name"], "free_cents": data["free_cents"]}
+
+
+customer_search = ElasticsearchReadModel(
+    "customer_search",
+    searched,
+    properties={"name": {"type": "text"}, "free_cents": {"type": "long"}},
+    classes=[f"{DB_NAME}/Customer"],
 )

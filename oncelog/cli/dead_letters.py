@@ -152,7 +152,7 @@ async def _opened(name: str) -> "AsyncIterator[ReadModelServices]":
             yield services_of(read_model_of(name, stores.ports), stores.ports)
             return
         start = command_starter(Oncelog(stores.ports, settings))
-        async with own_services(name, stores.ports, start=start, by=PROGRAM) as services:
+        async with own_services(name, stores.ports, settings, start=start, by=PROGRAM) as services:
             yield services
 
 

@@ -5,15 +5,24 @@ from contextlib import asynccontextmanager
 
 from oncelog.composition.own_code import load_object
 from oncelog.composition.read_models import ReadModelServices, event_services_of, services_of
+from oncelog.elasticsearch.models import ElasticsearchModel
+from oncelog.elasticsearch.read_model import ElasticsearchReadModel
 from oncelog.errors import InputInvalid
 from oncelog.ports import EventReadModel, Ports, ReadModel
 from oncelog.reactions.model import ReactionModel, StartCommand
 from oncelog.reactions.reaction import Reaction
+from oncelog.settings import Settings
 
 
 @asynccontextmanager
 async def own_services(
-    path: str, ports: Ports, *, start: StartCommand | None = None, aggregates_max: int = 1, by: str
+    path: str,
+    ports: Ports,
+    settings: Settings,
+    *,
+    start: StartCommand | None = None,
+    aggregates_max: int = 1,
+    by: str,
 ) -> AsyncIterator[ReadModelServices]:
     """Open the read model that ``module:object`` names, for the length of a block.
 
@@ -25,6 +34,11 @@ async def own_services(
         if start is None:
             raise InputInvalid(f"{path}: is a reaction; run it with oncelog-reactor --reaction {path}")
         yield event_services_of(ReactionModel(found, ports, start=start), ports, by=by)
+        return
+    if isinstance(found, ElasticsearchReadModel):
+        async with ElasticsearchModel(found, settings) as documents:
+            await documents.prepare()
+            yield services_of(documents, ports, aggregates_max=aggregates_max, by=by)
         return
     try:
         from oncelog.sql.models import SqlEventModel, SqlStateModel
@@ -53,6 +67,6 @@ def _of_own_store(path: str, found: object, ports: Ports, *, aggregates_max: int
     if isinstance(model, ReadModel):
         return services_of(model, ports, aggregates_max=aggregates_max, by=by)
     raise InputInvalid(
-        f"{path}: expected a SqlReadModel, or an object with the methods of oncelog.ReadModel or "
-        f"oncelog.EventReadModel, found {type(found).__name__}"
+        f"{path}: expected a SqlReadModel, an ElasticsearchReadModel, or an object with the methods of "
+        f"oncelog.ReadModel or oncelog.EventReadModel, found {type(found).__name__}"
     )

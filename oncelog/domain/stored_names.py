@@ -28,6 +28,7 @@ PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; 
 INSTANCES_ALIAS = "instances"
 GRAPH_ALIAS = "graph"
 PINNED_ALIAS = "pinned"
+VIEWS_ALIAS = "views"  # read models of the application's own
 
 # --- Kafka: topics, and headers beside those of CloudEvents
 INSTANCE_TOPIC = "instance_events"
