@@ -141,16 +141,18 @@ def _evolved_by_own(state: Instance, event: Event, content: EventContent) -> Ins
     aggregate = registry().of_event(event.event_type, class_id=event.class_id)
     if state.sequence_number and state.state_version != aggregate.state_mark:
         raise _mixed(state, event)
+    data = aggregate.after(state.data if state.exists else None, event.event_type, content.data)
     return Instance(
         aggregate_id=state.aggregate_id,
         sequence_number=event.sequence_number,
         checksum=event.checksum,
         event_id=event.event_id,
         schema_version=event.schema_version,
-        created_at=state.created_at or event.occurred_at,
+        deleted=data is None,
+        created_at=state.created_at if state.exists else event.occurred_at,
         updated_at=event.occurred_at,
         definition=content.definition,
-        data=aggregate.after(state.data if state.sequence_number else None, event.event_type, content.data),
+        data=data or {},
         state_version=aggregate.state_mark,
         constraints=content.constraints,
     )

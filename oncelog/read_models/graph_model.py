@@ -42,7 +42,7 @@ def node_of(state: Instance, class_schema: ClassSchema | None) -> GraphNode:
 
 def _own_edges(state: Instance, db_name: str) -> dict[str, tuple[AggregateId, ...]] | None:
     """Return the edges that the code of an aggregate of one's own says; None where it says none."""
-    if state.state_version is None:
+    if state.state_version is None or state.deleted:
         return None
     edges = registry().of_state(state.state_version).edges(state.data, db_name)
     return None if edges is None else edge_map(edges)

@@ -89,7 +89,7 @@ def _uncovered_by(state: Instance | None, definitions: Definitions) -> tuple[str
 
 def _own_uncovered(state: Instance | None) -> tuple[str, ...]:
     """Return the constraints of an aggregate of one's own that its last event was not decided under."""
-    if state is None or state.state_version is None:
+    if state is None or not state.exists or state.state_version is None:
         return ()
     try:
         constraints = registry().of_state(state.state_version).constraints

@@ -58,7 +58,7 @@ def check_decisions(aggregate: Aggregate[Any], commands: Sequence[DomainCommand]
             if after[0] != after[1]:
                 raise ContractBrokenError(f"evolves twice from the same, first to {after[0]}, then to {after[1]}")
             data = after[0]
-            if aggregate.read_state(data).model_dump(mode="json") != data:
+            if data is not None and aggregate.read_state(data).model_dump(mode="json") != data:
                 raise ContractBrokenError(f"state {data} does not read back from its JSON")
         made[first.type_name] = first
     return made

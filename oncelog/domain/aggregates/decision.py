@@ -32,7 +32,7 @@ def decide(
     if refusal := version_conflict(state, change) or _foreign(state, aggregate):
         return refusal
     _check_constraints(state, aggregate)
-    data = state.data if state.sequence_number else None
+    data = state.data if state.exists else None
     try:
         command = read_own(change.command_type, change.payload)
         decision = aggregate.decided(aggregate.read_state(data), command, _context(state, change, occurred_at))
@@ -42,9 +42,8 @@ def decide(
     except InputInvalid as error:  # under code that has become narrower since the command was accepted
         return Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
     state_after = aggregate.after(data, decision.type_name, event_data)
-    document = aggregate.document_data(state_after)
-    if hurried:
-        check_haste(document)
+    if state_after is not None and (refusal := _unfit(aggregate, state_after, state, class_schema, hurried=hurried)):
+        return refusal
     decided = DecidedEvent(
         event_type=decision.type_name,
         schema_version=str(aggregate.versions[decision.type_name].newest),
@@ -53,8 +52,22 @@ def decide(
         constraints=aggregate.constraints or None,
     )
     definition = class_schema.reference if class_schema else None
-    refusal = schema_refusal(class_schema, document, state, hurried=hurried) or _too_long(aggregate, state_after, state)
-    return refusal or made_event(state, change, decided=decided, definition=definition, occurred_at=occurred_at)
+    return made_event(state, change, decided=decided, definition=definition, occurred_at=occurred_at)
+
+
+def _unfit(
+    aggregate: Aggregate[DomainState],
+    state_after: dict[str, Any],
+    state: Instance,
+    class_schema: ClassSchema | None,
+    *,
+    hurried: bool,
+) -> Rejection | None:
+    """Return the refusal of a state whose document breaks the class's definition, or whose unique value is too long."""
+    document = aggregate.document_data(state_after)
+    if hurried:
+        check_haste(document)
+    return schema_refusal(class_schema, document, state, hurried=hurried) or _too_long(aggregate, state_after, state)
 
 
 def _check_constraints(state: Instance, aggregate: Aggregate[DomainState]) -> None:

@@ -57,13 +57,15 @@ class DomainEvent(DomainModel):
     """A fact about one aggregate. Its fields are the ``data`` of the event.
 
     ``first_version``: the semantic version in which it was stored first. ``migrations``: each further version, with the
-    function from the data of the version before to its own; a field that is added needs one as well.
+    function from the data of the version before to its own; a field that is added needs one as well. ``deletes``: after
+    this event the aggregate does not exist; ``evolve`` does not see it, and the next command begins with ``initial``.
     """
 
     model_config = ConfigDict(extra="ignore")  # what a newer MINOR adds is kept in the log, and not looked at
 
     first_version: ClassVar[str] = "1.0.0"
     migrations: ClassVar[Sequence[tuple[str, Step]]] = ()
+    deletes: ClassVar[bool] = False
 
     @classmethod
     def versions(cls) -> SchemaVersions:
@@ -126,8 +128,8 @@ class Aggregate(Generic[State]):
     a sequence of them; None for none (docs/unique.md). ``dropped``: the names of those that new events are not decided
     under any more; their functions stay, for what earlier events say. All are pure: the same arguments give the same
     result, at any time, on any machine.
-    ``state_version``: give it a new value with every change of ``state`` or ``evolve``, so that
-    states kept outside the log are folded anew.
+    ``state_version``: give it a new value with every change of ``state``, ``evolve`` or an event's ``deletes``, so
+    that states kept outside the log are folded anew.
 
     Raises InputInvalid, SchemaGap for a definition that cannot work.
     """
@@ -212,9 +214,14 @@ class Aggregate(Generic[State]):
             raise AggregateDefect(str(self), doing, problem)
         return decision
 
-    def after(self, data: Fields | None, event_type: str, event_data: Fields) -> dict[str, Any]:
-        """Return the JSON of the state after an event in its newest version; raises AggregateDefect."""
+    def after(self, data: Fields | None, event_type: str, event_data: Fields) -> dict[str, Any] | None:
+        """Return the JSON of the state after an event in its newest version, None after one that deletes.
+
+        ``data``: None for an aggregate that does not exist. Raises AggregateDefect.
+        """
         event = self.read_event(event_type, event_data)
+        if event.deletes:
+            return None
         try:
             state = self.evolve(self.read_state(data), event)
         except AggregateDefect:

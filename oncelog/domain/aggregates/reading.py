@@ -29,14 +29,17 @@ def document_data(state: "Instance") -> dict[str, Any]:
 
     Raises AggregateDefect.
     """
-    if state.state_version is None:
+    if state.state_version is None or state.deleted:
         return state.data
     return registry().of_state(state.state_version).document_data(state.data)
 
 
 def own_state(state: "Instance") -> DomainState:
-    """Return a folded state as its model; raises InputInvalid for a generic instance, SchemaUnsupported."""
+    """Return a folded state as its model, the initial one of a deleted aggregate.
+
+    Raises InputInvalid for a generic instance, SchemaUnsupported.
+    """
     if state.state_version is None:
         raise InputInvalid(f"aggregate {state.aggregate_id}: expected one of an own aggregate, found an instance")
-    found: DomainState = registry().of_state(state.state_version).read_state(state.data)
+    found: DomainState = registry().of_state(state.state_version).read_state(None if state.deleted else state.data)
     return found
