@@ -16,13 +16,7 @@ from oncelog.settings import Settings
 
 @asynccontextmanager
 async def own_services(
-    path: str,
-    ports: Ports,
-    settings: Settings,
-    *,
-    start: StartCommand | None = None,
-    aggregates_max: int = 1,
-    by: str,
+    path: str, ports: Ports, settings: Settings, *, start: StartCommand | None = None, aggregates_max: int = 1, by: str
 ) -> AsyncIterator[ReadModelServices]:
     """Open the read model that ``module:object`` names, for the length of a block.
 
