@@ -106,6 +106,7 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.replays
 	$(BIN)/python -m benchmarks.unique
 	$(BIN)/python -m benchmarks.own_code
+	$(BIN)/python -m benchmarks.own_domain
 
 dashboards: setup ## the JSON of Grafana's dashboards anew, from their code in monitoring/dashboards
 	$(BIN)/pip install --quiet --editable '.[monitoring]'
