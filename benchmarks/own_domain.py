@@ -1,4 +1,4 @@
-"""What one's own code costs: commands of an own aggregate beside those of instances, and reactions beside plain starts.
+"""The cost of one's own code: commands of an own aggregate beside those of instances, reactions beside plain starts.
 
 python -m benchmarks.own_domain                          some four minutes, on servers of its own
 python -m benchmarks.own_domain --seconds 4 --rounds 2 --events 1000
