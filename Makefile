@@ -117,7 +117,7 @@ lock: setup ## requirements.lock and the image's locks anew: the newest versions
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		--extra dev --extra demo --output-file requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-		--extra msk --constraint requirements.lock --output-file deploy/image/requirements.lock pyproject.toml
+		--extra msk --extra otel --constraint requirements.lock --output-file deploy/image/requirements.lock pyproject.toml
 	echo hatchling | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --constraint requirements.lock --output-file deploy/image/build.lock -
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from temporalio import activity
 
-from oncelog import metrics
+from oncelog import metrics, tracing
 from oncelog.activities.log_context import bind_aggregate
 from oncelog.activities.models import CommitReport, CommitRequest, DeliverReport, DeliverRequest, ReindexRequest
 from oncelog.composition.pipeline import Pipeline
@@ -60,6 +60,7 @@ class CommandActivities:
         committed = await self._committer.commit(
             command, occurred_at=request.occurred_at, trace=trace, publish=request.publish
         )
+        tracing.annotate(sequence_number=committed.result.sequence_number, outcome=committed.result.outcome)
         if committed.duplicate:
             metrics.DUPLICATES.labels(command.command_type).inc()
         else:

@@ -6,6 +6,7 @@ from structlog.contextvars import bind_contextvars
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from oncelog import tracing
 from oncelog.domain.stored_names import COMMAND_WORKFLOWS
 
 
@@ -24,6 +25,7 @@ class _Context(ActivityInboundInterceptor):
         info = activity.info()
         kind = "command_id" if info.workflow_type in COMMAND_WORKFLOWS else "workflow_id"
         bind_contextvars(**{kind: info.workflow_id}, activity=info.activity_type, attempt=info.attempt)
+        tracing.annotate(**{kind: info.workflow_id}, attempt=info.attempt)
         return await super().execute_activity(input)
 
 
@@ -31,3 +33,4 @@ def bind_aggregate(aggregate_id: str | None, sequence_number: int | None = None)
     """Bind the aggregate that a command is about and, once it is known, the number of the command's event."""
     known = {"aggregate_id": aggregate_id, "sequence_number": sequence_number}
     bind_contextvars(**{name: value for name, value in known.items() if value is not None})
+    tracing.annotate(aggregate_id=aggregate_id, sequence_number=sequence_number)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from oncelog import tracing
 from oncelog.errors import OncelogError, StoreUnavailable
 from oncelog.logs import log_to_standard_error
 from oncelog.process import collect_garbage_rarely, run_on_uvloop
@@ -31,6 +32,7 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
         settings = Settings.from_environment()
         as_json = settings.log.format == "json"
         log_to_standard_error(settings.log)
+        tracing.start(name)
         collect_garbage_rarely()
         run_on_uvloop(_until_told(settings, run))
     except OncelogError as error:
@@ -39,6 +41,8 @@ def run_program(name: str, about: str, run: Run, arguments: Sequence[str] | None
         else:
             print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         return EXIT_UNREACHABLE if isinstance(error, StoreUnavailable) else EXIT_USAGE
+    finally:
+        tracing.stop()
     return EXIT_FINE
 
 

@@ -47,15 +47,20 @@ def reported(command: Callable[..., Any]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*arguments: Any, output_format: OutputFormat, as_json: bool, **options: Any) -> None:
+        from oncelog import tracing
         from oncelog.logs import log_to_standard_error
 
         with explained(as_json=as_json or output_format is not OutputFormat.TABLE):
             log_to_standard_error()
+            tracing.start("oncelog")
             if as_json and output_format is OutputFormat.YAML:
                 raise InputInvalid("expected either --json or --output yaml, found both")
             _chosen.set(OutputFormat.JSON if as_json else output_format)
-            answer = command(*arguments, **options)
-            code = asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+            try:
+                answer = command(*arguments, **options)
+                code = asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+            finally:
+                tracing.stop()
         raise typer.Exit(code or 0)
 
     parameters = [*signature.parameters.values(), *_OPTIONS]

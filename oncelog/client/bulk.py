@@ -37,7 +37,8 @@ from oncelog.client.bulk_items import (
     spooled,
     unobserved,
 )
-from oncelog.client.client import RPC_TIMEOUT, Oncelog, new_command_id
+from oncelog.client.client import Oncelog, new_command_id
+from oncelog.client.connection import RPC_TIMEOUT
 from oncelog.domain.bulk.command import Bulk, BulkType
 from oncelog.domain.bulk.records import BulkRecord
 from oncelog.domain.bulk.results import BulkResult, Counts

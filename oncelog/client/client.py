@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Self
 
 from temporalio.client import (
     Client,
-    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
@@ -18,12 +16,13 @@ from temporalio.client import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from oncelog import tracing
 from oncelog.bounded_gather import bounded_gather
 from oncelog.client import connection
 from oncelog.client.cover import ClassCover, CoverReport
 from oncelog.client.start_options import class_command, new_command_id, run_of, start_options
 from oncelog.client.status import StatusLookup, handle_of
-from oncelog.client.submission import Submission, own_or_refused, persisted, recorded_or_failed
+from oncelog.client.submission import Submission, own_or_refused, persisted, recorded_or_failed, submission_span
 from oncelog.composition.client import assemble_read_path
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.commands import Command, CommandType
@@ -40,7 +39,6 @@ from oncelog.workflows.command import InstanceCommand
 
 EVENTS_PER_READ = 64
 DESCRIBED_AT_A_TIME = 16
-RPC_TIMEOUT = timedelta(seconds=10)
 
 __all__ = [
     "Command",
@@ -82,6 +80,7 @@ class Oncelog:
     async def connect(cls, settings: Settings | None = None, *, temporal: Client | None = None) -> AsyncIterator[Self]:
         """Open a client for the length of a block; raises SettingsInvalid."""
         settings = settings or Settings.from_environment()
+        tracing.start("oncelog-client")
         async with await Stores.connect(settings) as stores:
             yield cls(stores.ports, settings, temporal=temporal)
 
@@ -103,6 +102,10 @@ class Oncelog:
 
     async def submission(self, command: Command | Bulk, *, early: bool = False) -> Submission:
         """Do as ``submit`` does, and say besides whether the command had come to its end before."""
+        with submission_span(command):
+            return await self._submission(command, early=early)
+
+    async def _submission(self, command: Command | Bulk, *, early: bool) -> Submission:
         duplicate = False
         try:
             if early and isinstance(command, Command):  # a bulk command has no one event to wait for
@@ -249,19 +252,9 @@ class Oncelog:
 
     async def under_way(self, command_ids: Iterable[str]) -> set[str]:
         """Return those commands whose workflow runs now; raises StoreUnavailable."""
-        temporal = await self.temporal()
-
-        async def running(command_id: str) -> bool:
-            try:
-                described = await temporal.get_workflow_handle(command_id).describe(rpc_timeout=RPC_TIMEOUT)
-            except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    return False
-                raise self.unavailable("asking which commands are under way", error) from error
-            return described.status is WorkflowExecutionStatus.RUNNING
-
+        workflows = connection.TemporalWorkflows(await self.temporal())
         asked = list(command_ids)
-        found = await bounded_gather(running, asked, at_once=DESCRIBED_AT_A_TIME)
+        found = await bounded_gather(workflows.is_running, asked, at_once=DESCRIBED_AT_A_TIME)
         return {command_id for command_id, runs in zip(asked, found, strict=True) if runs}
 
     async def class_schema(self, db_name: str, class_id: str) -> ClassSchema | None:

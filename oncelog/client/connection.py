@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -17,10 +18,14 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from oncelog import tracing
 from oncelog.bounded_gather import bounded_gather
 from oncelog.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
 from oncelog.workflows.plugin import oncelog_plugin
+
+if TYPE_CHECKING:
+    from temporalio.contrib.opentelemetry import TracingInterceptor
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 CONNECT_TIMEOUT_S = 10.0
@@ -63,13 +68,29 @@ async def connect(*, runtime: Runtime | None = None) -> Client:
     config.setdefault("target_host", DEFAULT_ADDRESS)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await Client.connect(**config, plugins=[oncelog_plugin], runtime=runtime)
+            return await Client.connect(
+                **config, plugins=[oncelog_plugin], interceptors=trace_interceptors(), runtime=runtime
+            )
     except TimeoutError as error:
         raise unavailable(config["target_host"], "connecting", f"none within {CONNECT_TIMEOUT_S:g} s") from error
     except (RuntimeError, RPCError) as error:
         raise unavailable(config["target_host"], "connecting", error) from error
     except ValueError as error:
         raise SettingsInvalid(f"TEMPORAL_ADDRESS {config['target_host']}: {error}; expected host:port") from error
+
+
+def trace_interceptors() -> "list[TracingInterceptor]":
+    """Return what passes traces on, of clients and of the workers on them; nothing unless they are exported."""
+    tracer = tracing.tracer()
+    if tracer is None:
+        return []
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    from temporalio.contrib.opentelemetry import TracingInterceptor
+
+    interceptor = TracingInterceptor(tracer)
+    # Without baggage: it is the application's own data, and would stay in workflow histories.
+    interceptor.text_map_propagator = TraceContextTextMapPropagator()
+    return [interceptor]
 
 
 def unavailable(address: str, doing: str, cause: object) -> StoreUnavailable:

@@ -1,6 +1,6 @@
 """The end of a submitted command, as Temporal or the records in S3 tell it."""
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from temporalio.client import (
@@ -13,6 +13,7 @@ from temporalio.client import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from oncelog import tracing
 from oncelog.client.start_options import run_of, start_options
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import reused_bulk
@@ -31,6 +32,17 @@ class Submission:
 
     result: CommandResult
     duplicate: bool
+
+
+def submission_span(command: Command | Bulk) -> AbstractContextManager[None]:
+    """Trace a block that submits the command and waits for its result."""
+    aggregate_id = None if isinstance(command, Bulk) else command.aggregate_id
+    return tracing.span(
+        "submit_command",
+        command_id=command.command_id,
+        command_type=command.command_type,
+        aggregate_id=aggregate_id,
+    )
 
 
 async def persisted(temporal: Client, command: Command, *, task_queue: str) -> CommandResult:

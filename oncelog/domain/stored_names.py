@@ -36,6 +36,7 @@ CLASS_TOPIC = "ontology_events"
 FAILURE_TOPIC = "projection_failures_dlq"
 SEQUENCE_NUMBER_HEADER = "sequence_number"
 SCHEMA_VERSION_HEADER = "schema_version"
+TRACEPARENT_HEADER = "traceparent"  # W3C Trace Context, where traces are exported
 
 # --- Redis: what keys begin with; Temporal: the task queue
 ONCELOG = "oncelog"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from oncelog import metrics
+from oncelog import metrics, tracing
 from oncelog.domain.events import rfc3339
 
 #: Called after each step with its name; may end the process or empty a server, and so must find nothing incomplete.
@@ -51,7 +51,8 @@ class Trace:
         """Measure a block. If it ends without an error, report the step and call the observer."""
         step, began_s = Step(), time.perf_counter()
         try:
-            yield step
+            with tracing.span(name):
+                yield step
         except Exception:
             metrics.STEP_FAILURES.labels(name).inc()
             raise

@@ -1,7 +1,8 @@
 """Everything that can be set, read once at an entry point.
 
-Temporal's own variables (``TEMPORAL_ADDRESS`` …) are read by ``temporalio.envconfig`` and those of AWS by boto3's
-chain; nothing is added beside them here. Each server has a model of its own (``servers``).
+Temporal's own variables (``TEMPORAL_ADDRESS`` …) are read by ``temporalio.envconfig``, those of AWS by boto3's chain,
+those of OpenTelemetry by ``oncelog.tracing``; nothing is added beside them here. Each server has a
+model of its own (``servers``).
 """
 
 import os

@@ -27,14 +27,14 @@ DATA = re.compile(r'"data": "([^"]+)"')
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
-def _history(path: Path) -> WorkflowHistory:
+def history_of(path: Path) -> WorkflowHistory:
     stored = json.loads(path.read_text())
     return WorkflowHistory.from_json(stored.pop("workflow_id"), stored)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_history_is_replayed_to_the_same_commands(path: Path):
-    replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(_history(path))
+    replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(history_of(path))
     assert replayed.replay_failure is None
 
 
@@ -43,7 +43,7 @@ async def test_history_of_an_own_command_needs_no_code(name: str):
     """It is replayed by a worker that has the aggregate, and above by one that no longer has it."""
     (path,) = [path for path in HISTORIES if path.stem.partition("-")[2] == name]
     with registered(ACCOUNT):
-        replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(_history(path))
+        replayed = await Replayer(workflows=[], plugins=[oncelog_plugin]).replay_workflow(history_of(path))
     assert replayed.replay_failure is None
 
 
@@ -74,4 +74,4 @@ async def test_a_workflow_that_does_something_else_is_found_out():
     replayer = Replayer(workflows=[Impatient], data_converter=pydantic_data_converter)
     applied = next(path for path in HISTORIES if path.stem.endswith("-applied"))
     with pytest.raises(NondeterminismError):
-        await replayer.replay_workflow(_history(applied))
+        await replayer.replay_workflow(history_of(applied))

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from oncelog import tracing
 from oncelog.errors import OncelogError
 from oncelog.offload import offloaded
 from oncelog.ports import Delivery, EventSubscription, FailureStream
@@ -187,10 +188,11 @@ class Projector:
         self, batch: _Batch, prepared: Prepared[Any], applied: asyncio.Event, before: asyncio.Task[None] | None
     ) -> None:
         try:
-            await self._projection.project(prepared)
-            await self._after_step("show")
-            await self._projection.park(prepared)
-            await self._after_step("park")
+            with tracing.projecting(self._name, batch.deliveries):
+                await self._projection.project(prepared)
+                await self._after_step("show")
+                await self._projection.park(prepared)
+                await self._after_step("park")
             applied.set()
             if before:  # nothing is committed beyond a batch that failed or was called off: we come again with it
                 await before

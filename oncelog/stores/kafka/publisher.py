@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, UnknownTopicOrPartitionError
 
+from oncelog import tracing
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.events import Event
 from oncelog.errors import ContainerUnusable, ObjectRefused, OncelogError, StoreUnsafe, UnusableReason
@@ -160,6 +162,10 @@ class KafkaPublisher:
 
         Raises StoreUnavailable (the message may have been sent), ContainerUnusable and ObjectRefused (it was not).
         """
+        with tracing.sending(message.topic, message) as headers:
+            await self._send(replace(message, headers=[*message.headers, *headers]) if headers else message)
+
+    async def _send(self, message: Outgoing) -> None:
         if self._in_doubt:
             self._silent_until_s = time.monotonic() + SEND_TIMEOUT_S  # we find out, the others need not
         producer: AIOKafkaProducer | None = None
