@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from structlog.contextvars import bound_contextvars
+
 from oncelog import metrics
 from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.chunk_attempt import ChunkAttempt
@@ -124,7 +126,8 @@ class ChunkCommitter:
         await self._learn_watermarks(list(groups), attempt, written)
 
         async def write(name: str) -> None:
-            await self._write(record, bound, groups[name], attempt, written[name])
+            with bound_contextvars(aggregate_id=name):
+                await self._write(record, bound, groups[name], attempt, written[name])
 
         await bounded_gather(write, groups, at_once=self._requests)
         entries = [entry for binding in bound.bindings for entry in bound.entries_of(binding)]

@@ -8,6 +8,7 @@ import asyncio
 import time
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from oncelog.bounded_gather import bounded_gather
 from oncelog.bulk.chunk import ChunkEnd, Written
@@ -121,4 +122,5 @@ class ChunkDelivery:
         return None
 
     async def _project_one(self, aggregate_id: AggregateId, sequence_number: int) -> None:
-        await self._deliverer.project_or_park(aggregate_id, sequence_number, Trace())
+        with bound_contextvars(aggregate_id=str(aggregate_id), sequence_number=sequence_number):
+            await self._deliverer.project_or_park(aggregate_id, sequence_number, Trace())

@@ -1,6 +1,6 @@
 """Ports of reconciliation: what there is, how far it is known to be whole, and who is at work on it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +30,11 @@ class KnownCommand:
     written_at: datetime
     last_record: int = 1
 
+    @property
+    def log_fields(self) -> Mapping[str, str | int]:
+        """The fields that name it in log entries."""
+        return {"command_id": self.command_id}
+
 
 @dataclass(frozen=True)
 class ListedStream:
@@ -43,6 +48,12 @@ class ListedStream:
     head: int
     written_at: datetime
     missing: int | None = None
+
+    @property
+    def log_fields(self) -> Mapping[str, str | int]:
+        """The fields that name it in log entries."""
+        named = {"aggregate_id": str(self.aggregate_id)}
+        return {**named, "sequence_number": self.head} if self.head else named
 
 
 class LogCatalogue(Protocol):

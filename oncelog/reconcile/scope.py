@@ -1,11 +1,12 @@
 """The scope of a reconciliation, and a page's items in parallel, without one bad item holding up the others."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import CLASSES, AggregateId
@@ -63,6 +64,9 @@ class Listed(Protocol):
     @property
     def written_at(self) -> datetime: ...
 
+    @property
+    def log_fields(self) -> Mapping[str, str | int]: ...
+
 
 Item = TypeVar("Item", bound=Listed)
 Found = TypeVar("Found")
@@ -93,15 +97,16 @@ class Steps(Generic[Item]):
         self._items.update(items)
 
         async def take_one(item: Item) -> tuple[Item, Found] | None:
-            try:
-                return item, await step(item)
-            except StoreUnavailable as error:
-                self._silent[item] = error
-                self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
-            except OncelogError as error:
-                where = str(error.details.get("where", self._place(item)))
-                self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
-            return None
+            with bound_contextvars(**item.log_fields):
+                try:
+                    return item, await step(item)
+                except StoreUnavailable as error:
+                    self._silent[item] = error
+                    self.failed[item] = [_left(FindingKind.UNFINISHED, self._place(item), error, item)]
+                except OncelogError as error:
+                    where = str(error.details.get("where", self._place(item)))
+                    self.failed[item] = [_left(FindingKind.DAMAGE, where, error, item)]
+                return None
 
         return [taken for taken in await bounded_gather(take_one, items, at_once=at_once_max) if taken]
 
