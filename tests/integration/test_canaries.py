@@ -52,7 +52,23 @@ def secrets(installation: Installation) -> Mapping[str, str]:
         "ONCELOG_PROJECTOR_METRICS_ADDRESS": f"127.0.0.1:{_free_port()}",
         "TEMPORAL_API_KEY": f"{CANARY}-temporal",
         "TEMPORAL_TLS": "false",
+        "ONCELOG_KAFKA_SASL_PASSWORD": f"{CANARY}-kafka",
+        "ONCELOG_KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": f"{CANARY}-kafka-client",
+        "ONCELOG_KAFKA_SSL_KEY_PASSWORD": f"{CANARY}-kafka-key",
     }
+
+
+def refused_secrets() -> list[dict[str, str]]:
+    """Variables with passwords that Kafka's listener refuses, and with those of a TerminusDB that is not there."""
+    kafka = {
+        "ONCELOG_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "ONCELOG_KAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
+        "ONCELOG_KAFKA_SASL_USERNAME": "oncelog",
+    }
+    address = f"http://127.0.0.1:{_free_port()}"
+    with_user = {"ONCELOG_TERMINUSDB_URL": with_password(address, "admin", "terminusdb")}
+    with_token = {"ONCELOG_TERMINUSDB_URL": address, "ONCELOG_TERMINUSDB_TOKEN": f"{CANARY}-terminusdb"}
+    return [{**kafka, **with_user}, {**kafka, **with_token}]
 
 
 async def test_no_password_is_left_anywhere(installation: Installation, secrets: Mapping[str, str]):
@@ -71,6 +87,7 @@ async def test_no_password_is_left_anywhere(installation: Installation, secrets:
         printed += [await run_python(installation, gated, COMMAND_LINES, json.dumps(QUESTIONS))]
         left = {
             "worker log": worker.output(),
+            "refusals": await refusals(installation, with_key, gated),
             "command line": "\n".join(printed),
             "metrics": metrics,
             "workflows": await workflows(installation),
@@ -89,6 +106,18 @@ async def test_no_password_is_left_anywhere(installation: Installation, secrets:
     }
     assert not found
     assert "127.0.0.1" in left["workflows"]  # the failure does name the address
+
+
+async def refusals(installation: Installation, worker: Mapping[str, str], command_line: Mapping[str, str]) -> str:
+    """Return what worker and ``doctor`` say where Kafka refuses their password, and TerminusDB is not there."""
+    texts = []
+    for variables in refused_secrets():
+        doomed = await installation.worker_process(**{**worker, **variables})
+        assert await doomed.ended() != 0
+        texts.append(doomed.output())
+        texts.append(await run_python(installation, {**command_line, **variables}, COMMAND_LINES, DOCTOR))
+    assert all("Kafka" in text and "TerminusDB" in text for text in texts), texts
+    return "\n".join(texts)
 
 
 COMMANDS: list[tuple[str, ...]] = [
@@ -112,8 +141,11 @@ QUESTIONS: list[tuple[str, ...]] = [
     ("verify",),
     ("dead-letters", "list"),
 ]
+#: Asked with what Kafka and TerminusDB refuse.
+DOCTOR = json.dumps([("doctor",), ("doctor", "--json")])
 #: In each place one of these is found, if the look sees anything.
 SIGNS = {
+    "refusals": ["Kafka"],
     "worker log": ["worker_ready"],
     "command line": [MARKER],
     "metrics": ["temporal_"],
