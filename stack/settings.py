@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from stack.process import Identity
 from stack.servers import BY_NAME
 
 DEFAULT_NAME = "default"
+JAVA_OPTIONS_VARIABLE = "ONCELOG_STACK_JAVA_OPTIONS"
 PORTS: dict[str, int] = {name: port for definition in BY_NAME.values() for name, port in definition.ports.items()}
 """Every port's name and its default."""
 
@@ -47,6 +48,8 @@ class Settings:
     """Whether servers want TLS and credentials; decided when a stack is brought up for the first time."""
     scratch: bool = False
     """Whether the data is thrown away at the end."""
+    java_options: Sequence[str] = ()
+    """More options for the JVMs of Kafka and Elasticsearch."""
 
     def command(self, verb: str) -> str:
         """The commands to type for this very stack."""
@@ -88,7 +91,13 @@ def read_settings(
         addresses={} if own else {key: environ[key] for key in variables if environ.get(key)},
         test_server=Path(test_server) if test_server else None,
         secured=secured,
+        java_options=read_java_options(environ),
     )
+
+
+def read_java_options(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The options of `ONCELOG_STACK_JAVA_OPTIONS`, separated by blanks."""
+    return tuple(environ.get(JAVA_OPTIONS_VARIABLE, "").split())
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:

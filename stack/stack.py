@@ -24,7 +24,7 @@ from stack.security import security_of
 from stack.server import Server
 from stack.servers import BY_NAME, Definition, Location, choose
 from stack.servers.s3 import BUCKET
-from stack.settings import PORTS, Settings, read_settings
+from stack.settings import PORTS, Settings, read_java_options, read_settings
 from stack.state import STATE_NAME, ServerState, State
 
 LOCK_NAME = "stack.lock"
@@ -96,6 +96,7 @@ class Stack:
             test_server=Path(test_server) if test_server else None,
             owner=process.myself(),
             scratch=True,
+            java_options=read_java_options(os.environ),
         )
         stack = cls(settings, reporter)
         try:
@@ -254,6 +255,7 @@ class Stack:
             user=account.unprivileged() if definition.refuses_root else None,
             security=security_of(self.data, secured=state.secured),
             advertised=self.settings.advertised.get(definition.name),
+            java_options=self.settings.java_options,
         )
         environment = definition.variables({**PORTS, **location.ports}, location.security)
         scratch = self.data if self.settings.scratch else None

@@ -33,6 +33,8 @@ class Location:
     """TLS and credentials, in a secured stack."""
     advertised: str | None = None
     """The address (host:port) that it is to tell its clients, where a proxy stands before it; None for its own."""
+    java_options: Sequence[str] = ()
+    """More options of its JVM, where it has one."""
 
     @property
     def data(self) -> Path:

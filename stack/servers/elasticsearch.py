@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,7 +42,8 @@ class Elasticsearch(Definition):
         config, logs, temporary = location.folder / "config", location.folder / "logs", location.empty_temporary()
         (config / "jvm.options.d").mkdir(parents=True, exist_ok=True)
         (config / "elasticsearch.yml").write_text(self.settings(location))
-        (config / "jvm.options").write_text(jvm_options((location.program / "config" / "jvm.options").read_text()))
+        shipped = (location.program / "config" / "jvm.options").read_text()
+        (config / "jvm.options").write_text(jvm_options(shipped, location.java_options))
         (config / "log4j2.properties").write_text(LOGGING)
         give(location.user, config, location.data, temporary, logs)
         for path, purpose in (
@@ -90,7 +91,7 @@ class Elasticsearch(Definition):
             raise UnreachableError(f"Elasticsearch's cluster is {colour}, expected green or yellow")
 
 
-def jvm_options(shipped: str) -> str:
-    """The distribution's own options, with our heap, and without its log of every garbage collection (2 GB)."""
+def jvm_options(shipped: str, more: Sequence[str] = ()) -> str:
+    """The distribution's own options, with our heap and `more`, without its log of every garbage collection (2 GB)."""
     kept = [line for line in shipped.splitlines() if not line.startswith(("-Xm", "-Xlog:gc", "-XX:+HeapDump"))]
-    return "\n".join([*kept, f"-Xms{HEAP_MB}m", f"-Xmx{HEAP_MB}m", ""])
+    return "\n".join([*kept, f"-Xms{HEAP_MB}m", f"-Xmx{HEAP_MB}m", *more, ""])

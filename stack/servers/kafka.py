@@ -64,7 +64,8 @@ class Kafka(Definition):
             chosen = f"--cluster-id={new_cluster_id()}"  # in one word, for an ID may begin with a dash
             users = [] if location.security is None else scram_users(location.security)
             run_to_end([*quick, "kafka.tools.StorageTool", "format", chosen, "-c", str(properties), *users])
-        return Command([java[0], *HEAP, *java[1:], "kafka.Kafka", str(properties)], plain_environment())
+        options = [*HEAP, *location.java_options]
+        return Command([java[0], *options, *java[1:], "kafka.Kafka", str(properties)], plain_environment())
 
     def settings(self, location: Location) -> dict[str, object]:
         """`server.properties`. Topics are made by who needs them, never by a typing error."""

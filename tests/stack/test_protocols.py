@@ -144,4 +144,6 @@ def test_postgresql_that_is_none_is_unreachable() -> None:
 
 def test_elasticsearch_gets_our_heap_and_no_log_of_collections() -> None:
     shipped = "-Xms4g\n-Xmx4g\n-XX:+UseG1GC\n-Xlog:gc*:file=gc.log\n-Djava.io.tmpdir=${ES_TMPDIR}\n"
-    assert jvm_options(shipped).split() == ["-XX:+UseG1GC", "-Djava.io.tmpdir=${ES_TMPDIR}", "-Xms512m", "-Xmx512m"]
+    kept = ["-XX:+UseG1GC", "-Djava.io.tmpdir=${ES_TMPDIR}", "-Xms512m", "-Xmx512m"]
+    assert jvm_options(shipped).split() == kept
+    assert jvm_options(shipped, ["-Xint"]).split() == [*kept, "-Xint"]

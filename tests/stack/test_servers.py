@@ -26,8 +26,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from stack import Stack, process
 from stack.errors import UsageError
+from stack.server import Server
 from stack.servers import DEFAULT
 from stack.servers.temporal import SEARCH_ATTRIBUTES
+from stack.settings import JAVA_OPTIONS_VARIABLE
 from stack.state import State
 
 pytestmark = pytest.mark.integration
@@ -147,6 +149,16 @@ def test_s3_refuses_to_overwrite_and_keeps_what_is_locked(full_stack: Stack) -> 
 def test_elasticsearch_runs_under_an_account_that_is_not_root(full_stack: Stack) -> None:
     pid = full_stack.server("elasticsearch").pid
     assert Path(f"/proc/{pid}").stat().st_uid != 0
+
+
+def test_java_servers_get_the_options_of_the_environment(full_stack: Stack) -> None:
+    (option,) = os.environ[JAVA_OPTIONS_VARIABLE].split()
+    assert option in process_arguments(full_stack.server("kafka"))
+    assert option in (full_stack.data / "elasticsearch" / "config" / "jvm.options").read_text().split()
+
+
+def process_arguments(server: Server) -> list[str]:
+    return Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")
 
 
 def test_elasticsearch_keeps_documents_through_a_crash(full_stack: Stack) -> None:

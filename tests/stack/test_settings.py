@@ -103,6 +103,11 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name: str) -> None:
         assert read_settings({}, name=name).name == "default"
 
 
+def test_java_options_are_read_from_their_variable() -> None:
+    assert read_settings({}).java_options == ()
+    assert read_settings({"ONCELOG_STACK_JAVA_OPTIONS": "-Xss1m  -Xint"}).java_options == ("-Xss1m", "-Xint")
+
+
 def test_data_folder_is_chosen_by_option_variable_and_name(tmp_path: Path) -> None:
     variable = {"ONCELOG_STACK_DATA_DIR": str(tmp_path / "variable"), "ONCELOG_STACK_NAME": "mine"}
     assert read_settings(variable, data=tmp_path / "option").data == tmp_path / "option"
