@@ -2,9 +2,13 @@
 
 import asyncio
 import random
+import signal
 from typing import Any
 
-from tests.integration.installation import Installation
+from temporalio.api.enums.v1 import EventType, PendingActivityState
+from temporalio.client import WorkflowHandle
+
+from tests.integration.installation import Installation, WorkerProcess
 
 
 async def killed_until(
@@ -23,3 +27,59 @@ async def killed_until(
             await worker.ended()
             killed += 1
     return killed
+
+
+async def killed_in_activities(
+    run: WorkflowHandle[Any, Any], installation: Installation, *, seed: int, waves: int, kills: int
+) -> None:
+    """Kill ``kills`` workers in each of ``waves``, each in the middle of an activity of the run, at random points.
+
+    The victims and the delays are drawn by the seed. A victim is stopped first: it dies only if the server still waits
+    for an activity of its then. One worker is left, and the run is paused until others have come to its side.
+    """
+    chance, alive = random.Random(seed), list[WorkerProcess]()
+    for _ in range(waves):
+        await run.signal("pause")
+        others = [await installation.worker_process() for _ in range(kills + 1 - len(alive))]
+        alive += await asyncio.gather(*(worker.ready() for worker in others))
+        await run.signal("resume")
+        for _ in range(kills):
+            alive.remove(await _killed_in_activity(run, alive, chance))
+
+
+async def _killed_in_activity(
+    run: WorkflowHandle[Any, Any], alive: list[WorkerProcess], chance: random.Random
+) -> WorkerProcess:
+    async with asyncio.timeout(120):
+        while True:
+            while not (at_work := await _at_work(run, alive)):
+                await asyncio.sleep(0.05)
+            victim = chance.choice(at_work)
+            await asyncio.sleep(chance.uniform(0, 0.3))  # the random point
+            victim.process.send_signal(signal.SIGSTOP)
+            if victim in await _at_work(run, alive):
+                break
+            victim.process.send_signal(signal.SIGCONT)
+    victim.process.kill()
+    await victim.ended()
+    return victim
+
+
+async def _at_work(run: WorkflowHandle[Any, Any], workers: list[WorkerProcess]) -> list[WorkerProcess]:
+    """Return those whose begun activities of the run the server waits for."""
+    started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    pending = (await run.describe()).raw_description.pending_activities
+    at_it = {each.last_worker_identity.partition("@")[0] for each in pending if each.state == started}
+    return [worker for worker in workers if str(worker.process.pid) in at_it]
+
+
+async def repeated_attempts(run: WorkflowHandle[Any, Any]) -> int:
+    """Return how many attempts at activities of the run were repetitions of earlier ones."""
+    started = EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED
+    return sum(
+        [
+            event.activity_task_started_event_attributes.attempt - 1
+            async for event in run.fetch_history_events()
+            if event.event_type == started
+        ]
+    )

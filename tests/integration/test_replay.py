@@ -1,6 +1,5 @@
 """Replays on real servers: workers are killed in the middle, and the digests are the same."""
 
-import asyncio
 import json
 
 import pytest
@@ -14,33 +13,37 @@ from oncelog.replay_runs.files import checkpoint_name
 from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayRequest, ReplayScope
 from tests.commands import create, update
 from tests.integration.installation import Installation
-from tests.integration.mortals import killed_until
+from tests.integration.mortals import killed_in_activities, repeated_attempts
 from tests.integration.replays import fill, replayed
 
 pytestmark = pytest.mark.integration
 
 INSTANCES = 300
-KILLS = 5
+#: Of the workers of each of two replays, so that there are twenty random points, and a rate that lasts for them.
+WAVES, KILLS, MANY_INSTANCES, EVENTS_PER_S = 2, 5, 1_000, 40.0
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
-async def test_replay_survives_the_death_of_its_workers(installation: Installation):
-    await fill(installation, INSTANCES)
-    whole = await replayed(installation)
+@pytest.mark.parametrize(("mode", "seed"), [(ReplayMode.VERIFY, 13), (ReplayMode.REBUILD, 31)])
+async def test_killed_replay_ends_with_the_same_digest(installation: Installation, mode: ReplayMode, seed: int):
+    await fill(installation, MANY_INSTANCES)
+    undisturbed = await replayed(installation)
     replays = Replays(installation.temporal, installation.settings)
-    request = ReplayRequest(partition_events=5, parallel=2, events_per_s=60)
-    replay_id = await replays.start(request)
-    ended = asyncio.create_task(replays.result(replay_id))
-    kills = await killed_until(ended, installation, seed=13, kills=KILLS)
-    report = await ended
-    assert kills >= 2
-    assert whole.end is not None
+    replay_id = await replays.start(
+        ReplayRequest(mode=mode, partition_events=10, parallel=8, events_per_s=EVENTS_PER_S)
+    )
+    run = installation.temporal.get_workflow_handle(replay_id)
+    await killed_in_activities(run, installation, seed=seed, waves=WAVES, kills=KILLS)
+    report = await replays.result(replay_id)
+    assert await repeated_attempts(run) >= WAVES * KILLS
+    assert undisturbed.end is not None
     assert report.end is not None
-    assert (report.end.databases, report.end.classes) == (whole.end.databases, whole.end.classes)
-    assert report.counts.aggregates == INSTANCES
-    assert report.outcome is ReplayOutcome.SOUND
+    assert (report.end.databases, report.end.classes) == (undisturbed.end.databases, undisturbed.end.classes)
+    assert (report.outcome, report.counts.aggregates) == (ReplayOutcome.SOUND, MANY_INSTANCES)
     assert report.end.comparison is not None
-    assert (report.end.comparison.replay_id, report.end.comparison.same) == (whole.replay_id, INSTANCES)
+    assert (report.end.comparison.replay_id, report.end.comparison.same) == (undisturbed.replay_id, MANY_INSTANCES)
+    assert len(report.end.switched) == (mode is ReplayMode.REBUILD)
+    await installation.check()
 
 
 async def test_archive_and_slots_fold_to_the_same_root(installation: Installation):
