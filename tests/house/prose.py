@@ -3,7 +3,8 @@
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +37,13 @@ def pages() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *found])
 
 
-def sentences() -> Iterator[Sentence]:
-    """Yield each sentence of each docstring, comment and page, with quoted code replaced by a dash."""
+@cache
+def sentences() -> Sequence[Sentence]:
+    """Return each sentence of each docstring, comment and page, with quoted code replaced by a dash."""
+    return list(_sentences())
+
+
+def _sentences() -> Iterator[Sentence]:
     for path in python_files():
         yield from _split(path, _python_blocks(path.read_text()))
     for path in pages():
