@@ -34,6 +34,8 @@ from oncelog.activities.proof import ProofActivities
 from oncelog.activities.replay import ReplayActivities
 from oncelog.archive.archiver import Archiver
 from oncelog.client import connection
+from oncelog.client.backlog import BacklogReader
+from oncelog.client.backlog_metrics import BacklogMetrics
 from oncelog.client.schedules import keep_schedules
 from oncelog.composition.checks import InvariantChecks, assemble_checks, projectors_of, sources_of
 from oncelog.composition.pipeline import Pipeline, assemble
@@ -156,12 +158,13 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
     pipeline = assemble(stores.ports, settings)
     sources = sources_of(stores, settings)
     worker = new_worker(client, stores.ports, pipeline, settings, sources=sources, after_step=crash_point(settings))
+    backlog = BacklogMetrics(archive_interval_s=settings.archive_interval_s)
     is_ready = False
     async with AsyncExitStack() as running:
         await running.enter_async_context(
             metrics_served(
                 settings.metrics_address,
-                [metrics.REGISTRY],
+                [metrics.REGISTRY, backlog.registry],
                 setting="ONCELOG_METRICS_ADDRESS",
                 ready=lambda: is_ready and not stopping.is_set(),
                 sdk_address=sdk_metrics,
@@ -169,6 +172,8 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
         )
         for model in pipeline.models:
             await running.enter_async_context(model.parking.refreshed())
+        if settings.metrics_address:
+            await running.enter_async_context(backlog.refreshed(BacklogReader(client, settings)))
         await running.enter_async_context(worker)
         is_ready = True
         log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())

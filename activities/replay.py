@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
 
+from oncelog import metrics
 from oncelog.activities.heartbeats import heartbeats
 from oncelog.archive.log_part import LogPosition
 from oncelog.replay_runs.partitions import PlanTotals
@@ -58,9 +59,11 @@ class ReplayActivities:
         """Replay one partition; tells how far it has come, and goes on where an earlier attempt was."""
         earlier = _earlier()
         so_far = PartitionProgress(position=earlier)
+        folded = metrics.REPLAY_EVENTS.labels(step.request.mode)
 
         def count(progress: PartitionProgress) -> None:
             nonlocal so_far
+            folded.inc(progress.counts.events - so_far.counts.events)
             so_far = progress
 
         async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):

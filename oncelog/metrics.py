@@ -65,6 +65,14 @@ AGGREGATES_BUSY = Counter(
     "Commands sent back to Temporal, because enough of their aggregate were under way here.",
     registry=REGISTRY,
 )
+EVENTS_RESENT = Counter(
+    "oncelog_events_resent",
+    "Events read from S3 and sent to Kafka, because it is not known whether an earlier attempt has sent them.",
+    registry=REGISTRY,
+)
+REPLAY_EVENTS = Counter(
+    "oncelog_replay_events", "Events that replays have folded, by the mode of the replay.", ("mode",), registry=REGISTRY
+)
 BULK_ITEMS = Counter(
     "oncelog_bulk_items", "Items of bulk commands that came to their end.", ("outcome",), registry=REGISTRY
 )

@@ -2,11 +2,15 @@
 
 from monitoring.dashboards.panel import Dashboard, Panel, Query, Row, Unit, quantile, quantiles, rate, single
 from monitoring.dashboards.shared import (
+    ARCHIVE_LAG,
     BUSY,
     COMMANDS,
     LAG,
     OUTAGE,
     PARKED,
+    PENDING,
+    REPLAY_SPEED,
+    RESENT,
     STEPS_FAILED,
     STORES_FAILED,
     TASKS_WAIT,
@@ -93,7 +97,7 @@ GLANCE = Dashboard(
                 ),
             ),
         ),
-        Row(title="Is anything stuck?", panels=(PARKED, UNUSABLE, BUSY)),
+        Row(title="Is anything stuck?", panels=(PENDING, PARKED, UNUSABLE, BUSY)),
     ),
 )
 
@@ -217,6 +221,7 @@ PIPELINE = Dashboard(
                 ),
             ),
         ),
+        Row(title="The log", panels=(PENDING, RESENT, REPLAY_SPEED, ARCHIVE_LAG)),
     ),
 )
 

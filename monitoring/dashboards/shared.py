@@ -58,3 +58,32 @@ BUSY = Panel(
     queries=single(rate("oncelog_aggregates_busy_total"), "sent back"),
     unit=Unit.PER_SECOND,
 )
+PENDING = Panel(
+    title="Commands under way, by age",
+    about="Not ended so long after their start. Runbook OncelogCommandsStuck.",
+    queries=single(
+        "sum by (older_than_s) (max by (workflow_type, older_than_s) (oncelog_pending_commands))",
+        "{{older_than_s}} s and more",
+    ),
+    unit=Unit.COUNT,
+)
+ARCHIVE_LAG = Panel(
+    title="Age of the archive",
+    about="What was written since then is in its slots only. Runbook OncelogArchiveLagging.",
+    queries=single("time() - max(oncelog_archived_through_timestamp_seconds)", "age"),
+    unit=Unit.SECONDS,
+    only_in="an archive run that has ended",
+)
+RESENT = Panel(
+    title="Events sent again",
+    about="Whether an earlier attempt had sent them was not known. Rises after a loss of Kafka or Redis.",
+    queries=single(rate("oncelog_events_resent_total"), "sent again"),
+    unit=Unit.PER_SECOND,
+)
+REPLAY_SPEED = Panel(
+    title="Events that replays fold",
+    about="By mode; nothing between replays.",
+    queries=single(rate("oncelog_replay_events_total", "mode"), "{{mode}}"),
+    unit=Unit.PER_SECOND,
+    only_in="a replay",
+)

@@ -133,6 +133,7 @@ class ScheduleState:
     schedule_id: str
     interval_s: int
     exists: bool
+    created_at: datetime | None = None
     paused: bool = False
     note: str | None = None
     running: bool = False
@@ -156,6 +157,10 @@ class Schedules:
     async def states(self) -> Sequence[ScheduleState]:
         """Return the state of each declared schedule."""
         return [await self._guarded(self._state(declared)) for declared in self._declared.values()]
+
+    async def state(self, name: str) -> ScheduleState:
+        """Return the state of one declared schedule."""
+        return await self._guarded(self._state(self._declared[name]))
 
     async def trigger(self, name: str) -> None:
         """Start a run now, unless one is open. Raises InputInvalid for a name that is not declared or not applied."""
@@ -254,6 +259,7 @@ def _state_of(declared: ScheduleDeclaration, schedule_id: str, described: Schedu
         schedule_id=schedule_id,
         interval_s=declared.interval_s,
         exists=True,
+        created_at=info.created_at,
         paused=state.paused,
         note=state.note,
         running=bool(info.running_actions),

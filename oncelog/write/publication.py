@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from oncelog import metrics
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
@@ -53,7 +54,7 @@ class Publication:
             await self._demand(aggregate_id, generation)
         for sequence_number in sorted(at_hand):
             async for batch in self._batches(aggregate_id, range(through + 1, sequence_number)):
-                await self._publisher.publish_events(batch)
+                await self._resend(batch)
             await self._publisher.publish_events([at_hand[sequence_number]])
             through = sequence_number
         if at_hand:
@@ -74,11 +75,15 @@ class Publication:
             return "was published already"
         wanted = range(through + 1, sequence_number + 1)
         async for batch in self._batches(aggregate_id, wanted):
-            await self._publisher.publish_events(batch)
+            await self._resend(batch)
             await self._demand(aggregate_id, generation)
             raised = Watermark(generation, batch[-1].sequence_number)
             await self._leases.save_progress([StreamProgress(aggregate_id, published=raised)], "")
         return f"published {wanted.start} to {sequence_number}"
+
+    async def _resend(self, batch: list[Event]) -> None:
+        await self._publisher.publish_events(batch)
+        metrics.EVENTS_RESENT.inc(len(batch))
 
     async def _demand(self, aggregate_id: AggregateId, generation: int) -> None:
         """Raise StoreUnavailable unless the topic is still of that generation."""

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -11,11 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from oncelog import metrics
+from oncelog.client.backlog import Backlog
+from oncelog.client.backlog_metrics import BacklogMetrics
 from oncelog.errors import SettingsInvalid
 from oncelog.metrics_server import free_loopback_address, metrics_served
 from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.worker import sdk_runtime
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
@@ -76,14 +80,17 @@ async def test_nothing_listens_without_an_address():
 
 
 def test_every_metric_is_on_the_page():
-    registries = (metrics.REGISTRY, ProjectorMetrics("documents").registry)
+    backlog = BacklogMetrics(archive_interval_s=0)
+    backlog.backlog = Backlog({}, archived_through=NOON, archive_scheduled=NOON)
+    registries = (metrics.REGISTRY, ProjectorMetrics("documents").registry, backlog.registry)
     names = {family.name for registry in registries for family in registry.collect()}
     page = PAGE.read_text()
     assert len(names) > 15
+    assert len({name for name in names if name.startswith(("oncelog_pending", "oncelog_archive"))}) == 4
     assert {name for name in names if not re.search(rf"`{name}(_total)?[`{{]", page)} == set()
 
 
 def test_no_label_names_data():
     made = [each for each in vars(metrics).values() if isinstance(each, Counter | Histogram)]
     labels = {label for each in made for label in each._labelnames}  # noqa: SLF001 - told by samples only, once there are
-    assert labels == {"command_type", "outcome", "step", "store", "operation"}
+    assert labels == {"command_type", "outcome", "step", "store", "operation", "mode"}

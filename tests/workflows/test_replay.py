@@ -7,6 +7,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from oncelog import metrics
 from oncelog.replay_runs.request import ReplayMode, ReplayOutcome, ReplayReport, ReplayRequest, ReplayScope
 from oncelog.workflows.replay import Replay
 from tests.commands import create, update
@@ -37,6 +38,14 @@ async def test_log_is_replayed_in_partitions(bench: Bench):
     assert [(tree.name, tree.size) for tree in report.end.classes] == [("shop/Product", 5)]
     assert await handle.query(Replay.progress) == report
     assert f"| root of shop | `{report.end.databases[0].root}` over 1 |" in await current_details(handle)
+
+
+async def test_events_of_a_replay_are_counted_once(bench: Bench):
+    await fill(bench, 5)
+    labels = {"mode": "verify"}
+    before = metrics.REGISTRY.get_sample_value("oncelog_replay_events_total", labels) or 0.0
+    await (await start(bench.client, ReplayRequest(parallel=2, partition_events=2))).result()
+    assert metrics.REGISTRY.get_sample_value("oncelog_replay_events_total", labels) == before + 5
 
 
 async def test_second_replay_is_compared_with_the_first(bench: Bench):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from oncelog import metrics
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.errors import StoreUnavailable
@@ -74,6 +75,18 @@ async def test_long_log_is_left_to_the_publish_step(world: World):
     assert result.sequence_number is not None
     await process.pipeline.deliverer.publish(PLACE, result.sequence_number, Trace())
     assert numbers_of(world) == list(range(1, 27))
+
+
+async def test_events_sent_again_are_counted(world: World):
+    before = metrics.REGISTRY.get_sample_value("oncelog_events_resent_total")
+    assert before is not None
+    process = world.process()
+    for command in (create(), *(update() for _ in range(24))):
+        await process.run(command)
+    assert metrics.REGISTRY.get_sample_value("oncelog_events_resent_total") == before
+    world.publisher.make_anew()
+    await process.pipeline.deliverer.publish(PLACE, 25, Trace())
+    assert metrics.REGISTRY.get_sample_value("oncelog_events_resent_total") == before + 25
 
 
 async def test_watermark_is_not_raised_across_generations(world: World, monkeypatch: pytest.MonkeyPatch):
