@@ -15,7 +15,7 @@ from oncelog.checks.kept import CheckReports
 from oncelog.checks.probe import Probe
 from oncelog.checks.report import InvariantsReport, coverage_of, sections_of, verdict_of
 from oncelog.checks.run import CheckRunner
-from oncelog.checks.scope import ReadTotals, StepReport
+from oncelog.checks.step_report import ReadTotals, StepReport
 
 HEARTBEAT_S = 2.0
 
@@ -109,7 +109,7 @@ class ProofActivities:
                 verdict=verdict_of(sections),
                 scope=step.scope.name,
                 mode=progress.planned.scope.mode,
-                coverage=coverage_of(progress.planned.scope, total.read.aggregates, progress.planned.totals.aggregates),
+                coverage=coverage_of(progress.planned.scope, total.read, progress.planned.totals.aggregates),
                 speaks_of=progress.planned.scope.due_before,
                 ended_at=now,
                 seconds=total.read.seconds,

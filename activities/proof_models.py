@@ -5,7 +5,8 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from oncelog.checks.report import InvariantsReport
-from oncelog.checks.scope import CheckTotals, ProofScope, StepReport
+from oncelog.checks.scope import CheckTotals, ProofScope
+from oncelog.checks.step_report import StepReport
 
 #: So many findings of one step travel to the workflow; all of them lie in S3.
 FINDINGS_TOLD_MAX = 5

@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from oncelog.activities.proof_models import ProbeStep, ProofPlanned, ProofProgress, ProofStep
     from oncelog.checks.probe import PROBE, probe_command
     from oncelog.checks.report import InvariantsReport
-    from oncelog.checks.scope import ProofScope, StepReport
+    from oncelog.checks.scope import ProofScope
+    from oncelog.checks.step_report import StepReport
     from oncelog.domain.results import CommandResult, RejectionCode
     from oncelog.workflows import policies
     from oncelog.workflows.numbered_steps import NumberedSteps

@@ -1,94 +1,34 @@
 """Collecting: records, stream and read models are read once, and their facts spilled for the parts that judge them."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
-from oncelog.checks.plan import PAST_CLASS
-from oncelog.checks.scope import (
-    CheckMode,
-    CheckPlan,
-    Collected,
-    CollectKind,
-    CollectTask,
-    FindingsReport,
-    ReadTotals,
-    StepReport,
-)
+from oncelog.checks.chain_audit import CHAINS_AT_ONCE, ChainAudit
+from oncelog.checks.chain_keys import ListedChain, is_chosen, listed_chains
+from oncelog.checks.foreign_keys import foreign_event_keys, foreign_unique_keys
+from oncelog.checks.looks import Looks
+from oncelog.checks.record_sink import RecordSink
+from oncelog.checks.scope import CheckMode, CheckPlan, Collected, CollectKind, CollectTask, ProofScope
 from oncelog.checks.servers import Progress, Servers
-from oncelog.checks.spill import FactKind, Router, SpillWriter
+from oncelog.checks.spill import RECORD_FACTS, FactKind, Router, SpillWriter
+from oncelog.checks.step_report import FindingsReport, ReadTotals, StepReport
 from oncelog.domain.identifiers import command_folder
-from oncelog.domain.stored_names import COMMANDS, EVENTS, UNIQUE, graph_alias
+from oncelog.domain.stored_names import COMMANDS, UNIQUE, graph_alias
 from oncelog.replay_runs.files import ReplayFiles
+from oncelog.stores.s3 import ListedObject
 from oncelog.verification import reading
 from oncelog.verification.archive import judge_files
-from oncelog.verification.audit import slot_of, weighed
-from oncelog.verification.chains import ChainWalk, EntryFacts, RefusalFacts
-from oncelog.verification.chunks import ChunkFacts
+from oncelog.verification.audit import weighed
+from oncelog.verification.chains import ChainWalk
 from oncelog.verification.containers import ContainerAudit
-from oncelog.verification.findings import Code, Finding, Findings
-from oncelog.verification.records import CommandFacts, RecordReader
+from oncelog.verification.findings import Code, Findings
+from oncelog.verification.records import RECORD_KEY, CommandFacts, RecordReader
 from oncelog.verification.shown import ShownFacts, document_facts, node_facts
 from oncelog.verification.stream import MessageFacts, message_facts
 
 #: Commands with findings are looked at again once there are so many.
 SUSPECTS_MAX = 200
-
-Facts = Callable[[str, FactKind, object], None]
-
-
-def _nowhere(_aggregate_id: str, _kind: FactKind, _facts: object) -> None:
-    """Drop facts."""
-
-
-@dataclass
-class RecordSink:
-    """Takes what records tell: facts go to their aggregates' parts, findings wait for a second look.
-
-    ``suspects``: by command ID, what was found; under no ID, what is about no command.
-    """
-
-    spill: Facts = _nowhere
-    covers: Callable[[str], bool] = lambda _aggregate_id: True
-    suspects: dict[str, list[Finding]] = field(default_factory=dict)
-    commands: dict[str, CommandFacts] = field(default_factory=dict)
-    keeps_commands: bool = False
-
-    def add_command(self, facts: CommandFacts) -> None:
-        if self.keeps_commands:
-            self.commands[facts.command_id] = facts
-        about = facts.aggregate_id
-        if about is not None and self.covers(about):
-            self.spill(about, FactKind.COMMAND, facts)
-        self._add_refusals(facts.refusals())
-
-    def add_chunk(self, facts: ChunkFacts) -> None:
-        for aggregate_id, part in facts.by_aggregate():
-            if self.covers(aggregate_id):
-                self.spill(aggregate_id, FactKind.CHUNK, part)
-        self._add_refusals(facts.refusals())
-
-    def add_entry(self, facts: EntryFacts) -> None:
-        if self.covers(facts.entry.aggregate_id):
-            self.spill(facts.entry.aggregate_id, FactKind.ENTRY, facts)
-
-    def add_chain_finding(self, finding: Finding) -> None:
-        self.suspects.setdefault("", []).append(finding)
-
-    def add_finding(self, finding: Finding, command_id: str) -> None:
-        self.suspects.setdefault(command_id, []).append(finding)
-
-    def _add_refusals(self, refusals: Iterable[RefusalFacts]) -> None:
-        """Spill what rejections claim about instances, which is judged where these are."""
-        for refusal in refusals:
-            if self.covers(refusal.holder):
-                self.spill(refusal.holder, FactKind.REFUSAL, refusal)
-
-    def take_suspects(self) -> dict[str, list[Finding]]:
-        """Return the commands with findings, and forget them."""
-        suspects, self.suspects = self.suspects, {}
-        return suspects
 
 
 class Collector:
@@ -111,35 +51,36 @@ class Collector:
         self._router = Router(plan)
         self._progress = progress
         self._keep_command = keep_command
-        self._findings = Findings()
+        self._findings, self._chains = Findings(), Findings()
         self._read = ReadTotals()
 
     async def run(self, task: CollectTask) -> Collected:
         """Carry out one step, and keep what it left; raises StoreUnavailable."""
         started_s = time.monotonic()
-        self._findings, self._read = Findings(), ReadTotals()
-        spill = SpillWriter(self._files, self._router, task.number, keeps_rest=self._scope.mode is CheckMode.FULL)
+        self._findings, self._chains, self._read = Findings(), Findings(), ReadTotals()
+        keeps_rest = {CheckMode.FULL: tuple(FactKind), CheckMode.INCREMENTAL: RECORD_FACTS, CheckMode.SAMPLED: ()}
+        spill = SpillWriter(self._files, self._router, task.number, keeps_rest=keeps_rest[self._scope.mode])
         steps = {
             CollectKind.COMMANDS: self._commands,
             CollectKind.STREAM: self._stream,
             CollectKind.DOCUMENTS: self._documents,
             CollectKind.NODES: self._nodes,
             CollectKind.ARCHIVE: self._archive,
-            CollectKind.UNIQUE: self._entries,
+            CollectKind.UNIQUE: self._entries if self._scope.mode is CheckMode.FULL else self._chosen_chains,
             CollectKind.FOREIGN: self._foreign_keys,
         }
         offsets = await steps[task.kind](task, spill) or {}
         await spill.flush()
         report = StepReport(read=self._read, findings=FindingsReport.of(self._findings)).since(started_s)
-        collected = Collected(files=tuple(spill.written), offsets=offsets, report=report)
+        chains = FindingsReport.of(self._chains)
+        collected = Collected(files=tuple(spill.written), offsets=offsets, report=report, chains=chains)
         await self._files.write(collected_name(task.number), collected.model_dump_json().encode())
         return collected
 
     async def _commands(self, task: CollectTask, spill: SpillWriter) -> None:
         sink = RecordSink(spill.add, self._scope.covers, keeps_commands=self._keep_command is not None)
         reader = RecordReader(sink, lambda db_name: self._scope.db_name in (None, db_name))
-        bucket = self._sources.bucket
-        async for found in reading.objects(bucket, COMMANDS, after=task.after or None, end=task.end):
+        async for found in self._records(task):
             reader.add(found.key, found.body, damage=found.damage)
             await self._results(reader, sink)
             if spill.is_full:
@@ -154,6 +95,15 @@ class Collector:
         if self._keep_command is not None:
             for facts in sink.commands.values():
                 self._keep_command(facts)
+
+    async def _records(self, task: CollectTask) -> AsyncIterator[reading.ReadObject]:
+        """Yield the records of some commands; of an incremental check those of commands that have a new one."""
+        bucket = self._sources.bucket
+        listing = reading.listed_objects(bucket, COMMANDS, after=task.after or None, end=task.end)
+        if self._scope.since is not None:
+            listing = _with_news(listing, self._scope)
+        async for found in reading.read_ahead(bucket, listing):
+            yield found
 
     async def _results(self, reader: RecordReader, sink: RecordSink) -> None:
         for bulk in reader.finished_bulks():
@@ -250,29 +200,59 @@ class Collector:
                 await self._look_again(sink)
             self._progress("entries", walk.entries)
         walk.end()
+        self._count(entries=walk.entries)
         await self._look_again(sink)
 
-    async def _foreign_keys(self, _task: CollectTask, _spill: SpillWriter) -> None:
-        """Find the keys of ``events/`` that lie in no class which a partition holds; leaps over those that do."""
-        bucket, folders = self._sources.bucket, {f"{EVENTS}{db}/{name}/" for db, name in self._plan.populated}
-        within = f"{EVENTS}{self._scope.db_name}/" if self._scope.db_name else EVENTS
-        after, more = within, True
-        while more:
-            listed, more = await reading.answered(partial(bucket.list_after, within, after))
-            if not listed:
-                return
-            for item in listed:
-                folder = "/".join(item.key.split("/")[:3]) + "/"
-                if folder in folders:
-                    after, more = folder.removesuffix("/") + PAST_CLASS, True
-                    break
-                after = item.key
-                if slot_of(item.key) is None:
-                    found = "expected an event's slot here, found a key that names none; remove it"
-                    self._findings.add(Finding(Code.OBJECT_FOREIGN, item.key, found))
+    async def _chosen_chains(self, task: CollectTask, _spill: SpillWriter) -> None:
+        """Go through the keys of a class's chains, and audit those that are drawn, or that have new entries."""
+        sink = RecordSink()
+        walk = ChainWalk(sink)
+        audit = ChainAudit(self._servers, self._plan, Looks(self._servers, self._plan, {}))
+        chosen: list[ListedChain] = []
+        async for chain in listed_chains(self._sources.bucket, f"{UNIQUE}{task.place}/", self._scope, walk):
+            if is_chosen(self._scope, chain):
+                chosen.append(chain)
+            else:
+                self._count(entries_unread=chain.length)
+            if len(chosen) >= CHAINS_AT_ONCE:
+                await audit.audit(chosen)
+                chosen = []
+            if len(sink.suspects.get("", ())) >= SUSPECTS_MAX:
+                await self._look_again(sink)
+            self._progress("entries", walk.entries)
+        await audit.audit(chosen)
+        await self._look_again(sink)
+        self._chains = audit.findings
+        self._read = self._read + audit.read
+
+    async def _foreign_keys(self, task: CollectTask, _spill: SpillWriter) -> None:
+        """Find the keys of ``events/`` or ``unique/`` that lie in no class."""
+        bucket, db_name = self._sources.bucket, self._scope.db_name
+        if task.place == UNIQUE:
+            found = foreign_unique_keys(bucket, db_name)
+        else:
+            found = foreign_event_keys(bucket, db_name, self._plan.populated)
+        async for finding in found:
+            self._findings.add(finding)
 
     def _count(self, **counts: int) -> None:
         self._read = self._read + ReadTotals(**counts)
+
+
+async def _with_news(listing: AsyncIterator[ListedObject], scope: ProofScope) -> AsyncIterator[ListedObject]:
+    """Yield the objects of the commands of which one was written since the last check."""
+    folder, some, is_new = "", list[ListedObject](), False
+    async for listed in listing:
+        match = RECORD_KEY.fullmatch(listed.key)
+        name = match["command_id"] if match else listed.key
+        if name != folder:
+            for each in some if is_new else ():
+                yield each
+            folder, some, is_new = name, [], False
+        some.append(listed)
+        is_new = is_new or not scope.is_old(listed.written_at)
+    for each in some if is_new else ():
+        yield each
 
 
 def collected_name(number: int) -> str:

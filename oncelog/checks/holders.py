@@ -74,7 +74,7 @@ async def judge_holders(servers: Servers, plan: CheckPlan, files: ReplayFiles) -
         for held in await bounded_gather(read, starts, at_once=READS_AT_ONCE_MAX):
             for value, aggregate_id in held:
                 other = holders.setdefault(value, aggregate_id)
-                if other != aggregate_id and await _is_doubled(servers, looks, value, (other, aggregate_id)):
+                if other != aggregate_id and await is_doubled(servers, looks, value, (other, aggregate_id)):
                     findings.append(doubled_finding(value, other, aggregate_id))
     return findings
 
@@ -96,7 +96,7 @@ def _parsed(data: bytes) -> Iterator[tuple[HeldValue, str]]:
         yield (class_name, constraint, sha256), aggregate_id
 
 
-async def _is_doubled(servers: Servers, looks: Looks, value: HeldValue, holders: tuple[str, str]) -> bool:
+async def is_doubled(servers: Servers, looks: Looks, value: HeldValue, holders: tuple[str, str]) -> bool:
     """Look again: the first instance holds the value before and after the second one does, without an event between."""
     first, second = holders
     before = await _head_with(servers, looks, value, first)

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from oncelog.checks.collection import RecordSink
 from oncelog.checks.entry_reads import entries_again, read_entries
 from oncelog.checks.known_facts import KnownFacts, add_records
+from oncelog.checks.record_sink import RecordSink
 from oncelog.checks.scope import CheckPlan
 from oncelog.checks.servers import Servers
 from oncelog.checks.spill import FactKind, fact_order
@@ -134,7 +134,16 @@ class Looks:
         add_records(audit, known)
         if unresolved := audit.commands.unresolved | audit.unique.unresolved:
             await self._resolve_commands(audit, covered, unresolved)
-        unread = audit.commands.unread_places | audit.unique.unread_evidence
+        await self._resolve_places(audit, covered, audit.commands.unread_places)
+
+    async def resolve_entries(self, audit: Audit, covered: Collection[str]) -> None:
+        """Add the records that entries name, and the entries that others cite as evidence."""
+        await self._resolve_commands(audit, covered, audit.unique.unresolved)
+        await self._resolve_places(audit, covered, ())
+
+    async def _resolve_places(self, audit: Audit, covered: Collection[str], places: Collection[str]) -> None:
+        """Add the entries in some places, and those that others cite as evidence."""
+        unread = audit.unique.unread_evidence.union(places)
         for facts in await read_entries(self._sources.bucket, audit.commands.entries, unread):
             if facts.entry.aggregate_id in covered:
                 audit.unique.add_entry(facts)

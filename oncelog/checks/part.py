@@ -5,27 +5,22 @@ a kilobyte whatever its data.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oncelog.archive.listing import listed_streams
+from oncelog.checks.chain_audit import ChainAudit
 from oncelog.checks.claims import judge_claims
 from oncelog.checks.dangling import DanglingReferences
 from oncelog.checks.holders import HolderLines
 from oncelog.checks.known_facts import KnownFacts, add_fact
 from oncelog.checks.looks import Looks
-from oncelog.checks.scope import (
-    CheckMode,
-    CheckPlan,
-    Collected,
-    FindingsReport,
-    ReadTotals,
-    StepReport,
-)
+from oncelog.checks.scope import CheckMode, CheckPlan, Collected
 from oncelog.checks.second_look import SecondLook
 from oncelog.checks.servers import Servers
 from oncelog.checks.slots import REMEDY, ArchivedPart, SlotBatch, archived_part, read_slots
-from oncelog.checks.spill import Fact, FactKind, SpilledFacts, fact_order, read_spilled
+from oncelog.checks.spill import RECORD_FACTS, Fact, FactKind, SpilledFacts, fact_order, read_spilled
+from oncelog.checks.step_report import FindingsReport, ReadTotals, StepReport
 from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.partitions import Partition
 from oncelog.stores.s3 import S3EventLog, S3LogCatalogue
@@ -79,6 +74,7 @@ class PartCheck:
         self._files = files
         self._spilled = collected.files
         self._looks = Looks(servers, plan, collected.offsets)
+        self._chains = ChainAudit(servers, plan, self._looks)
         self._dangling = DanglingReferences(servers.sources.bucket)
         self._second = SecondLook(servers, plan, self._looks)
         self._counted = counted
@@ -101,8 +97,12 @@ class PartCheck:
             await self._selected(self._plan.partitions[number], facts)
         await self._files.write(partition_name(number, "digests", "txt"), "".join(self._lines).encode())
         await self._holders.write(self._files, number)
+        chains = FindingsReport.of(self._chains.findings)
+        await self._files.write(partition_name(number, "chains", "json"), chains.model_dump_json().encode())
         report = StepReport(
-            read=self._read, findings=FindingsReport.of(self._findings), unattended=tuple(self._second.unattended)
+            read=self._read + self._chains.read,
+            findings=FindingsReport.of(self._findings),
+            unattended=tuple(self._second.unattended),
         ).since(started_s)
         await self._files.write(partition_name(number, "findings", "json"), report.model_dump_json().encode())
         return report
@@ -202,47 +202,45 @@ class PartCheck:
         return findings
 
     async def _selected(self, partition: Partition, facts: SpilledFacts) -> None:
-        """Look directly at the aggregates that are drawn, or that are new since the last check."""
+        """Look directly at the aggregates that are drawn, or that are new since the last check, by event or record."""
         bucket, scope = PatientBucket(self._servers.sources.bucket), self._plan.scope
         catalogue = S3LogCatalogue(bucket, S3EventLog(bucket))
-        chosen: list[str] = []
+        chosen: dict[str, list[Fact]] = {}
         events = 0
         async for stream in listed_streams(catalogue, partition.part):
             name = str(stream.aggregate_id)
-            if not scope.covers(name) or scope.is_old(stream.written_at):
-                continue
-            chosen.append(name)
-            events += stream.head
-            if events >= BATCH_EVENTS:
-                await self._direct(chosen, facts)
-                chosen, events = [], 0
-        await self._direct(chosen, facts)
+            known = _grouped(facts.through(fact_order(name)))
+            if scope.covers(name) and not scope.is_old(stream.written_at):
+                chosen[name] = known.pop(name, [])
+                events += stream.head
+            chosen |= self._named(known)
+            if events + len(chosen) >= BATCH_EVENTS:
+                await self._direct(chosen)
+                chosen, events = {}, 0
+        await self._direct(chosen | self._named(_grouped(facts.through(None))))
+
+    def _named(self, known: Mapping[str, list[Fact]]) -> dict[str, list[Fact]]:
+        """Return the aggregates that new records are about, whether they have new events or not; none of a sample."""
+        if self._plan.scope.mode is not CheckMode.INCREMENTAL:
+            return {}
+        return {name: facts for name, facts in known.items() if any(fact.kind in RECORD_FACTS for fact in facts)}
 
     async def _rest(self, facts: SpilledFacts) -> None:
         """Look directly at aggregates that something is known of, and that no partition holds."""
         chosen: dict[str, list[Fact]] = {}
         for fact in facts.through(None):
             if fact.aggregate_id not in chosen and len(chosen) >= BATCH_EVENTS:
-                await self._direct(list(chosen), chosen)
+                await self._direct(chosen)
                 chosen = {}
             chosen.setdefault(fact.aggregate_id, []).append(fact)
-        await self._direct(list(chosen), chosen)
+        await self._direct(chosen)
 
-    async def _direct(self, names: Sequence[str], facts: SpilledFacts | Mapping[str, Sequence[Fact]]) -> None:
+    async def _direct(self, chosen: Mapping[str, Sequence[Fact]]) -> None:
         """Judge aggregates by a direct look, and look again at what is wrong with them."""
-        if not names:
-            return
-        known: dict[str, list[Fact]] = {name: [] for name in names}
-        if isinstance(facts, SpilledFacts):
-            for fact in facts.through(fact_order(names[-1])):
-                if fact.aggregate_id in known:
-                    known[fact.aggregate_id].append(fact)
-        else:
-            known = {name: list(facts[name]) for name in names}
-        for by_class in _by_class(names):
+        for by_class in _by_class(chosen):
             batch = Batch(covered=set(by_class))
             for name in by_class:
-                for fact in known[name]:
+                for fact in chosen[name]:
                     batch.add(fact)
             audit = await self._looks.direct(by_class, KnownFacts.of(batch.facts))
             found = [*audit.judge_aggregates(), *await judge_claims(self._servers.sources.statuses, audit)]
@@ -250,6 +248,8 @@ class PartCheck:
             self._findings.extend(await self._dangling.findings(audit))
             if found:
                 audit = await self._look_again(batch, audit, found)
+            if self._plan.scope.mode is not CheckMode.FULL:
+                await self._chains.audit_values(audit, all_of_them=bool(found))
             self._end_audit(audit)
 
     def _count(self, audit: Audit) -> None:
@@ -276,7 +276,14 @@ def _stretches(slots: SlotBatch) -> list[tuple[str, int, int]]:
     return stretches
 
 
-def _by_class(names: Sequence[str]) -> list[list[str]]:
+def _grouped(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
+    grouped: dict[str, list[Fact]] = {}
+    for fact in facts:
+        grouped.setdefault(fact.aggregate_id, []).append(fact)
+    return grouped
+
+
+def _by_class(names: Iterable[str]) -> list[list[str]]:
     grouped: dict[str, list[str]] = {}
     for name in names:
         grouped.setdefault(name.rpartition("/")[0], []).append(name)

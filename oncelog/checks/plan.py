@@ -17,7 +17,7 @@ from oncelog.checks.scope import (
 )
 from oncelog.checks.servers import Servers
 from oncelog.domain.identifiers import CLASSES, AggregateId
-from oncelog.domain.stored_names import COMMANDS, UNIQUE
+from oncelog.domain.stored_names import COMMANDS, EVENTS, UNIQUE
 from oncelog.errors import LogDamaged
 from oncelog.ports import LogCatalogue
 from oncelog.replay_runs.partitions import Partition
@@ -111,6 +111,10 @@ async def _tasks(
         async for task in _slices(catalogue, scope, slice_commands):
             yield task
     yield CollectTask(number=0, kind=CollectKind.STREAM)
+    async for name in _claimed_classes(bucket, scope):
+        yield CollectTask(number=0, kind=CollectKind.UNIQUE, place=name)
+    if scope.class_id is None:
+        yield CollectTask(number=0, kind=CollectKind.FOREIGN, place=UNIQUE)
     if scope.mode is not CheckMode.FULL:
         return
     yield CollectTask(number=0, kind=CollectKind.DOCUMENTS)
@@ -118,10 +122,8 @@ async def _tasks(
         yield CollectTask(number=0, kind=CollectKind.NODES, place=db_name)
     for db_name, class_id in names:
         yield CollectTask(number=0, kind=CollectKind.ARCHIVE, place=f"{db_name}/{class_id}")
-    async for name in _claimed_classes(bucket, scope):
-        yield CollectTask(number=0, kind=CollectKind.UNIQUE, place=name)
     if scope.class_id is None:
-        yield CollectTask(number=0, kind=CollectKind.FOREIGN)
+        yield CollectTask(number=0, kind=CollectKind.FOREIGN, place=EVENTS)
 
 
 async def _claimed_classes(bucket: TimedBucket, scope: ProofScope) -> AsyncIterator[str]:
@@ -132,7 +134,11 @@ async def _claimed_classes(bucket: TimedBucket, scope: ProofScope) -> AsyncItera
         listed, more = await bucket.list_after(within, after, count_max=1)
         if not listed:
             return
-        _, db_name, class_id, *_ = (*listed[0].key.split("/"), "", "")
+        _, *names = listed[0].key.split("/", 3)
+        if len(names) < 3:  # a key that lies in no class, which is found as that
+            after = listed[0].key
+            continue
+        db_name, class_id, _ = names
         if scope.class_id in (None, class_id):
             yield f"{db_name}/{class_id}"
         after, more = f"{UNIQUE}{db_name}/{class_id}{PAST_CLASS}", True

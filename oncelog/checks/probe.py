@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from oncelog.checks.scope import FindingsReport
+from oncelog.checks.step_report import FindingsReport
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.queries import Search

@@ -6,7 +6,8 @@ from enum import IntEnum, StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from oncelog.checks.scope import CheckMode, FindingsReport, ProofScope, ReadTotals, StepReport
+from oncelog.checks.scope import CheckMode, ProofScope
+from oncelog.checks.step_report import FindingsReport, ReadTotals, StepReport
 from oncelog.replay_runs.request import TreeReport
 from oncelog.verification.findings import Code, Finding, Severity
 
@@ -169,7 +170,12 @@ def sections_of(step: StepReport, *, probes: int) -> tuple[Section, ...]:
     checked = {
         Invariant.DOCUMENTS_AND_GRAPH: {"documents": read.documents, "nodes": read.nodes},
         Invariant.ONE_EFFECT: {"commands": read.commands, "events": read.events},
-        Invariant.ORDER: {"events": read.events, "archived": read.archived, "messages": read.messages},
+        Invariant.ORDER: {
+            "events": read.events,
+            "archived": read.archived,
+            "messages": read.messages,
+            "entries": read.entries,
+        },
         Invariant.SCHEMA_AND_PROJECTION: {"documents": read.documents},
         Invariant.REPLAY_DETERMINISM: {"digests": read.digests},
         Invariant.READ_YOUR_WRITES: {"probes": probes},
@@ -209,11 +215,16 @@ def _verdict(violations: int, pending: int) -> CheckVerdict:
     return CheckVerdict.PENDING if pending else CheckVerdict.SOUND
 
 
-def coverage_of(scope: ProofScope, aggregates: int, listed: int) -> str:
+def coverage_of(scope: ProofScope, read: ReadTotals, listed: int) -> str:
     """Return in words how much of the scope was looked at."""
     if scope.mode is CheckMode.FULL:
-        return f"all {aggregates} aggregates, every slot, command, message, document and node"
+        return f"all {read.aggregates} aggregates, every slot, command, message, document and node"
+    chains = (
+        f"{read.chains} chains of unique values with {read.entries} entries; of {read.entries_unread} more the keys"
+    )
     if scope.mode is CheckMode.SAMPLED:
-        share = f"{aggregates} of {listed} aggregates ({scope.share:.3%} drawn by seed {scope.seed})"
-        return f"{share} with their events' commands, messages, documents and nodes; nothing that no event leads to"
-    return f"{aggregates} aggregates and all commands written since {scope.since}; no documents or nodes of others"
+        share = f"{read.aggregates} of {listed} aggregates ({scope.share:.3%} drawn by seed {scope.seed})"
+        what = f"{share} with their events' commands, messages, documents and nodes; {chains}"
+        return f"{what}; no command without an event, and no other document or node"
+    what = f"{read.aggregates} aggregates that were written since {scope.since}, or that commands since then are about"
+    return f"{what}; {chains}; no documents or nodes of other aggregates"

@@ -13,18 +13,9 @@ from oncelog.checks.collection import Collector, collected_name, read_collected
 from oncelog.checks.holders import judge_holders
 from oncelog.checks.part import Counted, Keep, PartCheck
 from oncelog.checks.plan import make_plan
-from oncelog.checks.scope import (
-    PART_EVENTS,
-    SLICE_COMMANDS,
-    CheckMode,
-    CheckPlan,
-    Collected,
-    FindingsReport,
-    ProofScope,
-    Spilled,
-    StepReport,
-)
+from oncelog.checks.scope import PART_EVENTS, SLICE_COMMANDS, CheckMode, CheckPlan, Collected, ProofScope, Spilled
 from oncelog.checks.servers import Progress, Servers
+from oncelog.checks.step_report import FindingKey, FindingsReport, StepReport
 from oncelog.domain.stored_names import PROOFS
 from oncelog.errors import InputInvalid, LogDamaged
 from oncelog.ports import LargeObjects
@@ -109,21 +100,23 @@ class CheckRunner:
         findings = Findings()
         for finding in await self._of_the_whole(plan):
             findings.add(finding)
-        report = StepReport(findings=FindingsReport.of(findings))
+        holders = Findings()
+        holders.extend(await judge_holders(self._servers, plan, files))
+        report, chains = StepReport(findings=FindingsReport.of(findings)), [FindingsReport.of(holders)]
         for task in plan.tasks:
             collected = await read_collected(files, task.number)
             if collected is not None:
                 report += collected.report
+                chains.append(collected.chains)
         for number in range(plan.parts):
-            data = await files.read(partition_name(number, "findings", "json"))
-            if data is not None:
+            if (data := await files.read(partition_name(number, "findings", "json"))) is not None:
                 report += StepReport.model_validate_json(data)
-        ended, holders = ReplayEnd(), Findings()
-        if plan.scope.mode is CheckMode.FULL:
-            holders.extend(await judge_holders(self._servers, plan, files))
-            ended = await join_digests(read_digests(files, range(plan.parts)))
+            if (data := await files.read(partition_name(number, "chains", "json"))) is not None:
+                chains.append(FindingsReport.model_validate_json(data))
+        is_full = plan.scope.mode is CheckMode.FULL
+        ended = await join_digests(read_digests(files, range(plan.parts))) if is_full else ReplayEnd()
         compared = await self._compared(files, plan, earlier)
-        return report + StepReport(findings=FindingsReport.of(holders) + compared), ended
+        return report + StepReport(findings=_once(report.findings, chains) + compared), ended
 
     async def _of_the_whole(self, plan: CheckPlan) -> Iterable[Finding]:
         """Return what was found of topics, and of indices both at the beginning and at the end."""
@@ -149,6 +142,15 @@ class CheckRunner:
         findings = Findings()
         findings.extend(Finding(Code(finding.code), finding.where, finding.found) for finding in result.findings)
         return FindingsReport.of(findings)
+
+
+def _once(reported: FindingsReport, chains: Iterable[FindingsReport]) -> FindingsReport:
+    """Add up what several steps found of chains, each finding once, without what was reported of instances."""
+    known, total = set[FindingKey](), FindingsReport()
+    reported.without(known)
+    for each in chains:
+        total += each.without(known)
+    return total
 
 
 def check_files(objects: LargeObjects, check_id: str) -> ReplayFiles:

@@ -1,8 +1,6 @@
 """Models of a check of the invariants: its scope, its plan, and what its steps exchange."""
 
 import hashlib
-import time
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -10,11 +8,12 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from oncelog.checks.step_report import FindingsReport, StepReport
 from oncelog.domain.commands import ClassId, DbName
 from oncelog.domain.identifiers import CLASSES
 from oncelog.ports import IndexFacts
 from oncelog.replay_runs.partitions import Partition
-from oncelog.verification.findings import FINDINGS_KEPT_MAX, Code, Finding, Findings, Severity
+from oncelog.verification.findings import Finding
 
 #: A part is closed once it has so many events, at the end of an aggregate.
 PART_EVENTS = 10_000
@@ -77,7 +76,11 @@ class ProofScope(BaseModel):
             return False
         if self.class_id not in (None, instance_key if class_id == CLASSES else class_id):
             return False
-        return self.mode is not CheckMode.SAMPLED or _drawn(aggregate_id, self.seed) < self.share
+        return self.mode is not CheckMode.SAMPLED or self.draws(aggregate_id)
+
+    def draws(self, name: str) -> bool:
+        """Return whether the seed draws an aggregate, or the folder of a chain."""
+        return _drawn(name, self.seed) < self.share
 
     def is_due(self, written_at: datetime | None) -> bool:
         """Return whether the check speaks of what was written then."""
@@ -88,9 +91,9 @@ class ProofScope(BaseModel):
         return self.since is not None and written_at is not None and written_at < self.since
 
 
-def _drawn(aggregate_id: str, seed: int) -> float:
-    """Return a number from 0 up to 1 that follows from the aggregate and the seed alone."""
-    digest = hashlib.sha256(f"{seed}:{aggregate_id}".encode()).digest()
+def _drawn(name: str, seed: int) -> float:
+    """Return a number from 0 up to 1 that follows from the name and the seed alone."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -109,7 +112,7 @@ class CollectKind(StrEnum):
 class CollectTask(BaseModel):
     """One step of collecting. ``after``, ``end``: keys of records, above the one and up to the other.
 
-    ``place``: the class of an archive or of entries, or the database of a graph.
+    ``place``: the class of an archive or of entries, the database of a graph, or the folder that foreign keys lie in.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -168,94 +171,6 @@ class CheckTotals(BaseModel):
     events: int
 
 
-class FindingsReport(BaseModel):
-    """Findings in bounded number. ``counts``: of all; ``kept``: the first of each severity."""
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: dict[Severity, dict[Code, int]] = Field(default_factory=dict)
-    kept: tuple[Finding, ...] = ()
-
-    @classmethod
-    def of(cls, findings: Findings, *, kept_max: int = FINDINGS_KEPT_MAX) -> Self:
-        """Return what was collected."""
-        counts = {severity: dict(counted) for severity, counted in findings.counts.items() if counted}
-        return cls(counts=counts, kept=tuple(findings.kept[:kept_max]))
-
-    def __add__(self, other: "FindingsReport") -> "FindingsReport":
-        summed: dict[Severity, dict[Code, int]] = {}
-        for severity in Severity:
-            counted = Counter(self.counts.get(severity, {})) + Counter(other.counts.get(severity, {}))
-            if counted:
-                summed[severity] = dict(counted)
-        room = Counter(finding.severity for finding in self.kept)
-        kept = list(self.kept)
-        for finding in other.kept:
-            if room[finding.severity] < FINDINGS_KEPT_MAX:
-                room[finding.severity] += 1
-                kept.append(finding)
-        return FindingsReport(counts=summed, kept=tuple(kept))
-
-    def shortened(self, kept_max: int) -> "FindingsReport":
-        """Return the same with fewer of the findings themselves."""
-        return self.model_copy(update={"kept": self.kept[:kept_max]})
-
-    def count(self, severity: Severity) -> int:
-        """Return how many there are of a severity."""
-        return sum(self.counts.get(severity, {}).values())
-
-
-class ReadTotals(BaseModel):
-    """How much was read. ``archived``: events whose bytes came from the archive; ``digests``: folded states.
-
-    ``duplicates``: late repetitions of messages, which are harmless. ``second_looks``: aggregates and commands that
-    were looked at again before anything was reported.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    aggregates: int = 0
-    events: int = 0
-    archived: int = 0
-    commands: int = 0
-    messages: int = 0
-    duplicates: int = 0
-    documents: int = 0
-    nodes: int = 0
-    digests: int = 0
-    second_looks: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: "ReadTotals") -> "ReadTotals":
-        names = type(self).model_fields
-        return ReadTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
-
-class StepReport(BaseModel):
-    """The result of one step of a check. ``unattended``: read models of which no projector was ever seen."""
-
-    model_config = ConfigDict(frozen=True)
-
-    read: ReadTotals = ReadTotals()
-    findings: FindingsReport = FindingsReport()
-    unattended: tuple[str, ...] = ()
-
-    def __add__(self, other: "StepReport") -> "StepReport":
-        return StepReport(
-            read=self.read + other.read,
-            findings=self.findings + other.findings,
-            unattended=tuple(sorted({*self.unattended, *other.unattended})),
-        )
-
-    def since(self, started_s: float) -> "StepReport":
-        """Return the same with the seconds since then, of ``time.monotonic``."""
-        return self + StepReport(read=ReadTotals(seconds=round(time.monotonic() - started_s, 3)))
-
-    def shortened(self, kept_max: int) -> "StepReport":
-        """Return the same with fewer of the findings themselves."""
-        return self.model_copy(update={"findings": self.findings.shortened(kept_max)})
-
-
 class Spilled(BaseModel):
     """Where the facts for each part lie in one file: ``ranges`` by part, the bytes from and up to."""
 
@@ -268,7 +183,8 @@ class Spilled(BaseModel):
 class Collected(BaseModel):
     """The files and findings of one step of collecting.
 
-    ``offsets``: of the stream, the last message that was read of each partition.
+    ``offsets``: of the stream, the last message that was read of each partition. ``chains``: findings about chains,
+    which other steps may have, too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -276,3 +192,4 @@ class Collected(BaseModel):
     files: tuple[Spilled, ...] = ()
     offsets: dict[int, int] = Field(default_factory=dict)
     report: StepReport = StepReport()
+    chains: FindingsReport = FindingsReport()

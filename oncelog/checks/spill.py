@@ -8,7 +8,7 @@ import heapq
 import zlib
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -41,6 +41,9 @@ class FactKind(StrEnum):
     ENTRY = "e"
     REFUSAL = "r"
 
+
+#: Facts that a command's records tell.
+RECORD_FACTS = (FactKind.COMMAND, FactKind.CHUNK, FactKind.REFUSAL)
 
 _ADAPTERS: dict[FactKind, TypeAdapter[Any]] = {
     FactKind.COMMAND: TypeAdapter(CommandFacts),
@@ -102,10 +105,10 @@ class Router:
 class SpillWriter:
     """Takes the facts of one step, and writes them when there are many.
 
-    ``keeps_rest``: those of aggregates that no partition holds, too.
+    ``keeps_rest``: the kinds that are kept of aggregates, too, that no partition holds.
     """
 
-    def __init__(self, files: ReplayFiles, router: Router, number: int, *, keeps_rest: bool) -> None:
+    def __init__(self, files: ReplayFiles, router: Router, number: int, *, keeps_rest: Collection[FactKind]) -> None:
         self._keeps_rest = keeps_rest
         self._files = files
         self._router = router
@@ -117,7 +120,7 @@ class SpillWriter:
     def add(self, aggregate_id: str, kind: FactKind, facts: object) -> None:
         """Take facts about an aggregate."""
         part, order = self._router.part_of(aggregate_id), fact_order(aggregate_id)
-        if part == self._router.rest and not self._keeps_rest:
+        if part == self._router.rest and kind not in self._keeps_rest:
             return
         line = f"{order}\t{kind}\t{_ADAPTERS[kind].dump_json(facts).decode()}\n"
         self._lines[part].append((order, line))

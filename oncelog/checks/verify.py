@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from oncelog.checks.part import Counted
 from oncelog.checks.run import CheckRunner
-from oncelog.checks.scope import FindingsReport, ProofScope, ReadTotals, StepReport
+from oncelog.checks.scope import ProofScope
 from oncelog.checks.servers import InFlight, Progress, Servers, nothing_in_flight
+from oncelog.checks.step_report import FindingsReport, ReadTotals, StepReport
 from oncelog.errors import LogDamaged
 from oncelog.verification.audit import Audit
 from oncelog.verification.clients import ClientAudit

@@ -21,7 +21,7 @@ from oncelog.verification.findings import Code, Finding, Severity
 from oncelog.verification.log import SLOT_KEY, LogAudit, LogFacts
 from oncelog.verification.shown import DOCUMENTS, NODES, ShownAudit, document_facts, node_facts
 from oncelog.verification.stream import StreamAudit
-from oncelog.verification.unique import UniqueAudit, doubled
+from oncelog.verification.unique import UniqueAudit, doubled, doubled_finding
 
 
 @dataclass
@@ -165,7 +165,8 @@ class Audit:
 
     def judge_holders(self) -> Iterator[Finding]:
         """Yield the values that two instances hold, and the instances that a constraint does not cover yet."""
-        yield from doubled(self.logs.values())
+        for doubled_value in doubled(self.logs.values()):
+            yield doubled_finding(*doubled_value)
         yield from self.unique.uncovered()
 
     def judge(self) -> Iterator[Finding]:

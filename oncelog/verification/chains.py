@@ -78,15 +78,28 @@ class ChainWalk:
         self._report = report
         self._folder = ""
         self._number = 0
+        self._follows = False
         self._open: UniqueEntry | None = None
 
     def add(self, key: str, body: bytes | None, *, damage: str = "") -> None:
         """Look at an object. ``body`` None: it could not be read for the reason in ``damage``."""
+        if not self.pass_by(key):
+            return
+        entry = read_own(key, body) if body is not None else damage
+        if isinstance(entry, UniqueEntry):
+            self._close(entry.own_place if self._follows else None)
+            self._open = entry
+        else:
+            self._close(None)
+            found = f"expected an entry of a unique value, found {entry}; restore the first version"
+            self._find(Code.ENTRY_FORGED, key, found)
+
+    def pass_by(self, key: str) -> bool:
+        """Look at a key alone, and return whether it names an entry."""
         match = ENTRY_KEY.fullmatch(key)
         if match is None or int(match[2]) == 0:
-            found = "expected an entry of a unique value here, found a key that names none; remove it"
-            self._find(Code.OBJECT_FOREIGN, key, found)
-            return
+            self._report.add_chain_finding(foreign_key(key))
+            return False
         self.entries += 1
         folder, number = match[1], int(match[2])
         if folder != self._folder:
@@ -94,16 +107,8 @@ class ChainWalk:
             self._folder, self._number = folder, 0
         for finding in _gaps(folder, self._number, number):
             self._report.add_chain_finding(finding)
-        entry = read_own(key, body) if body is not None else damage
-        if isinstance(entry, UniqueEntry):
-            follows = number == self._number + 1
-            self._close(entry.own_place if follows else None)
-            self._open = entry
-        else:
-            self._close(None)
-            found = f"expected an entry of a unique value, found {entry}; restore the first version"
-            self._find(Code.ENTRY_FORGED, key, found)
-        self._number = number
+        self._follows, self._number = number == self._number + 1, number
+        return True
 
     def end(self) -> None:
         """Report the entry that is open."""
@@ -116,6 +121,12 @@ class ChainWalk:
 
     def _find(self, code: Code, key: str, found: str) -> None:
         self._report.add_chain_finding(Finding(code, key, found))
+
+
+def foreign_key(key: str) -> Finding:
+    """Return the finding of a key under ``unique/`` that names no entry."""
+    found = "expected an entry of a unique value here, found a key that names none; remove it"
+    return Finding(Code.OBJECT_FOREIGN, key, found)
 
 
 def _gaps(folder: str, before: int, number: int) -> Iterator[Finding]:

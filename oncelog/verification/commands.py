@@ -81,14 +81,19 @@ class CommandAudit:
         return self.commands.keys() | self._bulks.keys()
 
     @property
-    def unread_places(self) -> set[str]:
-        """The keys of entries that records about the covered aggregates name, and that were not read."""
+    def places(self) -> set[str]:
+        """The keys of entries that records about the covered aggregates name."""
         self._reader.end()
         named = [entry for chunk in self.chunks for number in chunk.records for entry in chunk.entries(number)]
         for command in self.commands.values():
             if command.aggregate_id is not None and self.covers(command.aggregate_id):
                 named += [entry for record in command.records.values() for entry in command.entries_of(record)]
-        return {entry.key for entry in named if not self.entries.is_known(entry.key)}
+        return {entry.key for entry in named}
+
+    @property
+    def unread_places(self) -> set[str]:
+        """The keys of such entries that were not read."""
+        return {key for key in self.places if not self.entries.is_known(key)}
 
     def populated(self, name: tuple[str, str]) -> bool:
         """Return whether a class has any events."""

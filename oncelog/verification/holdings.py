@@ -54,6 +54,10 @@ class Holdings:
         before, after = self.after(number - 1), self.after(number)
         return NONE if before is None or after is None else after - before
 
+    def ever(self) -> Values:
+        """Return the values held after any of the events."""
+        return NONE.union(*(values for values in self._values if values is not None))
+
     def changes(self) -> Sequence[int]:
         """Return the events that change what is held."""
         return self._numbers

@@ -109,6 +109,7 @@ class ReadObject:
     """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``.
 
     ``watermark``: the one that an event was written with. ``written_at``: by S3's clock, where that was listed.
+    ``is_there``: whether there is an object at all.
     """
 
     key: str
@@ -116,6 +117,7 @@ class ReadObject:
     damage: str = ""
     watermark: Watermark = UNPUBLISHED
     written_at: datetime | None = None
+    is_there: bool = True
 
 
 class PatientBucket:
@@ -188,9 +190,15 @@ async def objects(
 
     ``after`` and ``end``: only keys above ``after``, up to and with ``end``.
     """
+    async for found in read_ahead(bucket, listed_objects(bucket, prefix, after=after, end=end)):
+        yield found
+
+
+async def read_ahead(bucket: Bucket, listing: AsyncIterator[ListedObject]) -> AsyncIterator[ReadObject]:
+    """Yield listed objects in their order, some being read ahead."""
     ahead: deque[asyncio.Task[ReadObject]] = deque()
     try:
-        async for listed in listed_objects(bucket, prefix, after=after, end=end):
+        async for listed in listing:
             ahead.append(asyncio.create_task(read_object(bucket, listed.key, listed.written_at)))
             if len(ahead) >= READS_IN_FLIGHT_MAX:
                 yield await ahead.popleft()
@@ -222,7 +230,8 @@ async def read_object(bucket: Bucket, key: str, written_at: datetime | None = No
     except LogDamaged as error:
         return ReadObject(key, None, error.message, written_at=written_at)
     if found is None:
-        return ReadObject(key, None, "nothing, though it was listed just before", written_at=written_at)
+        damage = "nothing, though it was listed just before"
+        return ReadObject(key, None, damage, written_at=written_at, is_there=False)
     watermark = watermark_of(found, key) if SLOT_KEY.fullmatch(key) else UNPUBLISHED
     return ReadObject(key, found.body, watermark=watermark, written_at=written_at)
 

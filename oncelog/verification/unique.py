@@ -66,12 +66,16 @@ class UniqueAudit:
         """Yield everything found; ask after all logs, records and entries were added."""
         yield from self.findings
         yield from self._judge_events()
-        for facts in self._entries.values():
-            if self.commands.covers(facts.entry.aggregate_id):
-                yield from self._judge_entry(facts)
+        yield from self.judge_entries()
         claimed = (each for each in _refusals_of(self.commands) if self.commands.covers(each.holder))
         for refusal in dict.fromkeys((*self._refusals, *claimed)):
             yield from self._judge_refusal(refusal)
+
+    def judge_entries(self) -> Iterator[Finding]:
+        """Yield the entries that no record names, or that were followed before they were over."""
+        for facts in self._entries.values():
+            if self.commands.covers(facts.entry.aggregate_id):
+                yield from self._judge_entry(facts)
 
     def uncovered(self) -> Iterator[Finding]:
         """Yield the instances that are not covered by a constraint of their class yet."""
@@ -130,8 +134,7 @@ class UniqueAudit:
                 found = f"named by the record of {where}, which does not bring the value in"
                 yield Finding(Code.ENTRY_UNFOUNDED, entry.key, found, aggregate_ids=about)
             elif damage:
-                found = f"expected the entry of {where}, found {damage}; restore the first version"
-                yield Finding(Code.ENTRY_FORGED, entry.key, found, aggregate_ids=about)
+                continue  # which the walk through its chain has found
             elif own is None:
                 found = f"expected the entry of {where}, found none; restore the object"
                 yield Finding(Code.ENTRY_MISSING, entry.key, found, aggregate_ids=about)
@@ -226,14 +229,14 @@ def held_at_head(log: LogFacts) -> Iterator[HeldValue]:
             yield f"{db_name}/{class_id}", value.constraint, value.sha256
 
 
-def doubled(logs: Iterable[LogFacts]) -> Iterator[Finding]:
-    """Yield the values that two instances hold at their heads."""
+def doubled(logs: Iterable[LogFacts]) -> Iterator[tuple[HeldValue, str, str]]:
+    """Yield the values that two instances hold at their heads, and both instances."""
     holders: dict[HeldValue, str] = {}
     for log in logs:
         for value in held_at_head(log):
             first = holders.setdefault(value, log.aggregate_id)
             if first != log.aggregate_id:
-                yield doubled_finding(value, first, log.aggregate_id)
+                yield value, first, log.aggregate_id
 
 
 def doubled_finding(value: HeldValue, first: str, second: str) -> Finding:

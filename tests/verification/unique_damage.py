@@ -198,4 +198,9 @@ PLANTED = [
         lambda w: w.bucket.objects.update({"unique/shop/Product/notes": StoredObject(b"{}")}),
         Code.OBJECT_FOREIGN,
     ),
+    Damage(
+        "an object lies beside the chains of classes",
+        lambda w: w.bucket.objects.update({"unique/notes": StoredObject(b"{}")}),
+        Code.OBJECT_FOREIGN,
+    ),
 ]
