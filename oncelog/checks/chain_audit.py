@@ -87,9 +87,7 @@ class ChainAudit:
         if not chains:
             return
         keys = [chain.keys(named) for chain in chains]
-        read = sum(map(len, keys))
-        unread = sum(chain.length for chain in chains) - read
-        self.read = self.read + ReadTotals(chains=len(chains), entries=read, entries_unread=unread)
+        self.read = self.read + ReadTotals(chains=len(chains), entries=sum(map(len, keys)))
         if await self._look(keys, holders, logs or {}):
             self.findings.extend(await self._look(keys, holders, {}))
 

@@ -212,8 +212,6 @@ class Collector:
         async for chain in listed_chains(self._sources.bucket, f"{UNIQUE}{task.place}/", self._scope, walk):
             if is_chosen(self._scope, chain):
                 chosen.append(chain)
-            else:
-                self._count(entries_unread=chain.length)
             if len(chosen) >= CHAINS_AT_ONCE:
                 await audit.audit(chosen)
                 chosen = []
@@ -224,6 +222,7 @@ class Collector:
         await self._look_again(sink)
         self._chains = audit.findings
         self._read = self._read + audit.read
+        self._count(entries_listed=walk.entries)
 
     async def _foreign_keys(self, task: CollectTask, _spill: SpillWriter) -> None:
         """Find the keys of ``events/`` or ``unique/`` that lie in no class."""

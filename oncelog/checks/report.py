@@ -219,9 +219,7 @@ def coverage_of(scope: ProofScope, read: ReadTotals, listed: int) -> str:
     """Return in words how much of the scope was looked at."""
     if scope.mode is CheckMode.FULL:
         return f"all {read.aggregates} aggregates, every slot, command, message, document and node"
-    chains = (
-        f"{read.chains} chains of unique values with {read.entries} entries; of {read.entries_unread} more the keys"
-    )
+    chains = f"{read.chains} chains of unique values, {read.entries} entries read and {read.entries_listed} listed"
     if scope.mode is CheckMode.SAMPLED:
         share = f"{read.aggregates} of {listed} aggregates ({scope.share:.3%} drawn by seed {scope.seed})"
         what = f"{share} with their events' commands, messages, documents and nodes; {chains}"

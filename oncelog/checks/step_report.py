@@ -68,7 +68,7 @@ class ReadTotals(BaseModel):
 
     ``duplicates``: late repetitions of messages, which are harmless. ``second_looks``: aggregates and commands that
     were looked at again before anything was reported. ``chains``: of unique values, that were audited; ``entries``: of
-    them that were read, ``entries_unread``: of which only the key was looked at.
+    them that were read, ``entries_listed``: of which the key was looked at.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,7 +85,7 @@ class ReadTotals(BaseModel):
     second_looks: int = 0
     chains: int = 0
     entries: int = 0
-    entries_unread: int = 0
+    entries_listed: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: "ReadTotals") -> "ReadTotals":
