@@ -25,7 +25,7 @@ from tests.verification.unique_damage import (
 )
 from tests.write.world import World
 
-#: What each mode cannot see though all is drawn, or new: a sample reads no command without an event.
+#: The damage that a mode does not see though all is drawn, or new: a sample reads no command without an event.
 UNSEEN = {
     CheckMode.SAMPLED: {
         "a refusal names another version",
