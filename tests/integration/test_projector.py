@@ -178,12 +178,11 @@ class Projection:
         return await run_oncelog(self.variables, *arguments)
 
 
-@pytest.fixture
-async def projection(settings: Settings, environment: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Projection]:
+async def _opened(settings: Settings, environment: Mapping[str, str], folder: Path) -> AsyncIterator[Projection]:
     async with await Stores.connect(settings) as stores:
         await prepare(stores)
         variables = {**os.environ, **environment, "ONCELOG_NAMESPACE": settings.namespace}
-        projection = Projection(settings, variables, tmp_path, stores)
+        projection = Projection(settings, variables, folder, stores)
         try:
             yield projection
         finally:
@@ -191,6 +190,12 @@ async def projection(settings: Settings, environment: Mapping[str, str], tmp_pat
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGKILL)
                 await process.wait()
+
+
+@pytest.fixture
+async def projection(settings: Settings, environment: Mapping[str, str], tmp_path: Path) -> AsyncIterator[Projection]:
+    async for opened in _opened(settings, environment, tmp_path):
+        yield opened
 
 
 async def test_duplicates_gaps_and_any_order_come_to_the_same(projection: Projection):
@@ -549,26 +554,29 @@ async def test_command_with_a_refused_document_completes(installation: Installat
 
 
 @pytest.mark.slow
-async def test_it_outlives_kafka_and_elasticsearch_killed_and_frozen(projection: Projection, stack: Stack):
-    await projection.process()
-    await projection.fill(range(20))
-    await projection.all_shown()
-    kafka, elasticsearch = stack.server("kafka"), stack.server("elasticsearch")
-    async with projection.in_vain(0, "topic_id_unknown", "projector_waits"):
-        await asyncio.to_thread(kafka.kill)
-    await asyncio.to_thread(kafka.start)
-    await projection.fill(range(100, 120))
-    await projection.all_shown()
-    async with projection.in_vain(0, "projector_waits"):
-        await asyncio.to_thread(elasticsearch.kill)
-        await projection.fill(range(1000, 1020))
-    await asyncio.to_thread(elasticsearch.start)
-    await projection.fill(range(200, 220))
-    await projection.all_shown()
-    await asyncio.to_thread(kafka.pause)
-    try:
-        projection.processes[0].terminate()
-        async with asyncio.timeout(120):
-            assert await projection.processes[0].wait() == 0, "it does not hang in stop"
-    finally:
-        await asyncio.to_thread(kafka.resume)
+async def test_it_outlives_kafka_and_elasticsearch_killed_and_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Stack.temporary(["s3", "kafka", "elasticsearch", "redis"]) as stack:
+        environment = stack.environment()
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        async for projection in _opened(Settings.from_environment(), environment, tmp_path):
+            await projection.process()
+            await projection.fill(range(20))
+            await projection.all_shown()
+            kafka, elasticsearch = stack.server("kafka"), stack.server("elasticsearch")
+            async with projection.in_vain(0, "topic_id_unknown", "projector_waits"):
+                await asyncio.to_thread(kafka.kill)
+            await asyncio.to_thread(kafka.start)
+            await projection.fill(range(100, 120))
+            await projection.all_shown()
+            async with projection.in_vain(0, "projector_waits"):
+                await asyncio.to_thread(elasticsearch.kill)
+                await projection.fill(range(1000, 1020))
+            await asyncio.to_thread(elasticsearch.start)
+            await projection.fill(range(200, 220))
+            await projection.all_shown()
+            await asyncio.to_thread(kafka.pause)
+            projection.processes[0].terminate()
+            async with asyncio.timeout(120):
+                assert await projection.processes[0].wait() == 0, "it does not hang in stop"
+            await asyncio.to_thread(kafka.resume)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from stack import Stack
-from tests.conftest import uses_existing_servers
 
 ROOT = Path(__file__).parents[2]
 POLL_S = 0.02
@@ -64,10 +63,7 @@ def command(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProces
 
 
 @pytest.fixture(scope="session")
-def full_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """All servers, on free ports, with throw-away data: those of the session, if it has its own."""
-    if not uses_existing_servers():
-        yield request.getfixturevalue("stack")
-        return
+def full_stack() -> Iterator[Stack]:
+    """All servers, on free ports, with throw-away data."""
     with Stack.temporary() as stack:
         yield stack
