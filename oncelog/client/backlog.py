@@ -10,16 +10,13 @@ from temporalio.service import RPCError
 
 from oncelog.client.connection import RPC_TIMEOUT, unavailable
 from oncelog.client.schedules import ARCHIVE, Schedules
-from oncelog.domain.stored_names import DB_NAME_ATTRIBUTE
+from oncelog.domain.stored_names import COMMAND_WORKFLOWS, DB_NAME_ATTRIBUTE
 from oncelog.errors import StoreUnavailable
 from oncelog.settings import Settings
 from oncelog.workflows.archive import Archive
-from oncelog.workflows.bulk import BulkCommand
-from oncelog.workflows.command import ClassCommand, InstanceCommand
 
 #: Seconds: a command takes less than one where all is well. Each count holds the later ones as well.
 AGES_S = (0, 10, 60, 600, 3_600, 86_400)
-COMMAND_WORKFLOWS = tuple(workflow.__name__ for workflow in (InstanceCommand, ClassCommand, BulkCommand))
 #: Of the newest archive runs, so many are looked at for one without damage.
 ARCHIVE_RUNS_MAX = 10
 
