@@ -12,8 +12,8 @@ from functools import partial
 from rich.console import Console
 
 from benchmarks.bulk import bulk
-from benchmarks.contenders import Contender, Opening, floor, oncelog
-from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
+from benchmarks.contenders import Opening, floor, oncelog
+from benchmarks.costs import Block, Cost, block_of, cost_of
 from benchmarks.floor import FloorOfSteps
 from benchmarks.load import measure
 from benchmarks.on_dbos import OnDbos
@@ -95,7 +95,10 @@ async def _turn(
 ) -> list[Block]:
     async with opening(settings) as contender:
         await measure(contender.ask, concurrency=4, seconds=WARM_UP_S)
-        return [await _block(stack, name, contender, turn, concurrency, seconds) for concurrency in CONCURRENCIES]
+        return [
+            await block_of(stack, name, contender, turn=turn, concurrency=concurrency, seconds=seconds)
+            for concurrency in CONCURRENCIES
+        ]
 
 
 async def _batches(settings: Settings, turn: int) -> list[Batch]:
@@ -115,13 +118,6 @@ async def _batches(settings: Settings, turn: int) -> list[Batch]:
 async def _cost(settings: Settings, name: str, opening: Opening) -> Cost:
     async with opening(settings) as contender:
         return await cost_of(name, contender)
-
-
-async def _block(stack: Stack, name: str, contender: Contender, turn: int, concurrency: int, seconds: float) -> Block:
-    before = cpu_seconds(stack.servers)
-    measured = await measure(contender.ask, concurrency=concurrency, seconds=seconds)
-    after = cpu_seconds(stack.servers)
-    return Block(name, turn, measured, {part: after[part] - before[part] for part in after})
 
 
 if __name__ == "__main__":

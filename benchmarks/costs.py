@@ -9,8 +9,8 @@ from pathlib import Path
 from temporalio.api.enums.v1 import EventType
 
 from benchmarks.contenders import Contender
-from benchmarks.load import Measurement
-from stack import Server
+from benchmarks.load import Measurement, measure
+from stack import Server, Stack
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 COMMANDS = 20
@@ -39,6 +39,16 @@ class Cost:
     requests: Mapping[str, float]
     history_events: int | None
     workflow_tasks: int | None
+
+
+async def block_of(
+    stack: Stack, name: str, contender: Contender, *, turn: int, concurrency: int, seconds: float
+) -> Block:
+    """Put a contender under load once."""
+    before = cpu_seconds(stack.servers)
+    load = await measure(contender.ask, concurrency=concurrency, seconds=seconds)
+    after = cpu_seconds(stack.servers)
+    return Block(name, turn, load, {part: after[part] - before[part] for part in after})
 
 
 async def cost_of(name: str, contender: Contender) -> Cost:

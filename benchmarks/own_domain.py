@@ -25,7 +25,7 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from benchmarks.bulk import bulk
 from benchmarks.contenders import Contender, Service, asked, creation, service
-from benchmarks.costs import Block, Cost, cost_of, cpu_seconds
+from benchmarks.costs import Block, Cost, block_of, cost_of
 from benchmarks.load import measure
 from oncelog import Command, Event, NewCommand, Reaction, command_to, new_command_id
 from oncelog.bounded_gather import bounded_gather
@@ -138,7 +138,7 @@ async def _commands(stack: Stack, settings: Settings, *, seconds: float, rounds:
         for contender in sides.values():
             await measure(contender.ask, concurrency=4, seconds=WARM_UP_S)
         blocks = [
-            await _block(stack, name, contender, turn, concurrency, seconds)
+            await block_of(stack, name, contender, turn=turn, concurrency=concurrency, seconds=seconds)
             for turn in range(rounds)
             for concurrency in CONCURRENCIES
             for name, contender in sides.items()
@@ -157,13 +157,6 @@ def _contender(ours: Service, *, own: bool) -> Contender:
         assert result.sequence_number == 1, result
 
     return Contender(ask, lambda: asked(ours.stores), lambda: ours.temporal.get_workflow_handle(last).fetch_history())
-
-
-async def _block(stack: Stack, name: str, contender: Contender, turn: int, concurrency: int, seconds: float) -> Block:
-    before = cpu_seconds(stack.servers)
-    load = await measure(contender.ask, concurrency=concurrency, seconds=seconds)
-    after = cpu_seconds(stack.servers)
-    return Block(name, turn, load, {part: after[part] - before[part] for part in after})
 
 
 async def _reactions(settings: Settings, *, events: int, rounds: int) -> tuple[list[Starts], list[Starts]]:
