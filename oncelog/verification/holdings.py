@@ -28,7 +28,7 @@ class Definitions:
 class Holdings:
     """The values held after each event, kept where they change; None where damage leaves them unknown.
 
-    ``uncovered``: the constraints of the class that the last due event was not decided under.
+    ``uncovered``: the constraints of the class that the last due event was not decided under, nor any event after it.
     """
 
     uncovered: tuple[str, ...] = ()
@@ -37,8 +37,9 @@ class Holdings:
 
     def note(self, number: int, state: Instance | None, definitions: Definitions, *, is_due: bool) -> None:
         """Take the state after an event, None where it is unknown; in the order of the events."""
-        if is_due:
-            self.uncovered = _uncovered_by(state, definitions)
+        if is_due or self.uncovered:  # what was written since the check began may have covered it
+            lacks = _uncovered_by(state, definitions)
+            self.uncovered = lacks if is_due else tuple(name for name in self.uncovered if name in lacks)
         values = _held_by(state, definitions.by_event)
         if values != (self._values[-1] if self._values else NONE):
             self._numbers.append(number)

@@ -147,6 +147,12 @@ class Installation:
             while sum((await KafkaProgress(self.settings).reached(name)).values()) < await self._messages():
                 await asyncio.sleep(0.1)
 
+    async def until_ended(self) -> None:
+        """Wait until every command that wrote an event has ended: who sees an event in S3 may be ahead of its end."""
+        command_ids = {event.command_id for events in (await self.logs()).values() for event in events}
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await asyncio.gather(*(self.temporal.get_workflow_handle(each).result() for each in command_ids))
+
     async def _messages(self) -> int:
         """Return how many messages the topic of instances has."""
         return len(await read_topic(self.settings, self.settings.instance_topic))

@@ -89,6 +89,7 @@ async def test_nothing_is_lost_or_decided_twice(installation: Installation, tmp_
                     await asyncio.sleep(0.2)
             await installation.until_idle(TOTALS)
             await installation.until_idle(RECEIPTS)
+            await installation.until_ended()
         await installation.check()
     check_deposits(await judge.events("Account"), commands)
     check_receipts(await judge.events("Account"), await judge.events("Receipt"))

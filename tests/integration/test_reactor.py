@@ -56,5 +56,6 @@ async def test_killed_reactor_starts_each_command_once(installation: Installatio
         await writing
         await (await installation.reactor_process(SHIPMENTS)).ready()
         await until_shipped(installation, expected)
+        await installation.until_ended()
     assert len(await shipments_of(installation)) == expected
     await installation.check()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from oncelog.verification.audit import Audit
 from oncelog.verification.findings import Code
 from tests.classes import define, retire
 from tests.commands import create, delete, update
@@ -50,3 +51,20 @@ async def test_instances_of_a_retired_class_are_left_alone():
     await process.run(define_users(version="1.1.0"))
     await process.run(retire())
     assert await uncovered(world) == []
+
+
+async def test_event_written_since_the_check_began_covers_too():
+    world = World()
+    process = world.process()
+    await process.run(define(WITHOUT))
+    await process.run(create("a", {"email": "a"}))
+    await process.run(define_users(version="1.1.0"))
+    await process.run(update("a", {}))
+    audit = Audit()
+    events = [key for key in world.bucket.objects if key.startswith("events/")]
+    for key in sorted(events, key=lambda key: ("/_class/" not in key, key)):
+        is_update = key.endswith("Product/a/00000000000000000002.json")
+        audit.add_object(key, world.bucket.objects[key].body, is_due=not is_update)
+    audit.end_log()
+    assert audit.logs["shop/Product/a"].head == 1
+    assert list(audit.unique.uncovered()) == []
