@@ -1,6 +1,17 @@
 """The four pages."""
 
-from monitoring.dashboards.panel import Dashboard, Panel, Query, Row, Unit, quantile, quantiles, rate, single
+from monitoring.dashboards.panel import (
+    OUR_WORKERS,
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    Unit,
+    quantile,
+    quantiles,
+    rate,
+    single,
+)
 from monitoring.dashboards.shared import (
     ARCHIVE_LAG,
     BUSY,
@@ -203,7 +214,7 @@ PIPELINE = Dashboard(
                     title="Requests of workers per command",
                     about="Constant, whatever the length of a stream; it is what a command costs.",
                     queries=single(
-                        rate('oncelog_store_request_seconds_count{job="oncelog-worker"}', "store")
+                        rate(f"oncelog_store_request_seconds_count{OUR_WORKERS}", "store")
                         + f" / on () group_left () {rate('oncelog_commands_total')}",
                         "{{store}}",
                     ),
@@ -315,14 +326,14 @@ TEMPORAL = Dashboard(
                 Panel(
                     title="Workflow tasks",
                     about="From a task's arrival to its answer; local activities run within.",
-                    queries=quantiles("temporal_workflow_task_execution_latency"),
+                    queries=quantiles("temporal_workflow_task_execution_latency", of=OUR_WORKERS),
                     unit=Unit.MILLISECONDS,
                 ),
                 Panel(
                     title="Local activities",
                     about="Steps within a workflow task, by type.",
                     queries=single(
-                        quantile(0.95, "temporal_local_activity_execution_latency", "activity_type"),
+                        quantile(0.95, "temporal_local_activity_execution_latency", "activity_type", of=OUR_WORKERS),
                         "{{activity_type}}",
                     ),
                     unit=Unit.MILLISECONDS,
@@ -330,7 +341,9 @@ TEMPORAL = Dashboard(
                 Panel(
                     title="Workflows that completed",
                     about="By type.",
-                    queries=single(rate("temporal_workflow_completed_total", "workflow_type"), "{{workflow_type}}"),
+                    queries=single(
+                        rate(f"temporal_workflow_completed_total{OUR_WORKERS}", "workflow_type"), "{{workflow_type}}"
+                    ),
                     unit=Unit.PER_SECOND,
                 ),
             ),
@@ -341,25 +354,29 @@ TEMPORAL = Dashboard(
                 Panel(
                     title="Task slots left",
                     about="None left: the worker is full.",
-                    queries=single("sum by (worker_type) (temporal_worker_task_slots_available)", "{{worker_type}}"),
+                    queries=single(
+                        f"sum by (worker_type) (temporal_worker_task_slots_available{OUR_WORKERS})", "{{worker_type}}"
+                    ),
                     unit=Unit.COUNT,
                 ),
                 Panel(
                     title="Task slots used",
                     about="Steps that were handed over show as ActivityWorker.",
-                    queries=single("sum by (worker_type) (temporal_worker_task_slots_used)", "{{worker_type}}"),
+                    queries=single(
+                        f"sum by (worker_type) (temporal_worker_task_slots_used{OUR_WORKERS})", "{{worker_type}}"
+                    ),
                     unit=Unit.COUNT,
                 ),
                 Panel(
                     title="Workflows in the cache",
                     about="A worker that has none of a workflow replays its history first.",
-                    queries=single("sum(temporal_sticky_cache_size)", "workflows"),
+                    queries=single(f"sum(temporal_sticky_cache_size{OUR_WORKERS})", "workflows"),
                     unit=Unit.COUNT,
                 ),
                 Panel(
                     title="Pollers",
                     about="Open requests for tasks.",
-                    queries=single("sum by (poller_type) (temporal_num_pollers)", "{{poller_type}}"),
+                    queries=single(f"sum by (poller_type) (temporal_num_pollers{OUR_WORKERS})", "{{poller_type}}"),
                     unit=Unit.COUNT,
                 ),
             ),
@@ -370,20 +387,22 @@ TEMPORAL = Dashboard(
                 Panel(
                     title="Requests",
                     about="By operation; long polls are counted apart.",
-                    queries=single(rate("temporal_request_total", "operation"), "{{operation}}"),
+                    queries=single(rate(f"temporal_request_total{OUR_WORKERS}", "operation"), "{{operation}}"),
                     unit=Unit.PER_SECOND,
                 ),
                 Panel(
                     title="Milliseconds per request",
                     about="Of twenty requests, nineteen take less.",
-                    queries=single(quantile(0.95, "temporal_request_latency", "operation"), "{{operation}}"),
+                    queries=single(
+                        quantile(0.95, "temporal_request_latency", "operation", of=OUR_WORKERS), "{{operation}}"
+                    ),
                     unit=Unit.MILLISECONDS,
                 ),
                 Panel(
                     title="Requests that failed",
                     about="Runbook OncelogTemporalRequestsFailing.",
                     queries=single(
-                        rate("temporal_request_failure_total", "operation", "status_code"),
+                        rate(f"temporal_request_failure_total{OUR_WORKERS}", "operation", "status_code"),
                         "{{operation}} {{status_code}}",
                     ),
                     unit=Unit.PER_SECOND,

@@ -67,9 +67,15 @@ class Dashboard:
 #: The range of rates: Grafana puts one in that spans several scrapes.
 INTERVAL = "$__rate_interval"
 
+#: Programs of others that use Temporal's SDK report the same ``temporal_`` names to a Prometheus that is shared.
+OUR_WORKERS = '{job="oncelog-worker"}'
+
 
 def rate(counter: str, *by: str) -> str:
-    """Return the increase per second, summed by the labels, or of all series where there is none."""
+    """Return the increase per second, summed by the labels, or of all series where there is none.
+
+    ``counter``: with a selector in braces, if it has one.
+    """
     summed = f"sum by ({', '.join(by)}) " if by else "sum"
     return f"{summed}(rate({counter}[{INTERVAL}]))"
 
@@ -79,9 +85,11 @@ def quantile(share: float, histogram: str, *by: str, of: str = "") -> str:
     return f"histogram_quantile({share}, {rate(f'{histogram}_bucket{of}', 'le', *by)})"
 
 
-def quantiles(histogram: str, shares: Sequence[float] = (0.5, 0.95, 0.99)) -> tuple[Query, ...]:
-    """Return a query for each of these quantiles."""
-    return tuple(Query(expression=quantile(share, histogram), legend=f"{share:.0%} take less") for share in shares)
+def quantiles(histogram: str, shares: Sequence[float] = (0.5, 0.95, 0.99), *, of: str = "") -> tuple[Query, ...]:
+    """Return a query for each of these quantiles. ``of``: a selector in braces."""
+    return tuple(
+        Query(expression=quantile(share, histogram, of=of), legend=f"{share:.0%} take less") for share in shares
+    )
 
 
 def single(expression: str, legend: str) -> tuple[Query, ...]:

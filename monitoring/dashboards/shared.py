@@ -1,6 +1,6 @@
 """Panels that more than one page has."""
 
-from monitoring.dashboards.panel import Panel, Unit, quantiles, rate, single
+from monitoring.dashboards.panel import OUR_WORKERS, Panel, Unit, quantiles, rate, single
 
 OUTAGE = "an outage"
 
@@ -49,7 +49,7 @@ UNUSABLE = Panel(
 TASKS_WAIT = Panel(
     title="How long workflow tasks wait for a worker",
     about="Workers are too few, or lack CPU time. Runbook OncelogTemporalScheduleToStartSlow.",
-    queries=quantiles("temporal_workflow_task_schedule_to_start_latency", (0.5, 0.95)),
+    queries=quantiles("temporal_workflow_task_schedule_to_start_latency", (0.5, 0.95), of=OUR_WORKERS),
     unit=Unit.MILLISECONDS,
 )
 BUSY = Panel(
