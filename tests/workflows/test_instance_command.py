@@ -21,7 +21,7 @@ from tests.workflows.conftest import TASK_QUEUE, Bench
 
 pytestmark = pytest.mark.integration
 
-#: What the test server notes where no limit is given.
+#: Noted by the test server where no limit is given.
 UNLIMITED = timedelta(days=3650)
 
 
