@@ -105,6 +105,7 @@ bench: setup ## what a command costs, against the floor and against DBOS on Post
 	$(BIN)/python -m benchmarks.archive
 	$(BIN)/python -m benchmarks.replays
 	$(BIN)/python -m benchmarks.unique
+	$(BIN)/python -m benchmarks.hot_aggregate
 	$(BIN)/python -m benchmarks.own_code
 	$(BIN)/python -m benchmarks.own_domain
 
