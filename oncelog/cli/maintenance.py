@@ -109,9 +109,8 @@ async def rebuild(
 ) -> Exit:
     """Make a read model again from the log, beside the one that readers see; exit code 1 if some cannot be shown."""
     from oncelog.cli import rebuild as rebuilds
-    from oncelog.cli.replay_view import replay_request, replay_scope, run_replay
+    from oncelog.cli.replay_view import new_replay, replay_scope
 
     if roll_back:
         return await rebuilds.roll_back(target, read_model)
-    scope = replay_scope(target)
-    return await run_replay(replay_request(mode="rebuild", scope=scope, read_model=read_model, parallel=parallel))
+    return await new_replay("rebuild", replay_scope(target), read_model=read_model, parallel=parallel)

@@ -35,17 +35,11 @@ async def start(
     compare_with: Annotated[str | None, typer.Option(metavar="REPLAY_ID", help="Instead of the last one.")] = None,
 ) -> Exit:
     """Fold the log, keep the digests, and hold them against the last replay; exit code 1 if they differ."""
-    from oncelog.cli.replay_view import replay_request, replay_scope, run_replay
+    from oncelog.cli.replay_view import new_replay, replay_scope
 
-    return await run_replay(
-        replay_request(
-            mode="verify",
-            scope=replay_scope(target, since=since),
-            parallel=parallel,
-            events_per_s=events_per_s,
-            dry_run=dry_run,
-            compare_with=compare_with,
-        )
+    scope = replay_scope(target, since=since)
+    return await new_replay(
+        "verify", scope, parallel=parallel, events_per_s=events_per_s, dry_run=dry_run, compare_with=compare_with
     )
 
 
@@ -60,17 +54,11 @@ async def republish(
     dry_run: DryRun = False,
 ) -> Exit:
     """Send every event to a topic, each aggregate's in order; after a crash some may come twice, none is left out."""
-    from oncelog.cli.replay_view import replay_request, replay_scope, run_replay
+    from oncelog.cli.replay_view import new_replay, replay_scope
 
-    return await run_replay(
-        replay_request(
-            mode="republish",
-            scope=replay_scope(target),
-            topic=topic,
-            parallel=parallel,
-            events_per_s=events_per_s,
-            dry_run=dry_run,
-        )
+    scope = replay_scope(target)
+    return await new_replay(
+        "republish", scope, parallel=parallel, events_per_s=events_per_s, dry_run=dry_run, topic=topic
     )
 
 
@@ -124,17 +112,11 @@ async def export(
     dry_run: DryRun = False,
 ) -> Exit:
     """Write a class or a database as files to S3, folded from the log; deleted instances are left out."""
-    from oncelog.cli.replay_view import replay_request, replay_scope, run_replay
+    from oncelog.cli.replay_view import new_replay, replay_scope
 
-    return await run_replay(
-        replay_request(
-            mode="as_of",
-            scope=replay_scope(target, as_of=as_of),
-            format=export_format,
-            parallel=parallel,
-            events_per_s=events_per_s,
-            dry_run=dry_run,
-        )
+    scope = replay_scope(target, as_of=as_of)
+    return await new_replay(
+        "as_of", scope, parallel=parallel, events_per_s=events_per_s, dry_run=dry_run, format=export_format
     )
 
 

@@ -28,6 +28,11 @@ from oncelog.workflows.details import work_counts
 Model = TypeVar("Model", bound=BaseModel)
 
 
+async def new_replay(mode: str, scope: ReplayScope, **fields: Any) -> Exit:
+    """Start a replay of part of the log, and show it to its end. ``fields``: of its request; None is not given."""
+    return await run_replay(replay_request(mode=mode, scope=scope, **fields))
+
+
 async def run_replay(request: ReplayRequest | None, *, attach: str | None = None) -> Exit:
     """Start a replay or attach to one, show how it comes along and its result; returns the exit code."""
     ended = await ended_replay(request, attach=attach)
