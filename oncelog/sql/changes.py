@@ -6,7 +6,7 @@ Changes of one row that follow each other become one: additions are summed, and 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Delete, Table, and_, bindparam, delete
 from sqlalchemy.dialects import postgresql, sqlite
@@ -65,7 +65,7 @@ class ChangeBuffer:
     def add(self, change: Change) -> None:
         """Take one change, which ``check_change`` has found to fit its table."""
         columns = () if isinstance(change, Remove) else tuple(change.values)
-        key = tuple(change.key[name] for name in _columns_of(change.table)[0])
+        key = tuple(change.key[name] for name in _columns_of(change.table).ordered_keys)
         runs = self._runs.setdefault(change.table, [])
         if not runs or runs[-1].kind is not type(change) or runs[-1].columns != columns:
             runs.append(_Run(type(change), columns))
@@ -85,27 +85,30 @@ class ChangeBuffer:
                 connection.execute(statement, rows if run.kind is not Remove else [_bound(row) for row in rows])
 
 
-@lru_cache(maxsize=1_000)
-def _columns_of(table: Table) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the names of the primary key's columns, in their order, and of all others."""
-    keys = tuple(column.name for column in table.primary_key)
-    return keys, frozenset(column.name for column in table.columns).difference(keys)
+class _Columns(NamedTuple):
+    """Names of a table's columns. ``ordered_keys``: of the primary key, in its order."""
+
+    ordered_keys: tuple[str, ...]
+    keys: frozenset[str]
+    others: frozenset[str]
 
 
 @lru_cache(maxsize=1_000)
-def _key_columns_of(table: Table) -> frozenset[str]:
-    return frozenset(_columns_of(table)[0])
+def _columns_of(table: Table) -> _Columns:
+    ordered_keys = tuple(column.name for column in table.primary_key)
+    others = frozenset(column.name for column in table.columns).difference(ordered_keys)
+    return _Columns(ordered_keys, frozenset(ordered_keys), others)
 
 
 def check_change(change: Change) -> None:
     """Raise InputInvalid unless the change names the whole primary key, and other columns of its table."""
-    keys, others = _columns_of(change.table)
-    if change.key.keys() != _key_columns_of(change.table) or not keys:
+    columns = _columns_of(change.table)
+    if change.key.keys() != columns.keys or not columns.keys:
         raise InputInvalid(
-            f"table {change.table.fullname}: expected a key of the primary key's columns {list(keys)}, found "
-            f"{sorted(change.key)}"
+            f"table {change.table.fullname}: expected a key of the primary key's columns {list(columns.ordered_keys)}, "
+            f"found {sorted(change.key)}"
         )
-    if not isinstance(change, Remove) and (unknown := sorted(change.values.keys() - others)):
+    if not isinstance(change, Remove) and (unknown := sorted(change.values.keys() - columns.others)):
         raise InputInvalid(f"table {change.table.fullname}: expected values of other columns of it, found {unknown}")
 
 
