@@ -20,6 +20,7 @@ from oncelog.cli import (
     schedules,
     status,
     tail,
+    top,
     versions,
 )
 from oncelog.cli.exits import explained
@@ -67,6 +68,7 @@ for command in (
     query.graph,
     query.path,
     maintenance.doctor,
+    top.top,
     maintenance.verify,
     maintenance.check,
     maintenance.rebuild,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from oncelog.archive.run import ArchiveRequest
+from oncelog.cli.exits import Exit
 from oncelog.client.backlog import Backlog, BacklogReader
 from oncelog.client.runs import Archives
 from oncelog.client.schedules import Schedules
@@ -38,6 +39,31 @@ async def test_pending_commands_are_counted_by_age(installation: Installation):
     assert (await reader.read(now=later(seconds=-60))).count(older_than_s=10) == 0
     async with installation.worker():
         await read_until(reader, 0)
+
+
+async def test_command_without_a_worker_is_stuck(installation: Installation):
+    reader = BacklogReader(installation.temporal, installation.settings)
+    await installation.client.start(create("a", {"price": 1}))
+    await read_until(reader, 1)
+    (stuck,) = await reader.stuck(now=later(minutes=5))
+    assert (stuck.workflow_type, stuck.aggregate_id, stuck.reason, stuck.attempts) == (
+        "InstanceCommand",
+        "shop/Product/a",
+        "it waits for a worker",
+        0,
+    )
+    assert await reader.stuck() == []
+
+
+async def test_top_shows_an_installation(installation: Installation):
+    async with installation.worker():
+        await installation.client.submit(create("p1", {"price": 1}))
+        code, (fields,) = await installation.oncelog("top", "--timeout", str(UNTIL_S))
+    assert (code, fields["silent"]) == (Exit.FINE, {})
+    assert (fields["workers"], fields["check"], fields["stuck"], fields["dead_letters"]) == (True, None, [], [])
+    assert fields["servers"]["Redis"] == {"text": "answers", "well": True}
+    assert {lag["read_model"]: sum(lag["messages"].values()) for lag in fields["lags"]} == {"documents": 1, "graph": 1}
+    assert {lag["committed"] for lag in fields["lags"]} == {False}
 
 
 async def test_archive_reaches_to_the_newest_run_of_everything(installation: Installation):
