@@ -1,11 +1,29 @@
 """The streams of a part of the log, as S3 lists them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from oncelog.archive.log_part import LogPart, order_key
 from oncelog.domain.stored_names import EVENTS
 from oncelog.ports import ListedStream, LogCatalogue, Page
+
+
+@dataclass(frozen=True)
+class KeptListing:
+    """The streams of a part as they were listed once.
+
+    ``manifest_checksum``: of the newest manifest of the class before that; empty where there was none.
+    """
+
+    manifest_checksum: str
+    streams: Sequence[ListedStream]
+
+    async def streams_from(self, first: str) -> AsyncIterator[ListedStream]:
+        """Yield the streams from the name ``first`` on."""
+        for stream in self.streams:
+            if order_key(stream.aggregate_id.instance_key) >= first:
+                yield stream
 
 
 async def listed_streams(

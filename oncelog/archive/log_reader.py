@@ -8,15 +8,15 @@ import structlog
 from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages
 from oncelog.archive.comparison import Archived, Missing, Surplus, archived_alone, compared
-from oncelog.archive.listing import listed_streams
+from oncelog.archive.listing import KeptListing, listed_streams
 from oncelog.archive.log_part import LogPart, LogPosition, cuts, order_key, pairs
-from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch
+from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch, surplus_damage
 from oncelog.bounded_gather import bounded_gather
-from oncelog.domain.archive import ArchiveFile
+from oncelog.domain.archive import ArchiveManifest, no_manifest
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.stored_names import EVENTS
-from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
+from oncelog.errors import LogDamaged, OncelogError, SchemaUnsupported
 from oncelog.ports import Archives, EventLog, LargeObjects, ListedStream, LogCatalogue, Ports
 
 BATCH_EVENTS = 1_000
@@ -107,14 +107,17 @@ class LogReader:
         after: LogPosition | None = None,
         batch_events: int = BATCH_EVENTS,
         wanted: Wanted | None = None,
+        listed: KeptListing | None = None,
     ) -> AsyncGenerator[EventBatch, None]:
         """Yield the events of a part, ``batch_events`` at a time; ``after``: continue after this event.
 
         ``after`` is the position of an earlier batch of the same part. ``wanted``: says of a listed stream whether its
-        events are given; those of the others are neither read from slots nor parsed.
+        events are given; those of the others are neither read from slots nor parsed. ``listed``: the streams of the
+        whole part as they were listed before. They are listed again only if the archive has a later manifest by now,
+        since that may name events that the listing has not.
         """
         queue: asyncio.Queue[EventBatch | None] = asyncio.Queue(BATCHES_AHEAD)
-        loaded = self._loaded(part, after, batch_events, wanted)
+        loaded = self._loaded(self._compared(part, after, wanted, listed), batch_events)
         producer = asyncio.create_task(self._produce(queue, loaded, after, batch_events))
         try:
             while (batch := await queue.get()) is not None:
@@ -171,14 +174,14 @@ class LogReader:
         check.leave_out(aggregate_id)
 
     async def _loaded(
-        self, part: LogPart, after: LogPosition | None, batch_events: int, wanted: Wanted | None
+        self, pieces: AsyncIterator[Archived | Missing | Surplus], batch_events: int
     ) -> AsyncIterator[list[Stretch | StreamDamage]]:
         """Yield stretches with their events, about ``batch_events`` together."""
         planned: list[Archived | Missing | StreamDamage] = []
         count = 0
-        async for found in self._compared(part, after, wanted):
+        async for found in pieces:
             if isinstance(found, Surplus):
-                planned += [_surplus(keys) for keys in found.by_stream]
+                planned += [surplus_damage(keys) for keys in found.by_stream]
                 continue
             for piece, events in _pieces(found, batch_events):
                 planned.append(piece)
@@ -190,7 +193,11 @@ class LogReader:
             yield await self._read(planned)
 
     async def _compared(
-        self, part: LogPart, after: LogPosition | None, wanted: Wanted | None
+        self,
+        part: LogPart,
+        after: LogPosition | None,
+        wanted: Wanted | None,
+        listed: KeptListing | None,
     ) -> AsyncIterator[Archived | Missing | Surplus]:
         folder = f"{EVENTS}{part.db_name}/{part.class_id}/"
         first, begin = part.first, None
@@ -198,10 +205,10 @@ class LogReader:
             begin = AggregateId.parse(after.aggregate_id), after.sequence_number
             first = order_key(begin[0].instance_key)
         # The manifest first: all that it names was in its slots when these are listed.
-        files = [] if self._slots_only else await self._files(part)
+        manifest = no_manifest(part.db_name, part.class_id) if self._slots_only else await self._manifest(part)
         rows = ArchivedRows(
             self._large_objects,
-            files,
+            manifest.files,
             (parquet.KEY, parquet.EVENT),
             first=f"{folder}{first}{begin[1] + 1:020d}" if begin else folder + first,
             end=None if part.end is None else folder + part.end,
@@ -211,16 +218,22 @@ class LogReader:
             async for archived in archived_alone(rows.column(parquet.EVENT)):
                 yield archived
             return
-        async for found in compared(
-            listed_streams(self._catalogue, part, first=first), rows.column(parquet.EVENT), begin=begin, wanted=wanted
-        ):
+        if listed is not None and listed.manifest_checksum == manifest.checksum:
+            streams = listed.streams_from(first)
+        else:
+            streams = listed_streams(self._catalogue, part, first=first)
+        async for found in compared(streams, rows.column(parquet.EVENT), begin=begin, wanted=wanted):
             yield found
 
-    async def _files(self, part: LogPart) -> Sequence[ArchiveFile]:
+    async def manifest_checksum(self, part: LogPart) -> str:
+        """Return the checksum that goes with a listing of the part that begins after this: see ``KeptListing``."""
+        return (await self._manifest(part)).checksum
+
+    async def _manifest(self, part: LogPart) -> ArchiveManifest:
         newest = await self._archives.newest_manifest(part.db_name, part.class_id)
         if newest.damage:
             _log.warning("archive_manifest_unreadable", reason=newest.damage)
-        return newest.manifest.files
+        return newest.manifest
 
     async def _read(self, planned: Sequence[Archived | Missing | StreamDamage]) -> list[Stretch | StreamDamage]:
         places = [
@@ -262,7 +275,7 @@ class LogReader:
 
 
 def _take(check: ChainCheck, stretches: Iterator[Stretch | StreamDamage]) -> tuple[EventBatch, StreamDamage | None]:
-    batch = EventBatch()
+    batch, damage = EventBatch(), None
     for stretch in stretches:
         if isinstance(stretch, StreamDamage):
             batch.damages.append(stretch)
@@ -270,8 +283,9 @@ def _take(check: ChainCheck, stretches: Iterator[Stretch | StreamDamage]) -> tup
         damage = check.take(stretch, batch)
         if damage is not None:
             batch.damages.append(damage)
-            return batch, damage
-    return batch, None
+            break
+    check.end(batch)
+    return batch, damage
 
 
 def _pieces(found: Archived | Missing, events_max: int) -> Iterator[tuple[Archived | Missing, int]]:
@@ -284,10 +298,3 @@ def _pieces(found: Archived | Missing, events_max: int) -> Iterator[tuple[Archiv
     for at in range(0, len(found.values), events_max):
         values = found.values[at : at + events_max]
         yield Archived(found.aggregate_id, found.first + at, values), len(values)
-
-
-def _surplus(keys: Sequence[str]) -> StreamDamage:
-    aggregate_id, _, name = keys[0].removeprefix(EVENTS).rpartition("/")
-    problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
-    error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])
-    return StreamDamage(aggregate_id, int(name.removesuffix(".json")), EventOrigin.ARCHIVE, error)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from oncelog.archive.log_part import LogPosition
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.identifiers import AggregateId
-from oncelog.errors import LogDamaged, OncelogError, SchemaUnsupported
+from oncelog.domain.stored_names import EVENTS
+from oncelog.errors import ArchiveDamaged, LogDamaged, OncelogError, SchemaUnsupported
 
 
 class EventOrigin(StrEnum):
@@ -78,14 +79,16 @@ class ChainCheck:
         name = str(stretch.aggregate_id)
         if name == self._left_out:
             return None
-        damage = self._take(name, stretch, batch)
+        return self._take(name, stretch, batch)
+
+    def end(self, batch: EventBatch) -> None:
+        """Note in a batch that gets no more events which event was the last."""
         if batch.events:
             last = batch.events[-1]
             self.position = LogPosition(
                 aggregate_id=last.aggregate_id, sequence_number=last.sequence_number, checksum=last.checksum
             )
         batch.position = self.position
-        return damage
 
     def _take(self, name: str, stretch: Stretch, batch: EventBatch) -> StreamDamage | None:
         if name != self._aggregate_id:
@@ -131,3 +134,11 @@ class ChainCheck:
                 where=where,
             )
         return event
+
+
+def surplus_damage(keys: Sequence[str]) -> StreamDamage:
+    """Return the damage of archived events of one stream whose slots are not there."""
+    aggregate_id, _, name = keys[0].removeprefix(EVENTS).rpartition("/")
+    problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
+    error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])
+    return StreamDamage(aggregate_id, int(name.removesuffix(".json")), EventOrigin.ARCHIVE, error)

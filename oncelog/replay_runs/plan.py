@@ -1,6 +1,8 @@
 """The plan of a replay: the log's classes, divided into parts of about as many events, by listing alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from oncelog.archive.listing import listed_streams
 from oncelog.archive.log_part import LogPart
@@ -14,9 +16,33 @@ from oncelog.replay_runs.request import PARTITION_EVENTS, ReplayScope
 #: Partitions of one file of a plan: each partition reads one such file.
 PARTITIONS_PER_FILE = 100
 TOTALS = "plan.json"
+#: Partitions whose listings are written side by side.
+KEPT_AT_ONCE = 8
 
 #: Called with the number of aggregates that were listed so far.
 Listed = Callable[[int], None]
+
+
+class ListingKeeper(Protocol):
+    """Keeps the listing that a plan is made of, for the readers of its partitions."""
+
+    async def begin_class(self, part: LogPart, /) -> None:
+        """Take note of a class that is listed from now on."""
+        ...
+
+    async def keep(self, listings: Sequence[tuple[Partition, Sequence[ListedStream]]], /) -> None:
+        """Keep the streams of some partitions."""
+        ...
+
+
+@dataclass
+class _Group:
+    """The streams of one partition so far. ``aggregates`` and ``events``: of those that the scope takes."""
+
+    part: LogPart
+    streams: list[ListedStream] = field(default_factory=list)
+    aggregates: int = 0
+    events: int = 0
 
 
 async def plan_replay(
@@ -25,29 +51,60 @@ async def plan_replay(
     *,
     events_per_partition: int = PARTITION_EVENTS,
     listed: Listed = lambda _: None,
+    keeper: ListingKeeper | None = None,
 ) -> ReplayPlan:
-    """Divide the scope into partitions. One LIST per 1,000 events; raises StoreUnavailable."""
+    """Divide the scope into partitions. One LIST per 1,000 events; raises StoreUnavailable.
+
+    ``keeper``: receives the listing. Memory: the streams of ``KEPT_AT_ONCE`` partitions.
+    """
     partitions: list[Partition] = []
-    total = 0
+    listings: list[tuple[Partition, Sequence[ListedStream]]] = []
+    division = _Division(scope, events_per_partition, listed, keeps_streams=keeper is not None)
     for part in await parts_of(catalogue, scope):
-        cuts: list[str] = []
-        sizes = [(0, 0)]
-        async for stream in listed_streams(catalogue, part):
-            total += 1
-            listed(total)
-            if not is_in(stream, scope):
-                continue
-            aggregates, events = sizes[-1]
-            if events >= events_per_partition:
-                cuts.append(stream.aggregate_id.instance_key)
-                sizes.append((1, stream.head))
-            else:
-                sizes[-1] = (aggregates + 1, events + stream.head)
-        for piece, (aggregates, events) in zip(part.cut_at(cuts), sizes, strict=True):
-            if aggregates:
-                number = len(partitions)
-                partitions.append(Partition(number=number, part=piece, aggregates=aggregates, events=events))
+        if keeper is not None:
+            await keeper.begin_class(part)
+        async for group in division.groups(part, listed_streams(catalogue, part)):
+            size = {"aggregates": group.aggregates, "events": group.events}
+            partitions.append(Partition(number=len(partitions), part=group.part, **size))
+            if keeper is not None:
+                listings.append((partitions[-1], group.streams))
+                if len(listings) == KEPT_AT_ONCE:
+                    await keeper.keep(listings)
+                    listings = []
+        if keeper is not None:
+            await keeper.keep(listings)
+            listings = []
     return ReplayPlan(partitions=tuple(partitions))
+
+
+@dataclass
+class _Division:
+    """Divides listed streams into groups; ``total``: how many there were so far."""
+
+    scope: ReplayScope
+    events_per_partition: int
+    listed: Listed
+    keeps_streams: bool
+    total: int = 0
+
+    async def groups(self, part: LogPart, streams: AsyncIterator[ListedStream]) -> AsyncIterator[_Group]:
+        """Yield the groups of a part; none where the scope takes nothing of it."""
+        group = _Group(part)
+        async for stream in streams:
+            self.total += 1
+            self.listed(self.total)
+            is_taken = is_in(stream, self.scope)
+            if is_taken and group.events >= self.events_per_partition:
+                group.part, rest = group.part.cut_at([stream.aggregate_id.instance_key])
+                yield group
+                group = _Group(rest)
+            if self.keeps_streams:
+                group.streams.append(stream)
+            if is_taken:
+                group.aggregates += 1
+                group.events += stream.head
+        if group.aggregates:
+            yield group
 
 
 def is_in(stream: ListedStream, scope: ReplayScope) -> bool:

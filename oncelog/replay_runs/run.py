@@ -20,6 +20,7 @@ from oncelog.ports import LargeObjects, ListedStream, LogCatalogue
 from oncelog.replay.fold import Fold, FoldedBatch, folded
 from oncelog.replay_runs.digests import DigestComparison, InclusionProof, join_digests, prove, read_digests
 from oncelog.replay_runs.files import ReplayFiles, checkpoint_name, newest_name, partition_name
+from oncelog.replay_runs.listings import ListingFiles, read_listing
 from oncelog.replay_runs.partitions import PlanTotals
 from oncelog.replay_runs.plan import Listed, is_in, keep_plan, parts_of, plan_replay, read_partition, read_totals
 from oncelog.replay_runs.request import (
@@ -39,6 +40,9 @@ BATCH_EVENTS = 500
 END = "end.json"
 REPORT = "report.json"
 NEWEST = "replay_id"
+#: The replay of the same scope that had ended last before this one was planned, empty for none: a later one may have
+#: read events that this one has not.
+COMPARE_WITH = "compare_with.txt"
 
 
 class PartitionProgress(BaseModel):
@@ -85,8 +89,15 @@ class ReplayRunner:
         if not request.dry_run:
             classes = [(part.db_name, part.class_id) for part in await parts_of(self._catalogue, request.scope)]
             await self._works[request.mode].begin(ReplayRun(files, request, classes))
+            await files.write(COMPARE_WITH, (await self._newest(request) or "").encode())
+        # Of a part of each class, the listing would be long beside the partition.
+        keeps_listing = not request.dry_run and request.scope.since is None
         plan = await plan_replay(
-            self._catalogue, request.scope, events_per_partition=request.partition_events, listed=listed
+            self._catalogue,
+            request.scope,
+            events_per_partition=request.partition_events,
+            listed=listed,
+            keeper=ListingFiles(files, self._reader) if keeps_listing else None,
         )
         return await keep_plan(files, plan)
 
@@ -110,7 +121,12 @@ class ReplayRunner:
         lines: list[str] = []
         pace = _Pace(request.events_per_s / request.parallel if request.events_per_s else None)
         progress = PartitionProgress(counts=ReplayCounts(partitions=1), position=done)
-        batches = self._reader.batches(partition.part, batch_events=BATCH_EVENTS, wanted=_wanted(request.scope))
+        batches = self._reader.batches(
+            partition.part,
+            batch_events=BATCH_EVENTS,
+            wanted=_wanted(request.scope),
+            listed=await read_listing(run.files, partition),
+        )
         async for batch in folded(batches, _fold(request.scope, keeps_events=work.wants_events)):
             lines += await asyncio.to_thread(_lines, batch.states)
             counts = progress.counts + _counts(batch) + await partition_work.add(batch)
@@ -131,8 +147,8 @@ class ReplayRunner:
                     f"{self._signer.verifier.name}/{tree.name}", tree.size, bytes.fromhex(tree.root)
                 )
                 await files.write(checkpoint_name(tree.name), self._signer.signed(checkpoint.text).encode())
-        earlier = request.compare_with or await self._newest(request)
-        if earlier is not None and earlier != replay_id:
+        earlier = request.compare_with or await self._earlier(files, request)
+        if earlier and earlier != replay_id:
             before = self.files(earlier)
             partitions = (await read_totals(before)).partitions
             comparison = DigestComparison(earlier)
@@ -171,6 +187,10 @@ class ReplayRunner:
             classes=tuple(line for line in lines if line.startswith(f"{aggregate_id.db_name}/")),
             checkpoint=checkpoint.decode() if checkpoint else None,
         )
+
+    async def _earlier(self, files: ReplayFiles, request: ReplayRequest) -> str | None:
+        planned = await files.read(COMPARE_WITH)
+        return await self._newest(request) if planned is None else planned.decode()
 
     async def _newest(self, request: ReplayRequest) -> str | None:
         if not request.scope.is_whole:
