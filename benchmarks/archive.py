@@ -19,6 +19,7 @@ from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.events import Event, read_event
 from oncelog.domain.instance import Instance, evolve
 from oncelog.ports import UNPUBLISHED, Ports
+from oncelog.process import collect_garbage_rarely
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.stores.s3 import prepare_bucket
@@ -117,7 +118,9 @@ async def measure(events_count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
-    found = asyncio.run(measure(parser.parse_args().events))
+    options = parser.parse_args()
+    collect_garbage_rarely()  # as a worker's process does
+    found = asyncio.run(measure(options.events))
     print(json.dumps({name: round(value, 3) for name, value in found.items()}, indent=2))
 
 
