@@ -138,7 +138,7 @@ def _stuck_lines(glance: Glance) -> list[RenderableType]:
         return [pairs([("commands", _silent(stuck))])]
     if not stuck:
         return [pairs([("commands", Text("none", style=GOOD))])]
-    lines: list[RenderableType] = [pairs([("commands", Text(f"{len(stuck)} do not come along", style=BAD))])]
+    lines: list[RenderableType] = [pairs([("commands", Text(f"{len(stuck)} held up", style=BAD))])]
     for command in stuck[:LISTED_MAX]:
         lines += _stuck_line(command, glance.at)
     return [*lines, *_rest(stuck)]

@@ -134,7 +134,7 @@ async def _asked(source: Callable[[], Awaitable[T]], timeout_s: float) -> T | Si
         async with asyncio.timeout(timeout_s):
             return await source()
     except TimeoutError:
-        return Silent(f"no answer within {timeout_s:g} s")
+        return Silent(f"none within {timeout_s:g} s")
     except OncelogError as error:
         return Silent(str(error.details.get("cause", error.message)))
     except (RPCError, RuntimeError, ValueError) as error:  # or an answer that this release cannot read

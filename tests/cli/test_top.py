@@ -119,9 +119,9 @@ async def test_silent_sources_hold_up_no_other():
     sources = replace(WELL, backlog=never, lags=refusing, servers={"Redis": never, "Elasticsearch": refusing})
     glance = await picture(sources, timeout_s=0.01)
     assert glance.silent == {
-        "backlog": "no answer within 0.01 s",
+        "backlog": "none within 0.01 s",
         "lags": "connection refused",
-        "Redis": "no answer within 0.01 s",
+        "Redis": "none within 0.01 s",
         "Elasticsearch": "connection refused",
     }
     assert exit_of(glance) is Exit.UNREACHABLE
