@@ -128,7 +128,10 @@ def exact_terms(data: Mapping[str, Any]) -> list[str]:
     pending: list[tuple[str, Any]] = [("", data)]
     while pending:
         path, value = pending.pop()
-        if isinstance(value, list):
+        if isinstance(value, str):  # the most frequent one is asked for first
+            terms[path] = None
+            terms[f"{path}={_part(encode_basestring(value))}"] = None
+        elif isinstance(value, list):
             pending.extend((path, item) for item in value)
         elif isinstance(value, Mapping):
             terms[path] = None
@@ -136,7 +139,7 @@ def exact_terms(data: Mapping[str, Any]) -> list[str]:
         elif value is not None:
             terms[path] = None
             terms[f"{path}={_part(_canonical(value))}"] = None
-            if not isinstance(value, str | bool):
+            if not isinstance(value, bool):
                 terms[f"{path}<{_ordered(value)}"] = None
     terms.pop("", None)
     return list(terms)

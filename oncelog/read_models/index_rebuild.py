@@ -222,6 +222,8 @@ class IndexRebuild:
 
 async def _migrated(state: Instance, class_schema: ClassSchema | None) -> Document:
     document = document_of(state)
+    if class_schema is None:  # so that the document need not be weighed
+        return document
     return await offloaded(partial(migrated, document, class_schema), of=document.body)
 
 
