@@ -32,7 +32,7 @@ class CheckOutcome(StrEnum):
     DAMAGED = "DAMAGED"  # something needs a person; see the findings
     UNFINISHED = "UNFINISHED"  # a server gave no answer about something; the next check tries again
     FOUND = "FOUND"  # something is incomplete, and nothing was changed
-    REPAIRED = "REPAIRED"  # incomplete work is finished
+    REPAIRED = "REPAIRED"  # incomplete work is finished, wrong documents and nodes are right
     CLEAN = "CLEAN"
 
 
@@ -146,12 +146,12 @@ class ReconcileReport(BaseModel):
     position: str | None
 
 
-def outcome_of(tally: ReconcileSummary, *, repair: bool) -> CheckOutcome:
-    """Return what these counts come to."""
+def outcome_of(tally: ReconcileSummary, *, repair: bool, repaired: int = 0) -> CheckOutcome:
+    """Return what these counts come to. ``repaired``: how much the proof of the invariants has put right."""
     if tally.damaged:
         return CheckOutcome.DAMAGED
     if tally.unfinished:
         return CheckOutcome.UNFINISHED
     if tally.found:
         return CheckOutcome.REPAIRED if repair else CheckOutcome.FOUND
-    return CheckOutcome.CLEAN
+    return CheckOutcome.REPAIRED if repaired else CheckOutcome.CLEAN

@@ -71,7 +71,7 @@ class ProofActivities:
             so_far = read
 
         async with heartbeats(lambda: so_far, every_s=HEARTBEAT_S):
-            report = await self._runner.part(step.check_id, step.number, counted=count)
+            report = await self._runner.part(step.check_id, step.number, counted=count, repair=step.repair)
         return report.shortened(FINDINGS_TOLD_MAX)
 
     @activity.defn

@@ -42,7 +42,10 @@ class ProofProgress(BaseModel):
 
 
 class ProofStep(BaseModel):
-    """One step. ``number``: of the task or part; ``progress``: of all steps, for the last."""
+    """One step. ``number``: of the task or part; ``progress``: of all steps, for the last.
+
+    ``repair``: put right what has a safe repair.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,6 +53,7 @@ class ProofStep(BaseModel):
     scope: ProofScope
     number: int = 0
     progress: ProofProgress | None = None
+    repair: bool = False
 
 
 class ProbeStep(BaseModel):

@@ -105,6 +105,7 @@ class ConsistencyCheck:
             self._request.proof_scope,
             parallel=self._request.parallel,
             has_probe=self._request.probe,
+            repair=self._request.repair,
             progress=progress.proof,
             told=self._show,
             goes_on=self._go_on,
@@ -125,7 +126,7 @@ class ConsistencyCheck:
         """Answer with what was found and done so far."""
         tally = self._progress.tally if self._progress else ReconcileSummary()
         return CheckReport(
-            outcome=outcome_of(tally, repair=self._request.repair),
+            outcome=outcome_of(tally, repair=self._request.repair, repaired=_repaired(self._invariants)),
             phase=self._progress.phase if self._progress else CheckPhase.COMMANDS,
             repair=self._request.repair,
             db_name=self._request.db_name,
@@ -192,6 +193,10 @@ class ConsistencyCheck:
         if following is CheckPhase.INVARIANTS:
             return following if self._request.invariants and workflow.patched("invariants") else CheckPhase.DONE
         return following
+
+
+def _repaired(invariants: InvariantsReport | None) -> int:
+    return sum(section.repaired for section in invariants.sections) if invariants else 0
 
 
 def _scope(request: CheckRequest) -> list[Any]:

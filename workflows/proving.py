@@ -39,6 +39,7 @@ class Proving:
         *,
         parallel: int,
         has_probe: bool,
+        repair: bool,
         progress: ProofProgress | None,
         told: Callable[[], None],
         goes_on: Callable[[], None],
@@ -46,6 +47,7 @@ class Proving:
         self._scope = scope
         self._parallel = parallel
         self._has_probe = has_probe
+        self._repair = repair
         self._told = told
         self._goes_on = goes_on
         self.progress = progress
@@ -112,7 +114,7 @@ class Proving:
     async def _execute(self, method: Any, number: int, total: int) -> StepReport:
         report: StepReport = await workflow.execute_activity_method(
             method,
-            ProofStep(check_id=_check_id(), scope=self._scope, number=number),
+            ProofStep(check_id=_check_id(), scope=self._scope, number=number, repair=self._repair),
             start_to_close_timeout=policies.REINDEX_TIMEOUT,
             heartbeat_timeout=policies.REPLAY_HEARTBEAT_TIMEOUT,
             retry_policy=policies.UNTIL_DONE,

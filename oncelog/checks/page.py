@@ -16,6 +16,9 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.SOUND{color:#1a7f37}.PE
 """
 
 
+_STYLES = {Severity.PENDING: CheckVerdict.PENDING, Severity.REPAIRED: CheckVerdict.SOUND}
+
+
 def page_of(report: InvariantsReport, *, web_ui: str | None = None) -> str:
     """Return the page; ``web_ui``: where Temporal's Web UI shows workflows, such as ``http://…/namespaces/default``."""
     rows = [
@@ -93,7 +96,7 @@ def _section(section: Section, web_ui: str | None) -> str:
     title = f'<h2 id="invariant-{section.invariant}">{section.invariant}. {escape(section.title)}</h2>'
     verdict = escape(section.verdict)
     told = f'<p><b class="{verdict}">{verdict}</b>: {escape(_checked(section))} checked</p>'
-    if section.verdict is CheckVerdict.SOUND:
+    if section.verdict is CheckVerdict.SOUND and not section.repaired:
         return title + told
     counts = "".join(
         f'<tr><td>{escape(severity)}</td><td>{escape(code)}</td><td class="n">{count}</td></tr>'
@@ -109,7 +112,7 @@ def _section(section: Section, web_ui: str | None) -> str:
 
 
 def _finding(finding: Finding, web_ui: str | None) -> str:
-    css = "PENDING" if finding.severity is Severity.PENDING else "VIOLATED"
+    css = _STYLES.get(finding.severity, CheckVerdict.VIOLATED)
     links = ", ".join(_workflow(command_id, web_ui) for command_id in finding.waits_for[:10])
     links = links or _search(finding, web_ui)
     return (

@@ -15,6 +15,7 @@ from oncelog.checks.dangling import DanglingReferences
 from oncelog.checks.holders import HolderLines
 from oncelog.checks.known_facts import KnownFacts, add_fact
 from oncelog.checks.looks import Looks
+from oncelog.checks.repair import Repairs
 from oncelog.checks.scope import CheckMode, CheckPlan, Collected
 from oncelog.checks.second_look import SecondLook
 from oncelog.checks.servers import Servers
@@ -57,7 +58,10 @@ class Batch:
 
 
 class PartCheck:
-    """Checks one part of a plan. ``keep``: takes each audit after its last look; without it, digests are few."""
+    """Checks one part of a plan. ``keep``: takes each audit after its last look; without it, digests are few.
+
+    ``repair``: put right what has a safe repair.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class PartCheck:
         collected: Collected,
         counted: Counted = lambda _: None,
         keep: Keep | None = None,
+        repair: bool = False,
     ) -> None:
         self._servers = servers
         self._plan = plan
@@ -77,6 +82,7 @@ class PartCheck:
         self._chains = ChainAudit(servers, plan, self._looks)
         self._dangling = DanglingReferences(servers.sources.bucket)
         self._second = SecondLook(servers, plan, self._looks)
+        self._repairs = Repairs(servers, self._second) if repair else None
         self._counted = counted
         self._keep = keep
         self._findings = Findings()
@@ -181,8 +187,10 @@ class PartCheck:
                 self._findings.add(finding)
             return audit
         self._read = self._read + ReadTotals(second_looks=len(suspects))
-        chosen = [fact for fact in batch.facts if fact.aggregate_id in about]
-        settled, again = await self._second.look(suspects, KnownFacts.of(chosen), found)
+        known = KnownFacts.of(fact for fact in batch.facts if fact.aggregate_id in about)
+        settled, again = await self._second.look(suspects, known, found)
+        if self._repairs is not None:
+            settled, again = await self._repairs.run(suspects, known, settled, again)
         for finding in (*foreign, *settled):
             self._findings.add(finding)
         audit.logs.update(again.logs)

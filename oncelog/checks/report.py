@@ -90,7 +90,10 @@ class CheckVerdict(StrEnum):
 
 
 class Section(BaseModel):
-    """One invariant. ``checked``: what was looked at, by its name. ``findings``: the first ones."""
+    """One invariant. ``checked``: what was looked at, by its name. ``findings``: the first ones.
+
+    ``repaired``: violations that the check has put right.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -100,6 +103,7 @@ class Section(BaseModel):
     checked: dict[str, int]
     violations: int = 0
     pending: int = 0
+    repaired: int = 0
     counts: dict[Severity, dict[Code, int]] = {}
     findings: tuple[Finding, ...] = ()
 
@@ -188,8 +192,8 @@ def _section(invariant: Invariant, checked: dict[str, int], findings: FindingsRe
         severity: {code: count for code, count in counted.items() if invariant_of(code) is invariant}
         for severity, counted in findings.counts.items()
     }
-    violations, pending = (
-        sum(counts.get(severity, {}).values()) for severity in (Severity.VIOLATION, Severity.PENDING)
+    violations, pending, repaired = (
+        sum(counts.get(severity, {}).values()) for severity in (Severity.VIOLATION, Severity.PENDING, Severity.REPAIRED)
     )
     return Section(
         invariant=invariant,
@@ -198,6 +202,7 @@ def _section(invariant: Invariant, checked: dict[str, int], findings: FindingsRe
         checked=checked,
         violations=violations,
         pending=pending,
+        repaired=repaired,
         counts={severity: counted for severity, counted in counts.items() if counted},
         findings=tuple(finding for finding in findings.kept if invariant_of(finding.code) is invariant),
     )

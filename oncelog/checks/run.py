@@ -74,8 +74,13 @@ class CheckRunner:
         collector = Collector(self._servers, plan, files, progress=progress, keep_command=self._keep_command)
         return (await collector.run(plan.tasks[number])).report
 
-    async def part(self, check_id: str, number: int, *, counted: Counted = lambda _: None) -> StepReport:
-        """Check one part, after all was collected; raises StoreUnavailable."""
+    async def part(
+        self, check_id: str, number: int, *, counted: Counted = lambda _: None, repair: bool = False
+    ) -> StepReport:
+        """Check one part, after all was collected; ``repair``: put right what has a safe repair.
+
+        Raises StoreUnavailable.
+        """
         files = self.files(check_id)
         plan = await read_plan(files)
         started_s = time.monotonic()
@@ -90,7 +95,7 @@ class CheckRunner:
             spilled += [file for file in collected.files if number in file.ranges]
             offsets.update(collected.offsets)
         facts = Collected(files=tuple(spilled), offsets=offsets)
-        check = PartCheck(self._servers, plan, files, collected=facts, counted=counted, keep=self._keep)
+        check = PartCheck(self._servers, plan, files, collected=facts, counted=counted, keep=self._keep, repair=repair)
         return await check.run(number, started_s=started_s)
 
     async def end(self, check_id: str, earlier: str | None) -> tuple[StepReport, ReplayEnd]:

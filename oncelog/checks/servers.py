@@ -1,8 +1,9 @@
 """The servers that a check reads, and what it asks Temporal and the projectors."""
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import LargeObjects
 from oncelog.verification.reading import Projectors, Sources
 
@@ -11,6 +12,10 @@ InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
 #: Called with what is being read and how much of it has been.
 Progress = Callable[[str, int], None]
+
+
+#: Projects aggregates anew over what a read model shows of them.
+ProjectAgain = Callable[[Sequence[AggregateId]], Awaitable[None]]
 
 
 async def nothing_in_flight(_command_ids: Collection[str]) -> Collection[str]:
@@ -22,10 +27,11 @@ async def nothing_in_flight(_command_ids: Collection[str]) -> Collection[str]:
 class Servers:
     """Everything that a check reads. ``scratch``: where facts are spilled.
 
-    ``projectors``: where commands leave the projection to them.
+    ``projectors``: where commands leave the projection to them. ``repairs``: by read model, for a check that repairs.
     """
 
     sources: Sources
     scratch: LargeObjects
     in_flight: InFlight = nothing_in_flight
     projectors: Projectors | None = None
+    repairs: Mapping[str, ProjectAgain] = field(default_factory=dict)

@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from oncelog.archive.log_reader import LogReader
 from oncelog.checks.kept import CheckReports
 from oncelog.checks.probe import Probe
 from oncelog.checks.run import CheckRunner
-from oncelog.checks.servers import Servers
+from oncelog.checks.servers import ProjectAgain, Servers
 from oncelog.composition.client import assemble_read_path
+from oncelog.composition.replays import assemble_models
 from oncelog.ports import Ports, RunningWorkflows
+from oncelog.read_models.repair import ProjectionRepair
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch import ElasticsearchScan
 from oncelog.stores.kafka.progress import KafkaProgress
@@ -58,10 +61,16 @@ def assemble_checks(
     async def in_flight(command_ids: Collection[str]) -> Collection[str]:
         return {command_id for command_id in command_ids if await running.is_running(command_id)}
 
-    servers = Servers(sources, ports.large_objects, in_flight, projectors)
+    servers = Servers(sources, ports.large_objects, in_flight, projectors, _repairs(ports))
     reader = assemble_read_path(ports, settings).reader
     return InvariantChecks(
         runner=CheckRunner(servers),
         reports=CheckReports(ports.large_objects, web_ui=web_ui),
         probe=Probe(reader, ports.graph, ports.statuses),
     )
+
+
+def _repairs(ports: Ports) -> dict[str, ProjectAgain]:
+    """Return what projects aggregates again, by read model."""
+    reader = LogReader(ports)
+    return {model.name: ProjectionRepair(model, reader).run for model in assemble_models(ports)}

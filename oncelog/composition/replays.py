@@ -28,8 +28,7 @@ STATES_KEPT = 1_000
 def assemble_replays(ports: Ports, *, signer: Signer | None = None) -> ReplayRunner:
     """Build the runner of replays; ``signer``: signs the roots of whole databases."""
     class_schemas, _ = _class_schemas(ports)
-    documents = DocumentsModel(SchemaDocuments(ports.documents, ports.indices, class_schemas))
-    graph = GraphModel(ports.graph, class_schemas.newest)
+    documents, graph = assemble_models(ports)
     parked: dict[str, Parking] = {model.name: parking_of(model, ports) for model in (documents, graph)}
     projected_documents = StateProjection(documents, parked[documents.name])
     projected_graph = StateProjection(graph, parked[graph.name])
@@ -52,6 +51,13 @@ def assemble_replays(ports: Ports, *, signer: Signer | None = None) -> ReplayRun
         },
         signer=signer,
     )
+
+
+def assemble_models(ports: Ports) -> tuple[DocumentsModel, GraphModel]:
+    """Build the read models of documents and of the graph, which need no Redis."""
+    class_schemas, _ = _class_schemas(ports)
+    documents = DocumentsModel(SchemaDocuments(ports.documents, ports.indices, class_schemas))
+    return documents, GraphModel(ports.graph, class_schemas.newest)
 
 
 def assemble_index_rebuild(ports: Ports) -> IndexRebuild:

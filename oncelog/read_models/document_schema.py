@@ -44,18 +44,23 @@ class SchemaDocuments:
         self._class_schemas = class_schemas
         self._definitions: dict[AggregateId, DefinitionReference | None] = {}
 
-    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
-        """Write each unless a newer one is there; return per document None, or why that one was not written."""
+    async def write_documents(
+        self, documents: Sequence[Document], *, replace: bool = False
+    ) -> Sequence[Exception | None]:
+        """Write each unless a newer one is there; return per document None, or why that one was not written.
+
+        ``replace``: also over one of the same sequence number.
+        """
         writes = [_Write(document) for document in documents]
-        await self._attempt(writes)
+        await self._attempt(writes, replace=replace)
         stale = [write for write in writes if isinstance(write.outcome, StaleIndex | ContainerUnusable)]
         for write in stale:
             self._definitions.pop(write.document.aggregate_id.class_name, None)
         # Another index has followed, or is about to; in the latter case it is too early still.
-        await self._attempt(stale)
+        await self._attempt(stale, replace=replace)
         return [write.outcome for write in writes]
 
-    async def _attempt(self, writes: Sequence["_Write"]) -> None:
+    async def _attempt(self, writes: Sequence["_Write"], *, replace: bool) -> None:
         """Migrate and write each document once, and note its outcome."""
         class_schemas: dict[AggregateId, ClassSchema | StoreUnavailable | None] = {}
         ready: list[_Write] = []
@@ -70,7 +75,8 @@ class SchemaDocuments:
                 migration = partial(migrated, write.document, class_schema)
                 write.migrated = await offloaded(migration, of=write.document.body)
                 ready.append(write)
-        outcomes = await self._documents.write_documents([write.migrated for write in ready]) if ready else ()
+        documents = [write.migrated for write in ready]
+        outcomes = await self._documents.write_documents(documents, replace=replace) if ready else ()
         for write, outcome in zip(ready, outcomes, strict=True):
             write.outcome = outcome
 

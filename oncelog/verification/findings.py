@@ -10,10 +10,14 @@ FINDINGS_KEPT_MAX = 1_000
 
 
 class Severity(StrEnum):
-    """``PENDING``: right as soon as what is under way has come to its end. ``UNCOUNTED``: the run proves nothing."""
+    """``PENDING``: right as soon as what is under way has come to its end. ``UNCOUNTED``: the run proves nothing.
+
+    ``REPAIRED``: it was a violation, and the check that found it has put it right.
+    """
 
     VIOLATION = "violation"
     PENDING = "pending"
+    REPAIRED = "repaired"
     UNCOUNTED = "uncounted"
 
 

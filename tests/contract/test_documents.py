@@ -51,6 +51,19 @@ async def test_the_newest_wins_in_whatever_order_they_come(opened: Opened):
         assert await _read(opened, documents[0].aggregate_id) == documents[2]
 
 
+async def test_replacing_write_wins_over_its_own_version_only(opened: Opened):
+    first, second = _documents(2)
+    forged = replace(second, body={**second.body, "data": {"forged": True}})
+    write = opened.ports.documents.write_documents
+    assert await write([forged]) == [None]
+    assert await write([second]) == [None]
+    assert await _read(opened, PLACE) == forged
+    assert await write([second], replace=True) == [None]
+    assert await _read(opened, PLACE) == second
+    assert await write([first], replace=True) == [None]
+    assert await _read(opened, PLACE) == second
+
+
 async def test_one_batch_may_hold_anything(opened: Opened):
     first, second = _documents(2)
     other = _documents(1, "p2")[0]

@@ -89,6 +89,17 @@ async def test_the_newest_wins_in_whatever_order_they_come(graph: WholeGraph):
         assert await graph.read_nodes([nodes[0].aggregate_id]) == [nodes[2]]
 
 
+async def test_replacing_write_wins_over_its_own_version_only(graph: WholeGraph):
+    first, second = (_node("c", number, part_of={COUNTRIES[number]}) for number in (1, 2))
+    forged = _node("c", 2, part_of={COUNTRIES[0]})
+    await _written(graph, forged)
+    await _written(graph, second)
+    assert await graph.read_nodes([second.aggregate_id]) == [forged]
+    assert await graph.write_nodes([second], replace=True) == [None]
+    assert await graph.write_nodes([first], replace=True) == [None]
+    assert await graph.read_nodes([second.aggregate_id]) == [second]
+
+
 async def test_new_definition_changes_edges_and_an_old_one_does_not(graph: WholeGraph):
     before, after = (
         _node("Vienna", 3, definition_sequence=1),

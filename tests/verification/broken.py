@@ -205,10 +205,10 @@ def with_acknowledgement_before_sending(patch: Patch) -> None:
 def without_external_versions(patch: Patch) -> None:
     write = MemoryDocuments._write
 
-    def overwrite(self: MemoryDocuments, document: Any) -> Exception | None:
+    def overwrite(self: MemoryDocuments, document: Any, **more: Any) -> Exception | None:
         for index in self.indices.values():
             index.pop(document.aggregate_id.instance_key, None)
-        return write(self, document)
+        return write(self, document, **more)
 
     patch.setattr(MemoryDocuments, "_write", overwrite)
 

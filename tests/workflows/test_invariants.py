@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 import oncelog.domain.instance
 import oncelog.verification.log
-from oncelog.activities.check_models import CheckPhase, CheckReport, CheckRequest
+from oncelog.activities.check_models import CheckOutcome, CheckPhase, CheckReport, CheckRequest
 from oncelog.checks.probe import PROBE
 from oncelog.checks.report import CheckVerdict, Invariant
 from oncelog.domain.identifiers import AggregateId
@@ -83,6 +83,30 @@ async def test_each_broken_invariant_is_told_in_its_section(bench: Bench, invari
     assert violated(report) == {invariant}
     described = await bench.client.get_workflow_handle("check").describe()
     assert described.search_attributes[CHECK_VERDICT_ATTRIBUTE] == ["VIOLATED"]
+
+
+def spoil(world: World) -> None:
+    """Let a document and a node say something else at their right versions."""
+    lamp, desk = AggregateId.parse(damage.LAMP), AggregateId.parse(damage.DESK)
+    damage.change_document(world, "lamp", data={"forged": True})
+    world.graph.nodes[desk] = replace(world.graph.nodes[desk], edges={"near": (lamp,)})
+
+
+async def test_wrong_documents_and_nodes_are_projected_again(bench: Bench):
+    spoil(bench.world)
+    found = await check(bench.client, CheckRequest(grace_s=0), "look")
+    assert violated(found) == {Invariant.DOCUMENTS_AND_GRAPH, Invariant.SCHEMA_AND_PROJECTION}
+    report = await check(bench.client, CheckRequest(grace_s=0, repair=True), "repair")
+    assert report.invariants is not None
+    assert (report.outcome, report.invariants.verdict) == (CheckOutcome.REPAIRED, CheckVerdict.SOUND)
+    told = [(each.code, each.where, each.severity) for one in report.invariants.sections for each in one.findings]
+    assert told == [
+        ("NodeWrong", f"node {damage.DESK}", "repaired"),
+        ("DocumentWrong", f"document {damage.LAMP}", "repaired"),
+    ]
+    bench.world.check_shown()
+    again = await check(bench.client, CheckRequest(grace_s=0), "again")
+    assert (again.outcome, violated(again)) == (CheckOutcome.CLEAN, set())
 
 
 async def test_fold_that_differs_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch):

@@ -25,10 +25,14 @@ from oncelog.stores.elasticsearch.versioned import VersionedRead, VersionedWrite
 
 @dataclass
 class _Write:
-    """One document on its way into an index. ``is_unfit``: its data does not fit the mapping, and is kept whole."""
+    """One document on its way into an index. ``is_unfit``: its data does not fit the mapping, and is kept whole.
+
+    ``replaces``: also a document of the same version.
+    """
 
     document: Document
     index: DocumentIndex
+    replaces: bool = False
     is_unfit: bool = False
     outcome: Exception | None = None
 
@@ -56,16 +60,18 @@ class ElasticsearchDocuments:
             self._aliases[db_name, class_id] = self._settings.instances_alias(db_name, class_id)
         return self._aliases[db_name, class_id]
 
-    async def write_documents(self, documents: Sequence[Document]) -> Sequence[Exception | None]:
+    async def write_documents(
+        self, documents: Sequence[Document], *, replace: bool = False
+    ) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
         Documents go to an index by its name, so that none meant for one ends in that which follows it.
         """
-        writes = [await self._write_of(document) for document in documents]
+        writes = [await self._write_of(document, replaces=replace) for document in documents]
         outcomes = iter(await self._write_each([write for write in writes if isinstance(write, _Write)]))
         return [next(outcomes) if isinstance(write, _Write) else write for write in writes]
 
-    async def _write_of(self, document: Document) -> "_Write | StoreUnavailable":
+    async def _write_of(self, document: Document, *, replaces: bool) -> "_Write | StoreUnavailable":
         """Return the write of a document into its class's index, or why there is none now."""
         index = self._known.get(self.alias_of(document.aggregate_id))
         if index is None:
@@ -75,7 +81,7 @@ class ElasticsearchDocuments:
                 return error
         if index.definition != document.document_schema:
             return self._stale_index(document, f"{index.name} has another schema")
-        return _Write(document, index)
+        return _Write(document, index, replaces)
 
     async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it stands now, tombstones included, or None; raises StoreUnavailable.
@@ -147,6 +153,7 @@ class ElasticsearchDocuments:
             what="document",
             aggregate_id=document.aggregate_id,
             index_name=index.name,
+            replaces=write.replaces,
         )
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:

@@ -54,8 +54,8 @@ class ElasticsearchGraph:
     def place_of(self, db_name: str) -> str:
         return f"alias {self.alias_of(db_name)}"
 
-    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
-        return await self._server.write([self._versioned(node) for node in nodes], self._create_index)
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
+        return await self._server.write([self._versioned(node, replaces=replace) for node in nodes], self._create_index)
 
     async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         if not aggregate_ids:
@@ -124,7 +124,7 @@ class ElasticsearchGraph:
         except (ApiError, TransportError) as error:
             raise self._server.unavailable(f"reading the graph of {db_name}", error) from error
 
-    def _versioned(self, node: GraphNode) -> VersionedWrite:
+    def _versioned(self, node: GraphNode, *, replaces: bool) -> VersionedWrite:
         return VersionedWrite(
             alias=self.alias_of(node.aggregate_id.db_name),
             id=_id(node.aggregate_id),
@@ -139,6 +139,7 @@ class ElasticsearchGraph:
             },
             what="node",
             aggregate_id=node.aggregate_id,
+            replaces=replaces,
         )
 
     def _found(self, aggregate_id: AggregateId, item: Mapping[str, Any]) -> GraphNode | None:

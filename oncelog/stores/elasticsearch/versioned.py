@@ -18,7 +18,7 @@ BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
 class VersionedWrite(NamedTuple):
     """One document for the index behind ``alias``, or for the very index that is named.
 
-    ``what`` of which aggregate it is: for messages.
+    ``what`` of which aggregate it is: for messages. ``replaces``: also one of the same version.
     """
 
     alias: str
@@ -28,6 +28,7 @@ class VersionedWrite(NamedTuple):
     what: str
     aggregate_id: AggregateId
     index_name: str | None = None
+    replaces: bool = False
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ def _action(write: VersionedWrite) -> Mapping[str, Any]:
             "_index": target_of(write),
             "_id": write.id,
             "version": write.version,
-            "version_type": "external",
+            "version_type": "external_gte" if write.replaces else "external",
             "require_alias": write.index_name is None,
         },
     }

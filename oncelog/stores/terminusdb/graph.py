@@ -64,7 +64,7 @@ class TerminusGraph:
         """Return the name that TerminusDB knows the database by."""
         return self._settings.named(db_name, "-")
 
-    async def write_nodes(self, nodes: Sequence[GraphNode]) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
         newest: dict[AggregateId, GraphNode] = {}
         for node in nodes:
             known = newest.get(node.aggregate_id)
@@ -76,7 +76,7 @@ class TerminusGraph:
         failures: dict[AggregateId, OncelogError] = {}
         for db_name, wanted in by_database.items():
             for start in range(0, len(wanted), NODES_PER_COMMIT):
-                failures |= await self._commit(db_name, wanted[start : start + NODES_PER_COMMIT])
+                failures |= await self._commit(db_name, wanted[start : start + NODES_PER_COMMIT], replace=replace)
         return [failures.get(node.aggregate_id) for node in nodes]
 
     async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
@@ -146,16 +146,22 @@ class TerminusGraph:
                 return
             after = names[-1]
 
-    async def _commit(self, db_name: str, batch: Sequence[GraphNode]) -> dict[AggregateId, OncelogError]:
+    async def _commit(
+        self, db_name: str, batch: Sequence[GraphNode], *, replace: bool
+    ) -> dict[AggregateId, OncelogError]:
         """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none.
 
         A commit that holds a node which is refused for good is made in halves, down to that node.
         """
         present = {node.aggregate_id for node in batch}
         awaited = {target for node in batch for target in node.targets} - present
-        documents = [*map(_awaited, sorted(awaited, key=str)), *map(_document, batch)]
+        upserts = [(_awaited(target), False) for target in sorted(awaited, key=str)]
+        upserts += [(_document(node), replace) for node in batch]
         query = both(
-            *(upsert_if_newer(document, field="version", number=number) for number, document in enumerate(documents))
+            *(
+                upsert_if_newer(document, field="version", number=number, replace=over)
+                for number, (document, over) in enumerate(upserts)
+            )
         )
         doing = f"writing {len(batch)} nodes of {db_name}, the first {batch[0].aggregate_id} at {batch[0].version}"
         try:
@@ -164,7 +170,9 @@ class TerminusGraph:
         except ObjectRefused as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
-                return await self._commit(db_name, batch[:middle]) | await self._commit(db_name, batch[middle:])
+                halves = batch[:middle], batch[middle:]
+                first, second = [await self._commit(db_name, half, replace=replace) for half in halves]
+                return first | second
             (node,) = batch
             name, reason = f"node {node.aggregate_id} at {node.version}", error.details["reason"]
             return {node.aggregate_id: ObjectRefused(self._server.name, name, reason, version=node.version)}
