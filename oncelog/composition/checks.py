@@ -72,5 +72,5 @@ def assemble_checks(
 
 def _repairs(ports: Ports) -> dict[str, ProjectAgain]:
     """Return what projects aggregates again, by read model."""
-    reader = LogReader(ports)
+    reader = LogReader(ports, slots_only=True)
     return {model.name: ProjectionRepair(model, reader).run for model in assemble_models(ports)}

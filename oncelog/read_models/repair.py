@@ -5,12 +5,16 @@ from typing import Protocol
 
 import structlog
 
-from oncelog.archive.log_part import LogPart
 from oncelog.archive.log_reader import LogReader
+from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance
-from oncelog.errors import StoreUnavailable
+from oncelog.errors import ContainerUnusable, LogDamaged, SchemaUnsupported, StoreUnavailable
+from oncelog.ports import StaleIndex
 from oncelog.replay.fold import Fold, folded
+
+#: Aggregates that are folded side by side, and written by one request.
+AGGREGATES_AT_ONCE = 16
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,7 @@ class ProjectionRepair:
     """Projects aggregates anew, from their first event on, over what one read model shows of them.
 
     Safe beside live writes: what is shown of a later event stays, and all that is written follows from the log.
+    ``reader``: of slots only, since the archive is derived from them.
     """
 
     def __init__(self, model: ReplaceableModel, reader: LogReader) -> None:
@@ -34,10 +39,34 @@ class ProjectionRepair:
         self._reader = reader
 
     async def run(self, aggregate_ids: Sequence[AggregateId]) -> None:
-        """Project them again. One whose log is damaged, or that is refused, stays as it is; raises StoreUnavailable."""
-        for aggregate_id in aggregate_ids:
-            async for batch in folded(self._reader.batches(LogPart.of_stream(aggregate_id)), Fold()):
-                for outcome in await self._model.replace_states(batch.states) if batch.states else ():
-                    if isinstance(outcome, StoreUnavailable):
-                        raise outcome
-                    log.info("projection_repaired", aggregate_id=str(aggregate_id), refused=outcome and str(outcome))
+        """Project aggregates again; raises StoreUnavailable.
+
+        An aggregate stays as it is, and is logged, if its log or its class's is damaged, if its document or node is
+        refused, or if its index takes no writes.
+        """
+        for start in range(0, len(aggregate_ids), AGGREGATES_AT_ONCE):
+            some = aggregate_ids[start : start + AGGREGATES_AT_ONCE]
+            states = await bounded_gather(self._state, some, at_once=AGGREGATES_AT_ONCE)
+            await self._replace([state for state in states if state is not None])
+
+    async def _state(self, aggregate_id: AggregateId) -> Instance | None:
+        """Return the fold of all events; None where they cannot be folded to the last."""
+        newest = None
+        async for batch in folded(self._reader.stream(aggregate_id), Fold()):
+            for damage in batch.damages:
+                log.warning("repair_refused", aggregate_id=str(aggregate_id), reason=damage.error.message)
+            newest = batch.states[-1] if batch.states else newest
+        return newest
+
+    async def _replace(self, states: Sequence[Instance]) -> None:
+        try:
+            outcomes = await self._model.replace_states(states) if states else ()
+        except (LogDamaged, SchemaUnsupported) as error:  # in the log of their class
+            outcomes = [error] * len(states)
+        for state, outcome in zip(states, outcomes, strict=True):
+            if isinstance(outcome, StoreUnavailable) and not isinstance(outcome, StaleIndex | ContainerUnusable):
+                raise outcome
+            if outcome is None:
+                log.info("projection_repaired", aggregate_id=state.aggregate_id, version=state.sequence_number)
+            else:
+                log.warning("repair_refused", aggregate_id=state.aggregate_id, reason=str(outcome))
