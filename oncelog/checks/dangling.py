@@ -29,14 +29,24 @@ class DanglingReferences:
         self._existing: LRUCache[AggregateId, bool] = LRUCache(EXISTING_MAX)
 
     async def findings(self, audit: Audit) -> list[Finding]:
-        """Return the live instances that refer to others that do not exist; nothing is read where none has to."""
+        """Return the live instances that refer to others that do not exist; nothing is read where none has to.
+
+        A referrer that was written since it was read may have dropped the reference before its target was deleted: it
+        is left to the next check.
+        """
         logs = [log for log in audit.logs.values() if log.references and audit.covers(log.aggregate_id)]
         targets = {each.target for log in logs for each in log.references if each.target not in self._existing}
         in_order = sorted(targets, key=str)
         versions = await bounded_gather(self._absence, in_order, at_once=TARGETS_AT_ONCE_MAX)
         absences = {target: version for target, version in zip(in_order, versions, strict=True) if version is not None}
         self._existing.update(dict.fromkeys(targets - set(absences), True))
-        return [finding for log in logs if (finding := _finding(log, absences)) is not None]
+        found = [(log, finding) for log in logs if (finding := _finding(log, absences)) is not None]
+        unchanged = await bounded_gather(self._is_unchanged, [log for log, _ in found], at_once=TARGETS_AT_ONCE_MAX)
+        return [finding for (_, finding), same in zip(found, unchanged, strict=True) if same]
+
+    async def _is_unchanged(self, log: LogFacts) -> bool:
+        last = max(log.taken)
+        return await self._log.last_sequence_number(AggregateId.parse(log.aggregate_id), after=last) <= last
 
     async def _absence(self, target: AggregateId) -> int | None:
         """Return the version of a target's deletion, 0 if it never was; None if it exists, or is damaged."""

@@ -1,7 +1,7 @@
 """A healthy installation in memory, and everything that may be done to it behind its back."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from oncelog.domain.results import CommandResult, Rejection, RejectionCode
 from oncelog.ports import Document
 from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.stores.s3 import StoredObject
-from oncelog.verification.findings import Code
+from oncelog.verification.findings import Code, Finding, Severity
 from tests.commands import create, delete, update
 from tests.write.world import NOON, Process, World
 
@@ -230,11 +230,19 @@ NOT_FOUND = Rejection(code=RejectionCode.INSTANCE_NOT_FOUND, message="not found"
 
 @dataclass(frozen=True)
 class Damage:
-    """One kind of damage, how it is done, at once or as a coroutine, and the code that must name it."""
+    """One kind of damage, how it is done, at once or as a coroutine, and the code that must name it.
+
+    ``severity``: where the code has one whatever is under way.
+    """
 
     name: str
     plant: Callable[[World], object]
     code: Code
+    severity: Severity | None = None
+
+    def is_named_by(self, findings: Iterable[Finding]) -> bool:
+        """Return whether it is found as what it is."""
+        return any(each.code is self.code and self.severity in (None, each.severity) for each in findings)
 
 
 async def planted(damage: Damage, world: World) -> None:

@@ -21,6 +21,7 @@ from tests.verification import (
     container_damage,
     damage,
     graph_damage,
+    reference_damage,
     seen,
     topic_damage,
     unique_damage,
@@ -40,7 +41,7 @@ async def planted() -> list[tuple[str, str, bool]]:
         world = await damage.healthy()
         await damage.planted(kind, world)
         found = await verify(world.sources, in_flight=nothing_in_flight)
-        rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
+        rows.append((kind.name, str(kind.code), kind.is_named_by(found.findings)))
     plantings = {
         "bulk commands": bulk_damage,
         "a class and its graph": graph_damage,
@@ -48,6 +49,7 @@ async def planted() -> list[tuple[str, str, bool]]:
         "topics": topic_damage,
         "an archive": archive_damage,
         "unique values": unique_damage,
+        "references that must exist": reference_damage,
     }
     for what, planting in plantings.items():
         sound = await verify((await planting.healthy()).sources, in_flight=nothing_in_flight)
@@ -56,7 +58,7 @@ async def planted() -> list[tuple[str, str, bool]]:
             world = await planting.healthy()
             await damage.planted(kind, world)
             found = await verify(world.sources, in_flight=nothing_in_flight)
-            rows.append((kind.name, str(kind.code), kind.code in {finding.code for finding in found.findings}))
+            rows.append((kind.name, str(kind.code), kind.is_named_by(found.findings)))
     world, recorder = await seen.healthy()
     told = await verify(world.sources, in_flight=nothing_in_flight, history=recorder.history)
     rows.append(("nothing, with a history", "nothing", not told.findings))

@@ -2,11 +2,15 @@
 
 import pytest
 
+from oncelog.checks.scope import CheckMode
 from oncelog.checks.verify import Verdict, nothing_in_flight, verify
 from oncelog.settings import Settings
 from oncelog.verification.findings import Code, Severity
 from tests.commands import create, delete, update
 from tests.required_references import PRODUCTS, applied, define_products, delete_maker, maker
+from tests.verification.damage import Damage, planted
+from tests.verification.modes import EVERYTHING, checked
+from tests.verification.reference_damage import PLANTED, healthy
 from tests.write.sweeper import sweep
 from tests.write.world import World
 
@@ -63,3 +67,50 @@ async def test_only_the_definition_of_the_last_event_counts(world: World):
     found = await dangling(world)
     assert list(found) == ["aggregate shop/Product/p3"]
     assert "shop/Maker/m9, which never was" in found["aggregate shop/Product/p3"]
+
+
+async def test_reference_dropped_during_the_check_is_no_finding(world: World):
+    """The check has read the referrer; before it looks at the target, one command drops the reference, one the target.
+
+    Each was right when it was decided.
+    """
+    meanwhile = [update("p1", {"maker": "m2"}), delete_maker("m1")]
+    looked: list[str] = []
+    world.bucket.before = lambda operation, key: looked.append(f"{operation} {key}")
+
+    async def change() -> None:
+        if "ListObjectsV2 events/shop/Maker/m1/" in looked:
+            looked.clear()
+            while meanwhile:
+                await applied(world.process(), meanwhile.pop(0))
+
+    world.bucket.pause = change
+    report = await verify(world.sources, in_flight=nothing_in_flight)
+    assert meanwhile == []
+    assert [finding for finding in report.findings if finding.code is Code.REFERENCE_DANGLING] == []
+
+
+@pytest.mark.parametrize("mode", EVERYTHING)
+async def test_nothing_is_found_where_nothing_is_wrong(mode: CheckMode):
+    world = await healthy()
+    assert (await verify(world.sources, in_flight=nothing_in_flight)).findings == []
+    report, _ = await checked(world, EVERYTHING[mode])
+    assert report.findings.kept == ()
+
+
+@pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
+async def test_planted_reference_is_found_as_pending(damage: Damage):
+    world = await healthy()
+    await planted(damage, world)
+    found = (await verify(world.sources, in_flight=nothing_in_flight)).findings
+    assert damage.is_named_by(found), found
+    assert {each.severity for each in found if each.code is damage.code} == {Severity.PENDING}
+
+
+@pytest.mark.parametrize("damage", PLANTED, ids=lambda damage: damage.name)
+@pytest.mark.parametrize("mode", EVERYTHING)
+async def test_check_of_each_mode_finds_a_planted_reference(mode: CheckMode, damage: Damage):
+    world = await healthy()
+    await planted(damage, world)
+    report, _ = await checked(world, EVERYTHING[mode])
+    assert damage.is_named_by(report.findings.kept), report.findings.kept
