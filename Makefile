@@ -78,7 +78,7 @@ test-pythons: setup ## the fast tests on each of Python 3.11 to 3.14 that is her
 docs: setup ## the documentation as a site, on http://127.0.0.1:8000, built anew when a page changes
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-search: setup ## the same as in `check`, searched longer for a story that breaks a promise (some minutes)
+search: setup ## the same as in `check`, searched longer for a story that breaks a promise (an hour and more)
 	$(BIN)/pytest -q -m deep tests
 
 fuzz: setup ## inputs searched by coverage that take too long or too much memory to judge (FUZZ_S seconds)
