@@ -22,6 +22,8 @@ from oncelog.domain.ontology.schemas import schema_findings
 from oncelog.errors import InputInvalid
 from tests.domain.schema_strategies import object_schemas, objects
 
+pytestmark = pytest.mark.no_cover
+
 #: Calls and returns of functions, Python's and C's. Generous: an input without a bound takes millions more.
 STEPS_MAX = 6_000_000
 MEMORY_BYTES_MAX = 64 * 1024**2

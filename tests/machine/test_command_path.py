@@ -10,6 +10,8 @@ from tests.machine.command_path import CommandPath
 from tests.machine.mutations import LATE, SOON, Mutation, the_record_carries_no_event
 from tests.machine.own_commands import OwnCommandPath
 
+pytestmark = pytest.mark.no_cover
+
 #: How many stories `make search` tries.
 EXAMPLES = int(os.environ.get("ONCELOG_SEARCH_EXAMPLES", "5000"))
 

@@ -9,6 +9,8 @@ from tests.machine.unique_contest import CoveredLaterContest, UniqueContest
 from tests.machine.unique_mutations import MUTATIONS
 from tests.machine.unique_path import CoveredLaterPath, UniquePath
 
+pytestmark = pytest.mark.no_cover
+
 #: Where an attempt may be held up: more requests than any of a contest makes.
 REQUESTS_MAX = 60
 #: Found by one attempt that is held up, or goes ahead, for so many requests; of random orders too few show them.

@@ -11,6 +11,8 @@ from tests.model.batches import Batches, BatchRule
 from tests.model.protocol import Kind
 from tests.model.search import search
 
+pytestmark = pytest.mark.no_cover
+
 CREATE, UPDATE, DELETE = Kind
 
 SINGLE = Order(UPDATE, (0,))

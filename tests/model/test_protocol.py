@@ -5,6 +5,8 @@ import pytest
 from tests.model.protocol import Kind, Model, Rule
 from tests.model.search import search
 
+pytestmark = pytest.mark.no_cover
+
 CREATE, UPDATE, DELETE = Kind
 
 MODELS = {

@@ -25,6 +25,8 @@ from tests.model.unique_decision import UniqueRule
 from tests.model.unique_search import Interleavings
 from tests.model.unique_state import audit
 
+pytestmark = pytest.mark.no_cover
+
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 

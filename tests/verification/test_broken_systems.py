@@ -5,6 +5,8 @@ import pytest
 from tests.verification import broken, broken_unique
 from tests.verification.broken import Version, hunt
 
+pytestmark = pytest.mark.no_cover
+
 SCHEDULES_MAX = 400
 HARMLESS_SCHEDULES = 40
 
