@@ -6,16 +6,20 @@ Later events may be missing from a replay; a rebuild has them from the index tha
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oncelog.archive.listing import KeptListing
 from oncelog.archive.log_part import LogPart
 from oncelog.archive.log_reader import LogReader
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.identifiers import AggregateId
+from oncelog.errors import LogDamaged
 from oncelog.ports import ListedStream
 from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.partitions import Partition
+
+_log = structlog.get_logger()
 
 
 class _ListingFile(BaseModel):
@@ -55,9 +59,17 @@ class ListingFiles:
 
 
 async def read_listing(files: ReplayFiles, partition: Partition) -> KeptListing | None:
-    """Return the listing of a partition; None where none was kept, or another attempt at the plan wrote its own."""
-    data = await files.read(_name(partition.number))
-    listing = None if data is None else _ListingFile.model_validate_json(data)
+    """Return the listing of a partition; None where there is no readable one of just this partition.
+
+    Other attempts at the plan may have divided the log otherwise. Raises StoreUnavailable.
+    """
+    name = _name(partition.number)
+    try:
+        data = await files.read(name)
+        listing = None if data is None else _ListingFile.model_validate_json(data)
+    except (LogDamaged, ValidationError) as error:  # derived: without it, the partition lists its part
+        _log.warning("listing_unreadable", key=files.folder + name, reason=str(error))
+        return None
     if listing is None or listing.partition != partition:
         return None
     streams = [ListedStream(AggregateId.parse(name), head, at) for name, head, at in listing.streams]

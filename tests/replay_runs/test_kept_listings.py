@@ -125,6 +125,16 @@ async def test_listing_of_another_attempt_at_the_plan_is_not_used():
     assert (counts.aggregates, counts.events, counts.findings_count) == (4, 8, 0)
 
 
+async def test_unreadable_listing_is_made_again():
+    world = await filled(["p1", "p2", "p3", "p4"])
+    run = runner(world)
+    totals = await run.plan("r", REQUEST)
+    for key in [key for key in world.bucket.objects if "/listed/" in key]:
+        await world.bucket.put(key, b'{"of": "a later release"}')
+    counts = await partitions(run, totals.partitions)
+    assert (counts.aggregates, counts.events, counts.findings_count) == (4, 8, 0)
+
+
 async def test_replay_is_not_compared_with_one_that_ended_while_it_ran():
     world = await filled(["p1", "p2"])
     run, request = runner(world), ReplayRequest(scope=REQUEST.scope)
