@@ -28,7 +28,7 @@ from examples.atlas.data import (
     placed_text,
     subdivisions,
 )
-from examples.atlas.farewell import print_farewell, shell_prefix
+from examples.atlas.farewell import print_farewell, print_other_release, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
 from examples.programs import running_worker
 from oncelog import console
@@ -150,6 +150,7 @@ async def _define(class_ids: Sequence[str], oncelog: Oncelog, *, as_json: bool) 
     failed = [answer for answer in answers if not answer.applied]
     if failed:
         errors.print(console.findings_view(failed))
+    print_other_release(answers)
     return Exit.FINDINGS if failed else Exit.FINE
 
 

@@ -37,8 +37,8 @@ from examples.atlas.data import (
     subdivision_commands,
     taken_command,
 )
-from examples.atlas.evolving import Evolving, Flow, Kept
-from examples.atlas.farewell import print_farewell, shell_prefix
+from examples.atlas.evolving import DEADLINE_S, Evolving, Flow, Kept
+from examples.atlas.farewell import print_farewell, print_other_release, shell_prefix
 from examples.atlas.questions import Answered, Asking, Questions
 from examples.programs import running_worker
 from oncelog import console
@@ -54,7 +54,6 @@ from oncelog.stores.opening import Stores
 
 ROWS_SHOWN = 20
 LAST_OF_SHOWN = f"{DB_NAME}-update-{AIRPORT}-{SHOWN}"
-DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,7 @@ class Demo:
             _print_evolution(sent.flow, kept)
             await _print_traces(self._oncelog, self._stores, self._settings)
             _print_questions(answered)
+        print_other_release(sent.answers)
         kept_all = kept.whole and not sent.failed and sent.keys(duplicate=None) <= after
         kept_once = len(after) <= len(before) + len(sent.keys(duplicate=False))  # what was under way may be in both
         return Exit.FINE if kept_all and kept_once and all(each.rows for each in answered) else Exit.FINDINGS
