@@ -274,7 +274,7 @@ async def test_unprojectable_state_is_parked_in_one_read_model_alone(world: Worl
     await world.process().complete(create())
     world.documents.clear()
     world.graph.nodes.clear()
-    monkeypatch.setattr(world.graph, "_write", lambda _node: InputInvalid("too many references"))
+    monkeypatch.setattr(world.graph, "_write", lambda _node, **_: InputInvalid("too many references"))
     tally = await sweep(world)
     assert (tally.found, tally.projected, tally.parked) == (1, 0, 1)
     assert [json.loads(dead_letter)["read_model"] for dead_letter in dead_letters_of(world)] == ["graph"]
@@ -534,7 +534,7 @@ async def test_what_waits_for_a_person_is_told_and_left_alone(world: World, kind
 
 async def test_unprojectable_command_is_parked_and_ends(world: World, monkeypatch: pytest.MonkeyPatch):
     refused = InputInvalid("no such field")
-    monkeypatch.setattr(world.documents, "_write", lambda _document: refused)
+    monkeypatch.setattr(world.documents, "_write", lambda _document, **_: refused)
     command = create()
     await die(world, command, "record")
     tally = await sweep(world)
