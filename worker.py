@@ -55,8 +55,9 @@ from oncelog.verification.reading import Sources
 
 #: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
-#: Steps that were handed over: they mostly wait, for a lease or for a server.
-STEPS_AT_ONCE_MAX = 200
+#: Steps that were handed over. Most wait, for a lease or for a server; but the SDK begins local activities first, and
+#: the server counts an attempt's time from when the worker took it: what it takes and does not begin is done again.
+STEPS_AT_ONCE_MAX = 96
 #: The server gives a workflow task to another worker after ten seconds, and what was done for it is done again. So a
 #: worker takes no more than a fourth of a core does in half of that; more wait on the server, which costs nothing.
 LOCAL_STEPS_AT_ONCE_MAX = 48
