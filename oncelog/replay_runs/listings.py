@@ -19,6 +19,9 @@ from oncelog.ports import ListedStream
 from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.partitions import Partition
 
+#: Partitions whose listings are written side by side.
+WRITTEN_AT_ONCE = 8
+
 _log = structlog.get_logger()
 
 
@@ -33,20 +36,38 @@ class _ListingFile(BaseModel):
 
 
 class ListingFiles:
-    """``ListingKeeper`` in the files of a run: one file per partition."""
+    """``ListingKeeper`` in the files of a run: one file per partition. Holds the streams of ``WRITTEN_AT_ONCE``."""
 
     def __init__(self, files: ReplayFiles, reader: LogReader) -> None:
         self._files = files
         self._reader = reader
         self._manifest_checksum = ""
+        self._streams: list[ListedStream] = []
+        self._partitions: list[tuple[Partition, Sequence[ListedStream]]] = []
 
     async def begin_class(self, part: LogPart) -> None:
         """Take note of the archive before the class is listed; raises StoreUnavailable."""
         self._manifest_checksum = await self._reader.manifest_checksum(part)
 
-    async def keep(self, listings: Sequence[tuple[Partition, Sequence[ListedStream]]]) -> None:
-        """Write the streams of some partitions; raises StoreUnavailable."""
-        await bounded_gather(self._write, listings, at_once=max(1, len(listings)))
+    def add(self, stream: ListedStream) -> None:
+        """Take note of one more stream."""
+        self._streams.append(stream)
+
+    async def end_partition(self, partition: Partition) -> None:
+        """Write the listings of some partitions once there are enough of them; raises StoreUnavailable."""
+        self._partitions.append((partition, self._streams))
+        self._streams = []
+        if len(self._partitions) == WRITTEN_AT_ONCE:
+            await self._write_all()
+
+    async def end_class(self) -> None:
+        """Write the rest; raises StoreUnavailable."""
+        self._streams = []
+        await self._write_all()
+
+    async def _write_all(self) -> None:
+        await bounded_gather(self._write, self._partitions, at_once=WRITTEN_AT_ONCE)
+        self._partitions = []
 
     async def _write(self, listing: tuple[Partition, Sequence[ListedStream]]) -> None:
         partition, streams = listing
@@ -63,16 +84,16 @@ async def read_listing(files: ReplayFiles, partition: Partition) -> KeptListing 
 
     Other attempts at the plan may have divided the log otherwise. Raises StoreUnavailable.
     """
-    name = _name(partition.number)
+    file_name = _name(partition.number)
     try:
-        data = await files.read(name)
+        data = await files.read(file_name)
         listing = None if data is None else _ListingFile.model_validate_json(data)
     except (LogDamaged, ValidationError) as error:  # derived: without it, the partition lists its part
-        _log.warning("listing_unreadable", key=files.folder + name, reason=str(error))
+        _log.warning("listing_unreadable", key=files.folder + file_name, reason=str(error))
         return None
     if listing is None or listing.partition != partition:
         return None
-    streams = [ListedStream(AggregateId.parse(name), head, at) for name, head, at in listing.streams]
+    streams = [ListedStream(AggregateId.parse(aggregate_id), head, at) for aggregate_id, head, at in listing.streams]
     return KeptListing(listing.manifest_checksum, streams)
 
 

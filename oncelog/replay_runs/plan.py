@@ -1,7 +1,7 @@
 """The plan of a replay: the log's classes, divided into parts of about as many events, by listing alone."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from oncelog.archive.listing import listed_streams
@@ -16,31 +16,48 @@ from oncelog.replay_runs.request import PARTITION_EVENTS, ReplayScope
 #: Partitions of one file of a plan: each partition reads one such file.
 PARTITIONS_PER_FILE = 100
 TOTALS = "plan.json"
-#: Partitions whose listings are written side by side.
-KEPT_AT_ONCE = 8
 
 #: Called with the number of aggregates that were listed so far.
 Listed = Callable[[int], None]
 
 
 class ListingKeeper(Protocol):
-    """Keeps the listing that a plan is made of, for the readers of its partitions."""
+    """Receives the listing that a plan is made of, in the log's order, to keep it for the readers of its partitions."""
 
     async def begin_class(self, part: LogPart, /) -> None:
         """Take note of a class that is listed from now on."""
         ...
 
-    async def keep(self, listings: Sequence[tuple[Partition, Sequence[ListedStream]]], /) -> None:
-        """Keep the streams of some partitions."""
+    def add(self, stream: ListedStream, /) -> None:
+        """Take note of one more stream of the partition that is being listed."""
         ...
+
+    async def end_partition(self, partition: Partition, /) -> None:
+        """Keep the streams since the last partition; they are this one's."""
+        ...
+
+    async def end_class(self) -> None:
+        """Have kept all of the class; streams since its last partition are in none."""
+        ...
+
+
+class _KeepsNothing:
+    """The keeper of a plan whose partitions list their parts themselves."""
+
+    async def begin_class(self, part: LogPart) -> None: ...
+
+    def add(self, stream: ListedStream) -> None: ...
+
+    async def end_partition(self, partition: Partition) -> None: ...
+
+    async def end_class(self) -> None: ...
 
 
 @dataclass
 class _Group:
-    """The streams of one partition so far. ``aggregates`` and ``events``: of those that the scope takes."""
+    """The size of one partition so far: ``aggregates`` and ``events`` are those that the scope takes."""
 
     part: LogPart
-    streams: list[ListedStream] = field(default_factory=list)
     aggregates: int = 0
     events: int = 0
 
@@ -55,25 +72,18 @@ async def plan_replay(
 ) -> ReplayPlan:
     """Divide the scope into partitions. One LIST per 1,000 events; raises StoreUnavailable.
 
-    ``keeper``: receives the listing. Memory: the streams of ``KEPT_AT_ONCE`` partitions.
+    ``keeper``: receives the listing.
     """
     partitions: list[Partition] = []
-    listings: list[tuple[Partition, Sequence[ListedStream]]] = []
-    division = _Division(scope, events_per_partition, listed, keeps_streams=keeper is not None)
+    keeper = keeper or _KeepsNothing()
+    division = _Division(scope, events_per_partition, listed, keeper)
     for part in await parts_of(catalogue, scope):
-        if keeper is not None:
-            await keeper.begin_class(part)
+        await keeper.begin_class(part)
         async for group in division.groups(part, listed_streams(catalogue, part)):
             size = {"aggregates": group.aggregates, "events": group.events}
             partitions.append(Partition(number=len(partitions), part=group.part, **size))
-            if keeper is not None:
-                listings.append((partitions[-1], group.streams))
-                if len(listings) == KEPT_AT_ONCE:
-                    await keeper.keep(listings)
-                    listings = []
-        if keeper is not None:
-            await keeper.keep(listings)
-            listings = []
+            await keeper.end_partition(partitions[-1])
+        await keeper.end_class()
     return ReplayPlan(partitions=tuple(partitions))
 
 
@@ -84,7 +94,7 @@ class _Division:
     scope: ReplayScope
     events_per_partition: int
     listed: Listed
-    keeps_streams: bool
+    keeper: ListingKeeper
     total: int = 0
 
     async def groups(self, part: LogPart, streams: AsyncIterator[ListedStream]) -> AsyncIterator[_Group]:
@@ -98,8 +108,7 @@ class _Division:
                 group.part, rest = group.part.cut_at([stream.aggregate_id.instance_key])
                 yield group
                 group = _Group(rest)
-            if self.keeps_streams:
-                group.streams.append(stream)
+            self.keeper.add(stream)
             if is_taken:
                 group.aggregates += 1
                 group.events += stream.head
