@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from benchmarks.raw_store import payload
+from benchmarks.commands import payload
 from oncelog.bulk.run import Progress, RunControl
 from oncelog.client.client import new_command_id
 from oncelog.composition.pipeline import Pipeline, assemble

@@ -13,12 +13,12 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from benchmarks.commands import creation
 from benchmarks.floor import Floor, FloorActivities, FloorOfSteps
 from oncelog.client import connection
-from oncelog.client.client import Oncelog, new_command_id
+from oncelog.client.client import Oncelog
 from oncelog.composition.checks import sources_of
 from oncelog.composition.pipeline import assemble
-from oncelog.domain.commands import Command, CommandType
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.worker import LOCAL_STEPS_AT_ONCE_MAX, STEPS_AT_ONCE_MAX, WORKFLOWS_CACHED_MAX, new_worker
@@ -34,20 +34,6 @@ class Contender:
 
 
 Opening = Callable[[Settings], AbstractAsyncContextManager[Contender]]
-
-
-def creation() -> Command:
-    """Return a command that creates a new instance, of some 200 bytes."""
-    command_id = new_command_id()
-    payload = {"name": "Lamp", "price": 12.5, "tags": ["new", "indoor"], "description": "x" * 100}
-    return Command(
-        command_id=command_id,
-        command_type=CommandType.CREATE_INSTANCE,
-        db_name="bench",
-        class_id="Product",
-        instance_id=command_id,
-        payload=payload,
-    )
 
 
 @dataclass(frozen=True)

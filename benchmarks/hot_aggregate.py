@@ -12,10 +12,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.contenders import Service, creation, service
+from benchmarks.commands import command, creation, payload
+from benchmarks.contenders import Service, service
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
-from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.commands import CommandType
 from oncelog.domain.results import CommandResult, Outcome
 from oncelog.process import collect_garbage_rarely, run_on_uvloop
 from oncelog.settings import Settings
@@ -67,7 +68,7 @@ async def _measured(settings: Settings, *, hot: int) -> tuple[Waits, float]:
         await stores.prepare()
     waits = Waits()
     async with service(settings, eager=False) as ours:
-        await ours.client.submit(_of_hot(CommandType.CREATE_INSTANCE))
+        await ours.client.submit(command(CommandType.CREATE_INSTANCE, payload(), instance_id=HOT))
         for _ in range(QUIET_COMMANDS):
             waits.alone.append(await _created(ours))
         began = time.monotonic()
@@ -92,25 +93,15 @@ async def _queued(ours: Service, hot: int) -> None:
 
     async def update() -> CommandResult:
         async with starting:
-            handle = await ours.client.start(_of_hot(CommandType.UPDATE_INSTANCE))
+            handle = await ours.client.start(
+                command(CommandType.UPDATE_INSTANCE, {"by": new_command_id()}, instance_id=HOT)
+            )
         async with waiting:
             return await handle.result()
 
     results = await asyncio.gather(*(update() for _ in range(hot)))
     assert {result.outcome for result in results} == {Outcome.APPLIED}, results
     assert {result.sequence_number for result in results} == set(range(2, hot + 2))
-
-
-def _of_hot(command_type: CommandType) -> Command:
-    command_id = new_command_id()
-    return Command(
-        command_id=command_id,
-        command_type=command_type,
-        db_name="bench",
-        class_id="Product",
-        instance_id=HOT,
-        payload={"by": command_id},
-    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
-from benchmarks.contenders import Contender, asked, creation
+from benchmarks.commands import creation
+from benchmarks.contenders import Contender, asked
 from oncelog.activities.command import CommandActivities
 from oncelog.activities.models import CommitRequest, DeliverRequest
 from oncelog.composition.pipeline import assemble

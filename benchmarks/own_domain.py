@@ -24,7 +24,8 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 
 from benchmarks.bulk import bulk
-from benchmarks.contenders import Contender, Service, asked, creation, service
+from benchmarks.commands import creation
+from benchmarks.contenders import Contender, Service, asked, service
 from benchmarks.costs import Block, Cost, block_of, cost_of
 from benchmarks.load import measure
 from oncelog import Command, Event, NewCommand, Reaction, command_to, new_command_id

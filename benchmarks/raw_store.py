@@ -16,6 +16,7 @@ from functools import partial
 import boto3
 from botocore.config import Config
 
+from benchmarks.commands import payload
 from oncelog.client.client import new_command_id
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
@@ -43,11 +44,6 @@ class Batch:
     def rate(self) -> float:
         """Events per second."""
         return self.events / self.duration_s
-
-
-def payload() -> dict[str, object]:
-    """Return an instance's data, of some 200 bytes."""
-    return {"name": "Lamp", "price": 12.5, "tags": ["new", "indoor"], "description": "x" * 100}
 
 
 @asynccontextmanager

@@ -14,12 +14,12 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.bulk import bulk
+from benchmarks.commands import command, creation, payload
 from benchmarks.contenders import Service, asked, service
 from benchmarks.load import Measurement, measure
-from benchmarks.raw_store import Batch, payload, timed
+from benchmarks.raw_store import Batch, timed
 from oncelog.client import connection
 from oncelog.client.client import new_command_id
 from oncelog.domain.commands import Command, CommandType
@@ -90,7 +90,7 @@ class Creations:
             assert is_refused(result), result
             return 1
         instance_id = str(result.aggregate_id).rpartition("/")[2]
-        await self._applied(_command(CommandType.DELETE_INSTANCE, UNIQUE, instance_id, {}))
+        await self._applied(command(CommandType.DELETE_INSTANCE, {}, class_id=UNIQUE, instance_id=instance_id))
         return 2
 
     async def _applied(self, command: Command) -> int:
@@ -102,16 +102,6 @@ class Creations:
 def is_refused(result: CommandResult) -> bool:
     """Return whether a command was refused a value."""
     return result.rejection is not None and result.rejection.code is RejectionCode.UNIQUE_VIOLATED
-
-
-def creation(class_id: str, **more: Any) -> Command:
-    """Return a command that creates a new instance, of some 200 bytes."""
-    return _command(CommandType.CREATE_INSTANCE, class_id, new_command_id(), {**payload(), **more})
-
-
-def _command(command_type: CommandType, class_id: str, instance_id: str, body: dict[str, Any]) -> Command:
-    fields = {"db_name": "bench", "class_id": class_id, "instance_id": instance_id or None, "payload": body}
-    return Command.model_validate({"command_id": new_command_id(), "command_type": command_type, **fields})
 
 
 def main() -> int:
@@ -145,8 +135,7 @@ async def _prepare(settings: Settings) -> None:
     async with service(settings, eager=True) as ours:
         for class_id, unique in ((FREE, {}), (UNIQUE, {"unique": {"email": ["/email"]}})):
             definition = {"version": "1.0.0", "schema": schema, **unique}
-            command = _command(CommandType.DEFINE_CLASS, class_id, "", definition)
-            result = await ours.client.submit(command)
+            result = await ours.client.submit(command(CommandType.DEFINE_CLASS, definition, class_id=class_id))
             assert result.outcome is Outcome.APPLIED, result
 
 
