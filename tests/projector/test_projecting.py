@@ -273,7 +273,7 @@ async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypat
         await until_nothing_is_behind(running)
 
 
-async def test_batches_in_flight_are_behind_until_the_oldest_is_committed(monkeypatch: pytest.MonkeyPatch):
+async def test_batches_in_flight_are_behind(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "REFRESH_S", 0.01)
     stream = Stream(publisher=MemoryPublisher(partitions=1))
     messages = 2 * IN_FLIGHT_MAX
