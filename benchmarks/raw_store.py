@@ -16,9 +16,9 @@ from functools import partial
 import boto3
 from botocore.config import Config
 
-from benchmarks.commands import payload
+from benchmarks.commands import command, payload
 from oncelog.client.client import new_command_id
-from oncelog.domain.commands import Command, CommandType
+from oncelog.domain.commands import CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.instance import Instance, decide
@@ -103,14 +103,7 @@ def _objects(events: int) -> Iterator[tuple[str, bytes]]:
 
 def _event(instance_id: str) -> Event:
     aggregate_id = AggregateId.of("bench", "Raw", instance_id)
-    command = Command(
-        command_id=new_command_id(),
-        command_type=CommandType.CREATE_INSTANCE,
-        db_name=aggregate_id.db_name,
-        class_id=aggregate_id.class_id,
-        instance_id=instance_id,
-        payload=payload(),
-    )
-    event = decide(Instance(aggregate_id=str(aggregate_id)), command, occurred_at=utc_now())
+    creating = command(CommandType.CREATE_INSTANCE, payload(), class_id="Raw", instance_id=instance_id)
+    event = decide(Instance(aggregate_id=str(aggregate_id)), creating, occurred_at=utc_now())
     assert isinstance(event, Event)
     return event

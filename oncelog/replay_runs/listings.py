@@ -36,7 +36,10 @@ class _ListingFile(BaseModel):
 
 
 class ListingFiles:
-    """``ListingKeeper`` in the files of a run: one file per partition. Holds the streams of ``WRITTEN_AT_ONCE``."""
+    """``ListingKeeper`` in the files of a run: one file per partition.
+
+    Memory: the streams of ``WRITTEN_AT_ONCE`` partitions.
+    """
 
     def __init__(self, files: ReplayFiles, reader: LogReader) -> None:
         self._files = files
