@@ -31,11 +31,11 @@ class Documents(Protocol):
     """The documents: the newest by sequence number wins, whatever the order of writes (docs/protocol.md, R4)."""
 
     async def write_documents(
-        self, documents: Sequence[Document], *, replace: bool = False
+        self, documents: Sequence[Document], *, replaces: bool = False
     ) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
-        ``replace``: also over one of the same sequence number, which else stays as it is.
+        ``replaces``: also over one of the same sequence number, which else stays as it is.
 
         ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this document can never be held.
         """

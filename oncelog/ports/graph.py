@@ -24,10 +24,10 @@ class FoundNode:
 class Graph(Protocol):
     """The graph of instances: the newest node by version wins, whatever the order of writes."""
 
-    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replaces: bool = False) -> Sequence[Exception | None]:
         """Write each unless one of its version or above is there; return per node None, or why it was not written.
 
-        ``replace``: also over one of the same version.
+        ``replaces``: also over one of the same version.
 
         ``StoreUnavailable`` per item is worth repeating; ``InputInvalid`` means that this node can never be held.
         """

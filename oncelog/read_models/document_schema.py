@@ -45,22 +45,22 @@ class SchemaDocuments:
         self._definitions: dict[AggregateId, DefinitionReference | None] = {}
 
     async def write_documents(
-        self, documents: Sequence[Document], *, replace: bool = False
+        self, documents: Sequence[Document], *, replaces: bool = False
     ) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
-        ``replace``: also over one of the same sequence number.
+        ``replaces``: also over one of the same sequence number.
         """
         writes = [_Write(document) for document in documents]
-        await self._attempt(writes, replace=replace)
+        await self._attempt(writes, replaces=replaces)
         stale = [write for write in writes if isinstance(write.outcome, StaleIndex | ContainerUnusable)]
         for write in stale:
             self._definitions.pop(write.document.aggregate_id.class_name, None)
         # Another index has followed, or is about to; in the latter case it is too early still.
-        await self._attempt(stale, replace=replace)
+        await self._attempt(stale, replaces=replaces)
         return [write.outcome for write in writes]
 
-    async def _attempt(self, writes: Sequence["_Write"], *, replace: bool) -> None:
+    async def _attempt(self, writes: Sequence["_Write"], *, replaces: bool) -> None:
         """Migrate and write each document once, and note its outcome."""
         class_schemas: dict[AggregateId, ClassSchema | StoreUnavailable | None] = {}
         ready: list[_Write] = []
@@ -76,7 +76,7 @@ class SchemaDocuments:
                 write.migrated = await offloaded(migration, of=write.document.body)
                 ready.append(write)
         documents = [write.migrated for write in ready]
-        outcomes = await self._documents.write_documents(documents, replace=replace) if ready else ()
+        outcomes = await self._documents.write_documents(documents, replaces=replaces) if ready else ()
         for write, outcome in zip(ready, outcomes, strict=True):
             write.outcome = outcome
 

@@ -23,7 +23,7 @@ class DocumentsModel:
 
     async def replace_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Do the same, and also write over documents of the same version."""
-        return await self._documents.write_documents([document_of(state) for state in states], replace=True)
+        return await self._documents.write_documents([document_of(state) for state in states], replaces=True)
 
     async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:
         """Return the sequence number of each one's document, 0 where there is none; raises StoreUnavailable."""

@@ -59,17 +59,17 @@ class GraphModel:
 
     async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Write each state's node unless a newer one is there."""
-        return await self._write(states, replace=False)
+        return await self._write(states, replaces=False)
 
     async def replace_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
         """Do the same, and also write over nodes of the same version."""
-        return await self._write(states, replace=True)
+        return await self._write(states, replaces=True)
 
-    async def _write(self, states: Sequence[Instance], *, replace: bool) -> Sequence[Exception | None]:
+    async def _write(self, states: Sequence[Instance], *, replaces: bool) -> Sequence[Exception | None]:
         class_schemas = await self._class_schemas(states)
         nodes = [_node_or_refusal(state, class_schemas) for state in states]
         writable = [node for node in nodes if isinstance(node, GraphNode)]
-        outcomes = iter(await self._graph.write_nodes(writable, replace=replace))
+        outcomes = iter(await self._graph.write_nodes(writable, replaces=replaces))
         return [next(outcomes) if isinstance(node, GraphNode) else node for node in nodes]
 
     async def refresh(self, db_name: str) -> None:

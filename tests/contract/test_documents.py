@@ -58,9 +58,9 @@ async def test_replacing_write_wins_over_its_own_version_only(opened: Opened):
     assert await write([forged]) == [None]
     assert await write([second]) == [None]
     assert await _read(opened, PLACE) == forged
-    assert await write([second], replace=True) == [None]
+    assert await write([second], replaces=True) == [None]
     assert await _read(opened, PLACE) == second
-    assert await write([first], replace=True) == [None]
+    assert await write([first], replaces=True) == [None]
     assert await _read(opened, PLACE) == second
 
 

@@ -95,8 +95,8 @@ async def test_replacing_write_wins_over_its_own_version_only(graph: WholeGraph)
     await _written(graph, forged)
     await _written(graph, second)
     assert await graph.read_nodes([second.aggregate_id]) == [forged]
-    assert await graph.write_nodes([second], replace=True) == [None]
-    assert await graph.write_nodes([first], replace=True) == [None]
+    assert await graph.write_nodes([second], replaces=True) == [None]
+    assert await graph.write_nodes([first], replaces=True) == [None]
     assert await graph.read_nodes([second.aggregate_id]) == [second]
 
 

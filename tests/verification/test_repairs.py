@@ -64,10 +64,10 @@ async def test_event_that_comes_meanwhile_is_not_written_over(monkeypatch: pytes
     damage.change_document(world, "lamp", data=FORGED)
     write = world.documents.write_documents
 
-    async def behind_an_update(documents: Sequence[Document], *, replace: bool = False) -> Sequence[Exception | None]:
+    async def behind_an_update(documents: Sequence[Document], *, replaces: bool = False) -> Sequence[Exception | None]:
         monkeypatch.setattr(world.documents, "write_documents", write)
         await world.process().run(update("lamp", {"late": True}))
-        return await write(documents, replace=replace)
+        return await write(documents, replaces=replaces)
 
     monkeypatch.setattr(world.documents, "write_documents", behind_an_update)
     assert found(await repaired(world)) == {("DocumentWrong", Severity.REPAIRED)}

@@ -61,13 +61,13 @@ class ElasticsearchDocuments:
         return self._aliases[db_name, class_id]
 
     async def write_documents(
-        self, documents: Sequence[Document], *, replace: bool = False
+        self, documents: Sequence[Document], *, replaces: bool = False
     ) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written.
 
         Documents go to an index by its name, so that none meant for one ends in that which follows it.
         """
-        writes = [await self._write_of(document, replaces=replace) for document in documents]
+        writes = [await self._write_of(document, replaces=replaces) for document in documents]
         outcomes = iter(await self._write_each([write for write in writes if isinstance(write, _Write)]))
         return [next(outcomes) if isinstance(write, _Write) else write for write in writes]
 

@@ -54,8 +54,10 @@ class ElasticsearchGraph:
     def place_of(self, db_name: str) -> str:
         return f"alias {self.alias_of(db_name)}"
 
-    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
-        return await self._server.write([self._versioned(node, replaces=replace) for node in nodes], self._create_index)
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replaces: bool = False) -> Sequence[Exception | None]:
+        return await self._server.write(
+            [self._versioned(node, replaces=replaces) for node in nodes], self._create_index
+        )
 
     async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         if not aggregate_ids:

@@ -64,7 +64,7 @@ class TerminusGraph:
         """Return the name that TerminusDB knows the database by."""
         return self._settings.named(db_name, "-")
 
-    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replaces: bool = False) -> Sequence[Exception | None]:
         newest: dict[AggregateId, GraphNode] = {}
         for node in nodes:
             known = newest.get(node.aggregate_id)
@@ -76,7 +76,7 @@ class TerminusGraph:
         failures: dict[AggregateId, OncelogError] = {}
         for db_name, wanted in by_database.items():
             for start in range(0, len(wanted), NODES_PER_COMMIT):
-                failures |= await self._commit(db_name, wanted[start : start + NODES_PER_COMMIT], replace=replace)
+                failures |= await self._commit(db_name, wanted[start : start + NODES_PER_COMMIT], replaces=replaces)
         return [failures.get(node.aggregate_id) for node in nodes]
 
     async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
@@ -147,7 +147,7 @@ class TerminusGraph:
             after = names[-1]
 
     async def _commit(
-        self, db_name: str, batch: Sequence[GraphNode], *, replace: bool
+        self, db_name: str, batch: Sequence[GraphNode], *, replaces: bool
     ) -> dict[AggregateId, OncelogError]:
         """Write up to ``NODES_PER_COMMIT`` nodes in one commit; all of them, or none.
 
@@ -156,10 +156,10 @@ class TerminusGraph:
         present = {node.aggregate_id for node in batch}
         awaited = {target for node in batch for target in node.targets} - present
         upserts = [(_awaited(target), False) for target in sorted(awaited, key=str)]
-        upserts += [(_document(node), replace) for node in batch]
+        upserts += [(_document(node), replaces) for node in batch]
         query = both(
             *(
-                upsert_if_newer(document, field="version", number=number, replace=over)
+                upsert_if_newer(document, field="version", number=number, replaces=over)
                 for number, (document, over) in enumerate(upserts)
             )
         )
@@ -171,7 +171,7 @@ class TerminusGraph:
             if len(batch) > 1:
                 middle = len(batch) // 2
                 halves = batch[:middle], batch[middle:]
-                first, second = [await self._commit(db_name, half, replace=replace) for half in halves]
+                first, second = [await self._commit(db_name, half, replaces=replaces) for half in halves]
                 return first | second
             (node,) = batch
             name, reason = f"node {node.aggregate_id} at {node.version}", error.details["reason"]

@@ -48,17 +48,17 @@ def both(*queries: Query) -> Query:
     return {"@type": "And", "and": list(queries)}
 
 
-def upsert_if_newer(document: Mapping[str, Any], *, field: str, number: int, replace: bool = False) -> Query:
+def upsert_if_newer(document: Mapping[str, Any], *, field: str, number: int, replaces: bool = False) -> Query:
     """Write the document unless one of its ``@id`` stands there whose ``field`` is as high or higher.
 
-    ``number`` tells the variables of several apart; ``replace``: write over one whose ``field`` is as high, too. A
+    ``number`` tells the variables of several apart; ``replaces``: write over one whose ``field`` is as high, too. A
     write that loses changes nothing and makes no commit.
     """
     old = f"old{number}"
     present = triple(document["@id"], field, {"variable": old})
     new = {"@type": "DataValue", "data": literal(document[field])}
     lower: Query = {"@type": "Less", "left": variable(old), "right": new}
-    if replace:
+    if replaces:
         lower = {"@type": "Not", "query": {"@type": "Greater", "left": variable(old), "right": new}}
     update = {"@type": "UpdateDocument", "document": template(document)}
     insert = {"@type": "InsertDocument", "document": template(document)}

@@ -60,11 +60,11 @@ class MemoryDocuments:
         self.others.clear()
 
     async def write_documents(
-        self, documents: Sequence[Document], *, replace: bool = False
+        self, documents: Sequence[Document], *, replaces: bool = False
     ) -> Sequence[Exception | None]:
         """Write each unless a newer one is there; return per document None, or why that one was not written."""
         await self.pause()
-        return [self._write(document, replace=replace) for document in documents]
+        return [self._write(document, replaces=replaces) for document in documents]
 
     async def read_documents(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Document | None]:
         """Return each one's document as it is now, tombstones included, or None; raises StoreUnavailable."""
@@ -222,7 +222,7 @@ class MemoryDocuments:
         found = self.indices.get(_index_of(aggregate_id), {}).get(aggregate_id.instance_key)
         return found if found is not None and found.aggregate_id == aggregate_id else None
 
-    def _write(self, document: Document, *, replace: bool = False) -> Exception | None:
+    def _write(self, document: Document, *, replaces: bool = False) -> Exception | None:
         doing = f"writing {document.aggregate_id} at {document.sequence_number}"
         if not self.available:
             return StoreUnavailable("Elasticsearch in memory", doing, "made unavailable")
@@ -239,7 +239,7 @@ class MemoryDocuments:
             generation = self._ensure(alias, DocumentIndex(f"{alias}.000001", None, None))
         if generation is None or generation.index.definition != document.document_schema or generation.closed:
             return StaleIndex("Elasticsearch in memory", doing, "its index has another schema, or is closed")
-        _keep(generation, document, replace=replace)
+        _keep(generation, document, replaces=replaces)
         return None
 
     def unreadable(self, aggregate_id: AggregateId) -> ContainerUnusable | None:
@@ -258,10 +258,10 @@ def _unusable(index: str, reason: UnusableReason) -> ContainerUnusable:
     )
 
 
-def _keep(generation: _Generation, document: Document, *, replace: bool = False) -> None:
+def _keep(generation: _Generation, document: Document, *, replaces: bool = False) -> None:
     key = document.aggregate_id.instance_key
     present = generation.documents.get(key)
-    if present is None or present.sequence_number < document.sequence_number + replace:
+    if present is None or present.sequence_number < document.sequence_number + replaces:
         generation.documents[key] = document
         generation.changes.append(key)
 

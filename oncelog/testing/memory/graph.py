@@ -21,9 +21,9 @@ class MemoryGraph:
         self.available = True
         self.pause: Pause = let_others
 
-    async def write_nodes(self, nodes: Sequence[GraphNode], *, replace: bool = False) -> Sequence[Exception | None]:
+    async def write_nodes(self, nodes: Sequence[GraphNode], *, replaces: bool = False) -> Sequence[Exception | None]:
         await self.pause()
-        return [self._write(node, replace=replace) for node in nodes]
+        return [self._write(node, replaces=replaces) for node in nodes]
 
     async def read_nodes(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[GraphNode | None]:
         await self.pause()
@@ -65,11 +65,11 @@ class MemoryGraph:
                 await self.pause()
                 yield FoundNode(aggregate_id, node.version, node)
 
-    def _write(self, node: GraphNode, *, replace: bool) -> Exception | None:
+    def _write(self, node: GraphNode, *, replaces: bool) -> Exception | None:
         if not self.available:
             return StoreUnavailable("the graph in memory", f"writing node {node.aggregate_id}", "made unavailable")
         present = self.nodes.get(node.aggregate_id)
-        if present is None or present.version < node.version + replace:
+        if present is None or present.version < node.version + replaces:
             self.nodes[node.aggregate_id] = node
         return None
 
