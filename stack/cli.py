@@ -18,8 +18,9 @@ from typing import NoReturn
 from stack import process, show
 from stack.errors import StackError, UsageError
 from stack.foreground import keep_until_told
+from stack.ports import port_variable
 from stack.servers import DEFAULT
-from stack.settings import PORTS, Settings, parse_port, port_variable, read_settings
+from stack.settings import PORTS, Settings, parse_port, read_settings
 from stack.sidecar import run_beside
 from stack.stack import Stack
 from stack.terminal import terminal_reporter

@@ -8,7 +8,7 @@ from stack import ports
 from stack.errors import PortTakenError, UsageError
 from stack.security import security_of
 from stack.servers import Definition
-from stack.settings import PORTS, Settings, port_variable
+from stack.settings import PORTS, Settings
 from stack.state import ServerState, State
 
 
@@ -66,7 +66,7 @@ def settle_port(
     if asked is None and settings.free_ports:
         return known if known is not None and ports.is_free(known) else reserve()
     port = asked or known or PORTS[name]
-    ports.demand_free(name, port, port_variable(name))
+    ports.demand_free(name, port)
     return port
 
 

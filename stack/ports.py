@@ -6,6 +6,7 @@ import contextlib
 import errno
 import random
 import socket
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from stack.errors import PortTakenError
@@ -48,14 +49,30 @@ def reserve_free() -> socket.socket:
     raise PortTakenError(f"found no free port between {FREE_PORTS.start} and {FREE_PORTS.stop} on {HOST}")
 
 
-def demand_free(name: str, port: int, variable: str) -> None:
+def port_variable(port_name: str) -> str:
+    """The variable that sets a port, such as `ONCELOG_STACK_REDIS_PORT`."""
+    return f"ONCELOG_STACK_{port_name.upper()}_PORT"
+
+
+def demand_free(name: str, port: int) -> None:
     """Raise `PortTakenError` naming who has `port`, if it is taken."""
-    if is_free(port):
-        return
+    if not is_free(port):
+        raise taken(name, port)
+
+
+def demand_held(name: str, port: int, pids: Collection[int]) -> None:
+    """Raise `PortTakenError` with the process that listens on `port`, if there is one and it is none of `pids`."""
+    inodes = listening_inodes(port)
+    if inodes and not any(has_open(pid, inodes) for pid in pids):
+        raise taken(name, port)
+
+
+def taken(name: str, port: int) -> PortTakenError:
+    """The error that names who has `port`, and what to do."""
     option = f"--{name.replace('_', '-')}-port"
-    raise PortTakenError(
+    return PortTakenError(
         f"port {port}, wanted for {name}, is taken by {listener(port) or 'another process'}. End that process, choose "
-        f"another port with {option} or {variable}, or let free ports be picked with --free-ports"
+        f"another port with {option} or {port_variable(name)}, or let free ports be picked with --free-ports"
     )
 
 
@@ -63,13 +80,20 @@ def listener(port: int) -> str | None:
     """The process that listens on `port`, as `name (pid N)`; None where /proc does not tell."""
     inodes = listening_inodes(port)
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            for descriptor in (process / "fd").iterdir():
-                if str(descriptor.readlink()) in inodes:
-                    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        if process.name.isdigit() and has_open(int(process.name), inodes):
+            with contextlib.suppress(OSError):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return None
+
+
+def has_open(pid: int, inodes: Set[str]) -> bool:
+    """Whether a process has one of the sockets of `listening_inodes`; false where /proc does not tell."""
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if str(descriptor.readlink()) in inodes:
+                    return True
+    return False
 
 
 def listening_inodes(port: int) -> set[str]:

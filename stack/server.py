@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack import process
-from stack.errors import ServerDiedError, UnreachableError, UsageError
+from stack import ports, process
+from stack.errors import PortTakenError, ServerDiedError, StackError, UnreachableError, UsageError
 from stack.process import Identity, LaunchSpec, Record
 from stack.servers import Definition, Location
 
@@ -89,13 +89,32 @@ class Server:
 
     def complaint(self) -> str | None:
         """The problem with it; None when it is well."""
+        problem = self._problem()
+        return None if problem is None else describe(problem)
+
+    def _problem(self) -> Exception | None:
         if not self.is_external and not self.is_running():
-            return self.how_it_ended()
+            return ServerDiedError(self.how_it_ended())
         try:
             self.definition.check(self.environment)
-        except UNWELL as error:
-            return f"{type(error).__name__}: {error}" if not isinstance(error, UnreachableError) else str(error)
+            if self._location is not None:
+                self._demand_own_ports(self._location)
+        except (*UNWELL, PortTakenError) as error:
+            return error
         return None
+
+    def _demand_own_ports(self, location: Location) -> None:
+        """Raise `PortTakenError` when it is another program that answered.
+
+        A port can be free when it is chosen and taken when the server gets there, by another stack that starts at the
+        same time: that one's server answers, and well.
+        """
+        pids = {identity.pid for identity in process.marked(self.folder)}
+        if (pid := self.pid) is not None:
+            pids.add(pid)  # some servers write over their environment, which holds the mark
+        for name, port in location.ports.items():
+            if name not in self.definition.client_ports:
+                ports.demand_held(name, port, pids)
 
     def how_it_ended(self) -> str:
         """In words, for a server that does not run."""
@@ -143,11 +162,14 @@ class Server:
         limit_s = EXTERNAL_TIMEOUT_S if self.is_external else self.definition.start_timeout_s
         deadline = time.monotonic() + limit_s
         cancelled = cancelled or threading.Event()
-        while (complaint := self.complaint()) is not None:
+        while (problem := self._problem()) is not None:
+            if isinstance(problem, PortTakenError):
+                raise problem
             if not self.is_external and not self.is_running():
                 raise ServerDiedError(self._with_log(f"{self.name} {self.how_it_ended()} before it was healthy"))
             if time.monotonic() > deadline:
-                raise UnreachableError(self._with_log(f"{self.name} is not healthy after {limit_s:.0f} s: {complaint}"))
+                unwell = f"{self.name} is not healthy after {limit_s:.0f} s: {describe(problem)}"
+                raise UnreachableError(self._with_log(unwell))
             if cancelled.wait(POLL_S):
                 raise Cancelled
 
@@ -199,3 +221,8 @@ class Server:
                 f"({self.definition.address_variable} was set); it can only be asked how it is"
             )
         return self._location
+
+
+def describe(problem: Exception) -> str:
+    """A problem in words; an error of a library with its type."""
+    return str(problem) if isinstance(problem, StackError) else f"{type(problem).__name__}: {problem}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stack.cache import cache_folder
 from stack.errors import UsageError
+from stack.ports import port_variable
 from stack.process import Identity
 from stack.servers import BY_NAME
 
@@ -18,11 +19,6 @@ DEFAULT_NAME = "default"
 JAVA_OPTIONS_VARIABLE = "ONCELOG_STACK_JAVA_OPTIONS"
 PORTS: dict[str, int] = {name: port for definition in BY_NAME.values() for name, port in definition.ports.items()}
 """Every port's name and its default."""
-
-
-def port_variable(port_name: str) -> str:
-    """The variable that sets a port, such as `ONCELOG_STACK_REDIS_PORT`."""
-    return f"ONCELOG_STACK_{port_name.upper()}_PORT"
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ import yaml
 
 from oncelog.settings import Settings, variables
 from stack import versions
+from stack.ports import port_variable
 from stack.servers import BY_NAME, DEFAULT
 from stack.servers.s3 import ACCESS_KEY, SECRET_KEY
 from stack.servers.temporal import DYNAMIC_SETTINGS, SEARCH_ATTRIBUTES
-from stack.settings import PORTS, port_variable
+from stack.settings import PORTS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.temporal.yml"

@@ -22,7 +22,7 @@ def listener() -> Iterator[socket.socket]:
 def test_taken_port_is_reported_with_its_holder(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with pytest.raises(PortTakenError) as caught:
-        ports.demand_free("kafka_controller", port, "ONCELOG_STACK_KAFKA_CONTROLLER_PORT")
+        ports.demand_free("kafka_controller", port)
     message = str(caught.value)
     assert f"port {port}, wanted for kafka_controller" in message
     assert f"(pid {os.getpid()})" in message
