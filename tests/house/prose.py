@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-CODE = ("oncelog", "workflows", "activities", "stack", "benchmarks", "examples", "tests", "docs")
+CODE = ("oncelog", "monitoring", "workflows", "activities", "stack", "benchmarks", "examples", "tests", "docs")
 
 _FENCE = re.compile(r"^\s*```")
 _CELL = re.compile(r"(?<!\\)\|")
