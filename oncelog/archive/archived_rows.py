@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from operator import lt
 from typing import Any
 
-from oncelog.archive import parquet
+from oncelog.archive.event_table import KEY, merged, rows_between, values_of
+from oncelog.archive.parquet_reader import FOOTER_BYTES, footer_range, group_range, read_footer, read_group
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile, sorted_runs
 from oncelog.errors import ArchiveDamaged, LogDamaged
@@ -58,7 +59,7 @@ class ArchivedRows:
                 # Up to the lowest of the last keys at hand, no other run can have a row that comes before.
                 through = min(run.keys[-1] for run in runs)
                 taken = [run.take(through) for run in runs if run.keys[0] <= through]
-                yield await asyncio.to_thread(parquet.merged, taken) if len(taken) > 1 else taken[0]
+                yield await asyncio.to_thread(merged, taken) if len(taken) > 1 else taken[0]
         finally:
             for run in runs:
                 await run.close()
@@ -66,7 +67,7 @@ class ArchivedRows:
     async def column(self, name: str) -> AsyncIterator[tuple[list[Any], list[str]]]:
         """Yield the values of one of the columns with their keys, chunk by chunk; canonical events as bytes."""
         async for table, keys in self.chunks():
-            yield await asyncio.to_thread(parquet.values_of, table, name), keys
+            yield await asyncio.to_thread(values_of, table, name), keys
 
     async def _groups(self, files: Sequence[ArchiveFile]) -> AsyncIterator[tuple[Any, list[str]]]:
         for file in files:
@@ -79,19 +80,19 @@ class ArchivedRows:
     async def _groups_of(self, file: ArchiveFile) -> AsyncIterator[tuple[Any, list[str]]]:
         footer = await footer_of(self._large_objects, file)
         for group in file.groups_between(self._first, self._end):
-            wanted = parquet.group_range(footer, group, self._columns)
+            wanted = group_range(footer, group, self._columns)
             body = await read_range(self._large_objects, file, wanted)
             table, keys = await asyncio.to_thread(self._decoded, file, footer, group, body)
             if keys:
                 yield table, keys
 
     def _decoded(self, file: ArchiveFile, footer: Any, group: int, body: bytes) -> tuple[Any, list[str]]:
-        table = parquet.read_group(file, footer, group, body, self._columns)
-        keys: list[str] = table.column(parquet.KEY).to_pylist()
+        table = read_group(file, footer, group, body, self._columns)
+        keys: list[str] = table.column(KEY).to_pylist()
         ascending = all(map(lt, keys, keys[1:]))
         if not keys or keys[0] != file.groups[group] or keys[-1] > file.last or not ascending:
             raise ArchiveDamaged(f"{file.key}: expected the keys of row group {group} in order; it was altered")
-        return parquet.rows_between(table, keys, self._first, self._end)
+        return rows_between(table, keys, self._first, self._end)
 
 
 class _Run:
@@ -136,10 +137,10 @@ async def _following(groups: AsyncIterator[tuple[Any, list[str]]]) -> tuple[Any,
 
 async def footer_of(large_objects: LargeObjects, file: ArchiveFile) -> Any:
     """Return the footer of a file; raises ArchiveDamaged."""
-    size_bytes = parquet.FOOTER_BYTES
+    size_bytes = FOOTER_BYTES
     while True:
-        end = await read_range(large_objects, file, parquet.footer_range(file, size_bytes=size_bytes))
-        footer = await asyncio.to_thread(parquet.footer_of, file, end)
+        end = await read_range(large_objects, file, footer_range(file, size_bytes=size_bytes))
+        footer = await asyncio.to_thread(read_footer, file, end)
         if not isinstance(footer, int):
             return footer
         size_bytes = footer

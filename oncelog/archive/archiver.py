@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages, missing_files
 from oncelog.archive.comparison import Archived, Missing, Surplus, compared
+from oncelog.archive.event_table import CHECKSUM, KEY, all_columns, table_of
 from oncelog.archive.log_part import order_key
 from oncelog.archive.pack_check import PackCheck
+from oncelog.archive.parquet_writer import FileWriter, GroupSizer, regrouped
 from oncelog.archive.run import DAMAGES_NAMED_MAX, MergeReport, PackReport
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile, ArchiveManifest, files_to_merge, next_manifest
@@ -44,8 +45,8 @@ class _Packing:
     base: ArchiveManifest
     lost: set[str]
     check: PackCheck = field(default_factory=PackCheck)
-    sizer: parquet.GroupSizer = field(default_factory=parquet.GroupSizer)
-    writer: parquet.FileWriter | None = None
+    sizer: GroupSizer = field(default_factory=GroupSizer)
+    writer: FileWriter | None = None
     position: str | None = None
     events: int = 0
 
@@ -76,7 +77,7 @@ class Archiver:
         rows = ArchivedRows(
             self._ports.large_objects,
             [file for file in base.files if file.key not in lost],
-            (parquet.CHECKSUM, parquet.KEY),
+            (CHECKSUM, KEY),
             first=f"{EVENTS}{db_name}/{class_id}/{order_key(first) if first else ''}",
             damages=damages,
         )
@@ -108,7 +109,7 @@ class Archiver:
         pending: list[Archived | Missing] = []
         count = 0
         streams = self._streams(base.db_name, base.class_id, first)
-        async for found in compared(streams, rows.column(parquet.CHECKSUM)):
+        async for found in compared(streams, rows.column(CHECKSUM)):
             if isinstance(found, Surplus):
                 packing.check.surplus(found)
                 continue
@@ -164,7 +165,7 @@ class Archiver:
             return []
         return [await self._upload(packing.writer, packing.base)]
 
-    async def _upload(self, writer: parquet.FileWriter, base: ArchiveManifest) -> ArchiveFile:
+    async def _upload(self, writer: FileWriter, base: ArchiveManifest) -> ArchiveFile:
         key = f"archive/{base.db_name}/{base.class_id}/files/{base.number + 1:020d}/{uuid.uuid4()}.parquet"
         file, body = await asyncio.to_thread(writer.end, key)
         await self._ports.large_objects.write_object(key, _parts(body))
@@ -191,10 +192,10 @@ class Archiver:
     async def _merged(
         self, base: ArchiveManifest, chosen: Sequence[ArchiveFile], damages: Damages
     ) -> AsyncIterator[ArchiveFile]:
-        rows = ArchivedRows(self._ports.large_objects, chosen, parquet.all_columns(), damages=damages)
+        rows = ArchivedRows(self._ports.large_objects, chosen, all_columns(), damages=damages)
         writer = None
-        async for group in parquet.regrouped(rows.chunks()):
-            writer = writer or parquet.FileWriter()
+        async for group in regrouped(rows.chunks()):
+            writer = writer or FileWriter()
             await asyncio.to_thread(writer.add, group)
             if writer.size_bytes >= self._file_bytes:
                 yield await self._upload(writer, base)
@@ -237,8 +238,8 @@ def _pieces(found: Archived | Missing) -> Iterator[tuple[Archived | Missing, int
 
 
 def _write_group(packing: _Packing) -> None:
-    packing.writer = packing.writer or parquet.FileWriter()
-    packing.writer.add(parquet.table_of(packing.sizer.taken()))
+    packing.writer = packing.writer or FileWriter()
+    packing.writer.add(table_of(packing.sizer.taken()))
 
 
 async def _parts(body: bytes) -> AsyncIterator[bytes]:

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 
 import structlog
 
-from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages
 from oncelog.archive.comparison import Archived, Missing, Surplus, archived_alone, compared
+from oncelog.archive.event_table import EVENT, KEY
 from oncelog.archive.listing import KeptListing, listed_streams
 from oncelog.archive.log_part import LogPart, LogPosition, cuts, order_key, pairs
 from oncelog.archive.stretch import ChainCheck, EventBatch, EventOrigin, StreamDamage, Stretch, surplus_damage
@@ -209,20 +209,20 @@ class LogReader:
         rows = ArchivedRows(
             self._large_objects,
             manifest.files,
-            (parquet.KEY, parquet.EVENT),
+            (KEY, EVENT),
             first=f"{folder}{first}{begin[1] + 1:020d}" if begin else folder + first,
             end=None if part.end is None else folder + part.end,
             damages=Damages(),
         )
         if not self._tail:
-            async for archived in archived_alone(rows.column(parquet.EVENT)):
+            async for archived in archived_alone(rows.column(EVENT)):
                 yield archived
             return
         if listed is not None and listed.manifest_checksum == manifest.checksum:
             streams = listed.streams_from(first)
         else:
             streams = listed_streams(self._catalogue, part, first=first)
-        async for found in compared(streams, rows.column(parquet.EVENT), begin=begin, wanted=wanted):
+        async for found in compared(streams, rows.column(EVENT), begin=begin, wanted=wanted):
             yield found
 
     async def manifest_checksum(self, part: LogPart) -> str:

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from oncelog.archive import parquet
 from oncelog.archive.archived_rows import ArchivedRows, Damages
+from oncelog.archive.event_table import EVENT, KEY
 from oncelog.archive.log_part import LogPart
 from oncelog.bounded_gather import bounded_gather
 from oncelog.domain.archive import ArchiveFile
@@ -72,12 +72,12 @@ def archived_part(large_objects: LargeObjects, files: Sequence[ArchiveFile], par
     rows = ArchivedRows(
         large_objects,
         files,
-        (parquet.KEY, parquet.EVENT),
+        (KEY, EVENT),
         first=folder + part.first,
         end=None if part.end is None else folder + part.end,
         damages=Damages(),
     )
-    return ArchivedPart(rows.column(parquet.EVENT))
+    return ArchivedPart(rows.column(EVENT))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from functools import partial
 
-from oncelog.archive import parquet
+from oncelog.archive.parquet_reader import rows_of
 from oncelog.domain.archive import ArchiveFile
 from oncelog.errors import ArchiveDamaged, LogDamaged
 from oncelog.ports import NewestManifest
@@ -54,4 +54,4 @@ async def _body(bucket: Bucket, file: ArchiveFile) -> bytes:
 
 
 def _forged_groups(file: ArchiveFile, body: bytes) -> list[int]:
-    return [rows.group for rows in parquet.rows_of(file, io.BytesIO(body)) if not rows.columns_agree]
+    return [rows.group for rows in rows_of(file, io.BytesIO(body)) if not rows.columns_agree]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from oncelog.archive import parquet
+from oncelog.archive import parquet_writer
 from oncelog.archive.archiver import Archiver
 from oncelog.archive.log_part import LogPart
 from oncelog.archive.log_reader import LogReader
@@ -36,7 +36,7 @@ async def _step(archiver: Archiver, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_archivers_killed_anywhere_lose_nothing(seed: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    monkeypatch.setattr(parquet_writer, "GROUP_ROWS", 3)
     rng = random.Random(seed)
     servers = MemoryServers()
     ports = servers.ports()

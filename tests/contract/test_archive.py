@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from oncelog.archive import parquet
+from oncelog.archive import parquet_writer
 from oncelog.archive.archiver import Archiver
 from oncelog.archive.log_part import LogPart, order_key
 from oncelog.archive.log_reader import LogReader
@@ -26,7 +26,7 @@ LENGTHS = {"p1": 3, "p1-": 1, "p1.b": 4, "p10": 7, "日本": 1, "q": 2}
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
+    monkeypatch.setattr(parquet_writer, "GROUP_ROWS", 4)
 
 
 async def append(ports: Ports, events: list[Event]) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from oncelog.archive import parquet
 from oncelog.archive.archiver import Archiver
+from oncelog.archive.event_table import table_of
+from oncelog.archive.parquet_writer import FileWriter
 from oncelog.domain.archive import next_manifest
 from oncelog.domain.identifiers import AggregateId
 from oncelog.ports import UNPUBLISHED, StoredEvent
@@ -52,12 +53,12 @@ async def archive_others(world: World) -> None:
     streams = await _archived(world)
     last = {event.event.aggregate_id: event.event.sequence_number for event in streams}
     others = [each for name, head in last.items() for each in chain(head, AggregateId.parse(name).instance_key)]
-    await _publish(world, parquet.table_of([StoredEvent(event, UNPUBLISHED) for event in others]))
+    await _publish(world, table_of([StoredEvent(event, UNPUBLISHED) for event in others]))
 
 
 async def forge_actor(world: World) -> None:
     """Let a sound manifest name the true events with another actor in their column."""
-    table = parquet.table_of(await _archived(world))
+    table = table_of(await _archived(world))
     column = table.schema.get_field_index("actor")
     forged = [["mallory"] * len(table)]
     await _publish(world, table.set_column(column, table.schema.field(column), forged))
@@ -66,7 +67,7 @@ async def forge_actor(world: World) -> None:
 async def leave_out(world: World) -> None:
     """Let a sound manifest name a file without the second event."""
     events = await _archived(world)
-    await _publish(world, parquet.table_of(events[:1] + events[2:]))
+    await _publish(world, table_of(events[:1] + events[2:]))
 
 
 async def _archived(world: World) -> list[StoredEvent]:
@@ -85,7 +86,7 @@ async def _publish(world: World, table: Any) -> None:
     """Publish a sound manifest that names a file with these rows instead."""
     archives = world.ports().archives
     newest = (await archives.newest_manifest(*PLACE)).manifest
-    writer = parquet.FileWriter()
+    writer = FileWriter()
     writer.add(table)
     file, body = writer.end(f"archive/{PLACE[0]}/{PLACE[1]}/files/{newest.number + 1:020d}/forged.parquet")
     world.bucket.objects[file.key] = StoredObject(body)
