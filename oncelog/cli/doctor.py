@@ -214,7 +214,9 @@ async def _kafka(settings: Settings) -> AsyncIterator[Diagnosis]:
 
 
 async def _elasticsearch(stores: Stores) -> AsyncIterator[Diagnosis]:
-    health = await stores.elasticsearch.health()
+    from oncelog.stores.elasticsearch.health import cluster_health
+
+    health = await cluster_health(stores.elasticsearch)
     yield Diagnosis("Elasticsearch", "reachable", State.OK, f"version {health.version}, nodes: {health.nodes}")
     for warning in version_warnings("Elasticsearch", health.version):
         yield warning

@@ -20,6 +20,7 @@ from oncelog.errors import OncelogError
 from oncelog.ports import Ports
 from oncelog.read_models.names import ReadModelName
 from oncelog.settings import Settings
+from oncelog.stores.elasticsearch.health import cluster_health
 from oncelog.stores.kafka.progress import KafkaProgress, ProjectorLag
 from oncelog.stores.opening import Stores
 
@@ -182,7 +183,7 @@ async def _redis(stores: Stores) -> ServerState:
 
 
 async def _elasticsearch(stores: Stores) -> ServerState:
-    health = await stores.elasticsearch.health()
+    health = await cluster_health(stores.elasticsearch)
     red = f"; red: {', '.join(health.red)}" if health.red else ""
     return ServerState(f"answers, {health.status}{red}", well=not health.red)
 

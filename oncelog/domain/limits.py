@@ -47,7 +47,7 @@ REASON_CHARACTERS_MAX = 4_000  # why an aggregate is parked: ``dead_letters``
 # Classes and the graph.
 DEFINITION_BYTES_MAX = 256 * 1024  # a class definition, canonical: ``ontology.definition``
 MIGRATION_STEPS_MAX = 1_000  # steps from one version of a class to the next: ``ontology.definition``
-SCHEMA_PARTS_MAX = 20_000  # schemas within a class's schema: ``ontology.budget``
+SCHEMA_PARTS_MAX = 20_000  # schemas within a class's schema: ``ontology.schema_parts``
 SCHEMA_REFERENCES_DEPTH_MAX = 64  # references and combinations in a row at one place: ``ontology.budget``
 APPLICATIONS_MAX = 5_000  # of parts of a schema to one value at one place: ``ontology.budget``
 JUDGEMENTS_MAX = 2_000_000  # of parts of a schema to values, for one instance: ``ontology.budget``

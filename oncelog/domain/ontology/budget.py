@@ -9,76 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from oncelog.domain.json_pointer import parse_fragment, pointer_of, value_at
-from oncelog.domain.limits import (
-    APPLICATIONS_MAX,
-    DEPTH_MAX,
-    JUDGEMENTS_MAX,
-    SCHEMA_PARTS_MAX,
-    SCHEMA_REFERENCES_DEPTH_MAX,
-)
+from oncelog.domain.limits import APPLICATIONS_MAX, DEPTH_MAX, JUDGEMENTS_MAX, SCHEMA_REFERENCES_DEPTH_MAX
+from oncelog.domain.ontology.schema_parts import BELOW_LISTS, BELOW_MAPS, BELOW_PARTS, Node, parts_below, parts_in_place
 from oncelog.errors import InputInvalid
 
-_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
-_PLACE_PARTS = ("not", "if", "then", "else")
-_PLACE_MAPS = ("dependentSchemas",)
-_BELOW_MAPS = ("properties", "patternProperties")
-_BELOW_LISTS = ("prefixItems",)
-_BELOW_PARTS = (
-    "additionalProperties",
-    "items",
-    "contains",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-)
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
 #: Keywords by which a part looks at each member of an object, or each item of an array, whatever it says of them.
 _BY_MEMBER = frozenset(
-    {*_BELOW_MAPS, *_BELOW_LISTS, *_BELOW_PARTS, "required", "dependentRequired", "dependentSchemas", "dependencies"}
+    {*BELOW_MAPS, *BELOW_LISTS, *BELOW_PARTS, "required", "dependentRequired", "dependentSchemas", "dependencies"}
 )
-#: Keywords that hold a list of schemas, schemas by name, or one schema.
-SCHEMA_LISTS = (*_PLACE_LISTS, *_BELOW_LISTS)
-SCHEMA_MAPS = (*_PLACE_MAPS, *_BELOW_MAPS, "$defs")
-SCHEMA_PARTS = (*_PLACE_PARTS, *_BELOW_PARTS)
 
 #: Numbers above this one are all the same: too many.
 _TOO_MANY = 10**12
 #: Places of a schema at which two of its alternatives may meet: names of members, and one for all others.
 _OTHERS = None
 
-Node = dict[str, Any]
 Shape = frozenset[tuple[int, int]]
-
-
-def subschemas(schema: Node) -> Iterator[tuple[str, Any]]:
-    """Yield what stands where a schema is expected, a schema or not, with its JSON Pointer below this one."""
-    for keyword in SCHEMA_PARTS:
-        if keyword in schema:
-            yield f"/{keyword}", schema[keyword]
-    for keyword in SCHEMA_LISTS:
-        if isinstance(parts := schema.get(keyword), list):
-            yield from ((f"/{keyword}/{index}", part) for index, part in enumerate(parts))
-    for keyword in SCHEMA_MAPS:
-        if isinstance(parts := schema.get(keyword), dict):
-            yield from ((pointer_of([keyword, name]), part) for name, part in parts.items())
-
-
-def structure_problem(root: Node) -> tuple[str, str] | None:
-    """Return the first place that makes a schema too large to look at, or no schema, and its problem."""
-    pending: list[tuple[str, Node]] = [("", root)]
-    parts = 0
-    while pending:
-        at, node = pending.pop()
-        parts += 1
-        if parts > SCHEMA_PARTS_MAX:
-            return "", f"expected at most {SCHEMA_PARTS_MAX} parts, found more; divide the class"
-        for below, part in subschemas(node):
-            if isinstance(part, dict):
-                pending.append((at + below, part))
-            elif not isinstance(part, bool):
-                return at + below, f"expected a schema (an object, true or false), found {type(part).__name__}"
-    return None
 
 
 class JudgingCost:
@@ -176,7 +122,7 @@ class JudgingCost:
 
     def _below(self, node: Node) -> Iterator[Node]:
         for key in self._applied[id(node)]:
-            yield from _parts_below(self._nodes[key])
+            yield from parts_below(self._nodes[key])
 
     def _apply(self, node: Node) -> Counter[int]:
         """Return every node that is applied in place with this one, and how often; iterative, each node once."""
@@ -230,7 +176,7 @@ class JudgingCost:
             for name, part in applied.get("properties", {}).items():
                 if isinstance(part, dict):
                     by_name.setdefault(f"/{name}", Counter())[id(part)] += count
-            for part in _parts_below(applied, named=False):
+            for part in parts_below(applied, named=False):
                 everywhere[id(part)] += count
         return [group + everywhere for group in by_name.values() if group or everywhere]
 
@@ -276,34 +222,8 @@ def _own_cost(node: Node) -> int:
     return 1 + len(large) + within // 8 + (len(values) - len(large) + names) // 16
 
 
-def _target(node: Node, root: Node) -> Any:
-    """Return what a node's ``$ref`` refers to, or None."""
-    reference = node.get("$ref")
-    if not isinstance(reference, str):
-        return None
-    return value_at(root, parse_fragment(reference))
-
-
-def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
-    """Yield what is applied to the same value as a node, one step on, what it refers to first."""
-    candidates = [_target(node, root), *(node.get(keyword) for keyword in _PLACE_PARTS)]
-    candidates += [part for keyword in _PLACE_LISTS for part in node.get(keyword, ())]
-    # The validator applies ``dependencies``, too, which new definitions cannot have.
-    candidates += [part for keyword in (*_PLACE_MAPS, "dependencies") for part in node.get(keyword, {}).values()]
-    return (part for part in candidates if isinstance(part, dict))
-
-
-def _parts_below(node: Node, *, named: bool = True) -> Iterator[Node]:
-    """Yield what is applied to members and items; ``named``: that of ``properties`` as well."""
-    candidates = [node.get(keyword) for keyword in _BELOW_PARTS]
-    candidates += [part for keyword in _BELOW_LISTS for part in node.get(keyword, ())]
-    maps = _BELOW_MAPS if named else ("patternProperties",)
-    candidates += [part for keyword in maps for part in node.get(keyword, {}).values()]
-    return (part for part in candidates if isinstance(part, dict))
-
-
 def _goes_below(node: Node) -> bool:
-    return next(_parts_below(node), None) is not None
+    return next(parts_below(node), None) is not None
 
 
 def _children(value: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.json_pointer import parse_pointer, pointer_of
 from oncelog.domain.limits import FINDINGS_MAX
-from oncelog.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS, JudgingCost
+from oncelog.domain.ontology.budget import JudgingCost
 from oncelog.domain.ontology.definition import ClassDefinition, Relationship
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.patterns import MatchingCost
+from oncelog.domain.ontology.schema_parts import with_parts
 from oncelog.domain.ontology.schemas import (
     Comparison,
     Schema,
@@ -250,27 +251,15 @@ def _same(old: Any, new: Any) -> bool:
 
 def _same_value(keyword: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Return whether two schemas say the same by one keyword; two that lack it do."""
-    sides = [_asserting_value(keyword, side[keyword]) if keyword in side else _ABSENT for side in (old, new)]
-    if any(side is _ABSENT for side in sides):
-        return sides[0] is sides[1]
-    return canonical_bytes([sides[0]]) == canonical_bytes([sides[1]])
+    before, after = (with_parts({keyword: side[keyword]} if keyword in side else {}, _asserting) for side in (old, new))
+    return canonical_bytes(before) == canonical_bytes(after)
 
 
 def _asserting(schema: Any) -> Any:
     """Return a schema without its annotations, which say nothing about values."""
     if not isinstance(schema, dict):
         return schema
-    return {name: _asserting_value(name, value) for name, value in schema.items() if name not in _ANNOTATIONS}
-
-
-def _asserting_value(keyword: str, value: Any) -> Any:
-    if keyword in SCHEMA_PARTS:
-        return _asserting(value)
-    if keyword in SCHEMA_LISTS:
-        return [_asserting(part) for part in value]
-    if keyword in SCHEMA_MAPS:
-        return {name: _asserting(part) for name, part in value.items()}
-    return value
+    return with_parts({name: value for name, value in schema.items() if name not in _ANNOTATIONS}, _asserting)
 
 
 def _stands_alone(part: Schema) -> bool:

@@ -1,9 +1,9 @@
 """The schema of data after a migration: each step applied to the schema that the data had before."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from oncelog.domain.ontology.budget import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS
 from oncelog.domain.ontology.migration import (
     Convert,
     Default,
@@ -15,6 +15,7 @@ from oncelog.domain.ontology.migration import (
     Step,
     located_step,
 )
+from oncelog.domain.ontology.schema_parts import with_parts
 from oncelog.domain.ontology.schemas import Schema, refers_to_root, resolved
 from oncelog.errors import InputInvalid
 
@@ -65,17 +66,8 @@ def _referring_to(reference: str, schema: Any) -> Any:
     """Return the schema with this reference in place of each to its root."""
     if not isinstance(schema, dict):
         return schema
-    changed: dict[str, Any] = {"$ref": reference} if schema.get("$ref") == "#" else {}
-    for keyword, value in schema.items():
-        if keyword in SCHEMA_PARTS:
-            changed[keyword] = _referring_to(reference, value)
-        elif keyword in SCHEMA_LISTS:
-            changed[keyword] = [_referring_to(reference, part) for part in value]
-        elif keyword in SCHEMA_MAPS:
-            changed[keyword] = {name: _referring_to(reference, part) for name, part in value.items()}
-        else:
-            changed.setdefault(keyword, value)
-    return changed
+    changed = with_parts(schema, partial(_referring_to, reference))
+    return {**changed, "$ref": reference} if schema.get("$ref") == "#" else changed
 
 
 def _with_object_schema(

@@ -17,7 +17,7 @@ from oncelog.domain.limits import (
     PATTERN_BYTES_MAX,
     PATTERNS_BYTES_MAX,
 )
-from oncelog.domain.ontology.budget import Node, parts_in_place, subschemas
+from oncelog.domain.ontology.schema_parts import Node, parts_in_place, subschemas
 from oncelog.errors import InputInvalid
 
 #: Up to this size, a pattern's states are looked up and cost next to nothing.

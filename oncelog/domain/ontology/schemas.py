@@ -21,16 +21,10 @@ from oncelog.domain.limits import (
     POINTER_CHARACTERS_MAX,
     UNFOLDED_PARTS_MAX,
 )
-from oncelog.domain.ontology.budget import (
-    SCHEMA_LISTS,
-    SCHEMA_MAPS,
-    SCHEMA_PARTS,
-    JudgingCost,
-    structure_problem,
-    subschemas,
-)
+from oncelog.domain.ontology.budget import JudgingCost
 from oncelog.domain.ontology.explanation import Finding
 from oncelog.domain.ontology.patterns import MatchingCost
+from oncelog.domain.ontology.schema_parts import SCHEMA_LISTS, SCHEMA_MAPS, SCHEMA_PARTS, structure_problem, subschemas
 from oncelog.domain.ontology.wording import WORDED_BYTES_MAX, short
 from oncelog.errors import InputInvalid
 

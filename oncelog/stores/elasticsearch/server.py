@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from elasticsearch import ApiError, NotFoundError, TransportError
 
@@ -40,7 +39,6 @@ from oncelog.stores.tls import tls_refusal
 REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
 INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
-HEALTH_TIMEOUT_S = 5.0
 CONNECTIONS_MAX = 10
 NO_TIMEOUT = "1ms"  # for an index whose shard is known to be on no node
 FIRST_INDEX = ".000001"
@@ -53,15 +51,6 @@ TEMPLATE_PRIORITY = 500
 INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
 
 
-class ClusterHealth(NamedTuple):
-    """``status`` of the cluster: green, yellow or red; ``red``: our indices that are; ``version``: of its nodes."""
-
-    status: str
-    red: tuple[str, ...]
-    nodes: int
-    version: str
-
-
 class ElasticsearchServer:
     """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
 
@@ -71,35 +60,11 @@ class ElasticsearchServer:
     def __init__(self, settings: Settings) -> None:
         timeout_s, connections_max = REQUEST_TIMEOUT_S, CONNECTIONS_MAX
         self.client, self.name = new_client(settings.elasticsearch, timeout_s, connections_max=connections_max)
-        self._ours = [settings.named(f"{kind}.*") for kind in (INSTANCES_ALIAS, GRAPH_ALIAS)]
+        self.index_patterns = [settings.named(f"{kind}.*") for kind in (INSTANCES_ALIAS, GRAPH_ALIAS)]
         self.index_settings = INDEX_SETTINGS | copies_and_refresh(settings.elasticsearch)
         self.requests: Counter[str] = Counter()
         self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
         self._preference = f"oncelog-{uuid.uuid4()}"
-
-    async def health(self) -> "ClusterHealth":
-        """Return how the cluster is and which of our indices have a shard on no node; raises StoreUnavailable.
-
-        Waits up to ``HEALTH_TIMEOUT_S``: for its first moment each new index makes the cluster red.
-        """
-        self.requests["health"] += 1
-        try:
-            patient = self.client.options(
-                request_timeout=HEALTH_TIMEOUT_S + REQUEST_TIMEOUT_S,
-                ignore_status=HTTPStatus.REQUEST_TIMEOUT,  # the answer then, with all that is asked for here
-            )
-            ours = await patient.cluster.health(
-                index=self._ours, level="indices", wait_for_status="yellow", timeout=f"{HEALTH_TIMEOUT_S:g}s"
-            )
-            health = await self.client.cluster.health()
-            nodes = await self.client.nodes.info(filter_path=["nodes.*.version"])
-        except (ApiError, TransportError) as error:
-            raise self.unavailable("looking at the cluster", error) from error
-        versions = sorted({str(node["version"]) for node in nodes.get("nodes", {}).values()})
-        red = tuple(sorted(name for name, index in ours.get("indices", {}).items() if index["status"] == "red"))
-        return ClusterHealth(
-            str(health["status"]), red, int(health["number_of_nodes"]), ", ".join(versions) or "untold"
-        )
 
     async def close(self) -> None:
         """Close the connections."""
