@@ -13,19 +13,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-from temporalio.client import (
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-)
-from temporalio.service import RPCError, RPCStatusCode
-
 from oncelog.activities.bulk_models import BulkStage, BulkView
 from oncelog.bulk.items import BulkItems
-from oncelog.bulk.run import Progress
 from oncelog.client.bulk_items import (
     PART_BYTES,
     CheckedItems,
@@ -37,11 +26,11 @@ from oncelog.client.bulk_items import (
     spooled,
     unobserved,
 )
+from oncelog.client.bulk_workflow import find_workflow
 from oncelog.client.client import Oncelog, new_command_id
-from oncelog.client.connection import RPC_TIMEOUT
 from oncelog.domain.bulk.command import Bulk, BulkType
 from oncelog.domain.bulk.records import BulkRecord
-from oncelog.domain.bulk.results import BulkResult, Counts
+from oncelog.domain.bulk.results import BulkResult
 from oncelog.domain.canonical import canonical_bytes
 from oncelog.domain.identifiers import AggregateId
 from oncelog.domain.limits import CHUNK_ITEMS_MAX
@@ -53,8 +42,6 @@ from oncelog.workflows.bulk import BulkCommand
 PROGRESS_EVERY_S = 1.0
 VISIBLE_AT_ONCE = 500
 VISIBLE_DEADLINE_S = 60.0
-
-_progress: TypeAdapter[Progress] = TypeAdapter(Progress)
 
 
 class Bulks:
@@ -140,37 +127,19 @@ class Bulks:
 
         Without a worker, what is known of it is its result, or what its memo and its last activity reported.
         """
-        handle, described = await self._described(command_id)
-        state = described.status
-        if state not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED, None):
-            view = await self._without_worker(handle, described)
-            return view.model_copy(update={"ended": state.name})
-        try:
-            view = await handle.query(BulkCommand.progress, rpc_timeout=RPC_TIMEOUT)
-        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-            view = await self._without_worker(handle, described)
-        told = await self._told(described)
-        if told is None or told.applied + told.rejected < view.counts.done:
-            return view
-        counts = view.counts.model_copy(update={"applied": told.applied, "rejected": told.rejected})
-        return view.model_copy(update={"counts": counts, "chunks_done": told.next_chunk - 1})
+        return await (await find_workflow(self._oncelog, command_id)).view()
 
     async def pause(self, command_id: str) -> None:
         """Let the command stop before its next chunk; raises as ``progress`` does."""
-        await self._signal(command_id, "pausing", BulkCommand.pause)
+        await (await find_workflow(self._oncelog, command_id)).signal("pausing", BulkCommand.pause)
 
     async def resume(self, command_id: str) -> None:
         """Let a paused command go on; raises as ``progress`` does."""
-        await self._signal(command_id, "resuming", BulkCommand.resume)
+        await (await find_workflow(self._oncelog, command_id)).signal("resuming", BulkCommand.resume)
 
     async def cancel(self, command_id: str) -> None:
         """Let the command end before its next chunk; its result says what was done. Raises as ``progress`` does."""
-        handle, described = await self._described(command_id)
-        self._refuse_if_ended(described)
-        try:
-            await handle.cancel(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            raise self._oncelog.unavailable("cancelling", error) from error
+        await (await find_workflow(self._oncelog, command_id)).cancel()
 
     async def results(self, result: BulkResult) -> AsyncIterator[dict[str, Any]]:
         """Yield what came of each item, in their order; raises LogDamaged, StoreUnavailable."""
@@ -271,51 +240,6 @@ class Bulks:
             yield await ended
         finally:
             ended.cancel()
-
-    async def _signal(self, command_id: str, doing: str, signal: Callable[[BulkCommand], None]) -> None:
-        handle, described = await self._described(command_id)
-        self._refuse_if_ended(described)
-        try:
-            await handle.signal(signal, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            raise self._oncelog.unavailable(doing, error) from error
-
-    async def _described(
-        self, command_id: str
-    ) -> tuple[WorkflowHandle[BulkCommand, BulkResult], WorkflowExecutionDescription]:
-        temporal = await self._oncelog.temporal()
-        handle = temporal.get_workflow_handle_for(BulkCommand.run, command_id)
-        try:
-            described = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise CommandUnknown(
-                    f"command {command_id}: no workflow has this ID (any more); see its status", command_id=command_id
-                ) from error
-            raise self._oncelog.unavailable("asking for a bulk command", error) from error
-        if described.workflow_type != "BulkCommand":
-            raise InputInvalid(f"command {command_id}: expected a bulk command, found an {described.workflow_type}")
-        return handle, described
-
-    def _refuse_if_ended(self, described: WorkflowExecutionDescription) -> None:
-        if described.status is not WorkflowExecutionStatus.RUNNING:
-            raise InputInvalid(f"command {described.id}: has come to its end already; see its status")
-
-    async def _without_worker(
-        self, handle: WorkflowHandle[BulkCommand, BulkResult], described: WorkflowExecutionDescription
-    ) -> BulkView:
-        if described.status is WorkflowExecutionStatus.COMPLETED:
-            return BulkView(stage=BulkStage.DONE, counts=(await handle.result()).counts)
-        counts = Counts.model_validate(await described.memo())
-        return BulkView(stage=BulkStage.RUNNING if counts.items else BulkStage.OPENING, counts=counts)
-
-    async def _told(self, described: WorkflowExecutionDescription) -> Progress | None:
-        """Return the last heartbeat of the activity under way."""
-        for pending in described.raw_description.pending_activities:
-            if pending.activity_type.name == "run_chunks" and pending.heartbeat_details.payloads:
-                (found,) = await described.data_converter.decode_wrapper(pending.heartbeat_details)
-                return _progress.validate_python(found)
-        return None
 
 
 __all__ = ["BulkResult", "BulkStage", "BulkType", "BulkView", "Bulks", "CheckedItems", "check_items", "spooled"]
