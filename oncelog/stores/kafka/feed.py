@@ -105,14 +105,11 @@ class KafkaFeed:
 
     async def _topic_ids(self) -> dict[str, str]:
         """Return the ID of each topic that there is, empty where brokers have none; raises KafkaError."""
-        try:
-            if self._consumer is not None:
-                existing = await existing_topics(client_of(self._consumer), self._topics)
-            else:
-                async with broker_client(self._connection) as client:
-                    existing = await existing_topics(client, self._topics)
-        except NotImplementedError:  # Kafka before 2.8
-            return dict.fromkeys(self._topics, "")
+        if self._consumer is not None:
+            existing = await existing_topics(client_of(self._consumer), self._topics)
+        else:
+            async with broker_client(self._connection) as client:
+                existing = await existing_topics(client, self._topics)
         return {topic: id_text(each.topic_id) for topic, each in existing.items()}
 
     async def _started(self, partitions: Sequence[TopicPartition]) -> AIOKafkaConsumer:

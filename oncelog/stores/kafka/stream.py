@@ -62,8 +62,6 @@ class KafkaStream:
         try:
             async with broker_client(self._connection) as client:
                 existing = await existing_topics(client, self._topics)
-        except NotImplementedError:
-            return []  # Kafka before 2.8 has no topic IDs
         except (KafkaError, TimeoutError) as error:
             topics = ", ".join(self._topics)
             raise refused(error, servers=self._servers, doing=f"looking at topics {topics}", topic=topics) from error

@@ -63,11 +63,14 @@ async def partitions_of(connection: KafkaConnection, topics: Sequence[str]) -> l
 
 
 async def existing_topics(client: AIOKafkaClient, topics: Sequence[str]) -> dict[str, ExistingTopic]:
-    """Ask a broker for these topics, and return those that exist.
+    """Ask a broker for these topics, and return those that exist; raises KafkaError.
 
-    Raises KafkaError, and NotImplementedError from a broker older than Kafka 2.8, which has no topic IDs.
+    A broker older than Kafka 2.8 has no topic IDs: its topics have ``NO_ID``.
     """
-    answer = await client.send(client.get_random_node(), TopicIdRequest(topics))
+    try:
+        answer = await client.send(client.get_random_node(), TopicIdRequest(topics))
+    except NotImplementedError:  # raised by the client, for a request that the broker does not take
+        return await _topics_without_ids(client, topics)
     existing: dict[str, ExistingTopic] = {}
     for error_code, topic, topic_id, _, partitions, *_ in answer.topics:
         error = for_code(error_code)
@@ -79,18 +82,22 @@ async def existing_topics(client: AIOKafkaClient, topics: Sequence[str]) -> dict
     return existing
 
 
+async def _topics_without_ids(client: AIOKafkaClient, topics: Sequence[str]) -> dict[str, ExistingTopic]:
+    cluster = await all_topics(client)
+    counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+    return {topic: ExistingTopic(NO_ID, count) for topic, count in counts.items() if count}
+
+
 async def topic_id_of(client: AIOKafkaClient, topic: str) -> UUID | None:
     """Ask a broker for the topic's ID; None from a broker without topic IDs.
 
     Raises KafkaError: UnknownTopicOrPartitionError where there is no such topic.
     """
-    try:
-        existing = await existing_topics(client, [topic])
-    except NotImplementedError:
-        return None
+    existing = await existing_topics(client, [topic])
     if topic not in existing:
         raise UnknownTopicOrPartitionError(topic)
-    return existing[topic].topic_id
+    topic_id = existing[topic].topic_id
+    return None if topic_id == NO_ID else topic_id
 
 
 def id_text(topic_id: UUID | None) -> str:

@@ -21,15 +21,9 @@ from oncelog.ports import Generations, TopicRecord, TopicRecords
 from oncelog.settings import Settings
 from oncelog.stores.kafka.aiokafka_internals import client_of
 from oncelog.stores.kafka.connection import KafkaConnection
-from oncelog.stores.kafka.metadata_request import NO_ID
 from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topic_configs import REPLICAS_MAX, check_configurations, configuration_for
-from oncelog.stores.kafka.topic_lookup import (
-    ExistingTopic,
-    all_topics,
-    existing_topics,
-    id_text,
-)
+from oncelog.stores.kafka.topic_lookup import ExistingTopic, existing_topics, id_text
 
 REQUEST_TIMEOUT_MS = 10_000  # a program that has just begun, on a busy machine, is slow itself
 POLL_S = 0.1
@@ -90,7 +84,7 @@ class KafkaTopics:
                 await self._open(topic, existing[topic])
 
     async def _make_missing(self, client: AIOKafkaClient) -> Mapping[str, ExistingTopic]:
-        existing = await _existing(client, self.names)
+        existing = await existing_topics(client, self.names)
         missing = [topic for topic in self.names if topic not in existing]
         if not missing:
             return existing
@@ -161,7 +155,7 @@ async def look_at_topics(settings: Settings) -> TopicsFound:
     admin = AIOKafkaAdminClient(**connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await connection.connected(admin.start)
-        existing = await _existing(client_of(admin), (*topics, settings.failure_topic))
+        existing = await existing_topics(client_of(admin), (*topics, settings.failure_topic))
         await check_configurations(admin, connection.servers, [topic for topic in topics if topic in existing])
         brokers = len((await admin.describe_cluster())["brokers"])
     except (KafkaError, TimeoutError) as error:
@@ -171,20 +165,11 @@ async def look_at_topics(settings: Settings) -> TopicsFound:
     return TopicsFound(brokers, [topic for topic in (*topics, settings.failure_topic) if topic not in existing])
 
 
-async def _existing(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:
-    try:
-        return await existing_topics(client, topics)
-    except NotImplementedError:  # Kafka before 2.8 has no topic IDs
-        cluster = await all_topics(client)
-        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
-        return {topic: ExistingTopic(NO_ID, count) for topic, count in counts.items() if count}
-
-
 async def _appeared(client: AIOKafkaClient, topics: Sequence[str]) -> Mapping[str, ExistingTopic]:
     """Wait until a broker tells of all of them, as it does a moment after they were made."""
 
     async def all_exist() -> Mapping[str, ExistingTopic]:
-        existing = await _existing(client, topics)
+        existing = await existing_topics(client, topics)
         if missing := [topic for topic in topics if topic not in existing]:
             raise UnknownTopicOrPartitionError(", ".join(missing))
         return existing
