@@ -34,6 +34,10 @@ async def search(
             help="/path=VALUE in the data; VALUE is JSON, or else text. Or /path>=NUMBER, with <, <=, >.",
         ),
     ] = None,
+    sort: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[-]/PATH", help="In the order of values there, '-' for descending; may be repeated."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, max=1000, help="How many at a time; 0 only counts.")] = 20,
     cursor: Annotated[str, typer.Option(help="Where the page before ended.")] = "",
     tokens: Tokens = None,
@@ -44,7 +48,7 @@ async def search(
     from oncelog.cli.commands import merged, parse_class
     from oncelog.cli.filters import parse_where
 
-    question = Search(*parse_class(target), " ".join(words or ()), parse_where(where or ()), cursor, limit)
+    question = Search(*parse_class(target), " ".join(words or ()), parse_where(where or ()), cursor, limit, sort or ())
     async with Oncelog.connect() as oncelog:
         page = await oncelog.reader.search(question, token=merged(tokens), deadline_s=deadline_s)
     rows = [dict(document.body) for document in page.documents]

@@ -67,6 +67,9 @@ EDGES_MAX = 10_000  # references of one node: ``graph``
 # Reading.
 RESULTS_MAX = 1_000  # results of one search: ``queries``
 WORDS_CHARACTERS_MAX = 1_000  # words of one search: ``queries``
+SORT_KEYS_MAX = 4  # pointers that one search sorts by: ``sorting``
+SORTED_PATHS_MAX = 1_000  # paths of one instance that a search can sort by; further ones sort as absent: ``sorting``
+SORTED_TEXT_CHARACTERS_MAX = 100  # the beginning of a text that a search sorts by: ``sorting``
 TOKEN_CHARACTERS_MAX = 64 * 1024  # a consistency token: ``tokens``
 
 # Where things lie.

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from json.encoder import encode_basestring
@@ -13,10 +12,9 @@ import rfc8785
 from oncelog.domain.identifiers import check_name
 from oncelog.domain.json_pointer import parse_pointer
 from oncelog.domain.limits import INTEGER_MAX, RESULTS_MAX, WORDS_CHARACTERS_MAX
+from oncelog.domain.sorting import SortKey, parse_sort
+from oncelog.domain.term_parts import ordered_digits, term_part, term_path, term_step
 from oncelog.errors import InputInvalid
-
-#: Longer parts of a term are replaced by their SHA-256, so that terms cost the same however long paths and texts are.
-TERM_PART_CHARACTERS_MAX = 64
 
 Scalar = str | int | float | bool | None
 
@@ -58,7 +56,9 @@ class Search:
     ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
     texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
     an array there holds, or to a ``Range`` of numbers; null for what is absent (``matches``). ``cursor``: where a page
-    before ended; it goes with the same words and filters only. ``results_max``: of one page; 0 only counts.
+    before ended; it goes with the same words, filters and order only. ``results_max``: of one page; 0 only counts.
+    ``sort``: JSON Pointers, each with ``-`` before it for descending order (``sorting``); without, the best match
+    comes first, and then the order is that of the IDs.
     """
 
     db_name: str
@@ -67,12 +67,18 @@ class Search:
     where: Mapping[str, Scalar | Range] = field(default_factory=dict)
     cursor: str = ""
     results_max: int = 50
+    sort: Sequence[str] = ()
+
+    @property
+    def sort_keys(self) -> list[SortKey]:
+        """The keys to sort by, the first before the others."""
+        return parse_sort(self.sort)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256, the same for all pages of a search."""
         where = {at: [*astuple(value)] if isinstance(value, Range) else value for at, value in self.where.items()}
-        asked: Any = [self.db_name, self.class_id, self.words, where]
+        asked: Any = [self.db_name, self.class_id, self.words, where, *([list(self.sort)] if self.sort else [])]
         return hashlib.sha256(rfc8785.dumps(asked)).hexdigest()[:16]
 
     def __post_init__(self) -> None:
@@ -88,6 +94,7 @@ class Search:
             )
         for pointer, value in self.where.items():
             check_filter(pointer, value)
+        parse_sort(self.sort)
 
 
 def check_filter(pointer: str, value: Any) -> None:
@@ -130,25 +137,25 @@ def exact_terms(data: Mapping[str, Any]) -> list[str]:
         path, value = pending.pop()
         if isinstance(value, str):  # the most frequent one is asked for first
             terms[path] = None
-            terms[f"{path}={_part(encode_basestring(value))}"] = None
+            terms[f"{path}={term_part(encode_basestring(value))}"] = None
         elif isinstance(value, list):
             pending.extend((path, item) for item in value)
         elif isinstance(value, Mapping):
             terms[path] = None
-            pending.extend((_step(path, name), member) for name, member in value.items())
+            pending.extend((term_step(path, name), member) for name, member in value.items())
         elif value is not None:
             terms[path] = None
-            terms[f"{path}={_part(_canonical(value))}"] = None
+            terms[f"{path}={term_part(_canonical(value))}"] = None
             if not isinstance(value, bool):
-                terms[f"{path}<{_ordered(value)}"] = None
+                terms[f"{path}<{ordered_digits(value)}"] = None
     terms.pop("", None)
     return list(terms)
 
 
 def exact_term(pointer: str, value: Scalar) -> str:
     """Return the term that says: this value stands at the pointer; of null: there is a value at the pointer."""
-    path = _path(pointer)
-    return path if value is None else f"{path}={_part(_canonical(value))}"
+    path = term_path(pointer)
+    return path if value is None else f"{path}={term_part(_canonical(value))}"
 
 
 def range_of_terms(pointer: str, numbers: Range) -> tuple[str, str]:
@@ -157,11 +164,11 @@ def range_of_terms(pointer: str, numbers: Range) -> tuple[str, str]:
     All such terms, and no others, lie between the two in the order of their characters. Where no number is within the
     bounds, the first lies behind the last.
     """
-    path = _path(pointer)
-    least = [_ordered(numbers.at_least)] if numbers.at_least is not None else []
-    least += [_ordered(math.nextafter(numbers.above, math.inf))] if numbers.above is not None else []
-    most = [_ordered(numbers.at_most)] if numbers.at_most is not None else []
-    most += [_ordered(math.nextafter(numbers.below, -math.inf))] if numbers.below is not None else []
+    path = term_path(pointer)
+    least = [ordered_digits(numbers.at_least)] if numbers.at_least is not None else []
+    least += [ordered_digits(math.nextafter(numbers.above, math.inf))] if numbers.above is not None else []
+    most = [ordered_digits(numbers.at_most)] if numbers.at_most is not None else []
+    most += [ordered_digits(math.nextafter(numbers.below, -math.inf))] if numbers.below is not None else []
     return f"{path}<{max(least, default='0')}", f"{path}<{min(most, default='g')}"
 
 
@@ -177,22 +184,6 @@ def _is_held_by_data(number: float) -> bool:
     if isinstance(number, float) and (not number.is_integer() or abs(number) >= 1e21):
         return math.isfinite(number)
     return abs(number) <= INTEGER_MAX
-
-
-def _ordered(number: float) -> str:
-    """Return 16 hexadecimal digits in the order of numbers: the bits of a binary64, all inverted of a negative one.
-
-    Every number that data holds is one of binary64 exactly.
-    """
-    (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))  # makes 0.0 of -0.0
-    return f"{bits ^ (0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else 1 << 63):016x}"
-
-
-def _path(pointer: str) -> str:
-    path = ""
-    for name in parse_pointer(pointer):
-        path = _step(path, name)
-    return path
 
 
 def _holds(values: Sequence[Any], wanted: Scalar | Range) -> bool:
@@ -219,18 +210,6 @@ def _values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
             yield value
     elif isinstance(value, Mapping) and names[0] in value:
         yield from _values_at(value[names[0]], names[1:])
-
-
-def _step(path: str, name: str) -> str:
-    escaped = name.replace("~", "~0").replace("/", "~1").replace("=", "~2").replace("<", "~3")
-    return _part(f"{path}/{escaped}")
-
-
-def _part(text: str) -> str:
-    """Return the text, or the digest of a long one: ``#`` begins neither a path nor a JSON value."""
-    if len(text) <= TERM_PART_CHARACTERS_MAX:
-        return text
-    return "#" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _canonical(value: str | float | bool) -> str:

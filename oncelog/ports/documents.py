@@ -103,8 +103,8 @@ class DocumentIndex:
     """One index of a class's documents. ``mapping_digest``: of its index schema.
 
     As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: an operator wants readers to see
-    this one, whatever the class's definition is by now; ``exact``: its documents have the terms that filters need,
-    which those of earlier releases have not.
+    this one, whatever the class's definition is by now; ``exact``: its documents have the terms and texts that
+    filters and orders need, which those of earlier releases have not.
     """
 
     name: str

@@ -53,7 +53,7 @@ class Reindexer:
         self._reader = reader
 
     async def answers_filters(self, class_name: AggregateId) -> bool:
-        """Return whether the class has no index of an earlier release, whose documents lack the terms for filters."""
+        """Return whether the class has no index of an earlier release, which lacks what filters and orders need."""
         current = await self._indices.current_index(class_name)
         return current is None or current.exact
 
@@ -73,7 +73,9 @@ class Reindexer:
         known = f"definition {current.definition.sequence_number}" if current.definition else "no definition"
         closed = ", closed for writing" if current.closed else ""
         if class_schema is None:
-            return f"documents in {current.name}, of an earlier release, without terms for exact filters{closed}"
+            return (
+                f"documents in {current.name}, of an earlier release, without all that filters and orders need{closed}"
+            )
         return f"definition {class_schema.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
 
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:

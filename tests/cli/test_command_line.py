@@ -98,7 +98,8 @@ def test_versions_are_compared_and_an_earlier_one_is_restored(variables: dict[st
     assert "expected a version up to 5" in run(variables, ["restore", target, "--to", "9"]).stderr
 
     token = str(answer(again)["consistency_token"])
-    assert run(variables, ["search", "shop/Chair", "--token", token]).returncode == 0
+    assert run(variables, ["search", "shop/Chair", "--sort", "-/sale", "--token", token]).returncode == 0
+    assert "expected a JSON Pointer" in run(variables, ["search", "shop/Chair", "--sort", "-"]).stderr
     listed = run(variables, ["list", "shop", "--json"])
     entries = {entry["class_id"]: entry for entry in map(json.loads, listed.stdout.splitlines())}
     assert (entries["Chair"]["instances"], entries["Chair"]["version"]) == (1, None)

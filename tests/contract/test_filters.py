@@ -1,4 +1,4 @@
-"""One meaning of a filter: the function in the domain, its terms, and searches of every kind of index agree."""
+"""One meaning of a filter and of an order: the domain, its terms, and searches of every kind of index agree."""
 
 import asyncio
 import math
@@ -20,13 +20,13 @@ from oncelog.domain.ontology.relationship_names import RelationshipNames
 from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches, range_of_terms
 from oncelog.domain.results import Outcome
 from oncelog.errors import ContainerUnusable, InputInvalid
-from oncelog.ports import Document, IndexSchema
+from oncelog.ports import Document, IndexSchema, Searches
 from oncelog.query.graph import GraphReader, RelationshipNamesOf
 from oncelog.query.hops import Hop
 from oncelog.read_models.document import document_of
 from oncelog.read_models.typed_mapping import typed_mapping
 from oncelog.settings import Settings
-from oncelog.stores.elasticsearch.mapping import EXACT, MAPPINGS, as_indexed, as_verified
+from oncelog.stores.elasticsearch.mapping import EXACT, MAPPINGS, SORTABLE, as_indexed, as_verified
 from tests.classes import FIRST, NUMBER, TEXT, define, schema
 from tests.clients import patient_stores
 from tests.commands import create
@@ -35,6 +35,7 @@ from tests.contract.conftest import Opened
 from tests.write.sweeper import LOOK_ONLY, sweep
 from tests.write.world import World
 
+ORDERS_MAX = 3
 REFERENCE = DefinitionReference(sequence_number=1, version="1.0.0")
 MOMENTS = ["2026-05-01T00:00:00.123456Z", "2026-05-01T00:00:00.1Z", "2026-05-01T02:00:00.1+02:00", "2026-05"]
 SCALARS: list[Any] = [
@@ -214,7 +215,7 @@ SCHEMAS: list[dict[str, Any] | None] = [
 @pytest.mark.usefixtures("environment")
 def test_searches_and_hops_agree_with_the_filter_function(request: pytest.FixtureRequest):
     """Searches and hops on drawn data in indices of every kind: flattened, typed, typed with data that does not fit."""
-    numbers, asked = count(1), count()
+    numbers, asked, ordered = count(1), count(), count()
     chosen: Settings = request.getfixturevalue("settings")
 
     async def agree(root: dict[str, Any] | None, drawn: list[dict[str, Any]], where: list[tuple[str, Any]]) -> None:
@@ -243,6 +244,9 @@ def test_searches_and_hops_agree_with_the_filter_function(request: pytest.Fixtur
                 found = [answer.documents[path[-1]].body["data"] for path in answer.paths]
                 assert found == [data for data in drawn if matches(data, {pointer: value})], (root, pointer, value)
                 assert not answer.cut
+            for at in dict.fromkeys(pointer for pointer, _ in where[-ORDERS_MAX:]):
+                sort = [f"-{at}", "/v"] if next(ordered) % 2 and at != "/v" else [at]
+                assert await _sorted(stores.ports.searches, name, sort) == in_order(drawn, sort), (root, sort)
             await client.indices.delete(index=index.name)
 
     filters = st.lists(st.tuples(pointers, scalars | ranges), min_size=5, max_size=20)
@@ -257,18 +261,131 @@ def test_searches_and_hops_agree_with_the_filter_function(request: pytest.Fixtur
 
     hold()
     assert next(asked) > 100
+    assert next(ordered) > 20
+
+
+async def _sorted(searches: Searches, name: AggregateId, sort: list[str]) -> list[Any]:
+    """Return the data of all pages in their order."""
+    search, found = Search("shop", name.instance_key, sort=sort, results_max=7), list[Any]()
+    page = await searches.find_documents(search)
+    while True:
+        found += [document.body["data"] for document in page.documents]
+        if not page.cursor:
+            return found
+        page = await searches.find_documents(replace(search, cursor=page.cursor))
+
+
+def in_order(drawn: list[dict[str, Any]], sort: list[str]) -> list[Any]:
+    """Return data as the table of ``docs/reading.md`` orders it; ``drawn``: in the order of its IDs."""
+    found = list(drawn)
+    for key in reversed(sort):
+        names = [name.replace("~1", "/").replace("~0", "~") for name in key.removeprefix("-").split("/")[1:]]
+        values = [_sortable(data, names) for data in drawn]
+        best = min if key[0] == "/" else max
+        ranks = {id(data): best(each) for data, each in zip(drawn, values, strict=True) if each}
+        with_value = [data for data in found if id(data) in ranks]
+        with_value.sort(key=lambda data: ranks[id(data)], reverse=key[0] == "-")
+        found = with_value + [data for data in found if id(data) not in ranks]
+    return found
+
+
+def _sortable(value: Any, names: list[str]) -> list[tuple[int, Any]]:
+    """Return the values at a path that have an order, each after the rank of its type."""
+    if isinstance(value, list):
+        return [each for item in value for each in _sortable(item, names)]
+    if names:
+        return _sortable(value[names[0]], names[1:]) if isinstance(value, dict) and names[0] in value else []
+    if value is None or isinstance(value, dict):
+        return []
+    rank = 0 if isinstance(value, bool) else 2 if isinstance(value, str) else 1
+    return [(rank, value[:100] if isinstance(value, str) else value)]
+
+
+async def _write(opened: Opened, rows: list[dict[str, Any]]) -> None:
+    """Write instances with this data, in the order of their IDs, and wait until searches find them."""
+    documents = [document_of(state_at(chain(1, f"p{number:02}", **data))) for number, data in enumerate(rows)]
+    assert set(await opened.ports.documents.write_documents(documents)) == {None}
+    async with asyncio.timeout(120):
+        while set(await opened.ports.searches.searchable([each.aggregate_id for each in documents])) != {1}:
+            await asyncio.sleep(0.05)
+
+
+NUMBERS = [-(2**53) + 1, -1.5, -1e-7, 0, 5e-324, 9, 10, 1e21]
+ORDERED: list[Any] = [False, True, *NUMBERS, "", "10", "9", "Z", "a", "\uffff", "\U0001f600"]
+
+
+async def test_order_is_that_of_the_table(opened: Opened):
+    rows = [{"v": value} for value in ORDERED] + [{"v": None}, {"v": {"w": 1}}, {"v": []}, {}]
+    mixed = list(enumerate(rows))[::-2] + list(enumerate(rows))[-2::-2]
+    await _write(opened, [{"at": at, **data} for at, data in mixed])
+    last = set(range(len(ORDERED), len(rows)))
+    forwards, backwards = await _places(opened, "/v"), await _places(opened, "-/v")
+    assert forwards[: len(ORDERED)] == list(range(len(ORDERED)))
+    assert backwards[: len(ORDERED)] == forwards[: len(ORDERED)][::-1]
+    assert forwards[len(ORDERED) :] == backwards[len(ORDERED) :]
+    assert set(forwards[len(ORDERED) :]) == last
+    assert await _places(opened, "/nothing", "-/at") == list(range(len(rows)))[::-1]
+
+
+async def test_long_texts_sort_by_their_first_100_characters(opened: Opened):
+    long = "\U0001f600" * 99
+    texts = [f"{long}bb", f"{long}ba", f"{long}a" + "z" * 5_000, long]
+    await _write(opened, [{"at": at, "v": text} for at, text in enumerate(texts)])
+    assert await _places(opened, "/v") == [3, 2, 0, 1]
+    assert await _places(opened, "-/v") == [0, 1, 2, 3]
+
+
+async def test_paths_beyond_the_bound_sort_as_absent(opened: Opened):
+    many = {f"m{number:03}": -1 for number in range(997)}  # besides "at" and "n", before "y" and "z"
+    await _write(opened, [{"at": 0, **many, "y": 1, "z": 0}, {"at": 1, "y": 2, "z": 1}, {"at": 2, "y": 0, "z": 2}])
+    assert await _places(opened, "/y") == [2, 0, 1]
+    assert await _places(opened, "/z") == [1, 2, 0]
+
+
+async def _places(opened: Opened, *sort: str) -> list[int]:
+    """Return the member ``at`` of all instances in their order."""
+    found = await _sorted(opened.ports.searches, AggregateId.of_class("shop", "Product"), [*sort])
+    return [data["at"] for data in found]
+
+
+@pytest.mark.parametrize(
+    ("sort", "reason"),
+    [
+        ([""], "found the root"),
+        (["price"], "^sort 'price': .*begins with '/'.*; write /name, or -/name for descending order$"),
+        (["-/a~2"], "expected ~0 or ~1 after '~'"),
+        (["/\ud800"], "lone surrogate"),
+        ([1], "expected JSON Pointers as texts, found int"),
+        (["/a", "-/a"], "each pointer once"),
+        (["/a", "/b", "/c", "/d", "/e"], "at most 4 pointers, found 5"),
+        ("/a", "put it in a list"),
+    ],
+)
+def test_order_that_makes_no_sense_is_refused(sort: Any, reason: str):
+    with pytest.raises(InputInvalid, match=reason):
+        Search("shop", "Product", sort=sort)
+
+
+def test_cursor_of_another_order_is_of_another_search():
+    digests = {Search("shop", "Product", sort=sort).digest for sort in ([], ["/a"], ["-/a"], ["/a", "/b"])}
+    assert len(digests) == 4
 
 
 @pytest.mark.integration
-async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: Settings):
+@pytest.mark.parametrize(("suffix", "asked"), [("", {"where": {"/v": 10}}), (".ordered", {"sort": ["/v"]})])
+async def test_index_of_an_earlier_release_is_refused_until_reindexed(
+    settings: Settings, suffix: str, asked: dict[str, Any]
+):
     """An index of this kind has no terms: an answer by them would leave all of its documents out."""
-    name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", where={"/v": 10})
+    name, question = AggregateId.of_class("shop", "Product"), Search("shop", "Product", **asked)
     async with patient_stores(settings, prepared=False) as stores:
         (document,) = [_document(name, "p1", {"v": 10}, IndexSchema())]
         alias = stores.documents.alias_of(document.aggregate_id)
-        properties = {key: kind for key, kind in MAPPINGS["properties"].items() if not key.startswith(EXACT)}
+        properties = {
+            key: kind for key, kind in MAPPINGS["properties"].items() if not key.startswith((EXACT, SORTABLE))
+        }
         await stores.elasticsearch.client.indices.create(
-            index=f"{alias}.000001",
+            index=f"{alias}.000001{suffix}",
             aliases={alias: {"is_write_index": True}},
             mappings={**MAPPINGS, "properties": properties},
         )
@@ -282,7 +399,7 @@ async def test_index_of_an_earlier_release_is_refused_until_reindexed(settings: 
         assert old is not None
         assert not old.exact
         new = await stores.ports.indices.create_index(name, IndexSchema(), first=False)
-        assert new.name == f"{alias}.000001.ordered"
+        assert new.name == f"{alias}.000001.sortable"
         assert await stores.ports.index_contents.copy_documents(new, [document]) == [None]
         await stores.ports.index_contents.changed_documents(old, after=-1, close=True)
         assert await stores.ports.indices.switch_alias(name, old, new)
@@ -296,7 +413,7 @@ async def test_reindexing_gives_an_undefined_class_exact_terms(world: World):
     before.index = replace(before.index, exact=False)
     assert "earlier release" in str(await process.pipeline.reindexer.stale_reason(name))
     assert (await process.pipeline.reindexer.run(name)).startswith(
-        "1 documents copied into shop.product.000001.ordered"
+        "1 documents copied into shop.product.000001.sortable"
     )
     assert await process.pipeline.reindexer.stale_reason(name) is None
     assert world.documents.generations["shop.product"].documents["p1"].body["data"] == {"v": 10}
@@ -328,6 +445,12 @@ def test_verification_finds_terms_that_do_not_fit_the_data(terms: list[str]):
     stored = as_indexed(document.body)
     assert as_verified(stored) == document.body
     assert as_verified({**stored, EXACT: terms}) != document.body
+
+
+@pytest.mark.parametrize("texts", [{}, {"/v": ["n0"]}, None, ["/v"]])
+def test_verification_finds_sort_texts_that_do_not_fit(texts: Any):
+    document = _document(AggregateId.of_class("shop", "Product"), "p1", {"v": 10}, IndexSchema())
+    assert as_verified({**as_indexed(document.body), SORTABLE: texts}) != document.body
 
 
 def _ways_to(class_id: str) -> RelationshipNamesOf:

@@ -109,7 +109,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(lamps: Opened):
     for cursor in ("p1", "W10=", "WzEsMl0=", "x y z"):
         with pytest.raises(InputInvalid, match="cursor is not one of ours"):
             await _find(lamps, cursor=cursor)
-    for other in ({"words": "Lamp"}, {"where": {"/price": 10}}):
+    for other in ({"words": "Lamp"}, {"where": {"/price": 10}}, {"sort": ["/price"]}):
         with pytest.raises(InputInvalid, match="cursor is of another search"):
             await _find(lamps, cursor=first.cursor, **other)
 

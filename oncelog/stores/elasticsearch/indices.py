@@ -20,7 +20,7 @@ from oncelog.errors import StoreUnavailable
 from oncelog.ports import Changed, Document, DocumentIndex, IndexSchema
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.aliases import FILLING, LEFT, ensure_alias, is_write_blocked
-from oncelog.stores.elasticsearch.mapping import ORDERED, has_exact_terms, mappings_of
+from oncelog.stores.elasticsearch.mapping import FOLLOWS, has_exact_terms, mappings_of
 from oncelog.stores.elasticsearch.refusals import ambiguous
 from oncelog.stores.elasticsearch.server import FIRST_INDEX, INDEX_TIMEOUT_S, ElasticsearchServer
 
@@ -50,7 +50,7 @@ class ElasticsearchIndices:
             return await self.make(alias, index_schema, first=False, suffix=f".{beside}", beside=True)
         current = None if first else await self.behind(alias)
         again = current is not None and not current.exact and current.name.startswith(alias + _suffix(index_schema))
-        return await self.make(alias, index_schema, first=first, suffix=ORDERED if again else "")
+        return await self.make(alias, index_schema, first=first, suffix=FOLLOWS if again else "")
 
     async def copy_documents(self, index: DocumentIndex, documents: Sequence[Document]) -> Sequence[Exception | None]:
         return await self._write(index, documents)

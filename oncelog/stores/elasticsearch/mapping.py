@@ -9,6 +9,7 @@ from typing import Any
 
 from oncelog.domain.limits import DEPTH_MAX
 from oncelog.domain.queries import exact_terms
+from oncelog.domain.sorting import sort_texts
 from oncelog.ports import IndexSchema
 
 #: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at
@@ -26,12 +27,15 @@ _FLATTENED = {
 }
 
 #: The terms of ``exact_terms``, by which filters are answered whatever the class's definition: no document values,
-#: since nothing sorts or groups by them. Only an index of which every document has them knows the second name;
-#: a query that sorts by it is refused by any other index, instead of finding nothing there.
+#: since nothing sorts or groups by them.
 EXACT = "exact"
-EXACT_READY = "exact_ordered"
-#: Ends the name of an index that follows one without the terms, of the same definition.
-ORDERED = ".ordered"
+#: The texts of ``sort_texts`` by path, on which Elasticsearch sorts: document values only, and no field for each path.
+SORTABLE = "sortable"
+#: Only an index of which every document has both knows this name; a query that sorts by it is refused by any other
+#: index, instead of finding nothing there.
+EXACT_READY = "exact_sortable"
+#: Ends the name of an index that follows one of an earlier release, of the same definition.
+FOLLOWS = ".sortable"
 
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
@@ -43,6 +47,7 @@ MAPPINGS: dict[str, Any] = {
         "updated_at": _DATE,
         "data": _FLATTENED,
         EXACT: {"type": "keyword", "doc_values": False},
+        SORTABLE: {"type": "flattened", "index": False},
         EXACT_READY: {"type": "alias", "path": "sequence_number"},
     },
 }
@@ -68,23 +73,33 @@ def as_unfit(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_indexed(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document's body with the terms by which filters find it."""
-    return {**body, EXACT: exact_terms(body["data"])}
+    """Return a document's body with the terms by which filters find it and the texts by which searches sort it."""
+    return {**body, EXACT: exact_terms(body["data"]), SORTABLE: sort_texts(body["data"])}
 
 
 def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the body as it was before ``as_unfit`` and ``as_indexed``."""
-    return {"data" if name == UNFIT else name: value for name, value in body.items() if name != EXACT}
+    return {"data" if name == UNFIT else name: value for name, value in body.items() if name not in (EXACT, SORTABLE)}
 
 
 def as_verified(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the body as it was written; with its terms, which no writer writes, if they are not those of its data."""
+    """Return the body as it was written; with its terms and texts, which no writer writes, if they are not of its data.
+
+    Documents in an index of an earlier release may lack either.
+    """
     written = as_written(body)
     data = written.get("data")
-    known = isinstance(data, Mapping) and sorted(body.get(EXACT, ())) == sorted(exact_terms(data))
-    return written if known or EXACT not in body else {**written, EXACT: body[EXACT]}
+    derived = {name: body[name] for name in (EXACT, SORTABLE) if name in body}
+    wanted = {EXACT: exact_terms(data), SORTABLE: sort_texts(data)} if isinstance(data, Mapping) else {}
+    known = all(name in wanted and _in_order(value) == _in_order(wanted[name]) for name, value in derived.items())
+    return written if known else {**written, **derived}
+
+
+def _in_order(derived: Any) -> Any:
+    """Return terms in one order, texts as they are."""
+    return sorted(derived, key=str) if isinstance(derived, list) else derived
 
 
 def has_exact_terms(mappings: Mapping[str, Any]) -> bool:
-    """Return whether documents of an index with these mappings have the terms that filters need."""
+    """Return whether documents of an index with these mappings have all that filters and orders need."""
     return EXACT_READY in mappings.get("properties", {})

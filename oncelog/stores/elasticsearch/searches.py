@@ -16,7 +16,7 @@ from oncelog.domain.queries import Range, Scalar, Search, exact_term, range_of_t
 from oncelog.errors import ContainerUnusable, CursorExpired, InputInvalid, OncelogError, UnusableReason
 from oncelog.ports import CURSOR_KEPT_S, Document, SearchPage
 from oncelog.settings import Settings
-from oncelog.stores.elasticsearch.mapping import EXACT, EXACT_READY, UNFIT, as_written
+from oncelog.stores.elasticsearch.mapping import EXACT, EXACT_READY, SORTABLE, UNFIT, as_written
 from oncelog.stores.elasticsearch.server import ElasticsearchServer
 
 
@@ -69,12 +69,12 @@ class ElasticsearchSearches:
         return SearchPage(_documents(answer), total, following.text(search))
 
     def _refusal(self, search: Search, doing: str, error: BadRequestError) -> OncelogError:
-        if f"No mapping found for [{EXACT_READY}]" in str(error.body):
+        if any(f"No mapping found for [{name}" in str(error.body) for name in (EXACT_READY, f"{SORTABLE}.")):
             return ContainerUnusable(
                 self._server.name,
                 f"the index of {search.db_name}/{search.class_id}",
                 UnusableReason.MISCONFIGURED,
-                cause="it is of an earlier release and has not all that filters need",
+                cause="it is of an earlier release and has not all that filters and orders need",
                 remedy=f"run oncelog class reindex {search.db_name}/{search.class_id}",
                 doing=doing,
             )
@@ -146,7 +146,9 @@ def _read_cursor(search: Search) -> _Cursor | None:
     match fields:
         case [str(digest), str(pinned), [*after], int(count), str(checksum)] if checksum == _checksum(fields[:4]):
             if digest != search.digest:
-                raise InputInvalid("search: the cursor is of another search; repeat its words and filters with it")
+                raise InputInvalid(
+                    "search: the cursor is of another search; repeat its words, filters and order with it"
+                )
             return _Cursor(pinned, after, count)
     raise _foreign_cursor()
 
@@ -163,11 +165,24 @@ def _foreign_cursor() -> InputInvalid:
 def _request(search: Search) -> dict[str, Any]:
     return {
         "query": _query(search),
-        "sort": [{"_score": "desc"}, {"instance_id": "asc"}, *([{EXACT_READY: "asc"}] if search.where else [])],
+        "sort": _sort(search),
         "size": search.results_max,
         "version": True,
         "track_total_hits": True,
     }
+
+
+def _sort(search: Search) -> list[dict[str, Any]]:
+    order: list[dict[str, Any]] = [
+        {
+            f"{SORTABLE}.{key.path}": {"order": "desc", "mode": "max"}
+            if key.descending
+            else {"order": "asc", "mode": "min"}
+        }
+        for key in search.sort_keys
+    ]
+    ready = [{EXACT_READY: "asc"}] if search.where or order else []
+    return [*(order or [{"_score": "desc"}]), {"instance_id": "asc"}, *ready]
 
 
 def _documents(answer: Mapping[str, Any]) -> list[Document]:

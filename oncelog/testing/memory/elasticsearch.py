@@ -99,7 +99,7 @@ class MemoryDocuments:
             made = replace(made, name=f"{made.name}.{beside}")
         seen = self.generations.get(alias)
         if seen is not None and not seen.index.exact and seen.index.name.startswith(made.name):
-            made = replace(made, name=made.name + ".ordered")
+            made = replace(made, name=made.name + ".sortable")
         if seen is None or seen.index.name != made.name:
             since = datetime.now(UTC) if beside else None
             self.others.setdefault(made.name, _Generation(made, filling_since=since))

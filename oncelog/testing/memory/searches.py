@@ -41,16 +41,22 @@ class MemorySearches:
 
     def _first(self, search: Search) -> Sequence[Document]:
         index = self._documents.indices.get(f"{search.db_name}.{search.class_id}".lower(), {})
-        return sorted(
+        found = sorted(
             (document for document in index.values() if _matches(document, search)),
             key=lambda document: document.aggregate_id.instance_id,
         )
+        for key in reversed(search.sort_keys):
+            texts = {document.aggregate_id: key.text_of(document.body["data"]) for document in found}
+            found.sort(key=lambda document: texts[document.aggregate_id], reverse=key.descending)
+        return found
 
     def _continued(self, search: Search) -> tuple[Sequence[Document], int]:
         match search.cursor.split():
             case [pinned, start, digest] if start.isdecimal():
                 if digest != search.digest:
-                    raise InputInvalid("search: the cursor is of another search; repeat its words and filters with it")
+                    raise InputInvalid(
+                        "search: the cursor is of another search; repeat its words, filters and order with it"
+                    )
                 if pinned not in self._pinned:
                     raise CursorExpired("search: the cursor has expired; search again from the first page")
                 return self._pinned[pinned], int(start)
