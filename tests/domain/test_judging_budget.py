@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oncelog.domain.events import DefinitionReference
@@ -265,6 +265,41 @@ def test_quick_bound_lets_nothing_beyond_the_budget_pass(schema: dict[str, Any],
     values, _ = values_and_characters(data)
     if cost.is_within(values, judgements_max=limit):
         assert not cost.exceeded_by(data, judgements_max=limit)
+
+
+def unique_items(levels: int) -> dict[str, Any]:
+    """Return a schema of so many levels of arrays within each other, all of unique items."""
+    listed: dict[str, Any] = {}
+    for _ in range(levels):
+        listed = {"type": "array", "uniqueItems": True, "items": listed}
+    return {"type": "object", "properties": {"a": listed}}
+
+
+nested = st.recursive(st.integers(0, 3), lambda inner: st.lists(inner, max_size=4), max_leaves=30)
+
+
+@given(st.integers(0, 5), nested)
+@example(5, [[[[list(range(20))]]]])
+def test_quick_bound_counts_what_is_within_unique_items(levels: int, data: Any):
+    cost = JudgingCost(unique_items(levels))
+    values, _ = values_and_characters({"a": data})
+    assert not cost.is_within(values, judgements_max=cost.spent({"a": data}) - 1)
+
+
+def test_unique_items_cost_one_for_each_value_within():
+    def cost(listed: dict[str, Any]) -> JudgingCost:
+        return JudgingCost({"type": "object", "properties": {"a": {"type": "array", **listed}}})
+
+    data = {"a": [[1, 2], [3]]}
+    assert cost({"uniqueItems": True}).spent(data) == cost({}).spent(data) + 5
+    assert cost({"uniqueItems": True}).is_within(100, judgements_max=1_000)
+
+
+def test_quick_bound_of_recursive_unique_items_is_by_depth():
+    recursive = {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/list"}}
+    listed = {"type": "object", "properties": {"a": {"$ref": "#/$defs/list"}}, "$defs": {"list": recursive}}
+    assert not JudgingCost(listed).is_within(100, judgements_max=1_000)
+    assert JudgingCost(listed).is_within(100, judgements_max=10_000)
 
 
 @given(st.integers(0, 4), object_schemas(), object_schemas(), objects)

@@ -9,7 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from oncelog.domain.limits import APPLICATIONS_MAX, DEPTH_MAX, JUDGEMENTS_MAX, SCHEMA_REFERENCES_DEPTH_MAX
+from oncelog.domain.limits import (
+    APPLICATIONS_MAX,
+    DEPTH_MAX,
+    JUDGEMENTS_MAX,
+    SCHEMA_REFERENCES_DEPTH_MAX,
+    STORED_DEPTH_MAX,
+)
 from oncelog.domain.ontology.schema_parts import BELOW_LISTS, BELOW_MAPS, BELOW_PARTS, Node, parts_below, parts_in_place
 from oncelog.errors import InputInvalid
 
@@ -49,7 +55,8 @@ class JudgingCost:
         self._levels = self._by_level(start, groups, lambda _node: True)
         self._member_levels = self._by_level(start, groups, lambda node: not _BY_MEMBER.isdisjoint(node))
         self._inner_levels = self._by_level(start, groups, lambda node: bool(node.get("uniqueItems")))
-        self._value_max = None if any(self._inner_levels) else max(self._levels) + max(self._member_levels)
+        inner_max = sum(_at(self._inner_levels, level) for level in range(STORED_DEPTH_MAX + 1))
+        self._value_max = max(self._levels) + max(self._member_levels) + inner_max
 
     def _by_level(
         self, start: int, groups: Mapping[Shape, list[Counter[int]]], counts: Callable[[Node], bool]
@@ -71,8 +78,11 @@ class JudgingCost:
         return levels
 
     def is_within(self, values: int, *, judgements_max: int) -> bool:
-        """Return whether so many values cannot take more applications, however they are nested."""
-        return self._value_max is not None and values * self._value_max <= judgements_max
+        """Return whether so many values cannot take more applications, however they are nested.
+
+        Every value may lie within arrays of unique items at all levels above it.
+        """
+        return values * self._value_max <= judgements_max
 
     def at(self, level: int) -> int:
         """Return how often one value at this level of nesting can be judged."""
