@@ -1,6 +1,6 @@
-"""The decision on a command of any type: one place to ask, whichever aggregate it is about."""
+"""The decision on a command of any type, built in or of an aggregate of one's own."""
 
-from typing import Protocol
+from typing import Protocol, Required, TypedDict, Unpack
 
 from oncelog.domain import instance
 from oncelog.domain.aggregates import decision
@@ -12,19 +12,19 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 
 
+class DecisionOptions(TypedDict, total=False):
+    """The keyword arguments of every decision; see ``decide``."""
+
+    occurred_at: Required[str]
+    class_schema: ClassSchema | None
+    accepted: bool
+    hurried: bool
+
+
 class Decide(Protocol):
     """The one form of a decision: that of instances, of classes, and of aggregates of one's own."""
 
-    def __call__(
-        self,
-        state: Instance,
-        change: Change,
-        *,
-        occurred_at: str,
-        class_schema: ClassSchema | None = None,
-        accepted: bool = False,
-        hurried: bool = False,
-    ) -> Event | Rejection:
+    def __call__(self, state: Instance, change: Change, **options: Unpack[DecisionOptions]) -> Event | Rejection:
         """See ``decide``."""
         ...
 
@@ -35,22 +35,12 @@ _BUILT_IN: dict[str, Decide] = {
 }
 
 
-def decide(
-    state: Instance,
-    change: Change,
-    *,
-    occurred_at: str,
-    class_schema: ClassSchema | None = None,
-    accepted: bool = False,
-    hurried: bool = False,
-) -> Event | Rejection:
-    """Return the event that the change makes of this state, or why it makes none.
+def decide(state: Instance, change: Change, **options: Unpack[DecisionOptions]) -> Event | Rejection:
+    """Return the event that the change makes of this state, or the reason for which it makes none.
 
-    ``class_schema``: those of an instance's class, None where that is not defined. ``accepted``: a record says that the
-    command was accepted on this very state and under these very rules. ``hurried``: raise TakesLongError
-    where deciding may take more than some milliseconds.
+    ``occurred_at``: the event's time, RFC 3339. ``class_schema``: that of an instance's class, None where the class is
+    not defined. ``accepted``: a record says that the command was accepted on this very state and under this very
+    schema. ``hurried``: raise TakesLongError where deciding may take more than some milliseconds.
     """
     deciding = _BUILT_IN.get(change.command_type, decision.decide)
-    return deciding(
-        state, change, occurred_at=occurred_at, class_schema=class_schema, accepted=accepted, hurried=hurried
-    )
+    return deciding(state, change, **options)
