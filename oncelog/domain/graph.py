@@ -13,10 +13,11 @@ DEFINITION_BITS = 20
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One instance as the graph holds it: who it is, as of which events, and what it refers to.
+    """One instance in the graph: its ID, the events that it reflects, and its references.
 
-    ``definition_sequence``: the sequence number of the class's definition that says what is a reference, 0 where there
-    is none. ``edges``: predicate to the instances referred to, each once, in order of their IDs; a tombstone has none.
+    ``definition_sequence``: the sequence number of the class's definition that declares the relationships, 0 where
+    there is none. ``edges``: predicate to the instances referred to, each once, in order of their IDs; none in a
+    tombstone.
     """
 
     aggregate_id: AggregateId
@@ -40,12 +41,12 @@ class GraphNode:
 
     @property
     def version(self) -> int:
-        """One number that grows with every event, and with every definition at the same event: the fence."""
+        """A number that grows with every event, and with every definition at the same event; it fences writes."""
         return self.sequence_number << DEFINITION_BITS | self.definition_sequence
 
     @property
     def targets(self) -> tuple[AggregateId, ...]:
-        """Everything the node refers to, by whatever predicate, each once, in order."""
+        """The IDs of all instances that the node refers to, each once, sorted."""
         return tuple(sorted({target for targets in self.edges.values() for target in targets}, key=str))
 
 

@@ -28,18 +28,18 @@ _REST = re.compile(r"(?P<mark>[0-9a-f]{8})\.(?P<body>[A-Za-z0-9_-]*)\.(?P<digest
 
 
 def installation_mark(name: str) -> str:
-    """Return what the tokens of an installation carry, made of what tells it from others."""
+    """Return the mark that tokens carry for an installation of this name: digits of the name's SHA-256."""
     return sha256_hex(name.encode())[:MARK_CHARACTERS]
 
 
 def make_token(sequences: Mapping[str, int], *, installation: str) -> str:
     """Return the token for aggregate IDs and the sequence numbers to be seen.
 
-    ``installation``: its mark. Raises InputInvalid for more than a token may name.
+    ``installation``: its mark. Raises InputInvalid for more aggregates than a token may name.
     """
     text = base64.urlsafe_b64encode(canonical_bytes(dict(sequences))).rstrip(b"=").decode()
-    said = f"{VERSION}.{installation}.{text}"
-    token = f"{said}.{_digest(said)}"
+    content = f"{VERSION}.{installation}.{text}"
+    token = f"{content}.{_digest(content)}"
     if len(token) > TOKEN_CHARACTERS_MAX:
         raise InputInvalid(
             f"consistency token: expected at most {TOKEN_CHARACTERS_MAX} characters, found {len(token)} for "
@@ -73,10 +73,10 @@ def merge_tokens(tokens: Iterable[str]) -> str:
 
 def highest(asked: Iterable[tuple[Name, int]]) -> dict[Name, int]:
     """Return the highest sequence number asked for of each aggregate, which takes in all others."""
-    found: dict[Name, int] = {}
+    highest_numbers: dict[Name, int] = {}
     for name, sequence_number in asked:
-        found[name] = max(sequence_number, found.get(name, 0))
-    return found
+        highest_numbers[name] = max(sequence_number, highest_numbers.get(name, 0))
+    return highest_numbers
 
 
 def _read(token: str, installation: str | None) -> tuple[str, dict[str, int]]:
@@ -91,8 +91,10 @@ def _read(token: str, installation: str | None) -> tuple[str, dict[str, int]]:
         raise TokenInvalid(f"consistency token: expected one of ours, found {token[:12]!r}; pass it unchanged")
     version = int(form["version"])
     if version != VERSION:
-        who, what = ("an older", "read without it") if version < VERSION else ("a newer", "upgrade this one")
-        raise TokenInvalid(f"consistency token: expected version {VERSION}, found {version}, of {who} release; {what}")
+        age, remedy = ("an older", "read without it") if version < VERSION else ("a newer", "upgrade this one")
+        raise TokenInvalid(
+            f"consistency token: expected version {VERSION}, found {version}, of {age} release; {remedy}"
+        )
     rest = _REST.fullmatch(form["rest"])
     if rest is None or _digest(token[: -DIGEST_CHARACTERS - 1]) != rest["digest"]:
         raise TokenInvalid("consistency token: it was altered or cut short; pass it unchanged")
@@ -109,13 +111,13 @@ def _read(token: str, installation: str | None) -> tuple[str, dict[str, int]]:
 def _content(text: str) -> dict[str, int]:
     try:
         body = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        found = parse_json(body, where="consistency token")
+        sequences = parse_json(body, where="consistency token")
     except (binascii.Error, ValueError, InputInvalid) as error:
         raise TokenInvalid("consistency token: not readable; pass it unchanged") from error
-    if not isinstance(found, dict) or not all(type(number) is int and number > 0 for number in found.values()):
+    if not isinstance(sequences, dict) or not all(type(each) is int and each > 0 for each in sequences.values()):
         raise TokenInvalid("consistency token: expected positive sequence numbers; pass it unchanged")
-    return found
+    return sequences
 
 
-def _digest(said: str) -> str:
-    return sha256_hex(said.encode())[:DIGEST_CHARACTERS]
+def _digest(content: str) -> str:
+    return sha256_hex(content.encode())[:DIGEST_CHARACTERS]

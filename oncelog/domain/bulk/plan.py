@@ -1,4 +1,4 @@
-"""Which items are applied together: chunks of consecutive items, bounded by count and by bytes."""
+"""The plan of a bulk command: its items in chunks of consecutive items, bounded by count and by bytes."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from oncelog.errors import InputInvalid
 
 
 class ChunkStart(Value):
-    """Where a chunk begins: its first item, its first byte in the NDJSON, and the SHA-256 of all its bytes."""
+    """The start of a chunk: its first item, its first byte in the NDJSON, and the SHA-256 of all its bytes."""
 
     first: int
     offset: int
@@ -22,7 +22,7 @@ class ChunkStart(Value):
 
 
 class Plan(Value):
-    """How the items of a bulk command are divided into chunks, numbered from 1; written once, it is never changed."""
+    """The chunks of a bulk command, numbered from 1; written once and never changed."""
 
     items_count: int
     size_bytes: int
@@ -42,7 +42,7 @@ class Plan(Value):
         return range(self.chunks[chunk - 1].first, end)
 
     def bytes_of(self, chunk: int) -> range:
-        """Return where in the NDJSON a chunk's bytes lie."""
+        """Return the range of a chunk's bytes in the NDJSON."""
         end = self.chunks[chunk].offset if chunk < len(self.chunks) else self.size_bytes
         return range(self.chunks[chunk - 1].offset, end)
 
@@ -62,7 +62,7 @@ class ItemsScanner:
         self._begun = b""  # a line that has not ended yet
 
     def feed(self, block: bytes) -> None:
-        """Take the next bytes; raises InputInvalid for what is too much."""
+        """Take the next bytes; raises InputInvalid for too many items, too many bytes, or too long a line."""
         self._digest.update(block)
         *lines, self._begun = (self._begun + block).split(b"\n")
         for line in lines:
@@ -71,7 +71,7 @@ class ItemsScanner:
             self._refuse_line(len(self._begun))
 
     def finish(self) -> tuple[Plan, str]:
-        """Return the plan and the SHA-256 of everything; raises InputInvalid for what is too little or too much."""
+        """Return the plan and the SHA-256 of all bytes; raises InputInvalid as ``feed`` does, and for no items."""
         if self._begun:
             self._line(self._begun)
             self._begun = b""

@@ -17,20 +17,20 @@ Answer = TypeVar("Answer")
 
 
 class ObjectRequests(Protocol):
-    """The two requests that facts are made of; both answer with boto3's fields, and raise what boto3 raises."""
+    """The two requests that read and write objects; both answer with boto3's fields, and raise what boto3 raises."""
 
     async def get_object(self, key: str) -> dict[str, Any]:
-        """Return the answer, ``Body`` read as bytes. Raises FlexibleChecksumError if they are not those written."""
+        """Return the answer, ``Body`` read as bytes. Raises FlexibleChecksumError if they differ from those written."""
         ...
 
     async def put_object(
         self, key: str, body: bytes, *, sha256: bytes, if_absent: bool, metadata: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Send the object with its digest; ``if_absent``: on condition that none stands there."""
+        """Send the object with its digest; ``if_absent``: only where the key has no object yet."""
         ...
 
     async def close(self) -> None:
-        """Close the connections that are its own."""
+        """Close its own connections."""
         ...
 
 
@@ -64,7 +64,7 @@ class Boto3Requests:
         )
 
     async def close(self) -> None:
-        """Nothing: the client and the threads are their owner's."""
+        """Do nothing: client and threads belong to the caller."""
 
     async def run(self, request: Callable[[], Answer]) -> Answer:
         """Run a blocking request in a thread."""

@@ -1,4 +1,4 @@
-"""Where requests for a bucket's objects go and how they are signed, as botocore itself decides it."""
+"""The route of requests for a bucket's objects, and whether we may sign them, as botocore decides both."""
 
 import uuid
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Route:
-    """``url`` and ``path`` end where a key begins; ``host`` is what the header says."""
+    """``url`` and ``path`` end where a key begins; ``host`` is the value of the header Host."""
 
     url: str
     path: str

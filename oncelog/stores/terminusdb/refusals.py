@@ -14,16 +14,16 @@ def refused(
 ) -> StoreUnavailable:
     """Return the error for an HTTP status that is no success; ``creating``: the database was to be made."""
     if status == 401:
-        why, remedy = UnusableReason.CREDENTIALS, _RENEW
+        unusable, remedy = UnusableReason.CREDENTIALS, _RENEW
     elif status == 403:
-        why, remedy = UnusableReason.FORBIDDEN, _GRANT
+        unusable, remedy = UnusableReason.FORBIDDEN, _GRANT
     elif creating and 400 <= status < 500 and status not in (408, 409, 429):
-        why, remedy = UnusableReason.CREATION_REFUSED, "create it as the message says; it is filled by itself"
+        unusable, remedy = UnusableReason.CREATION_REFUSED, "create it as the message says; it is filled by itself"
     else:
         return StoreUnavailable(store, doing, reason)
     container = f"database {database}" if database and status != 401 else "server"
     return ContainerUnusable(
-        store, container, why, cause=reason, remedy=remedy, doing=doing, shared=container == "server"
+        store, container, unusable, cause=reason, remedy=remedy, doing=doing, shared=container == "server"
     )
 
 
