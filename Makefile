@@ -55,19 +55,19 @@ example-shop: setup ## a domain of one's own on real servers: orders within cred
 stop: setup ## end what `make demo` left running
 	$(BIN)/python -m stack down
 
-check: setup ## style, types, import contracts, fast tests and the floor of their coverage
+check: setup ## style, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=
+	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES)
 
-coverage: setup ## the branches of `oncelog` that the fast tests take, file by file
+coverage: setup ## the branches of `oncelog` that the fast tests take, file by file, and their floor
 	$(BIN)/pytest -q -m 'not integration and not deep' -n $(TEST_PROCESSES) --cov --cov-report=term:skip-covered
 
 test: check ## everything, on real servers that the tests start themselves
-	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope
+	$(BIN)/pytest -q -m integration -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 # pyenv's interpreters are on the PATH by name only; this lets them start.
 test-pythons: export PYENV_VERSION = $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
