@@ -16,7 +16,7 @@ from oncelog.client import connection
 from oncelog.client.backlog import Backlog, BacklogReader, StuckCommand
 from oncelog.composition.read_models import read_model_of, services_of
 from oncelog.domain.dead_letters import DeadLetter
-from oncelog.errors import OncelogError
+from oncelog.errors import ContainerUnusable, OncelogError
 from oncelog.ports import Ports
 from oncelog.read_models.names import ReadModelName
 from oncelog.settings import Settings
@@ -136,6 +136,8 @@ async def _asked(source: Callable[[], Awaitable[T]], timeout_s: float) -> T | Si
             return await source()
     except TimeoutError:
         return Silent(f"none within {timeout_s:g} s")
+    except ContainerUnusable as error:
+        return Silent(f"{error.container} ({error.reason}): {error.details['remedy']}")
     except OncelogError as error:
         return Silent(str(error.details.get("cause", error.message)))
     except (RPCError, RuntimeError, ValueError) as error:  # or an answer that this release cannot read

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from botocore.exceptions import ClientError
 from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
@@ -22,6 +23,7 @@ from oncelog.client.glance import Glance, GlanceSources, ServerState, Silent, re
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.errors import StoreUnavailable
 from oncelog.stores.kafka.progress import ProjectorLag
+from oncelog.stores.s3.refusals import refused
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECONDS_MAX = 60
@@ -128,6 +130,15 @@ async def test_silent_sources_hold_up_no_other():
     text = shown(glance)
     assert "projectors  no answer: connection refused" in text
     assert "last check  SOUND 3 h ago" in text
+
+
+async def test_missing_bucket_is_named_with_its_remedy():
+    async def no_bucket() -> Any:
+        error = ClientError({"Error": {"Code": "NoSuchBucket", "Message": "none"}}, "ListObjectsV2")
+        raise refused(error, "S3 at s3:7070", "facts", "listing checks")
+
+    glance = await picture(replace(WELL, check=no_bucket))
+    assert glance.silent["check"].startswith("bucket facts (missing): start oncelog-worker, which makes it")
 
 
 async def test_stuck_command_is_named_with_its_reason():

@@ -43,7 +43,10 @@ _CODES: dict[str, tuple[UnusableReason, str]] = {
         ("AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidObjectState", "403"),
         (UnusableReason.FORBIDDEN, "grant this user the rights to read, write and list it"),
     ),
-    "NoSuchBucket": (UnusableReason.MISSING, "make it again, or mend ONCELOG_S3_BUCKET"),
+    "NoSuchBucket": (
+        UnusableReason.MISSING,
+        "start oncelog-worker, which makes it, or, if it was there before, mend ONCELOG_S3_BUCKET",
+    ),
     "RequestTimeTooSkewed": (UnusableReason.CLOCK_SKEWED, "set this machine's clock: it is over 15 minutes off"),
     "QuotaExceeded": (UnusableReason.DISK_FULL, "raise the bucket's quota, or delete what is not needed"),
     "XMinioStorageFull": (UnusableReason.DISK_FULL, "free disk space on the server"),
