@@ -23,18 +23,34 @@ os.environ.setdefault(JAVA_OPTIONS_VARIABLE, "-XX:TieredStopAtLevel=1")
 #: Set to "existing", it makes the tests use the servers whose addresses stand in the environment already.
 TEST_STACK_VARIABLE = "ONCELOG_TEST_STACK"
 
+OWN_STACK = pytest.StashKey[Stack]()
+"""The stack of this session, once a test has asked for it."""
+
 
 def uses_existing_servers() -> bool:
     return os.environ.get(TEST_STACK_VARIABLE) == "existing"
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """All servers, with throw-away data; a test may kill and start them. Started by the first test that asks."""
     if uses_existing_servers():
         pytest.skip(f"it ends servers, so it wants some of its own; unset {TEST_STACK_VARIABLE}")
     with Stack.temporary() as stack:
+        request.config.stash[OWN_STACK] = stack
         yield stack
+        del request.config.stash[OWN_STACK]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_red_index(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module that leaves a red index fails: Elasticsearch would never be well again for those that restart it."""
+    yield
+    if (stack := request.config.stash.get(OWN_STACK, None)) is not None:
+        with Elasticsearch(stack.server("elasticsearch").address, request_timeout=120) as client:
+            patient = client.options(ignore_status=408)  # of a cluster that stays red
+            health = patient.cluster.health(level="indices", wait_for_status="yellow", timeout="60s")
+        assert [name for name, index in health["indices"].items() if index["status"] == "red"] == []
 
 
 @pytest.fixture(scope="session")

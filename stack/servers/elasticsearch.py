@@ -83,12 +83,14 @@ class Elasticsearch(Definition):
 
     def check(self, environment: Mapping[str, str]) -> None:
         """Yellow will do: a single node has no place for replicas."""
-        status, body = get(environment[self.address_variable], "/_cluster/health")
+        status, body = get(environment[self.address_variable], "/_cluster/health?level=indices")
         if status != 200:
             raise UnreachableError(f"Elasticsearch answers with HTTP status {status}, expected 200: {body[:200]!r}")
-        colour = json.loads(body)["status"]
-        if colour not in ("green", "yellow"):
-            raise UnreachableError(f"Elasticsearch's cluster is {colour}, expected green or yellow")
+        health = json.loads(body)
+        if health["status"] not in ("green", "yellow"):
+            red = sorted(name for name, index in health.get("indices", {}).items() if index["status"] == "red")
+            shown = f" ({len(red)} without a primary shard, such as {red[0]})" if red else ""
+            raise UnreachableError(f"Elasticsearch's cluster is {health['status']}, expected green or yellow{shown}")
 
 
 def jvm_options(shipped: str, more: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -70,10 +71,16 @@ def test_redis_health(answer: bytes, complaint: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("status", "colour", "complaint"),
-    [("200 OK", "green", None), ("200 OK", "yellow", None), ("200 OK", "red", "is red"), ("503 No", "red", "503")],
+    [
+        ("200 OK", "green", None),
+        ("200 OK", "yellow", None),
+        ("200 OK", "red", r"is red, .* \(2 without a primary shard, such as lamps\)"),
+        ("503 No", "red", "503"),
+    ],
 )
 def test_elasticsearch_health(status: str, colour: str, complaint: str | None) -> None:
-    body = f'{{"status": "{colour}"}}'
+    indices = {"desks": "green", "lamps": colour, "shelves": colour}
+    body = json.dumps({"status": colour, "indices": {name: {"status": each} for name, each in indices.items()}})
     answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     with answering(answer.encode()) as port:
         environment = {"ONCELOG_ELASTICSEARCH_URL": f"http://127.0.0.1:{port}"}

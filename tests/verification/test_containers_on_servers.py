@@ -86,8 +86,11 @@ async def test_a_red_index_is_named(installation: Installation):
         settings={**INDEX_SETTINGS, NOWHERE: "nowhere"},
         wait_for_active_shards="0",
     )
-    report = await _verified(installation)
-    assert [finding.code for finding in report.findings] == [Code.INDEX_UNASSIGNED]
+    try:
+        report = await _verified(installation)
+        assert [finding.code for finding in report.findings] == [Code.INDEX_UNASSIGNED]
+    finally:
+        await client.indices.delete(index=f"{alias}.000001")
 
 
 async def _verified(installation: Installation) -> Report:
