@@ -1,4 +1,4 @@
-"""Topics that were made before us with other settings: refused when a program starts, with what mends them."""
+"""Topics that were made before with other settings are refused when a program starts, with their remedy."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from oncelog.domain.limits import MESSAGE_BYTES_MAX
@@ -28,11 +28,21 @@ UNTIL_S = 60.0
 class Brokers:
     """Brokers that describe one topic."""
 
-    def __init__(self, configuration: Mapping[str, str | None], *, replicas: int = 1, error_code: int = 0) -> None:
+    def __init__(
+        self,
+        configuration: Mapping[str, str | None],
+        *,
+        replicas: int = 1,
+        error_code: int = 0,
+        error: Exception | None = None,
+    ) -> None:
         self._answer = (error_code, "no right", 2, TOPIC, [(*entry, False) for entry in configuration.items()])
         self._replicas = replicas
+        self._error = error
 
     async def describe_configs(self, _resources: Sequence[ConfigResource]) -> list[Any]:
+        if self._error:
+            raise self._error
         return [SimpleNamespace(resources=[self._answer])]
 
     async def describe_topics(self, topics: Sequence[str]) -> list[dict[str, Any]]:
@@ -85,12 +95,25 @@ async def test_unsafe_topic_is_named_with_its_remedy(name: str, found: str, repl
     )
 
 
-async def test_without_the_right_to_look_it_starts():
-    code = TopicAuthorizationFailedError.errno
+_UNSPOKEN = NotImplementedError("Support for DescribeConfigsRequest v9 has not yet been added")
+_NOT_OFFERED = IncompatibleBrokerVersion("DescribeConfigsRequest cannot be used if the API version is unknown")
+
+
+@pytest.mark.parametrize(
+    ("brokers", "reason"),
+    [
+        (Brokers({}, error_code=TopicAuthorizationFailedError.errno), "no right to read them; grant DESCRIBE_CONFIGS"),
+        (Brokers({}, error=_NOT_OFFERED), "the broker does not offer DescribeConfigs; compare them with docs/stream"),
+        (Brokers({}, error=_UNSPOKEN), "the broker offers no version of DescribeConfigs that aiokafka speaks"),
+    ],
+    ids=["forbidden", "not offered", "unspoken version"],
+)
+async def test_unreadable_settings_are_a_warning(brokers: Brokers, reason: str):
     with capture_logs() as logs:
-        await check(Brokers({"cleanup.policy": "compact"}, error_code=code))
-    assert [entry["event"] for entry in logs] == ["topic_configuration_unknown"]
-    assert logs[0]["log_level"] == "warning"
+        await check(brokers)
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("topic_configuration_unknown", "warning")
+    assert entry["reason"].startswith(reason)
 
 
 async def test_other_failures_to_look_are_no_excuse():
