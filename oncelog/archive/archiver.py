@@ -206,8 +206,8 @@ class Archiver:
     async def collect(self, db_name: str, class_id: str, *, keep_for: timedelta = KEEP_FOR) -> int:
         """Remove the files that no manifest has named for ``keep_for``, and return how many those were.
 
-        A file of an archiver at work is never removed: its number is above that of the newest manifest. One whose
-        number a manifest has taken that does not name it can never be named any more.
+        A file of an archiver at work is never removed: its number is above that of the newest manifest. A file can
+        never be named any more once a manifest that does not name it has taken its number.
         """
         newest = await self._ports.archives.newest_manifest(db_name, class_id)
         if newest.damage:

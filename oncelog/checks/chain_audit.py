@@ -57,8 +57,8 @@ class ChainAudit:
     async def audit_values(self, audit: Audit, *, all_of_them: bool) -> None:
         """Audit the chains of the values that some instances hold, held, or were to bring in.
 
-        Those that were audited, or are audited for their own sake, only if ``all_of_them``: an instance of which
-        something is wrong may hold a value without an entry.
+        Chains that were audited already, or are audited for their own sake, are left out unless ``all_of_them``: an
+        instance of which something is wrong may hold a value without an entry.
         """
         holders = _holders(audit)
         in_order = sorted(holders)

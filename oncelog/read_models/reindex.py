@@ -138,7 +138,7 @@ class Reindexer:
     ) -> Sequence[Document]:
         """Fold each from the log, as of the version that the old index has of it.
 
-        One whose log cannot be folded (it is damaged, or of a newer release) keeps the document it has: a single
+        An aggregate whose log cannot be folded (it is damaged, or of a newer release) keeps its document: a single
         aggregate holds up no class.
         """
 

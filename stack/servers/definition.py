@@ -71,7 +71,7 @@ class Definition(ABC):
     ports: ClassVar[Mapping[str, int]]
     """Each port's name and its default. The first one is where clients connect."""
     client_ports: ClassVar[Set[str]] = frozenset()
-    """Those of `ports` on which our programs listen, not the server: once chosen they stay, in use or not."""
+    """The ports on which our programs listen, not the server: once chosen they stay, in use or not."""
     address_variable: str
     """The variable that holds its address; set in the environment, it names a server that is run outside of the
     stack.

@@ -13,7 +13,7 @@ CODE = ("oncelog", "monitoring", "workflows", "activities", "stack", "benchmarks
 
 _FENCE = re.compile(r"^\s*```")
 _CELL = re.compile(r"(?<!\\)\|")
-_SENTENCE_END = re.compile(r"(?<=[.:;!?])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.:;!?])[*_)\"]*\s+")  # a bold lead ends after its punctuation: **Decision.**
 _BACKTICKS = re.compile(r"``[^`]*``|`[^`]*`")
 
 
@@ -56,7 +56,7 @@ def _split(path: Path, blocks: Iterator[tuple[int, str]]) -> Iterator[Sentence]:
         text = " ".join(_BACKTICKS.sub("-", block).split())
         for sentence in _SENTENCE_END.split(text):
             if sentence.strip():
-                yield Sentence(f"{path.relative_to(ROOT)}:{line}", sentence.strip(" *_#>-"))
+                yield Sentence(f"{path.relative_to(ROOT)}:{line}", sentence.strip(' *_#>-(["'))
 
 
 def _python_blocks(source: str) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,10 @@ FUNCTION_LINES_MAX = 40
 PORT_METHODS_MAX = 5
 TEST_NAME_CHARACTERS_MAX = 60
 
-_OPENINGS = re.compile(r"^(What|Who|Whoever|Such|One that|That of|Those who|Nobody|Somebody)\b")
+_OPENINGS = re.compile(
+    r"^(What|Who|Whoever|Such|(One|The one) (that|who|whose|which)|That (of|which)|Those (that|who|whose|which|of)"
+    r"|Nobody|Somebody)\b"
+)
 _PRIVATE_WORDS = re.compile(
     r"\b(sweep\w*|swept|tally|tallies|half done|whoever|nobody|somebody|those who|misspelling\w*|mender|regraph\w*)\b",
     re.IGNORECASE,

@@ -34,7 +34,7 @@ from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
 
-#: The one that is shown, one in another department, the highest ones, one that is in none, and those of Kosovo.
+#: Airports: the shown one, one in another department, the highest ones, one in no department, and Kosovo's.
 CODES = (SHOWN, "SLVR", "SLUU", "SLPO", "SLCN", "SLET", "SLAL", "SLOR", "SLTJ", *("BKPR", "LYPT"))
 FEET = 12_500
 

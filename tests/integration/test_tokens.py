@@ -38,7 +38,7 @@ Questions = Mapping[str, Callable[[], Awaitable[list[Any]]]]
 
 @pytest.fixture
 async def installation(installation: Installation) -> Installation:
-    """One whose commands leave instances to projectors."""
+    """An installation whose commands leave instances to projectors."""
     installation.settings = installation.settings.model_copy(update={"projection": "stream"})
     return installation
 

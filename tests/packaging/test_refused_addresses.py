@@ -67,7 +67,7 @@ ADDRESSES = [
     ("ONCELOG_REDS_URL", "redis://user:{}@127.0.0.1:1"),
 ]
 
-#: Those that are looked at as the settings are read.
+#: Settings that are checked as they are read.
 CHECKED = [f"ONCELOG_{server}" for server in ("ELASTICSEARCH_URL", "REDIS_URL", "S3_ENDPOINT_URL", "TERMINUSDB_URL")]
 CHECKED += ["ONCELOG_KAFKA_BOOTSTRAP_SERVERS", "ONCELOG_NAMESPACE", "ONCELOG_LEASE_MS", "ONCELOG_REDS_URL"]
 
