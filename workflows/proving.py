@@ -168,7 +168,7 @@ class Proving:
                 ProbeStep(command_id=command_id, aggregate_id=str(PROBE)),
                 start_to_close_timeout=policies.RECONCILE_TIMEOUT,
                 heartbeat_timeout=policies.RECONCILE_HEARTBEAT_TIMEOUT,
-                retry_policy=policies.ONCE,
+                retry_policy=policies.UNTIL_DONE,
                 summary="watch the probe's status",
             )
         )

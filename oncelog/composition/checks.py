@@ -62,11 +62,11 @@ def assemble_checks(
         return {command_id for command_id in command_ids if await running.is_running(command_id)}
 
     servers = Servers(sources, ports.large_objects, in_flight, projectors, _repairs(ports))
-    reader = assemble_read_path(ports, settings).reader
+    read_path = assemble_read_path(ports, settings)
     return InvariantChecks(
         runner=CheckRunner(servers),
         reports=CheckReports(ports.large_objects, web_ui=web_ui),
-        probe=Probe(reader, ports.graph, ports.statuses),
+        probe=Probe(read_path.reader, ports.graph, ports.statuses, read_path.command_outcomes),
     )
 
 

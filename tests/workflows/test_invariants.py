@@ -21,6 +21,7 @@ from oncelog.workflows.check import ConsistencyCheck
 from tests.commands import create, update
 from tests.verification import damage
 from tests.workflows.conftest import TASK_QUEUE, Bench
+from tests.workflows.test_instance_command import current_details
 from tests.write.world import World
 
 pytestmark = pytest.mark.integration
@@ -132,6 +133,27 @@ async def test_digest_that_changed_since_the_last_check_is_found(bench: Bench):
             bench.world.bucket.objects[key] = replace(stored, body=forged)
     report = await check(bench.client, CheckRequest(grace_s=10**8), "second")
     assert violated(report) == {Invariant.REPLAY_DETERMINISM}
+
+
+@pytest.mark.parametrize(
+    ("lost", "code", "found"),
+    [
+        ([5], "StreamShorter", "found 4 events now; restore the log's objects"),
+        ([1, 2, 3, 4, 5], "AggregateGone", "found nothing of it now; restore the log's objects"),
+    ],
+)
+async def test_lost_events_are_held_against_the_last_check(bench: Bench, lost: list[int], code: str, found: str):
+    await check(bench.client, CheckRequest(grace_s=10**8), "first")
+    for number in lost:
+        damage.drop(bench.world, damage.key_of(damage.DESK, number))
+    report = await check(bench.client, CheckRequest(grace_s=10**8), "second")
+    assert report.invariants is not None
+    (finding,) = report.invariants.sections[Invariant.REPLAY_DETERMINISM - 1].findings
+    assert (finding.code, finding.where) == (code, f"aggregate {damage.DESK}")
+    assert finding.found.startswith("expected event 5 with digest ")
+    assert finding.found.endswith(f" as in first, {found}")
+    line = f"- **{code}** aggregate {damage.DESK}: {finding.found}"
+    assert line in await current_details(bench.client.get_workflow_handle("second"))
 
 
 async def test_probe_that_is_not_projected_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch):

@@ -60,6 +60,27 @@ async def test_second_replay_is_compared_with_the_first(bench: Bench):
     assert (second.end.comparison.replay_id, second.end.comparison.changed) == ("first", 1)
 
 
+@pytest.mark.parametrize(
+    ("lost", "code", "found"),
+    [([2], "StreamShorter", "found 1 events now"), ([1, 2], "AggregateGone", "found nothing")],
+)
+async def test_lost_events_violate_the_last_replay(bench: Bench, lost: list[int], code: str, found: str):
+    await fill(bench, 2)
+    await bench.world.process().run(update("p1"))
+    await (await start(bench.client, replay_id="first")).result()
+    for number in lost:
+        del bench.world.bucket.objects[f"events/shop/Product/p1/{number:020}.json"]
+    handle = await start(bench.client, replay_id="second")
+    report = await handle.result()
+    assert (report.outcome, report.counts.findings_count) == (ReplayOutcome.VIOLATED, 0)
+    assert report.end is not None
+    assert report.end.comparison is not None
+    assert report.end.comparison.findings_count == 1
+    line = f"- **{code}** aggregate shop/Product/p1: expected event 2 with digest "
+    (told,) = (each for each in (await current_details(handle)).splitlines() if each.startswith(line))
+    assert told.split(" as in ")[1].startswith(f"first, {found}")
+
+
 async def test_damage_makes_the_outcome_a_violation(bench: Bench):
     await bench.world.process().run(create())
     await bench.world.process().run(update())
