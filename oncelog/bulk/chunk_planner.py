@@ -131,12 +131,12 @@ class ChunkPlanner:
             for aggregate_id in aggregate_ids:
                 await leases.enter_async_context(self._lease_queue.lease(aggregate_id, holder))
         answers = await self._leases.acquire_leases(aggregate_ids, holder, queueing=False)
-        creating = record.bulk.command_type.creates
+        creates = record.bulk.command_type.creates
 
         async def head(pair: tuple[AggregateId, Any]) -> StreamHead:
             aggregate_id, answer = pair
             if isinstance(answer, Lease) and attempt.number == 1:
-                return await self._stream_heads.of(aggregate_id, answer, creating=creating)
+                return await self._stream_heads.of(aggregate_id, answer, may_be_first=creates)
             return await self._stream_heads.latest(aggregate_id)
 
         pairs = list(zip(aggregate_ids, answers, strict=True))

@@ -17,9 +17,9 @@ from oncelog.ports.stream import Watermark
 class Lease:
     """A lease on an aggregate, granted. Head and watermark are proposals, S3 decides.
 
-    ``known`` is False where Redis remembers nothing of the aggregate: ``head`` is then 0 and ``published`` at 0.
-    ``published`` is the watermark of the topic's current generation. ``state`` is the cached state at ``head``, if it
-    is small enough to be kept.
+    ``known`` is False where Redis lacks the head or the watermark: ``published`` is then at 0, and ``head`` the last
+    one that Redis remembers, 0 for none. ``published`` is the watermark of the topic's current generation. ``state`` is
+    the cached state at ``head``, if it is small enough to be kept.
     """
 
     head: int

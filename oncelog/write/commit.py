@@ -16,6 +16,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from oncelog import metrics
+from oncelog.domain.aggregates.aggregate_registry import registry
 from oncelog.domain.commands import Command, CommandType
 from oncelog.domain.events import Event
 from oncelog.domain.instance import Instance, evolve
@@ -132,8 +133,7 @@ class Committer:
     async def _allocate(self, command: Command, lease: AsyncExitStack) -> StreamHead:
         """Wait for the lease, hold it as long as ``lease`` is open, and find the stream head."""
         granted = await lease.enter_async_context(self._lease_queue.lease(command.aggregate_id, command.command_id))
-        creating = command.command_type is CommandType.CREATE_INSTANCE
-        return await self._stream_heads.of(command.aggregate_id, granted, creating=creating)
+        return await self._stream_heads.of(command.aggregate_id, granted, may_be_first=_may_be_first(command))
 
     async def _claim(self, command: Command, occurred_at: str) -> CommandStatus | None:
         return await self._statuses.claim_command(
@@ -225,6 +225,15 @@ class Committer:
             await self._snapshots.save_snapshot(state)
         except StoreUnavailable as error:  # derived: the next one does as well, until then reading takes longer
             log.warning("snapshot_not_saved", aggregate_id=state.aggregate_id, reason=error.message)
+
+
+def _may_be_first(command: Command) -> bool:
+    """Return whether the command may be the first of its stream: a creation, or any of one's own that is known here.
+
+    Its decision on the empty state shows the rest: a rejection is verified in S3 before it counts (R6).
+    """
+    begins = command.command_type is CommandType.CREATE_INSTANCE or command.command_type in registry().commands
+    return begins and not command.expected_version
 
 
 def _next_record(command: Command, bound: AnyRecord, rejection: Rejection) -> CommandRecord:

@@ -10,6 +10,7 @@ from oncelog.domain.instance import evolve
 from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place
+from oncelog.errors import AggregateDefect
 from oncelog.write.stream_head import StreamHead
 from oncelog.write.write_path import WritePath
 
@@ -43,10 +44,7 @@ class RecordDecisions:
         ``hopeful``: see ``UniqueClaims.of``.
         """
         while True:
-            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
-            if isinstance(decision, Rejection):
-                head = await self._stream_heads.verified(command.aggregate_id, head)
-                class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+            head, class_schema, decision = await self._decide_or_verify(command, head, occurred_at=occurred_at)
             if isinstance(decision, Rejection) or not _rests_on_others(decision, class_schema):
                 return RecordDecision(head, class_schema, decision)
             after = evolve(head.state, decision)
@@ -61,6 +59,24 @@ class RecordDecisions:
             head = await self._stream_heads.verified(command.aggregate_id, replace(head, is_verified=False))
             if head.state.sequence_number == version:
                 return RecordDecision(head, class_schema, refusal)
+
+    async def _decide_or_verify(
+        self, command: Command, head: StreamHead, *, occurred_at: str
+    ) -> tuple[StreamHead, ClassSchema | None, Event | Rejection]:
+        """Decide at a head, and again at the verified one where the command is rejected or its own code fails.
+
+        The head may be one that Redis or a hope made up, so neither says anything about the state in S3.
+        """
+        try:
+            class_schema, decision = await self._decide(command, head, occurred_at=occurred_at)
+        except AggregateDefect:
+            if head.is_verified:
+                raise
+        else:
+            if isinstance(decision, Event):
+                return head, class_schema, decision
+        head = await self._stream_heads.verified(command.aggregate_id, head)
+        return head, *await self._decide(command, head, occurred_at=occurred_at)
 
     async def _decide(
         self, command: Command, head: StreamHead, *, occurred_at: str

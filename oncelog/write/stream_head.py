@@ -38,14 +38,15 @@ class StreamHeads:
         self._cache = cache
         self._publication = publication
 
-    async def of(self, aggregate_id: AggregateId, lease: Lease, *, creating: bool) -> StreamHead:
+    async def of(self, aggregate_id: AggregateId, lease: Lease, *, may_be_first: bool) -> StreamHead:
         """Return the stream head that Redis proposes, held against the log.
 
-        ``creating``: what comes next creates the instance, so that most likely nothing is there.
+        ``may_be_first``: the command may be the first of its stream, so that most likely nothing is there where Redis
+        knows nothing.
         """
         cached = self._cache.get(aggregate_id)
         if not lease.known:
-            if creating and not cached:
+            if may_be_first and not cached and not lease.head:
                 # Slot 1 has no predecessor to read, and the PUT itself finds out if it is taken.
                 return StreamHead(Instance(aggregate_id=str(aggregate_id)), lease.published, is_verified=False)
             return await self.reloaded(aggregate_id)

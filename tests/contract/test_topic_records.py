@@ -67,7 +67,7 @@ async def test_watermark_of_another_generation_is_not_known(redis: Redis):
     assert list(await leases.published([PLACE, CLASS])) == [None, Watermark(1, 2)]
     assert list(await leases.heads([PLACE])) == [3]
     (turn,) = await leases.acquire_leases([PLACE], "a")
-    assert turn == Lease(head=0, published=Watermark(2, 0), known=False, state=None)
+    assert turn == Lease(head=3, published=Watermark(2, 0), known=False, state=None)
 
 
 async def test_watermark_is_raised_in_its_own_generation(redis: Redis):

@@ -69,9 +69,9 @@ def events_overwrite(patch: pytest.MonkeyPatch) -> None:
 def redis_is_believed_about_the_predecessor(patch: pytest.MonkeyPatch) -> None:
     real = StreamHeads.of
 
-    async def of(self: StreamHeads, aggregate_id: Any, turn: Any, *, creating: bool) -> StreamHead:
+    async def of(self: StreamHeads, aggregate_id: Any, turn: Any, *, may_be_first: bool) -> StreamHead:
         if not turn.known:
-            return await real(self, aggregate_id, turn, creating=creating)
+            return await real(self, aggregate_id, turn, may_be_first=may_be_first)
         state = turn.state or Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head)
         return StreamHead(state, turn.published, is_verified=False)
 

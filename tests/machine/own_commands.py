@@ -26,6 +26,10 @@ class Count(DomainCommand):
     pass
 
 
+class Note(DomainCommand):
+    """Accepted in every state, so that it may be the first."""
+
+
 class Started(DomainEvent):
     release: int
 
@@ -34,13 +38,21 @@ class Counted(DomainEvent):
     release: int
 
 
+class Noted(DomainEvent):
+    release: int
+
+
 class Counter(DomainState):
     releases: tuple[int, ...] = ()
 
 
-def _decide(state: Counter, command: Start | Count, _context: DecisionContext) -> Started | Counted | Refused:
+def _decide(
+    state: Counter, command: Start | Count | Note, _context: DecisionContext
+) -> Started | Counted | Noted | Refused:
     """Decide as the next release does: no two decisions are the same, though one that refuses still refuses."""
     match command:
+        case Note():
+            return Noted(release=next(_releases))
         case Start() if state.releases:
             return Refused("CounterStarted", "is started")
         case Start():
@@ -55,11 +67,18 @@ COUNTER = Aggregate(
     name="Counter",
     state=Counter,
     initial=Counter(),
-    commands=(Start, Count),
-    events=(Started, Counted),
+    commands=(Start, Count, Note),
+    events=(Started, Counted, Noted),
     decide=_decide,
     evolve=lambda state, event: Counter(releases=(*state.releases, event.release)),
 )
+
+
+_TYPES = {
+    CommandType.CREATE_INSTANCE: "START",
+    CommandType.UPDATE_INSTANCE: "COUNT",
+    CommandType.DELETE_INSTANCE: "NOTE",
+}
 
 
 class OwnCommandPath(CommandPath):
@@ -80,7 +99,7 @@ class OwnCommandPath(CommandPath):
         return parse_command(
             {
                 "command_id": f"c{len(self.works) + 1}",
-                "command_type": "START" if kind is CommandType.CREATE_INSTANCE else "COUNT",
+                "command_type": _TYPES[kind],
                 "db_name": "shop",
                 "class_id": self.class_id,
                 "instance_id": place,

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CREATE = "CREATE"
     UPDATE = "UPDATE"
     DELETE = "DELETE"
+    PUT = "PUT"  # of one's own, which accepts it in every state
 
 
 class Redis(NamedTuple):
@@ -116,6 +117,7 @@ class Model:
     ``born``: slots taken and published before. The others bound how often Redis loses what it knows, an attempt dies
     and starts again, a lease runs out under a living holder, Redis claims a head that S3 does not have, Kafka does not
     answer within a turn, the topic is lost and made anew (once at most), and an attempt runs in a newer release.
+    ``own``: the commands are of one's own, so that each of them may be the first of the stream.
     """
 
     kinds: tuple[Kind, ...]
@@ -128,6 +130,7 @@ class Model:
     silences: int = 0
     remakes: int = 0
     releases: int = 0
+    own: bool = False
     without: frozenset[Rule] = frozenset()
 
     def start(self) -> State:
@@ -242,7 +245,7 @@ class Model:
                 known = attempt._replace(head=redis.head, published=min(published, redis.head))
                 following = "bind" if Rule.PREDECESSOR in self.without else "read"
                 yield f"takes the turn at {redis.head}{_of(topic)}", known._replace(at=following), held
-            elif self.kinds[command] is Kind.CREATE:
+            elif redis.head is None and (self.own or self.kinds[command] is Kind.CREATE):
                 yield f"takes the turn and hopes to be new{_of(topic)}", attempt._replace(at="bind"), held
             else:
                 yield f"takes the turn, nothing is known{_of(topic)}", attempt._replace(at="recover"), held
@@ -272,7 +275,7 @@ class Model:
             return
         exists = 0 < attempt.head <= len(state.slots) and state.slots[attempt.head - 1].kind is not Kind.DELETE
         exists = exists or attempt.head > len(state.slots)  # only without rule R1: what Redis made up
-        accepted = exists != (self.kinds[command] is Kind.CREATE)
+        accepted = self.kinds[command] is Kind.PUT or exists != (self.kinds[command] is Kind.CREATE)
         if not accepted and not attempt.seen and Rule.SEEN not in self.without:
             if attempt.head < len(state.slots):
                 yield f"sees slot {attempt.head + 1} taken", attempt._replace(at="recover"), state

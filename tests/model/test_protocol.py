@@ -7,7 +7,7 @@ from tests.model.search import search
 
 pytestmark = pytest.mark.no_cover
 
-CREATE, UPDATE, DELETE = Kind
+CREATE, UPDATE, DELETE, PUT = Kind
 
 MODELS = {
     "a new instance and its first change, each tried twice": Model((CREATE, UPDATE), (2, 2)),
@@ -33,6 +33,15 @@ MODELS = {
     ),
     "two changes, one tried twice, a release that decides otherwise": Model(
         (UPDATE, UPDATE), (2, 1), born=1, releases=2
+    ),
+    "two of one's own, each of which may be the first, everything lost once": Model(
+        (PUT, UPDATE), (1, 1), born=2, losses=1, deaths=1, expiries=1, own=True
+    ),
+    "two of one's own on a new aggregate, a release that decides otherwise": Model(
+        (PUT, PUT), (2, 1), losses=1, releases=1, own=True
+    ),
+    "one of one's own, the topic made anew, Redis emptied": Model(
+        (PUT, CREATE), (1, 1), born=1, losses=1, remakes=1, own=True
     ),
     "three at once": Model((DELETE, CREATE, UPDATE), (1, 1, 1), born=1, losses=1),
 }

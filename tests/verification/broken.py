@@ -223,11 +223,11 @@ def with_rejections_on_redis_word(patch: Patch) -> None:
 def with_head_on_redis_word(patch: Patch) -> None:
     of = StreamHeads.of
 
-    async def believed(self: StreamHeads, aggregate_id: Any, turn: Lease, *, creating: bool) -> StreamHead:
+    async def believed(self: StreamHeads, aggregate_id: Any, turn: Lease, *, may_be_first: bool) -> StreamHead:
         if turn.known and turn.state is None:
             state = Instance(aggregate_id=str(aggregate_id), sequence_number=turn.head, checksum="0" * 64)
             return StreamHead(state, turn.published, is_verified=False)
-        return await of(self, aggregate_id, turn, creating=creating)
+        return await of(self, aggregate_id, turn, may_be_first=may_be_first)
 
     patch.setattr(StreamHeads, "of", believed)
 

@@ -4,11 +4,13 @@ from collections import Counter
 
 import pytest
 
+from oncelog.domain.aggregates import registered
 from oncelog.domain.bulk.command import Bulk
 from oncelog.domain.bulk.results import BulkResult
 from oncelog.testing.memory.pause import Pause
 from tests.bulks import bulk_create, bulk_update, item
 from tests.commands import create, update
+from tests.own_domain import ACCOUNT, account_command
 from tests.write.bulks import Attempt
 from tests.write.sweeper import sweep
 from tests.write.world import World
@@ -34,6 +36,42 @@ async def test_a_new_instance_costs_two_puts_and_four_calls_of_redis(world: Worl
     s3, redis = spent(world)
     assert s3 == {"PutObject": 2}
     assert redis == {"claim_command": 1, "take_turn": 1, "hget": 1, "settle_turn": 1}
+
+
+async def test_first_own_command_costs_what_a_new_instance_does(world: World):
+    with registered(ACCOUNT):
+        process = world.process()
+        await process.run(account_command("DEPOSIT", 1))
+        spent(world)
+        await process.commit(account_command("DEPOSIT", 1, instance_id="a2"))
+        s3, redis = spent(world)
+        assert s3 == {"PutObject": 2}
+        assert redis == {"claim_command": 1, "take_turn": 1, "hget": 1, "settle_turn": 1}
+
+
+@pytest.mark.parametrize(
+    ("command_type", "amount", "expected_version", "costs"),
+    [
+        # a first record and a first slot in vain, then as known before; a refusal of the empty state costs a GET
+        ("DEPOSIT", 1, None, {"PutObject": 4, "GetObject": 5, "ListObjectsV2": 1}),
+        ("WITHDRAW", 1, None, {"PutObject": 2, "GetObject": 5, "ListObjectsV2": 1}),
+        ("DEPOSIT", 1, 1, {"PutObject": 2, "GetObject": 4, "ListObjectsV2": 1}),
+    ],
+    ids=["accepted in every state", "refused in the empty state", "a version is expected"],
+)
+async def test_own_command_on_a_forgotten_stream(
+    world: World, command_type: str, amount: int, expected_version: int | None, costs: dict[str, int]
+):
+    with registered(ACCOUNT):
+        await world.process().run(account_command("DEPOSIT", 10))
+        process = world.process()
+        await process.run(account_command("DEPOSIT", 1, instance_id="a2"))
+        world.redis.flush()
+        spent(world)
+        command = account_command(command_type, amount, expected_version=expected_version)
+        assert (await process.commit(command)).sequence_number == 2
+        assert spent(world)[0] == costs
+        world.check(published=False)
 
 
 async def test_a_change_by_the_process_that_made_it_costs_two_puts(world: World):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from oncelog.domain.aggregates import own_event, own_state, registered
+from oncelog.domain.aggregates import DecisionContext, DomainCommand, own_event, own_state, registered
 from oncelog.domain.commands import Command, parse_command
 from oncelog.domain.events import read_event
 from oncelog.domain.identifiers import AggregateId
@@ -15,7 +15,7 @@ from oncelog.errors import AggregateDefect, EventFromFuture, InputInvalid
 from oncelog.write import event_writer
 from tests.bulks import bulk_create, item
 from tests.commands import create, update
-from tests.own_domain import ACCOUNT, LATER_ACCOUNT, Account, Deposited, account_command
+from tests.own_domain import ACCOUNT, LATER_ACCOUNT, Account, Deposited, Withdrawn, account_command
 from tests.write.bulks import check_results, run_bulk
 from tests.write.world import Process, World
 
@@ -189,6 +189,33 @@ async def test_earlier_version_of_an_own_event_is_migrated(world: World):
     event = read_event(world.bucket.objects[key].body, where=key)
     first = event.model_copy(update={"schema_version": "1.0.0", "data": {"amount": 1}})
     assert own_event(first).model_dump() == {"amount": 1, "currency": "EUR"}
+
+
+async def test_defect_on_a_state_that_never_was_does_not_count(world: World):
+    """Redis forgot the stream, and the code fails on the empty state, which this command never met."""
+
+    def decide(state: Account, _command: DomainCommand, _context: DecisionContext) -> Withdrawn:
+        return Withdrawn(amount=10 // state.balance, currency="EUR")
+
+    await world.process().run(account_command("DEPOSIT", 10))
+    world.redis.flush()
+    with registered(replace(ACCOUNT, decide=decide)):
+        result = await world.process().run(account_command("WITHDRAW", 1))
+        assert result.sequence_number == 2
+        with pytest.raises(AggregateDefect, match="ZeroDivisionError"):
+            await world.process().commit(account_command("WITHDRAW", 1, instance_id="a2"))
+    world.check()
+
+
+async def test_hope_to_be_first_ends_where_redis_knows_a_head(world: World):
+    """Its topic was lost and made anew, so that only the watermark is not known."""
+    await world.process().run(account_command("DEPOSIT", 10))
+    world.publisher.make_anew()
+    process = world.process()
+    command = account_command("DEPOSIT", 1)
+    assert (await process.run(command)).sequence_number == 2
+    assert f"commands/{command.command_id}/000002.json" not in world.bucket.objects
+    world.check()
 
 
 async def test_defect_of_own_code_leaves_the_command_pending(world: World):

@@ -109,7 +109,7 @@ def _lease(
     """Return what is known; what cannot be read is not known, and never guessed."""
     head_number, published_number = _number(head, aggregate_id), _number(published, aggregate_id)
     if head_number is None or published_number is None:
-        return Lease(head=0, published=Watermark(generation, 0), known=False, state=None)
+        return Lease(head=head_number or 0, published=Watermark(generation, 0), known=False, state=None)
     found = None
     if state is not None:
         try:

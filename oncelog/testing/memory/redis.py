@@ -186,9 +186,10 @@ class MemoryLeases:
 
 def _turn(known: _Known | None, generation: int) -> Lease:
     watermark = known.watermark(generation) if known else None
-    if known is None or known.head is None or watermark is None:
-        return Lease(head=0, published=Watermark(generation, 0), known=False, state=None)
-    return Lease(head=known.head, published=watermark, known=True, state=known.state)
+    head = known.head if known else None
+    if known is None or head is None or watermark is None:
+        return Lease(head=head or 0, published=Watermark(generation, 0), known=False, state=None)
+    return Lease(head=head, published=watermark, known=True, state=known.state)
 
 
 class MemoryChainHints:
