@@ -35,7 +35,7 @@ from oncelog.activities.replay import ReplayActivities
 from oncelog.archive.archiver import Archiver
 from oncelog.client import connection
 from oncelog.client.backlog import BacklogReader
-from oncelog.client.backlog_metrics import BacklogMetrics
+from oncelog.client.backlog_metrics import BacklogMetrics, LagMetrics
 from oncelog.client.schedules import keep_schedules
 from oncelog.composition.checks import InvariantChecks, assemble_checks, projectors_of, sources_of
 from oncelog.composition.pipeline import Pipeline, assemble
@@ -48,8 +48,10 @@ from oncelog.metrics_server import free_loopback_address, metrics_served
 from oncelog.ports import Ports, RunningWorkflows
 from oncelog.process import leave
 from oncelog.program import Run, crash_point, run_program
+from oncelog.read_models.names import ReadModelName
 from oncelog.replay.trace import AfterStep, nothing_after
 from oncelog.settings import Settings
+from oncelog.stores.kafka.lag import KafkaLag
 from oncelog.stores.opening import Stores
 from oncelog.verification.reading import Sources
 
@@ -159,13 +161,13 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
     pipeline = assemble(stores.ports, settings)
     sources = sources_of(stores, settings)
     worker = new_worker(client, stores.ports, pipeline, settings, sources=sources, after_step=crash_point(settings))
-    backlog = BacklogMetrics(archive_interval_s=settings.archive_interval_s)
+    backlog, lag = BacklogMetrics(archive_interval_s=settings.archive_interval_s), LagMetrics()
     is_ready = False
     async with AsyncExitStack() as running:
         await running.enter_async_context(
             metrics_served(
                 settings.metrics_address,
-                [metrics.REGISTRY, backlog.registry],
+                [metrics.REGISTRY, backlog.registry, lag.registry],
                 setting="ONCELOG_METRICS_ADDRESS",
                 ready=lambda: is_ready and not stopping.is_set(),
                 sdk_address=sdk_metrics,
@@ -174,7 +176,8 @@ async def run_on(stores: Stores, settings: Settings, stopping: asyncio.Event) ->
         for model in pipeline.models:
             await running.enter_async_context(model.parking.refreshed())
         if settings.metrics_address:
-            await running.enter_async_context(backlog.refreshed(BacklogReader(client, settings)))
+            await running.enter_async_context(backlog.refreshed(BacklogReader(client, settings).read))
+            await running.enter_async_context(lag.refreshed(KafkaLag(settings, built_in=list(ReadModelName)).read))
         await running.enter_async_context(worker)
         is_ready = True
         log.info("worker_ready", task_queue=settings.task_queue, namespace=client.namespace, pid=os.getpid())

@@ -26,9 +26,12 @@ STORES_FAILED = Panel(
 )
 LAG = Panel(
     title="How far read models are behind",
-    about="The age of the oldest message that is not shown. Runbook OncelogProjectionLagging.",
-    queries=single("max by (read_model) (projection_lag_ms)", "{{read_model}}"),
-    unit=Unit.MILLISECONDS,
+    about="The age of the oldest message that is not shown, whether a projector runs or not. "
+    "Runbook OncelogProjectionLagging.",
+    queries=single(
+        "max by (read_model) (projection_lag_ms / 1000 or oncelog_projection_oldest_age_seconds)", "{{read_model}}"
+    ),
+    unit=Unit.SECONDS,
 )
 PARKED = Panel(
     title="Aggregates parked in the last hour",

@@ -15,7 +15,7 @@ from oncelog.cli.terminal import assembled, text_line
 from oncelog.client.backlog import Backlog, StuckCommand
 from oncelog.client.glance import Glance, ServerState, Silent
 from oncelog.domain.dead_letters import DeadLetter
-from oncelog.stores.kafka.progress import ProjectorLag
+from oncelog.stores.kafka.lag import ProjectorLag
 
 GOOD, BAD, UNKNOWN = "green", "bold red", "yellow"
 #: Of dead letters and stuck commands; JSON has all that were read.
@@ -112,13 +112,14 @@ def _archive_line(backlog: Backlog, now: datetime) -> Text:
 
 
 def _lag_line(lag: ProjectorLag) -> Text:
-    if not lag.committed:
+    if not lag.awaited:
         return text_line("no projector has run; workers project by themselves", "dim")
-    behind = sum(lag.messages.values())
-    if not behind:
+    if not lag.behind:
         return Text("has all messages", style=GOOD)
     most = max(lag.messages, key=lambda partition: lag.messages[partition])
-    return text_line(f"{behind:,} messages behind, {lag.messages[most]:,} of them in partition {most}")
+    oldest = f"the oldest sent {_span(int(lag.oldest_age_s))} ago; {lag.messages[most]:,} in partition {most}"
+    hint = "" if lag.committed else "; no projector has run"
+    return text_line(f"{lag.behind:,} messages behind, {oldest}{hint}")
 
 
 def _check_line(check: InvariantsReport | Silent | None, now: datetime) -> Text:
@@ -216,4 +217,5 @@ def _backlog_fields(backlog: Backlog) -> dict[str, Any]:
 
 def _lag_fields(lag: ProjectorLag) -> dict[str, Any]:
     messages: Mapping[str, int] = {str(partition): count for partition, count in lag.messages.items()}
-    return {"read_model": lag.read_model, "committed": lag.committed, "messages": messages}
+    about = {"read_model": lag.read_model, "committed": lag.committed, "awaited": lag.awaited}
+    return {**about, "oldest_age_s": lag.oldest_age_s, "messages": messages}

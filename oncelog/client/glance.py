@@ -21,7 +21,7 @@ from oncelog.ports import Ports
 from oncelog.read_models.names import ReadModelName
 from oncelog.settings import Settings
 from oncelog.stores.elasticsearch.health import cluster_health
-from oncelog.stores.kafka.progress import KafkaProgress, ProjectorLag
+from oncelog.stores.kafka.lag import KafkaLag, ProjectorLag
 from oncelog.stores.opening import Stores
 
 T = TypeVar("T")
@@ -118,12 +118,11 @@ def glance_sources(stores: Stores, settings: Settings) -> GlanceSources:
     }
     if stores.terminusdb:
         servers["TerminusDB"] = partial(_terminusdb, stores)
-    progress = KafkaProgress(settings)
     return GlanceSources(
         workers=temporal.workers,
         backlog=temporal.backlog,
         stuck=temporal.stuck,
-        lags=partial(_lags, progress),
+        lags=KafkaLag(settings, built_in=list(ReadModelName)).read,
         dead_letters=partial(_dead_letters, stores.ports),
         check=partial(CheckReports(stores.ports.large_objects).newest, ProofScope().name),
         servers=servers,
@@ -166,10 +165,6 @@ class _Temporal:
             if self._reader is None:
                 self._reader = BacklogReader(await connection.connect(), self._settings)
             return self._reader
-
-
-async def _lags(progress: KafkaProgress) -> Sequence[ProjectorLag]:
-    return await asyncio.gather(*(progress.lag(name) for name in ReadModelName))
 
 
 async def _dead_letters(ports: Ports) -> Sequence[DeadLetter]:

@@ -22,7 +22,7 @@ from oncelog.client.backlog import Backlog, StuckCommand, stuck_reason
 from oncelog.client.glance import Glance, GlanceSources, ServerState, Silent, read_glance
 from oncelog.domain.dead_letters import DeadLetter, DeadLetterKind
 from oncelog.errors import StoreUnavailable
-from oncelog.stores.kafka.progress import ProjectorLag
+from oncelog.stores.kafka.lag import ProjectorLag
 from oncelog.stores.s3.refusals import refused
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -79,7 +79,12 @@ WELL = GlanceSources(
     workers=answering(True),
     backlog=answering(Backlog({("InstanceCommand", 0): 3, ("InstanceCommand", 60): 1, ("BulkCommand", 0): 1})),
     stuck=answering([]),
-    lags=answering([ProjectorLag("documents", {0: 0, 1: 0}, True), ProjectorLag("graph", {0: 2, 1: 5}, True)]),
+    lags=answering(
+        [
+            ProjectorLag("documents", {0: 0, 1: 0}, committed=True),
+            ProjectorLag("graph", {0: 2, 1: 5}, committed=True, oldest_age_s=200),
+        ]
+    ),
     dead_letters=answering([]),
     check=answering(report(CheckVerdict.SOUND)),
     servers={"Redis": answering(ServerState("answers"))},
@@ -108,7 +113,7 @@ async def test_healthy_installation_is_fine():
         "commands   4 under way; 1 for 1 min and more",
         "archive    not scheduled, and no run of everything is known",
         "documents  has all messages",
-        "graph      7 messages behind, 5 of them in partition 1",
+        "graph      7 messages behind, the oldest sent 3 min ago; 5 in partition 1",
         "Is it correct?",
         "last check  SOUND 3 h ago, full",
         "Is anything stuck?",
@@ -130,6 +135,16 @@ async def test_silent_sources_hold_up_no_other():
     text = shown(glance)
     assert "projectors  no answer: connection refused" in text
     assert "last check  SOUND 3 h ago" in text
+
+
+async def test_projectors_that_never_ran_are_named():
+    lags = [
+        ProjectorLag("documents", {0: 3}, committed=False, awaited=False),
+        ProjectorLag("orders", {0: 3}, committed=False, oldest_age_s=7_300),
+    ]
+    text = shown(await picture(replace(WELL, lags=answering(lags))))
+    assert "documents  no projector has run; workers project by themselves" in text
+    assert "3 messages behind, the oldest sent 2 h ago; 3 in partition 0; no" in text
 
 
 async def test_missing_bucket_is_named_with_its_remedy():
@@ -222,8 +237,20 @@ async def test_json_tells_silence_from_nothing():
             "archive_scheduled": None,
         },
         "lags": [
-            {"read_model": "documents", "committed": True, "messages": {"0": 0, "1": 0}},
-            {"read_model": "graph", "committed": True, "messages": {"0": 2, "1": 5}},
+            {
+                "read_model": "documents",
+                "committed": True,
+                "awaited": True,
+                "oldest_age_s": 0.0,
+                "messages": {"0": 0, "1": 0},
+            },
+            {
+                "read_model": "graph",
+                "committed": True,
+                "awaited": True,
+                "oldest_age_s": 200,
+                "messages": {"0": 2, "1": 5},
+            },
         ],
         "check": None,
         "stuck": None,

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from oncelog import metrics
 from oncelog.client.backlog import Backlog
-from oncelog.client.backlog_metrics import BacklogMetrics
+from oncelog.client.backlog_metrics import BacklogMetrics, LagMetrics
 from oncelog.errors import SettingsInvalid
 from oncelog.metrics_server import free_loopback_address, metrics_served
 from oncelog.read_models.projector.metrics import ProjectorMetrics
@@ -80,9 +80,9 @@ async def test_nothing_listens_without_an_address():
 
 
 def test_every_metric_is_on_the_page():
-    backlog = BacklogMetrics(archive_interval_s=0)
-    backlog.backlog = Backlog({}, archived_through=NOON, archive_scheduled=NOON)
-    registries = (metrics.REGISTRY, ProjectorMetrics("documents").registry, backlog.registry)
+    backlog, lag = BacklogMetrics(archive_interval_s=0), LagMetrics()
+    backlog.newest, lag.newest = Backlog({}, archived_through=NOON, archive_scheduled=NOON), []
+    registries = (metrics.REGISTRY, ProjectorMetrics("documents").registry, backlog.registry, lag.registry)
     names = {family.name for registry in registries for family in registry.collect()}
     page = PAGE.read_text()
     assert len(names) > 15

@@ -14,6 +14,7 @@ from oncelog.errors import InputInvalid, StoreUnavailable
 from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.projector import loop
 from oncelog.read_models.projector.loop import IN_FLIGHT_MAX
+from oncelog.read_models.projector.metrics import ProjectorMetrics
 from oncelog.stores.s3.bucket import StoredObject
 from oncelog.testing.memory.kafka import MemoryPublisher
 from tests.contract.chains import PLACE, chain
@@ -271,6 +272,16 @@ async def test_nothing_is_behind_once_all_is_committed(stream: Stream, monkeypat
     async with stream.projector(batch_messages_max=1) as running:
         await stream.caught_up()
         await until_nothing_is_behind(running)
+
+
+def test_age_of_messages_that_were_not_taken_is_not_told():
+    metrics = ProjectorMetrics("documents")
+    metrics.lag({0: 3, 1: 2, 2: 0}, {1: 700.0})
+    ages = [
+        metrics.registry.get_sample_value("projection_lag_ms", {"read_model": "documents", "partition": str(number)})
+        for number in range(3)
+    ]
+    assert ages == [None, 700.0, 0.0]
 
 
 async def test_batches_in_flight_are_behind(monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,12 @@ PROJECTOR = Dashboard(
             panels=(
                 LAG,
                 Panel(
+                    title="Messages that wait, as workers see it",
+                    about="Not committed by the projectors, whether one runs or not; read from Kafka every 30 s.",
+                    queries=single("max by (read_model) (oncelog_projection_waiting_messages)", "{{read_model}}"),
+                    unit=Unit.COUNT,
+                ),
+                Panel(
                     title="Messages not shown yet",
                     about="One partition alone: one aggregate, or one consumer, is slow.",
                     queries=single("projection_lag_events", "{{read_model}}, partition {{partition}}"),

@@ -33,7 +33,7 @@ class ProjectorMetrics:
         )
         self._lag_ms = Gauge(
             "projection_lag_ms",
-            "How long ago the oldest message that is not shown yet was sent; 0 if all are shown.",
+            "How long ago the oldest message not shown yet was sent; 0 if all are shown, none if it is not taken yet.",
             ("read_model", "partition"),
             registry=self.registry,
         )
@@ -57,12 +57,16 @@ class ProjectorMetrics:
         self._failed.labels(self._read_model, code).inc()
 
     def lag(self, events: Mapping[int, int], ages_ms: Mapping[int, float]) -> None:
-        """Set the lag of the partitions that are ours now; those of others are projected by others."""
+        """Set the lag of the partitions that are ours now; those of others are projected by others.
+
+        A message that waits and was not taken yet has an age that is not known here, and is not reported as 0.
+        """
         self._lag_events.clear()
         self._lag_ms.clear()
         for partition, number in events.items():
             self._lag_events.labels(self._read_model, partition).set(number)
-            self._lag_ms.labels(self._read_model, partition).set(ages_ms.get(partition, 0.0))
+            if partition in ages_ms or not number:
+                self._lag_ms.labels(self._read_model, partition).set(ages_ms.get(partition, 0.0))
 
     def _counter(self, name: str, what: str) -> Counter:
         return Counter(name, what, ("read_model",), registry=self.registry).labels(self._read_model)

@@ -106,7 +106,8 @@ class KafkaSubscription:
         behind: dict[int, int] = {}
         for partition in self._consumer.assignment():
             end, reached = self._consumer.highwater(partition), self._next_offsets.get(partition.partition)
-            behind[partition.partition] = max(0, end - reached) if end is not None and reached is not None else 0
+            if end == 0 or (end is not None and reached is not None):
+                behind[partition.partition] = max(0, end - (reached or 0))
         return behind
 
     async def stop(self) -> None:
@@ -161,6 +162,8 @@ class KafkaSubscription:
             if known and known.metadata and known.metadata != str(self._topic_id or known.metadata):
                 log.warning("topic_made_anew", topic=self._topic, partition=partition.partition)
                 await consumer.seek_to_beginning(partition)
+            elif known and known.offset >= 0:
+                self._next_offsets.setdefault(partition.partition, known.offset)
 
     async def _check_topic(self, consumer: AIOKafkaConsumer) -> None:
         """Begin anew if the topic is another one than when we last looked."""
