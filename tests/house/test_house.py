@@ -126,3 +126,9 @@ def test_house_rule_is_broken_no_more_than_before(rule: Callable[[], Broken]):
     places = list(rule())
     allowed = LEFT[rule]
     assert len(places) <= allowed, "\n".join([f"expected at most {allowed} places, found {len(places)}", *places])
+
+
+def test_development_page_lists_every_folder_of_tests():
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/development.md").read_text(), re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted({path.parent.name for path in (ROOT / "tests").glob("*/*.py")})
