@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from json.encoder import encode_basestring
 from typing import Any
 
 import rfc8785
@@ -13,7 +12,7 @@ from oncelog.domain.identifiers import check_name
 from oncelog.domain.json_pointer import parse_pointer
 from oncelog.domain.limits import INTEGER_MAX, RESULTS_MAX, WORDS_CHARACTERS_MAX
 from oncelog.domain.sorting import SortKey, parse_sort
-from oncelog.domain.term_parts import ordered_digits, term_part, term_path, term_step
+from oncelog.domain.term_parts import canonical_scalar, ordered_digits, term_part, term_path
 from oncelog.errors import InputInvalid
 
 Scalar = str | int | float | bool | None
@@ -124,38 +123,10 @@ def matches(data: Mapping[str, Any], where: Mapping[str, Scalar | Range]) -> boo
     return all(_holds(list(_values_at(data, parse_pointer(pointer))), value) for pointer, value in where.items())
 
 
-def exact_terms(data: Mapping[str, Any]) -> list[str]:
-    """Return terms for an index, so that a filter matches data exactly if one of them is a term of the filter.
-
-    A term for each value and each path, both once: ``/tags="red"`` and ``/tags``; for a number one more, in the order
-    of numbers (``range_of_terms``). Costs time in proportion to the bytes of the data; no term has more than 131
-    characters.
-    """
-    terms: dict[str, None] = {}
-    pending: list[tuple[str, Any]] = [("", data)]
-    while pending:
-        path, value = pending.pop()
-        if isinstance(value, str):  # the most frequent one is asked for first
-            terms[path] = None
-            terms[f"{path}={term_part(encode_basestring(value))}"] = None
-        elif isinstance(value, list):
-            pending.extend((path, item) for item in value)
-        elif isinstance(value, Mapping):
-            terms[path] = None
-            pending.extend((term_step(path, name), member) for name, member in value.items())
-        elif value is not None:
-            terms[path] = None
-            terms[f"{path}={term_part(_canonical(value))}"] = None
-            if not isinstance(value, bool):
-                terms[f"{path}<{ordered_digits(value)}"] = None
-    terms.pop("", None)
-    return list(terms)
-
-
 def exact_term(pointer: str, value: Scalar) -> str:
     """Return the term that says: this value stands at the pointer; of null: there is a value at the pointer."""
     path = term_path(pointer)
-    return path if value is None else f"{path}={term_part(_canonical(value))}"
+    return path if value is None else f"{path}={term_part(canonical_scalar(value))}"
 
 
 def range_of_terms(pointer: str, numbers: Range) -> tuple[str, str]:
@@ -210,12 +181,3 @@ def _values_at(value: Any, names: Sequence[str]) -> Iterator[Any]:
             yield value
     elif isinstance(value, Mapping) and names[0] in value:
         yield from _values_at(value[names[0]], names[1:])
-
-
-def _canonical(value: str | float | bool) -> str:
-    """Return the scalar as RFC 8785 writes it: equal values in equal characters, whatever their type in Python."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return encode_basestring(value)
-    return str(value) if isinstance(value, int) else rfc8785.dumps(value).decode()

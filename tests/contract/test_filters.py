@@ -14,10 +14,11 @@ from oncelog.domain.canonical import normalised
 from oncelog.domain.events import DefinitionReference
 from oncelog.domain.graph import GraphNode, edge_map
 from oncelog.domain.identifiers import AggregateId
+from oncelog.domain.index_terms import index_terms
 from oncelog.domain.json_pointer import pointer_of
 from oncelog.domain.ontology.definition import ClassDefinition, Relationship
 from oncelog.domain.ontology.relationship_names import RelationshipNames
-from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, exact_terms, matches, range_of_terms
+from oncelog.domain.queries import Range, Scalar, Search, check_filter, exact_term, matches, range_of_terms
 from oncelog.domain.results import Outcome
 from oncelog.errors import ContainerUnusable, InputInvalid
 from oncelog.ports import Document, IndexSchema, Searches
@@ -121,7 +122,7 @@ CASES: list[tuple[dict[str, Any], str, Any, bool]] = [
 def test_filter_means_the_same_for_every_type(data: dict[str, Any], pointer: str, value: Any, expected: bool):
     check_filter(pointer, value)
     assert matches(data, {pointer: value}) is expected
-    assert _is_found(exact_terms(data), pointer, value) is expected
+    assert _is_found(index_terms(data).exact, pointer, value) is expected
 
 
 def _is_found(terms: list[str], pointer: str, value: Scalar | Range) -> bool:
@@ -136,7 +137,7 @@ def _is_found(terms: list[str], pointer: str, value: Scalar | Range) -> bool:
 @settings(max_examples=500)
 def test_terms_agree_with_the_filter_function(drawn: dict[str, Any], pointer: str, value: Scalar | Range):
     data = normalised(drawn)
-    terms = exact_terms(data)
+    terms = index_terms(data).exact
     assert _is_found(terms, pointer, value) is matches(data, {pointer: value})
     assert len(terms) == len(set(terms))
     assert all(len(term) <= 131 for term in terms)

@@ -7,9 +7,8 @@ different keys it has, can make the mapping grow (https://www.elastic.co/docs/re
 from collections.abc import Mapping
 from typing import Any
 
+from oncelog.domain.index_terms import index_terms
 from oncelog.domain.limits import DEPTH_MAX
-from oncelog.domain.queries import exact_terms
-from oncelog.domain.sorting import sort_texts
 from oncelog.ports import IndexSchema
 
 #: Lucene takes no term above 32,766 bytes, and flattened's terms are "key path, NUL, value" in UTF-8. A path holds at
@@ -26,10 +25,10 @@ _FLATTENED = {
     "ignore_above": SEARCHABLE_CHARACTERS_MAX,
 }
 
-#: The terms of ``exact_terms``, by which filters are answered whatever the class's definition: no document values,
+#: The terms of ``index_terms``, by which filters are answered whatever the class's definition: no document values,
 #: since nothing sorts or groups by them.
 EXACT = "exact"
-#: The texts of ``sort_texts`` by path, on which Elasticsearch sorts: document values only, and no field for each path.
+#: The texts of ``index_terms`` by path, on which Elasticsearch sorts: document values only, and no field for each path.
 SORTABLE = "sortable"
 #: Only an index of which every document has both knows this name; a query that sorts by it is refused by any other
 #: index, instead of finding nothing there.
@@ -74,7 +73,8 @@ def as_unfit(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_indexed(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document's body with the terms by which filters find it and the texts by which searches sort it."""
-    return {**body, EXACT: exact_terms(body["data"]), SORTABLE: sort_texts(body["data"])}
+    exact, sortable = index_terms(body["data"])
+    return {**body, EXACT: exact, SORTABLE: sortable}
 
 
 def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,7 +90,7 @@ def as_verified(body: Mapping[str, Any]) -> Mapping[str, Any]:
     written = as_written(body)
     data = written.get("data")
     derived = {name: body[name] for name in (EXACT, SORTABLE) if name in body}
-    wanted = {EXACT: exact_terms(data), SORTABLE: sort_texts(data)} if isinstance(data, Mapping) else {}
+    wanted = dict(zip((EXACT, SORTABLE), index_terms(data), strict=True)) if isinstance(data, dict) else {}
     known = all(name in wanted and _in_order(value) == _in_order(wanted[name]) for name, value in derived.items())
     return written if known else {**written, **derived}
 
