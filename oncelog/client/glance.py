@@ -14,7 +14,7 @@ from oncelog.checks.report import InvariantsReport
 from oncelog.checks.scope import ProofScope
 from oncelog.client import connection
 from oncelog.client.backlog import Backlog, BacklogReader, StuckCommand
-from oncelog.composition.read_models import read_model_of, services_of
+from oncelog.composition.read_models import last_dead_letters_of
 from oncelog.domain.dead_letters import DeadLetter
 from oncelog.errors import ContainerUnusable, OncelogError
 from oncelog.ports import Ports
@@ -168,9 +168,8 @@ class _Temporal:
 
 
 async def _dead_letters(ports: Ports) -> Sequence[DeadLetter]:
-    found = await asyncio.gather(
-        *(services_of(read_model_of(name, ports), ports).last_dead_letters() for name in ReadModelName)
-    )
+    names = await ports.catalogue.parking_read_models()
+    found = await asyncio.gather(*(last_dead_letters_of(name, ports.dead_letters) for name in names))
     return [letter for letters in found for letter in letters if letter.waits or letter.unfinished]
 
 

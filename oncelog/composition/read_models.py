@@ -31,11 +31,14 @@ class ReadModelServices:
 
     async def last_dead_letters(self) -> list[DeadLetter]:
         """Return the last dead letter of every aggregate that ever had one, in the order of their IDs."""
-        known = sorted(await last_numbers(self.dead_letters, self.read_model.name))
-        dead_letters = [
-            await self.dead_letters.latest_dead_letter(self.read_model.name, aggregate_id) for aggregate_id in known
-        ]
-        return [dead_letter for dead_letter in dead_letters if dead_letter]
+        return await last_dead_letters_of(self.read_model.name, self.dead_letters)
+
+
+async def last_dead_letters_of(read_model: str, dead_letters: DeadLetters) -> list[DeadLetter]:
+    """Return the last dead letter of every aggregate that ever had one in a read model, in the order of their IDs."""
+    known = sorted(await last_numbers(dead_letters, read_model))
+    found = [await dead_letters.latest_dead_letter(read_model, aggregate_id) for aggregate_id in known]
+    return [dead_letter for dead_letter in found if dead_letter]
 
 
 def read_model_of(name: str, ports: Ports) -> ReadModel:

@@ -80,6 +80,10 @@ class LogCatalogue(Protocol):
         """
         ...
 
+    async def parking_read_models(self) -> Sequence[str]:
+        """Return the names of all read models that ever had a dead letter. One request per name."""
+        ...
+
 
 @dataclass(frozen=True)
 class LogCheckpoint:

@@ -84,3 +84,12 @@ async def test_a_failure_is_heard_by_whoever_listens(opened: Opened):
     await opened.ports.failures.announce(str(PLACE), body)
     await opened.ports.failures.announce("", {"reason": "ä"})
     assert sorted(await opened.failures(), key=lambda told: told[0]) == [("", {"reason": "ä"}), (str(PLACE), body)]
+
+
+async def test_read_models_that_parked_are_listed(opened: Opened):
+    assert await opened.ports.catalogue.parking_read_models() == []
+    await opened.put_object("dead-letters/foreign", b"{}")
+    for name in ("graph", "orders", "orders-2"):
+        for number in (1, 2):
+            await opened.ports.dead_letters.append_dead_letter(dead_letter(number, read_model=name))
+    assert sorted(await opened.ports.catalogue.parking_read_models()) == ["graph", "orders", "orders-2"]

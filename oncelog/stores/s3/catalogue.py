@@ -8,7 +8,7 @@ from itertools import groupby
 from urllib.parse import unquote
 
 from oncelog.domain.identifiers import CLASSES, AggregateId, check_command_id
-from oncelog.domain.stored_names import COMMANDS, EVENTS, event_key, stream_folder
+from oncelog.domain.stored_names import COMMANDS, DEAD_LETTERS, EVENTS, event_key, stream_folder
 from oncelog.errors import InputInvalid
 from oncelog.ports import EventLog, KnownCommand, ListedStream, Page
 from oncelog.stores.s3.bucket import KEYS_PER_LIST_MAX, Bucket, ListedObject
@@ -76,6 +76,20 @@ class S3LogCatalogue:
                 continue
             found.append((parts[1], parts[2]))
             after = f"{EVENTS}{parts[1]}/{parts[2]}{_PAST_FOLDER}"
+
+    async def parking_read_models(self) -> Sequence[str]:
+        found: list[str] = []
+        after = DEAD_LETTERS
+        while True:
+            listed, _ = await self._bucket.list_after(DEAD_LETTERS, after, count_max=1)
+            if not listed:
+                return found
+            name, slash, _ = listed[0].key.removeprefix(DEAD_LETTERS).partition("/")
+            if not slash:  # foreign: no dead letter lies there
+                after = listed[0].key
+                continue
+            found.append(name)
+            after = f"{DEAD_LETTERS}{name}{_PAST_FOLDER}"
 
     async def _database(self, after: str) -> str | None:
         """Return the database that a position is in, or the next one after it; None after the last."""
