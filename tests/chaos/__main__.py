@@ -23,6 +23,12 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--aggregates", type=int, default=50, help="hot ones; others are created besides")
     parser.add_argument("--faults", type=int, default=20, help="per run")
+    parser.add_argument(
+        "--shop",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="orders of examples/shop among the load, counted in SQL and shipped by a reaction",
+    )
     parser.add_argument("--kinds", type=kind_names, help="only these, separated by commas")
     parser.add_argument("--time-max", type=float, default=TIME_MAX_S, metavar="S", help="of load and faults, per run")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for reports, histories and logs")
@@ -50,6 +56,7 @@ def main(given: Sequence[str]) -> int:
             aggregates=asked.aggregates,
             faults=asked.faults,
             kinds=asked.kinds,
+            shop=asked.shop,
             time_max_s=asked.time_max,
         )
         try:

@@ -82,6 +82,14 @@ async def projector_killed(ground: Installation, draws: Draws) -> AsyncIterator[
     yield {}
 
 
+@kind("own program", (0.5, 1.5), needs="shop", program=(0, 1))
+async def own_program_killed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
+    """SIGKILL of the projector that counts orders in SQL, or of the reactor that ships them."""
+    program = ground.supervisor.own[draws["program"]]
+    await program.kill()
+    yield {"program": program.name}
+
+
 @kind("projector", (7.0, 12.0), SELDOM, projector=PROJECTORS_KEPT)
 async def projector_frozen(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
     """SIGSTOP: others get its partitions, and then it wakes up with a batch in hand."""

@@ -18,7 +18,7 @@ from stack.errors import StackError, UnreachableError
 from tests.chaos import clocks, disks
 from tests.chaos.forgeries import VARIABLE as FORGERY_VARIABLE
 from tests.chaos.proxies import Proxies
-from tests.chaos.workers import Supervisor
+from tests.chaos.workers import Program, Supervisor
 from tests.settings import settings_from
 
 SERVERS = ("temporal", "redis", "kafka", "elasticsearch", "s3")
@@ -69,6 +69,8 @@ class Installation:
         """Return in words why this machine cannot show what needs this; nothing if it can."""
         if need == "tmpfs" and not self.has_disks:
             return "only root may mount a small disk, in a mount namespace of its own"
+        if need == "shop" and not self.supervisor.own:
+            return "the run has no orders of the shop"
         if need == "libfaketime" and clocks.library() is None:
             return "libfaketime is not installed (Debian's package faketime)"
         return ""
@@ -121,10 +123,13 @@ class Installation:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation]:
+async def opened(
+    folder: Path, *, projection: str, own: Mapping[str, Program], own_variables: Mapping[str, str]
+) -> AsyncIterator[Installation]:
     """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers.
 
-    ``projection``: who writes documents and nodes, ``inline`` or ``stream``; the projectors run anyhow.
+    ``projection``: who writes documents and nodes, ``inline`` or ``stream``; the projectors run anyhow. ``own``: the
+    programs of a domain of one's own, by name, and ``own_variables``: what all programs are told for it.
     """
     with ExitStack() as cleanup:
         reserved = {name: cleanup.enter_context(ports.reserve_free()) for name in SERVERS}
@@ -141,11 +146,13 @@ async def opened(folder: Path, *, projection: str) -> AsyncIterator[Installation
         for name in SERVERS:
             proxies.put_before(name, listen=listen[name], upstream=_host_and_port(stack.server(name)))
         direct = stack.environment()
-        variables = direct | _through(listen) | {"ONCELOG_PROJECTION": projection, "ONCELOG_BULK_CHUNK_ITEMS_MAX": "10"}
+        chosen = {"ONCELOG_PROJECTION": projection, "ONCELOG_BULK_CHUNK_ITEMS_MAX": "10", **own_variables}
+        variables = direct | _through(listen) | chosen
         forgery = folder / "forgery.json"
         supervisor = Supervisor(
             workers=WORKERS,
             projectors=PROJECTORS,
+            own=own,
             folder=stack.data / "beside",
             logs=folder,
             variables={**_inherited(), **variables, FORGERY_VARIABLE: str(forgery)},

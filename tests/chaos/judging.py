@@ -1,7 +1,7 @@
 """The stored data after a run, read back from every server and held against what its clients wrote down."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from oncelog.verification.stream import StreamAudit
 from tests.chaos import users
 from tests.chaos.load import DB_NAME
 from tests.chaos.unique_judge import UniqueVerdict, judge_unique
-from tests.chaos.unique_log import UniqueLog, read_objects
+from tests.chaos.unique_log import Stored, UniqueLog
 
 
 async def judged(stores: Stores, settings: Settings, history: Path) -> Report:
@@ -41,7 +41,7 @@ async def judge_dropped(stores: Stores, dropped: Sequence[Sequence[Message]]) ->
     ]
 
 
-def judge_users(settings: Settings, history: History) -> UniqueVerdict:
+def judge_users(objects: Mapping[str, Stored], history: History) -> UniqueVerdict:
     """Judge who held which unique value, from S3's objects alone. On the machine on which the history was written."""
     epoch_ns = time.time_ns() - time.monotonic_ns()
     began_ns: dict[str, int] = {}
@@ -51,7 +51,7 @@ def judge_users(settings: Settings, history: History) -> UniqueVerdict:
     began_at = {
         command_id: datetime.fromtimestamp((at_ns + epoch_ns) / 1e9, UTC) for command_id, at_ns in began_ns.items()
     }
-    log = UniqueLog(f"{DB_NAME}/{users.CLASS_ID}", users.CONSTRAINTS, read_objects(settings))
+    log = UniqueLog(f"{DB_NAME}/{users.CLASS_ID}", users.CONSTRAINTS, objects)
     return judge_unique(log, began_at=began_at)
 
 

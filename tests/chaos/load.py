@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from oncelog.errors import NotYetVisible, OncelogError
 from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from oncelog.verification.history import HistoryWriter
-from tests.chaos import users
+from tests.chaos import shop, users
 from tests.chaos.hostile import HOSTILE
 from tests.chaos.plan import PlannedCall, plan_calls
 
@@ -88,14 +88,15 @@ class Client:
         self._actor = f"client-{number}"
         self._sent = 0
         self._seen: dict[AggregateId, int] = {}
+        self._orders: deque[tuple[str, str]] = deque(maxlen=REMEMBERED_MAX)
         self._own: deque[Command | Bulk] = deque(maxlen=REMEMBERED_MAX)
 
-    async def work(self, *, aggregates: int, until: asyncio.Event) -> None:
+    async def work(self, *, aggregates: int, calls: Mapping[str, int], until: asyncio.Event) -> None:
         """Create this client's share of the hot aggregates, then do what is drawn for it, until told to stop."""
         for number in range(self._number, aggregates, self._clients):
             await self.submit(self._new(CommandType.CREATE_INSTANCE, _place(number), value=number))
         self._tally.warm += 1
-        for call in plan_calls(self._seed, self._number, aggregates=aggregates):
+        for call in plan_calls(self._seed, self._number, aggregates=aggregates, calls=calls):
             if until.is_set():
                 return
             await self._attach_again()
@@ -104,11 +105,19 @@ class Client:
 
     async def define_users(self) -> None:
         """Define the class of users, and return when it is defined."""
-        definition = users.definition(DB_NAME, self._new_id())
-        while (result := await self.submit(definition)) is None:
+        await self._apply(users.definition(DB_NAME, self._new_id()))
+
+    async def open_accounts(self) -> None:
+        """Give all customers of the shop credit, and return when they have it."""
+        for number in range(shop.CUSTOMERS):
+            await self._apply(shop.opening(number, command_id=self._new_id()))
+
+    async def _apply(self, command: Command) -> None:
+        """Submit a command until it is answered; complain where it is rejected."""
+        while (result := await self.submit(command)) is None:
             continue
         if result.rejection:
-            self._complain(f"{definition.command_id}: users were not defined: {result.rejection.message}")
+            self._complain(f"{command.command_id}: expected to be applied: {result.rejection.message}")
 
     async def _do(self, call: PlannedCall) -> None:
         if call.what == "hostile":
@@ -133,6 +142,8 @@ class Client:
             return self._bulk(call)
         if call.what in users.CALLS:
             return users.user_command(call, db_name=DB_NAME, command_id=self._new_id(), actor=self._actor)
+        if call.what in shop.CALLS:
+            return shop.shop_command(call, command_id=self._new_id(), actor=self._actor, placed=self._orders)
         types = {
             "create": CommandType.CREATE_INSTANCE,
             "new": CommandType.CREATE_INSTANCE,

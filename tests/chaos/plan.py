@@ -94,10 +94,10 @@ CALLS: Mapping[str, int] = {
 }
 
 
-def plan_calls(seed: int, client: int, *, aggregates: int) -> Iterator[PlannedCall]:
-    """Draw a client's calls, without end."""
+def plan_calls(seed: int, client: int, *, aggregates: int, calls: Mapping[str, int] = CALLS) -> Iterator[PlannedCall]:
+    """Draw a client's calls, without end. ``calls``: how often each occurs."""
     rng = random.Random(f"calls {seed} {client}")
-    names, weights = list(CALLS), list(CALLS.values())
+    names, weights = list(calls), list(calls.values())
     hot = [1 / (rank + 1) ** 0.5 for rank in range(aggregates)]
     while True:
         (what,) = rng.choices(names, weights)

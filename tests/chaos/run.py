@@ -14,16 +14,19 @@ from temporalio.client import Client as Temporal
 
 from oncelog.checks.verify import Report
 from oncelog.client import connection
+from oncelog.domain.aggregates import registered
 from oncelog.stores.opening import Stores
 from oncelog.verification.findings import Finding
 from oncelog.verification.history import HistoryWriter, read_history
+from tests.chaos import shop
 from tests.chaos.installation import Installation, opened, say
 from tests.chaos.judging import judge_dropped, judge_users, judged
 from tests.chaos.load import Client, ReconcileSummary
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.plan import PlannedFault, plan_faults, projection
+from tests.chaos.plan import CALLS, PlannedFault, plan_faults, projection
 from tests.chaos.report import finding_text, report_of
 from tests.chaos.sweeping import retry_parked, sweep, sweep_beside
+from tests.chaos.unique_log import read_objects
 
 TIME_MAX_S = 7200.0
 """Of load and faults. A report is not well if faults were left out for it."""
@@ -41,7 +44,9 @@ RUNNING = "ExecutionStatus = 'Running'"
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. ``commands``: at least so many, the load goes on while there are faults to come."""
+    """How much of everything. ``commands``: at least so many, the load goes on while there are faults to come.
+    ``shop``: whether orders of examples/shop are among it, with their programs.
+    """
 
     seed: int
     commands: int
@@ -49,6 +54,7 @@ class Size:
     aggregates: int
     faults: int
     kinds: Sequence[str] | None = None
+    shop: bool = True
     time_max_s: float = TIME_MAX_S
 
 
@@ -58,9 +64,11 @@ async def run(size: Size, folder: Path) -> dict[str, Any]:
     plan = plan_faults(size.seed, size.faults, size.kinds)
     began_s = time.monotonic()
     say(f"seed {size.seed}: starting servers and workers; logs and history in {folder}")
-    async with opened(folder, projection=projection(size.seed)) as installation:
+    own = (shop.PROGRAMS, shop.variables(folder)) if size.shop else ({}, {})
+    async with opened(folder, projection=projection(size.seed), own=own[0], own_variables=own[1]) as installation:
         say(f"up after {time.monotonic() - began_s:.0f} s")
-        report = await _worked(installation, size, plan, folder)
+        with registered(*(shop.AGGREGATES if size.shop else ())):
+            report = await _worked(installation, size, plan, folder)
     report["took_s"] = round(time.monotonic() - began_s, 1)
     (folder / "report.json").write_text(json.dumps(report, indent=2, default=str) + "\n")
     return report
@@ -97,15 +105,28 @@ async def _worked(installation: Installation, size: Size, plan: Sequence[Planned
         say(f"drained in {time.monotonic() - drained_s:.0f} s; {len(stuck)} workflows stuck")
         parked = await retry_parked(stores)
         swept = await sweep(installation.settings)
+        if size.shop:
+            parked += await shop.retry_parked(installation.supervisor.variables)
+            stuck += await shop.caught_up(installation.settings)
+            for command in await asyncio.to_thread(shop.reaction_commands, installation.settings):
+                await clients[0].submit(command)  # once more: the history then has it, and its answer
+            stuck += await _drained(clients, tally)
+            swept = await sweep(installation.settings)
         say(f"{len(parked)} aggregates were parked; the last consistency check: {swept.outcome}")
     verdict, of_dropped = await _judged(installation, path)
     history = read_history([path])
-    of_users = await asyncio.to_thread(judge_users, installation.settings, history)
+    objects = await asyncio.to_thread(read_objects, installation.settings)
+    of_users = await asyncio.to_thread(judge_users, objects, history)
+    of_shop = shop.ShopVerdict(objects, shop.database(folder)) if size.shop else None
     say(f"unique values: {of_users.findings[:SHOWN_MAX]}, {dict(of_users.figures)}")
     beside = [*map(finding_text, of_dropped), *(f"unique value: {found}" for found in of_users.findings)]
+    if of_shop:
+        say(f"orders: {of_shop.findings[:SHOWN_MAX]}, {of_shop.figures}")
+        beside += [f"shop: {found}" for found in of_shop.findings]
     report = report_of(nemesis, tally, verdict, history, beside=beside, swept=swept, stuck=stuck)
     about = {
         "unique": of_users.figures,
+        "shop": of_shop.figures if of_shop else None,
         "seed": size.seed,
         "projection": projection(size.seed),
         "parked": parked,
@@ -132,11 +153,14 @@ async def _load_and_break(
 ) -> None:
     """Let the clients work while things break, until both are done, or the time is over."""
     await clients[0].define_users()
+    if size.shop:
+        await clients[0].open_accounts()
+    calls = {**CALLS, **shop.CALLS} if size.shop else CALLS
     enough = asyncio.Event()
     until_s = time.monotonic() + size.time_max_s
     async with asyncio.TaskGroup() as tasks:
         for client in clients:
-            tasks.create_task(client.work(aggregates=size.aggregates, until=enough))
+            tasks.create_task(client.work(aggregates=size.aggregates, calls=calls, until=enough))
         tasks.create_task(sweep_beside(nemesis.installation.settings, nemesis.tally, until=enough))
         while nemesis.tally.warm < len(clients):
             await asyncio.sleep(0.1)

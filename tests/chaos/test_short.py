@@ -36,7 +36,7 @@ KINDS = (
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report of one run, in a process of its own as an operator starts it."""
     folder = tmp_path_factory.mktemp("chaos")
-    sizes = ("--commands", str(COMMANDS), "--clients", str(CLIENTS), "--aggregates", str(AGGREGATES))
+    sizes = ("--commands", str(COMMANDS), "--clients", str(CLIENTS), "--aggregates", str(AGGREGATES), "--no-shop")
     faults = ("--faults", str(len(KINDS)), "--kinds", ",".join(KINDS))
     argv = [sys.executable, "-m", "tests.chaos", "--seed", str(SEED), *sizes, *faults, "--folder", str(folder)]
     ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -22,10 +22,11 @@ STOP_TIMEOUT_S = 30.0  # longer than a worker's drain
 
 @dataclass(frozen=True)
 class Program:
-    """The programs to run: a module, and what it says once it takes work."""
+    """The programs to run: a module with its arguments, and what it says once it takes work."""
 
     module: str
     ready: str
+    arguments: tuple[str, ...] = ()
 
 
 WORKER = Program("tests.chaos.worker", "worker_ready")
@@ -51,7 +52,7 @@ class Kept:
         order = LaunchSpec(
             folder=self._folder,
             log=self._log,
-            argv=[sys.executable, "-m", self._program.module],
+            argv=[sys.executable, "-m", self._program.module, *self._program.arguments],
             environment=self._variables,
             working_directory=ROOT,
             owner=process.myself(),
@@ -108,26 +109,34 @@ class Kept:
 class Supervisor:
     """Keeps so many of each program running, as whatever runs them in production would.
 
-    ``projectors``: so many of each read model.
+    ``projectors``: so many of each read model. ``own``: one of each program of one's own, by name.
     """
 
     def __init__(
-        self, *, workers: int, projectors: int, folder: Path, logs: Path, variables: Mapping[str, str]
+        self,
+        *,
+        workers: int,
+        projectors: int,
+        own: Mapping[str, Program],
+        folder: Path,
+        logs: Path,
+        variables: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._logs = logs
-        self._variables = dict(variables)
+        self.variables = dict(variables)
         self.workers = [self._new(f"worker-{number}", WORKER) for number in range(workers)]
         self.projectors = [
             self._new(f"projector-{name}-{number}", PROJECTOR, ONCELOG_PROJECTOR_READ_MODEL=name)
             for number in range(projectors)
             for name in READ_MODELS
         ]
+        self.own = [self._new(name, program) for name, program in own.items()]
         self._guests = 0
 
     @property
     def all(self) -> list[Kept]:
-        return [*self.workers, *self.projectors]
+        return [*self.workers, *self.projectors, *self.own]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Supervisor"]:
@@ -166,7 +175,7 @@ class Supervisor:
             program,
             folder=self._folder / name,
             log=self._logs / f"{name}.log",
-            variables=self._variables | variables,
+            variables=self.variables | variables,
         )
 
     async def _tend(self) -> None:
