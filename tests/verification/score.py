@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from oncelog.checks.verify import nothing_in_flight, verify
+from oncelog.domain.aggregates import registered
 from oncelog.verification.findings import Severity
+from tests.own_domain import ACCOUNT
 from tests.verification import (
     archive_damage,
     broken,
@@ -21,6 +23,7 @@ from tests.verification import (
     container_damage,
     damage,
     graph_damage,
+    own_damage,
     reference_damage,
     seen,
     topic_damage,
@@ -50,6 +53,7 @@ async def planted() -> list[tuple[str, str, bool]]:
         "an archive": archive_damage,
         "unique values": unique_damage,
         "references that must exist": reference_damage,
+        "aggregates of one's own": own_damage,
     }
     for what, planting in plantings.items():
         sound = await verify((await planting.healthy()).sources, in_flight=nothing_in_flight)
@@ -82,7 +86,9 @@ def main() -> None:
     """Print the score."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of tasks that a schedule lets die on purpose
-    rows, hunts = asyncio.run(planted()), hunted()
+    with registered(ACCOUNT):
+        rows = asyncio.run(planted())
+    hunts = hunted()
     console = Console(width=150)
     table = Table("planted damage", "code", "caught", box=None)
     for name, code, caught in rows:
