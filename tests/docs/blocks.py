@@ -12,6 +12,8 @@ from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+#: Pages of examples: their lines are parsed with the others, and executed by tests/examples.
+READMES = sorted((ROOT / "examples").glob("*/README.md"))
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 _BLOCK = re.compile(
@@ -53,7 +55,7 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-ALL = [block for page in PAGES for block in blocks(page)]
+ALL = [block for page in (*PAGES, *READMES) for block in blocks(page)]
 
 
 class Line(NamedTuple):
@@ -75,6 +77,14 @@ def console_lines(block: Block) -> list[Line]:
         elif prompted and lines:
             lines[-1].output.append(raw)
     return lines
+
+
+def readme_line(example: str, program: str) -> list[str]:
+    """Return the words of the one line with this program in an example's page."""
+    page = ROOT / "examples" / example / "README.md"
+    lines = [shlex.split(line.text) for block in blocks(page) for line in console_lines(block)]
+    (words,) = [words for words in lines if Path(words[0]).name == program]
+    return words
 
 
 def _is_whole(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Console lines of the pages: parsed by the programs' own parsers, and executed where they need our servers only."""
 
 import asyncio
+import importlib
 import os
 import re
 import shlex
@@ -63,10 +64,18 @@ def check_line(line: Line) -> None:
             assert path.is_dir() or path.with_suffix(".py").is_file(), f"python -m {module}: no such module"
         case ["oncelog-worker" | "oncelog-projector" | "oncelog-reactor", *_] | ["curl", *_]:
             pass
-        case [program, *_]:
-            assert program in OTHERS, f"{program}: no program that the pages' test knows"
+        case [program, *arguments]:
+            _check_other(program, arguments)
         case _:
             raise AssertionError("expected a command, found none")
+
+
+def _check_other(program: str, arguments: Sequence[str]) -> None:
+    if program == "uvicorn":
+        module, _, name = arguments[0].partition(":")
+        assert hasattr(importlib.import_module(module), name), f"uvicorn {arguments[0]}: no such application"
+    else:
+        assert program in OTHERS, f"{program}: no program that the pages' test knows"
 
 
 def _check_variable(name: str) -> None:

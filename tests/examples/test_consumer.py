@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from examples.consumer.checkpoint import Checkpoint, folded
 from examples.consumer.follow import follow
 from oncelog import Command, CommandType, Oncelog, new_command_id
 from oncelog.domain.merge_patch import merge_patch
+from tests.docs.blocks import readme_line
 from tests.integration.installation import Installation
 
 FOLLOW_TIMEOUT_S = 120
@@ -45,6 +48,13 @@ def test_only_the_next_event_is_taken(checkpoint: Checkpoint, delivered: list[in
     applied = [n for offset, n in enumerate(delivered) if checkpoint.apply(event(n), partition=0, offset=offset)]
     assert applied == taken
     assert checkpoint.begin("topic-1") == {0: len(delivered)}
+
+
+def test_readme_asks_the_table(checkpoint: Checkpoint, tmp_path: Path):
+    checkpoint.apply(event(1, {"name": "Lamp"}), partition=0, offset=0)
+    _, database, question = readme_line("consumer", "sqlite3")
+    with closing(sqlite3.connect(tmp_path / database)) as connection:
+        assert connection.execute(question).fetchall() == [("shop/Product/p1", 1, '{"name": "Lamp"}')]
 
 
 def test_another_topic_id_starts_anew(checkpoint: Checkpoint):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import readme_line
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
@@ -15,8 +17,9 @@ RUN_TIMEOUT_S = 300
 
 
 async def test_tests_of_ones_own_pass(environment: Mapping[str, str]):
+    _, *arguments = readme_line("own_tests", "pytest")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/own_tests"),
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments),
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,

@@ -1,11 +1,13 @@
 """The example of a web service, on real servers."""
 
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from examples.service.app import TOKEN_HEADER, app
+from tests.docs.blocks import readme_line
 from tests.integration.installation import Installation
 
 pytestmark = pytest.mark.integration
@@ -19,8 +21,22 @@ async def service(installation: Installation) -> AsyncIterator[httpx.AsyncClient
         yield client
 
 
+def _request_of_readme(service: httpx.AsyncClient) -> httpx.Request:
+    """Return the request that the curl line of the example's page sends."""
+    _, *words = readme_line("service", "curl")
+    options = ArgumentParser()
+    for flag, name in (("-X", "method"), ("-d", "data")):
+        options.add_argument(flag, dest=name, required=True)
+    options.add_argument("-i", action="store_true")
+    options.add_argument("-H", dest="headers", action="append", required=True)
+    options.add_argument("url")
+    line = options.parse_args(words)
+    headers = dict(header.split(": ", 1) for header in line.headers)
+    return service.build_request(line.method, httpx.URL(line.url).path, headers=headers, content=line.data)
+
+
 async def test_write_is_read_back_with_its_token(service: httpx.AsyncClient):
-    made = await service.put("/products/p1", json={"name": "Lamp"}, headers={"Idempotency-Key": "make-p1"})
+    made = await service.send(_request_of_readme(service))
     assert (made.status_code, made.json()) == (201, {"aggregate_id": "shop/Product/p1", "version": 1})
     changed = await service.patch("/products/p1", json={"price": 9.5}, headers={"Idempotency-Key": "price-p1"})
     token = {TOKEN_HEADER: changed.headers[TOKEN_HEADER]}
