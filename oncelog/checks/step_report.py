@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncelog.domain.frozen_model import summed_counts
 from oncelog.verification.findings import FINDINGS_KEPT_MAX, Code, Finding, Findings, Severity
 
 #: By this, two findings are told to be one: code, place, aggregates.
@@ -89,8 +90,7 @@ class ReadTotals(BaseModel):
     seconds: float = 0.0
 
     def __add__(self, other: "ReadTotals") -> "ReadTotals":
-        names = type(self).model_fields
-        return ReadTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return ReadTotals(**summed_counts(ReadTotals, (self, other)))
 
 
 class StepReport(BaseModel):

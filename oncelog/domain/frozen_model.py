@@ -1,6 +1,6 @@
-"""The base of commands, events and records: they are values."""
+"""The base of commands, events and records: they are values. And the sums of counts in reports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 #: The validation context of an object that is read back: the rules for input counted when it was accepted.
 STORED = {"stored": True}
+
+
+def summed_counts(kind: type[BaseModel], parts: Iterable[BaseModel]) -> dict[str, Any]:
+    """Return the sum of each field of models of one kind that is declared as a number, by its name."""
+    names = [name for name, field in kind.model_fields.items() if field.annotation in (int, float)]
+    counted = tuple(parts)
+    return {name: sum(getattr(part, name) for part in counted) for name in names}
 
 
 def is_stored(info: ValidationInfo) -> bool:

@@ -8,6 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from oncelog.domain.frozen_model import summed_counts
+
 
 class FindingKind(StrEnum):
     HALF_DONE = "HALF_DONE"  # finished by now, where the check repairs
@@ -72,13 +74,9 @@ class ReconcileSummary(BaseModel):
     def sum(cls, summaries: Iterable["ReconcileSummary"]) -> Self:
         """Add up; of too many findings the first are kept."""
         parts = tuple(summaries)
-        counts = {name: sum(getattr(part, name) for part in parts) for name in _COUNTS}
         left = [part.oldest_left for part in parts if part.oldest_left is not None]
         findings = _first_of_each_kind(finding for part in parts for finding in part.findings)
-        return cls(**counts, findings=findings, oldest_left=min(left, default=None))
-
-
-_COUNTS = tuple(name for name, field in ReconcileSummary.model_fields.items() if field.annotation is int)
+        return cls(**summed_counts(cls, parts), findings=findings, oldest_left=min(left, default=None))
 
 
 def _first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:

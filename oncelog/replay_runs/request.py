@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from oncelog.domain.commands import ClassId, DbName
+from oncelog.domain.frozen_model import summed_counts
 from oncelog.read_models.index_rebuild import SwitchedIndex
 from oncelog.read_models.names import ReadModelName
 from oncelog.replay_runs.formats import ExportFormat
@@ -102,15 +103,7 @@ class ReplayCounts(BaseModel):
 
     def __add__(self, other: "ReplayCounts") -> "ReplayCounts":
         return ReplayCounts(
-            partitions=self.partitions + other.partitions,
-            aggregates=self.aggregates + other.aggregates,
-            events=self.events + other.events,
-            archived=self.archived + other.archived,
-            bytes_written=self.bytes_written + other.bytes_written,
-            projected=self.projected + other.projected,
-            parked=self.parked + other.parked,
-            published=self.published + other.published,
-            findings_count=self.findings_count + other.findings_count,
+            **summed_counts(ReplayCounts, (self, other)),
             findings=(*self.findings, *other.findings)[:FINDINGS_KEPT_MAX],
         )
 

@@ -5,6 +5,7 @@ Its items are held against the slots elsewhere, aggregate by aggregate (``chunks
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +23,18 @@ from oncelog.verification.chunks import ChunkFacts, ItemFacts, in_words
 from oncelog.verification.findings import Code, Finding, InvalidObject
 from oncelog.verification.log import content_digest, digest
 from oncelog.verification.results import ResultsCheck
+
+Record = TypeVar("Record")
+
+
+def readable_record(read: Callable[..., Record], noun: str, body: bytes | None, *, damage: str, where: str) -> Record:
+    """Return the record in an object of S3; raises InvalidObject. ``damage``: why there is no body."""
+    if body is None:
+        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected {noun}, found {damage}")
+    try:
+        return read(body, where=where)
+    except LogDamaged as error:
+        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
 
 
 @dataclass
@@ -122,12 +135,7 @@ class BulkReader:
         self._chunk = chunk
 
     def _sound(self, chunk: int, number: int, body: bytes | None, damage: str, where: str) -> ChunkRecord:
-        if body is None:
-            raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected a chunk's record, found {damage}")
-        try:
-            record = read_chunk_record(body, where=where)
-        except LogDamaged as error:
-            raise InvalidObject(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
+        record = readable_record(read_chunk_record, "a chunk's record", body, damage=damage, where=where)
         expected = (self.command_id, self.record.command_hash, chunk, number)
         if (record.command_id, record.command_hash, record.chunk, record.number) != expected:
             found = f"expected its own record, found {record.number} of chunk {record.chunk} of {record.command_id}"

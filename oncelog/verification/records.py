@@ -11,8 +11,8 @@ from oncelog.domain.instance import EVENTS
 from oncelog.domain.records import AnyRecord, CommandRecord, read_record
 from oncelog.domain.results import Rejection
 from oncelog.domain.unique.entry import Place, UniqueEntry, entries_of
-from oncelog.errors import InputInvalid, LogDamaged
-from oncelog.verification.bulk import BulkReader
+from oncelog.errors import InputInvalid
+from oncelog.verification.bulk import BulkReader, readable_record
 from oncelog.verification.chains import RefusalFacts, refusal_of
 from oncelog.verification.chunks import ChunkFacts
 from oncelog.verification.findings import Code, Finding, InvalidObject
@@ -90,12 +90,7 @@ class CommandFacts:
 
 def own_record(command_id: str, number: int, body: bytes | None, damage: str, where: str) -> AnyRecord:
     """Return the record if it can be read and is the one that its key names; raises InvalidObject."""
-    if body is None:
-        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"expected a command's record, found {damage}")
-    try:
-        record = read_record(body, where=where)
-    except LogDamaged as error:
-        raise InvalidObject(Code.RECORD_UNREADABLE, where, f"{error.message}; restore the first version") from error
+    record = readable_record(read_record, "a command's record", body, damage=damage, where=where)
     if (record.command_id, record.number) != (command_id, number):
         found = f"expected its own record, found {record.number} of {record.command_id}: an object was moved"
         raise InvalidObject(Code.RECORD_FORGED, where, found)
