@@ -193,16 +193,15 @@ async def _prepared(stores: Stores, settings: Settings, sdk_metrics: str | None)
         await keep_schedules(client, settings)
         return client
 
-    outcomes = await asyncio.gather(temporal(), stores.prepare(), return_exceptions=True)
+    client = asyncio.ensure_future(temporal())
+    outcomes = await asyncio.gather(client, stores.prepare(), return_exceptions=True)
     silent = [outcome for outcome in outcomes if isinstance(outcome, StoreUnavailable)]
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, StoreUnavailable):
             raise outcome
     if silent:
         raise StoreUnavailable.of_all(silent)
-    client, _ = outcomes
-    assert isinstance(client, Client)
-    return client
+    return client.result()
 
 
 def sdk_runtime(metrics_address: str | None) -> Runtime:

@@ -33,20 +33,22 @@ class PackCheck:
         self._enter(aggregate_id)
         if self._is_damaged:
             return None
-        problem = ""
+        if isinstance(found, StoredEvent) and self._follows(found, number):
+            self._number, self._checksum = number, found.event.checksum
+            return found
+        self.damages.append(self._problem(f"slot {aggregate_id} {number}", found))
+        self._is_damaged = True
+        return None
+
+    def _follows(self, stored: StoredEvent, number: int) -> bool:
+        return number == self._number + 1 and stored.event.previous_checksum == self._checksum
+
+    def _problem(self, slot: str, found: StoredEvent | OncelogError | None) -> str:
         if isinstance(found, OncelogError):
-            problem = found.message
-        elif found is None:
-            problem = f"slot {aggregate_id} {number}: expected an event, found none; restore the object"
-        elif number != self._number + 1 or found.event.previous_checksum != self._checksum:
-            problem = f"slot {aggregate_id} {number}: it does not follow event {self._number}; run oncelog verify"
-        if problem:
-            self.damages.append(problem)
-            self._is_damaged = True
-            return None
-        assert isinstance(found, StoredEvent)
-        self._number, self._checksum = number, found.event.checksum
-        return found
+            return found.message
+        if found is None:
+            return f"{slot}: expected an event, found none; restore the object"
+        return f"{slot}: it does not follow event {self._number}; run oncelog verify"
 
     def _enter(self, aggregate_id: AggregateId) -> None:
         if aggregate_id != self._aggregate_id:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from oncelog.domain.identifiers import derive_event_id
+from oncelog.domain.results import Rejection
 from oncelog.verification.chunks import ChunkAudit, ChunkFacts, class_name_of, collides, unfounded
 from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
@@ -186,7 +187,7 @@ class CommandAudit:
                 )
                 yield Finding(Code.RECORD_UNFOUNDED, f"record {number + 1} of {where}", found, aggregate_ids=about)
         if last.rejection is not None:
-            yield from self._judge_rejection(command, last, places)
+            yield from self._judge_rejection(command, last.rejection, places)
         elif not places and not self._is_damaged(last):
             yield Finding(
                 Code.COMMAND_UNFINISHED,
@@ -196,9 +197,8 @@ class CommandAudit:
                 aggregate_ids=about,
             )
 
-    def _judge_rejection(self, command: CommandFacts, last: RecordFacts, places: list[_Place]) -> Iterator[Finding]:
-        rejection = last.rejection
-        assert rejection is not None  # the caller looked
+    def _judge_rejection(self, command: CommandFacts, rejection: Rejection, places: list[_Place]) -> Iterator[Finding]:
+        last = command.last
         where, about = f"command {command.command_id}", (last.aggregate_id,)
         for place in places:
             found = f"rejected as {rejection.code}, yet its event is in {place}"

@@ -47,12 +47,13 @@ class Judge:
         accepted: bool = False,
     ) -> Event | Rejection:
         """Return what ``oncelog.domain.decide.decide`` returns; raises StoreUnavailable to be tried again."""
-        options = {"occurred_at": occurred_at, "accepted": accepted}
         try:
-            return decide(state, change, class_schema=class_schema, hurried=True, **options)  # type: ignore[arg-type]
+            return decide(
+                state, change, occurred_at=occurred_at, class_schema=class_schema, accepted=accepted, hurried=True
+            )
         except TakesLongError:
             decision: Event | Rejection = await shared_processes().ask(
-                "decide", (state, change), class_schema, **options
+                "decide", (state, change), class_schema, occurred_at=occurred_at, accepted=accepted
             )
             return decision
 

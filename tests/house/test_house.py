@@ -32,6 +32,7 @@ _PRIVATE_NAMES = re.compile(
     r"_?(seen_as_head|proven|recovered|bound_anew|fates?|half_done|left_behind|are_at_work|are_recent|are_settled"
     r"|settlements?|swept|tallies|patience|Patience|strays?|sort_out|landed|flights?|kept_informed|Gathered|Fate|Showing)"
 )
+_NARROWING = re.compile(r"^isinstance\(| is not None$")
 SHIPPED = ("oncelog", "workflows", "activities", "worker.py")
 
 Broken = Iterator[str]
@@ -56,9 +57,10 @@ def _private_names() -> Broken:
 
 def _narrowing_asserts() -> Broken:
     for path in python_files():
-        if path.relative_to(ROOT).parts[0] in SHIPPED:
+        parts = path.relative_to(ROOT).parts
+        if parts[0] in SHIPPED and "testing" not in parts:
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Assert) and ast.unparse(node.test).endswith("is not None"):
+                if isinstance(node, ast.Assert) and _NARROWING.search(ast.unparse(node.test)):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.test)}"
 
 
@@ -113,7 +115,7 @@ LEFT: dict[Callable[[], Broken], int] = {
     _openings: 0,
     _private_words: 0,
     _private_names: 0,
-    _narrowing_asserts: 6,
+    _narrowing_asserts: 5,
     _large_ports: 0,
     _long_modules: 18,
     _long_functions: 10,

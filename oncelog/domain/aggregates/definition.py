@@ -259,11 +259,13 @@ class Aggregate(Generic[State]):
 
         The parts are JSON scalars; None is among them where the state holds no value.
         """
+        if not self.unique:
+            return {}
         found: dict[str, list[Any]] = {}
-        state = self.read_state(data) if self.unique else None
+        state = self.read_state(data)
         for name, value_of in self.unique.items():
             try:
-                value = value_of(state)  # type: ignore[arg-type]  # read above, where there is any constraint
+                value = value_of(state)
             except Exception as error:
                 raise AggregateDefect(str(self), f"unique {name}", error) from error
             parts = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]

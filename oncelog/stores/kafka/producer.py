@@ -28,7 +28,7 @@ class SharedProducer:
     may be stuck). It is discarded, and the next call builds a new one.
     """
 
-    def __init__(self, connection: KafkaConnection, *, opened: Callable[[AIOKafkaClient], Awaitable[None]]) -> None:
+    def __init__(self, connection: KafkaConnection, *, opened: Callable[[AIOKafkaClient], Awaitable[object]]) -> None:
         """``opened`` is awaited with the connection of each new producer before anything is sent through it."""
         self._connection = connection
         self._opened = opened

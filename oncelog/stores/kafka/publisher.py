@@ -108,25 +108,26 @@ class KafkaPublisher:
         if known and (self._in_doubt or self._looking.locked() or time.monotonic() < self._look_at_s):
             return known  # after a failure, the next producer looks at the topics before it sends anything
         async with self._looking:
-            if self._topics.generations is None or time.monotonic() >= self._look_at_s:
+            current = self._topics.generations
+            if current is None or time.monotonic() >= self._look_at_s:
                 self._look_at_s = time.monotonic() + TOPIC_CHECK_S
-                await self._look()
-        current = self._topics.generations
-        assert current is not None  # it was looked at, or an error was raised
+                current = await self._look()
         return current
 
-    async def _look(self) -> None:
-        """Look at the topics once more; where Kafka does not answer, what is known stands until it does."""
+    async def _look(self) -> Generations:
+        """Look at the topics once more; while Kafka does not answer, the last generations hold."""
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 producer = await self._producers.connected()
-                await self._topics.open(producer.client)
+                return await self._topics.open(producer.client)
         except (KafkaError, TimeoutError) as error:
             topics = ", ".join(self._topics.names)
             failure = self._failed(producer, error, doing=f"opening topics {topics}", topic=topics)
-            if self._topics.generations is None:
+            known = self._topics.generations
+            if known is None:
                 raise failure from error
+            return known
 
     async def start(self) -> None:
         """Connect; raises StoreUnavailable. Without it, the first ``publish`` connects."""

@@ -73,15 +73,17 @@ class KafkaTopics:
         finally:
             await admin.close()
 
-    async def open(self, client: AIOKafkaClient) -> None:
-        """Look at the topics, make those that are missing, and learn their generations.
+    async def open(self, client: AIOKafkaClient) -> Generations:
+        """Look at the topics, make those that are missing, and return their generations.
 
         Raises KafkaError, StoreUnavailable.
         """
         async with self._opening:
             existing = await self._make_missing(client)
-            for topic in (self._instances, self._classes):
-                await self._open(topic, existing[topic])
+            instances, classes = [
+                await self._open(topic, existing[topic]) for topic in (self._instances, self._classes)
+            ]
+        return Generations(instances.generation, classes.generation)
 
     async def _make_missing(self, client: AIOKafkaClient) -> Mapping[str, ExistingTopic]:
         existing = await existing_topics(client, self.names)
@@ -107,8 +109,8 @@ class KafkaTopics:
         finally:
             await admin.close()
 
-    async def _open(self, topic: str, found: ExistingTopic) -> None:
-        """Learn the generation of a topic: that of the record with its ID, and a new one where there is none."""
+    async def _open(self, topic: str, found: ExistingTopic) -> TopicRecord:
+        """Return the record of the topic's current generation: the one with its ID, or a new one."""
         topic_id = id_text(found.topic_id)
         record = self._known.get(topic)
         if record is None or topic_id not in ("", record.topic_id):
@@ -126,6 +128,7 @@ class KafkaTopics:
                 shared=True,
             )
         self._known[topic] = record
+        return record
 
     async def _record_of(self, topic: str, topic_id: str, partitions: int) -> TopicRecord:
         records = list(await self._records.topic_history(topic))
