@@ -55,10 +55,10 @@ from oncelog.stores.kafka.lag import KafkaLag
 from oncelog.stores.opening import Stores
 from oncelog.verification.reading import Sources
 
-#: How long steps under way may take to end after SIGTERM; what has not ended by then is done again elsewhere.
+#: How long steps under way may take to end after SIGTERM; steps that take longer are done again elsewhere.
 DRAIN_TIMEOUT = timedelta(seconds=25)
 #: Steps that were handed over. Most wait, for a lease or for a server; but the SDK begins local activities first, and
-#: the server counts an attempt's time from when the worker took it: what it takes and does not begin is done again.
+#: the server counts an attempt's time from when the worker took it: a step that waits there too long is done again.
 STEPS_AT_ONCE_MAX = 96
 #: The server gives a workflow task to another worker after ten seconds, and what was done for it is done again. So a
 #: worker takes no more than a fourth of a core does in half of that; more wait on the server, which costs nothing.

@@ -76,7 +76,7 @@ class BulkActivities:
 
     @activity.defn
     async def close_bulk(self, request: BulkCloseRequest) -> Progress:
-        """End the command before its next chunk; what is bound already is brought to its end first."""
+        """End the command before its next chunk; chunks with a record are finished first."""
         run = _Run(_resumed() or request.progress, self._after_step)
         record = await self._bulk.opener.record(request.command_id)
         async with run.alive():

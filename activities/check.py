@@ -90,7 +90,7 @@ class CheckActivities:
 
     @activity.defn
     async def sweep_classes(self, request: ReconcileRequest) -> ReconcileReport:
-        """Go through some pages of classes; one whose documents have to follow its definition takes as long as that."""
+        """Go through some pages of classes; a class takes as long as its documents need to follow its definition."""
 
         async def listed(after: str) -> Page[Any]:
             return await self._catalogue.classes(after=after, db_name=request.terms.db_name)

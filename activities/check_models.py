@@ -56,8 +56,8 @@ class CheckProgress(BaseModel):
 class CheckRequest(BaseModel):
     """A check of everything, or of one database or class.
 
-    ``repair``: finish what is found, else only report it. ``grace_s``: what was written less than so many seconds ago
-    is left alone. ``count``: count the aggregates meanwhile, so that progress has a total; the log is listed once more.
+    ``repair``: finish incomplete work, else only report it. ``grace_s``: objects younger than so many seconds are left
+    alone. ``count``: count the aggregates meanwhile, so that progress has a total; the log is listed once more.
 
     ``invariants``: prove them after reconciliation, for as much of the log as ``mode`` says; ``share`` and ``seed``
     draw a sample; ``slots_only``: read every slot, archived or not. ``parallel``: parts at a time. ``probe``: send a

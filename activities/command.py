@@ -70,7 +70,7 @@ class CommandActivities:
 
     @activity.defn
     async def deliver_event(self, request: DeliverRequest) -> DeliverReport:
-        """Try once, quickly, each step that is left; what did not succeed is reported for others to take over."""
+        """Try once, quickly, each step that is left; report the steps that did not succeed, for regular activities."""
         trace = Trace(self._after_step)
         bind_aggregate(request.result.aggregate_id, request.result.sequence_number)
         delivery = Delivery.of(request.result, published=request.published)

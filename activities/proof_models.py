@@ -1,4 +1,4 @@
-"""Models of the second half of a consistency check, which proves the invariants: what its activities exchange."""
+"""Inputs and outputs of the activities of a consistency check's second half, which proves the invariants."""
 
 from datetime import datetime
 

@@ -109,7 +109,7 @@ class StoreUnavailable(OncelogError):
 
     @property
     def code(self) -> str:
-        """The same for all of its kind: what a store tells apart for itself is nothing to others."""
+        """The same for all of its kind: callers need not tell the subclasses of one store apart."""
         return "StoreUnavailable"
 
     @classmethod

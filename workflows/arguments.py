@@ -24,7 +24,7 @@ Request = TypeVar("Request", bound="BaseModel")
 
 
 class Parse(Protocol[Parsed]):
-    """Validates anything at all; ``stored``: what was accepted before, by the rules of its day."""
+    """Validates any value; ``stored``: the value was accepted before, by the rules of its day."""
 
     def __call__(self, value: Any, *, stored: bool = False) -> Parsed: ...
 

@@ -1,4 +1,4 @@
-"""Search attributes: what commands are found by in the Web UI. Keywords are few, and none holds personal data."""
+"""Search attributes, by which the Web UI finds commands. Keywords are few, and none holds personal data."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -148,7 +148,7 @@ class BulkCommand:
         )
 
     async def _run_chunks(self, state: BulkContinuation) -> BulkContinuation:
-        """Run for a while; what could not be delivered meanwhile is delivered beside the next run."""
+        """Run for a while; undelivered chunks are delivered beside the next run."""
         self._segments += 1
         self._show(state)
         self._running = workflow.start_activity_method(

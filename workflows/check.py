@@ -70,7 +70,7 @@ class ConsistencyCheck:
         if self._progress.proof is None:
             await self._end_reconciliation(self._progress)
         if counting is not None:
-            counting.cancel()  # what it would count was looked at
+            counting.cancel()  # its count is of no use once all was looked at
         if self._progress.phase is CheckPhase.INVARIANTS:
             await self._prove(self._progress)
         self._show()

@@ -29,9 +29,9 @@ async def submit(command: Command, *, task_queue: str | None = None) -> CommandR
     """Run the command as a child workflow and return its result; for code of workflows only.
 
     The command's ID has to follow from the workflow's input, as ``f"{order_id}-reserve"`` does: then the command exists
-    once, however often the workflow is reset or started again. A command that ran before gives its first result; one
-    that is under way elsewhere is waited for. It goes on to its end if the parent is terminated. ``task_queue``: that
-    of the installation's workers; without it, the one that ``ONCELOG_NAMESPACE`` of this process gives, and in an
+    once, however often the workflow is reset or started again. A command that ran before gives its first result; a
+    running command is awaited. It goes on to its end if the parent is terminated. ``task_queue``: the queue of the
+    installation's workers; by default the queue that ``ONCELOG_NAMESPACE`` of this process gives, and in an
     ``OncelogEnvironment`` its own. Raises Temporal's ChildWorkflowError where the child was terminated.
     """
     queue = task_queue or _task_queue()

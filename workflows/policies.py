@@ -33,7 +33,7 @@ RECONCILE_TIMEOUT = timedelta(minutes=10)
 COUNT_TIMEOUT = timedelta(hours=12)
 RECONCILE_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
-#: A partition of a replay tells every few seconds how far it is; one whose worker died is soon folded elsewhere.
+#: A partition of a replay tells every few seconds how far it is; after its worker's death it is soon folded elsewhere.
 REPLAY_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 
 #: A bulk command's run of chunks hands back after some seconds; to open the largest takes minutes.
@@ -51,7 +51,7 @@ class LongActivity(TypedDict):
     retry_policy: RetryPolicy
 
 
-#: For as long as the outage lasts, too; what was asked for wrongly, or was overtaken, ends the workflow.
+#: For as long as the outage lasts, too; a wrong or overtaken request ends the workflow.
 UNTIL_DONE_OR_REFUSED = RetryPolicy(
     initial_interval=UNTIL_DONE.initial_interval,
     backoff_coefficient=UNTIL_DONE.backoff_coefficient,

@@ -151,7 +151,7 @@ class Proving:
         self._told()
 
     async def _send_probe(self, command_id: str, reports: list[StepReport], *, first: bool) -> CommandResult | str:
-        """Return the probe's result, or why there is none; what was found of its status goes into ``reports``."""
+        """Return the probe's result, or why there is none; findings about its status go into ``reports``."""
         command = probe_command(command_id, checked_at=workflow.now().isoformat(), first=first)
         child = await workflow.start_child_workflow(
             "InstanceCommand",

@@ -163,7 +163,7 @@ class ChunkCommitter:
             if binding.slot is None:
                 continue
             change = attempt.changes[binding.index]
-            assert isinstance(change, ItemChange)  # what is not valid is bound to no slot
+            assert isinstance(change, ItemChange)  # an invalid item is bound to no slot
             if not await self._claim(bound.entries_of(binding), attempt):
                 return  # conflicted, which invalidates all that follows
             stored, state = await self._stored(change, binding.slot, record, attempt, state, written.published)

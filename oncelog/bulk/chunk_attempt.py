@@ -1,4 +1,4 @@
-"""One record of a chunk under way: what is known of its items, their aggregates and the slots that were read."""
+"""One record of a chunk under way: the state of its items, their aggregates and the slots that were read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

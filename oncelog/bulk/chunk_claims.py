@@ -61,7 +61,7 @@ class _Seen:
 class _Walk:
     """One aggregate's items, one after the other: the state and what it holds, and what was decided so far.
 
-    ``first_held``: what the instance holds at its head. ``last_event``: the last one decided here. ``named``: by
+    ``first_held``: the values that its head holds. ``last_event``: the last one decided here. ``named``: by
     chain, the last place that an item of this walk names.
     """
 
@@ -184,7 +184,7 @@ class ChunkClaims:
         occurred_at: str,
         seen: _Seen,
     ) -> _Walk:
-        """Go through one aggregate's items. ``decisions``: those that are known already, up to the first refusal."""
+        """Go through one aggregate's items. ``decisions``: decisions made before, up to the first refusal."""
         held = await self._claims.held(head.state)
         walk = _Walk(head.state, held, held)
         for position, change in enumerate(group.changes):

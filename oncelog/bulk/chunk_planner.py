@@ -74,7 +74,7 @@ class ChunkPlanner:
     async def plan(
         self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace
     ) -> ChunkRecord:
-        """Return the stored record, or else the one to be written; what is bound before is at its end."""
+        """Return the stored record, or else the one to be written; items of earlier records are at their end."""
         if not attempt.heads:  # else it was prepared so far
             await self._learn(record, attempt, leases, trace=trace)
         return attempt.planned or await self._propose(record, attempt, trace=trace)

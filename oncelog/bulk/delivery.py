@@ -1,7 +1,7 @@
 """After a chunk's slots are written: publish, release the leases, project. Only forward, each step repeatable.
 
 While Kafka or the documents' server does not answer, this returns the reason instead of waiting, so that writing goes
-on; what is left is delivered later from the records and the log alone.
+on; the remaining steps are done later from the records and the log alone.
 """
 
 import asyncio

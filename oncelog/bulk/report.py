@@ -47,7 +47,7 @@ class BulkReporter:
         return result
 
     async def _parts(self, report: "_Report") -> AsyncIterator[bytes]:
-        """Yield the lines in parts; what is held of them at a time is one part and one chunk."""
+        """Yield the lines in parts; at most one part and one chunk are in memory."""
         part = bytearray()
         async for lines in self._chunks(report):
             report.digest.update(lines)

@@ -149,7 +149,7 @@ def normalised(value: Any, *, where: str = "value", bytes_max: int = TEXT_BYTES_
 #: Objects, arrays and their members for which a walk in Python is quicker than one by levels.
 SMALL_MEMBERS = 250
 
-#: A value's place: that of the value above it, and the key or the position there; None for the root.
+#: A value's place: the place of its parent, and its key or position there; None for the root.
 _Place = tuple[Any, str | int] | None
 
 

@@ -96,7 +96,7 @@ def _command_type(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-#: A command's type: one that is built in, or one of an aggregate of one's own.
+#: A command's type: built in, or of an aggregate of one's own.
 CommandTypeName = Annotated[CommandType | str, BeforeValidator(_command_type)]
 CommandIdText = Annotated[str, _input(check_command_id)]
 DbName = Annotated[str, _input(partial(check_name, what="db_name"))]
@@ -192,7 +192,7 @@ def check_texts(**texts: str | None) -> None:
 
 
 def parse_command(value: Any, *, stored: bool = False) -> Command:
-    """Validate anything at all as a command; ``stored``: one that was accepted before, by the rules of its day.
+    """Validate any value as a command; ``stored``: it was accepted before, by the rules of its day.
 
     Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """

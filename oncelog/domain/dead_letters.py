@@ -82,7 +82,7 @@ def read_dead_letter(data: bytes, *, where: str) -> DeadLetter:
 
 
 def reason_of(error: Exception) -> tuple[str, str]:
-    """Return the stable code and the words for an error; what is none of ours is a defect, and is named so."""
+    """Return the stable code and the words for an error; an error that is none of ours is a ``Defect``."""
     if isinstance(error, OncelogError):
         return error.code, error.message[:REASON_CHARACTERS_MAX]
     return "Defect", f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]

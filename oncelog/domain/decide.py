@@ -22,7 +22,7 @@ class DecisionOptions(TypedDict, total=False):
 
 
 class Decide(Protocol):
-    """The one form of a decision: that of instances, of classes, and of aggregates of one's own."""
+    """The signature of a decision, the same for instances, classes, and aggregates of one's own."""
 
     def __call__(self, state: Instance, change: Change, **options: Unpack[DecisionOptions]) -> Event | Rejection:
         """See ``decide``."""
@@ -38,7 +38,7 @@ _BUILT_IN: dict[str, Decide] = {
 def decide(state: Instance, change: Change, **options: Unpack[DecisionOptions]) -> Event | Rejection:
     """Return the event that the change makes of this state, or the reason for which it makes none.
 
-    ``occurred_at``: the event's time, RFC 3339. ``class_schema``: that of an instance's class, None where the class is
+    ``occurred_at``: the event's time, RFC 3339. ``class_schema``: of the instance's class, None where the class is
     not defined. ``accepted``: a record says that the command was accepted on this very state and under this very
     schema. ``hurried``: raise TakesLongError where deciding may take more than some milliseconds.
     """

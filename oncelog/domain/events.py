@@ -38,7 +38,7 @@ class Effect(StrEnum):
 SCHEMA_VERSIONS: dict[str, str] = {kind: str(EVENT_SCHEMAS[kind].newest) for kind in EventType}
 
 
-#: An event's type: one that is built in, or one of an aggregate of one's own.
+#: An event's type: built in, or of an aggregate of one's own.
 EventTypeName = Annotated[EventType | str, Field(union_mode="left_to_right")]
 
 
@@ -69,7 +69,7 @@ class DecidedEvent:
 
 
 class EventContent(NamedTuple):
-    """The content of an event, upcast to the newest version. ``definition``: what its data was validated against.
+    """The content of an event, upcast to the newest version. ``definition``: its data was validated against this one.
 
     ``constraints``: see ``DecidedEvent``.
     """
@@ -83,7 +83,7 @@ class EventContent(NamedTuple):
 class Event(Value):
     """One fact about one aggregate, in slot ``sequence_number`` of its log, as it is stored.
 
-    The fields here are those of every version; what a version adds is kept as well (``model_extra``). ``data``: all
+    The fields here are in every version; fields that a version adds are kept as well (``model_extra``). ``data``: all
     of it, a JSON Merge Patch (RFC 7396), or empty, see ``Effect``. ``occurred_at``: RFC 3339, UTC. ``checksum``:
     SHA-256 of the canonical form without ``checksum``; ``previous_checksum`` is that of the event in the slot before,
     null in slot 1.

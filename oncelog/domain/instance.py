@@ -62,11 +62,11 @@ class Change(Protocol):
 class Instance:
     """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
 
-    ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``: what
-    ``data`` was validated against, None where its class was undefined. ``state_version``: of an aggregate of one's own,
-    its name and the version of its state; ``data`` is that state as JSON. ``constraints``: the unique constraints of
-    such an aggregate that its last event was decided under. No model: events are checked when they are
-    read, and thousands of states are made and kept.
+    ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``:
+    ``data`` was validated against it, None where its class was undefined. ``state_version``: of an aggregate of one's
+    own, its name and the version of its state; ``data`` is that state as JSON. ``constraints``: the unique constraints
+    of such an aggregate that its last event was decided under. No model: events are checked when they are read, and
+    thousands of states are made and kept.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -1,7 +1,7 @@
 """The size of a JSON value, by counts that are the same on every machine.
 
 Two walks: ``measured`` goes level by level, so that C code looks at most values, and vouches for ordinary values only;
-what it does not vouch for is for a slower walk that names the place (``oncelog.domain.canonical``).
+for all others a slower walk names the place (``oncelog.domain.canonical``).
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 from oncelog.domain.limits import INDEXED_BYTES_MAX, INTEGER_MAX, LEAF_BYTES, VALUES_MAX
 
-#: So many values are measured: one that contains itself has no end.
+#: So many values are measured: a value that contains itself has no end.
 MEASURED_VALUES_MAX = 1 << 20
 
 _CONTAINERS = frozenset({dict, list})
@@ -22,7 +22,7 @@ _PLAIN = _CONTAINERS | {str, int, float, bool, type(None)}
 
 @dataclass(frozen=True, slots=True)
 class JsonSize:
-    """The size of a value. ``values``: it and all within; ``leaves``: those that hold no other; ``path_bytes``: the
+    """The size of a value. ``values``: it and all within; ``leaves``: values that hold no other; ``path_bytes``: the
     keys above a leaf come to so many bytes at most, a separator for each included.
     """
 
@@ -97,12 +97,12 @@ def _are_exact(numbers: Iterable[float]) -> bool:
 
 
 def indexing_problem(value: Any, *, size_bytes: int, size: JsonSize | None = None) -> str | None:
-    """Return why a value is too much to be held or indexed, or None; ``size_bytes``: that of its canonical form.
+    """Return why a value is too much to be held or indexed, or None; ``size_bytes``: of its canonical form.
 
-    ``size``: what was measured of it before. An index of undefined data holds, for each leaf, the path of all keys that
+    ``size``: if it was measured before. An index of undefined data holds, for each leaf, the path of all keys that
     lead to it: few long keys above many leaves come to gigabytes. A leaf itself costs ``LEAF_BYTES``, so that their
-    number is bounded as well; that of all values is, since each object and array takes far more memory and time than
-    its bytes tell. Time and memory: in proportion to the value's size.
+    number is bounded as well. The number of all values is bounded, since each object and array takes far more memory
+    and time than its bytes tell. Time and memory: in proportion to the value's size.
     """
     if size_bytes * (size_bytes // 2 + LEAF_BYTES) <= INDEXED_BYTES_MAX:  # half of its bytes are leaves, at most
         return None

@@ -30,8 +30,8 @@ class CommandRecord(Value):
     the one before turned out to be another command's. Records are never changed.
 
     ``definition``: the one of the instance's class that it was decided under, and that every later attempt decides
-    under as well; None where the class was not defined. ``event``: what a command of one's own decided, which is not
-    decided again: a release may change it. The event of a built-in command follows from the command and its slot.
+    under as well; None where the class was not defined. ``event``: the decision on a command of one's own, which is not
+    made again: a release may change it. The event of a built-in command follows from the command and its slot.
     ``places``: in the chain of each unique value that the event brings in, in the order in which they are taken; None
     where it brings in none.
     """

@@ -1,4 +1,4 @@
-"""References whose targets must exist: those that an event brings in, and the rejection where a target is missing.
+"""References whose targets must exist: references that an event brings in, and the rejection for a missing target.
 
 A reference that was there before is not looked at again, so that an unrelated update is never refused for it. An
 instance that refers to itself is there as long as its reference is.
@@ -28,7 +28,7 @@ class Reference(NamedTuple):
 def required_references(state: Instance, class_schemas: Iterable[ClassSchema]) -> tuple[Reference, ...]:
     """Return all references of an instance to others that must exist, in order; none of a deleted one.
 
-    ``class_schemas``: of its class; the one that its last event names counts.
+    ``class_schemas``: of its class; its last event names the one that counts.
     """
     named = (each for each in class_schemas if each.reference == state.definition)
     return tuple(_references_beyond({}, state, next(named, None)))
@@ -37,7 +37,7 @@ def required_references(state: Instance, class_schemas: Iterable[ClassSchema]) -
 def references_brought_in(before: Instance, after: Instance, class_schema: ClassSchema | None) -> list[Reference]:
     """Return the references to others that must exist which an event brings in, in order.
 
-    ``before``, ``after``: the states around it. ``class_schema``: the one that the event names. Data before is read in
+    ``before``, ``after``: the states around it. ``class_schema``: named by the event. Data before is read in
     its form, so that a reference is not new because its member was renamed, or because ``must_exist`` was added.
     """
     if class_schema is None or not class_schema.required_relationships:

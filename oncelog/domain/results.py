@@ -25,7 +25,7 @@ class RejectionCode(StrEnum):
     REFERENCE_NOT_FOUND = "ReferenceNotFound"
 
 
-#: A rejection's code: one that is built in, or one of an aggregate of one's own, such as ``CreditExceeded``.
+#: A rejection's code: built in, or of an aggregate of one's own, such as ``CreditExceeded``.
 RejectionCodeName = Annotated[RejectionCode | str, Field(union_mode="left_to_right")]
 
 

@@ -3,7 +3,7 @@
 Stored bytes are never rewritten: a migration is applied each time what it concerns is read. Steps are registered one
 at a time, from a version to the next, and the way is found through them. The rules of compatibility:
 
-- the same MAJOR is read, by whichever release; what a newer MINOR adds is kept and not looked at;
+- the same MAJOR is read, by whichever release; fields of a newer MINOR are kept and not looked at;
 - of an older MAJOR, what lies between two known versions is read as the nearest known one below it;
 - a newer MAJOR comes from the future, and is refused as that (``EventFromFuture``), which is no damage.
 """

@@ -84,7 +84,7 @@ class TreeDigest:
 
 
 def database_digest(db_name: str, classes: Iterable[TreeDigest]) -> TreeDigest:
-    """Return the root over a database's classes, sorted by name; one that has no aggregates counts, too."""
+    """Return the root over a database's classes, sorted by name; a class without aggregates counts, too."""
     in_order = sorted(classes, key=lambda each: each.name)
     return TreeDigest(db_name, len(in_order), root_of(each.leaf for each in in_order))
 

@@ -24,7 +24,7 @@ COVER_REPORTS = "reports/unique/"
 PUBLISHED_THROUGH = "published-through"
 PUBLISHED_TOPIC = "published-topic"  # the generation that the watermark is of; without it, the first
 
-# --- Elasticsearch: what aliases begin with
+# --- Elasticsearch: beginnings of aliases
 INSTANCES_ALIAS = "instances"
 GRAPH_ALIAS = "graph"
 PINNED_ALIAS = "pinned"
@@ -38,7 +38,7 @@ SEQUENCE_NUMBER_HEADER = "sequence_number"
 SCHEMA_VERSION_HEADER = "schema_version"
 TRACEPARENT_HEADER = "traceparent"  # W3C Trace Context, where traces are exported
 
-# --- Redis: what keys begin with; Temporal: the task queue
+# --- Redis: beginnings of keys; Temporal: the task queue
 ONCELOG = "oncelog"
 
 # --- Temporal: search attributes

@@ -1,4 +1,4 @@
-"""Ports of reconciliation: what there is, how far it is known to be whole, and who is at work on it."""
+"""Ports of reconciliation: the log catalogue, its checkpoint, and the workflows under way."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Some of many, in the order of their keys. ``position``: what to go on after, None on the last page."""
+    """Some of many, in the order of their keys. ``position``: the key to go on after, None on the last page."""
 
     items: Sequence[Item]
     position: str | None

@@ -90,7 +90,7 @@ class ChainHints(Protocol):
         ...
 
     async def save_last_places(self, places: Sequence[tuple[ValueChain, int]]) -> None:
-        """Keep a last place of each chain; what was known before gives way."""
+        """Keep the last place of each chain in place of the one before."""
         ...
 
 
@@ -109,7 +109,7 @@ class Stage(StrEnum):
 class CommandStatus:
     """The status of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
 
-    ``workflow``: what Temporal calls the state of a command that had not come to its end when it was asked, UNKNOWN
+    ``workflow``: Temporal's name for the state of a command that had not come to its end when it was asked, UNKNOWN
     where it has none; None where it was not asked or gave no answer. ``remark``: the remedy for a command whose
     workflow is gone. Neither is kept.
     """

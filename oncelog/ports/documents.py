@@ -16,7 +16,7 @@ from oncelog.errors import StoreUnavailable
 class Document:
     """An instance as the read side holds it, at one sequence number; tombstones have ``deleted`` and no data.
 
-    ``definition``: what the data was validated against. ``document_schema``: the definition that the data fits now,
+    ``definition``: of the class, at validation. ``document_schema``: the definition that the data fits now,
     None where it is as the log has it. Neither is part of the document.
     """
 
@@ -63,7 +63,7 @@ class SearchPage:
 
 
 class Searches(Protocol):
-    """Finds documents by what they hold. Near real time: what was just written is found a moment later."""
+    """Finds documents by their data. Near real time: a new document is found a moment later."""
 
     async def find_documents(self, search: Search) -> SearchPage:
         """Return a page, the best matches first, equal ones in order of their IDs.
@@ -149,7 +149,7 @@ class KeptIndex:
 
 @dataclass(frozen=True)
 class Changed:
-    """Documents of an index in the order in which they were last changed. ``position``: what to go on after."""
+    """Documents of an index in the order of their last changes. ``position``: of the last one, to go on after."""
 
     documents: Sequence[tuple[str, int]]  # instance key and version
     position: int

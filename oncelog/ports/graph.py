@@ -12,7 +12,7 @@ from oncelog.domain.identifiers import AggregateId
 class FoundNode:
     """A node as it lies in its store. ``aggregate_id``: the name by which it is found, whatever it says of itself.
 
-    ``version``: what the store compares. ``node`` None: it cannot be read, for the reason in ``damage``.
+    ``version``: as the store compares it. ``node`` None: it cannot be read, for the reason in ``damage``.
     """
 
     aggregate_id: AggregateId

@@ -87,7 +87,7 @@ class UniqueEntries(Protocol):
 
 
 class LargeObjects(Protocol):
-    """Objects too large to be held in memory: what bulk commands are given, and what they answer with."""
+    """Objects too large to be held in memory: items and results of bulk commands."""
 
     async def object_size(self, key: str) -> int | None:
         """Return how many bytes the object has, or None if there is none."""

@@ -13,7 +13,7 @@ from oncelog.domain.instance import Instance
 class ProjectionStatus:
     """How far a read model has an aggregate: at this sequence number, 0 where it has nothing of it.
 
-    ``outdated``: what is projected there was made under an earlier definition of its class than the newest.
+    ``outdated``: its projection was made under an earlier definition of its class than the newest.
     """
 
     sequence_number: int

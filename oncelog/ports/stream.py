@@ -130,7 +130,7 @@ class EventSubscription(Protocol):
         ...
 
     async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
-        """Keep, by partition, the offset to go on from; what is ours no longer is left to its new owner.
+        """Keep, by partition, the offset to go on from; partitions that were handed over are left to their new owner.
 
         Raises StoreUnavailable.
         """
@@ -180,7 +180,7 @@ class EventFeed(Protocol):
 
 
 class FailureStream(Protocol):
-    """Announces projection failures to subscribers; what is true of them lies in ``DeadLetters``."""
+    """Announces projection failures to subscribers; their records lie in ``DeadLetters``."""
 
     async def announce(self, key: str, body: Mapping[str, Any]) -> None:
         """Send one failure, acknowledged; it may arrive twice. ``body`` is JSON."""

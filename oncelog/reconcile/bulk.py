@@ -1,4 +1,4 @@
-"""Bulk commands whose workflow is gone: what is bound is brought to its end, the rest closed, the result assembled."""
+"""Bulk commands whose workflow is gone: bound items are finished, the rest is closed, the result assembled."""
 
 from oncelog.bulk.report import BulkReporter
 from oncelog.bulk.run import BulkRunner, Progress, RunControl

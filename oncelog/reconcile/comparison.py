@@ -137,7 +137,7 @@ class AggregateComparison:
 async def _projection_statuses(
     model: InlineModel, aggregate_ids: Sequence[AggregateId]
 ) -> Sequence[ProjectionStatus | OncelogError]:
-    """Return how each is projected, or why that cannot be read: one that is damaged holds up none of the others."""
+    """Return how each is projected, or why that cannot be read: a damaged aggregate holds up none of the others."""
     try:
         return await model.projection_statuses(aggregate_ids)
     except StoreUnavailable:

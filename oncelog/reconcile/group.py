@@ -40,7 +40,7 @@ class RememberedSlots:
         return await self._log.last_sequence_number(aggregate_id, after=after)
 
     def clear(self) -> None:
-        """Forget all slots: what was altered since is for the log to say."""
+        """Forget all slots: they may have changed since, so the log is asked again."""
         self._slots.clear()
 
 

@@ -32,7 +32,7 @@ async def complete(
 
 
 def final_status(result: CommandResult, *, command_type: str, steps: Sequence[StepReport]) -> CommandStatus:
-    """Return the status of a command that came to its end just now. ``steps``: what was done for it, in order."""
+    """Return the status of a command that came to its end just now. ``steps``: its steps so far, in order."""
     stage = Stage.COMPLETED if result.outcome is Outcome.APPLIED else Stage.REJECTED
     reached = [(_STAGES[step.name], step.at) for step in steps if step.name in _STAGES and result.sequence_number]
     return CommandStatus(

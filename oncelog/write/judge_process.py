@@ -101,7 +101,7 @@ class JudgeProcess:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    with contextlib.suppress(OSError):  # what could not be sent any more
+                    with contextlib.suppress(OSError):  # of bytes that the child took no more
                         stream.close()
 
     def _asked(self, message: bytes) -> tuple[Any, Exception | None]:
@@ -165,7 +165,7 @@ def question(name: str, args: Sequence[Any], class_schema: ClassSchema | None, *
 
 
 def answer(message: bytes) -> bytes:
-    """Return the message that answers a question: what came of it, or the error that it raised."""
+    """Return the message that answers a question: its result, or the error that it raised."""
     name, args, class_schema, options = pickle.loads(message)  # noqa: S301 - from our own parent
     try:
         return pickle.dumps((QUESTIONS[name](*args, class_schema=_class_schema(class_schema), **options), None))

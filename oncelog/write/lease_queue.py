@@ -148,5 +148,5 @@ class LeaseQueue:
     async def _release(self, aggregate_id: AggregateId, holder: str) -> None:
         try:
             await self._leases.save_progress([StreamProgress(aggregate_id, release=True)], holder)
-        except StoreUnavailable as error:  # the lease runs out by itself; what went wrong first is what counts
+        except StoreUnavailable as error:  # the lease runs out by itself; the first error is reported
             log.warning("lease_not_released", aggregate_id=str(aggregate_id), holder=holder, reason=error.message)

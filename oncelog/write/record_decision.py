@@ -39,8 +39,8 @@ class RecordDecisions:
     async def of(self, command: Command, head: StreamHead, *, occurred_at: str, hopeful: bool) -> RecordDecision:
         """Return the decision on a command at a head, or at the one that S3 shows where it rejects.
 
-        A rejection rests on a head that S3 has shown (R6); that of a value, shown after the value's holder was (V5),
-        and that of a reference, shown after its target was looked for.
+        A rejection rests on a head that S3 has shown (R6). For a value, S3 shows the head after the value's holder
+        (V5); for a reference, after the search for its target.
         ``hopeful``: see ``UniqueClaims.of``.
         """
         while True:

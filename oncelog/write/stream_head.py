@@ -1,4 +1,4 @@
-"""Where an aggregate's next event goes: what Redis proposes, held against what S3 has (docs/protocol.md, R1)."""
+"""Where an aggregate's next event goes: Redis proposes a slot, S3 confirms it (docs/protocol.md, R1)."""
 
 from dataclasses import dataclass, replace
 

@@ -22,6 +22,16 @@ _OPENINGS = re.compile(
     r"^(What|Who|Whoever|Such|(One|The one) (that|who|whose|which)|That (of|which)|Those (that|who|whose|which|of)"
     r"|Nobody|Somebody)\b"
 )
+#: Clauses that follow a colon or a semicolon, or fill a cell, begin with their noun, too: in these folders and pages.
+_CLAUSE_OPENINGS = re.compile(
+    r"^(what|who|whoever|(one|the one) (that|who|whose|which)|that (of|which)|those (that|who|whose|which|of)"
+    r"|nobody|somebody)\b"
+)
+_REWORDED = (
+    *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/protocol.md", "docs/tutorial.md"),
+    *("worker.py", "workflows/", "activities/", "oncelog/bulk/", "oncelog/domain/", "oncelog/errors.py"),
+    *("oncelog/ports/", "oncelog/reconcile/", "oncelog/write/"),
+)
 _PRIVATE_WORDS = re.compile(
     r"\b(sweep\w*|swept|tally|tallies|half done|whoever|nobody|somebody|those who|misspelling\w*|mender|regraph\w*)\b",
     re.IGNORECASE,
@@ -40,6 +50,11 @@ Broken = Iterator[str]
 
 def _openings() -> Broken:
     return (f"{place}: {text[:80]}" for place, text in sentences() if _OPENINGS.match(text))
+
+
+def _clause_openings() -> Broken:
+    reworded = ((place, text) for place, text in sentences() if place.startswith(_REWORDED))
+    return (f"{place}: {text[:80]}" for place, text in reworded if _CLAUSE_OPENINGS.match(text))
 
 
 def _private_words() -> Broken:
@@ -113,6 +128,7 @@ def _long_test_names() -> Broken:
 #: Rule, and how many places break it still. Lower a number when you mend places; never raise one.
 LEFT: dict[Callable[[], Broken], int] = {
     _openings: 0,
+    _clause_openings: 0,
     _private_words: 0,
     _private_names: 0,
     _narrowing_asserts: 5,

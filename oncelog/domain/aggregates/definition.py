@@ -61,7 +61,7 @@ class DomainEvent(DomainModel):
     this event the aggregate does not exist; ``evolve`` does not see it, and the next command begins with ``initial``.
     """
 
-    model_config = ConfigDict(extra="ignore")  # what a newer MINOR adds is kept in the log, and not looked at
+    model_config = ConfigDict(extra="ignore")  # fields of a newer MINOR are kept in the log, and not looked at
 
     first_version: ClassVar[str] = "1.0.0"
     migrations: ClassVar[Sequence[tuple[str, Step]]] = ()

@@ -85,7 +85,7 @@ def bind(
 
 
 def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
-    """Return the bindings of each aggregate, in order; those of invalid items, which have none, are left out."""
+    """Return the bindings of each aggregate, in order; bindings of invalid items, which have none, are left out."""
     found: dict[str, list[Binding]] = {}
     for binding in bindings:
         if binding.aggregate_id is not None:
@@ -101,7 +101,7 @@ def conflict_outcomes(record: ChunkRecord, event_in: EventIn, is_own: IsOwn) -> 
     """
     found = {binding.index: ConflictOutcome.REJECTED for binding in record.bindings}
     for bindings in by_aggregate(record.bindings).values():
-        ahead: ConflictOutcome | None = None  # what the first one that was not applied means for all after it
+        ahead: ConflictOutcome | None = None  # the outcome of all items after the first that was not applied
         for binding in bindings:
             if ahead is not None:
                 found[binding.index] = ahead

@@ -140,7 +140,7 @@ def is_bulk(fields: Any) -> bool:
 
 
 def parse_bulk(value: Any, *, stored: bool = False) -> Bulk:
-    """Validate anything at all as a bulk command; ``stored``: one that was accepted before, by the rules of its day.
+    """Validate any value as a bulk command; ``stored``: it was accepted before, by the rules of its day.
 
     Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """

@@ -16,7 +16,7 @@ from oncelog.errors import InputInvalid
 
 
 class Item(Value):
-    """One line of the items; what its fields mean is what they mean in a command on one instance."""
+    """One line of the items; its fields mean the same as in a command on one instance."""
 
     instance_id: InstanceIdText | None = None
     payload: JsonObject = Field(default_factory=dict)

@@ -33,7 +33,7 @@ class Counts(BaseModel):
 class BulkResult(CommandResult):
     """The first and only answer to a bulk command.
 
-    ``outcome`` is APPLIED unless the command was rejected as a whole; what became of each item is in the NDJSON under
+    ``outcome`` is APPLIED unless the command was rejected as a whole; each item's outcome is in the NDJSON under
     ``results_key``, whose bytes have ``results_sha256``. ``closed``: why items were not attempted.
     """
 

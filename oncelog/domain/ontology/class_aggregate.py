@@ -1,4 +1,4 @@
-"""The class aggregate: what DEFINE_CLASS and RETIRE_CLASS decide on it.
+"""The class aggregate: the decisions on DEFINE_CLASS and RETIRE_CLASS.
 
 Its state is an ``Instance`` like any other, of the class of classes: ``data`` is the definition as it was asked for,
 and ``deleted`` says that the class is retired. A retired class keeps its last definition: its instances stay as they

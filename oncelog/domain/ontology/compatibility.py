@@ -144,7 +144,7 @@ class _Walk:
             if after is not True:
                 yield {"at": pointer_of(at), "problem": _said(old, new)}
             return
-        if met:  # what it refers to was compared already, but not what stands beside the reference
+        if met:  # the target was compared already, but not the keywords beside the reference
             yield {"at": pointer_of(at), "problem": _said(old, new)}
             return
         self._met.add((id(before), id(after)))
@@ -205,7 +205,7 @@ class _Walk:
 
 _CONDITION = frozenset({"if", "then", "else"})
 _COUNTED = frozenset({"contains", "minContains", "maxContains"})
-#: Keywords that mean something only together with others; what is not evaluated depends on everything beside it.
+#: Keywords that mean something only together with others; unevaluated members and items depend on all beside them.
 _COMPANIES = {
     **dict.fromkeys(_CONDITION, _CONDITION),
     **dict.fromkeys(_COUNTED, _COUNTED),

@@ -44,8 +44,8 @@ Name = Annotated[str, AfterValidator(_name)]
 class Relationship(Value):
     """A predicate's far end. ``path``: JSON Pointer to where in ``data`` the instance IDs of ``target_class`` stand.
 
-    They are IDs as their owners wrote them, not encoded, of instances in the same database. ``inverse``: what the
-    relationship is called from its far end. ``must_exist``: whether a command may bring in references to existing
+    They are IDs as their owners wrote them, not encoded, of instances in the same database. ``inverse``: the
+    relationship's name from its far end. ``must_exist``: whether a command may bring in references to existing
     instances only (docs/ontology.md).
     """
 

@@ -49,8 +49,8 @@ def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dic
 def _with_named_root(root: dict[str, Any]) -> dict[str, Any]:
     """Return the schema with a definition in place of references to all of it.
 
-    A migration changes an instance's own members, not those of the same form that lie nested within it: what was
-    said of these stays as it was.
+    A migration changes an instance's own members, not those of the same form that lie nested within it: the
+    schema of these stays as it was.
     """
     if not refers_to_root(root):
         return root

@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
 
 class Rename(Value):
-    """Give the member at ``at`` another name within its object; what had that name is replaced."""
+    """Give the member at ``at`` another name within its object; a member with that name is replaced."""
 
     at: Member
     to: Annotated[str, Field(min_length=1)]
@@ -75,7 +75,7 @@ class Drop(Value):
 
 
 class Convert(Value):
-    """Make the member's value one of another type; what cannot be converted becomes ``otherwise``, else it stays."""
+    """Make the member's value one of another type; a value that cannot be converted becomes ``otherwise``, or stays."""
 
     at: Member
     to: Kind
@@ -124,7 +124,7 @@ class MigrationStep(Value):
 
 
 def migrated(data: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
-    """Return the data after the steps; what is given is not changed. Takes time for each step, and one copy."""
+    """Return the data after the steps; ``data`` itself is not changed. Takes time for each step, and one copy."""
     copy = _Copy(data)
     for each in steps:
         step, parents, name = located_step(each)

@@ -13,7 +13,7 @@ Compile = Callable[..., jsonschema_rs.Draft202012Validator]
 _ROOT = "json-schema:///definition"
 #: Compiled parts up to this weight are kept for the next data; some 30 bytes for each.
 KEPT_WEIGHT_MAX = 500_000
-#: The weight of a schema, an object or an array; that of any other value is 1.
+#: The weight of a schema, an object or an array; any other value weighs 1.
 _CONTAINER_WEIGHT = 16
 
 

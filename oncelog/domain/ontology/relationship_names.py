@@ -14,7 +14,7 @@ class DirectedRelationship:
     """One relationship in one direction.
 
     ``declared_by``: the class whose definition has it, whose instances refer to those of ``target_class``.
-    ``inward``: against its direction. ``inverse``: what its definition calls that, if anything.
+    ``inward``: against its direction. ``inverse``: its declared name in that direction, if any.
     """
 
     declared_by: str

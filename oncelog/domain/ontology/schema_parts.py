@@ -92,7 +92,7 @@ def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
 
 
 def parts_below(node: Node, *, named: bool = True) -> Iterator[Node]:
-    """Yield what is applied to members and items; ``named``: that of ``properties`` as well."""
+    """Yield the schemas of members and items; ``named``: of ``properties`` as well."""
     candidates = [node.get(keyword) for keyword in BELOW_PARTS]
     candidates += [part for keyword in BELOW_LISTS for part in node.get(keyword, ())]
     maps = BELOW_MAPS if named else ("patternProperties",)

@@ -133,7 +133,7 @@ class Comparison:
         self._left -= size**3
         try:
             contained = _canonical(wide).covers(_canonical(narrow))
-        except ValueError:  # what its set operations do not support
+        except ValueError:  # a keyword that its set operations do not support
             return False
         return bool(contained == jsonschema_rs.canonical.Containment.YES)
 
@@ -205,7 +205,7 @@ def within(schema: Schema, root: dict[str, Any]) -> Schema:
 
 
 def resolved(schema: Schema, root: dict[str, Any]) -> Schema:
-    """Follow ``$ref`` to what it refers to; what stands beside it is left out."""
+    """Follow ``$ref`` to its target; keywords beside it are left out."""
     seen: set[str] = set()
     while isinstance(schema, dict) and isinstance(reference := schema.get("$ref"), str):
         if reference in seen:

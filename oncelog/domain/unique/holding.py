@@ -15,7 +15,7 @@ Held = Mapping[ValueKey, UniqueValue]
 
 
 def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
-    """Return the values that an instance holds. ``class_schema``: the one that its last event names, and no other.
+    """Return the values that an instance holds. ``class_schema``: named by its last event, and no other.
 
     An aggregate of one's own holds what its document has under the constraints of its class, and what its code says
     under those of its own that its last event was decided under.

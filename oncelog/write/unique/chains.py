@@ -16,7 +16,7 @@ from oncelog.write.unique.helper import Helper
 
 @dataclass(frozen=True)
 class ChainEnd:
-    """The end of a chain. ``n``: the place after its last entry; ``ended_by``: what showed that entry to be over.
+    """The end of a chain. ``n``: the place after its last entry; ``ended_by``: the reason for which that entry is over.
 
     ``holder``: the instance that holds the value, at a head that S3 has shown; None where the place may be named.
     """

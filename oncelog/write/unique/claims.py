@@ -89,7 +89,7 @@ class UniqueClaims:
         return await write_entries(self._entries, entries)
 
     async def remember(self, entries: Sequence[UniqueEntry]) -> None:
-        """Let Redis know of the last places of chains, if it answers; what it does not know costs a request more."""
+        """Let Redis know of the last places of chains, if it answers; an unknown place costs one more request."""
         await self._save_hints([(entry.chain, entry.n) for entry in entries])
 
     async def _save_hints(self, places: Sequence[tuple[ValueChain, int]]) -> None:
