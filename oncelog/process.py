@@ -26,7 +26,7 @@ def run_on_uvloop(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def keep_standard_output() -> None:
-    """Keep standard output for ``sys.stdout`` alone: what a library writes to descriptor 1 goes to standard error.
+    """Keep standard output for ``sys.stdout`` alone: a library's writes to descriptor 1 go to standard error.
 
     The Temporal SDK's core writes its warnings there, past Python, such as that of a large payload.
     """

@@ -82,7 +82,7 @@ class ChainAudit:
         """Audit chains of one class, and look again at what is wrong.
 
         ``named``: keys of entries that are read in any case. ``holders``: instances that may hold the values beside
-        those of the entries. ``logs``: those that were read before the entries, for the first look.
+        those of the entries. ``logs``: as they were read before the entries, for the first look.
         """
         if not chains:
             return

@@ -29,7 +29,7 @@ class ListedChain:
         self.last.append(listed)
 
     def keys(self, named: Iterable[str] = ()) -> list[str]:
-        """Return the keys to be read, in their order. ``named``: those that are read wherever they lie in the chain."""
+        """Return the keys to be read, in their order. ``named``: keys that are read wherever they lie in the chain."""
         return sorted({*(listed.key for listed in self.last), *(key for key in named if key.startswith(self.folder))})
 
 

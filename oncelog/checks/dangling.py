@@ -1,4 +1,4 @@
-"""References that must exist, held against the logs of their targets: those that lead nowhere are named.
+"""References that must exist, held against the logs of their targets: dangling references are named.
 
 No promise is broken by one: its target was deleted after it was brought in, or it is older than ``must_exist``.
 """

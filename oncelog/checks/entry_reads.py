@@ -1,4 +1,4 @@
-"""Reads entries of unique values by their keys: those that records name, and again those that were collected."""
+"""Reads entries of unique values by their keys: entries that records name, and collected entries once more."""
 
 from collections.abc import Collection, Sequence
 from functools import partial

@@ -221,7 +221,7 @@ class Looks:
         return documents, nodes, damages
 
     async def _nodes(self, aggregate_ids: Sequence[AggregateId], damages: dict[str, str]) -> Sequence[GraphNode | None]:
-        """Read nodes; one that cannot be read is named in ``damages``."""
+        """Read nodes; unreadable ones are named in ``damages``."""
         try:
             return await reading.answered(partial(self._sources.graph.read_nodes, aggregate_ids))
         except LogDamaged as error:

@@ -1,4 +1,4 @@
-"""The repair of a check: what a read model shows wrongly is projected again, and looked at once more."""
+"""The repair of a check: aggregates that a read model shows wrongly are projected again, and read once more."""
 
 from collections import defaultdict
 from collections.abc import Sequence

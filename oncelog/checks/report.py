@@ -90,7 +90,7 @@ class CheckVerdict(StrEnum):
 
 
 class Section(BaseModel):
-    """One invariant. ``checked``: what was looked at, by its name. ``findings``: the first ones.
+    """One invariant. ``checked``: counts of checked objects, by kind. ``findings``: the first ones.
 
     ``repaired``: violations that the check has put right.
     """

@@ -1,4 +1,4 @@
-"""The second look: what seems wrong is read anew before it is reported, after the commands under way were asked for.
+"""The second look: suspects are read anew before they are reported, after the commands under way were asked for.
 
 Work under way is pending; so is what a projector has yet to come to, and what waits for a person.
 """

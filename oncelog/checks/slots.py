@@ -27,7 +27,7 @@ REMEDY = "oncelog archive makes it again once its file is removed"
 
 @dataclass
 class ArchivedPart:
-    """The archived rows of a part, in the order of their keys; what is wrong with them is in ``findings``."""
+    """The archived rows of a part, in the order of their keys; their faults are in ``findings``."""
 
     rows: AsyncIterator[tuple[Sequence[bytes], list[str]]]
     findings: list[Finding] = field(default_factory=list)

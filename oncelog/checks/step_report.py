@@ -46,7 +46,7 @@ class FindingsReport(BaseModel):
         return self.model_copy(update={"kept": self.kept[:kept_max]})
 
     def without(self, known: set[FindingKey]) -> "FindingsReport":
-        """Return the same without findings that are known; those that are left are known from then on."""
+        """Return the same without known findings; the remaining ones are known from then on."""
         counts = {severity: dict(counted) for severity, counted in self.counts.items()}
         kept = []
         for finding in self.kept:

@@ -148,7 +148,7 @@ def _checked(
     for index, line in enumerate(lines):
         try:
             scanner.feed(line)
-        except InputInvalid as error:  # what comes after it cannot be told apart
+        except InputInvalid as error:  # the lines after it cannot be told apart
             bad.add(index + 1, error, index=index)
             break
         try:

@@ -78,7 +78,7 @@ class BulkCommands(Protocol):
 
 @dataclass(frozen=True)
 class _Commands:
-    """The bulk commands of one run. ``fields``: what they have in common."""
+    """The bulk commands of one run. ``fields``: the same in all of them."""
 
     ports: Ports
     bulks: BulkCommands
@@ -122,7 +122,7 @@ class _Commands:
 
 @dataclass
 class _Run:
-    """One run: what it has counted, and the instances that wait for the next command."""
+    """One run: its counts, and the instances that wait for the next command."""
 
     spans: ConstraintSpans
     coverage: Coverage

@@ -1,6 +1,6 @@
 """All schedules of Oncelog, declared in one place; workers and ``oncelog schedules apply`` keep Temporal's as declared.
 
-A schedule is changed in its action, times and policy only: one that an operator has paused stays paused.
+A schedule is changed in its action, times and policy only: a paused schedule stays paused.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -70,7 +70,9 @@ class StatusLookup:
         remembered = await _asked(self._statuses.read_status(command_id), silent)
         if remembered and remembered.result:  # it is kept with its result at its end only
             return remembered
-        workflow = await _asked(self._workflow(command_id), silent)  # before the records: what it wrote is there then
+        workflow = await _asked(
+            self._workflow(command_id), silent
+        )  # before the records: all that it wrote is there then
         recorded = await _asked(self._recorded(command_id), silent)
         if remembered is None and recorded is None and (workflow is None or workflow.state == UNKNOWN):
             raise StoreUnavailable.of_all(silent) if silent else _unknown(command_id)

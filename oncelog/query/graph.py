@@ -174,7 +174,7 @@ Reached = dict[AggregateId, tuple[AggregateId, ...]]
 
 
 class _Walking:
-    """One question under way: what was looked at, and what was missing."""
+    """One question under way: the nodes that were read, and those that were missing."""
 
     def __init__(self, reader: GraphReader, db_name: str) -> None:
         self._reader = reader

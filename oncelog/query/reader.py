@@ -86,7 +86,7 @@ class Reader:
         """Return a page of what is found.
 
         Of a token only instances of the class that is searched count. No index is refreshed for it:
-        what was just written is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
+        a new document is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
         StoreUnavailable.
         """
         asked = (search.db_name, search.class_id)

@@ -1,4 +1,4 @@
-"""From events to read models: what a document holds, and how writes of documents are gathered.
+"""From events to read models: the content of a document, and how writes of documents are batched.
 
 May import ports and the domain, never a store.
 """

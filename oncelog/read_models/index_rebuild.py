@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 class RebuildTarget(BaseModel):
     """A rebuild of one class, such as ``shop/Product``, as it began.
 
-    ``position``: of the old index; what is written there later is copied.
+    ``position``: of the old index; documents written there later are copied.
     """
 
     model_config = ConfigDict(frozen=True)

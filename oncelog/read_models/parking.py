@@ -124,7 +124,7 @@ class Parking:
             while True:
                 try:
                     await self.refresh()
-                except StoreUnavailable as error:  # what is not read costs an attempt in vain
+                except StoreUnavailable as error:  # an unread dead letter costs an attempt in vain
                     log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
                 await asyncio.sleep(REFRESH_S)
 

@@ -1,4 +1,4 @@
-"""A read model from the log alone: folded states are projected again; what can never be projected is parked, alone."""
+"""A read model from the log alone: states are projected again; an aggregate that cannot be projected is parked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

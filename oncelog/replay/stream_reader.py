@@ -1,4 +1,4 @@
-"""From the log to a state: what this process knows of aggregates, and how it learns what it does not know."""
+"""From the log to a state: this process's cached states of aggregates, and the reads that bring them up to date."""
 
 from collections.abc import AsyncIterator
 

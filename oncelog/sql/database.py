@@ -93,7 +93,7 @@ class Database:
                 raise
 
     async def prepare(self, tables: Sequence[Table]) -> None:
-        """Make the tables that are missing; those that are there stay as they are."""
+        """Make the missing tables; existing ones stay as they are."""
 
         def make(connection: Connection) -> None:
             present = set(inspect(connection).get_table_names())

@@ -1,4 +1,4 @@
-"""From an aggregate's new events to its state: what is at hand is folded, what is missing is read from the log."""
+"""From an aggregate's new events to its state: events at hand are folded, missing ones are read from the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -230,7 +230,7 @@ class Projector:
                     if datetime.now(UTC) - datetime.fromisoformat(dead_letter.at) > UNFINISHED_AFTER:
                         await self._dead_letter_service.finish(dead_letter)
                 await self._dead_letter_service.redrive(self._parking.set_aside(), by="oncelog-projector")
-            except OncelogError as error:  # looked at again soon; what it is about keeps waiting meanwhile
+            except OncelogError as error:  # tried again soon; its aggregates keep waiting meanwhile
                 log.warning("dead_letters_not_refreshed", code=error.code, reason=error.message)
             self._measure_lag()
             try:

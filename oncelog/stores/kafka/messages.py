@@ -24,7 +24,7 @@ class Message:
 
 
 def headers_of(event: Event) -> list[tuple[str, bytes]]:
-    """Return a message's headers: those of CloudEvents, then ours."""
+    """Return a message's headers: CloudEvents' first, then ours."""
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", event.event_id.encode()),
@@ -54,7 +54,7 @@ class Outgoing:
 
 
 def event_topic(settings: Settings, aggregate_id: AggregateId) -> str:
-    """Return the topic of an aggregate's events: those of classes have one of their own."""
+    """Return the topic of an aggregate's events: classes have a topic of their own."""
     return settings.ontology_topic if aggregate_id.class_id == CLASSES else settings.instance_topic
 
 

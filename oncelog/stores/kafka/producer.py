@@ -22,7 +22,7 @@ class SendAgain(KafkaError):  # type: ignore[misc]
 
 
 class SharedProducer:
-    """One idempotent producer: what different callers send at the same time goes out together.
+    """One idempotent producer: messages that different callers send at the same time go out together.
 
     A producer that has failed once is never trusted again (its numbering may be out of step with the broker's, or it
     may be stuck). It is discarded, and the next call builds a new one.

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class _Deviation:
-    """One setting of a topic that is not as it has to be. ``wanted``: what mends it."""
+    """One setting of a topic that is not as it has to be. ``wanted``: the value that mends it."""
 
     name: str
     expected: str
@@ -116,7 +116,7 @@ async def _configurations(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> 
 
 
 async def _replicas(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
-    """Return the number of replicas of each topic: that of its partition with the fewest."""
+    """Return the number of replicas of each topic: its partition with the fewest counts."""
     replicas: dict[str, int] = {}
     for described in await admin.describe_topics(list(topics)):
         if described["error_code"]:

@@ -99,14 +99,14 @@ class RedisLeases:
 
 
 def _watermark_field(generation: int) -> str:
-    """Return the field of a generation's watermark; that of the first is older than generations."""
+    """Return the field of a generation's watermark; the first one's field is older than generations."""
     return "published" if generation == FIRST_GENERATION else f"published.{generation}"
 
 
 def _lease(
     aggregate_id: AggregateId, generation: int, head: bytes | None, published: bytes | None, state: bytes | None
 ) -> Lease:
-    """Return what is known; what cannot be read is not known, and never guessed."""
+    """Return the fields that can be read; the others are unknown, and never guessed."""
     head_number, published_number = _number(head, aggregate_id), _number(published, aggregate_id)
     if head_number is None or published_number is None:
         return Lease(head=head_number or 0, published=Watermark(generation, 0), known=False, state=None)

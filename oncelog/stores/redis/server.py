@@ -89,7 +89,7 @@ class RedisServer:
         await self._answer("ping", (), self._client.ping)
 
     async def about(self) -> "RedisFacts":
-        """Return what the server says of itself; what it does not tell this user is left out."""
+        """Return the server's facts about itself, without those that this user may not read."""
         facts: dict[str, Any] = {}
         with suppress(ContainerUnusable):
             info = await self._answer("info", (), self._client.info)

@@ -40,7 +40,7 @@ class S3DeadLetters:
         async for found in self._listed(folder):
             match = _LETTER.fullmatch(found.key.removeprefix(folder))
             if match is None:
-                continue  # what is not ours is not looked at
+                continue  # an object of another program
             dead_letter = ListedDeadLetter(
                 AggregateId.parse(match["aggregate_id"]), int(match["number"]), found.written_at
             )

@@ -67,7 +67,7 @@ def upsert_if_newer(document: Mapping[str, Any], *, field: str, number: int, rep
 
 
 def documents_of(identifiers: Sequence[str]) -> Query:
-    """Ask for documents, as ``document``; what is not there is left out."""
+    """Ask for documents, as ``document``; missing ones are left out."""
     return both(
         {"@type": "Member", "member": {"@type": "Value", "variable": "identifier"}, "list": nodes(identifiers)},
         {
