@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import structlog
 from pydantic import BaseModel, ConfigDict
 
 from oncelog.archive.log_part import LogPosition
@@ -24,6 +25,7 @@ from oncelog.replay_runs.listings import ListingFiles, read_listing
 from oncelog.replay_runs.partitions import PlanTotals
 from oncelog.replay_runs.plan import Listed, is_in, keep_plan, parts_of, plan_replay, read_partition, read_totals
 from oncelog.replay_runs.request import (
+    Comparison,
     ReplayCounts,
     ReplayEnd,
     ReplayFinding,
@@ -33,6 +35,8 @@ from oncelog.replay_runs.request import (
     ReplayScope,
 )
 from oncelog.replay_runs.work import ModeWork, PartitionStep, ReplayRun
+
+_log = structlog.get_logger()
 
 #: Events that are held at a time; three such batches are in memory.
 BATCH_EVENTS = 500
@@ -84,8 +88,13 @@ class ReplayRunner:
         return ReplayFiles(self._objects, replay_id)
 
     async def plan(self, replay_id: str, request: ReplayRequest, *, listed: Listed = lambda _: None) -> PlanTotals:
-        """Let the mode prepare, divide the scope into partitions and keep the plan; raises StoreUnavailable."""
+        """Let the mode prepare, divide the scope into partitions and keep the plan.
+
+        Raises StoreUnavailable, and InputInvalid if the replay to compare with is not there.
+        """
         files = self.files(replay_id)
+        if request.compare_with:
+            await read_totals(self.files(request.compare_with))
         if not request.dry_run:
             classes = [(part.db_name, part.class_id) for part in await parts_of(self._catalogue, request.scope)]
             await self._works[request.mode].begin(ReplayRun(files, request, classes))
@@ -149,16 +158,22 @@ class ReplayRunner:
                 await files.write(checkpoint_name(tree.name), self._signer.signed(checkpoint.text).encode())
         earlier = request.compare_with or await self._earlier(files, request)
         if earlier and earlier != replay_id:
-            before = self.files(earlier)
-            partitions = (await read_totals(before)).partitions
-            comparison = DigestComparison(earlier)
-            compared = await comparison.compare(
-                read_digests(before, range(partitions)), read_digests(files, range(totals.partitions))
-            )
-            end = end.model_copy(update={"comparison": compared})
+            end = end.model_copy(update={"comparison": await self._compared(files, totals, earlier)})
         end = await self._works[request.mode].end(ReplayRun(files, request, partitions=totals.partitions), end)
         await files.write(END, end.model_dump_json().encode())
         return end
+
+    async def _compared(self, files: ReplayFiles, totals: PlanTotals, earlier: str) -> Comparison | None:
+        """Hold the digests against those of an earlier run; None if its files have been deleted since it ended."""
+        before = self.files(earlier)
+        try:
+            partitions = (await read_totals(before)).partitions
+        except InputInvalid as error:
+            _log.warning("earlier_digests_unreadable", replay_id=earlier, reason=error.message)
+            return None
+        return await DigestComparison(earlier).compare(
+            read_digests(before, range(partitions)), read_digests(files, range(totals.partitions))
+        )
 
     async def keep(self, request: ReplayRequest, report: ReplayReport) -> None:
         """Keep the report with the run, and let the next run of the same scope be compared with this one."""

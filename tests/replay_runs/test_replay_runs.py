@@ -167,6 +167,26 @@ async def test_only_aggregates_written_since_a_time_are_replayed():
     assert (counts.aggregates, end.comparison) == (1, None)
 
 
+async def test_replay_outlives_the_files_of_the_one_before():
+    world = await filled(["p1"])
+    await replay(world, "before")
+    folder = runner(world).files("before").folder
+    for key in [key for key in world.bucket.objects if key.startswith(folder)]:
+        del world.bucket.objects[key]
+    _, end = await replay(world, "after")
+    assert end.comparison is None
+    _, end = await replay(world, "again")
+    assert end.comparison is not None
+    assert (end.comparison.replay_id, end.comparison.same) == ("after", 1)
+
+
+async def test_replay_to_compare_with_is_looked_for_first():
+    world = await filled(["p1"])
+    with pytest.raises(InputInvalid, match="expected its plan in S3, found none"):
+        await runner(world).plan("later", ReplayRequest(compare_with="unknown"))
+    assert not any(key.startswith(runner(world).files("later").folder) for key in world.bucket.objects)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
