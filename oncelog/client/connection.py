@@ -20,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from oncelog import tracing
 from oncelog.bounded_gather import bounded_gather
+from oncelog.client.temporal_tls import CERTIFICATE_AND_KEY, tls_refusal
 from oncelog.errors import SettingsInvalid, StoreUnavailable, StoreUnsafe
 from oncelog.workflows.attributes import SEARCH_ATTRIBUTES
 from oncelog.workflows.plugin import oncelog_plugin
@@ -74,8 +75,10 @@ async def connect(*, runtime: Runtime | None = None) -> Client:
     except TimeoutError as error:
         raise unavailable(config["target_host"], "connecting", f"none within {CONNECT_TIMEOUT_S:g} s") from error
     except (RuntimeError, RPCError) as error:
-        raise unavailable(config["target_host"], "connecting", error) from error
+        raise await tls_refusal(config, error) or unavailable(config["target_host"], "connecting", error) from error
     except ValueError as error:
+        if "client cert" in str(error):
+            raise SettingsInvalid(f"Temporal's TLS: {error}; set both {CERTIFICATE_AND_KEY}") from error
         raise SettingsInvalid(f"TEMPORAL_ADDRESS {config['target_host']}: {error}; expected host:port") from error
 
 
