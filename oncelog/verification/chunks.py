@@ -160,7 +160,7 @@ class ChunkAudit:
             return False
         left = [index for index, outcome in became.items() if outcome is not ConflictOutcome.APPLIED]
         about = {item.aggregate_id for item in chunk.last_items.values() if item.index in left}
-        found = f"expected events of {len(left)} items of chunk {chunk.chunk}, found none; the sweep finishes it"
+        found = f"expected events of {len(left)} items of chunk {chunk.chunk}, found none; reconciliation finishes it"
         self.findings.append(
             Finding(
                 Code.COMMAND_UNFINISHED,

@@ -192,7 +192,7 @@ class CommandAudit:
             yield Finding(
                 Code.COMMAND_UNFINISHED,
                 where,
-                f"expected its event in slot {last.aggregate_id} {last.slot}, found none; a consistency check finishes it",
+                f"expected its event in slot {last.aggregate_id} {last.slot}, found none; reconciliation finishes it",
                 waits_for=(command.command_id,),
                 aggregate_ids=about,
             )
