@@ -1,9 +1,8 @@
 """Read models in SQL, on every database there is: rows equal the fold, whatever comes how often and in which order."""
 
 import asyncio
-import os
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,25 @@ from oncelog.sql import Add, Put, Remove, SqlReadModel
 from oncelog.sql.changes import ChangeBuffer, check_change
 from oncelog.sql.models import SqlEventModel, SqlStateModel
 from oncelog.testing.memory.kafka import MemoryGroup
+from stack import Stack
 from tests.commands import delete
 from tests.contract.chains import PLACE, chain, event_of, state_at
 from tests.projector.world import Stream
 from tests.sql.views import counters, events_per_month, metadata, product_table, products
 
-POSTGRESQL = os.environ.get("ONCELOG_POSTGRESQL_URL", "")
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URL of a server of this module's own."""
+    with Stack.temporary(["postgresql"]) as stack:
+        yield stack.server("postgresql").address.replace("postgresql://", "postgresql+psycopg://")
 
 
-@pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.skipif(not POSTGRESQL, reason="no URL"))]
-)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'views.sqlite'}"
-    found = POSTGRESQL.replace("postgresql://", "postgresql+psycopg://")
+    found: str = request.getfixturevalue("postgresql")
     engine = create_engine(found)
     with engine.begin() as connection:
         metadata.drop_all(connection)
