@@ -31,7 +31,6 @@ from oncelog.verification.records import CommandFacts
 _log = structlog.get_logger()
 
 PLAN = "plan.json"
-SPILLED = "spilled.json"
 NEWEST = "check_id"
 
 

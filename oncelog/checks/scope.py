@@ -138,7 +138,6 @@ class CheckPlan(BaseModel):
     generations: dict[bool, int] = Field(default_factory=dict)
     indices: tuple[IndexFacts, ...] = ()
     findings: tuple[Finding, ...] = ()
-    covered_share: float = 1.0
 
     @property
     def populated(self) -> frozenset[tuple[str, str]]:

@@ -164,10 +164,6 @@ class SpilledFacts:
             fact, self._next = self._next, next(self._facts, None)
             yield fact
 
-    @property
-    def is_at_end(self) -> bool:
-        return self._next is None
-
 
 async def read_spilled(files: ReplayFiles, spilled: Sequence[Spilled], part: int) -> SpilledFacts:
     """Open the facts of a part; holds them compressed. Raises LogDamaged, StoreUnavailable."""

@@ -12,7 +12,7 @@ from oncelog.domain.ontology.class_schema import ClassSchema
 from oncelog.domain.state_digest import StateDigest
 from oncelog.domain.stored_names import COMMANDS, UNIQUE
 from oncelog.errors import InputInvalid
-from oncelog.ports import UNPUBLISHED, Document, FoundNode, IndexFacts, TopicFacts, TopicRecord, Watermark
+from oncelog.ports import UNPUBLISHED, Document, FoundNode, TopicFacts, TopicRecord, Watermark
 from oncelog.stores.kafka.messages import Message
 from oncelog.verification.chains import ChainWalk
 from oncelog.verification.commands import CommandAudit
@@ -115,10 +115,6 @@ class Audit:
     def add_message(self, message: Message) -> None:
         """Look at a message; each partition's in their order."""
         self.stream.add(message)
-
-    def add_indices(self, indices: Sequence[IndexFacts]) -> None:
-        """Look at the indices of the read models, once before documents and nodes are read, and once after."""
-        self.containers.add(indices)
 
     def add_document(self, document: Document) -> None:
         """Look at a document."""

@@ -4,7 +4,7 @@ Documents and nodes are judged alike. A node besides names the definition that i
 be the newest one of its class.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from oncelog.domain.events import EventType
@@ -186,11 +186,6 @@ class ShownAudit:
                 waits_for=waiting_for(class_log, range(shown.definition + 1, class_log.head + 1)),
                 aggregate_ids=(aggregate_id,),
             )
-
-
-def shown_at(shown: Collection[ShownFacts]) -> frozenset[int]:
-    """Return the sequence numbers of which something is shown."""
-    return frozenset(facts.sequence_number for facts in shown)
 
 
 def class_of(aggregate_id: str) -> str:

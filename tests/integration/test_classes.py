@@ -44,7 +44,12 @@ async def test_a_class_lives_on_every_server(installation: Installation):
         again = await installation.client.submission(command)
         refused = await installation.client.submit(create(payload={"price": 1}))
         await installation.client.submit(create(payload={"name": "Lamp", "price": "12.50"}))
+        unchanged = await installation.client.ensure_class("shop", "Product", FIRST)
+        ensured = await installation.client.ensure_class("shop", "Order", FIRST)
         await installation.client.retire_class("shop", "Product")
+    assert unchanged is None
+    assert ensured is not None
+    assert (ensured.outcome, ensured.sequence_number) == (Outcome.APPLIED, 1)
     assert (result.outcome, result.aggregate_id, result.sequence_number) == (Outcome.APPLIED, "shop/_class/Product", 1)
     assert (again.duplicate, again.result) == (True, result)
     assert refused.rejection is not None

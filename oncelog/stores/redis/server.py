@@ -202,14 +202,3 @@ def _is_of_wrong_type(answer: Any) -> bool:
 
 async def _raise(error: Exception) -> None:
     raise error
-
-
-async def open_redis(settings: Settings) -> RedisServer:
-    """Connect and see that the server answers; raises SettingsInvalid, StoreUnavailable."""
-    server = RedisServer.connect(settings)
-    try:
-        await server.ping()
-    except BaseException:
-        await server.close()
-        raise
-    return server
