@@ -56,8 +56,8 @@ class KafkaSettings(ServerSettings):
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = Field(
         default="PLAIN",
-        description="`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, or `AWS_MSK_IAM` with AWS' own "
-        "credentials and the extra `oncelog[msk]`",
+        description="`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, or `AWS_MSK_IAM`, which needs "
+        "`SASL_SSL`, AWS' own credentials and region, and the extra `oncelog[msk]`",
     )
     sasl_username: str | None = Field(default=None, description="the user of `PLAIN` and `SCRAM`")
     sasl_password: SecretStr | None = Field(default=None, description="its password")
