@@ -1,4 +1,4 @@
-"""Capacity: what a command takes of a worker and of S3, and how long it waits while workers are restarted.
+"""Capacity: the cost of a command to a worker and to S3, and its wait while workers are restarted.
 
 ``python -m benchmarks.capacity --commands 2000``, on servers of its own. Workers are processes, as in production. Half
 of the commands run undisturbed; during the other half every worker is replaced by a new one, one after the other.

@@ -26,7 +26,7 @@ from oncelog.worker import LOCAL_STEPS_AT_ONCE_MAX, STEPS_AT_ONCE_MAX, WORKFLOWS
 
 @dataclass
 class Contender:
-    """``ask`` does one command and returns when it is complete. ``requests``: what the stores were asked so far."""
+    """``ask`` does one command and returns when it is complete. ``requests``: the stores' requests so far."""
 
     ask: Callable[[], Awaitable[None]]
     requests: Callable[[], Counter[str]] = Counter
@@ -85,7 +85,7 @@ async def oncelog(settings: Settings, *, eager: bool, early: bool = False) -> As
 async def floor(
     settings: Settings, *, eager: bool, workflow: type[Floor | FloorOfSteps] = Floor
 ) -> AsyncIterator[Contender]:
-    """Steps that do nothing, on the same server with the same settings: what Temporal itself costs."""
+    """Steps that do nothing, on the same server with the same settings: the cost of Temporal itself."""
     temporal = await connection.connect()
     starting: Client = temporal if eager else await connection.connect()
     task_queue = settings.named("floor")

@@ -1,4 +1,4 @@
-"""Many events at once: what S3 takes from this client, against which a bulk command is measured.
+"""Many events at once: S3's throughput for this client, against which a bulk command is measured.
 
 Each contender writes the same number of events of the same bytes with as many requests at a time, and says how long it
 took. The floor is the plain conditional PUT through the client that the command path uses; beside it boto3's

@@ -216,7 +216,7 @@ def _print_batches(batches: list[tuple[Batch, Mapping[str, float]]]) -> None:
 
 
 def _words(requests: Mapping[str, float]) -> str:
-    """Return requests per command, those of S3 first; what is seldom is left out."""
+    """Return requests per command, those of S3 first; rare ones are left out."""
     shown = sorted(requests.items(), key=lambda pair: (not pair[0].startswith("S3"), pair[0]))
     return ", ".join(f"{number:.2f} {name}" for name, number in shown if number >= 0.005)
 

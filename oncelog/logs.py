@@ -1,6 +1,6 @@
 """Log entries of a program: one format for ours and for those of libraries, on standard error, one line each.
 
-An entry holds the command ID, the aggregate ID and the sequence number where they are known: what is under way binds
+An entry holds the command ID, the aggregate ID and the sequence number where they are known: the work under way binds
 them (``structlog.contextvars``). It never holds a payload, a password or a terminal escape.
 """
 
@@ -38,7 +38,7 @@ class LogSettings(BaseModel):
     )
     level: Level = Field(
         default="info",
-        description="the least severe entries that are written: `debug`, `info`, `warning` or `error`; those of "
+        description="the least severe entries that are written: `debug`, `info`, `warning` or `error`; entries of "
         "libraries are written from `warning` on",
     )
 

@@ -143,7 +143,7 @@ def names(text: str) -> list[str]:
 
 
 def raise_interrupt(*_: object) -> NoReturn:
-    """End by any of the signals: what was started is stopped on the way out."""
+    """End by any of the signals: started servers are stopped on the way out."""
     raise KeyboardInterrupt
 
 

@@ -121,7 +121,7 @@ class User:
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """The instructions to a supervisor: what to run, where to log, and when to end it."""
+    """The instructions to a supervisor: the program, where to log, and when to end it."""
 
     folder: Path
     """Where the record `process.json` is kept."""

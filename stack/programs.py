@@ -1,4 +1,4 @@
-"""The programs of the stack: what each is called on a PATH, which version will do, and where else it comes from."""
+"""The programs of the stack: their names on a PATH, the versions that will do, and their other sources."""
 
 from __future__ import annotations
 

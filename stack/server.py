@@ -138,7 +138,7 @@ class Server:
         location = self._demand_location()
         if self.is_running():
             return False
-        process.kill(self.folder)  # what a killed supervisor may have left
+        process.kill(self.folder)  # leftovers of a killed supervisor, if any
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_name("log.previous"))

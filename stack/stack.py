@@ -143,7 +143,7 @@ class Stack:
         return variables
 
     def up(self, only: Sequence[str] | None = None) -> list[Start]:
-        """Bring the servers up and wait until all are healthy; those that run already are left alone.
+        """Bring the servers up and wait until all are healthy; running servers are left alone.
 
         If one fails, those that this call started are stopped again, and its error is raised.
         """

@@ -1,4 +1,4 @@
-"""The largest permitted thing through every door, and the largest refusals: what is written has to be read back."""
+"""The largest permitted thing through every door, and the largest refusals: written objects have to be read back."""
 
 from typing import Any
 

@@ -44,7 +44,7 @@ def audit_of(
 
 
 def hold(*findings: Iterable[Finding], published: bool = True) -> None:
-    """Hold that nothing was found. ``published`` False: what is not on the stream yet is no finding."""
+    """Hold that nothing was found. ``published`` False: events not on the stream yet are no findings."""
     found = [finding for some in findings for finding in some]
     wrong = [finding for finding in found if published or finding.code is not Code.MESSAGE_MISSING]
     assert not wrong, wrong

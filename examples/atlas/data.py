@@ -1,6 +1,6 @@
 """The demo's real input: countries and subdivisions of ISO 3166, and the world's airports.
 
-They come with packages of the extra ``demo``; what is not installed is InputInvalid, and says how to have it. Command
+They come with packages of the extra ``demo``; a missing one raises InputInvalid, which says how to have it. Command
 IDs are always the same for the same data, so that a second run consists of duplicates only.
 """
 
@@ -51,7 +51,7 @@ def placed_text(placed: Counter[Placed]) -> str:
 class Load:
     """Instances of one class to create at once: the items of a bulk command.
 
-    ``source``: where they are from; ``shown``: the one that is looked at.
+    ``source``: where they are from; ``shown``: the ID of the example.
     """
 
     command_id: str

@@ -41,7 +41,7 @@ class Flow:
     """The results for the airports.
 
     ``answers``: to all commands in the order in which they were sent; ``late``: those refused since they spoke an
-    old form, each of which was sent again. ``placed``: what became of their subdivisions' names.
+    old form, each of which was sent again. ``placed``: their subdivisions' names by resolution.
     """
 
     answers: list[Answer] = field(default_factory=list)

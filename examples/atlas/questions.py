@@ -88,7 +88,7 @@ class _Country:
 
 
 class Asking:
-    """Asks one set of questions. ``token``: what the answers must show at least."""
+    """Asks one set of questions. ``token``: the least that the answers must show."""
 
     def __init__(self, reader: Reader, questions: Questions, *, token: str | None, deadline_s: float) -> None:
         self._reader = reader
@@ -184,7 +184,7 @@ class Asking:
         return _Country(
             among=Counter(path[-2] for answer in answers for path in answer.paths),
             in_none=None if direct.cut else len(in_none),
-            answers=[*answers, replace(direct, cut=False)],  # what that means is said of the country
+            answers=[*answers, replace(direct, cut=False)],  # the country's in_none says so
         )
 
     async def _walk(self, starts: Sequence[AggregateId], *hops: Hop) -> Answer:

@@ -150,7 +150,7 @@ class Demo:
             _print_questions(answered)
         print_other_release(sent.answers)
         kept_all = kept.whole and not sent.failed and sent.keys(duplicate=None) <= after
-        kept_once = len(after) <= len(before) + len(sent.keys(duplicate=False))  # what was under way may be in both
+        kept_once = len(after) <= len(before) + len(sent.keys(duplicate=False))  # commands under way may be in both
         return Exit.FINE if kept_all and kept_once and all(each.rows for each in answered) else Exit.FINDINGS
 
     async def _send(self, evolving: Evolving) -> Sent:

@@ -10,7 +10,7 @@ from oncelog.domain.aggregates import own_event
 
 
 def ship(event: Event) -> Iterator[NewCommand]:
-    """Ship the order; one that was settled before events named the product was shipped by hand."""
+    """Ship the order; orders settled before events named the product were shipped by hand."""
     settled = own_event(event)
     if isinstance(settled, OrderSettled) and settled.quantity:
         request = ShipOrder(customer_id=event.instance_id, product_id=settled.product_id, quantity=settled.quantity)

@@ -1,4 +1,4 @@
-"""The parts of a dashboard, as plain data: what is asked, and how the answer is shown."""
+"""The parts of a dashboard, as plain data: queries, and how their answers are shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

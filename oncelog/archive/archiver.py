@@ -67,8 +67,8 @@ class Archiver:
     ) -> PackReport:
         """Archive what is new in a class, from the stream ``first`` on, up to one full file.
 
-        ``complete_through``: what the manifest says once the end of the class is reached (RFC 3339): when, by S3's
-        clock, the pass began.
+        ``complete_through``: when the pass began, by S3's clock (RFC 3339); the manifest says it once the end of the
+        class is reached.
         """
         base = (await self._ports.archives.newest_manifest(db_name, class_id)).manifest
         lost = {file.key for file in await missing_files(self._ports.large_objects, base.files)}
@@ -181,7 +181,7 @@ class Archiver:
         merged = [file async for file in self._merged(base, chosen, damages)]
         lost = damages.by_file.keys()
         gone = {file.key for file in chosen}
-        if lost:  # what of them is sound stays; their events are archived again by the next pass
+        if lost:  # the sound files stay; events of lost ones are archived again by the next pass
             merged, gone = [], set(lost)
         files = [*(file for file in base.files if file.key not in gone), *merged]
         if not await self._ports.archives.publish_manifest(next_manifest(base, files)):

@@ -60,7 +60,7 @@ class LogReader:
     **Memory.** ``BATCHES_AHEAD`` batches of ``batch_events`` events, and of each sorted run of the archive (at most
     eight) one row group. Parsing and hashing take place in a thread, requests run ahead of the consumer.
 
-    Every method raises StoreUnavailable where S3 gives no answer; what was not yielded then is read again.
+    Every method raises StoreUnavailable where S3 gives no answer; events not yielded by then are read again.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class LogReader:
         """Yield the events of a part, ``batch_events`` at a time; ``after``: continue after this event.
 
         ``after`` is the position of an earlier batch of the same part. ``wanted``: says of a listed stream whether its
-        events are given; those of the others are neither read from slots nor parsed. ``listed``: the streams of the
+        events are given; events of others are neither read from slots nor parsed. ``listed``: the streams of the
         whole part as they were listed before. They are listed again only if the archive has a later manifest by now,
         since that may name events that the listing has not.
         """

@@ -7,7 +7,7 @@ from oncelog.ports import StoredEvent
 
 
 class PackCheck:
-    """Takes the archived and the missing events of streams in order. ``damages``: what cannot be archived, and why."""
+    """Takes the archived and the missing events of streams in order. ``damages``: events not archived, and why."""
 
     def __init__(self) -> None:
         self.damages: list[str] = []

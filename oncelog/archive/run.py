@@ -76,7 +76,7 @@ class ArchivePlan(BaseModel):
 
 
 class ArchiveProgress(BaseModel):
-    """How far a run has come: what is left of its plan."""
+    """The progress of a run: the rest of its plan."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -97,7 +97,7 @@ class Looks:
     async def direct(self, aggregate_ids: Sequence[str], known: KnownFacts) -> Audit:
         """Read everything about some aggregates of one class, and return it, to be judged.
 
-        ``known``: what was collected about them; messages that came since are read, too.
+        ``known``: facts collected about them; messages that came since are read, too.
         """
         covered = set(aggregate_ids)
         entries = await entries_again(self._sources.bucket, known.entries)

@@ -36,7 +36,7 @@ class Repairs:
     ) -> tuple[list[Finding], Audit]:
         """Return what is to be reported of suspects after the repair, and what was read last.
 
-        ``settled``: what a second look has found of them, by ``audit``. Raises StoreUnavailable.
+        ``settled``: the findings of a second look at them, by ``audit``. Raises StoreUnavailable.
         """
         doubtful = {name for each in settled if _is_of_log(each) for name in each.aggregate_ids}
         wrong = [each for each in settled if await self._is_safe(each, doubtful, audit)]

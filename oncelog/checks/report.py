@@ -125,7 +125,7 @@ class TrendEntry(BaseModel):
 class InvariantsReport(BaseModel):
     """The report of a check. ``coverage``: in words. ``roots``: of each database. ``files``: its folder in S3.
 
-    ``compared_with``: the earlier check whose digests were compared. ``speaks_of``: what was written before, by S3's
+    ``compared_with``: the earlier check whose digests were compared. ``speaks_of``: end of the covered time, by S3's
     clock.
     """
 

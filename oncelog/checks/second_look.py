@@ -43,7 +43,7 @@ class SecondLook:
     ) -> tuple[list[Finding], Audit]:
         """Return what is still wrong with some aggregates of one class, as weighty as it is, and what was read.
 
-        ``known``: what was collected about them. Raises StoreUnavailable.
+        ``known``: facts collected about them. Raises StoreUnavailable.
         """
         waiting = {command_id for finding in found for command_id in finding.waits_for}
         running = await self._servers.in_flight(waiting) if waiting else ()

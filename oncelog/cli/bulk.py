@@ -53,7 +53,7 @@ async def resume(command_id: CommandId) -> None:
 @bulk_app.command()
 @reported
 async def cancel(command_id: CommandId) -> None:
-    """Let it end before its next chunk; what was applied stays, and the result says what was not attempted."""
+    """Let it end before its next chunk; applied items stay, and the result says which were not attempted."""
     await _tell(command_id, "cancel", "ends before its next chunk; see what was done with: oncelog status")
 
 

@@ -76,7 +76,7 @@ async def retire(
 @class_app.command("show")
 @reported
 async def show_class(target: Class) -> Exit:
-    """Show a class as it is defined now, from the log; one that never was ends with exit code 1."""
+    """Show a class as it is defined now, from the log; exit code 1 if it was never defined."""
     from oncelog import Oncelog
     from oncelog.cli.commands import parse_class
     from oncelog.cli.cover import constraint_fields, constraint_rows

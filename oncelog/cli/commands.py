@@ -70,7 +70,7 @@ def parse_as_of(text: str) -> int | datetime:
 
 
 def parse_time(text: str, *, name: str, or_else: str = "") -> datetime:
-    """Return an aware time of RFC 3339; raises InputInvalid. ``or_else``: what else is taken there."""
+    """Return an aware time of RFC 3339; raises InputInvalid. ``or_else``: other accepted forms."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""``oncelog dead-letters``: what waits, why, and what to do about it."""
+"""``oncelog dead-letters``: dead letters, their reasons, and their remedies."""
 
 import getpass
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -101,9 +101,7 @@ class Decision(Protocol):
 
 
 def _offer(name: str, about: str, decision: "Callable[[DeadLetterService], Decision]", *, reason: Any = ...) -> None:
-    """Add the command by which an operator decides about one aggregate; ``reason``: what is recorded if none is
-    given.
-    """
+    """Add the command by which an operator decides about one aggregate; ``reason``: the default one."""
 
     async def decide(
         target: Instance, *, reason: Why = reason, by: By = None, read_model: Model = ReadModelName.DOCUMENTS

@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at on one server. ``remedy``: what mends it, empty where nothing has to be."""
+    """One thing that was looked at on one server. ``remedy``: how to mend it, empty where nothing has to be."""
 
     server: str
     subject: str

@@ -11,7 +11,7 @@ from oncelog.cli.reporting import report_each, reported
 from oncelog.cli.terminal import errors, text_line
 from oncelog.errors import SettingsInvalid
 
-#: The variables a profile may set: those that the settings, the Temporal client and the clients of S3 read.
+#: The variables a profile may set, read by the settings, the Temporal client and the clients of S3.
 PREFIXES = ("ONCELOG_", "TEMPORAL_", "AWS_")
 
 

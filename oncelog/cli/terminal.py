@@ -50,7 +50,7 @@ def print_yaml(value: Any) -> None:
 
     fields = json.loads(json.dumps(value, default=str))  # of the types that JSON has, as other formats show them
     text = json.dumps(fields, ensure_ascii=False)
-    plain = printable(text) == text  # what has no glyph of its own is escaped, as YAML writes it
+    plain = printable(text) == text  # characters without a glyph are escaped, as YAML does
     sys.stdout.write("---\n" + yaml.safe_dump(fields, sort_keys=False, allow_unicode=plain))
     sys.stdout.flush()
 
@@ -66,7 +66,7 @@ class Terminal(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; each ``str`` is escaped and stays one line."""
-        options.setdefault("crop", False)  # what does not fit is for the terminal to wrap: it can be copied whole then
+        options.setdefault("crop", False)  # the terminal wraps a long line, which can be copied whole then
         super().print(*(text_line(each) if isinstance(each, str) else each for each in objects), **options)
 
     def render_str(self, text: str, *, style: str | Style = "", **_: Any) -> Text:

@@ -36,7 +36,7 @@ class Backlog:
     """The work that waits in one installation.
 
     ``pending``: by workflow type and age in seconds, the commands that were started at least so long ago and have not
-    ended. ``archived_through``: what was written before it is in the archive, None where no run is known that archived
+    ended. ``archived_through``: events written before it are in the archive, None where no run is known that archived
     everything. ``archive_scheduled``: since when there is a schedule of archive runs, None where there is none.
     """
 

@@ -82,7 +82,7 @@ def check_items(
 ) -> CheckedItems:
     """Go through a file of NDJSON line by line, holding one line at a time; blocks, so call it in a thread.
 
-    ``class_schema``: what payloads of creates must fit besides. Raises InputInvalid that names the lines that are no
+    ``class_schema``: payloads of creates must fit it besides. Raises InputInvalid that names the lines that are no
     valid items.
     """
     try:

@@ -1,4 +1,4 @@
-"""The common part of the programs that drive something from the stream of events: what they connect to and serve."""
+"""The common part of the programs that drive something from the stream of events: their stores and their metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -23,7 +23,7 @@ ID_BYTES_MAX = 512  # Elasticsearch's own limit
 class ElasticsearchPositions:
     """A read model in Elasticsearch as a program reads it: it says how far each aggregate is projected.
 
-    An asynchronous context manager, which closes its connections. ``settings``: those of the environment by default.
+    An asynchronous context manager, which closes its connections. ``settings``: the environment's by default.
     """
 
     def __init__(self, definition: ElasticsearchReadModel, settings: Settings | None = None) -> None:

@@ -9,7 +9,7 @@ from oncelog.domain.results import Rejection, RejectionCode
 
 
 class CoverRefusal(BaseModel):
-    """An instance that could not be covered. ``version``: the one that it has; ``rejection``: why."""
+    """An instance that could not be covered. ``version``: the instance's; ``rejection``: why."""
 
     model_config = ConfigDict(frozen=True)
 

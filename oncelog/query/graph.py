@@ -255,7 +255,7 @@ class _Walking:
         return {each: path for each, path in found.items() if each in self._nodes}
 
     async def _matching(self, found: Reached, where: Mapping[str, Any]) -> Reached:
-        """Keep what has a document whose data is as asked for; what has none stays, to be named in the answer."""
+        """Keep instances whose data is as asked for; instances without a document stay, to be named in the answer."""
         self._documents |= await self._reader.documents(each for each in found if each not in self._documents)
         return {
             each: path

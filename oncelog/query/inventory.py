@@ -18,7 +18,7 @@ READS_AT_A_TIME = 16
 class ClassEntry:
     """A class with a log. ``version``: of its newest definition, None if it has none.
 
-    ``instances``: those that are not deleted, as a search finds them; None where it finds no answer, and ``problem``
+    ``instances``: how many are not deleted, as a search finds them; None where it finds no answer, and ``problem``
     says why.
     """
 

@@ -113,7 +113,7 @@ class Reader:
     ) -> Answer:
         """Follow hops through the graph, see ``GraphReader.walk``; raises NotYetVisible and TokenInvalid besides.
 
-        A token counts for graph and documents: what it names is in the answer as both have it at or beyond it.
+        A token counts for graph and documents: both show each aggregate that it names, at or beyond its number.
         """
         begun = [aggregate_id_of(start) for start in starts]
         wanted = self._wanted_of_graph(token, begun)

@@ -16,7 +16,7 @@ from oncelog.read_models.parking import parked_error
 
 POLL_S = 0.02
 POLL_S_MAX = 0.5
-PARKED_ASKED_AFTER_S = 0.1  # of waiting; what was just written is there sooner, mostly
+PARKED_ASKED_AFTER_S = 0.1  # of waiting; a recent write is there sooner, mostly
 ASKED_AT_ONCE_MAX = 16
 ASKED_ONE_BY_ONE_MAX = 16  # beyond, one listing has those that were ever parked
 NAMED_MAX = 3  # of those not visible, in a message

@@ -69,7 +69,7 @@ class BatchedReadModel:
             while batch := self._take_batch():
                 await self._apply(batch)
         finally:
-            # At once, not when the task is seen to be done: what is enqueued in between would find no task.
+            # At once, not when the task is seen to be done: a state enqueued in between would find no task.
             self._in_flight.discard(asyncio.current_task())
             for waiting in (waiting for group in batch for waiting in group):  # cancelled: no caller waits forever
                 waiting.outcome.cancel()

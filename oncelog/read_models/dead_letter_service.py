@@ -49,9 +49,9 @@ class DeadLetterService:
         return await self.retry(aggregate_id, by=by, reason=reason)
 
     async def skip(self, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
-        """Give up projecting the version that is parked, for good; what came after it is projected, if it can be.
+        """Give up projecting the version that is parked, for good; later versions are projected, if they can be.
 
-        Nothing is folded past a damaged event: what comes after one parks the aggregate again.
+        Nothing is folded past a damaged event: a later event parks the aggregate again.
         """
         return await self.finish(await self._parking.write(DeadLetterKind.SKIPPED, aggregate_id, by=by, reason=reason))
 

@@ -58,8 +58,8 @@ class RebuildTarget(BaseModel):
 class SwitchedIndex(BaseModel):
     """A class whose readers see another index. ``kept``: the one before, to go back to.
 
-    ``caught_up``: documents that live writes changed meanwhile; ``completed``: those that a comparison with the
-    folded states found behind.
+    ``caught_up``: documents that live writes changed meanwhile; ``completed``: documents that a comparison with
+    the folded states found behind.
     """
 
     model_config = ConfigDict(frozen=True)

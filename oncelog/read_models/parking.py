@@ -86,7 +86,7 @@ class Parking:
                     continue
             if not await self._read_listed(listed):
                 overflowing.add(listed.aggregate_id.class_name)
-        kept = before if since is not None else self._overflowing - before  # those of a full look, and of its time
+        kept = before if since is not None else self._overflowing - before  # overflowed at a full look, or since
         self._overflowing, self._seen, self._seen_until = overflowing | kept, seen, until
 
     async def _read_listed(self, listed: ListedDeadLetter) -> bool:
@@ -158,7 +158,7 @@ class Parking:
     ) -> DeadLetter:
         """Let the aggregate wait, and announce it; returns the stored dead letter. May be repeated.
 
-        ``sequence_number``: what the error is about; ``wanted``: which version was to be projected, if that is a later
+        ``sequence_number``: of the failed version; ``wanted``: which version was to be projected, if that is a later
         one. An aggregate that waits already is only announced again, and a skipped version is no reason to wait.
         """
         wanted = max(wanted, sequence_number)

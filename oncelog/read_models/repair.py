@@ -30,7 +30,7 @@ class ReplaceableModel(Protocol):
 class ProjectionRepair:
     """Projects aggregates anew, from their first event on, over what one read model shows of them.
 
-    Safe beside live writes: what is shown of a later event stays, and all that is written follows from the log.
+    Safe beside live writes: a projection of a later event stays, and all that is written follows from the log.
     ``reader``: of slots only, since the archive is derived from them.
     """
 

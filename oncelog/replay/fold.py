@@ -79,7 +79,7 @@ class Fold:
             opened.kept = opened.state
 
     def add_damage(self, damage: StreamDamage) -> None:
-        """Take note of a stream that cannot be read on; one that the archive is to blame for comes again."""
+        """Take note of a stream that cannot be read on; it comes again if the archive is to blame."""
         opened = self._opened(damage.aggregate_id)
         opened.is_damaged = damage.origin is not EventOrigin.ARCHIVE
         self._damages.append(damage)

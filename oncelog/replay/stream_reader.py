@@ -81,7 +81,7 @@ class StreamReader:
             return known, UNPUBLISHED
         state = await self.at(aggregate_id, head, start=known)
         stored = await self.required(aggregate_id, head)
-        if stored.event.checksum != state.checksum:  # only a snapshot or a cache can say so: what is folded is linked
+        if stored.event.checksum != state.checksum:  # only a snapshot or a cache can say so: folded events are linked
             raise LogDamaged(
                 f"aggregate {aggregate_id}: expected checksum {state.checksum} in slot {head}, found "
                 f"{stored.event.checksum}; drop the aggregate's snapshot and run oncelog verify",
@@ -93,7 +93,7 @@ class StreamReader:
     async def onward(self, aggregate_id: AggregateId, *, start: int) -> AsyncIterator[Instance]:
         """Yield states as S3 shows them, from slot ``start`` or a later one on, up to the head; none if it is empty.
 
-        The next events are read one by one, for most instances have few; what comes after these is skipped.
+        The next events are read one by one, for most instances have few; then it skips to the head.
         """
         state = self._cache.get(aggregate_id)
         if state is None or state.sequence_number < start:

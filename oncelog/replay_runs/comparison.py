@@ -22,7 +22,7 @@ from oncelog.replay.fold import FoldedBatch
 from oncelog.replay_runs.request import ReplayCounts, ReplayEnd, ReplayFinding
 from oncelog.replay_runs.work import NoWork, PartitionStep, PartitionWork, ReplayRun
 
-#: An event that was written a moment ago is on its way to the read models still: what differs is looked at again.
+#: An event that was written a moment ago is on its way to the read models still: differences are looked at again.
 LOOKS = 6
 LOOK_AGAIN_S = 2.0
 #: For so long an operator can go back to the index before a switch.
@@ -86,7 +86,7 @@ class _ComparedPartition:
         return ReplayCounts()
 
     async def _differing(self, read_model: str, states: Sequence[Instance]) -> list[ReplayFinding]:
-        """Look again at what differs, since it may be on its way; what differs to the last is found."""
+        """Look again at what differs, since it may be on its way; lasting differences are findings."""
         compare = self._documents if read_model == DocumentsModel.name else self._nodes
         left, found = list(states), dict[str, ReplayFinding]()
         for look in range(LOOKS):

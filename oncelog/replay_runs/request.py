@@ -85,7 +85,7 @@ class ReplayCounts(BaseModel):
     """Sums over partitions. ``findings``: the first ones; ``findings_count``: all of them.
 
     ``archived``: events that came from the archive. ``projected``: documents and nodes written, or there already;
-    ``parked``: those that can never be. ``published``: events sent.
+    ``parked``: aggregates that cannot be projected. ``published``: events sent.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""The work of a mode: what a replay does with the states that it folds, besides their digests."""
+"""The work of a mode on the states that a replay folds, besides their digests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from oncelog.replay_runs.request import ReplayCounts, ReplayEnd, ReplayRequest
 class ReplayRun:
     """A replay under way, as its steps know it.
 
-    ``classes``: those that it is about, at its beginning; ``partitions``: how many there are, at its end.
+    ``classes``: its scope, at its beginning; ``partitions``: how many there are, at its end.
     """
 
     files: ReplayFiles

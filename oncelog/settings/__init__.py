@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 PREFIX = "ONCELOG_"
-#: Of variables that Temporal's own tools set; those that lead to a server are read by its SDK.
+#: Of variables that Temporal's own tools set; its SDK reads the ones that lead to a server.
 TEMPORAL_PREFIX = "TEMPORAL_"
 
 
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         description="seconds between scheduled [consistency checks](consistency-check.md); 0: none",
     )
     check_grace_s: int = Field(
-        default=600, ge=0, description="what was written less than so many seconds ago is left alone by them"
+        default=600, ge=0, description="objects younger than so many seconds are left alone by them"
     )
     replay_interval_s: int = Field(
         default=7 * 86_400, ge=0, description="seconds between scheduled [replays](replay.md) of everything; 0: none"
@@ -164,8 +164,8 @@ class Settings(BaseSettings):
     cached_aggregates_max: int = Field(default=10_000, ge=1, description="states kept in a worker's memory")
     projection: Literal["inline", "stream"] = Field(
         default="inline",
-        description="who writes documents and graph: `inline`, each command for itself; `stream`, `oncelog-projector`, "
-        "so that commands complete once they are published, and readers wait through the token "
+        description="the writer of documents and graph: `inline`, each command for itself; `stream`, "
+        "`oncelog-projector`, so that commands complete once they are published, and readers wait through the token "
         "([projector](projector.md))",
     )
     strict_databases: DatabaseNames = Field(
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     )
     projector_read_model: Literal["documents", "graph"] = Field(
         default="documents",
-        description="what a projector keeps up to date: `documents`, or `graph` in a process of its own",
+        description="the read model that a projector keeps up to date: `documents`, or `graph` in a process of its own",
     )
     projector_metrics_address: ListeningAddress | None = Field(
         default=None, description="`host:port` where a projector serves the same"

@@ -150,7 +150,7 @@ def _rows_changed(connection: Connection, statement: str, rows: Sequence[tuple[A
 
 
 def _begin_immediately(engine: Engine) -> None:
-    """Let each transaction take SQLite's lock at once: one that reads first and writes then might have to be undone."""
+    """Let each transaction take SQLite's lock at once: a transaction that reads, then writes, may be undone."""
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: Any) -> None:

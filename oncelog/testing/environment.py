@@ -62,7 +62,7 @@ class OncelogEnvironment:
     ) -> AsyncIterator[Self]:
         """Start the environment with one worker, and end both after the block.
 
-        ``servers``: those of an earlier environment, to continue after Temporal has forgotten all workflows.
+        ``servers``: an earlier environment's, to continue after Temporal has forgotten all workflows.
         ``test_server``: the path of Temporal's test server; without it, the SDK downloads one.
         """
         servers = servers or MemoryServers()

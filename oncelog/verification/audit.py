@@ -43,7 +43,7 @@ class Audit:
 
     Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
     aggregate's in the order of their keys, then those under ``commands/`` and ``unique/``, then messages in the order
-    of their partitions, documents, and nodes. ``db_name``: only this database. ``classes``: what is known of classes
+    of their partitions, documents, and nodes. ``db_name``: only this database. ``classes``: the class logs known
     already. ``populated``: classes that are known to have events. ``covers``: whether an aggregate is judged here.
     ``projected``: of an aggregate, the sequence numbers at which it is shown; None: any.
     """
@@ -80,7 +80,7 @@ class Audit:
     ) -> None:
         """Look at an object of S3. ``body`` None: it could not be read for the reason in ``damage``.
 
-        ``watermark``: the one that an event was written with. ``is_due``: see ``LogFacts.head``.
+        ``watermark``: stored with an event. ``is_due``: see ``LogFacts.head``.
         """
         if key.startswith(COMMANDS):
             self.commands.add(key, body, damage=damage)

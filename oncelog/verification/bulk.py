@@ -230,7 +230,7 @@ def _item_facts(binding: Binding, aggregate_id: str) -> ItemFacts:
 
 
 def _data_of(bulk: Bulk, index: int) -> object:
-    """Return an inline item's data; that of uploaded items is not at hand."""
+    """Return an inline item's data; uploaded items' data is not at hand."""
     if bulk.payload.items is None:
         return None
     change = change_of(bulk, index, bulk.payload.items[index], stored=True)

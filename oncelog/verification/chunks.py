@@ -195,7 +195,7 @@ class ChunkAudit:
         return self._existing(aggregate_id, slot) or ""
 
     def _is_own(self, entry: UniqueEntry) -> bool | None:
-        """Return whether an item's place is its own; one that was lost, as its event shows, was its own, too."""
+        """Return whether an item's place is its own; a lost one, as its event shows, was its own, too."""
         own = self.entries.is_own(entry)
         if own is None and self._existing(entry.aggregate_id, entry.slot) == _event_id_of(entry):
             return True

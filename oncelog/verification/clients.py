@@ -153,7 +153,7 @@ class ClientAudit:
         log = self._logs.get(str(claimed[0]))
         made = self.made.get(sent.command_id, [])
         if log and claimed[1] in log.taken and claimed[1] not in log.events:
-            return  # what stands there is damaged, which is said already
+            return  # the object there is damaged, which is said already
         if not made:
             found = f"acknowledged as event {claimed[1]} of {claimed[0]}, yet it has no event"
             yield Finding(Code.ACKNOWLEDGED_LOST, where, found)

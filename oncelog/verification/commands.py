@@ -30,8 +30,8 @@ class CommandAudit:
     """Takes the records in the order of their keys, or what was read of them before; judges them against the logs.
 
     ``db_name``: commands of others are left out. ``covers``: whether the commands of an aggregate are to be judged
-    here; those of others are known only for the events that name them. ``classes``: those that are known to have
-    events, beside those of the logs.
+    here; others are known only for the events that name them. ``classes``: classes known to have events,
+    beside those of the logs.
     """
 
     logs: Mapping[str, LogFacts]
@@ -242,7 +242,7 @@ def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Findin
         found = f"expected event ID {derive_event_id(event.command_id, 0)}, found {event.event_id}"
         yield Finding(Code.EVENT_ID_WRONG, where, found, aggregate_ids=about)
     if not command.records:
-        return  # what is there cannot be read, which is said already
+        return  # its records cannot be read, which is said already
     bindings = [
         record
         for record in command.records.values()

@@ -116,7 +116,7 @@ class Finding:
     """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and what to do.
 
     ``waits_for``: the commands that would mend it by coming to their end; while one of them is under way it is
-    pending. ``aggregate_ids``: those that a second look may show to be right by now.
+    pending. ``aggregate_ids``: a second look may show these to be right by now.
     """
 
     code: Code

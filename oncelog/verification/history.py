@@ -71,7 +71,7 @@ class ReadFound(Value):
 
 
 class FaultNote(Value):
-    """A fault: what was done to which part, and the seed that repeats it."""
+    """A fault: its kind, its target, and the seed that repeats it."""
 
     kind: str
     target: str

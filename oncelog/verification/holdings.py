@@ -37,7 +37,7 @@ class Holdings:
 
     def note(self, number: int, state: Instance | None, definitions: Definitions, *, is_due: bool) -> None:
         """Take the state after an event, None where it is unknown; in the order of the events."""
-        if is_due or self.uncovered:  # what was written since the check began may have covered it
+        if is_due or self.uncovered:  # an event since the check began may have covered it
             lacks = _uncovered_by(state, definitions)
             self.uncovered = lacks if is_due else tuple(name for name in self.uncovered if name in lacks)
         values = _held_by(state, definitions.by_event)

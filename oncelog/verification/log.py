@@ -71,7 +71,7 @@ class LogFacts:
 class LogAudit:
     """Goes through the objects of one aggregate in the order of their keys.
 
-    ``class_schemas``: those of the aggregate's class. ``projected``: the sequence numbers of which the document and the
+    ``class_schemas``: of the aggregate's class. ``projected``: the sequence numbers of which the document and the
     node are known to be shown, so that others need no digest; None: any of them. ``document_definition``: the sequence
     number of the definition that documents fitted when the check began; None: as the log has them. ``defined``: where
     the aggregate is itself a class, its definitions.

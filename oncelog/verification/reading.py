@@ -108,7 +108,7 @@ class Sources:
 class ReadObject:
     """An object as it was found. ``body`` None: it could not be read for the reason in ``damage``.
 
-    ``watermark``: the one that an event was written with. ``written_at``: by S3's clock, where that was listed.
+    ``watermark``: stored with an event. ``written_at``: by S3's clock, where that was listed.
     ``is_there``: whether there is an object at all.
     """
 

@@ -1,4 +1,4 @@
-"""Commands' records, read: what the checks need of each, and what is wrong with it by itself."""
+"""Commands' records, read: the facts that the checks need of each, and its own defects."""
 
 import re
 from collections.abc import Callable, Iterator

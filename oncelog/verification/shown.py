@@ -24,7 +24,7 @@ class ShownFacts:
     """The facts about one aggregate in a read model that the checks need.
 
     ``digest``: of what it says, None where it cannot be read. ``definition``: the sequence number of the definition
-    that a node names. ``wrong``: what is wrong with it by itself.
+    that a node names. ``wrong``: its own defect, in words.
     """
 
     aggregate_id: str
@@ -96,7 +96,7 @@ def node_facts(found: FoundNode) -> ShownFacts:
 
 @dataclass
 class ShownAudit:
-    """Takes what is shown in any order; what is added again replaces the first.
+    """Takes documents or nodes in any order; one added again replaces the first.
 
     ``classes``: the logs of classes, under their own aggregate IDs. ``is_unread``: whether the index of an aggregate
     could not be read, so that nothing is missing there. ``covers``: whether an aggregate is to be judged here.

@@ -19,7 +19,7 @@ WAITS_FOR_MAX = 50
 
 @dataclass
 class _Delivered:
-    """How far one aggregate's first deliveries have come. ``offset``: that of the last of them."""
+    """How far one aggregate's first deliveries have come. ``offset``: of the last of them."""
 
     partition: int
     through: int = 0
@@ -30,7 +30,7 @@ class _Delivered:
 class MessageFacts:
     """The facts about one message that the checks need. ``digest``: of its bytes, in hexadecimal.
 
-    ``wrong``: what is wrong with it by itself.
+    ``wrong``: its own defect, in words.
     """
 
     aggregate_id: str

@@ -78,7 +78,7 @@ class Definition(ABC):
     """
     refuses_root: bool = False
     start_timeout_s: float = 600
-    """For a server whose process lives; one that dies is noticed at once. A busy machine takes minutes."""
+    """For a server whose process lives; its death is noticed at once. A busy machine takes minutes."""
     stop_timeout_s: float = 20
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""PostgreSQL, as its makers set it up: what the benchmark's contender keeps its workflows in."""
+"""PostgreSQL, as its makers set it up: the store of the benchmark contender's workflows."""
 
 from __future__ import annotations
 

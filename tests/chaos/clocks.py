@@ -1,4 +1,4 @@
-"""Clocks that can be moved: those of Python, by libfaketime (Debian's package ``faketime``)."""
+"""Clocks that can be moved: Python's, by libfaketime (Debian's package ``faketime``)."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -285,7 +285,7 @@ for _name in SERVERS:
 
 @kind("disk", (2.0, 4.0), SELDOM, "tmpfs", server=SERVERS)
 async def disk_full(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
-    """A server's disk is filled to the last byte; one that dies of it is started again once there is room."""
+    """A server's disk is filled to the last byte; if it dies of that, it is started again once there is room."""
     server = ground.server(draws["server"])
     filled = await asyncio.to_thread(disks.fill, ground.data(server.name))
     note: Note = {"bytes": filled}

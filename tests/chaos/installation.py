@@ -128,8 +128,8 @@ async def opened(
 ) -> AsyncIterator[Installation]:
     """Bring everything up for the length of a block; ``folder`` gets the logs of workers and servers.
 
-    ``projection``: who writes documents and nodes, ``inline`` or ``stream``; the projectors run anyhow. ``own``: the
-    programs of a domain of one's own, by name, and ``own_variables``: what all programs are told for it.
+    ``projection``: ``ONCELOG_PROJECTION``, ``inline`` or ``stream``; the projectors run anyhow. ``own``: the
+    programs of a domain of one's own, by name, and ``own_variables``: all programs' variables for it.
     """
     with ExitStack() as cleanup:
         reserved = {name: cleanup.enter_context(ports.reserve_free()) for name in SERVERS}

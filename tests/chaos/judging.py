@@ -56,7 +56,7 @@ def judge_users(objects: Mapping[str, Stored], history: History) -> UniqueVerdic
 
 
 def _judge_stream(stream: StreamAudit, messages: Sequence[Message]) -> Iterator[Finding]:
-    """Yield what is wrong with what was sent; what was not sent yet was sent to the next topic."""
+    """Yield what is wrong with what was sent; events not sent yet were sent to the next topic."""
     for message in messages:
         stream.add(message)
     return (finding for finding in stream.judge() if finding.code is not Code.MESSAGE_MISSING)

@@ -25,8 +25,8 @@ Fault = Callable[[Installation, Draws], AbstractAsyncContextManager[Note]]
 class Kind:
     """One kind of fault.
 
-    ``part``: what it is done to; ``hold_s``: for how long, from and to; ``weight``: how often, against the others;
-    ``choices``: what is drawn for it, by name; ``needs``: what the machine must offer.
+    ``part``: its target; ``hold_s``: for how long, from and to; ``weight``: how often, against the others;
+    ``choices``: options of its draws, by name; ``needs``: features of the machine.
     """
 
     fault: Fault

@@ -45,7 +45,7 @@ class Pending:
 
 @dataclass
 class ReconcileSummary:
-    """The calls and answers of all clients together; who waits for something to be under way looks here.
+    """The calls and answers of all clients together; code that waits for calls under way looks here.
 
     Calls under way or unknown are kept under their command's hash, since one command ID may be used for two contents.
     """
@@ -219,7 +219,7 @@ class Client:
         return sum(result is not None for result in results)
 
     async def read(self, place: AggregateId, token: str) -> None:
-        """Read with a token: what it names must be seen, or said not to be."""
+        """Read with a token: its versions must be seen, or said not to be."""
         operation = self._history.invoke_read(self._number, place, token=token)
         try:
             document = await self._oncelog.get(place, token=token, deadline_s=READ_TIMEOUT_S)

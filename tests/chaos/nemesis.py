@@ -39,7 +39,7 @@ class Done:
 class Nemesis:
     """Breaks one thing after the other.
 
-    ``unnoticed``: damage that a reader took for the truth; ``skipped``: what this machine cannot show, by kind.
+    ``unnoticed``: damage that a reader took for the truth; ``skipped``: faults beyond this machine, by kind.
     """
 
     installation: Installation

@@ -17,7 +17,7 @@ PAUSE_S = (0.3, 1.5)
 
 @dataclass(frozen=True)
 class PlannedFault:
-    """One fault. ``pause_s``: the wait before it; ``hold_s``: how long it lasts; ``draws``: what it is done with."""
+    """One fault. ``pause_s``: the wait before it; ``hold_s``: how long it lasts; ``draws``: its parameters."""
 
     kind: str
     pause_s: float
@@ -39,7 +39,7 @@ def plan_faults(seed: int, count: int, kinds: Sequence[str] | None = None) -> li
 
 
 def _shares(weights: Mapping[str, int], count: int, rng: random.Random) -> list[str]:
-    """Give each name its share of the count; what is left over goes to names drawn by their remainders."""
+    """Give each name its share of the count; the rest goes to names drawn by their remainders."""
     total = sum(weights.values())
     whole = {name: count * weight // total for name, weight in weights.items()}
     chosen = [name for name, times in whole.items() for _ in range(times)]
@@ -61,7 +61,7 @@ def projection(seed: int) -> str:
 
 @dataclass(frozen=True)
 class PlannedCall:
-    """One call of a client, as drawn. ``aggregate``: the number of a hot one; ``value``: what it writes.
+    """One call of a client, as drawn. ``aggregate``: the number of a hot one; ``value``: its data.
 
     ``early``: the answer is wanted once the event is persisted; ``expects``: it says the version that its client saw
     last; ``read``: it then reads with its token.

@@ -15,7 +15,7 @@ from tests.chaos.installation import Installation
 from tests.chaos.kinds import SELDOM, Draws, Note, elasticsearch_of, kind, redis_of
 from tests.contract.topics import set_topic_setting
 
-#: Drawn as a number, since the indices are known at the time only: those of documents and of the graph.
+#: Drawn as a number, since the indices are known at the time only: indices of documents and of the graph.
 _WHICH = tuple(range(6))
 _ALIASES = "instances.*,graph.*"
 SHARDS_PER_NODE = "cluster.max_shards_per_node"
@@ -149,7 +149,7 @@ async def redis_credentials_expired(ground: Installation, _: Draws) -> AsyncIter
 
 @kind("kafka", (4.0, 10.0), SELDOM, bytes=(600, 900, 1500), worker_killed=(True, False))
 async def kafka_topic_narrowed(ground: Installation, draws: Draws) -> AsyncIterator[Note]:
-    """The topic takes small messages only; those that are too large for it wait, the others flow.
+    """The topic takes small messages only; larger ones wait, the others flow.
 
     A worker that starts meanwhile refuses the topic, and is started again until it is as it was.
     """

@@ -79,8 +79,8 @@ def _was_quiet(nemesis: Nemesis, tally: ReconcileSummary) -> bool:
 def recoveries_s(history: History) -> list[float]:
     """Return for each fault how long after its end the last command that it had hit was answered, in seconds.
 
-    A command is hit by the first fault whose end it lives through. Other faults may come meanwhile: what is measured
-    is what callers saw. A command that was never answered is infinite.
+    A command is hit by the first fault whose end it lives through. Other faults may come meanwhile: the figure is
+    the wait that callers saw. A command that was never answered is infinite.
     """
     ends = sorted(fault.ended_ns for fault in history.faults if fault.ended_ns is not None)
     waits = dict.fromkeys(ends, 0.0)

@@ -68,8 +68,8 @@ def opening(number: int, *, command_id: str) -> Command:
 def shop_command(call: PlannedCall, *, command_id: str, actor: str, placed: deque[tuple[str, str]]) -> Command:
     """Return the command that was drawn. ``placed``: this client's orders, as customer and order.
 
-    An order that is placed joins them; one that is settled or cancelled leaves them, except for each fifth, which is
-    to be closed again.
+    An order that is placed joins them; a settled or cancelled one leaves them, except for each fifth, which is to be
+    closed again.
     """
     customer_id, order_id = f"customer-{call.aggregate % CUSTOMERS}", command_id
     if call.what == "place_order":

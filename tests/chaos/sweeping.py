@@ -14,7 +14,7 @@ from oncelog.settings import Settings
 from oncelog.stores.opening import Stores
 from tests.chaos.load import ReconcileSummary
 
-#: Nothing is left alone for its youth: what may be at work on it must bear it.
+#: Nothing is left alone for its youth: attempts at work on it must bear it.
 REPAIR = CheckRequest(repair=True, grace_s=0)
 PAUSE_S = 15.0
 CHECK_TIMEOUT_S = 60.0

@@ -1,4 +1,4 @@
-"""A foreign hand changes an event in S3, against every rule: what the bucket allows, and who notices."""
+"""A foreign hand changes an event in S3, against every rule: whether the bucket allows it, and readers notice."""
 
 import asyncio
 import json

@@ -72,7 +72,7 @@ class Kept:
             return self._program.ready.encode() in log.read()
 
     async def ready(self) -> None:
-        """Wait until it takes work; one that ends before that, for want of a server, is started again."""
+        """Wait until it takes work; if it ends before that, for want of a server, it is started again."""
         async with asyncio.timeout(READY_TIMEOUT_S):
             while not self.is_ready():
                 if not self.is_alive():

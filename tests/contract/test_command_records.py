@@ -1,4 +1,4 @@
-"""``CommandRecords``, ``ChunkRecords``, ``Snapshots`` and ``ClassNames``: what else lies in S3."""
+"""``CommandRecords``, ``ChunkRecords``, ``Snapshots`` and ``ClassNames``: further objects in S3."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""``DeadLetters`` and ``FailureStream``: what waits, why, and who hears of it."""
+"""``DeadLetters`` and ``FailureStream``: aggregates that wait, why, and reports of it."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests past boto3's layers, on a server that plays S3: what only shows when something is out of the ordinary."""
+"""Requests past boto3's layers, on a server that plays S3: behaviour when something is out of the ordinary."""
 
 import asyncio
 import json

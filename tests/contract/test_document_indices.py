@@ -51,7 +51,7 @@ async def everything(opened: Opened, index: DocumentIndex, *, close: bool = Fals
 
 
 async def written_at_last(opened: Opened, document: Document) -> Exception | None:
-    """Write a document as workers do: one that knew the index before a switch is told so, and looks anew."""
+    """Write a document as workers do: a writer that knew the index before a switch is told so, and looks anew."""
     (outcome,) = await opened.ports.documents.write_documents([document])
     if isinstance(outcome, StaleIndex):
         (outcome,) = await opened.ports.documents.write_documents([document])

@@ -168,7 +168,7 @@ async def test_an_s3_that_ignores_conditions_is_refused(bucket: S3Bucket, proxy:
         await probe_conditional_put(bucket)
     events = [event_of(Instance(aggregate_id=str(PLACE)), create()) for _ in range(2)]
     told = [await S3EventLog(bucket).append_event(event, published_through=UNPUBLISHED) for event in events]
-    assert told[0] != told[1]  # what the probe protects from
+    assert told[0] != told[1]  # the probe protects from this
 
 
 async def test_the_head_of_a_long_log_costs_few_requests(bucket: S3Bucket):

@@ -25,7 +25,7 @@ async def _granted(leases: Leases, holder: str) -> Lease:
             try:
                 (answer,) = await leases.acquire_leases([PLACE], holder)
             except StoreUnavailable:
-                continue  # the wrong type: what is under these keys was dropped by that
+                continue  # the wrong type: values under these keys were dropped by that
             if isinstance(answer, Lease):
                 return answer
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""``RunningWorkflows``: who is at work, as far as can be told."""
+"""``RunningWorkflows``: workflows at work, as far as can be told."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

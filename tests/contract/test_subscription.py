@@ -25,7 +25,7 @@ READ_MODEL = "documents"
 
 @dataclass(frozen=True)
 class Topic:
-    """One stream: what sends to it, what makes it anew, any number of members of one group, and how far they are."""
+    """One stream: its sender, its renewal, any number of members of one group, and how far they are."""
 
     send: Callable[[list[Event]], Awaitable[None]]
     make_anew: Callable[[], Awaitable[None]]

@@ -54,7 +54,7 @@ async def test_grown_topic_keeps_every_aggregate_in_place(settings: Settings):
     for message in await read_topic(settings, settings.instance_topic):
         places[message.key].add(message.partition)
         numbers[message.key].append(read_event(message.value, where="message").sequence_number)
-    firsts = [list(dict.fromkeys(sent)) for sent in numbers.values()]  # what timed out was sent once more
+    firsts = [list(dict.fromkeys(sent)) for sent in numbers.values()]  # messages that timed out were sent once more
     assert {len(found) for found in places.values()} == {1}
     assert firsts == [[1, 2, 3]] * len(CHAINS)
     (record,) = await records.topic_history(settings.instance_topic)

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: what kustomize makes of them, held against Kubernetes' schemas and our own programs."""
+"""The Kubernetes manifests: kustomize's output, held against Kubernetes' schemas and our own programs."""
 
 import re
 import shutil

@@ -39,7 +39,7 @@ def _by_url(pair: tuple[str, Any]) -> bool:
 
 
 def _table(pairs: list[tuple[str, Any]]) -> Iterator[str]:
-    yield "| variable | default | what it is |\n| --- | --- | --- |"
+    yield "| variable | default | meaning |\n| --- | --- | --- |"
     for name, field in pairs:
         yield f"| `{name}` | {_default(field)} | {field.description} |"
 

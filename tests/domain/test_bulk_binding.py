@@ -189,7 +189,7 @@ def bulks(draw: st.DrawFn) -> Bulk:
 
 @given(data=st.data(), bulk=bulks())
 def test_concurrent_attempts_apply_each_item_once(data: st.DataObject, bulk: Bulk):
-    """Attempts write in any interleaving beside single commands; what is definite once never changes again."""
+    """Attempts write in any interleaving beside single commands; a definite end never changes again."""
     log = Log()
     others = [create, update, delete]
 

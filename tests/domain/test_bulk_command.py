@@ -1,4 +1,4 @@
-"""The bulk command, its items and its plan: what is accepted, what is refused, and how it is divided."""
+"""The bulk command, its items and its plan: acceptance, refusals, and division into chunks."""
 
 import hashlib
 import json

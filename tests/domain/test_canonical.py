@@ -1,4 +1,4 @@
-"""Canonical JSON has one hash everywhere; what it cannot hold is refused with its place."""
+"""Canonical JSON has one hash everywhere; values it cannot hold are refused with their place."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Classes: what is a definition, which may follow which, and what instances are decided under them."""
+"""Classes: valid definitions, which may follow which, and how instances are decided under them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether a definition may follow another: what is let through never breaks data, what is refused says what breaks."""
+"""Whether a definition may follow another: an accepted one never breaks data, a refusal says what breaks."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ from tests.domain.strategies import json_objects
 VERSIONS = ["1.0.0", "1.1.0", "2.0.0"]
 KINDS = [name for name in EVENT_SCHEMAS if name.startswith("INSTANCE")]
 
-#: SHA-256 of all samples in a folder, in order of their names: what was stored once never changes.
+#: SHA-256 of all samples in a folder, in order of their names: stored events never change.
 SAMPLES = {
     "instances-1.0.0": "565153ba2369d9a904eb9a6be053a7200b0b6c49df1f8ebdff57590f1cf7aa9a",
     "instances-1.1.0": "8a6b015e9722751bc0e45f174c83f1763596eaa6382aaab2e6fad2abbf8e3ad8",
@@ -54,7 +54,7 @@ def read(fields: dict[str, Any]) -> Event:
     return read_event(canonical_bytes(fields), where="here")
 
 
-# --- what was ever stored
+# --- versions ever stored
 
 
 def test_every_version_ever_stored_has_its_samples():

@@ -1,4 +1,4 @@
-"""Decide and evolve: what a command makes of a state, and that folding is a function of the events alone."""
+"""Decide and evolve: a command's effect on a state, and that folding is a function of the events alone."""
 
 import json
 from typing import Any

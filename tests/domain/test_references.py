@@ -1,4 +1,4 @@
-"""References that must exist: those that an event brings in, and how the rejection names a target that is missing."""
+"""References that must exist: which ones an event brings in, and how the rejection names a target that is missing."""
 
 from typing import Any
 

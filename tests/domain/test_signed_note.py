@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints: those of another implementation are read, and nothing forged is."""
+"""Signed notes and checkpoints: another implementation's are read, and forged ones are not."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The demo's questions, of a small world in memory: what they count, and what they say they cannot."""
+"""The demo's questions, of a small world in memory: their counts, and the gaps that they report."""
 
 import pytest
 

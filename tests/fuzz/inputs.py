@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oncelog.domain.limits import DEFINITION_BYTES_MAX, TEXT_BYTES_MAX
 from tests.domain.schema_strategies import SCALARS, schemas
 
-#: How often a shape is repeated; what comes out larger than permitted is cut.
+#: How often a shape is repeated; an input larger than permitted is cut.
 repeats = st.integers(0, 9).flatmap(lambda power: st.integers(2**power, 2 ** (power + 2)))
 
 leaves = schemas(depth=1).filter(lambda schema: schema is not False) | st.sampled_from(

@@ -42,7 +42,7 @@ END_TIMEOUT_S = 180  # longer than a worker's drain, on a busy machine
 
 @dataclass
 class WorkerProcess:
-    """``oncelog-worker`` or ``oncelog-projector`` as an operator runs it; ``sign``: what it says once it is ready."""
+    """``oncelog-worker`` or ``oncelog-projector`` as an operator runs it; ``sign``: its log event once it is ready."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -148,7 +148,7 @@ class Installation:
                 await asyncio.sleep(0.1)
 
     async def until_ended(self) -> None:
-        """Wait until every command that wrote an event has ended: who sees an event in S3 may be ahead of its end."""
+        """Wait until every command that wrote an event has ended: an event may be seen in S3 before that."""
         command_ids = {event.command_id for events in (await self.logs()).values() for event in events}
         async with asyncio.timeout(END_TIMEOUT_S):
             await asyncio.gather(*(self.temporal.get_workflow_handle(each).result() for each in command_ids))

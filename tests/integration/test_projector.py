@@ -510,7 +510,7 @@ async def test_token_waits_for_the_projector(installation: Installation):
         status = await installation.client.status(str(result.command_id))
         assert [stage for stage, _ in status.history] == ["ACCEPTED", "PERSISTED", "PUBLISHED", "COMPLETED"]
         pending = dict.fromkeys((Code.DOCUMENT_MISSING, Code.NODE_MISSING), Severity.PENDING)
-        async with asyncio.timeout(UNTIL_S):  # what is younger than a second by S3's clock is not judged yet
+        async with asyncio.timeout(UNTIL_S):  # objects younger than a second by S3's clock are not judged yet
             while (unprojected := await _verified(installation)) != pending:
                 assert not unprojected
         async with _projecting(installation, "documents"):

@@ -1,4 +1,4 @@
-"""Search and graph on real servers: what a definition says of instances that are there, and of those that come."""
+"""Search and graph on real servers: a definition's effect on instances that are there, and on later ones."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +35,7 @@ CITY: dict[str, Any] = {
 }
 TWINNED = {
     **CITY,
-    "version": "2.0.0",  # what stands in ``twins`` was only a text before
+    "version": "2.0.0",  # the values in ``twins`` were only texts before
     "relationships": {
         **CITY["relationships"],
         "twinned_with": {"target_class": "City", "cardinality": "many", "path": "/twins"},
@@ -103,7 +103,7 @@ async def test_definition_gives_old_and_new_data_edges_and_types(installation: I
         await write("DEFINE_CLASS", "City", None, CITY)
         assert await ends(_place("Country", "AT"), Hop("part_of", inward=True)) == ["Graz"]
         assert await found("mur") == ["Graz"]
-        assert await found('"no text"') == ["Odd"]  # what does not fit is kept, and found
+        assert await found('"no text"') == ["Odd"]  # a value that does not fit is kept, and found
         await write("CREATE_INSTANCE", "City", "Linz", {"name": "Linz", "country": "AT", "people": 210_000})
         assert await ends(_place("Country", "AT"), Hop("cities")) == ["Graz", "Linz"]
         code, typed = await installation.oncelog("graph", "geo/Country/AT", "cities", "--token", geography.token)

@@ -150,7 +150,7 @@ async def test_token_names_a_stopped_projector_and_holds_later(
 
 
 async def test_a_token_waits_for_the_one_read_model_that_is_behind(installation: Installation):
-    """The projector of the documents ends, that of the graph goes on; one that starts late finds all that it missed."""
+    """The projector of the documents ends, that of the graph goes on; a late start finds all that was missed."""
     documents = await installation.projector_process("documents")
     await installation.projector_process("graph")
     async with installation.worker():
@@ -265,7 +265,7 @@ async def test_bulk_command_with_a_parked_item_says_so_at_once(installation: Ins
         assert code == 0
         assert (
             await projector.stop() == 0
-        )  # one that runs hears of it in a moment, the next one knows it from the start
+        )  # a running one hears of it in a moment, the next one knows it from the start
         await installation.projector_process("documents")
         changed = [item("p1", {"n": 1}), item("p2", {"n": 1})]
         second = await bulks.submit(BulkType.BULK_UPDATE_INSTANCES, "shop", "Product", changed)

@@ -264,7 +264,7 @@ class CommandPath(RuleBasedStateMachine):
         finally:
             for host in self.hosts:
                 self.crew.crash(host)
-            self.loop.pass_time(60.0)  # what sleeps wakes up, and finds itself dead
+            self.loop.pass_time(60.0)  # sleeping attempts wake up, and find themselves dead
             self.loop.close()
             self.patch.undo()
 

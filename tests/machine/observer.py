@@ -1,4 +1,4 @@
-"""Looks at the servers after every step, and at every answer: what must hold at any time, told when it breaks."""
+"""Looks at the servers after every step, and at every answer: invariants, reported when they break."""
 
 import json
 from collections import defaultdict

@@ -56,7 +56,7 @@ class StepLoop(asyncio.SelectorEventLoop):
 
 @dataclass(eq=False)
 class Host:
-    """A worker process. ``life`` counts its restarts: what belongs to an earlier one is gone."""
+    """A worker process; a restart makes another host, and this one's requests are gone."""
 
     name: str
     process: Any
@@ -132,7 +132,7 @@ class Crew:
             self._settle()
 
     def crash(self, host: Host) -> None:
-        """End the process: what it was about to ask is never asked."""
+        """End the process: its waiting requests are never sent."""
         host.dead = True
         for request in self.requests:
             if request.attempt.host is host and not request.turn.done():

@@ -32,7 +32,7 @@ class Stories:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._heard: dict[tuple[str, int], Progress] = {}  # by command and where its run began; who told last counts
+        self._heard: dict[tuple[str, int], Progress] = {}  # by command and where its run began; the last report counts
 
     async def of(
         self, process: Process, command: Command | Bulk, *, number: int = 0, quick: bool = True, closing: bool = False

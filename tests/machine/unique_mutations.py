@@ -171,7 +171,7 @@ def in_turn(patch: pytest.MonkeyPatch) -> None:
 
 @shown_by(*TWO_CREATE)
 def helps(patch: pytest.MonkeyPatch) -> None:
-    """V4: who needs a value waits for the command that has it pending."""
+    """V4: a command that needs a value waits for the command that has it pending."""
 
     async def finish(_self: Helper, _entry: UniqueEntry) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Looks at unique values after every step: who holds which, from the objects alone and by none of the code under test.
+"""Looks at unique values after every step: holders, from the objects alone and by none of the code under test.
 
 Every write to the bucket is noted in its order, so that each moment counts, also within steps that make many requests.
 """

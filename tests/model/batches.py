@@ -180,7 +180,7 @@ class Batches:
             yield f"believes {aggregate} to be at {older}", learned(older), fewer
 
     def _bind(self, state: State, command: int, attempt: Attempt) -> Step:
-        """Decide in order of items, and write the record; what then stands under its number binds."""
+        """Decide in order of items, and write the record; the record then under its number binds."""
         record, doubtful = self._decided(state, command, attempt)
         if doubtful and BatchRule.SEEN not in self.without:
             look = doubtful[0]
@@ -304,7 +304,7 @@ class Batches:
         return following, state
 
     def _publish(self, state: State, command: int, attempt: Attempt) -> Step:
-        """Per aggregate, from the watermark on; one that Redis lost is taken from the head of the log."""
+        """Per aggregate, from the watermark on; one lost by Redis is taken from the head of the log."""
         for aggregate, through in self._unpublished(state, command, attempt):
             known = dict(attempt.sent)
             if aggregate not in known:

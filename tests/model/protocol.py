@@ -78,7 +78,7 @@ class Attempt(NamedTuple):
     published: int = 0
     topic: int = 1  # the generation that ``published`` is of: the newest that its process has noticed
     records: int = 0  # read or written so far
-    slot: int | None = None  # what its last record names
+    slot: int | None = None  # named by its last record
     bound: bool = False  # whether that slot was not yet seen to hold another's event
     release: int = 1  # of its process, which decides by it
     decided_by: int = 1  # the release whose decision it writes
@@ -94,7 +94,7 @@ class State(NamedTuple):
     topic: int  # its generation
     redis: Redis
     attempts: tuple[tuple[Attempt, ...], ...]
-    answers: tuple[int | None, ...]  # per command: what its first attempt to end has answered
+    answers: tuple[int | None, ...]  # per command: the answer of its first attempt to end
     losses: int
     deaths: int
     expiries: int
@@ -217,7 +217,7 @@ class Model:
             yield f"the check publishes {published + 1}", sent._replace(redis=raised)
 
     def _claim(self, state: State, command: int, attempt: Attempt) -> Step:
-        """``Committer.commit``: who finds the ID claimed reads its last record; Redis may have forgotten the claim."""
+        """``Committer.commit``: if the ID is claimed, read its last record; Redis may have forgotten the claim."""
         yield "is first, as far as Redis knows", attempt._replace(at="allocate"), state
         records = state.records[command]
         if not records:
@@ -269,12 +269,12 @@ class Model:
             yield words, found, state._replace(redis=known)
 
     def _bind(self, state: State, command: int, attempt: Attempt) -> Step:
-        """``Committer._bind``: decide, and write the next record; what then stands binds."""
+        """``Committer._bind``: decide, and write the next record; the record then there binds."""
         if attempt.bound:
             yield "goes on with its record", attempt._replace(at="persist"), state
             return
         exists = 0 < attempt.head <= len(state.slots) and state.slots[attempt.head - 1].kind is not Kind.DELETE
-        exists = exists or attempt.head > len(state.slots)  # only without rule R1: what Redis made up
+        exists = exists or attempt.head > len(state.slots)  # only without rule R1: Redis made it up
         accepted = self.kinds[command] is Kind.PUT or exists != (self.kinds[command] is Kind.CREATE)
         if not accepted and not attempt.seen and Rule.SEEN not in self.without:
             if attempt.head < len(state.slots):

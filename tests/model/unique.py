@@ -1,6 +1,6 @@
 """Unique constraints as an executable model: commands that bring in the same values, on several aggregates.
 
-Every step is one request to S3 and so atomic; what can never change any more is read along. Redis is left out, as in
+Every step is one request to S3 and so atomic; facts that can never change are read along. Redis is left out, as in
 ``batches``: a first record may rest on a head, or an end of a chain, that is out of date (``lies``).
 
 ``unique_search`` tries every interleaving. ``UniqueRule`` names what the protocol rests on (``docs/protocol.md``, V1
@@ -160,7 +160,7 @@ class Unique:
             yield Move(f"sees {name} taken", Attempt("look", attempt.number, attempt.open), bucket)
 
     def _bind(self, bucket: Bucket, command: int, attempt: Attempt) -> Iterator[Move]:
-        """Write the next record; the one that is there under its number binds, whichever attempt wrote it."""
+        """Write the next record; the record under its number binds, whichever attempt wrote it."""
         record, number, records = self._decide(bucket, command, attempt).record, attempt.number + 1, bucket.records
         if number <= len(records[command]):
             yield Move(f"finds its record {number}", self._adopted(bucket, command, number), bucket)

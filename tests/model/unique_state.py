@@ -137,7 +137,7 @@ class Attempt(NamedTuple):
     ends: tuple[tuple[int, int, int], ...] = ()  # values, the place after the last, and OVER or the holder
     last: tuple[Entry, int] | None = None  # the last entry of a chain and its place, to be judged
     seen: tuple[int, ...] = ()  # aggregates that S3 showed to be where they are decided on
-    late: tuple[int, ...] = ()  # for the check only: those whose log was longer, when that mattered
+    late: tuple[int, ...] = ()  # for the check only: aggregates whose log was longer, when that mattered
     targets: tuple[Target, ...] = ()  # being written, at most one of each aggregate; another's, if ``number`` is 0
 
 

@@ -153,7 +153,7 @@ def planting(mutation: Mutation) -> Callable[[], None]:
 
 
 class Mutations:
-    """Mutations tried one after the other on the collected suite; ``survivors``: those that it did not notice."""
+    """Mutations tried one after the other on the collected suite; ``survivors``: unnoticed ones."""
 
     def __init__(self, mutations: Sequence[Mutation]) -> None:
         self._mutations = mutations

@@ -37,7 +37,7 @@ LOGGERS = {"log", "logger"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one function. ``lines``: those whose tests may notice it; ``start``, ``end``: bytes of the file."""
+    """One change of one function. ``lines``: lines whose tests may notice it; ``start``, ``end``: bytes of the file."""
 
     path: str
     function: str

@@ -206,7 +206,7 @@ async def test_offset_of_an_unfinished_batch_is_not_committed(dies: bool):
 async def test_revoked_partitions_with_batches_in_flight_lose_nothing(
     stream: Stream, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
 ):
-    monkeypatch.setattr(loop, "HAND_OVER_S", 0.01)  # what is held does not land in time
+    monkeypatch.setattr(loop, "HAND_OVER_S", 0.01)  # held batches do not land in time
     monkeypatch.setattr(loop, "BATCH_BYTES_MAX", batch_bytes)
     for number in range(40):
         await stream.told(chain(2, f"p{number}"))

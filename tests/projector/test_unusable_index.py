@@ -111,7 +111,7 @@ async def test_memory_of_waiting_aggregates_is_bounded(stream: Stream, monkeypat
     assert len(running.parking._last) == 4
     assert running.parking.may_wait(products[-1][0].aggregate)
     await running.crash()
-    running = stream.start()  # one that learns of all of them from S3
+    running = stream.start()  # learns of all of them from S3
     await stream.told([event_of(state_at(products[3]), update("p3"))])
     await stream.told(orders)
     await stream.caught_up()

@@ -1,4 +1,4 @@
-"""Questions of the graph, on twins: what they find, what they say is missing, and where they stop."""
+"""Questions of the graph, on twins: their answers, the gaps that they report, and where they stop."""
 
 from collections.abc import Mapping
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A read model is projected again from the log; what can never be projected is parked, alone."""
+"""A read model is projected again from the log; aggregates that never can be are parked, alone."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A server that finds its port taken when it gets there: what answers is not it."""
+"""A server that finds its port taken when it gets there: another program answers."""
 
 from __future__ import annotations
 

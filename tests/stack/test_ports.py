@@ -1,4 +1,4 @@
-"""Ports: who has one, and how one is kept."""
+"""Ports: their holders, and how one is kept."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ACME = AggregateId.parse("shop/Maker/acme")
 
 
 async def healthy() -> World:
-    """Three instances under two definitions, the last one deleted; what they refer to is not there."""
+    """Three instances under two definitions, the last one deleted; their references lead nowhere."""
     world = World()
     process = world.process()
     await process.complete(define(FIRST))

@@ -21,7 +21,7 @@ async def complete(world: World, *commands: Command) -> None:
 
 
 async def healthy() -> World:
-    """References to others and to itself; one that need not exist; one of a deleted instance; a target made again."""
+    """References to others and to itself; an optional one; one of a deleted instance; a target made again."""
     world = World(settings=Settings(snapshot_interval_events=10))
     await complete(world, define_products(), maker("m1"), maker("m2"), maker("m3"), create("bulb"))
     await complete(world, create("lamp", {"maker": "m1", "parts": ["bulb", "lamp"], "alike": ["nothing"]}))

@@ -1,4 +1,4 @@
-"""Histories: what is written is read back, and what is no history is refused by line."""
+"""Histories: written lines are read back, and invalid ones are refused by number."""
 
 from pathlib import Path
 

@@ -178,7 +178,7 @@ PLANTED = [
 
 
 async def test_every_kind_of_damage_is_found_and_nothing_before_it(installation: Installation):
-    """One installation, damaged more and more: what is sound costs a worker's run, so it is made once."""
+    """One installation, damaged more and more: a sound one costs a worker's run, so it is made once."""
     before = await _verified(installation)
     assert (before.verdict, before.findings) == (Verdict.SOUND, [])
     assert (before.read.aggregates, before.read.events, before.read.documents, before.read.nodes) == (3, 16, 3, 3)

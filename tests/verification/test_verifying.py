@@ -1,4 +1,4 @@
-"""A verification beside others who write: what is under way is pending, what is left behind is a violation."""
+"""A verification beside others who write: work under way is pending, orphans are violations."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping

@@ -1,4 +1,4 @@
-"""The probe of a consistency check as a workflow, on servers in memory: what goes wrong with it, and what is read."""
+"""The probe of a consistency check as a workflow, on servers in memory: its failures, and the reads of its status."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable

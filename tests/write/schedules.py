@@ -1,4 +1,4 @@
-"""Schedules drawn from a seed: who takes the next step, what dies, what is lost. For runs that only the end judges."""
+"""Schedules drawn from a seed: next steps, deaths and losses. For runs that only the end judges."""
 
 import asyncio
 import copy

@@ -113,7 +113,7 @@ async def test_retry_under_newer_code_writes_the_decided_event():
 
 
 async def test_without_the_decided_event_the_bytes_differ(monkeypatch: pytest.MonkeyPatch):
-    """The rule taken away: what two releases write into one slot differs, and the verifier says so."""
+    """The rule taken away: two releases' events in one slot differ, and the verifier says so."""
     monkeypatch.setattr(event_writer, "_recorded_event", lambda *_: None)
     world = World()
     with registered(ACCOUNT):

@@ -1,4 +1,4 @@
-"""Snapshots rest on events that S3 has: one that is saved earlier could show a state that never was."""
+"""Snapshots rest on events that S3 has: an earlier one could show a state that never was."""
 
 import asyncio
 import json

@@ -33,7 +33,7 @@ async def world() -> World:
 
 
 async def warm(world: World) -> Process:
-    """Return a process that knows the class and no instance in question: what is read once per process is read."""
+    """Return a process that knows the class and no instance in question: objects read once per process are read."""
     process = world.process()
     await process.run(create(f"w{len(world.bucket.objects)}", {"n": 1}))
     return process

@@ -59,7 +59,7 @@ class OpenOrder(DomainState):
 
 
 class Customer(DomainState):
-    """``open_orders``: each order that uses credit; ``closed_orders``: those that do no more."""
+    """``open_orders``: each order that uses credit; ``closed_orders``: orders that do no more."""
 
     name: str | None = None
     email: str | None = None

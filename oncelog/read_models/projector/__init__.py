@@ -1,5 +1,5 @@
-"""From the stream to read models: what ``oncelog-projector`` does.
+"""The work of ``oncelog-projector``: from the stream to read models.
 
-``sorting`` is pure: a batch of messages becomes work per aggregate. ``folding`` makes states of it, ``projecting``
-writes them, ``projecting`` is the loop around all, and ``main`` the composition root. All but ``main`` know ports only.
+``group`` is pure: a batch of messages becomes work per aggregate. ``fold`` makes states of it, ``apply`` writes them,
+and ``loop`` is the loop around all. They know ports only; the composition root is ``oncelog.projector``.
 """

@@ -86,7 +86,7 @@ class BatchProjection(Generic[Item]):
         self._backoff = backoff
 
     async def prepare(self, found: GroupedBatch) -> Prepared[Item]:
-        """Fold what is at hand at once, and look up the rest, several at a time; what is suspected to wait, not yet."""
+        """Fold events at hand at once, and look up the rest, several at a time; aggregates that may wait, not yet."""
         prepared: Prepared[Item] = Prepared(found)
         lookups: list[Work] = []
         for index, (aggregate_id, work) in enumerate(found.work.items()):

@@ -1,4 +1,4 @@
-"""A batch of messages becomes work per aggregate: what is new, in order, each number once, whatever the stream did.
+"""A batch of messages becomes work per aggregate: new events in order, each number once, whatever the stream did.
 
 Pure. A message is a hint that its aggregate went on; the truth is the log. So what cannot be read here is no failure
 yet: its aggregate is then looked up in the log.
@@ -16,7 +16,7 @@ from oncelog.ports import Delivery
 
 @dataclass(slots=True)
 class Work:
-    """The events of one aggregate in a batch. ``events``: those that could be read, by number; all of them are new.
+    """The events of one aggregate in a batch. ``events``: the readable ones, by number; all of them are new.
 
     ``first``, ``target``: the lowest and the highest number that any message names, 0 where none does.
     ``target_unknown``: a message could not be read and names none, so that only the log knows how far it goes.
@@ -33,8 +33,8 @@ class Work:
 
 @dataclass
 class GroupedBatch:
-    """A batch grouped by aggregate. ``skipped``: how many messages held nothing new. ``unroutable``: those of no
-    aggregate.
+    """A batch grouped by aggregate. ``skipped``: how many messages held nothing new. ``unroutable``: messages of
+    no aggregate.
     """
 
     work: dict[AggregateId, Work] = field(default_factory=dict)

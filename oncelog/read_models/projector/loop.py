@@ -203,7 +203,7 @@ class Projector:
             applied.set()
 
     async def _oldest_committed(self) -> None:
-        """Wait for the batch that is in flight longest; one that was called off comes again."""
+        """Wait for the batch that is in flight longest; a cancelled one comes again."""
         in_flight = self._in_flight[0]
         await asyncio.wait([in_flight.committed])
         self._in_flight.popleft()

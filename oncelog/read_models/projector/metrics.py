@@ -57,7 +57,7 @@ class ProjectorMetrics:
         self._failed.labels(self._read_model, code).inc()
 
     def lag(self, events: Mapping[int, int], ages_ms: Mapping[int, float]) -> None:
-        """Set the lag of the partitions that are ours now; those of others are projected by others.
+        """Set the lag of the partitions that are ours now; other partitions are projected by others.
 
         A message that waits and was not taken yet has an age that is not known here, and is not reported as 0.
         """

@@ -115,7 +115,7 @@ class ElasticsearchDocuments:
         return await self._write_each([_Write(document, index) for document in documents])
 
     async def _write_each(self, writes: Sequence["_Write"]) -> Sequence[Exception | None]:
-        """Write each; one whose data does not fit the mapping goes again, its data kept whole."""
+        """Write each; a document that does not fit the mapping goes again, its data kept whole."""
         await self._send(writes)
         unfit = [write for write in writes if isinstance(write.outcome, InputInvalid) and write.index.mapping_digest]
         for write in unfit:

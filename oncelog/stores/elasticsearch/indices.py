@@ -172,7 +172,7 @@ class ElasticsearchIndices:
     ) -> DocumentIndex:
         """Create an index unless it is there; raises StoreUnavailable.
 
-        ``first``: the one behind the alias, which may have another schema: that which readers saw before the alias was
+        ``first``: the one behind the alias, which may have another schema: the index readers saw before the alias was
         lost. ``suffix``: of one that follows an index of the same schema. ``beside``: it says of itself that readers do
         not see it yet, and refreshes at the switch only.
         """
@@ -199,9 +199,9 @@ class ElasticsearchIndices:
         return DocumentIndex(name, index_schema.definition, index_schema.digest)
 
     async def _drop_all_but(self, alias: str, *kept: DocumentIndex) -> None:
-        """Drop what readers neither see nor saw last: what was kept of switches before, what came too late to follow.
+        """Drop the indices that readers neither see nor saw last: kept at earlier switches, or too late to follow.
 
-        Only the process that has switched does so: one that comes too late would drop what was kept just now.
+        Only the process that has switched does so: a late process would drop the index kept just now.
         """
         names = {index.name for index in kept}
         try:

@@ -51,7 +51,7 @@ MAPPINGS: dict[str, Any] = {
     },
 }
 
-#: Where data lies that the typed field does not take: what was stored before its class was defined, for one. So
+#: Where data lies that the typed field does not take: data stored before its class was defined, for one. So
 #: nothing is lost, all of it is found, and it can be counted.
 UNFIT = "unfit"
 

@@ -89,7 +89,7 @@ def creation_refusal(status: int, error: Any, *, index: str) -> Refusal | None:
 
 
 def is_never(status: int, error: Any) -> bool:
-    """Return whether the object is refused for good, as a client's fault: what is wrong with it stays wrong."""
+    """Return whether the object is refused for good, as a client's fault: its defect stays."""
     return status in (400, 413) and not any(each.get("type") in _PASSING for each in _chain(error))
 
 

@@ -72,7 +72,7 @@ class ElasticsearchScan:
         )
 
     async def _aliases(self, db_name: str | None) -> list[str]:
-        """Return the aliases, not the indices: one that was replaced by a rebuild is kept for a while."""
+        """Return the aliases, not the indices: an index replaced by a rebuild is kept for a while."""
         pattern = self._settings.named(f"{INSTANCES_ALIAS}.{db_name.lower() if db_name else '*'}.*")
         self._server.requests["get_alias"] += 1
         try:

@@ -135,7 +135,7 @@ class ElasticsearchServer:
     async def search(self, alias: str, **request: Any) -> Mapping[str, Any]:
         """Search one index, whole or not at all; raises what the client raises.
 
-        All searches of a process prefer the same copies of a shard: what one has seen, the next one sees, too.
+        All searches of a process prefer the same copies of a shard: the next one sees all that the last one saw.
         Raises StoreUnsafe for an alias that leads to several indices: each would answer in part.
         """
         self.requests["search"] += 1
@@ -178,7 +178,7 @@ class ElasticsearchServer:
             await self.client.close_point_in_time(id=pinned)
 
     async def searched_numbers(self, alias: str, aggregate_ids: Sequence[str]) -> dict[str, int]:
-        """Return the sequence number of each that a search finds; what it does not find is left out.
+        """Return the sequence number of each aggregate that a search finds; others are left out.
 
         Raises StoreUnavailable.
         """
@@ -252,7 +252,7 @@ class ElasticsearchServer:
 
     def _outcome(self, write: VersionedWrite, result: Mapping[str, Any]) -> Exception | None:
         status = result["status"]
-        if status < 300 or status == 409:  # conflict: what is there is as new or newer, which is what we want
+        if status < 300 or status == 409:  # conflict: the stored object is as new or newer, as wanted
             self._unassigned.discard(target_of(write))
             return None
         error = result.get("error", {})

@@ -47,7 +47,7 @@ def fail_waiting(producer: AIOKafkaProducer, reason: KafkaError) -> None:
     if (sending := producer._sender.sender_task) is not None:
         sending.cancel()
     accumulator = producer._message_accumulator
-    accumulator._exception = reason  # what a call meets that looks for a batch from now on
+    accumulator._exception = reason  # raised by calls that look for a batch from now on
     queued = (batch for batches in accumulator._batches.values() for batch in batches)
     for batch in (*accumulator._pending_batches, *queued):
         for acknowledgement, _ in batch._msg_futures:

@@ -79,7 +79,7 @@ class KafkaLag:
         consumer = AIOKafkaConsumer(
             **self._connection.options,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",  # what retention has just deleted waits no longer
+            auto_offset_reset="earliest",  # messages just deleted by retention wait no longer
             max_partition_fetch_bytes=FETCH_BYTES,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )

@@ -49,7 +49,7 @@ class KafkaFailures:
 class KafkaPublisher:
     """The ``EventPublisher`` on Kafka.
 
-    One idempotent producer serves all callers: what different aggregates send at the same time goes out together,
+    One idempotent producer serves all callers: messages of different aggregates at the same time go out together,
     while each caller waits for the acknowledgement of one event before it sends the next. After an outage the calls
     that waited for the producer fail, too. After a refusal of one message they are sent anew: the topic refuses that
     message, and takes the others.
@@ -139,7 +139,7 @@ class KafkaPublisher:
             raise self._error(error, doing="connecting") from error
 
     async def stop(self) -> None:
-        """Disconnect within seconds, whatever Kafka does; what is not acknowledged yet raises StoreUnavailable."""
+        """Disconnect within seconds, whatever Kafka does; calls not acknowledged yet raise StoreUnavailable."""
         await self._producers.stop()
 
     async def __aenter__(self) -> Self:

@@ -43,7 +43,7 @@ def refused(
 ) -> OncelogError:
     """Return the error for what is no answer: StoreUnavailable, ContainerUnusable or ObjectRefused.
 
-    ``topic``, ``group``: what was asked for; ``message_bytes``: the size of what was sent, if anything was. No event
+    ``topic``, ``group``: the requested one; ``message_bytes``: the size of what was sent, if anything was. No event
     reaches our own limit, so a smaller one that is too large tells of the topic.
     """
     store, cause = f"Kafka at {servers}", str(error) or type(error).__name__

@@ -21,7 +21,7 @@ SILENCE_MS = 15_000  # without a message although there are more
 class KafkaStream:
     """The topics of events, read without a consumer group, so that no group's offsets change.
 
-    Their partitions are numbered together: those of the second topic from ``PARTITIONS_MAX`` on.
+    Their partitions are numbered together: the second topic's from ``PARTITIONS_MAX`` on.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -68,7 +68,7 @@ class KafkaSubscription:
         except (KafkaError, TimeoutError) as error:
             await self.stop()
             raise self._unavailable("fetching", error) from error
-        # Nothing is awaited from here on: what is returned belongs to the assignment that stands now.
+        # Nothing is awaited from here on: the result belongs to the current assignment.
         deliveries: list[Delivery] = []
         for partition, records in found.items():
             self._next_offsets[partition.partition] = records[-1].offset + 1
@@ -78,7 +78,7 @@ class KafkaSubscription:
         return deliveries
 
     async def commit_offsets(self, offsets: Mapping[int, int]) -> None:
-        """Keep the offsets to go on from; what is ours no longer is left to its new owner. Raises StoreUnavailable."""
+        """Keep the offsets to go on from; a lost partition is left to its new owner. Raises StoreUnavailable."""
         consumer = self._consumer
         if consumer is None:
             return  # left since: the new owner of the partitions begins from the last commit

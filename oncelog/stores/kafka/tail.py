@@ -31,7 +31,7 @@ class KafkaTail:
     async def events(
         self, *, since: datetime | None = None, from_beginning: bool = False
     ) -> AsyncGenerator[Event, None]:
-        """Yield events for ever, those of one aggregate in their order; what was sent twice comes once.
+        """Yield events for ever, those of one aggregate in their order; an event sent twice comes once.
 
         From now on, from the messages that were sent at a time (aware), or from the beginning. Raises
         StoreUnavailable, LogDamaged for a message that is no event.

@@ -1,6 +1,6 @@
 """Looking topics up: their partitions and IDs, as a broker tells of them now.
 
-The ID tells a topic that was made anew from the one before it of the same name. Offsets say nothing of that: those of
+The ID tells a topic that was made anew from the one before it of the same name. Offsets say nothing of that: offsets of
 the old topic may well lie within the new one.
 """
 

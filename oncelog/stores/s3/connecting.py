@@ -107,7 +107,7 @@ def _ask_for_encryption(client: "S3Client", fields: Mapping[str, str]) -> None:
 
 
 def _renew_credentials(session: botocore.session.Session) -> None:
-    """Read fixed credentials anew, from a file that was changed, say; those that expire are renewed by botocore."""
+    """Read fixed credentials anew, from a file that was changed, say; botocore renews credentials that expire."""
     known = session.get_credentials()
     if type(known) is not Credentials:
         return

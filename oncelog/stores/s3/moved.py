@@ -4,6 +4,6 @@ from oncelog.errors import LogDamaged
 
 
 def moved_object(where: str, *, expected: str, found: str) -> LogDamaged:
-    """Return what to raise for it. ``where``: what its key names; ``found``: what it says that it is."""
+    """Return the error for it. ``where``: named by its key; ``found``: named by its content."""
     text = f"{where}: expected its own {expected}, found {found}; an object was moved, run oncelog verify"
     return LogDamaged(text, where=where)

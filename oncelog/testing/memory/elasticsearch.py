@@ -38,8 +38,8 @@ class MemoryDocuments:
     """
 
     def __init__(self) -> None:
-        self.generations: dict[str, _Generation] = {}  # what readers see
-        self.others: dict[str, _Generation] = {}  # what follows or is kept, by the index's name
+        self.generations: dict[str, _Generation] = {}  # seen by readers
+        self.others: dict[str, _Generation] = {}  # next or kept ones, by the index's name
         self.available = True
         self.unusable: dict[str, UnusableReason] = {}  # by class, as ``shop.product``
         self.pause: Pause = let_others
@@ -200,7 +200,7 @@ class MemoryDocuments:
         return True
 
     def _ensure(self, alias: str, made: DocumentIndex) -> _Generation:
-        """Let readers see an index: the one that they saw before, else a new one."""
+        """Let readers see the index that they saw before, else a new one."""
         if alias in self.generations:
             return self.generations[alias]
         lying = {name: one for name, one in self.others.items() if name.startswith(f"{alias}.")}

@@ -21,7 +21,7 @@ from oncelog.stores.s3.topic_records import S3TopicRecords
 from oncelog.stores.s3.unique_entries import S3UniqueEntries
 from oncelog.testing.memory.pause import Pause, let_others
 
-#: Called with the operation and its key; what it raises is what the caller sees.
+#: Called with the operation and its key; the caller sees its exceptions.
 Interruption = Callable[[str, str], None]
 
 
