@@ -13,7 +13,7 @@ from tests.model.search import search
 
 pytestmark = pytest.mark.no_cover
 
-CREATE, UPDATE, DELETE = Kind
+CREATE, UPDATE, DELETE = Kind.CREATE, Kind.UPDATE, Kind.DELETE
 
 SINGLE = Order(UPDATE, (0,))
 
