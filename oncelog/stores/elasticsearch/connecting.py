@@ -1,17 +1,19 @@
-"""Making the client: nodes or a Cloud ID, TLS and credentials."""
+"""Making the client: nodes or a Cloud ID, TLS and credentials, and a transport that measures each request."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from elastic_transport import NodeConfig
+from elastic_transport import AsyncTransport, NodeConfig, TransportApiResponse
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
 from oncelog.errors import SettingsInvalid
+from oncelog.metrics import STORE_REQUEST_FAILURES, store_request
 from oncelog.settings import ElasticsearchSettings
 from oncelog.settings.addresses import revealed
-from oncelog.stores.elasticsearch.transport import MeasuredTransport
 from oncelog.stores.tls import TlsNames, client_context
+
+_FAILED = (408, 429)
 
 TLS = TlsNames(
     ca="ONCELOG_ELASTICSEARCH_CA_CERTS",
@@ -76,3 +78,23 @@ def copies_and_refresh(settings: ElasticsearchSettings) -> dict[str, Any]:
     if settings.refresh_interval:
         found["refresh_interval"] = settings.refresh_interval
     return found
+
+
+class MeasuredTransport(AsyncTransport):
+    """Sends requests as its base does."""
+
+    async def perform_request(  # type: ignore[override]  # as the base declares it
+        self, method: str, target: str, **options: Any
+    ) -> TransportApiResponse:
+        operation = _operation(method, target)
+        with store_request("elasticsearch", operation):
+            response = await super().perform_request(method, target, **options)
+        if response.meta.status >= 500 or response.meta.status in _FAILED:
+            STORE_REQUEST_FAILURES.labels("elasticsearch", operation).inc()
+        return response
+
+
+def _operation(method: str, target: str) -> str:
+    """Return the API that a request asks for, such as ``_bulk``: the first name of it, which holds no index."""
+    names = (name for name in target.partition("?")[0].split("/") if name.startswith("_"))
+    return next(names, method.lower())
