@@ -60,8 +60,8 @@ DRAIN_TIMEOUT = timedelta(seconds=25)
 #: Steps that were handed over. Most wait, for a lease or for a server; but the SDK begins local activities first, and
 #: the server counts an attempt's time from when the worker took it: a step that waits there too long is done again.
 STEPS_AT_ONCE_MAX = 96
-#: The server gives a workflow task to another worker after ten seconds, and what was done for it is done again. So a
-#: worker takes no more than a fourth of a core does in half of that; more wait on the server, which costs nothing.
+#: The server gives a workflow task to another worker after ten seconds, and its work is done again. So a worker
+#: takes no more than a fourth of a core does in half of that; more wait on the server, which costs nothing.
 LOCAL_STEPS_AT_ONCE_MAX = 48
 #: A workflow task lasts as long as its local activity, so there are more of these: other tasks find one that is free.
 WORKFLOW_TASKS_AT_ONCE_MAX = 64
@@ -107,8 +107,8 @@ def new_worker(
 ) -> Worker:
     """Build a worker on open ports; ``sources``: where a check of the invariants reads everything.
 
-    Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and what it guards against is
-    found by the workflow tests, which run in it, and by replaying committed histories.
+    Workflows run unsandboxed: the sandbox costs more than half of a worker's CPU time, and it guards against faults
+    that the workflow tests, which run in it, and replays of committed histories find.
     """
     running = connection.TemporalWorkflows(client)
     web_ui = f"{settings.temporal_ui_url}/namespaces/{client.namespace}" if settings.temporal_ui_url else None
@@ -132,7 +132,7 @@ def new_worker(
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """Return the build that this worker is, None if it takes tasks whatever build is current (decision 37)."""
+    """Return the build that this worker is, None if it takes tasks under any current build (decision 37)."""
     if settings.deployment_name is None or settings.build_id is None:
         return None
     return WorkerDeploymentConfig(
@@ -143,7 +143,7 @@ def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """Connect, make what is missing, and work until ``stopping`` is set.
+    """Connect, create the missing resources, and work until ``stopping`` is set.
 
     Raises OncelogError before any work is taken: SettingsInvalid, StoreUnsafe, or one StoreUnavailable that names
     every server which cannot be reached; SchemaGap if there are events that this release could not read.

@@ -1,4 +1,4 @@
-"""The steps of an archive run: list the classes, pack one file of a class, merge its files, remove what is not named.
+"""The steps of an archive run: list the classes, pack one file of a class, merge its files, remove unreferenced ones.
 
 Each starts from the newest manifest of its class, so each may be repeated, and may run beside other archive runs.
 """
@@ -58,7 +58,7 @@ class ArchiveActivities:
 
     @activity.defn
     async def pack_class(self, step: ArchiveStep) -> PackReport:
-        """Pack what is new in a class, up to one full file."""
+        """Pack the new events of a class, up to one full file."""
         packing = self._archiver.pack(
             step.db_name, step.class_id, first=step.first, complete_through=step.complete_through
         )

@@ -1,4 +1,4 @@
-"""The steps of a bulk command: open, run through chunks, close, deliver what was left for later, finish."""
+"""The steps of a bulk command: open, run through chunks, close, deliver the chunks left for later, finish."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from oncelog.ports import CommandStatuses
 from oncelog.replay.trace import AfterStep, Trace, nothing_after
 from oncelog.write.completion import complete
 
-#: How long a run goes on before it hands back what it has, so that people see it come along.
+#: How long a run goes on before it hands back its progress, so that people see it come along.
 SEGMENT_S = 10.0
 SEGMENT_CHUNKS_MAX = 50
 HEARTBEAT_S = 1.0
@@ -84,7 +84,7 @@ class BulkActivities:
 
     @activity.defn
     async def deliver_chunks(self, request: BulkDeliverRequest) -> list[int]:
-        """Publish and project what was left for later, from the records; returns the chunks that are left."""
+        """Publish and project the chunks left for later, from the records; returns the chunks that are left."""
         reported = _resumed()
         chunks = list(reported.undelivered) if reported else request.chunks
         run = _Run(Progress(next_chunk=0, undelivered=tuple(chunks)), self._after_step)

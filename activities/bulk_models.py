@@ -45,14 +45,14 @@ class BulkCloseRequest(_Model):
 
 
 class BulkDeliverRequest(_Model):
-    """Chunks at their end whose events are not known to be delivered all."""
+    """Chunks at their end with events not known to be delivered."""
 
     command_id: str
     chunks: list[int]
 
 
 class BulkFinishRequest(_Model):
-    """A bulk command all of whose chunks are at their end."""
+    """A bulk command with all its chunks at their end."""
 
     command_id: str
 

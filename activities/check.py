@@ -20,16 +20,16 @@ from oncelog.ports import Page, Ports
 from oncelog.reconcile.scope import Scope
 from oncelog.reconcile.summary import ReconcileSummary
 
-#: How long one activity reconciles before it returns what it has, so that progress is visible.
+#: How long one activity reconciles before it returns its progress, so that progress is visible.
 RECONCILE_S = 5.0
 HEARTBEAT_S = 5.0
 
-#: No checkpoint covers anything younger, whatever the grace period: of an object's time, S3's clocks may differ.
+#: No checkpoint covers anything younger, for any grace period: of an object's time, S3's clocks may differ.
 SETTLED_AFTER = timedelta(hours=1)
 
 
 class CheckActivities:
-    """Every method is idempotent, and safe beside other checks and whatever commands are alive."""
+    """Every method is idempotent, and safe beside other checks and any commands that are alive."""
 
     def __init__(self, reconcilers: Reconcilers, ports: Ports) -> None:
         self._reconcilers = reconcilers
@@ -68,7 +68,7 @@ class CheckActivities:
 
     @activity.defn
     async def count_aggregates(self, request: ReconcileRequest) -> ReconcileReport:
-        """Count what ``sweep_aggregates`` will look at, by listing all of it once more."""
+        """Count the aggregates that ``sweep_aggregates`` will check, by listing all of them once more."""
         scope = {"db_name": request.terms.db_name, "class_id": request.terms.class_id}
 
         async def listed(after: str) -> Page[Any]:
@@ -109,7 +109,7 @@ class CheckActivities:
 
     @activity.defn
     async def end_check(self, progress: CheckProgress) -> None:
-        """Keep how far the log is whole now, if all of it was seen and what was found was finished."""
+        """Keep how far the log is whole now, if all of it was seen and all findings were finished."""
         terms, tally = progress.terms, progress.tally
         if not terms.repair or terms.db_name is not None:
             return

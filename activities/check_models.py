@@ -1,4 +1,4 @@
-"""Models of a consistency check: its request, its report, and what its activities exchange. May import the pipeline."""
+"""Models of a consistency check: its request, its report, and its activities' messages. May import the pipeline."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -147,7 +147,7 @@ class ReconcileReport(BaseModel):
 
 
 def outcome_of(tally: ReconcileSummary, *, repair: bool, repaired: int = 0) -> CheckOutcome:
-    """Return what these counts come to. ``repaired``: how much the proof of the invariants has put right."""
+    """Return the outcome of these counts. ``repaired``: how much the proof of the invariants has put right."""
     if tally.damaged:
         return CheckOutcome.DAMAGED
     if tally.unfinished:

@@ -82,7 +82,7 @@ class CommandActivities:
 
     @activity.defn
     async def publish_event(self, request: DeliverRequest) -> list[StepReport]:
-        """Publish the event and whatever before it is not published yet."""
+        """Publish the event, and those before it that are not published yet."""
         trace, delivery = Trace(self._after_step), _delivery(request)
         await self._deliverer.publish(delivery.aggregate_id, delivery.sequence_number, trace)
         return trace.steps

@@ -22,11 +22,11 @@ DETAILS_MAX = 8
 
 
 class BriefFailure(ApplicationError):
-    """A failure that says by itself what is wrong."""
+    """A failure with a message that suffices without a traceback."""
 
 
 class BriefFailures(logging.Filter):
-    """For the SDK's ``temporalio.activity`` logger: an error that says by itself what is wrong needs no traceback.
+    """For the SDK's ``temporalio.activity`` logger: an error with a message that suffices needs no traceback.
 
     During an outage every waiting command fails every few seconds, and tracebacks would bury all else.
     """
@@ -40,7 +40,7 @@ class BriefFailures(logging.Filter):
 
 
 class FailureInterceptor(Interceptor):
-    """Turns Oncelog's errors into ApplicationErrors whose type is the error's code and whose details are its own."""
+    """Turns Oncelog's errors into ApplicationErrors with the error's code as their type and with its details."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
         return _Failures(super().intercept_activity(next))
@@ -68,7 +68,7 @@ def _count(error: ContainerUnusable) -> None:
 
 
 def _count_overdue() -> None:
-    """Count an attempt whose decision took too long: an input beyond the budget, or a machine too slow for it."""
+    """Count an attempt with a decision that took too long: an input beyond the budget, or a machine too slow for it."""
     meter = activity.metric_meter()
     meter.create_counter("oncelog_decision_overdue", "Attempts given up since deciding took too much CPU time.").add(1)
 

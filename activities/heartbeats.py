@@ -1,4 +1,4 @@
-"""Showing that an activity is alive, and how far it has come, while what it does takes long."""
+"""Showing that an activity is alive, and how far it has come, while its work takes long."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from temporalio import activity
 
 @asynccontextmanager
 async def heartbeats(so_far: Callable[[], Any], *, every_s: float) -> AsyncIterator[None]:
-    """Report every so often how far it has come; the worker passes on what is worth passing on."""
+    """Report every so often how far it has come; the worker throttles these reports."""
 
     async def beat() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The context of log entries in an activity: its command or workflow, and what it is about, as far as it is known."""
+"""The context of log entries in an activity: its command or workflow, and its subject, as far as it is known."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ FINDINGS_TOLD_MAX = 5
 
 
 class ProofPlanned(BaseModel):
-    """A check of the invariants, planned. ``earlier``: the check whose digests are to be the same."""
+    """A check of the invariants, planned. ``earlier``: the check that has to have the same digests."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,7 +44,7 @@ class ProofProgress(BaseModel):
 class ProofStep(BaseModel):
     """One step. ``number``: of the task or part; ``progress``: of all steps, for the last.
 
-    ``repair``: put right what has a safe repair.
+    ``repair``: make the repairs that are safe.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -73,7 +73,7 @@ class ReplayActivities:
 
     @activity.defn
     async def end_replay(self, step: ReplayStep) -> ReplayEnd:
-        """Join what the partitions have written."""
+        """Join the digests of the partitions."""
         totals = step.totals or PlanTotals(partitions=0, aggregates=0, events=0)
         async with heartbeats(lambda: None, every_s=HEARTBEAT_S):
             return await self._runner.end(step.replay_id, step.request, totals)

@@ -1,6 +1,6 @@
 """Oncelog: an event-sourced CQRS command pipeline on durable execution.
 
-The names below are the public API; [compatibility](compatibility.md) says what that promises. Each is loaded when it
+The names below are the public API; [compatibility](compatibility.md) has its promises. Each is loaded when it
 is first used, so that a program that only makes commands loads no client of any server.
 """
 

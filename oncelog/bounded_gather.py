@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
-#: Tasks of one call that wait for a semaphore of others: a task costs more than much of what is done to one value.
+#: Tasks of one call that wait for a semaphore of others: a task costs more than many of the operations on one value.
 TASKS_MAX = 64
 
 Given = TypeVar("Given")

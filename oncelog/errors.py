@@ -3,7 +3,7 @@
 ::
 
     OncelogError
-    ├── InputInvalid             what was given cannot be accepted; nothing was written
+    ├── InputInvalid             the input cannot be accepted; nothing was written
     │   ├── SettingsInvalid      a setting or an address is missing or malformed
     │   ├── TokenInvalid         a consistency token was altered, or is of another installation or release
     │   ├── CursorExpired        a search's pages are kept no more
@@ -38,10 +38,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
-#: User and password of a URL, whatever characters a password that was not encoded may have; not our own example.
+#: User and password of a URL, with any characters that an unencoded password may have; not our own example.
 _CREDENTIALS = re.compile(r"(?<=://)(?!user:password@)(?:[^\s/]*@|[^\s@]*:[^\s@]*@)")
 
-#: The same of an address without a scheme, which some settings take and others refuse with what they found.
+#: The same of an address without a scheme, which some settings take and others refuse with the value found.
 _BARE_CREDENTIALS = re.compile(r"""(?:^|(?<=[\s'"=(,]))[^\s/'"@:,=(]+:(?!//)[^\s@]+@(?=[\w\[])""")
 
 
@@ -53,7 +53,7 @@ def redacted(text: str) -> str:
 
 
 class OncelogError(Exception):
-    """Base of all errors: a first line that says what, why and what to do, and the same as ``details``."""
+    """Base of all errors: a first line with the object, the problem and the remedy, and the same as ``details``."""
 
     #: Whether the very same call may succeed later without anyone changing anything.
     retryable: ClassVar[bool] = False

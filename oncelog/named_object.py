@@ -10,7 +10,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def named_object(module: str, attribute: str) -> object:
-    """Return the object, whose attribute may have dots; raises whatever importing its module or looking it up does."""
+    """Return the object by its attribute, which may have dots; raises the errors of its import and look-up."""
     found: object = import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)

@@ -42,7 +42,7 @@ def leave(code: int) -> NoReturn:
     """End this process now, with this exit code, once all its output is written.
 
     A Temporal client has threads of its own that call back into Python. A thread that does so while the interpreter is
-    finalized ends the process with SIGABRT, whatever the outcome, so the interpreter is not finalized.
+    finalized ends the process with SIGABRT, even after success, so the interpreter is not finalized.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -52,7 +52,7 @@ def leave(code: int) -> NoReturn:
 
 
 def collect_garbage_rarely() -> None:
-    """Let this whole process look for garbage less often than is usual, and never among what it has loaded so far.
+    """Let this whole process look for garbage less often than is usual, and never among the objects loaded so far.
 
     These programs keep thousands of states and have hundreds of events in hand: looking through them for cycles, of
     which they make few, took a third of the CPU time of many items at once. A matter of a program, not of a library.

@@ -55,7 +55,7 @@ async def _until_told(settings: Settings, run: Run) -> None:
 
 
 def crash_point(settings: Settings) -> AfterStep:
-    """Return what ends this very process after the step that a fault test named, as ``kill -9`` would."""
+    """Return the hook that ends this very process after the step that a fault test named, as ``kill -9`` would."""
     if settings.crash_after is None:
         return nothing_after
     doomed, _, nth = settings.crash_after.partition(":")

@@ -72,7 +72,7 @@ async def run_own(path: str, settings: Settings, stopping: asyncio.Event) -> Non
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """Connect, make what is missing, and project until ``stopping`` is set.
+    """Connect, prepare the stores, and project until ``stopping`` is set.
 
     Needs no Temporal and no Redis. Raises OncelogError before any work is taken: SettingsInvalid, StoreUnsafe, or one
     StoreUnavailable that names every server which cannot be reached; SchemaGap if there are events that this release

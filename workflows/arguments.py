@@ -81,7 +81,7 @@ def check_own_id(command_id: str) -> None:
 
 
 def invalid_command(error: InputInvalid) -> CommandResult:
-    """Return the answer to what is no command, or runs under another's ID."""
+    """Return the answer to an argument that is no command, or runs under another's ID."""
     rejection = Rejection(code=RejectionCode.INVALID_COMMAND, message=error.message, details=error.details)
     return CommandResult(
         command_id=workflow.info().workflow_id, command_hash=None, outcome=Outcome.REJECTED, rejection=rejection

@@ -27,6 +27,6 @@ SEARCH_ATTRIBUTES = (DB_NAME, CLASS_ID, AGGREGATE_ID, COMMAND_TYPE, COMMAND_OUTC
 
 
 def lacking(wanted: Mapping[SearchAttributeKey[str], str]) -> list[SearchAttributeUpdate[Any]]:
-    """Return what sets these attributes of the running workflow, less those its starter has set already."""
+    """Return the updates for these attributes of the running workflow, less those its starter has set already."""
     present = workflow.info().typed_search_attributes
     return [key.value_set(value) for key, value in wanted.items() if present.get(key) != value]

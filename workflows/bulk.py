@@ -183,7 +183,7 @@ class BulkCommand:
         return self._come_to(state, closed)
 
     def _come_to(self, state: BulkContinuation, progress: Progress) -> BulkContinuation:
-        """Return the state after a run of chunks, and begin to deliver what that left undelivered."""
+        """Return the state after a run of chunks, and begin to deliver the chunks that it left undelivered."""
         self._backlog += progress.undelivered
         self._state = state.model_copy(update={"progress": replace(progress, undelivered=())})
         self._deliver_later(state.command_id)
@@ -230,7 +230,7 @@ class BulkCommand:
         )
 
     async def _continue_as_new(self, state: BulkContinuation) -> None:
-        """End this run of the workflow, whose history has grown, and begin the next one where it is."""
+        """End this run of the workflow, for its history has grown, and begin the next one where it is."""
         if self._delivering is not None:
             self._delivering.cancel()
             await asyncio.gather(self._delivering, return_exceptions=True)
@@ -255,7 +255,7 @@ class BulkCommand:
 
 
 def _accepted(argument: Any) -> Bulk | BulkContinuation:
-    """Return the command, or what the run before handed over; raises InputInvalid for anything else."""
+    """Return the command, or the state that the run before handed over; raises InputInvalid for anything else."""
     given = decoded(argument, what="command")
     if workflow.info().continued_run_id:
         try:

@@ -123,7 +123,7 @@ class ConsistencyCheck:
 
     @workflow.query
     def progress(self) -> CheckReport:
-        """Answer with what was found and done so far."""
+        """Answer with the report so far."""
         tally = self._progress.tally if self._progress else ReconcileSummary()
         return CheckReport(
             outcome=outcome_of(tally, repair=self._request.repair, repaired=_repaired(self._invariants)),

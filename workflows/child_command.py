@@ -1,4 +1,4 @@
-"""A command from inside an application's own workflow: a child workflow whose ID is the command's."""
+"""A command from inside an application's own workflow: a child workflow with the command's ID."""
 
 from datetime import timedelta
 

@@ -58,7 +58,7 @@ class CommandWorkflow:
         try:
             return await asyncio.shield(story)
         except asyncio.CancelledError:
-            # A cancellation cannot undo what may be written already: an accepted command goes on to its one end.
+            # A cancellation cannot undo a record that may exist already: an accepted command goes on to its one end.
             return await story
 
     @workflow.update
@@ -82,7 +82,7 @@ class CommandWorkflow:
         return report.result
 
     async def _follow_up(self, command: Command, result: CommandResult) -> None:
-        """Do what else an applied command of this kind brings with it."""
+        """Do the further work of an applied command of this kind."""
 
     async def _commit(self, command: Command) -> CommitReport:
         request = CommitRequest(
@@ -229,7 +229,7 @@ def _reason(error: FailureError) -> str:
 
 
 def _identity(command: Command) -> list[SearchAttributeUpdate[Any]]:
-    """Return the search attributes that say what a command is about, less those its starter has set already."""
+    """Return the search attributes that identify a command, less those its starter has set already."""
     wanted = {
         DB_NAME: command.db_name,
         CLASS_ID: command.class_id,

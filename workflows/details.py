@@ -24,14 +24,14 @@ def checklist(title: str, steps: Sequence[StepReport], pending: Mapping[str, str
 
 
 def outcome_line(result: CommandResult) -> str:
-    """Return what a command came to in one line."""
+    """Return a command's outcome in one line."""
     if result.rejection:
         return f"REJECTED {result.rejection.code}: {result.rejection.message}"
     return f"{result.outcome} {result.aggregate_id} version {result.sequence_number}"
 
 
 def check_sheet(scope: str, report: CheckReport) -> str:
-    """Return what a consistency check has seen so far, and the places that it found."""
+    """Return a consistency check's counts so far, and the places that it found."""
     tally = report.tally
     mode = "repairing" if report.repair else "looking only"
     counts = tally.model_dump(exclude={"findings", "oldest_left"})
@@ -45,7 +45,7 @@ def check_sheet(scope: str, report: CheckReport) -> str:
 
 
 def _invariants(report: CheckReport) -> list[str]:
-    """Return how far the proof of the invariants has come, or what it came to."""
+    """Return how far the proof of the invariants has come, or its result."""
     if report.proof is not None:
         totals, proof = report.proof.planned.totals, report.proof
         steps = f"{proof.tasks} of {totals.tasks} sources, {proof.parts} of {totals.parts} parts"
@@ -99,7 +99,7 @@ def work_counts(counts: ReplayCounts) -> dict[str, int]:
 
 
 def archive_sheet(report: ArchiveReport) -> str:
-    """Return how far an archive run has come, and what was found."""
+    """Return how far an archive run has come, and the damages found."""
     counts = report.counts
     total = "?" if report.classes_total is None else report.classes_total
     rows = [
@@ -117,7 +117,7 @@ def archive_sheet(report: ArchiveReport) -> str:
 
 
 def bulk_sheet(title: str, view: BulkView, result: BulkResult | None = None) -> str:
-    """Return how far a bulk command has come, and at its end what it came to."""
+    """Return how far a bulk command has come, and at its end its result."""
     if result is not None and result.rejection:
         return f"### {outcome_line(result)}"
     counts = result.counts if result is not None else view.counts

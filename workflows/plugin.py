@@ -28,7 +28,7 @@ _NAMES = frozenset(workflow.__name__ for workflow in WORKFLOWS)
 
 
 class AnsweringPayloadConverter(PydanticPayloadConverter):
-    """Leaves undecoded what comes as several values without types, as the surplus arguments of a workflow do.
+    """Leaves several values without types undecoded, such as the surplus arguments of a workflow.
 
     Decoding them would fail the workflow task for ever where one is unreadable; undecoded, they are refused with an
     answer. A single value, such as a result, is decoded as ever.

@@ -10,7 +10,7 @@ from oncelog.workflows.attributes import AGGREGATE_ID, CLASS_ID, COMMAND_TYPE, D
 
 
 def summary(command: Command | Bulk) -> str:
-    """Return what the Web UI shows of a command in its list: distinct words first."""
+    """Return a command's summary in the list of the Web UI: distinct words first."""
     about = f"{command.db_name}/{command.class_id}" if isinstance(command, Bulk) else command.aggregate_id
     return f"{command.command_type} {about}"
 
@@ -22,7 +22,7 @@ def fairness(command: Command | Bulk) -> Priority:
 
 
 def search_attributes(command: Command | Bulk) -> TypedSearchAttributes:
-    """Return what a command is found by in the Web UI."""
+    """Return the search attributes of a command for the Web UI."""
     pairs = [
         SearchAttributePair(DB_NAME, command.db_name),
         SearchAttributePair(CLASS_ID, command.class_id),

@@ -90,7 +90,7 @@ class Proving:
         )
 
     async def _steps(self, method: Callable[..., Awaitable[StepReport]], name: str, total: int) -> None:
-        """Carry out the tasks or parts that are left, and add up what they come to."""
+        """Carry out the tasks or parts that are left, and add up their reports."""
         ended = "tasks" if name == "next_task" else "parts"
 
         def begun(number: int) -> None:

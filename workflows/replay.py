@@ -121,7 +121,7 @@ class Replay:
         return ReplayProgress(totals=totals, started_at=workflow.now())
 
     async def _replay_partitions(self) -> None:
-        """Replay the partitions that are left, and add up what they come to."""
+        """Replay the partitions that are left, and add up their counts."""
 
         def begun(number: int) -> None:
             self._progress = self._known().model_copy(update={"next_partition": number})

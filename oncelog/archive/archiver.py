@@ -2,7 +2,7 @@
 
 Every step starts from the newest manifest and ends by publishing the next one, by conditional PUT. Of two archivers one
 publishes it; the other has written files that nothing will ever name, and begins its step again. An archiver that dies
-leaves the same. So nothing is archived twice, and what is not archived is found by the next step.
+leaves the same. So nothing is archived twice, and the next step finds the events that are not archived.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ SLOTS_PER_READ = 512
 #: Streams that are looked at together, most of them archived already.
 PIECES_MAX = 4_096
 PART_BYTES = 8 * 1024 * 1024
-#: How long one step packs before it publishes what it has.
+#: How long one step packs before it publishes its files.
 PACK_S = 300.0
 #: A file that is no longer named is kept for the readers that began with an earlier manifest.
 KEEP_FOR = timedelta(hours=24)
@@ -65,7 +65,7 @@ class Archiver:
     async def pack(
         self, db_name: str, class_id: str, *, first: str | None = None, complete_through: str | None = None
     ) -> PackReport:
-        """Archive what is new in a class, from the stream ``first`` on, up to one full file.
+        """Archive the new events of a class, from the stream ``first`` on, up to one full file.
 
         ``complete_through``: when the pass began, by S3's clock (RFC 3339); the manifest says it once the end of the
         class is reached.
@@ -103,7 +103,7 @@ class Archiver:
         )
 
     async def _fill(self, packing: _Packing, rows: ArchivedRows, first: str | None) -> bool:
-        """Read what is missing until a file is full or the time is up; returns whether the end was reached."""
+        """Read missing events until a file is full or the time is up; returns whether the end was reached."""
         until = time.monotonic() + self._pack_s
         base = packing.base
         pending: list[Archived | Missing] = []
@@ -228,7 +228,7 @@ class Archiver:
 
 
 def _pieces(found: Archived | Missing) -> Iterator[tuple[Archived | Missing, int]]:
-    """Cut what is more than one read; with the number of slots to read of each piece."""
+    """Cut a range longer than one read into pieces; with the number of slots to read of each."""
     if isinstance(found, Archived):
         yield found, 0
         return

@@ -33,7 +33,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Surplus:
-    """Archived events whose slots are not occupied: the archive is forged, or the log has lost them."""
+    """Archived events without occupied slots: the archive is forged, or the log has lost them."""
 
     keys: Sequence[str]
 

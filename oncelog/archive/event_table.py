@@ -1,4 +1,4 @@
-"""Events as rows of a table: its columns, and what is asked of tables.
+"""Events as rows of a table: its columns, and operations on tables.
 
 pyarrow is imported where it is needed, since a program that only submits commands should not wait for it. Everything
 here computes, and belongs into a thread.

@@ -73,7 +73,7 @@ class LogReader:
     ) -> None:
         """``slots_only``: leave the archive aside, as a judgement of the log itself has to.
 
-        ``tail`` False: only what is archived, without listing a slot. That is faster, since the listing costs more than
+        ``tail`` False: only archived events, without listing a slot. That is faster, since the listing costs more than
         all else, and as recent as the manifest's ``complete_through``; streams that no readable file holds are missing.
         """
         if slots_only and not tail:
@@ -289,7 +289,7 @@ def _take(check: ChainCheck, stretches: Iterator[Stretch | StreamDamage]) -> tup
 
 
 def _pieces(found: Archived | Missing, events_max: int) -> Iterator[tuple[Archived | Missing, int]]:
-    """Cut what is too long for a batch; with the number of events of each piece."""
+    """Cut a range too long for a batch into pieces; with the number of events of each."""
     if isinstance(found, Missing):
         for first in range(found.numbers.start, found.numbers.stop, events_max):
             numbers = range(first, min(found.numbers.stop, first + events_max))

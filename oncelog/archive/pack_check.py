@@ -1,4 +1,4 @@
-"""Holds events to be packed against the chain, whose last link may lie in the archive already."""
+"""Holds events to be packed against the chain; its last link may lie in the archive already."""
 
 from oncelog.archive.comparison import Archived, Surplus
 from oncelog.domain.identifiers import AggregateId

@@ -101,7 +101,7 @@ def read_group(file: ArchiveFile, footer: Any, group: int, body: bytes, columns:
 
 
 class VerifiedRows(NamedTuple):
-    """The rows of one row group: keys with events, and whether all other columns repeat what the events say."""
+    """The rows of one row group: keys with events, and whether all other columns agree with the events."""
 
     group: int
     events: list[tuple[str, bytes]]

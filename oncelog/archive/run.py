@@ -18,7 +18,7 @@ class PackReport(Value):
 
     ``position``: the stream to go on with, None at the end of the class. ``conflict``: another archiver published
     meanwhile; nothing was done. ``lost``: files that were gone or damaged, and were dropped: their events are archived
-    again by a further pass. ``damages``: streams whose log cannot be archived.
+    again by a further pass. ``damages``: streams with a log that cannot be archived.
     """
 
     position: str | None

@@ -35,7 +35,7 @@ class StreamDamage:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Consecutive events of one stream. ``events``: their canonical bytes, or what reading a slot raised.
+    """Consecutive events of one stream. ``events``: their canonical bytes, or the error from reading a slot.
 
     ``first``: the sequence number of the first of them.
     """
@@ -71,7 +71,7 @@ class ChainCheck:
         self._number = after.sequence_number if after else 0
         self._checksum = after.checksum if after else None
         self._is_archived = after is not None  # whether events of this stream may have come from the archive
-        self._left_out = ""  # the stream whose later events are passed over, since it is damaged
+        self._left_out = ""  # the damaged stream, with later events to be passed over
         self.position = after  #: the last event that was taken, None before the first
 
     def take(self, stretch: Stretch, batch: EventBatch) -> StreamDamage | None:
@@ -116,7 +116,7 @@ class ChainCheck:
         self._aggregate_id, self._left_out = "", ""
 
     def leave_out(self, aggregate_id: AggregateId) -> None:
-        """Pass over what is yet to come of this stream."""
+        """Pass over all later events of this stream."""
         self._left_out = str(aggregate_id)
 
     def _checked(self, given: bytes | Event | OncelogError, number: int) -> Event:
@@ -137,7 +137,7 @@ class ChainCheck:
 
 
 def surplus_damage(keys: Sequence[str]) -> StreamDamage:
-    """Return the damage of archived events of one stream whose slots are not there."""
+    """Return the damage of archived events of one stream that have no slots."""
     aggregate_id, _, name = keys[0].removeprefix(EVENTS).rpartition("/")
     problem = f"archived events {keys[0]} to {keys[-1]}: expected them in their slots, found none there"
     error = ArchiveDamaged(f"{problem}; run oncelog verify", where=keys[0])

@@ -51,7 +51,7 @@ class Written:
 
 @dataclass(frozen=True)
 class ChunkEnd:
-    """A chunk at its end: each item's binding, all of them definite, and what was written, by aggregate."""
+    """A chunk at its end: each item's binding, all of them definite, and the written events, by aggregate."""
 
     chunk: int
     bindings: Sequence[Binding]
@@ -80,7 +80,7 @@ class ChunkCommitter:
         """Bring every item of a chunk to its end, or return why the command ends before it; may be repeated.
 
         ``first``: the chunk as it was prepared. The one before must be at its end, so that items of one aggregate keep
-        their order. ``before_waiting``: gives up what else this command holds, for leases are about to be waited for.
+        their order. ``before_waiting``: releases this command's other leases, for leases are about to be waited for.
         """
         records: list[ChunkRecord] = []
         written: dict[str, Written] = {}
@@ -154,7 +154,7 @@ class ChunkCommitter:
     ) -> None:
         """Write one aggregate's entries and events, up to the first slot or place that is another's (R1, V3).
 
-        An item's entries are written only here, once the slot before holds what its record decided on.
+        An item's entries are written only here, once the slot before holds the event its record decided on.
         """
         name = str(written.aggregate_id)
         head = attempt.heads.get(name)
@@ -216,7 +216,7 @@ class ChunkCommitter:
         return stored, state
 
     async def _release(self, record: BulkRecord, attempt: ChunkAttempt, written: Mapping[str, Written]) -> None:
-        """Release the leases at hand, and save what is known of the heads by now."""
+        """Release the leases at hand, and save the heads as they are known by now."""
         progress = []
         for aggregate_id in attempt.aggregate_ids:
             known = written.get(str(aggregate_id)) or Written(aggregate_id)

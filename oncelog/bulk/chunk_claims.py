@@ -3,7 +3,7 @@
 Each item claims for itself. Two items that want one value name the same place; one of them gets it, and the further
 record rejects the other. A value that an earlier item of an aggregate lets go may be named again by a later one of
 the same aggregate, in the same record (docs/protocol.md, V1 to V6). A target that must exist is there before the
-record is: no item rests on what another one of the same record may create.
+record is: no item rests on an instance that another one of the same record may create.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Decisions = Sequence[Event | Rejection]
 
 @dataclass(frozen=True)
 class Group:
-    """One aggregate's items in a chunk, and what was decided on them, were every value free."""
+    """One aggregate's items in a chunk, and the decisions on them, were every value free."""
 
     name: str
     changes: Sequence[ItemChange]
@@ -51,7 +51,7 @@ class Group:
 
 @dataclass
 class _Seen:
-    """The facts seen in S3 of what items bring in: where chains end, and which targets of references do not exist."""
+    """The facts seen in S3 of the items' new values and references: the chains' ends, and the absent targets."""
 
     ends: dict[ValueChain, ChainEnd] = field(default_factory=dict)
     absences: dict[AggregateId, int | None] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class _Seen:
 
 @dataclass
 class _Walk:
-    """One aggregate's items, one after the other: the state and what it holds, and what was decided so far.
+    """One aggregate's items, one after the other: the state and the values it holds, and the decisions so far.
 
     ``first_held``: the values that its head holds. ``last_event``: the last one decided here. ``named``: by
     chain, the last place that an item of this walk names.
@@ -76,7 +76,7 @@ class _Walk:
     is_outdated: bool = False
 
     def let_go(self, end: ChainEnd) -> ChainEnd:
-        """Return the end of a chain whose value this aggregate held at its head, and an earlier item lets go."""
+        """Return the end of a chain for a value that this aggregate held at its head, and an earlier item lets go."""
         event = self.last_event
         if event is None:
             return end
@@ -97,7 +97,7 @@ class ChunkClaims:
     async def bind(
         self, attempt: ChunkAttempt, groups: Sequence[Group], *, class_schema: ClassSchema, occurred_at: str
     ) -> list[list[Binding]]:
-        """Return what each aggregate's items are bound to."""
+        """Return the bindings of each aggregate's items."""
         chains: list[ValueChain] = []
         targets: dict[AggregateId, None] = {}
         for number, group in enumerate(groups):

@@ -1,8 +1,8 @@
 """Plans one record of a chunk: leases, stream heads and decisions, before anything is written.
 
 All of it may be planned while the chunk before is still being written, as long as the two share no aggregate, and no
-item has to refer to an instance that the chunk before may create: then nothing that is decided here rests on what that
-one makes. Only the record binds, once it is written.
+item has to refer to an instance that the chunk before may create: then no decision here rests on the events of
+that one. Only the record binds, once it is written.
 
 The first record of a chunk is made with the leases that are free: they are for speed, and waiting for all of hundreds
 would cost more than it saves. Items in conflict are bound again under leases that are waited for, in the order of the
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class ChunkPlanner:
-    """Finds out what a chunk's next record is to bind; writes nothing but what Redis keeps."""
+    """Plans the bindings of a chunk's next record; writes only to Redis."""
 
     def __init__(self, path: WritePath, *, items: BulkItems, requests: asyncio.Semaphore) -> None:
         self._records = path.ports.chunk_records
@@ -80,7 +80,7 @@ class ChunkPlanner:
         return attempt.planned or await self._propose(record, attempt, trace=trace)
 
     async def _learn(self, record: BulkRecord, attempt: ChunkAttempt, leases: AsyncExitStack, *, trace: Trace) -> None:
-        """Read the stored record, or else what a decision needs: heads, and the class schema."""
+        """Read the stored record, or else the inputs of a decision: heads, and the class schema."""
         attempt.planned = await self._records.read_chunk_record(record.command_id, attempt.chunk, attempt.number)
         if attempt.planned is None:
             async with trace.step("bulk_allocate"):
@@ -166,7 +166,7 @@ class ChunkPlanner:
     async def _decide(
         self, record: BulkRecord, attempt: ChunkAttempt, groups: Mapping[str, list[ItemChange]]
     ) -> list[Binding]:
-        """Return what the items are bound to, all under the same rules: the newest, and at least those of any state."""
+        """Return the items' bindings, all under the same class schema: the newest, and at least that of any state."""
 
         async def decide(name: str) -> Group:
             return await self._decide_aggregate(name, groups[name], record.occurred_at, attempt)

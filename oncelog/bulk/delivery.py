@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class ChunkDelivery:
-    """Delivers what chunks have written to the stream and to the documents."""
+    """Delivers the events that chunks have written to the stream and to the documents."""
 
     def __init__(self, path: WritePath, *, deliverer: Deliverer, requests: asyncio.Semaphore) -> None:
         self._records = path.ports.chunk_records

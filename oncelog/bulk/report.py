@@ -28,7 +28,7 @@ class BulkReporter:
         self._objects = ports.large_objects
 
     async def report(self, record: BulkRecord, *, trace: Trace) -> BulkResult:
-        """Write the results and then the summary of a command all of whose chunks are at their end."""
+        """Write the results and then the summary of a command with all its chunks at their end."""
         report = _Report(record)
         key = results_key(record.command_id)
         async with trace.step("bulk_results"):

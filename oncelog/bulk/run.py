@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come. ``undelivered``: chunks at their end whose events are not known to be delivered all.
+    """How far a run has come. ``undelivered``: chunks at their end with events not known to be delivered.
 
     ``closed``: the command ended before ``next_chunk``. ``durations_ms``: by step, for people.
     """
@@ -35,7 +35,7 @@ class Progress:
 
 @dataclass
 class RunControl:
-    """The control of a run from outside: when to stop, where progress is reported, what observes each step."""
+    """The control of a run from outside: when to stop, where progress is reported, the observer of each step."""
 
     stopping: Callable[[], bool]
     progressed: Callable[[Progress], None]
@@ -168,7 +168,7 @@ class _Run:
         )
 
     async def delivered(self) -> None:
-        """Wait until what is being delivered is, or is known to be left for later."""
+        """Wait until the delivery under way is done, or is known to be left for later."""
         delivering, self._delivering = self._delivering, None
         if delivering is None:
             return

@@ -29,7 +29,7 @@ CHAINS_AT_ONCE = 16
 
 @dataclass
 class _Entries:
-    """Takes what a walk tells, without gaps and foreign keys: the keys of all chains are gone through elsewhere."""
+    """Takes a walk's facts, without gaps and foreign keys: the keys of all chains are gone through elsewhere."""
 
     entries: list[EntryFacts] = field(default_factory=list)
     forged: list[Finding] = field(default_factory=list)
@@ -43,7 +43,7 @@ class _Entries:
 
 
 class ChainAudit:
-    """Audits chains; ``findings`` and ``read`` have what came of it. Every method raises StoreUnavailable."""
+    """Audits chains; ``findings`` and ``read`` have the results. Every method raises StoreUnavailable."""
 
     def __init__(self, servers: Servers, plan: CheckPlan, looks: Looks) -> None:
         self._servers = servers
@@ -79,7 +79,7 @@ class ChainAudit:
         holders: Collection[str] = (),
         logs: Mapping[str, LogFacts] | None = None,
     ) -> None:
-        """Audit chains of one class, and look again at what is wrong.
+        """Audit chains of one class, and look again if there are findings.
 
         ``named``: keys of entries that are read in any case. ``holders``: instances that may hold the values beside
         those of the entries. ``logs``: as they were read before the entries, for the first look.
@@ -98,7 +98,7 @@ class ChainAudit:
     async def _look(
         self, chains: Sequence[Sequence[str]], holders: Collection[str], logs: Mapping[str, LogFacts]
     ) -> list[Finding]:
-        """Return what is wrong with chains, of which the keys to be read are given."""
+        """Return the findings of chains, of which the keys to be read are given."""
         entries = _Entries()
         for keys in chains:
             walk = ChainWalk(entries)

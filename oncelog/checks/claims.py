@@ -1,4 +1,4 @@
-"""The results that clients are told against the records and events: whatever Redis still knows of a command agrees."""
+"""The results that clients are told against the records and events: the command statuses left in Redis agree."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,7 @@ STATUSES_AT_ONCE_MAX = 32
 
 
 async def judge_claims(statuses: CommandStatuses | None, audit: Audit) -> list[Finding]:
-    """Return the commands of which the kept result is not what their records say; raises StoreUnavailable.
+    """Return the findings of commands with a kept result that their records contradict; raises StoreUnavailable.
 
     A status that was forgotten is no finding. Bulk commands' results lie in S3 and are held against their records.
     """

@@ -55,7 +55,7 @@ class Collector:
         self._read = ReadTotals()
 
     async def run(self, task: CollectTask) -> Collected:
-        """Carry out one step, and keep what it left; raises StoreUnavailable."""
+        """Carry out one step, and keep its results; raises StoreUnavailable."""
         started_s = time.monotonic()
         self._findings, self._chains, self._read = Findings(), Findings(), ReadTotals()
         keeps_rest = {CheckMode.FULL: tuple(FactKind), CheckMode.INCREMENTAL: RECORD_FACTS, CheckMode.SAMPLED: ()}
@@ -165,7 +165,7 @@ class Collector:
         self._count(nodes=count)
 
     async def _shown(self, found: AsyncIterator[ShownFacts], kind: FactKind, spill: SpillWriter) -> int:
-        """Spill the facts of what a read model shows; returns how many the scope covers."""
+        """Spill the facts of a read model's documents or nodes; returns how many the scope covers."""
         count = 0
         async for facts in found:
             if self._scope.covers(facts.aggregate_id):
@@ -255,11 +255,11 @@ async def _with_news(listing: AsyncIterator[ListedObject], scope: ProofScope) ->
 
 
 def collected_name(number: int) -> str:
-    """Return the name of the file that says what a step of collecting left."""
+    """Return the name of the file with the results of a step of collecting."""
     return f"collected/{number:06d}.json"
 
 
 async def read_collected(files: ReplayFiles, number: int) -> Collected | None:
-    """Return what a step of collecting left, None if it was not carried out."""
+    """Return the results of a step of collecting, None if it was not carried out."""
     data = await files.read(collected_name(number))
     return None if data is None else Collected.model_validate_json(data)

@@ -13,7 +13,7 @@ from oncelog.verification.entries import StoredEntries, read_own
 
 
 async def read_entries(bucket: Bucket, entries: StoredEntries, keys: Collection[str]) -> list[EntryFacts]:
-    """Note what lies under some keys now, and return the entries among it, each with the place after it.
+    """Note the objects under some keys now, and return the entries among them, each with the place after it.
 
     Raises StoreUnavailable.
     """

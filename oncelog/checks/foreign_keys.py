@@ -1,4 +1,4 @@
-"""Keys that lie in no class, of events or of unique values. Leaps over the classes, whose keys others go through."""
+"""Keys that lie in no class, of events or of unique values. Leaps over the classes: other steps read their keys."""
 
 from collections.abc import AsyncIterator, Collection
 from functools import partial

@@ -56,7 +56,7 @@ class CheckReports:
         return await check_files(self._objects, check_id).read(PAGE)
 
     async def newest_full(self, scope: ProofScope) -> str | None:
-        """Return the newest full check of a scope, with whose digests a later one is compared."""
+        """Return the newest full check of a scope, for the comparison of a later one with its digests."""
         report = await self._read(scope.name, NEWEST_FULL)
         return report.check_id if report else None
 

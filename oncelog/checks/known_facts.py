@@ -13,7 +13,7 @@ from oncelog.verification.stream import MessageFacts
 
 @dataclass
 class KnownFacts:
-    """The facts that were collected about some aggregates, by which a direct look finds what to read anew.
+    """The facts that were collected about some aggregates, by which a direct look finds the objects to read anew.
 
     ``command_ids``: of commands with records about them, beside those that their events name. ``messages``, and
     ``refusals`` by other instances' records: as they were read, for they do not change.
@@ -26,7 +26,7 @@ class KnownFacts:
 
     @classmethod
     def of(cls, facts: Iterable[Fact]) -> "KnownFacts":
-        """Return what spilled facts tell."""
+        """Return the known facts of spilled ones."""
         known = cls()
         for fact in facts:
             match fact.kind:
@@ -42,7 +42,7 @@ class KnownFacts:
 
 
 def add_records(audit: Audit, facts: Iterable[tuple[FactKind, object]]) -> None:
-    """Add what was read of records to an audit."""
+    """Add facts from records to an audit."""
     for kind, value in facts:
         if kind is FactKind.COMMAND and isinstance(value, CommandFacts):
             audit.commands.add_command(value)

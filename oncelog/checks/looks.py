@@ -245,7 +245,7 @@ def _add_shown(
 
 
 def containers_of(indices: Sequence[IndexFacts]) -> ContainerAudit:
-    """Return what is known of the indices, for the judgement of single documents and nodes; judged elsewhere."""
+    """Return an audit of the indices for the judgement of single documents and nodes; indices are judged elsewhere."""
     containers = ContainerAudit()
     containers.add(indices)
     return containers

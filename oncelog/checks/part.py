@@ -1,7 +1,7 @@
 """One part of a check: its log is folded once, in batches, and held against the facts that were collected about it.
 
 Memory follows the batch, not the part: only facts about the aggregates of one batch are held, and of an event less than
-a kilobyte whatever its data.
+a kilobyte, however much data it has.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Keep = Callable[[Audit], None]
 
 @dataclass
 class Batch:
-    """Some aggregates in the order of their keys, and what was collected about them."""
+    """Some aggregates in the order of their keys, and the facts collected about them."""
 
     facts: list[Fact] = field(default_factory=list)
     shown: dict[str, set[int]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Batch:
     events: int = 0
 
     def add(self, fact: Fact) -> None:
-        """Take facts; of what is shown, note the version, so that the fold is digested there."""
+        """Take facts; of a document or node, note the version, so that the fold is digested there."""
         self.facts.append(fact)
         self.covered.add(fact.aggregate_id)
         if fact.kind in (FactKind.DOCUMENT, FactKind.NODE):
@@ -60,7 +60,7 @@ class Batch:
 class PartCheck:
     """Checks one part of a plan. ``keep``: takes each audit after its last look; without it, digests are few.
 
-    ``repair``: put right what has a safe repair.
+    ``repair``: make the safe repairs.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class PartCheck:
             audit.add_object(found.key, found.body, damage=found.damage, watermark=found.watermark, is_due=due)
 
     async def _end(self, batch: Batch, audit: Audit) -> None:
-        """Judge a batch, and look again at what is wrong with it."""
+        """Judge a batch, and look again at the suspects in it."""
         audit.end_log()
         for fact in batch.facts:
             add_fact(audit, fact)
@@ -172,7 +172,7 @@ class PartCheck:
         self._end_audit(audit)
 
     def _end_audit(self, audit: Audit) -> None:
-        """Take from an audit, after its last look, what needs no further one."""
+        """Take from an audit, after its last look, the facts that need no further one."""
         self._findings.extend(audit.unique.uncovered())
         self._holders.add(audit.logs.values())
         if self._keep is not None:
@@ -244,7 +244,7 @@ class PartCheck:
         await self._direct(chosen)
 
     async def _direct(self, chosen: Mapping[str, Sequence[Fact]]) -> None:
-        """Judge aggregates by a direct look, and look again at what is wrong with them."""
+        """Judge aggregates by a direct look, and look again at the suspects among them."""
         for by_class in _by_class(chosen):
             batch = Batch(covered=set(by_class))
             for name in by_class:

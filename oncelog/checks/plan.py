@@ -1,4 +1,4 @@
-"""The plan of a check: the log in parts, the commands in slices, and the steps that collect what the parts need."""
+"""The plan of a check: the log in parts, the commands in slices, and the steps that collect the facts for the parts."""
 
 import asyncio
 import time
@@ -67,7 +67,7 @@ async def make_plan(
 async def next_second(bucket: TimedBucket) -> datetime:
     """Return the beginning of a second by S3's clock before which everything is written that is there now.
 
-    Whatever comes from now on is written at or after it.
+    Every later object is written at or after it.
     """
     first = await bucket.now()
     until_s = time.monotonic() + SECOND_WAITED_S

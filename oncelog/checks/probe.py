@@ -1,4 +1,4 @@
-"""The probe: a command of our own on a reserved instance, held to what a client is promised.
+"""The probe: a command of our own on a reserved instance, held to the promises made to a client.
 
 It updates one instance of a database of its own, so that it is in no class, count or search of a user.
 """

@@ -1,4 +1,4 @@
-"""Takes what records and chains tell: facts for the parts that judge them, and findings for a second look."""
+"""Takes facts of records and chains for the parts that judge them, and findings for a second look."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ def _nowhere(_aggregate_id: str, _kind: FactKind, _facts: object) -> None:
 
 @dataclass
 class RecordSink:
-    """Takes what records tell: facts go to their aggregates' parts, findings wait for a second look.
+    """Takes the facts of records, which go to their aggregates' parts, and findings, which wait for a second look.
 
-    ``suspects``: by command ID, what was found; under no ID, what is about no command.
+    ``suspects``: findings by command ID; under the empty ID, findings about no command.
     """
 
     spill: Facts = _nowhere
@@ -54,7 +54,7 @@ class RecordSink:
         self.suspects.setdefault(command_id, []).append(finding)
 
     def _add_refusals(self, refusals: Iterable[RefusalFacts]) -> None:
-        """Spill what rejections claim about instances, which is judged where these are."""
+        """Spill the claims of rejections about instances; they are judged where the instances are."""
         for refusal in refusals:
             if self.covers(refusal.holder):
                 self.spill(refusal.holder, FactKind.REFUSAL, refusal)

@@ -14,17 +14,17 @@ from oncelog.verification.findings import Code, Finding, Severity
 from oncelog.verification.reading import DeadLetterLookup
 from oncelog.verification.shown import SHAPES, class_of
 
-#: Findings with a safe repair, since the log alone says what is right; by code, the read model that shows it.
+#: Findings with a safe repair, since the log alone has the right state; by code, the read model that shows it.
 REPAIRABLE: dict[Code, str] = {shape.wrong: shape.read_model for shape in SHAPES.values()}
 
-#: Findings about what is shown; any other violation leaves open whether an aggregate's log is right.
+#: Findings about documents and nodes; any other violation leaves open whether an aggregate's log is right.
 _SHOWN = {
     code for shape in SHAPES.values() for code in (shape.missing, shape.stale, shape.parked, shape.wrong, shape.foreign)
 }
 
 
 class Repairs:
-    """Puts right what has a safe repair, and says so of what is right then."""
+    """Makes the safe repairs, and reports the findings that they put right."""
 
     def __init__(self, servers: Servers, second: SecondLook) -> None:
         self._servers = servers
@@ -34,7 +34,7 @@ class Repairs:
     async def run(
         self, suspects: Sequence[str], known: KnownFacts, settled: Sequence[Finding], audit: Audit
     ) -> tuple[list[Finding], Audit]:
-        """Return what is to be reported of suspects after the repair, and what was read last.
+        """Return the findings to report of suspects after the repair, and the last audit of them.
 
         ``settled``: the findings of a second look at them, by ``audit``. Raises StoreUnavailable.
         """
@@ -48,7 +48,7 @@ class Repairs:
         return [*again, *map(_repaired, repaired.values())], audit
 
     async def _is_safe(self, finding: Finding, doubtful: set[str], audit: Audit) -> bool:
-        """Return whether the log says beyond doubt what is right, and no dead letter keeps it from being shown."""
+        """Return whether the log has the right state beyond doubt, and no dead letter keeps it from being projected."""
         if finding.code not in REPAIRABLE or finding.severity is not Severity.VIOLATION:
             return False
         (name,) = finding.aggregate_ids

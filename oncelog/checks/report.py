@@ -125,8 +125,8 @@ class TrendEntry(BaseModel):
 class InvariantsReport(BaseModel):
     """The report of a check. ``coverage``: in words. ``roots``: of each database. ``files``: its folder in S3.
 
-    ``compared_with``: the earlier check whose digests were compared. ``speaks_of``: end of the covered time, by S3's
-    clock.
+    ``compared_with``: the earlier check that digests were compared with. ``speaks_of``: end of the covered time, by
+    S3's clock.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -209,7 +209,7 @@ def _section(invariant: Invariant, checked: dict[str, int], findings: FindingsRe
 
 
 def verdict_of(sections: Iterable[Section]) -> CheckVerdict:
-    """Return what the sections come to."""
+    """Return the verdict that follows from the sections."""
     told = tuple(sections)
     return _verdict(sum(each.violations for each in told), sum(each.pending for each in told))
 

@@ -76,7 +76,7 @@ class CheckRunner:
     async def part(
         self, check_id: str, number: int, *, counted: Counted = lambda _: None, repair: bool = False
     ) -> StepReport:
-        """Check one part, after all was collected; ``repair``: put right what has a safe repair.
+        """Check one part, after all was collected; ``repair``: make the safe repairs.
 
         Raises StoreUnavailable.
         """
@@ -123,7 +123,7 @@ class CheckRunner:
         return report + StepReport(findings=_once(report.findings, chains) + compared), ended
 
     async def _of_the_whole(self, plan: CheckPlan) -> Iterable[Finding]:
-        """Return what was found of topics, and of indices both at the beginning and at the end."""
+        """Return the findings of topics, and of indices both at the beginning and at the end."""
         containers = ContainerAudit()
         containers.add(plan.indices)
         containers.add(await answered(partial(self._servers.sources.scan.indices, db_name=plan.scope.db_name)))
@@ -149,7 +149,7 @@ class CheckRunner:
 
 
 def _once(reported: FindingsReport, chains: Iterable[FindingsReport]) -> FindingsReport:
-    """Add up what several steps found of chains, each finding once, without what was reported of instances."""
+    """Add up the findings of chains from several steps, each once, without those reported of instances."""
     known, total = set[FindingKey](), FindingsReport()
     reported.without(known)
     for each in chains:

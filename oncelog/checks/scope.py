@@ -1,4 +1,4 @@
-"""Models of a check of the invariants: its scope, its plan, and what its steps exchange."""
+"""Models of a check of the invariants: its scope, its plan, and the tasks and results of its steps."""
 
 import hashlib
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class ProofScope(BaseModel):
     """The part of an installation that is checked.
 
     ``share``: of a sample, from above 0 to 1; ``seed``: draws it, the same aggregates each time. ``since``: of an
-    incremental check. ``due_before``: the check speaks of what was written before, by S3's clock. ``slots_only``: read
+    incremental check. ``due_before``: the check speaks of objects written before, by S3's clock. ``slots_only``: read
     every slot, where an archived row with the slot's ETag would do.
     """
 
@@ -83,11 +83,11 @@ class ProofScope(BaseModel):
         return _drawn(name, self.seed) < self.share
 
     def is_due(self, written_at: datetime | None) -> bool:
-        """Return whether the check speaks of what was written then."""
+        """Return whether the check speaks of objects written then."""
         return self.due_before is None or written_at is None or written_at < self.due_before
 
     def is_old(self, written_at: datetime | None) -> bool:
-        """Return whether an earlier check has spoken of what was written then."""
+        """Return whether an earlier check has spoken of objects written then."""
         return self.since is not None and written_at is not None and written_at < self.since
 
 
@@ -98,7 +98,7 @@ def _drawn(name: str, seed: int) -> float:
 
 
 class CollectKind(StrEnum):
-    """A source that is read once, and whose facts are spilled for the parts."""
+    """A source that is read once; its facts are spilled for the parts."""
 
     COMMANDS = "commands"
     STREAM = "stream"

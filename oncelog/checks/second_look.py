@@ -1,6 +1,6 @@
 """The second look: suspects are read anew before they are reported, after the commands under way were asked for.
 
-Work under way is pending; so is what a projector has yet to come to, and what waits for a person.
+Work under way is pending; so are events that a projector has yet to come to, and aggregates that wait for a person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from oncelog.verification.shown import SHAPES
 #: By read model, and by partition of the stream, the offset that its projectors go on from.
 Reached = Mapping[str, Mapping[int, int]]
 
-#: Findings of what is behind, and the read model in which it may be parked.
+#: Findings of aggregates that are behind, and the read model in which they may be parked.
 BEHIND = {code: shape for shape in SHAPES.values() for code in (shape.missing, shape.stale)}
 
 
@@ -41,7 +41,7 @@ class SecondLook:
         known: KnownFacts,
         found: Sequence[Finding],
     ) -> tuple[list[Finding], Audit]:
-        """Return what is still wrong with some aggregates of one class, as weighty as it is, and what was read.
+        """Return the remaining findings on some aggregates of one class, each with its severity, and the audit.
 
         ``known``: facts collected about them. Raises StoreUnavailable.
         """
@@ -67,7 +67,7 @@ class SecondLook:
         return {name: await answered(partial(self._servers.projectors.reached, name)) for name in read_models}
 
     async def _parked(self, audit: Audit, finding: Finding) -> Finding | None:
-        """Return a read model's being behind as what it is if it waits for a person, else None.
+        """Return a read model's being behind as parked if it waits for a person, else None.
 
         A dead letter that cannot be read excuses nothing, and is named.
         """

@@ -1,4 +1,4 @@
-"""The servers that a check reads, and what it asks Temporal and the projectors."""
+"""The servers that a check reads, and its queries to Temporal and the projectors."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from oncelog.verification.reading import Projectors, Sources
 #: Given command IDs, says which of them are under way. It may name more than that, never fewer.
 InFlight = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
-#: Called with what is being read and how much of it has been.
+#: Called with the kind of the objects being read and their number so far.
 Progress = Callable[[str, int], None]
 
 
-#: Projects aggregates anew over what a read model shows of them.
+#: Projects aggregates anew over their state in a read model.
 ProjectAgain = Callable[[Sequence[AggregateId]], Awaitable[None]]
 
 

@@ -91,7 +91,7 @@ class Router:
             starts.sort()
 
     def part_of(self, aggregate_id: str) -> int:
-        """Return the number of the part; the last one for what no partition holds."""
+        """Return the number of the part; the last one for an aggregate that no partition holds."""
         db_name, class_id, instance_key = aggregate_id.split("/", 2)
         starts = self._starts.get((db_name, class_id))
         if not starts:
@@ -128,11 +128,11 @@ class SpillWriter:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is held is to be written."""
+        """Whether the held facts are to be written."""
         return self._bytes >= FLUSH_BYTES
 
     async def flush(self) -> None:
-        """Write what is held; raises StoreUnavailable."""
+        """Write the held facts; raises StoreUnavailable."""
         if not self._lines:
             return
         body, ranges = bytearray(), {}

@@ -23,7 +23,7 @@ class FindingsReport(BaseModel):
 
     @classmethod
     def of(cls, findings: Findings, *, kept_max: int = FINDINGS_KEPT_MAX) -> Self:
-        """Return what was collected."""
+        """Return the report of collected findings."""
         counts = {severity: dict(counted) for severity, counted in findings.counts.items() if counted}
         return cls(counts=counts, kept=tuple(findings.kept[:kept_max]))
 
@@ -65,7 +65,7 @@ class FindingsReport(BaseModel):
 
 
 class ReadTotals(BaseModel):
-    """How much was read. ``archived``: events whose bytes came from the archive; ``digests``: folded states.
+    """How much was read. ``archived``: events with bytes from the archive; ``digests``: folded states.
 
     ``duplicates``: late repetitions of messages, which are harmless. ``second_looks``: aggregates and commands that
     were looked at again before anything was reported. ``chains``: of unique values, that were audited; ``entries``: of

@@ -1,4 +1,4 @@
-"""``oncelog verify``: a check of the invariants in one process, and of what clients saw, if there is a history."""
+"""``oncelog verify``: a check of the invariants in one process, and of the clients' history, if there is one."""
 
 import tempfile
 from collections import Counter
@@ -30,7 +30,7 @@ RUN = "verify"
 
 
 class Verdict(StrEnum):
-    """``SOUND``: nothing found, or only what is pending. ``UNCOUNTED``: nothing wrong, in a run that proves nothing."""
+    """``SOUND``: no findings, or only pending ones. ``UNCOUNTED``: nothing wrong, in a run that proves nothing."""
 
     SOUND = "sound"
     UNCOUNTED = "uncounted"
@@ -68,7 +68,7 @@ class Summary(BaseModel):
 class Report(BaseModel):
     """The report of ``oncelog verify``. ``counts``: of all findings; ``findings`` keeps the first ones only.
 
-    ``unattended``: read models that lack something, are for projectors to show, and whose projectors were never seen.
+    ``unattended``: read models that lack something, for projectors to show, of which no projector was ever seen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -137,7 +137,7 @@ async def verify(
     history: History | None = None,
     progress: Progress = _unwatched,
 ) -> Report:
-    """Hold all promises against what lies in the servers, and against what clients saw.
+    """Hold all promises against the objects in the servers, and against the clients' history.
 
     Others may write meanwhile. ``in_flight`` is asked for open workflows and ``projectors``, where commands leave the
     projection to them, for their offsets, before a second look. Memory is bounded unless there is a history. Raises

@@ -50,7 +50,7 @@ def choose_installation(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Submit commands, see what became of them, read what they made."""
+    """Submit commands, see their outcomes, read the resulting instances."""
     if profile is not None:
         with explained():
             profiles.use(profile)

@@ -1,4 +1,4 @@
-"""``oncelog bulk``: how far a bulk command is, and what came of each item."""
+"""``oncelog bulk``: how far a bulk command is, and the outcome of each item."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -78,7 +78,7 @@ async def results(
     *,
     only: Annotated[Ended | None, typer.Option(case_sensitive=False, help="Only those that ended so.")] = None,
 ) -> Exit:
-    """Print what came of each item, one JSON object per line, in their order."""
+    """Print the outcome of each item, one JSON object per line, in their order."""
     from oncelog.cli import bulk_runs
 
     return await bulk_runs.print_results(command_id, only)

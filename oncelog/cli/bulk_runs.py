@@ -40,7 +40,7 @@ from oncelog.errors import InputInvalid
 async def submit_bulk(file: Path, fields: Mapping[str, Any], *, items_format: str | None, dry_run: bool) -> Exit:
     """Check every line of the file, upload it if it is large, wait for the command's end, and show its result.
 
-    ``items_format``: None for what the file's name says. ``dry_run``: hold the items against the class's definition,
+    ``items_format``: None for that of the file's suffix. ``dry_run``: hold the items against the class's definition,
     too, and send nothing.
     """
     is_csv = (items_format or file.suffix.lower().removeprefix(".")) == ItemsFormat.CSV
@@ -73,7 +73,7 @@ def _dry_run_line(found: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
 
 
 def bulk_fields(action: str | None, target: str | None, *, command_id: str, actor: str | None) -> dict[str, Any]:
-    """Return a bulk command without its items from what an operator typed; raises InputInvalid."""
+    """Return a bulk command without its items from an operator's input; raises InputInvalid."""
     if action is None or target is None:
         raise InputInvalid("submit --bulk: expected create|update|delete DB/CLASS --bulk FILE")
     db_name, class_id, instance_id = parse_target(target)
@@ -94,7 +94,7 @@ async def wait_for(oncelog: Oncelog, command_id: str) -> BulkResult:
 
 
 def show_result(result: BulkResult) -> Exit:
-    """Show what a bulk command came to, and return its exit code."""
+    """Show a bulk command's result, and return its exit code."""
     report(result.model_dump(mode="json"), lambda: show.pairs(show.result_rows(result)))
     return exit_of(result)
 

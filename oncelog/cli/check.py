@@ -1,4 +1,4 @@
-"""``oncelog check``: start a consistency check, show how it comes along, and what it came to."""
+"""``oncelog check``: start a consistency check, show its progress and its result."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ _EXITS = {
 
 
 def check_request(**asked: object) -> CheckRequest:
-    """Return what was asked for; raises InputInvalid."""
+    """Return the check's request; raises InputInvalid."""
     try:
         return CheckRequest.model_validate({"count": True, **asked})
     except ValidationError as error:
@@ -71,7 +71,7 @@ async def run_check(request: CheckRequest, *, attach: str | None, as_json: bool)
 
 
 def exit_of(report: CheckReport) -> Exit:
-    """Return what the report means to a script: a violation of an invariant counts before all else."""
+    """Return the report's exit code: a violation of an invariant counts before all else."""
     if report.invariants is not None and report.invariants.verdict is CheckVerdict.VIOLATED:
         return Exit.FINDINGS
     return _EXITS[report.outcome]

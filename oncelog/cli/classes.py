@@ -1,4 +1,4 @@
-"""``oncelog class``: define classes, retire them, show what they are."""
+"""``oncelog class``: define classes, retire them, show their definitions."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""From what an operator typed to commands, all of them valid or none accepted."""
+"""From an operator's input to commands, all of them valid or none accepted."""
 
 import json
 import sys

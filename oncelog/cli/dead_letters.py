@@ -42,7 +42,7 @@ async def list_(
     every: Annotated[bool, typer.Option("--all", help="Those that ended well, too.")] = False,
     read_model: Models = None,
 ) -> Exit:
-    """Show what waits, or was left half mended; exit code 1 if there is anything."""
+    """Show the dead letters that wait or are unfinished; exit code 1 if there are any."""
     dead_letters, shown = await _list(_names(read_model), every=every)
     pairs = list(zip(dead_letters, shown, strict=True))
     report_each(
@@ -78,7 +78,7 @@ async def retry(
     reason: Why = "retry",
     read_model: Models = None,
 ) -> Exit:
-    """Read and migrate the events anew from the log and show them; exit code 1 for what is parked again."""
+    """Read and migrate the events anew from the log and show them; exit code 1 if one is parked again."""
     from oncelog.cli.commands import parse_aggregate
 
     if every == bool(targets):

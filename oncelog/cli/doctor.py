@@ -1,4 +1,4 @@
-"""``oncelog doctor``: every server asked whether it is reachable, new enough, and keeps what Oncelog relies on."""
+"""``oncelog doctor``: every server asked whether it is reachable, new enough, and meets Oncelog's requirements."""
 
 import asyncio
 import re
@@ -83,7 +83,7 @@ async def _checked(server: str, check: Checks, settings: Settings) -> list[Diagn
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             async for diagnosis in check():
-                found.append(diagnosis)  # noqa: PERF401 - what was found before a failure is kept
+                found.append(diagnosis)  # noqa: PERF401 - the diagnoses before a failure are kept
     except TimeoutError:
         cause = f"no answer within {CHECK_TIMEOUT_S:g} s"
         found.append(Diagnosis(server, "reachable", State.FAILED, cause, "see whether it hangs, and its address"))

@@ -46,7 +46,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
 
 
 def fail(error: OncelogError, *, as_json: bool = False) -> NoReturn:
-    """Say what is wrong and end."""
+    """Print the error, and exit with its code."""
     if as_json:
         found = {"code": error.code, "message": error.message, "details": error.details}
         print_json({"error": found})

@@ -1,4 +1,4 @@
-"""``oncelog doctor``, ``verify``, ``check``, ``archive``, ``rebuild``: prove that all is well, mend what is not."""
+"""``oncelog doctor``, ``verify``, ``check``, ``archive``, ``rebuild``: prove that all is well, repair the rest."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ GRACE_S = 600.0
 
 @reported
 async def doctor() -> Exit:
-    """Ask every server whether it is reachable, new enough, and keeps what Oncelog relies on; says what to mend."""
+    """Ask every server whether it is reachable, new enough, and meets Oncelog's requirements; names remedies."""
     from oncelog.cli import doctor as diagnoses
 
     return await diagnoses.doctor()
@@ -58,7 +58,7 @@ async def check(
     last: Annotated[bool, typer.Option("--last", help="Show the newest report of the invariants instead.")] = False,
     page: Annotated[Path | None, typer.Option(help="With --last: write its HTML page here.")] = None,
 ) -> Exit:
-    """Find what ended workflows left incomplete (records, stream, documents), then prove the six invariants."""
+    """Find steps that ended workflows left incomplete (records, stream, documents), then prove the six invariants."""
     from oncelog.cli.check import check_request, run_check, show_last
 
     if attach is not None and (repair or db_name or class_id):

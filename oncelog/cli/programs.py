@@ -5,7 +5,7 @@ import sys
 
 
 def worker() -> None:
-    """Run a worker until it is told to stop (Ctrl-C, SIGTERM); it then ends what it has begun."""
+    """Run a worker until it is told to stop (Ctrl-C, SIGTERM); it then ends the steps under way."""
     _become("oncelog.worker")
 
 

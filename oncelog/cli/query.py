@@ -43,7 +43,7 @@ async def search(
     tokens: Tokens = None,
     deadline_s: Deadline = 10.0,
 ) -> Exit:
-    """Find instances of a class by what they hold."""
+    """Find instances of a class by their content."""
     from oncelog import Oncelog, Search
     from oncelog.cli.commands import merged, parse_class
     from oncelog.cli.filters import parse_where
@@ -134,7 +134,7 @@ def _paths_fields(answer: "Answer") -> Iterator[dict[str, Any]]:
 
 
 def _remarks_fields(answer: "Answer") -> dict[str, Any]:
-    """Return as JSON what is missing or uneven, all of it."""
+    """Return as JSON all missing and uneven instances, and whether the answer is cut."""
     return {
         "cut": answer.cut,
         "dangling": [str(each) for each in answer.dangling],
@@ -146,7 +146,7 @@ def _remarks_fields(answer: "Answer") -> dict[str, Any]:
 
 
 def _page_fields(page: "SearchPage") -> dict[str, Any]:
-    """Return what is to be known of a page as JSON; ``cursor``: null after the last one."""
+    """Return the counts and the cursor of a page as JSON; ``cursor``: null after the last page."""
     return {"count": len(page.documents), "total": page.total, "cursor": page.cursor or None}
 
 
@@ -178,7 +178,7 @@ def _paths_view(answer: "Answer") -> Table | None:
 
 
 def remarks(answer: "Answer") -> list[str]:
-    """Say what is missing or uneven, in a line each."""
+    """Return lines about a cut answer, and about missing and uneven instances."""
     found: list[str] = []
     if answer.cut:
         found.append("there is more: raise --limit, go on with --after the last end, or filter")

@@ -1,4 +1,4 @@
-"""A replay as an operator sees it: how it comes along, and what it came to."""
+"""A replay as an operator sees it: its progress and its result."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ async def run_replay(request: ReplayRequest | None, *, attach: str | None = None
 
 
 async def run_restore(request: ReplayRequest) -> Exit:
-    """Restore, and then let a check end what was under way: it needs what the restore has brought back."""
+    """Restore, and then let a check finish the commands under way: it needs the restored data."""
     code = await run_replay(request)
     if request.dry_run:
         return Exit.FINE

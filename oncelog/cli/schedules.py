@@ -1,4 +1,4 @@
-"""``oncelog schedules``: the declared schedules at Temporal, and what an operator does with them."""
+"""``oncelog schedules``: the declared schedules at Temporal, and an operator's actions on them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict

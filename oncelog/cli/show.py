@@ -130,7 +130,7 @@ def history_view(events: Sequence[Event]) -> Group:
 
 
 def answers_view(answers: Sequence[Answer]) -> Table:
-    """Return what came of many commands: by type and outcome, how many, how many were duplicates, how fast."""
+    """Return the results of many commands: by type and outcome, how many, how many were duplicates, how fast."""
     table = Table("command type", "outcome", box=None, pad_edge=False)
     for name in ("commands", "duplicates", "p50 ms", "p99 ms"):
         table.add_column(name, justify="right")

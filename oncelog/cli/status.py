@@ -24,7 +24,7 @@ async def status(
     async with Oncelog.connect() as oncelog:
         found = await oncelog.status(command_id)
         if wait and found.result is None:
-            with suppress(CommandFailed):  # its status says so, and what to do
+            with suppress(CommandFailed):  # its status says so, and the remedy
                 if is_bulk({"command_type": found.command_type}):
                     await bulk_runs.wait_for(oncelog, command_id)
                 else:

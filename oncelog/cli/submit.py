@@ -25,7 +25,7 @@ async def submit_with_progress(
 
 @asynccontextmanager
 async def progress_shown(oncelog: Oncelog, total: int, *, title: str) -> AsyncIterator[Callable[[Answer], None]]:
-    """Show a progress bar on standard error, where there is more than one command; yields what tells it of answers.
+    """Show a progress bar on standard error, where there is more than one command; yields the callback for answers.
 
     It says so when no worker runs. ``total``: how many answers are expected; there may be more.
     """
@@ -60,7 +60,7 @@ async def progress_shown(oncelog: Oncelog, total: int, *, title: str) -> AsyncIt
 
 
 async def report_missing_worker(oncelog: Oncelog, answered: Callable[[], bool]) -> None:
-    """Say what is missing when nothing comes back: without a worker, commands wait for one for as long as it takes."""
+    """Report a missing worker when no answer comes: commands wait for a worker for as long as it takes."""
     await asyncio.sleep(HINT_AFTER_S)
     try:
         if not answered() and not await oncelog.worker_seen():

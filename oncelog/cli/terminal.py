@@ -58,7 +58,7 @@ def print_yaml(value: Any) -> None:
 class Terminal(Console):
     """A console for people that interprets nothing: no markup, no emoji codes, no control characters.
 
-    A ``str`` is one line; several lines are a ``Text`` of ours. Whatever is rendered is escaped once more.
+    A ``str`` is one line; several lines are a ``Text`` of ours. All rendered text is escaped once more.
     """
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
@@ -70,7 +70,7 @@ class Terminal(Console):
         super().print(*(text_line(each) if isinstance(each, str) else each for each in objects), **options)
 
     def render_str(self, text: str, *, style: str | Style = "", **_: Any) -> Text:
-        """Return a string of a table's cell or a rule's title as it is: whatever asks, nothing in it is markup."""
+        """Return a string of a table's cell or a rule's title as it is: nothing in it is markup, for any caller."""
         return Text(_lines(text), style=style)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

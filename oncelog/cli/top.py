@@ -36,7 +36,7 @@ async def top(
         float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long a source may take to answer.")
     ] = 5.0,
 ) -> Exit:
-    """Show whether all is healthy, keeps up and is correct, and what is stuck; live, until Ctrl-C."""
+    """Show whether all is healthy, keeps up and is correct, and everything stuck; live, until Ctrl-C."""
     from oncelog import Settings
     from oncelog.client.glance import glance_sources, read_glance
     from oncelog.stores.opening import Stores

@@ -24,7 +24,7 @@ REASON_CHARACTERS_MAX = 200
 
 
 def exit_of(glance: Glance) -> Exit:
-    """Return what a picture means to a script: something to look at, or a source that is out of reach."""
+    """Return the exit code of a glance: findings, or a source that is out of reach."""
     check = glance.check
     violated = isinstance(check, InvariantsReport) and check.verdict is CheckVerdict.VIOLATED
     listed = [found for found in (glance.stuck, glance.dead_letters) if not isinstance(found, Silent) and found]

@@ -54,7 +54,7 @@ async def run_verify(*, histories: Sequence[Path], db_name: str | None, drained:
 
 
 def exit_of(report: Report) -> Exit:
-    """Return what the report means to a script: pending findings do not count."""
+    """Return the report's exit code: pending findings do not count."""
     return Exit.FINE if report.verdict is Verdict.SOUND else Exit.FINDINGS
 
 

@@ -26,7 +26,7 @@ async def diff(
     before: Version,
     after: Annotated[int | None, typer.Argument(min=1, help="A later version; the newest if not given.")] = None,
 ) -> Exit:
-    """Show what an instance's data has gained, lost and changed between two versions; exit code 1 if something."""
+    """Show the values that an instance gained, lost and changed between two versions; exit code 1 if any."""
     from oncelog import Oncelog
     from oncelog.cli.commands import parse_aggregate
     from oncelog.domain.merge_patch import differences
@@ -58,7 +58,7 @@ async def restore(
     """Restore an instance to an earlier version, by a new command; or all servers from S3, if none is named.
 
     An instance: refused if it is changed meanwhile. All servers: documents, graph, topics and Redis are brought back
-    from S3 alone, and then a check finishes what was under way.
+    from S3 alone, and then a check finishes the commands under way.
     """
     if target is None:
         from oncelog.cli.replay_view import replay_request, run_restore

@@ -1,4 +1,4 @@
-"""Bulk commands as a caller has them: submit items, see how far they are, pause, cancel, read what came of each.
+"""Bulk commands as a caller has them: submit items, see how far they are, pause, cancel, read each outcome.
 
 ::
 
@@ -125,7 +125,7 @@ class Bulks:
     async def progress(self, command_id: str) -> BulkView:
         """Return how far a command is; raises CommandUnknown, StoreUnavailable, InputInvalid where it is no bulk one.
 
-        Without a worker, what is known of it is its result, or what its memo and its last activity reported.
+        Without a worker, the view comes from its result, or from its memo and its last activity's report.
         """
         return await (await find_workflow(self._oncelog, command_id)).view()
 
@@ -138,11 +138,11 @@ class Bulks:
         await (await find_workflow(self._oncelog, command_id)).signal("resuming", BulkCommand.resume)
 
     async def cancel(self, command_id: str) -> None:
-        """Let the command end before its next chunk; its result says what was done. Raises as ``progress`` does."""
+        """Let the command end before its next chunk; its result reports the items done. Raises as ``progress`` does."""
         await (await find_workflow(self._oncelog, command_id)).cancel()
 
     async def results(self, result: BulkResult) -> AsyncIterator[dict[str, Any]]:
-        """Yield what came of each item, in their order; raises LogDamaged, StoreUnavailable."""
+        """Yield the outcome of each item, in their order; raises LogDamaged, StoreUnavailable."""
         async for line in self.result_lines(result):
             yield json.loads(line)
 
@@ -219,7 +219,7 @@ class Bulks:
         return done
 
     async def _applied(self, result: BulkResult) -> AsyncIterator[list[tuple[AggregateId, int]]]:
-        """Yield what the items applied came to, some at a time."""
+        """Yield the aggregates of the applied items with their versions, some at a time."""
         found: list[tuple[AggregateId, int]] = []
         async for line in self.results(result):
             if line["outcome"] == Outcome.APPLIED:

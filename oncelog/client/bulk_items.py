@@ -53,7 +53,7 @@ class BadLines:
         self._lines: list[dict[str, Any]] = []
 
     def add(self, line: int, error: InputInvalid, *, index: int) -> None:
-        """Add what is wrong with item ``index``, which stands in this line of the file."""
+        """Add the problem with item ``index``, which is in this line of the file."""
         self._count += 1
         if len(self._lines) < BAD_LINES_MAX:
             problem = (
@@ -94,7 +94,7 @@ def check_items(
 
 @contextmanager
 def spooled(source: IO[bytes] | Iterable[Mapping[str, Any]]) -> Iterator[Path]:
-    """Write what can be read only once (a pipe, or values) to a file of NDJSON that lasts as long as the block."""
+    """Write a source that is read only once (a pipe, or values) to a file of NDJSON that lasts as long as the block."""
     with tempfile.NamedTemporaryFile(prefix="oncelog-", suffix=".ndjson") as file:
         lines = _lines(source) if hasattr(source, "readline") else (canonical_bytes(item) + b"\n" for item in source)
         for line in lines:

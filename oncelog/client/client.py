@@ -1,4 +1,4 @@
-"""The client of an application: submit commands, ask what became of them, read instances and their history."""
+"""The client of an application: submit commands, look up their status, read instances and their history."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -92,7 +92,7 @@ class Oncelog:
     async def submit(self, command: Command | Bulk, *, early: bool = False) -> CommandResult:
         """Run the command and return its result; a command ID that was used before gives its first result.
 
-        A bulk command gives a ``BulkResult``; ``oncelog.client.bulk`` has what else can be done with one.
+        A bulk command gives a ``BulkResult``; ``oncelog.client.bulk`` has the further calls for one.
 
         ``early``: return as soon as the event is persisted, before it is published and projected. A caller that stops
         waiting changes nothing: submit the same command again, or ask for its result. Raises StoreUnavailable,
@@ -236,7 +236,7 @@ class Oncelog:
     ) -> Document | None:
         """Return an instance's document, tombstones included, or None if there is none.
 
-        ``token``: a consistency token; the answer is at or beyond what it names. Raises NotYetVisible after
+        ``token``: a consistency token; the answer is at or beyond the version it names. Raises NotYetVisible after
         ``deadline_s``, ProjectionParked as soon as that is why, TokenInvalid, StoreUnavailable.
         """
         return await self.reader.get(aggregate_id, token=token, deadline_s=deadline_s)
@@ -251,7 +251,7 @@ class Oncelog:
                 yield event
 
     async def under_way(self, command_ids: Iterable[str]) -> set[str]:
-        """Return those commands whose workflow runs now; raises StoreUnavailable."""
+        """Return the IDs of the commands with a workflow that runs now; raises StoreUnavailable."""
         workflows = connection.TemporalWorkflows(await self.temporal())
         asked = list(command_ids)
         found = await bounded_gather(workflows.is_running, asked, at_once=DESCRIBED_AT_A_TIME)
@@ -260,15 +260,15 @@ class Oncelog:
     async def class_schema(self, db_name: str, class_id: str) -> ClassSchema | None:
         """Return a class as it is defined now, retired or not, from the log; None where it never was.
 
-        Raises InputInvalid for what is no name, LogDamaged, StoreUnavailable.
+        Raises InputInvalid for an invalid name, LogDamaged, StoreUnavailable.
         """
         return class_schema_of([event async for event in self.history(AggregateId.of_class(db_name, class_id))])
 
     async def reindex_class(self, db_name: str, class_id: str) -> str:
-        """Migrate the class's documents to its newest definition; returns what was done, in words.
+        """Migrate the class's documents to its newest definition; returns a description of the work done.
 
-        A command that defines does this itself; this is for a class whose command was terminated before that, or whose
-        index was lost. Raises InputInvalid for what is no name, StoreUnavailable, and may be repeated.
+        A command that defines does this itself; this is for a class with a lost index, or with a command terminated
+        before that. Raises InputInvalid for an invalid name, StoreUnavailable, and may be repeated.
         """
         return await self._reindexer.run(AggregateId.of_class(db_name, class_id))
 

@@ -1,4 +1,4 @@
-"""Temporal: the connection that client and worker share, and what must be there before either can use it."""
+"""Temporal: the connection that client and worker share, and the prerequisites of both."""
 
 import asyncio
 import atexit
@@ -83,7 +83,7 @@ async def connect(*, runtime: Runtime | None = None) -> Client:
 
 
 def trace_interceptors() -> "list[TracingInterceptor]":
-    """Return what passes traces on, of clients and of the workers on them; nothing unless they are exported."""
+    """Return the interceptors that pass traces on, of clients and their workers; none unless traces are exported."""
     tracer = tracing.tracer()
     if tracer is None:
         return []
@@ -120,7 +120,7 @@ class TemporalWorkflows:
         return described.status is WorkflowExecutionStatus.RUNNING
 
     async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
-        """Return those whose latest run is open, as the list of workflows has them; raises StoreUnavailable."""
+        """Return the IDs with an open latest run, as the list of workflows has them; raises StoreUnavailable."""
         asked = sorted(set(command_ids))
         if len(asked) <= DESCRIBED_MAX:
             running = await bounded_gather(self.is_running, asked, at_once=DESCRIBED_MAX)

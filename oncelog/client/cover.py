@@ -89,7 +89,7 @@ class _Commands:
     async def send(self, batch: Sequence[UncoveredInstance], progressed: Callable[[BulkView], None]) -> BulkResult:
         """Send an empty update of each instance, and return the result; raises CommandFailed.
 
-        Each update expects the version that was found not to be covered: whatever was written since has covered it.
+        Each update expects the version that was found not to be covered: any later write has covered it.
         """
         items = [
             {"instance_id": each.aggregate_id.instance_id, "payload": {}, "expected_version": each.version}
@@ -148,7 +148,7 @@ class _Run:
             await self._cover(batch)
 
     async def end(self, report: CoverReport) -> CoverReport:
-        """Cover what is left, and return the report with what this run counted."""
+        """Cover the remaining instances, and return the report with the counts of this run."""
         while self.waiting:
             batch, self.waiting = self.waiting, []
             await self._cover(batch)
@@ -249,8 +249,8 @@ class ClassCover:
     ) -> CoverReport:
         """Cover all instances of a class that are not covered; return how many are left, and why.
 
-        Waits first until no living process can know a definition without the constraints. Safe to repeat: a run does
-        what is left. An interrupted run leaves its bulk command running. In a retired class nothing is done.
+        Waits first until no living process can know a definition without the constraints. Safe to repeat: a run covers
+        the rest. An interrupted run leaves its bulk command running. In a retired class nothing is done.
         Raises InputInvalid where the class is not defined or has no constraint, CommandFailed, LogDamaged,
         StoreUnavailable.
         """

@@ -1,4 +1,4 @@
-"""An installation at a glance, read from its servers: is it healthy, does it keep up, is it correct, what is stuck."""
+"""An installation at a glance, from its servers: is it healthy, does it keep up, is it correct, is anything stuck."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -57,10 +57,10 @@ class GlanceSources:
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """One picture. Each part is what its source answered, or that it is silent.
+    """One picture. Each part is its source's answer, or ``Silent``.
 
     ``workers``: whether one has asked for commands in the last minutes. ``dead_letters``: of aggregates that wait or
-    whose catch-up is unfinished. ``check``: the newest of everything, None where there is none.
+    have an unfinished catch-up. ``check``: the newest of everything, None where there is none.
     """
 
     at: datetime

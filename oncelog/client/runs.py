@@ -104,7 +104,7 @@ class Runs(ABC, Generic[Request, Report]):
         try:
             report: Report = await self.handle(run_id).query(self.progress, rpc_timeout=connection.RPC_TIMEOUT)
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-            return None  # no worker answers, or the run has just ended; its result tells what counts
+            return None  # no worker answers, or the run has just ended; its result counts then
         return report
 
     def _error(self, run_id: str, doing: str, error: RPCError) -> OncelogError:
@@ -172,7 +172,7 @@ class Replays(Runs[ReplayRequest, ReplayReport]):
 
 
 def _innermost(error: WorkflowFailureError) -> BaseException:
-    """Return what went wrong first: an activity's own error, which its workflow's failure wraps."""
+    """Return the first cause: an activity's own error, which its workflow's failure wraps."""
     cause: BaseException = error
     while isinstance(cause, WorkflowFailureError | FailureError) and cause.cause is not None:
         cause = cause.cause

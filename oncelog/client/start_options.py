@@ -41,7 +41,7 @@ class StartOptions(TypedDict):
 
 
 def start_options(command: Command | Bulk, *, task_queue: str) -> StartOptions:
-    """Return how a command is started, by whatever call: exactly once, and to be found in the Web UI."""
+    """Return the options that start a command, by any call: exactly once, and to be found in the Web UI."""
     return {
         "id": command.command_id,
         "task_queue": task_queue,

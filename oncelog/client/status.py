@@ -1,7 +1,7 @@
 """Status lookup, from each source that still knows the command: Redis, its records in S3, Temporal.
 
 Redis has the times and the end, for a while. The records know for ever whether there is a fact. Temporal knows whether
-the workflow is open. So what is not at its end is asked of all three, and none of them has to answer.
+the workflow is open. So all three are asked about a command that is not at its end, and none has to answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,7 +43,7 @@ class _Workflow:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """The state in the records: the last one, and what the command came to if that is known."""
+    """The state in the records: the last one, and the command's result if it is known."""
 
     record: AnyRecord
     result: BulkResult | CommandResult | None
@@ -111,7 +111,7 @@ def handle_of(temporal: Client, command_id: str) -> WorkflowHandle[InstanceComma
 
 
 async def _asked(question: Awaitable[T], silent: list[StoreUnavailable]) -> T | None:
-    """Return the answer; of one who gives none, remember that."""
+    """Return the answer; remember a source that gives none."""
     try:
         return await question
     except StoreUnavailable as error:
@@ -120,7 +120,7 @@ async def _asked(question: Awaitable[T], silent: list[StoreUnavailable]) -> T | 
 
 
 def _of_records(recorded: _Recorded) -> CommandStatus:
-    """Return what a command is about, from its records."""
+    """Return the status of an accepted command, from its records."""
     record = recorded.record
     return CommandStatus(
         command_id=record.command_id,
@@ -133,7 +133,7 @@ def _of_records(recorded: _Recorded) -> CommandStatus:
 
 
 def _of_workflow(command_id: str, workflow: _Workflow | None) -> CommandStatus:
-    """Return what a command is about, from its workflow."""
+    """Return the status of an accepted command, from its workflow."""
     found = workflow or _Workflow(UNKNOWN)
     return CommandStatus(
         command_id=command_id,

@@ -64,7 +64,7 @@ async def persisted(temporal: Client, command: Command, *, task_queue: str) -> C
 async def recorded_or_failed(
     outcomes: CommandOutcomes, command_id: str, error: WorkflowFailureError | WorkflowUpdateFailedError
 ) -> CommandResult:
-    """Return the recorded result of a command whose workflow failed; a consistency check may have finished it.
+    """Return the recorded result of a command with a failed workflow; a consistency check may have finished it.
 
     Raises CommandFailed where there is none.
     """

@@ -1,4 +1,4 @@
-"""Why a connection to Temporal by TLS is refused, and what mends it.
+"""Why a connection to Temporal by TLS is refused, and the remedy.
 
 The SDK tells of a refused client certificate only that the connection ended, so the server is asked once more, without
 one.
@@ -23,7 +23,7 @@ _TLS = TlsNames(
     encrypted="set TEMPORAL_TLS to true",
 )
 _ASKED_FOR = f"set {CERTIFICATE_AND_KEY} to the client certificate that the server asks for"
-#: Words of the SDK's TLS library, with what mends each.
+#: Words of the SDK's TLS library, with the remedy for each.
 _REMEDIES = (
     ("UnknownIssuer", f"set {_TLS.ca} to the PEM file of the CA that signed the server's certificate"),
     ("NotValidForName", "set TEMPORAL_TLS_SERVER_NAME to a name that the server's certificate has"),

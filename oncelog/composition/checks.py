@@ -71,6 +71,6 @@ def assemble_checks(
 
 
 def _repairs(ports: Ports) -> dict[str, ProjectAgain]:
-    """Return what projects aggregates again, by read model."""
+    """Return the repairs that project aggregates again, by read model."""
     reader = LogReader(ports, slots_only=True)
     return {model.name: ProjectionRepair(model, reader).run for model in assemble_models(ports)}

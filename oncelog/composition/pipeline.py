@@ -38,7 +38,7 @@ from oncelog.write.write_path import WritePath
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One process's command path; its parts share what this process has read and written."""
+    """One process's command path; its parts share one cache of the states read and written."""
 
     committer: Committer
     deliverer: Deliverer
@@ -50,7 +50,7 @@ class Pipeline:
     bulk: BulkPipeline
 
     async def close(self) -> None:
-        """Let what is being projected end."""
+        """Let the projections under way end."""
         await asyncio.gather(*(model.batched.close() for model in self.models))
 
 

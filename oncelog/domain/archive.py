@@ -1,9 +1,9 @@
 """The archive's manifest: which files hold which events of a class. Pure; the bytes of a manifest are canonical JSON.
 
 Manifests of a class are numbered 1, 2, 3 … and written once each, so that of two archivers that started from the same
-manifest one publishes the next. The newest manifest alone says what is archived. A file is named by the manifest that
-it was written for, and only that one may bring it in: as soon as a manifest of that number exists and does not name the
-file, the file is garbage for ever, whatever its writer still believes.
+manifest one publishes the next. The newest manifest alone is the list of archived files. A file is named by the
+manifest that it was written for, and only that one may bring it in: as soon as a manifest of that number exists and
+does not name the file, the file is garbage for ever, even if its writer does not know that.
 """
 
 from bisect import bisect_right
@@ -63,7 +63,7 @@ class ArchiveFile(Value):
 class ArchiveManifest(Value):
     """The archived files of a class. ``previous_checksum``: of the manifest before, null in the first.
 
-    ``complete_through``: all events whose slots were written until then, by S3's clock, are in the files; null before
+    ``complete_through``: all events of slots written until then, by S3's clock, are in the files; null before
     the first complete pass. ``checksum``: SHA-256 of the canonical form without ``checksum``.
     """
 

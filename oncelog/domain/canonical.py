@@ -43,9 +43,9 @@ type_names = {dict: "object", list: "array", str: "string", int: "integer", floa
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """Return the RFC 8785 form of a JSON value, whose keys are strings.
+    """Return the RFC 8785 form of a JSON value; its keys are strings.
 
-    Raises InputInvalid for what it cannot hold: integers beyond ±(2^53-1), NaN, infinities, lone surrogates.
+    Raises InputInvalid for values that it cannot hold: integers beyond ±(2^53-1), NaN, infinities, lone surrogates.
     """
     try:
         return _written_by_standard(value) or rfc8785.dumps(value)
@@ -96,7 +96,7 @@ def parse_stored(data: bytes, *, where: str) -> Any:
 
 
 def parse_accepted(data: bytes, *, where: str) -> Any:
-    """Parse JSON that was accepted as input before, by the rules of its day, to what its canonical form says.
+    """Parse JSON that was accepted as input before, by the rules of its day, to the value of its canonical form.
 
     Raises InputInvalid that says where and why.
     """
@@ -159,7 +159,7 @@ def check_json(
     """Raise InputInvalid, naming the place as a JSON Pointer, at the first thing canonical JSON cannot hold.
 
     Walks without recursion, and makes a pointer for a finding only, so that time and memory are in proportion to the
-    value's size, whatever its nesting. Returns the size of a large value that ``measured`` vouches for.
+    value's size at any nesting. Returns the size of a large value that ``measured`` vouches for.
     """
     left, is_large = SMALL_MEMBERS, False
     pending: list[tuple[Any, _Place, int]] = [(value, None, 0)]

@@ -154,12 +154,12 @@ class Command(Value):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the canonical form of what was sent; absent and null are the same."""
+        """SHA-256 of the canonical form of the command as sent; absent and null are the same."""
         return sha256_hex(canonical_bytes(self.as_json))
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The command as it was sent, without what is absent; payload and metadata are shared, not copied."""
+        """The command as it was sent, without absent fields; payload and metadata are shared, not copied."""
         fields = self.model_dump(mode="json", exclude_none=True, exclude={"payload", "metadata"})
         fields["payload"] = self.payload
         if self.metadata is not None:
@@ -194,7 +194,7 @@ def check_texts(**texts: str | None) -> None:
 def parse_command(value: Any, *, stored: bool = False) -> Command:
     """Validate any value as a command; ``stored``: it was accepted before, by the rules of its day.
 
-    Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
+    Raises InputInvalid; its ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
     if isinstance(value, Command):
         return value

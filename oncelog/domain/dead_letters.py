@@ -1,4 +1,4 @@
-"""Dead letters: why an aggregate's projection waits, what was done about it by whom, and how it ended.
+"""Dead letters: why an aggregate's projection waits, each action on it and its author, and how it ended.
 
 The dead letters of one aggregate in one read model are numbered 1, 2, 3 …, each written once, as events are; the last
 one is the current status. Pure, as all of the domain.

@@ -1,17 +1,17 @@
 """The versions in which each event type has been stored, and the steps from one to the next.
 
-Only what an event says is migrated. Its envelope (identity, type, version, place in the chain, checksums) has the same
-form in every version, for ever, so that a chain can be verified whatever its links say.
+Only an event's content is migrated. Its envelope (identity, type, version, place in the chain, checksums) has the same
+form in every version, for ever, so that a chain can be verified without migration.
 
 - 1.0.0: ``data`` alone.
 - 1.1.0 adds ``definition``: which version of its class' definition the data was validated against, null for none.
-- 2.0.0 adds ``effect``, which says what ``data`` does: ``REPLACE`` all that was there, ``MERGE`` into it as a JSON
-  Merge Patch, or ``REMOVE`` it. Before, an update always merged; now it may replace, where a patch cannot say what
-  changed (a member that became null, or data brought into the form of a new definition). A reader that ignores
+- 2.0.0 adds ``effect``, which says how ``data`` is applied: ``REPLACE`` all that was there, ``MERGE`` into it as a JSON
+  Merge Patch, or ``REMOVE`` it. Before, an update always merged; now it may replace, where a patch cannot express
+  the change (a member that became null, or data brought into the form of a new definition). A reader that ignores
   ``effect`` would read this update wrongly: hence a new MAJOR.
 
-Class events came later, in the form of 2.0.0, and begin with 1.0.0. So do those of aggregates of one's own, whose
-``effect`` is ``EVOLVE``: their own code says what ``data`` does.
+Class events came later, in the form of 2.0.0, and begin with 1.0.0. So do those of aggregates of one's own, with the
+``effect`` ``EVOLVE``: their own code applies ``data``.
 """
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ def _without_definition(fields: Fields) -> Fields:
 
 
 def _with_effect(effect: str) -> Step:
-    """1.1.0 to 2.0.0: the type alone said what the data does."""
+    """1.1.0 to 2.0.0: the type alone said how the data is applied."""
     return lambda fields: {**fields, "effect": effect}
 
 
@@ -57,7 +57,7 @@ def check_event_schemas() -> None:
 def steps_from(event_type: str, schema_version: str) -> tuple[Step, ...]:
     """Return the steps that lead from a stored version to the newest.
 
-    Raises EventFromFuture, SchemaGap, and InputInvalid for what is no version.
+    Raises EventFromFuture, SchemaGap, and InputInvalid for a text that is no version.
     """
     if event_type in EVENT_SCHEMAS:
         return _steps_from(event_type, schema_version)

@@ -1,6 +1,6 @@
 """Events: the immutable, checksummed event, its chain, and its one byte form.
 
-An ``Event`` is what is stored, in whichever version that was written: its bytes are what is hashed, chained, published.
+An ``Event`` is the stored event, in whichever version it was written: its bytes are hashed, chained and published.
 Their meaning is read through ``content_of``, the one place where an older version is upcast to the newest.
 """
 
@@ -126,15 +126,15 @@ def rfc3339(moment: datetime) -> str:
 
 
 def checksum_of(fields: dict[str, Any]) -> str:
-    """Return the checksum of an event given as JSON, whatever its ``checksum`` says."""
+    """Return the checksum of an event given as JSON, computed without its ``checksum``."""
     return sha256_hex(canonical_bytes({name: value for name, value in fields.items() if name != "checksum"}))
 
 
 def sealed_event(**fields: Any) -> Event:
     """Build an event from everything but its checksum.
 
-    The canonical form is most of what an event costs here, so it is written once: its members are sorted by name, so
-    that the checksum stands between those that sort before it and those that sort after it.
+    The canonical form is most of an event's cost here, so it is written once: its members are sorted by name, so that
+    the checksum stands between those that sort before it and those that sort after it.
     """
     before = canonical_bytes({name: value for name, value in fields.items() if name < "checksum"})[:-1]
     after = canonical_bytes({name: value for name, value in fields.items() if name > "checksum"})[1:]
@@ -145,10 +145,10 @@ def sealed_event(**fields: Any) -> Event:
 
 
 def content_of(event: Event) -> EventContent:
-    """Return what the event says, migrated from the version in which it was stored; the event stays as it is.
+    """Return the event's content, migrated from the version in which it was stored; the event stays as it is.
 
-    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged if it does not say what its
-    version promises.
+    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged if it does not have the form of
+    its version.
     """
     steps = steps_from(event.event_type, event.schema_version)
     fields: Mapping[str, Any] = {"data": event.data, **(event.model_extra or {})}
@@ -190,7 +190,7 @@ def _as_sealed(data: bytes) -> Event | None:
     """Return the event if these bytes, without their ``checksum``, are those that it was taken of; else None.
 
     The writer that sealed them made them canonical, and checked all that they hold: that need not be done again. It is
-    most of what reading an event costs, and every event is read many times. None says nothing of damage, nor whether
+    most of the cost of reading an event, and every event is read many times. None says nothing of damage, nor whether
     the event is of a release to come: the long way does.
     """
     start = data.find(_CHECKSUM_MEMBER)  # in canonical form it is the fourth member, of which none before holds objects
@@ -223,7 +223,7 @@ def _check_whole(fields: Any, where: str) -> None:
 
 
 def _check_readable(fields: dict[str, Any], where: str) -> None:
-    """Tell what is of a newer release from what is no event, before its form is looked at: that may be new as well."""
+    """Tell an event of a newer release from an object that is no event, before its form is checked: that may be new."""
     event_type, version = fields.get("event_type"), fields.get("schema_version")
     if not isinstance(event_type, str) or not isinstance(version, str):
         raise InputInvalid("expected an event_type and a schema_version")

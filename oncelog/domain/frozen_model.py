@@ -23,7 +23,7 @@ def is_stored(info: ValidationInfo) -> bool:
 
 
 class Value(BaseModel):
-    """A frozen model that knows all its fields; a copy computes anew what is derived from them."""
+    """A frozen model that knows all its fields; a copy computes its cached properties anew."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

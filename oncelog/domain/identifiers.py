@@ -138,8 +138,8 @@ def encode_instance_id(value: str) -> str:
 def check_instance_id(value: str) -> str:
     """Return the ID of a new command's instance unchanged, or raise InputInvalid.
 
-    Beyond what ``encode_instance_id`` refuses, it has no character that shows nothing: an ID of an earlier release
-    may have one, and stays readable.
+    Beyond the checks of ``encode_instance_id``, it has no invisible character: an ID of an earlier release may have
+    one, and stays readable.
     """
     encode_instance_id(value)
     for position, character in enumerate(value):

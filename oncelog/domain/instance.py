@@ -1,4 +1,4 @@
-"""The instance aggregate: its state, how events change it, and what a command decides on it."""
+"""The instance aggregate: its state, how events change it, and how commands are decided on it."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -62,7 +62,7 @@ class Change(Protocol):
 class Instance:
     """The fold of an aggregate's events up to ``sequence_number``; 0 means that nothing has happened yet.
 
-    ``schema_version``: the version in which the last event was stored, whatever it was read as. ``definition``:
+    ``schema_version``: the version in which the last event was stored, before any migration. ``definition``:
     ``data`` was validated against it, None where its class was undefined. ``state_version``: of an aggregate of one's
     own, its name and the version of its state; ``data`` is that state as JSON. ``constraints``: the unique constraints
     of such an aggregate that its last event was decided under. No model: events are checked when they are read, and
@@ -224,7 +224,7 @@ def _changed(
     current = class_schema.current(state.data, state.definition) if class_schema else state.data
     merged: dict[str, Any] = merge_patch(current, change.payload)
     if current is not state.data and canonical_bytes(current) != canonical_bytes(state.data):
-        # A merge patch cannot say what the migration changed, so the event has all of it.
+        # A merge patch cannot express the changes of the migration, so the event has all data.
         return Effect.REPLACE, merged, merged
     return effect, data, merged
 
@@ -240,7 +240,7 @@ EVENTS: dict[str, tuple[EventType, Effect]] = {
 
 
 def decided_event(change: Change, *, effect: Effect, data: dict[str, Any]) -> DecidedEvent:
-    """Return what a built-in command decides, in the form of today."""
+    """Return the decided event of a built-in command, in today's schema version."""
     event_type = EVENTS[change.command_type][0]
     return DecidedEvent(event_type=event_type, schema_version=SCHEMA_VERSIONS[event_type], effect=effect, data=data)
 

@@ -1,8 +1,9 @@
 """Every limit on an object that is received or written: the one place of its number.
 
-The unit is in the name (``_BYTES``, ``_CHARACTERS``, else a count); the comment names the object and who checks it.
-``docs/limits.md`` has the same table with the error codes and the reasons; ``tests/domain/test_limits.py`` holds the
-two equal. How much is done at once (connections, batches, caches) is no limit of this kind and stays beside its code.
+The unit is in the name (``_BYTES``, ``_CHARACTERS``, else a count); the comment names the object and the module
+that checks it. ``docs/limits.md`` has the same table with the error codes and the reasons;
+``tests/domain/test_limits.py`` holds the two equal. How much is done at once (connections, batches, caches)
+is no limit of this kind and stays beside its code.
 """
 
 # JSON, wherever it comes from.
@@ -14,7 +15,7 @@ INDEXED_BYTES_MAX = 4 * 1024 * 1024  # keys above values, counted for each value
 LEAF_BYTES = 64  # each value itself, counted in the same sum: ``canonical``
 VALUES_MAX = 128 * 1024  # leaves, objects and arrays of data and of an item: ``canonical``
 STORED_BYTES_MAX = 16 * 1024 * 1024  # an object of ours that is read back as JSON: ``canonical``
-STORED_DEPTH_MAX = DEPTH_MAX + 16  # levels of such an object, which wraps what was accepted: ``canonical``
+STORED_DEPTH_MAX = DEPTH_MAX + 16  # levels of such an object, which wraps accepted input: ``canonical``
 TEXT_BYTES_MAX = 1024 * 1024  # canonical JSON of data (after a patch, too), metadata, inline items: ``canonical``
 
 # Names and short texts.
@@ -36,7 +37,7 @@ ITEMS_INLINE_BYTES_MAX = 64 * 1024  # items that the client sends within the com
 # Refusals.
 FINDINGS_MAX = 50  # listed in a rejection, which says how many more there are: ``ontology.schemas``, ``instance``
 MISSING_REFERENCES_MAX = 10  # targets listed in a rejection, which says how many are missing: ``references``
-FINDING_STEPS_MAX = 20_000  # parts of a schema that are tried to say what is wrong: ``ontology.explanation``
+FINDING_STEPS_MAX = 20_000  # parts of a schema that are tried to explain a refusal: ``ontology.explanation``
 FINDING_JUDGEMENTS_MAX = 8_000_000  # as of ``JUDGEMENTS_MAX``, while that is tried: ``ontology.explanation``
 POINTER_CHARACTERS_MAX = 300  # where a finding is: ``ontology.schemas``
 PROBLEM_CHARACTERS_MAX = 300  # one finding's text: ``ontology.schemas``

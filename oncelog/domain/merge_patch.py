@@ -33,7 +33,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def differences(before: Any, after: Any, *, path: tuple[str, ...] = ()) -> Iterator[Difference]:
-    """Yield what differs, in the order of names: objects member by member, all else as a whole, an array too."""
+    """Yield the differences, in the order of names: objects member by member, all else as a whole, an array too."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in sorted(before.keys() | after.keys()):
             yield from differences(before.get(name, ABSENT), after.get(name, ABSENT), path=(*path, name))

@@ -53,8 +53,8 @@ class Search:
     """A question about one class.
 
     ``words``: each must be found in the data; of an undefined class as a whole value, of a defined one within its
-    texts; ``lam*`` finds what begins so. ``where``: JSON Pointer into the data to the value that stands there, or that
-    an array there holds, or to a ``Range`` of numbers; null for what is absent (``matches``). ``cursor``: where a page
+    texts; ``lam*`` finds by a prefix. ``where``: JSON Pointer into the data to the value that stands there, or that
+    an array there holds, or to a ``Range`` of numbers; null for an absent value (``matches``). ``cursor``: where a page
     before ended; it goes with the same words, filters and order only. ``results_max``: of one page; 0 only counts.
     ``sort``: JSON Pointers, each with ``-`` before it for descending order (``sorting``); without, the best match
     comes first, and then the order is that of the IDs.

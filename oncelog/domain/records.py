@@ -133,7 +133,7 @@ def _version(decided: DecidedEvent | None, places: Sequence[Place]) -> str:
 
 
 def decided_of(event: Event) -> DecidedEvent | None:
-    """Return what a record carries of an event; None where that follows from the command and its slot."""
+    """Return the part of an event that its record carries; None where it follows from the command and its slot."""
     content = content_of(event)
     if content.effect is not Effect.EVOLVE:
         return None

@@ -1,4 +1,4 @@
-"""References whose targets must exist: references that an event brings in, and the rejection for a missing target.
+"""References to targets that must exist: references that an event brings in, and the rejection for a missing target.
 
 A reference that was there before is not looked at again, so that an unrelated update is never refused for it. An
 instance that refers to itself is there as long as its reference is.

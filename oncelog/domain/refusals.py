@@ -60,7 +60,7 @@ def lifecycle_refusal(state: "Instance", change: "Change") -> Rejection | None:
 def schema_refusal(
     class_schema: ClassSchema | None, data: dict[str, Any], state: "Instance", *, hurried: bool
 ) -> Rejection | None:
-    """Return why the rules refuse this data; all of what is wrong with it, not the first."""
+    """Return the refusal of this data by the class schema, with all problems, not only the first; else None."""
     if class_schema is None:
         return None
     if class_schema.retired:

@@ -1,10 +1,10 @@
 """Which versions of a stored form there have ever been, and how an older one is read as the newest.
 
-Stored bytes are never rewritten: a migration is applied each time what it concerns is read. Steps are registered one
-at a time, from a version to the next, and the way is found through them. The rules of compatibility:
+Stored bytes are never rewritten: a stored form of an older version is migrated each time it is read. Steps are
+registered one at a time, from a version to the next, and the way is found through them. The rules of compatibility:
 
 - the same MAJOR is read, by whichever release; fields of a newer MINOR are kept and not looked at;
-- of an older MAJOR, what lies between two known versions is read as the nearest known one below it;
+- of an older MAJOR, a version between two known ones is read as the nearest known one below it;
 - a newer MAJOR comes from the future, and is refused as that (``EventFromFuture``), which is no damage.
 """
 
@@ -16,7 +16,7 @@ from oncelog.domain.semantic_version import SemanticVersion
 from oncelog.errors import EventFromFuture, SchemaGap
 
 Fields = Mapping[str, Any]
-#: From the fields of one version to those of the next; pure, and never changes what it is given.
+#: From the fields of one version to those of the next; pure, and never changes its argument.
 Step = Callable[[Fields], Fields]
 
 

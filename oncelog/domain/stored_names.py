@@ -50,7 +50,7 @@ COMMAND_OUTCOME_ATTRIBUTE = "CommandOutcome"
 SEQUENCE_NUMBER_ATTRIBUTE = "SequenceNumber"
 CHECK_VERDICT_ATTRIBUTE = "CheckVerdict"
 
-# --- Temporal: types of the workflows whose ID is a command's
+# --- Temporal: types of the workflows that have a command's ID
 COMMAND_WORKFLOWS = ("InstanceCommand", "ClassCommand", "BulkCommand")
 
 

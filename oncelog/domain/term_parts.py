@@ -49,7 +49,7 @@ def ordered_digits(number: float) -> str:
 
 
 def canonical_scalar(value: str | float | bool) -> str:
-    """Return the scalar as RFC 8785 writes it: equal values in equal characters, whatever their type in Python."""
+    """Return the scalar as RFC 8785 writes it: equal values in equal characters, even of different Python types."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -3,7 +3,7 @@
 A token names, per aggregate, the sequence number a read must have reached. It is opaque to its bearer: the format's
 version, the mark of the installation that it counts for, the base64url form of a canonical JSON object, and the first
 16 hexadecimal digits of the SHA-256 of all that, joined by dots. The digest finds damage and idle edits; a token grants
-nothing, so it needs no secret. The mark tells a token of another installation, whose aggregates may well have the same
+nothing, so it needs no secret. The mark tells a token of another installation, where aggregates may well have the same
 names, from one that is only not visible yet.
 """
 

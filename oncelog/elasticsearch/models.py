@@ -57,7 +57,7 @@ class ElasticsearchPositions:
 
 
 class ElasticsearchModel(ElasticsearchPositions):
-    """The ``ReadModel``: the document of the newest version stays, in whatever order versions come."""
+    """The ``ReadModel``: the document of the newest version stays, in any order of arrival."""
 
     async def prepare(self) -> None:
         """Make the index that is missing.
@@ -110,7 +110,7 @@ class ElasticsearchModel(ElasticsearchPositions):
             id=_id_of(state.aggregate_id),
             version=state.sequence_number,
             body=body,
-            what=f"document of {self.name}",
+            kind=f"document of {self.name}",
             aggregate_id=aggregate_id,
         )
 

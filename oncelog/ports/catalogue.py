@@ -40,8 +40,8 @@ class KnownCommand:
 class ListedStream:
     """How far an aggregate's log goes. ``written_at``: when its head was written, by S3's clock.
 
-    ``missing``: the lowest slot below the head that was not listed; of a log longer than a page only what the page
-    shows is looked at.
+    ``missing``: the lowest slot below the head that was not listed; of a log longer than a page, only the slots on
+    the page are checked.
     """
 
     aggregate_id: AggregateId
@@ -123,7 +123,7 @@ class RunningWorkflows(Protocol):
         ...
 
     async def running_among(self, command_ids: Collection[str]) -> Collection[str]:
-        """Return those of the commands whose workflow is open, by a single question where they are many.
+        """Return the commands that have an open workflow, by a single query where they are many.
 
         A workflow that was started or has ended within the last seconds may be reported wrongly.
         """

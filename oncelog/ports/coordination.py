@@ -50,7 +50,7 @@ class StreamProgress:
 
 
 class Leases(Protocol):
-    """Leases on streams, and what is known of their heads: for speed, never for safety (docs/protocol.md, R5).
+    """Leases on streams, and their known heads: for speed, never for safety (docs/protocol.md, R5).
 
     Every call takes many aggregates in one round trip.
     """
@@ -66,7 +66,7 @@ class Leases(Protocol):
         ...
 
     async def save_progress(self, progress: Sequence[StreamProgress], holder: str) -> None:
-        """Raise what is known of each aggregate, never lower it, and release the leases that are to be released."""
+        """Raise each aggregate's known head and watermark, never lower them, and release the leases to be released."""
         ...
 
     async def published(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[Watermark | None]:
@@ -78,7 +78,7 @@ class Leases(Protocol):
         ...
 
     async def forget_stream(self, aggregate_id: AggregateId) -> None:
-        """Drop what is known of head and watermark, because it was seen to be wrong; lease and queue stay."""
+        """Drop the known head and watermark, because they were seen to be wrong; lease and queue stay."""
         ...
 
 
@@ -110,8 +110,8 @@ class CommandStatus:
     """The status of a command. ``history``: each stage and when it was first reached (RFC 3339, worker's clock).
 
     ``workflow``: Temporal's name for the state of a command that had not come to its end when it was asked, UNKNOWN
-    where it has none; None where it was not asked or gave no answer. ``remark``: the remedy for a command whose
-    workflow is gone. Neither is kept.
+    where it has none; None where it was not asked or gave no answer. ``remark``: the remedy where the workflow
+    is gone. Neither is kept.
     """
 
     command_id: str

@@ -28,7 +28,7 @@ class Document:
 
 
 class Documents(Protocol):
-    """The documents: the newest by sequence number wins, whatever the order of writes (docs/protocol.md, R4)."""
+    """The documents: the newest by sequence number wins, in any order of writes (docs/protocol.md, R4)."""
 
     async def write_documents(
         self, documents: Sequence[Document], *, replaces: bool = False
@@ -52,7 +52,7 @@ CURSOR_KEPT_S = 300
 
 @dataclass(frozen=True)
 class SearchPage:
-    """Some of what a search finds, deleted instances left out. ``total``: how many there are in all, at least.
+    """A page of a search's results, deleted instances left out. ``total``: how many there are in all, at least.
 
     ``cursor``: where to go on from, empty after the last page. All pages are of one moment, that of the first.
     """
@@ -86,7 +86,7 @@ class StaleIndex(StoreUnavailable):
 class IndexSchema:
     """The schema of a class's documents in an index: under which definition, and how their data is mapped.
 
-    ``definition`` None: as the log has them, of whatever definition. ``mapping`` None: in one flattened field.
+    ``definition`` None: as the log has them, of any definition. ``mapping`` None: in one flattened field.
     """
 
     definition: DefinitionReference | None = None
@@ -103,7 +103,7 @@ class DocumentIndex:
     """One index of a class's documents. ``mapping_digest``: of its index schema.
 
     As it was when it was looked at, ``closed``: it takes no more writes; ``pinned``: an operator wants readers to see
-    this one, whatever the class's definition is by now; ``exact``: its documents have the terms and texts that
+    this one, even after the class's definition changed; ``exact``: its documents have the terms and texts that
     filters and orders need, which those of earlier releases have not.
     """
 
@@ -172,9 +172,9 @@ class DocumentIndices(Protocol):
     async def create_index(
         self, class_name: AggregateId, index_schema: IndexSchema, *, first: bool, beside: str = ""
     ) -> DocumentIndex:
-        """Make an index of this schema unless it is there; the first one is what readers see.
+        """Make an index of this schema unless it is there; readers see the first one.
 
-        Where readers see none and an index that they saw is still there, they see that one again, whatever its schema.
+        Where readers see none and an index of any schema that they saw is still there, they see that one again.
         ``beside``: names an index that may follow another one of the same schema, in lower case.
         """
         ...
@@ -192,7 +192,7 @@ class DocumentIndices(Protocol):
 
         The old one is kept as it is, those of switches before this one are dropped. Raises StoreUnavailable unless the
         new one has as many documents, or it ``may_shrink``: then the caller knows why. ``pin``: readers are to see the
-        new one, whatever the class's definition is.
+        new one, even with another definition than the class's.
         """
         ...
 
@@ -205,15 +205,15 @@ class IndexContents(Protocol):
         ...
 
     async def changed_documents(self, index: DocumentIndex, *, after: int, close: bool) -> Changed:
-        """Return what was changed in an index after a position, the oldest change first, some hundreds at a time.
+        """Return the documents changed in an index after a position, the oldest change first, some hundreds at a time.
 
-        ``close``: let no write into it any more; whatever was written before is seen, and later ones fail until the
+        ``close``: let no write into it any more; all earlier writes are seen, and later ones fail until the
         switch, which is worth waiting for.
         """
         ...
 
     async def index_position(self, index: DocumentIndex) -> int:
-        """Return the position as of which ``changed`` finds only what is written from now on."""
+        """Return the position as of which ``changed_documents`` finds only writes from now on."""
         ...
 
     async def document_versions(self, index: DocumentIndex, instance_keys: Sequence[str]) -> Sequence[int]:
@@ -237,7 +237,7 @@ class KeptIndices(Protocol):
         ...
 
     async def drop_left_indices(self, *, before: datetime) -> Sequence[str]:
-        """Drop what was left before a time: kept indices, and those of rebuilds that came to no end.
+        """Drop the indices left before a time: kept ones, and those of rebuilds that came to no end.
 
         Returns their names.
         """

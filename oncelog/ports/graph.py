@@ -10,7 +10,7 @@ from oncelog.domain.identifiers import AggregateId
 
 @dataclass(frozen=True)
 class FoundNode:
-    """A node as it lies in its store. ``aggregate_id``: the name by which it is found, whatever it says of itself.
+    """A node as it lies in its store. ``aggregate_id``: the name by which it is found, even if its content has another.
 
     ``version``: as the store compares it. ``node`` None: it cannot be read, for the reason in ``damage``.
     """
@@ -22,7 +22,7 @@ class FoundNode:
 
 
 class Graph(Protocol):
-    """The graph of instances: the newest node by version wins, whatever the order of writes."""
+    """The graph of instances: the newest node by version wins, in any order of writes."""
 
     async def write_nodes(self, nodes: Sequence[GraphNode], *, replaces: bool = False) -> Sequence[Exception | None]:
         """Write each unless one of its version or above is there; return per node None, or why it was not written.
@@ -40,8 +40,8 @@ class Graph(Protocol):
     async def referring_nodes(
         self, db_name: str, targets: Sequence[AggregateId], predicate: str, *, after: str = "", nodes_max: int
     ) -> Sequence[GraphNode]:
-        """Return nodes with an edge of this predicate to any of the targets, those whose aggregate ID sorts above
-        ``after`` in order of it, ``nodes_max`` at most; raises StoreUnavailable.
+        """Return nodes with an edge of this predicate to any of the targets, in order of aggregate ID, those above
+        ``after``, ``nodes_max`` at most; raises StoreUnavailable.
 
         A write of a moment ago may be missing where the store searches an index that is refreshed.
         """
@@ -52,7 +52,7 @@ class Graph(Protocol):
         ...
 
     async def refresh_nodes(self, db_name: str) -> None:
-        """Let ``referring`` find whatever was written so far; for changes of many nodes, not for one reader's sake."""
+        """Let ``referring_nodes`` find all nodes written so far; for changes of many nodes, not for one read."""
         ...
 
 
@@ -60,7 +60,7 @@ class GraphCatalogue(Protocol):
     """The graphs of databases as a whole: for operators, for the check of presence, and for verification."""
 
     def place_of(self, db_name: str) -> str:
-        """Return what an operator calls the place where the graph of the database lies."""
+        """Return the operator's name for the place of the database's graph."""
         ...
 
     async def graph_exists(self, db_name: str) -> bool:

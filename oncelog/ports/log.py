@@ -1,4 +1,4 @@
-"""Ports of S3: the log, the records that bind commands to it, and what is derived from both."""
+"""Ports of S3: the log, the records that bind commands to it, and the objects derived from both."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -115,16 +115,16 @@ class Delivery(NamedTuple):
 
 
 class EventSubscription(Protocol):
-    """A share of the stream, divided among all who subscribe under one group's name."""
+    """A share of the stream, divided among all subscribers under one group's name."""
 
     async def start(self, giving_up: Callable[[], Awaitable[None]]) -> None:
         """Join. ``giving_up`` is awaited before partitions go to another subscriber: the last chance to commit them."""
         ...
 
     async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next on our partitions, each in order; nothing if there is nothing within ``wait_s``.
+        """Return the next messages of our partitions, each in order; empty if none comes within ``wait_s``.
 
-        After a rebalance, a restart or a re-created topic it goes on from what was committed, so messages may come
+        After a rebalance, a restart or a re-created topic it goes on from the committed offsets, so messages may come
         again, and any number of times. Raises StoreUnavailable.
         """
         ...
@@ -141,7 +141,7 @@ class EventSubscription(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Leave, within seconds, whatever the server does."""
+        """Leave, within seconds, even if the server does not answer."""
         ...
 
 
@@ -164,7 +164,7 @@ class EventFeed(Protocol):
         ...
 
     async def next_messages(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next, each partition in order; nothing if there is nothing within ``wait_s``.
+        """Return the next messages, each partition in order; empty if none comes within ``wait_s``.
 
         A topic that is recreated is read from its beginning, so messages may come again. Raises StoreUnavailable.
         """
@@ -175,7 +175,7 @@ class EventFeed(Protocol):
         ...
 
     async def close_feed(self) -> None:
-        """Leave, within seconds, whatever the server does."""
+        """Leave, within seconds, even if the server does not answer."""
         ...
 
 

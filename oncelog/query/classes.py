@@ -22,7 +22,7 @@ class DefinedClasses:
         self._known: dict[AggregateId, tuple[int, ClassSchema | None]] = {}
 
     async def relationship_names(self, db_name: str) -> RelationshipNames:
-        """Return what can be walked by name there; raises LogDamaged, StoreUnavailable, SchemaUnsupported."""
+        """Return the relationships of the database by name; raises LogDamaged, StoreUnavailable, SchemaUnsupported."""
         class_schema = await self.newest(db_name)
         return RelationshipNames(db_name, {class_id: each.definition for class_id, each in class_schema.items()})
 

@@ -32,8 +32,8 @@ class CoverReport(BaseModel):
 
     ``since``: by constraint, the sequence number of the definition that brought it. ``uncovered``: by constraint, how
     many instances are left. ``refused``: the count of all, of which ``refusals`` are the first; ``commands``: the bulk
-    commands whose results name all. ``not_attempted``: left by a bulk command that was cancelled. ``unreadable``:
-    instances whose last event cannot be read, which count as not covered. ``ended_at``: by S3's clock, RFC 3339.
+    commands that name all in their results. ``not_attempted``: left by a cancelled bulk command. ``unreadable``:
+    instances with an unreadable last event, which count as not covered. ``ended_at``: by S3's clock, RFC 3339.
     """
 
     model_config = ConfigDict(frozen=True)

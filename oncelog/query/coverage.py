@@ -35,7 +35,7 @@ class UncoveredInstance:
 
 @dataclass(frozen=True)
 class UnreadableInstance:
-    """An instance whose last event cannot be read: whether it is covered is not known."""
+    """An instance with an unreadable last event: whether it is covered is not known."""
 
     aggregate_id: AggregateId
     error: OncelogError
@@ -122,8 +122,8 @@ class Coverage:
     async def states(self, db_name: str, class_id: str, spans: ConstraintSpans) -> Mapping[str, ConstraintCoverage]:
         """Return the state of each constraint by name.
 
-        Instances are counted if all events of the class are listed by one request, else the last run's report says
-        what is known.
+        Instances are counted if all events of the class are listed by one request, else the state comes from the
+        last run's report.
         """
         if not spans.since:
             return {}

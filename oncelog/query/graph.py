@@ -22,13 +22,13 @@ LENGTH_MAX = 8  # of a shortest path
 
 
 class RelationshipNamesOf(Protocol):
-    """Gives what can be walked by name in a database, as its classes are defined now."""
+    """Gives the relationships that can be walked by name in a database, as its classes are defined now."""
 
     async def __call__(self, db_name: str) -> RelationshipNames: ...
 
 
 class GraphReader:
-    """Asks graph and documents. ``nodes_max`` bounds what one question may look at."""
+    """Asks graph and documents. ``nodes_max`` bounds the nodes that one query may read."""
 
     def __init__(
         self, graph: Graph, documents: Documents, ways_of: RelationshipNamesOf, *, nodes_max: int = NODES_MAX
@@ -67,7 +67,7 @@ class GraphReader:
     ) -> Answer:
         """Return a path with the fewest edges, or no path if there is none of at most ``length_max`` edges.
 
-        ``names``: only along these, predicates or inverses of whatever classes, or spelled out as ``^predicate:Class``;
+        ``names``: only along these, predicates or inverses of any classes, or spelled out as ``^predicate:Class``;
         none: along any predicate.
         ``both_ways``: against their direction, too. Raises as ``walk`` does.
         """
@@ -84,7 +84,7 @@ class GraphReader:
         return await walking.answer([paths[end]] if end in paths else [], cut=walking.cut)
 
     async def along(self, db_name: str, names: Sequence[str], *, both_ways: bool) -> list[DirectedRelationship]:
-        """Return what a path may take that goes along these names, or all predicates; raises as ``walk`` does."""
+        """Return the directed relationships along these names, or along all predicates; raises as ``walk`` does."""
         known = await self._relationship_names_of(db_name)
         relationships = (
             [relationship for name in names for relationship in known.named(name)] if names else known.outward()
@@ -94,7 +94,7 @@ class GraphReader:
         )
 
     async def goes_back(self, starts: Sequence[AggregateId], hops: Sequence[Hop]) -> bool:
-        """Return whether any of the hops finds instances by what they refer to; raises as ``walk`` does."""
+        """Return whether any of the hops finds instances by their references; raises as ``walk`` does."""
         return any(
             relationship.inward
             for _, relationships in await self._planned(starts, hops)
@@ -154,7 +154,7 @@ class GraphReader:
     async def _planned(
         self, starts: Sequence[AggregateId], hops: Sequence[Hop]
     ) -> list[tuple[Hop, list[DirectedRelationship]]]:
-        """Return what each hop means, from the classes that the one before it leads to; raises InputInvalid."""
+        """Return each hop's relationships, from the classes that the one before it leads to; raises InputInvalid."""
         known = await self._relationship_names_of(starts[0].db_name)
         plan: list[tuple[Hop, list[DirectedRelationship]]] = []
         class_ids: Collection[str] = {start.class_id for start in starts}
@@ -188,18 +188,18 @@ class _Walking:
         return await self._known({start: (start,) for start in starts})
 
     async def step(self, reached: Reached, hop: Hop, relationships: Sequence[DirectedRelationship]) -> Reached:
-        """Return what one hop leads to."""
+        """Return the instances that one hop leads to."""
         found = await self.spread(reached, relationships)
         return await self._matching(found, hop.where) if hop.where else found
 
     async def spread(self, reached: Reached, relationships: Sequence[DirectedRelationship]) -> Reached:
-        """Return what these relationships lead to."""
+        """Return the instances that these relationships lead to."""
         outward = self._outward(reached, [relationship for relationship in relationships if not relationship.inward])
         inward = await self._inward(reached, [relationship for relationship in relationships if relationship.inward])
         return await self._known(inward | outward)
 
     async def answer(self, paths: Sequence[tuple[AggregateId, ...]], *, cut: bool) -> Answer:
-        """Join what is on the paths with its documents, and say where the two differ."""
+        """Join the nodes on the paths with their documents, and report where the two differ."""
         wanted = {each for path in paths for each in path}
         documents = self._documents | await self._reader.documents(wanted - self._documents.keys())
         documents = {each: documents[each] for each in wanted if each in documents}
@@ -244,7 +244,7 @@ class _Walking:
         return found
 
     async def _known(self, found: Reached) -> Reached:
-        """Keep what is in the graph, as far as there is room for it, and remember what is not."""
+        """Keep the instances in the graph, as far as there is room, and remember those that are absent."""
         wanted = [each for each in found if each not in self._nodes]
         room = self._reader.nodes_max - len(self._nodes)
         if len(wanted) > room:
@@ -255,7 +255,7 @@ class _Walking:
         return {each: path for each, path in found.items() if each in self._nodes}
 
     async def _matching(self, found: Reached, where: Mapping[str, Any]) -> Reached:
-        """Keep instances whose data is as asked for; instances without a document stay, to be named in the answer."""
+        """Keep instances with matching data; instances without a document stay, to be named in the answer."""
         self._documents |= await self._reader.documents(each for each in found if each not in self._documents)
         return {
             each: path

@@ -13,10 +13,10 @@ from oncelog.ports import Document
 class Hop:
     """One step from each instance reached so far to others.
 
-    ``name``: a predicate of its class, to what it refers to; or an inverse that another class declares, to those of
-    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, whatever its
-    inverse is called. ``class_id`` keeps only instances of that class; ``where`` only those whose data has these
-    values, or values within these ranges, each at a JSON Pointer (RFC 6901).
+    ``name``: a predicate of its class, to its targets; or an inverse that another class declares, to those of
+    that class that refer to it. ``inward``: ``name`` is a predicate to be walked against its direction, without
+    regard to its inverse's name. ``class_id`` keeps only instances of that class; ``where`` only those with these
+    values in their data, or values within these ranges, each at a JSON Pointer (RFC 6901).
     """
 
     name: str

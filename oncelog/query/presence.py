@@ -1,4 +1,4 @@
-"""Distinguishes a class or graph that never had anything from one whose index is gone."""
+"""Distinguishes a class or graph that never had anything from one that lost its index."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ PROJECTED_WITHIN = timedelta(seconds=60)
 
 
 class Presence:
-    """Compares what a read model lacks altogether with the log: at most one page of a listing for each class."""
+    """Compares a read model's missing indices and graphs with the log: at most one page of a listing for each class."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -34,7 +34,7 @@ class Presence:
                 )
 
     async def check_graph(self, aggregate_ids: Iterable[AggregateId]) -> None:
-        """Raise StoreUnavailable where the graph has nothing of a database whose log has one of these instances."""
+        """Raise StoreUnavailable for a database without a graph, though its log has instances of these classes."""
         missing: dict[str, AggregateId] = {}
         for aggregate_id in aggregate_ids:
             missing.setdefault(aggregate_id.db_name, aggregate_id)

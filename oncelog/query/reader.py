@@ -44,9 +44,9 @@ class ProjectedModel(Protocol):
 
 
 class Reader:
-    """Reads for an application. A token makes an answer at or beyond what it names, or raises NotYetVisible.
+    """Reads for an application. A token makes an answer at or beyond the versions it names, or raises NotYetVisible.
 
-    Where what it names is parked, ProjectionParked says so at once, with the reason and what to do.
+    Where one of them is parked, ProjectionParked says so at once, with the reason and the remedy.
     """
 
     def __init__(self, ports: Ports, log_reader: StreamReader, *, nodes_max: int = NODES_MAX) -> None:
@@ -83,7 +83,7 @@ class Reader:
         return seen[0]
 
     async def search(self, search: Search, *, token: str | None = None, deadline_s: float = DEADLINE_S) -> SearchPage:
-        """Return a page of what is found.
+        """Return a page of the matching documents.
 
         Of a token only instances of the class that is searched count. No index is refreshed for it:
         a new document is found within about a second. Raises InputInvalid, NotYetVisible, TokenInvalid,
@@ -147,7 +147,7 @@ class Reader:
         *,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """Return once a read model of one's own has what the token names; raises NotYetVisible, ProjectionParked.
+        """Return once a read model of one's own has the token's versions; raises NotYetVisible, ProjectionParked.
 
         Of a token, aggregates that the read model does not cover do not count. Raises TokenInvalid, StoreUnavailable.
         """
@@ -158,7 +158,7 @@ class Reader:
     async def until_visible(self, wanted: Mapping[AggregateId, int], *, deadline_s: float = DEADLINE_S) -> None:
         """Return once every question there is sees each instance at its sequence number or beyond.
 
-        For what a token cannot name, such as all that a bulk command applied; some hundred at a time. Raises
+        For versions that a token cannot name, such as all that a bulk command applied; some hundred at a time. Raises
         NotYetVisible, StoreUnavailable.
         """
         views = [
@@ -172,7 +172,7 @@ class Reader:
         return await self._classes.names(db_name)
 
     async def relationship_names(self, db_name: str) -> RelationshipNames:
-        """Return what can be walked by name in a database, as its classes are defined now; raises as ``walk`` does."""
+        """Return the relationships of a database by name, as its classes are defined now; raises as ``walk`` does."""
         return await self._classes.relationship_names(db_name)
 
     async def as_of(
@@ -208,7 +208,7 @@ class Reader:
         return 0
 
     def _wanted_of_graph(self, token: str | None, asked: Iterable[AggregateId]) -> dict[AggregateId, int]:
-        """Return what counts of a token: instances of the database asked; of classes the graph has nothing to show."""
+        """Return the versions of a token that count: of instances of the database asked; the graph shows no classes."""
         databases = {aggregate_id.db_name for aggregate_id in asked}
         wanted = self._wanted_of(token).items()
         return {each: number for each, number in wanted if each.db_name in databases and each.class_id != CLASSES}

@@ -1,4 +1,4 @@
-"""Waits until the read side has what a consistency token names, or raises the reason why it has not."""
+"""Waits until the read side has the versions a consistency token names, or raises the reason why it has not."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ class View:
 
 
 def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
-    """Return what a token of this installation asks for, nothing for none; raises TokenInvalid."""
+    """Return the versions that a token of this installation names, none without a token; raises TokenInvalid."""
     if token is None:
         return {}
     try:
@@ -50,7 +50,7 @@ def wanted_of(token: str | None, installation: str) -> dict[AggregateId, int]:
 
 
 class Visibility:
-    """Waits for views to have what is expected, and reads from the dead letters what never will be projected."""
+    """Waits for expected versions in views; reads from the dead letters the versions that never will be projected."""
 
     def __init__(self, dead_letters: DeadLetters) -> None:
         self._dead_letters = dead_letters

@@ -1,4 +1,4 @@
-"""A reaction as the projector drives it: a read model of events whose writes are starts of commands."""
+"""A reaction as the projector drives it: a read model of events that writes by starting commands."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

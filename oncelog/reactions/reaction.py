@@ -55,7 +55,7 @@ class Reaction:
         self._since = rfc3339(since) if since is not None else ""
 
     def commands_of(self, event: Event) -> Iterator[Command]:
-        """Yield the event's commands, with their IDs; raises InputInvalid, and whatever the function raises.
+        """Yield the event's commands, with their IDs; raises InputInvalid, and the function's errors.
 
         Each command names its event as its cause, and has the event's correlation ID, or the ID of the event's command.
         """

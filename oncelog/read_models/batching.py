@@ -1,6 +1,6 @@
 """Many small writes to a read model become few large ones, without a delay for the sake of it.
 
-While a batch is under way, what arrives waits; as soon as a batch is acknowledged, all of it goes together. So a single
+While a batch is under way, new writes wait; as soon as a batch is acknowledged, all of them go together. So a single
 write leaves at once, and under load the batches grow by themselves.
 """
 
@@ -27,7 +27,7 @@ class _Waiting:
 class BatchedReadModel:
     """Projects single states through shared batches; belongs to one event loop.
 
-    Of several waiting states of one aggregate only the newest is sent, since it carries what the others do.
+    Of several waiting states of one aggregate only the newest is sent, since it carries the events of the others.
     ``states_max`` bounds a batch (the read model bounds its requests), ``in_flight_max`` how many are under way at
     once.
     """
@@ -43,7 +43,7 @@ class BatchedReadModel:
     async def project(self, state: Instance) -> None:
         """Project the state unless a newer one is projected.
 
-        Raises what ``ReadModel.apply`` says of it; RuntimeError after ``close``.
+        Raises the error that ``ReadModel.project_states`` returns for it; RuntimeError after ``close``.
         """
         if self._closed:
             raise RuntimeError(f"{self.read_model.name}: closed; open another one to write on")
@@ -60,7 +60,7 @@ class BatchedReadModel:
     def _enqueue(self, waiting: _Waiting) -> None:
         self._waiting.setdefault(waiting.state.aggregate_id, []).append(waiting)
         if len(self._in_flight) < self._in_flight_max:
-            task = asyncio.create_task(self._send_batches())  # begins after what is ready now has been enqueued, too
+            task = asyncio.create_task(self._send_batches())  # begins after all states ready now have been enqueued
             self._in_flight.add(task)
 
     async def _send_batches(self) -> None:
@@ -75,7 +75,7 @@ class BatchedReadModel:
                 waiting.outcome.cancel()
 
     def _take_batch(self) -> list[list[_Waiting]]:
-        """Take what waits longest, as much as a batch may hold: per aggregate its callers, the newest state last."""
+        """Take the longest waiting states, up to the batch limit: per aggregate its callers, the newest state last."""
         batch: list[list[_Waiting]] = []
         while self._waiting and len(batch) < self._states_max:
             arrived = self._waiting.pop(next(iter(self._waiting)))

@@ -19,7 +19,7 @@ from oncelog.ports import Changes, EventLog, EventReadModel, ReadModel, Snapshot
 from oncelog.read_models.parking import Parking, is_set_aside
 from oncelog.replay.stream_reader import StateCache, StreamReader
 
-#: Of a class whose container can be used again.
+#: Of a class with a container that can be used again.
 RETRIES_AT_ONCE_MAX = 16
 
 #: Projects an aggregate as the log has it now, and returns why it cannot be projected, or None. The number is the
@@ -60,7 +60,7 @@ class DeadLetterService:
         return await self._parking.write(DeadLetterKind.PAUSED, aggregate_id, by=by, reason=reason)
 
     async def redrive(self, dead_letters: Sequence[DeadLetter], *, by: str) -> int:
-        """Retry what waits for a container, where that can be used again; returns how many are projected.
+        """Retry the aggregates that wait for a container, where it can be used again; returns how many are projected.
 
         One aggregate of each class is projected first: while that fails, no dead letter is written. Raises
         StoreUnavailable for a server that every aggregate needs.
@@ -115,7 +115,7 @@ class DeadLetterService:
             if not isinstance(error, ContainerUnusable) or error.shared:
                 raise
             return await self._parking.park(aggregate_id, sequence_number=head, error=error)
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from being projected is why it waits again
+        except Exception as error:  # noqa: BLE001 - any error that prevents projecting it is why it waits again
             number = getattr(error, "details", {}).get("sequence_number") or head
             parked = await self._parking.park(aggregate_id, sequence_number=number, wanted=head, error=error)
             if parked.waits:
@@ -131,7 +131,7 @@ class DeadLetterService:
 
 
 def newest_state(log: EventLog, snapshots: Snapshots, read_model: ReadModel) -> ProjectNewest:
-    """Return what projects the state at the log's head."""
+    """Return a function that projects the state at the log's head."""
 
     async def project(aggregate_id: AggregateId, _: int) -> Exception | None:
         reader = StreamReader(log=log, snapshots=snapshots, cache=StateCache(aggregates_max=1))
@@ -143,7 +143,7 @@ def newest_state(log: EventLog, snapshots: Snapshots, read_model: ReadModel) -> 
 
 
 def newest_events(log: EventLog, read_model: EventReadModel) -> ProjectNewest:
-    """Return what applies all events from the parked one, where that is known, to the log's head."""
+    """Return a function that applies all events from the parked one, if known, to the log's head."""
 
     async def project(aggregate_id: AggregateId, parked: int) -> Exception | None:
         head = await log.last_sequence_number(aggregate_id)

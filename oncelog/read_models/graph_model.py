@@ -1,4 +1,4 @@
-"""The graph as a read model: of each instance, what it refers to as its class's newest definition says."""
+"""The graph as a read model: of each instance, its references under its class's newest definition."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -73,7 +73,7 @@ class GraphModel:
         return [next(outcomes) if isinstance(node, GraphNode) else node for node in nodes]
 
     async def refresh(self, db_name: str) -> None:
-        """Let searches of the graph find whatever was projected so far; raises StoreUnavailable."""
+        """Let searches of the graph find all nodes projected so far; raises StoreUnavailable."""
         await self._graph.refresh_nodes(db_name)
 
     async def projected_versions(self, aggregate_ids: Sequence[AggregateId]) -> Sequence[int]:

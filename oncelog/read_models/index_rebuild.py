@@ -28,7 +28,7 @@ from oncelog.replay.class_schemas import ClassSchemas
 from oncelog.replay.fold import FoldedBatch
 from oncelog.replay.stream_reader import StreamReader
 
-#: Documents whose versions are looked up in one request.
+#: Documents with versions looked up in one request.
 COMPARED_AT_ONCE = 1_000
 FOLDED_AT_ONCE = 16
 
@@ -56,7 +56,7 @@ class RebuildTarget(BaseModel):
 
 
 class SwitchedIndex(BaseModel):
-    """A class whose readers see another index. ``kept``: the one before, to go back to.
+    """A class and the index that its readers see now. ``kept``: the one before, to go back to.
 
     ``caught_up``: documents that live writes changed meanwhile; ``completed``: documents that a comparison with
     the folded states found behind.
@@ -124,7 +124,7 @@ class IndexRebuild:
         return Projected(len(documents) - len(refused), await self._projection.park(batch, refused))
 
     async def finish(self, target: RebuildTarget, folded: AsyncIterator[StateDigest]) -> SwitchedIndex:
-        """Compare the new index with what was folded, catch up, and let readers see it; may be repeated.
+        """Compare the new index with the folded states, catch up, and let readers see it; may be repeated.
 
         ``folded``: the digests of the class's states, each at the head that its stream had when it was read. A later
         event is written to the old index, after ``target.position``, and comes from there. Raises StoreUnavailable,
@@ -171,7 +171,7 @@ class IndexRebuild:
         return SwitchedIndex(class_name=_named(class_name), index=clone.name, kept=current.name, caught_up=caught_up)
 
     async def _complete(self, target: RebuildTarget, folded: AsyncIterator[StateDigest]) -> int:
-        """Write what was folded and the new index has not; returns how many."""
+        """Write the folded states that the new index lacks; returns their number."""
         completed, digests = 0, list[StateDigest]()
         async for digest in folded:
             digests.append(digest)

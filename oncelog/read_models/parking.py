@@ -1,7 +1,7 @@
-"""Parking: an aggregate whose projection failed for good waits, and only that one; the others go on.
+"""Parking: only an aggregate with a projection that failed for good waits; the others go on.
 
-The truth of what waits is in ``DeadLetters`` (S3). The memory of a process is only a hint: it says of
-which aggregates to ask, and asking is what counts before an event is left alone. Where more than ``LETTERS_MAX`` wait,
+The truth about waiting aggregates is in ``DeadLetters`` (S3). The memory of a process is only a hint: it says of
+which aggregates to ask, and only the answer decides that an event is left alone. Where more than ``LETTERS_MAX`` wait,
 only the class of the others is remembered, and all of its aggregates are asked about. An event that was left alone is
 in the log already, and the program that ends the waiting says so first and reads the log's head after that: so none is
 forgotten.
@@ -67,7 +67,7 @@ class Parking:
         return [dead_letter for dead_letter in self._last.values() if is_set_aside(dead_letter)]
 
     async def refresh(self) -> None:
-        """Learn what others did meanwhile: one listing, and one read per dead letter written since the last time.
+        """Read the dead letters of other processes: one listing, and one read per letter written since the last time.
 
         All dead letters are read the first time, and again once there is room for those that were not remembered. A
         dead letter that cannot be read is logged. Raises StoreUnavailable.
@@ -118,7 +118,7 @@ class Parking:
 
     @asynccontextmanager
     async def refreshed(self) -> AsyncIterator[None]:
-        """Read what other programs did every ``REFRESH_S``, for the length of a block."""
+        """Refresh every ``REFRESH_S``, for the length of a block."""
 
         async def refresh_for_ever() -> None:
             while True:
@@ -185,12 +185,12 @@ class Parking:
         return dead_letter
 
     async def announce(self, dead_letter: DeadLetter) -> None:
-        """Announce what was parked; a program that died in between does so again when the event comes again."""
+        """Announce a parked aggregate; a program that died in between does so again when the event comes again."""
         if dead_letter.kind is DeadLetterKind.PARKED:
             await self._failures.announce(dead_letter.aggregate_id, dead_letter.model_dump(mode="json"))
 
     async def write(self, kind: DeadLetterKind, aggregate_id: AggregateId, *, by: str, reason: str) -> DeadLetter:
-        """Write what a person or a program decided about an aggregate.
+        """Write the decision of a person or a program about an aggregate.
 
         Raises InputInvalid if the action is not allowed after the last dead letter, or another writer was faster.
         """

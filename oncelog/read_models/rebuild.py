@@ -41,7 +41,7 @@ class StateProjection:
     async def project(self, batch: FoldedBatch) -> Projected:
         """Project the states of a batch, and park the others of its aggregates; may be repeated.
 
-        Raises StoreUnavailable, with what was projected left so.
+        Raises StoreUnavailable, with the states projected by then left so.
         """
         outcomes = await self.read_model.project_states(batch.states) if batch.states else ()
         refused = {state.aggregate_id: (state.sequence_number, error) for state, error in _failed(batch, outcomes)}
@@ -73,7 +73,7 @@ class GraphRebuilder:
         self._reader = reader
 
     async def run(self, class_name: AggregateId, *, progress: Callable[[int], None] = lambda _: None) -> str:
-        """Project all instances of the class to the graph anew; returns what was done, in words.
+        """Project all instances of the class to the graph anew; returns a summary in words.
 
         ``progress`` receives the number of nodes written so far, after each batch. Raises StoreUnavailable.
         """

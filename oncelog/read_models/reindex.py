@@ -1,4 +1,4 @@
-"""A class whose definition changed how its documents are indexed: another index follows, without a gap in reading.
+"""A class with a new index schema for its documents: another index follows, without a gap in reading.
 
 Readers see the old index, whole, until they see the new one, whole. Writers wait for as long as the last few documents
 take. Any number of attempts may run at once, also for different definitions: only the index that readers see can be
@@ -53,7 +53,7 @@ class Reindexer:
         self._reader = reader
 
     async def answers_filters(self, class_name: AggregateId) -> bool:
-        """Return whether the class has no index of an earlier release, which lacks what filters and orders need."""
+        """Return whether the class has no index of an earlier release, without the fields for filters and orders."""
         current = await self._indices.current_index(class_name)
         return current is None or current.exact
 
@@ -79,7 +79,7 @@ class Reindexer:
         return f"definition {class_schema.reference.sequence_number}, documents in {current.name}, of {known}{closed}"
 
     async def run(self, class_name: AggregateId, *, at_least: int = 0, progress: Progress = lambda _: None) -> str:
-        """Let readers see documents under the newest definition; returns what was done, in words.
+        """Let readers see documents under the newest definition; returns a summary in words.
 
         ``at_least``: the sequence number of a definition that is known to be there. Raises StoreUnavailable.
         """
@@ -114,7 +114,7 @@ class Reindexer:
         after: int = -1,
         progress: Progress = lambda _: None,
     ) -> int:
-        """Copy what was written to the old index, in that order, until it is closed and nothing is left.
+        """Copy the documents written to the old index, in that order, until it is closed and none is left.
 
         ``after``: the position of the old index up to which the new one has all. Returns how many documents were
         copied; a switch may follow. Raises StoreUnavailable.
@@ -138,7 +138,7 @@ class Reindexer:
     ) -> Sequence[Document]:
         """Fold each from the log, as of the version that the old index has of it.
 
-        An aggregate whose log cannot be folded (it is damaged, or of a newer release) keeps its document: a single
+        An aggregate with a log that cannot be folded (damaged, or of a newer release) keeps its document: a single
         aggregate holds up no class.
         """
 

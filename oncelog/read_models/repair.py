@@ -1,4 +1,4 @@
-"""The repair of what a read model shows wrongly at the right version: the log is folded and projected over it."""
+"""The repair of wrong documents and nodes at the right version: the log is folded and projected over it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,15 +20,15 @@ log = structlog.get_logger(__name__)
 
 
 class ReplaceableModel(Protocol):
-    """A read model that can write over what it shows at the same version."""
+    """A read model that can replace its state at the same version."""
 
     async def replace_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
-        """Project each state, also over what is shown at its version, never over a later one."""
+        """Project each state, also over the one projected at its version, never over a later one."""
         ...
 
 
 class ProjectionRepair:
-    """Projects aggregates anew, from their first event on, over what one read model shows of them.
+    """Projects aggregates anew, from their first event on, over their states in one read model.
 
     Safe beside live writes: a projection of a later event stays, and all that is written follows from the log.
     ``reader``: of slots only, since the archive is derived from them.

@@ -11,7 +11,7 @@ class EventScope:
     """Events of some classes and types; without any named, those of all instances.
 
     ``classes``: ``"shop/Order"``, ``"shop/_class"`` for the classes of a database themselves. ``event_types``: such as
-    ``"INSTANCE_CREATED"``. Raises InputInvalid for what is no name.
+    ``"INSTANCE_CREATED"``. Raises InputInvalid for an invalid name.
     """
 
     def __init__(self, classes: Iterable[str] = (), event_types: Iterable[str] = ()) -> None:

@@ -1,6 +1,6 @@
 """How the documents of a defined class are indexed: one typed field per member of ``data``, from its JSON Schema.
 
-A field's type is never narrower than what the schema admits, so that valid data can always be indexed; where no
+A field's type is never narrower than the schema, so that valid data can always be indexed; where no
 field type is wide enough (a member that may be an object or a text), the member is kept but not searched. A schema
 with more members than an index should have fields is kept whole in one ``flattened`` field, as undefined classes are.
 """
@@ -53,7 +53,7 @@ class _Typing:
         self.deepest = 0
 
     def of(self, schemas: Iterable[Schema], *, depth: int, path: frozenset[str]) -> Mapping:
-        """Return the mapping of a member whose values are valid under one of the schemas.
+        """Return the mapping of a member with values valid under one of the schemas.
 
         ``path``: the references that led here; data of a schema that contains itself is not searched within itself.
         """
@@ -112,7 +112,7 @@ class _Typing:
         return {"dynamic": "strict" if closed and len(nodes) == 1 else "false", "properties": properties}
 
     def _nodes(self, schema: Schema, references: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield the schema and everything it is put together from at the same place; notes what it refers to."""
+        """Yield the schema and all subschemas for the same place; adds its references to ``references``."""
         if isinstance(schema, bool):
             if schema:
                 yield {}

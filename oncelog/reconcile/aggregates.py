@@ -1,4 +1,4 @@
-"""Aggregates whose events may not all be on the stream, or that a read model has behind their log, under an earlier
+"""Aggregates with events that may not be on the stream, or that a read model has behind their log, under an earlier
 definition than their class has now, or not at all.
 """
 
@@ -38,7 +38,7 @@ Summaries = defaultdict[ListedStream, list[ReconcileSummary]]
 
 
 class AggregateReconciler:
-    """Compares head, watermark and each read model's view of an aggregate, and makes good what is behind."""
+    """Compares head, watermark and each read model's view of an aggregate, and brings those behind up to the head."""
 
     def __init__(
         self,

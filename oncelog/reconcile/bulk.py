@@ -1,4 +1,4 @@
-"""Bulk commands whose workflow is gone: bound items are finished, the rest is closed, the result assembled."""
+"""Bulk commands without their workflow: bound items are finished, the rest is closed, the result assembled."""
 
 from oncelog.bulk.report import BulkReporter
 from oncelog.bulk.run import BulkRunner, Progress, RunControl
@@ -11,8 +11,8 @@ from oncelog.replay.trace import AfterStep, Trace
 class BulkReconciler:
     """Ends bulk commands from their records, by their own path's means; any number of it may run at once.
 
-    Unlike a command on one instance, a bulk command is not carried on: an operator who terminates one with a million
-    items left wants it to stop. An attempt that still lives stops at the same record, or has its chunk ended before it.
+    Unlike a command on one instance, a bulk command is not carried on: a termination with a million items left is
+    meant to stop it. An attempt that still lives stops at the same record, or has its chunk ended before it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Classes whose documents do not lie as their newest definition says, or as this release has them, because their
+"""Classes with documents under another schema than that of their newest definition or of this release, because their
 commands no longer run.
 """
 

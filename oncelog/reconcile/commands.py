@@ -1,4 +1,4 @@
-"""Commands that have a record and no end, or whose status does not have their end."""
+"""Commands that have a record and no end, or an end that their status lacks."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -93,7 +93,7 @@ class CommandReconciler:
         trace = Trace(self._after_step)
         if isinstance(record, CommandRecord):
             result = await self._commit(record, trace)
-        else:  # the reconciler of aggregates finds what is left to deliver of a command that has ended
+        else:  # the reconciler of aggregates finds the undelivered events of a command that has ended
             result = known or await self._bulks.end(record)
         await complete(self._statuses, result, command_type=record.command["command_type"], trace=trace)
         return result
@@ -113,7 +113,7 @@ class CommandReconciler:
 
     async def _project(self, aggregate_id: AggregateId, sequence_number: int, trace: Trace) -> None:
         """Project it now if that can be: its class may be closed until the reconciler of classes, which comes next, and
-        the reconciler of aggregates projects what is missing after that.
+        the reconciler of aggregates projects the missing states after that.
         """
         try:
             await self._deliverer.project_or_park(aggregate_id, sequence_number, trace)

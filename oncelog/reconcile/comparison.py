@@ -26,7 +26,7 @@ class Reached:
     being_redefined: bool
 
     def behind(self, head: int) -> dict[str, ProjectionStatus]:
-        """Return the read models that do not project the head as it is now, with what they project."""
+        """Return the read models that do not project the head as it is now, with their status."""
         return {
             name: shown
             for name, shown in self.shown.items()
@@ -49,7 +49,7 @@ class Due:
 
 
 class AggregateComparison:
-    """Finds what aggregates lack. Only a repair changes anything: it lets Redis forget an overstated watermark."""
+    """Compares aggregates with the log. Only a repair changes data: it lets Redis forget an overstated watermark."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class AggregateComparison:
     async def compare(
         self, reached: Mapping[AggregateId, Reached | OncelogError], scope: Scope, listed_stream: ListedStream
     ) -> Due | ReconcileSummary:
-        """Return what an aggregate lacks, or the summary of one that is to be left as it is."""
+        """Return the work due for an aggregate, or the summary of one that is to be left as it is."""
         if listed_stream.missing is not None:
             raise _missing(listed_stream)
         now = reached[listed_stream.aggregate_id]
         if isinstance(now, OncelogError):
             raise now
         published = now.published
-        # Beyond it: others have gone on since it was listed, or what is known is wrong.
+        # Beyond it: others have gone on since it was listed, or the known values are wrong.
         through = published.through if published else 0
         if max(through, *(shown.sequence_number for shown in now.shown.values())) > listed_stream.head:
             published = await self._checked(listed_stream, now, scope)

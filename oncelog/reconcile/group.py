@@ -45,7 +45,7 @@ class RememberedSlots:
 
 
 class GroupWatermarks:
-    """The ``Watermarks`` of a publication, for aggregates whose watermark the caller has at hand.
+    """The ``Watermarks`` of a publication, for aggregates with a watermark that the caller has at hand.
 
     A watermark that is a little old, or raised a little late, publishes an event twice and loses none.
     """
@@ -72,7 +72,7 @@ class GroupWatermarks:
             await self._leases.save_progress(later, "")
 
     async def flush(self) -> None:
-        """Raise the watermarks that were kept, and forget what is known; raises StoreUnavailable."""
+        """Raise the watermarks that were kept, and forget all known ones; raises StoreUnavailable."""
         raised, self._raised, self._known = list(self._raised.values()), {}, {}
         if raised:
             await self._leases.save_progress(raised, "")

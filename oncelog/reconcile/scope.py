@@ -21,9 +21,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Scope:
-    """``repair``: finish what is found, instead of only telling it. All times are of S3's clock.
+    """``repair``: finish the incomplete work, instead of only reporting it. All times are of S3's clock.
 
-    ``before``: only what was written no later is touched. ``settled_through``: the log is known to be complete up to
+    ``before``: only objects written no later are touched. ``settled_through``: the log is known to be complete up to
     then, because a check saw it complete, and it stays so. ``published_through``: the same of the stream, which can be
     lost: in topics of these ``generations``, those when the check began.
     """
@@ -46,15 +46,15 @@ class Scope:
         return self.cover(aggregate_id.db_name, aggregate_id.instance_key if is_class else aggregate_id.class_id)
 
     def is_recent(self, written_at: datetime) -> bool:
-        """Return whether what was written then is left alone yet."""
-        return written_at > self.before  # of S3s whose clock has whole seconds, "at once" is the same second
+        """Return whether an object written then is left alone yet."""
+        return written_at > self.before  # of S3s with a clock of whole seconds, "at once" is the same second
 
     def is_complete(self, written_at: datetime) -> bool:
-        """Return whether what was written then is known to have been whole."""
+        """Return whether an object written then is known to have been complete."""
         return self.settled_through is not None and written_at <= self.settled_through
 
     def is_published(self, written_at: datetime) -> bool:
-        """Return whether what was written then is known to be on the stream."""
+        """Return whether an event written then is known to be on the stream."""
         return self.published_through is not None and written_at <= self.published_through
 
 
@@ -81,7 +81,7 @@ def incomplete(place: str, what: str) -> ReconcileSummary:
 class Steps(Generic[Item]):
     """Takes items through steps, some of them at once: an item that fails is reported, and holds up no other.
 
-    ``failed``: the items that did, to be left out of the steps that follow, with what is reported of each.
+    ``failed``: the items that did, to be left out of the steps that follow, with the report on each.
     """
 
     def __init__(self, *, place: Callable[[Item], str]) -> None:
@@ -93,7 +93,7 @@ class Steps(Generic[Item]):
     async def take(
         self, items: Sequence[Item], step: Callable[[Item], Awaitable[Found]], *, at_once_max: int = AT_ONCE_MAX
     ) -> list[tuple[Item, Found]]:
-        """Take each item through a step; return those that came through, in order, with what came of each."""
+        """Take each item through a step; return those that came through, in order, with the outcome of each."""
         self._items.update(items)
 
         async def take_one(item: Item) -> tuple[Item, Found] | None:
@@ -119,7 +119,7 @@ class Steps(Generic[Item]):
 async def reconcile_each(
     items: Sequence[Item], reconcile: Callable[[Item], Awaitable[ReconcileSummary]], *, place: Callable[[Item], str]
 ) -> ReconcileSummary:
-    """Reconcile all items, some at once, and return what came of it.
+    """Reconcile all items, some at once, and return the sum of their summaries.
 
     Raises StoreUnavailable if no item at all could be reconciled for want of a server.
     """

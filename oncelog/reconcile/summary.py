@@ -28,7 +28,7 @@ FINDINGS_MAX = {
 
 
 class Finding(BaseModel):
-    """One thing found, where, and what it is."""
+    """One finding: its kind, its place and its description."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,15 +38,15 @@ class Finding(BaseModel):
 
 
 class ReconcileSummary(BaseModel):
-    """The sum of what was seen and done; summaries of parts add up.
+    """The counts and findings of a run; summaries of parts add up.
 
     ``commands``, ``aggregates``: looked at. ``found``: incomplete, of which ``finished`` commands were brought to their
     end, ``closed`` ones had come to it without a status that has it, or were ended as they stood (bulk commands with
     chunks that were not begun), ``published`` aggregates' events were sent and ``projected`` ones projected in every
     read model that was behind, and of ``reindexed`` classes documents follow their definition now. Left alone:
-    ``running``, whose own workflow is at it, ``recent``, within the grace period, and ``parked``, once for each read
+    ``running``, with their workflow under way, ``recent``, within the grace period, and ``parked``, once for each read
     model in which the projection waits for a person in the dead letters. ``damaged`` and ``unfinished`` are under
-    ``findings``. ``oldest_left``: of what is not known to be whole, when the oldest was written.
+    ``findings``. ``oldest_left``: when the oldest object not known to be whole was written.
     """
 
     model_config = ConfigDict(frozen=True)

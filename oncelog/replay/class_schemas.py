@@ -1,9 +1,9 @@
 """The class schemas known to this process: the rules that a command is decided under, and those it was decided under.
 
-A command is bound by its record to one definition, so that every attempt decides alike, whatever is defined meanwhile.
+A command is bound by its record to one definition, so that every attempt decides alike, also after a newer definition.
 Which one is the newest is asked when a command is bound: Redis knows of a definition that was committed since, and S3
-is looked at now and then, in case Redis has forgotten. A stale answer does no harm: the event says what it was
-decided under, and no aggregate ever goes back to an earlier definition than its last one.
+is looked at now and then, in case Redis has forgotten. A stale answer does no harm: the event names its
+definition, and no aggregate ever goes back to an earlier definition than its last one.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class _Known:
 class ClassSchemas:
     """Reads classes from the log, each event once, and keeps their rules; the least recently used class goes first.
 
-    ``leases`` None: without news from Redis, so that what is the newest may be half a minute old.
+    ``leases`` None: without news from Redis, so that the newest definition may be half a minute old.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ClassSchemas:
         return await self.at(AggregateId(class_name.db_name, class_name.instance_key, ""), reference)
 
     async def _read(self, name: AggregateId) -> _Known:
-        """Read what was added to the class's log since it was read last."""
+        """Read the events added to the class's log since it was read last."""
         lock = self._reading.setdefault(name, asyncio.Lock())
         async with lock:
             known = self._known.setdefault(name, _Known(Instance(aggregate_id=str(name))))

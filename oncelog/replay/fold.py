@@ -103,7 +103,7 @@ class Fold:
         return len(self._states) + len(self._damages) >= BATCH_STATES or self._bytes >= BATCH_BYTES
 
     def end(self) -> FoldedBatch:
-        """Return what is left, the last aggregate included."""
+        """Return the remaining aggregates, the last one included."""
         self._close()
         return self.taken()
 

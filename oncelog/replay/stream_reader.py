@@ -55,7 +55,7 @@ class StateCache:
         return len(self._states)
 
     def drop(self, aggregate_id: AggregateId) -> None:
-        """Forget the aggregate, because what is known of it does not fit to the log."""
+        """Forget the aggregate, because its cached state does not fit to the log."""
         self._states.pop(aggregate_id, None)
 
 
@@ -74,7 +74,7 @@ class StreamReader:
         self._cache = cache
 
     async def latest(self, aggregate_id: AggregateId) -> tuple[Instance, Watermark]:
-        """Return state and watermark at the head as S3 has them, whatever anyone else believes."""
+        """Return state and watermark at the head as S3 has them, regardless of every other store."""
         known = self._cache.get(aggregate_id) or await self._snapshot(aggregate_id)
         head = await self._log.last_sequence_number(aggregate_id, after=known.sequence_number)
         if head == 0:

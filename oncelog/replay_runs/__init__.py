@@ -1,4 +1,4 @@
 """Replay runs: the whole log, or a part of it, folded anew by many workers, for digests, exports and rebuilds.
 
-``request`` says what is replayed, ``plan`` divides it into partitions, ``partition`` folds one, ``digests`` joins them.
+``request`` defines the run, ``plan`` divides it into partitions, ``partition`` folds one, ``digests`` joins them.
 """

@@ -62,7 +62,7 @@ class VerifyWork(NoWork):
         return _ComparedPartition(self._readers, step.partition.part.class_id, self._look_again_s)
 
     async def end(self, run: ReplayRun, end: ReplayEnd) -> ReplayEnd:
-        """Drop what is kept no longer."""
+        """Drop the indices that are kept no longer."""
         if run.request.scope.is_whole:
             dropped = await self._kept_indices.drop_left_indices(before=datetime.now(UTC) - KEPT)
             if dropped:
@@ -86,7 +86,7 @@ class _ComparedPartition:
         return ReplayCounts()
 
     async def _differing(self, read_model: str, states: Sequence[Instance]) -> list[ReplayFinding]:
-        """Look again at what differs, since it may be on its way; lasting differences are findings."""
+        """Compare differing states again, since their events may be on the way; lasting differences are findings."""
         compare = self._documents if read_model == DocumentsModel.name else self._nodes
         left, found = list(states), dict[str, ReplayFinding]()
         for look in range(LOOKS):
@@ -129,7 +129,7 @@ def document_finding(
 ) -> ReplayFinding | None:
     """Return how a document differs from the folded state; one of a later event is judged by a later replay.
 
-    ``class_schema``: in whose form the documents of the class lie.
+    ``class_schema``: the schema that the documents of the class follow.
     """
     place = f"document {state.aggregate_id}"
     if document is None or document.sequence_number < state.sequence_number:

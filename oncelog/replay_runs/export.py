@@ -79,7 +79,7 @@ class PartitionExport:
         return ReplayCounts()
 
     async def end(self) -> ReplayCounts:
-        """Write what is left, then the list of files, by which alone the files are found."""
+        """Write the remaining rows, then the list of files, by which alone the files are found."""
         if self._rows:
             await self._close()
         listed = ExportedFiles(files=tuple(self._written))

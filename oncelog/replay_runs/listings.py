@@ -19,7 +19,7 @@ from oncelog.ports import ListedStream
 from oncelog.replay_runs.files import ReplayFiles, partition_name
 from oncelog.replay_runs.partitions import Partition
 
-#: Partitions whose listings are written side by side.
+#: Partitions with listings that are written side by side.
 WRITTEN_AT_ONCE = 8
 
 _log = structlog.get_logger()

@@ -42,7 +42,7 @@ class ListingKeeper(Protocol):
 
 
 class _KeepsNothing:
-    """The keeper of a plan whose partitions list their parts themselves."""
+    """The keeper of a plan with partitions that list their parts themselves."""
 
     async def begin_class(self, part: LogPart) -> None: ...
 

@@ -14,7 +14,7 @@ from oncelog.replay.fold import FoldedBatch
 from oncelog.replay_runs.request import ReplayCounts
 from oncelog.replay_runs.work import NoWork, PartitionStep, PartitionWork, ReplayRun
 
-#: Aggregates whose events are sent side by side; events of one go one after the other.
+#: Aggregates with events that are sent side by side; events of one go one after the other.
 PUBLISHED_AT_ONCE = 256
 
 

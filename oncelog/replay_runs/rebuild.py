@@ -22,7 +22,7 @@ class RebuildWork(NoWork):
         self._graph = graph
 
     async def begin(self, run: ReplayRun) -> None:
-        """Make the new indices and keep what they follow, once: a repeated attempt goes on with the same."""
+        """Make the new indices and keep their rebuild targets, once: a repeated attempt goes on with the same."""
         if run.request.read_model == GraphModel.name:
             return
         for db_name, class_id in run.classes:

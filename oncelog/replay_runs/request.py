@@ -1,4 +1,4 @@
-"""Models of a replay run: its request, its plan, its reports. They are what its workflow and activities exchange."""
+"""Models of a replay run: its request, its plan, its reports. Its workflow and activities exchange them."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -72,7 +72,7 @@ class ReplayScope(BaseModel):
 
 
 class ReplayFinding(BaseModel):
-    """A thing that is not as it must be: a stable code, the place, and what was expected and found."""
+    """A thing that is not as it must be: a stable code, the place, and the expected and actual content."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -203,7 +203,7 @@ class ReplayEnd(BaseModel):
     """The joined digests of a replay. ``databases``, ``classes``: sorted by name.
 
     ``manifest``: the key in S3 of the list of exported files; None where nothing was exported. ``switched``: classes
-    whose readers see another index.
+    with readers that see another index.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -65,7 +65,7 @@ Counted = Callable[[PartitionProgress], None]
 class ReplayRunner:
     """Runs replays on the log. ``replay_id`` names the run, and the folder of its files.
 
-    ``works``: by mode, what is done with the states besides their digests.
+    ``works``: by mode, the work on the states besides their digests.
     """
 
     def __init__(

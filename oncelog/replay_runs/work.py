@@ -25,7 +25,7 @@ class ReplayRun:
 
     @property
     def name(self) -> str:
-        """A short name in lower case, for what the run makes elsewhere."""
+        """A short name in lower case, for the objects that the run makes elsewhere."""
         return self.files.short_name
 
 
@@ -42,11 +42,11 @@ class PartitionWork(Protocol):
     """The work on one partition. Its batches come in the order of the log, one after the other."""
 
     async def add(self, batch: FoldedBatch, /) -> ReplayCounts:
-        """Take a batch; returns what to add to the counts. May be repeated from the partition's beginning."""
+        """Take a batch; returns its addition to the counts. May be repeated from the partition's beginning."""
         ...
 
     async def end(self) -> ReplayCounts:
-        """Write what is left."""
+        """Write the remaining output."""
         ...
 
 
@@ -64,7 +64,7 @@ class ModeWork(Protocol):
         ...
 
     async def end(self, run: ReplayRun, end: ReplayEnd, /) -> ReplayEnd:
-        """Do what follows after all partitions, and add it to the end of the replay; may be repeated."""
+        """Finish the work after all partitions, and add it to the end of the replay; may be repeated."""
         ...
 
 

@@ -54,7 +54,7 @@ TEMPORAL_PREFIX = "TEMPORAL_"
 
 
 def _without_secrets(value: object) -> str:
-    """Return a refused value; of an address, malformed as it may be, what is between password and query."""
+    """Return a refused value; of an address, malformed as it may be, the part between password and query."""
     text = str(value)
     return re.split(r"[?#]", text.rpartition("@")[2])[0] if re.search("@|://|[?#].*=", text) else text
 
@@ -88,7 +88,7 @@ def _check_known(settings: type[BaseSettings], environment: Mapping[str, str]) -
 
 
 def _in_words(error: ErrorDetails) -> str:
-    """Return what is wrong with a setting; the input is cited unless it may be a secret, or is a whole server's."""
+    """Return the fault of a setting in words; the input is cited unless it may be a secret, or is a whole server's."""
     name = "_".join(str(part) for part in error["loc"]).upper()
     name = name if name.startswith(TEMPORAL_PREFIX) else PREFIX + name
     message = error["msg"].removeprefix("Value error, ")

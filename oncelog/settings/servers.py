@@ -25,7 +25,7 @@ class ServerSettings(BaseModel):
 
 
 class _WithUrl(ServerSettings):
-    """A server whose URL may carry user and password: they move to ``username`` and ``password``."""
+    """A server with a URL that may carry user and password: they move to ``username`` and ``password``."""
 
     username: str | None = Field(default=None, description="the user, unless it stands in the URL")
     password: SecretStr | None = Field(default=None, description="its password, unless it stands in the URL")

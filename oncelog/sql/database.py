@@ -77,7 +77,7 @@ class Database:
         self._turn = asyncio.Lock()
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
-        """Run the work in one transaction; raises StoreUnavailable, and what the database refuses for good."""
+        """Run the work in one transaction; raises StoreUnavailable, and DBAPIError if refused for good."""
 
         def transact() -> Result:
             with self._engine.begin() as connection:

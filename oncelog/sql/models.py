@@ -17,7 +17,7 @@ from oncelog.sql.changes import Change, ChangeBuffer, check_change
 from oncelog.sql.database import Database, PositionsMovedError, move_positions, read_positions
 from oncelog.sql.read_model import AGGREGATE_ID, SqlReadModel
 
-#: Aggregates whose position a process keeps in mind.
+#: Aggregates with a position that a process remembers.
 REMEMBERED_MAX = 100_000
 
 #: By aggregate: the number from which and to which it moves.
@@ -66,7 +66,7 @@ class SqlEventModel(SqlModel):
         self._expects_new = False  # whether the last positions that were read for first events were all 0
 
     async def project_events(self, changes: Sequence[Changes]) -> Sequence[Exception | None]:
-        """Apply all in one transaction; raises what one of several aggregates fails with, so that each is tried alone.
+        """Apply all in one transaction; raises the failure of one of several aggregates, so that each is tried alone.
 
         Of one aggregate alone, the events before the failing one are applied.
         """
@@ -147,7 +147,7 @@ class SqlEventModel(SqlModel):
             self._expected[name] = new
 
     def _changes_of(self, event: Event) -> list[Change]:
-        """Return the event's changes, each of which fits its table; raises whatever the application's function does."""
+        """Return the event's changes, each of which fits its table; raises the errors of the application's function."""
         found = list(self._definition.changes(event)) if self._definition.changes else []
         for change in found:
             check_change(change)
@@ -163,7 +163,7 @@ class SqlStateModel(SqlModel):
     """The ``ReadModel``: each aggregate's rows are replaced by those of its document."""
 
     async def project_states(self, states: Sequence[Instance]) -> Sequence[Exception | None]:
-        """Write all in one transaction; raises what one of several fails with, so that each is tried alone."""
+        """Write all in one transaction; raises the failure of one of several, so that each is tried alone."""
         newest: dict[str, Instance] = {}
         for state in states:
             known = newest.get(state.aggregate_id)

@@ -25,8 +25,8 @@ class SqlReadModel:
     several aggregates share, such as orders per customer and month.
 
     ``rows``: from an aggregate's ``Document`` to its rows in the only table, without the column ``aggregate_id``, which
-    the table must have. The rows of an aggregate are replaced as a whole; a deleted one has a tombstone, whose
-    ``deleted`` says so in ``body``.
+    the table must have. The rows of an aggregate are replaced as a whole; a deleted one has a tombstone, with
+    ``deleted`` set in ``body``.
 
     ``name``: in consumer groups, dead letters and metrics; a letter, then up to 62 of A-Z a-z 0-9 _ -. ``url``: as
     SQLAlchemy has it, such as ``postgresql+psycopg://…`` or ``sqlite:///shop.sqlite``. ``classes``, ``event_types``: as

@@ -105,7 +105,7 @@ class Stores:
         )
 
     async def prepare(self, *, with_redis: bool = True) -> None:
-        """See that every server answers and is safe to run on, and make what is missing on it.
+        """See that every server answers and is safe to run on, and make the missing bucket, topics and templates.
 
         ``with_redis``: False for a program that commits nothing, and so does not need it.
         Raises StoreUnsafe, or one StoreUnavailable that names every server which cannot be reached.

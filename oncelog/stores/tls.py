@@ -13,7 +13,7 @@ from oncelog.settings.addresses import revealed
 
 PROBE_TIMEOUT_S = 1.0
 
-#: OpenSSL's words, in its own order of detail, with what mends each. ``{ca}`` … are the names of settings.
+#: OpenSSL's words, in its own order of detail, each with its remedy. ``{ca}`` … are the names of settings.
 _REMEDIES = (
     ("hostname mismatch", "connect by a name that the server's certificate has, or give it one with this name"),
     ("ip address mismatch", "connect by a name that the server's certificate has, or give it one with this address"),
@@ -66,7 +66,7 @@ def client_context(
 
 
 def tls_remedy(error: BaseException, names: TlsNames) -> tuple[str, str] | None:
-    """Return what went wrong with TLS and what mends it, or None for an error that is none of TLS."""
+    """Return the TLS failure's cause and its remedy, or None for an error that is none of TLS."""
     texts = [str(each) for each in _chain(error)]
     if not any(isinstance(each, ssl.SSLError) or "ssl" in str(each).lower() for each in _chain(error)):
         return None

@@ -46,7 +46,7 @@ class OncelogEnvironment:
     """One installation, for one test.
 
     ``client`` submits and reads as in production. ``temporal`` is the connected Temporal client, ``workflows`` the
-    environment whose clock skips: ``await environment.workflows.sleep(timedelta(days=30))`` returns at once.
+    environment with a clock that skips: ``await environment.workflows.sleep(timedelta(days=30))`` returns at once.
     ``servers`` are the other servers, to look into and to break.
     """
 

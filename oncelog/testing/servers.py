@@ -28,7 +28,7 @@ from oncelog.verification.reading import Sources
 
 
 def _default_settings() -> Settings:
-    """Return the defaults, whatever variables the shell of a test has: building a model by parts reads none."""
+    """Return the defaults, in spite of variables of a test's shell: building a model by parts reads none."""
     return Settings.model_construct()
 
 
@@ -36,7 +36,7 @@ def _default_settings() -> Settings:
 class MemoryServers:
     """The servers; each has ``available``, which a test sets to False for an outage.
 
-    ``bucket.objects`` holds what S3 holds, ``publisher.messages`` the stream, ``documents.indices`` the documents by
+    ``bucket.objects`` holds S3's objects, ``publisher.messages`` the stream, ``documents.indices`` the documents by
     alias, ``graph.nodes`` the nodes. ``redis.flush()`` empties Redis. ``settings``: the defaults unless they are given;
     variables of the shell do not count.
     """

@@ -1,7 +1,7 @@
 """The trace of a command as OpenTelemetry has it: from the client over the activities and Kafka to the read model.
 
 Off unless OpenTelemetry's own variables name an endpoint: then nothing of it is imported, and each call here returns at
-once. ``otlp`` has what is done otherwise. A trace names commands, aggregates and sequence numbers, never a payload.
+once. ``otlp`` has the code that exports. A trace names commands, aggregates and sequence numbers, never a payload.
 """
 
 import os
@@ -69,7 +69,7 @@ def start(service: str) -> None:
 
 
 def stop() -> None:
-    """Export what is left, within seconds, whatever the collector does."""
+    """Export the remaining spans within seconds, even if the collector does not answer."""
     global _spans
     if _spans is not None:
         _spans.close()
@@ -82,7 +82,7 @@ def tracer() -> "Tracer | None":
 
 
 def span(name: str, **attributes: object) -> AbstractContextManager[None]:
-    """Trace a block, as a child of what is under way.
+    """Trace a block, as a child of the span under way.
 
     ``attributes`` become ``oncelog.…``, as numbers or text; None is left out.
     """

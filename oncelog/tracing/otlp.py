@@ -62,14 +62,14 @@ def _exporter(environment: Mapping[str, str]) -> Callable[[], SpanExporter]:
 
 
 class OtlpSpans:
-    """Spans of one tracer. ``close`` exports what is left."""
+    """Spans of one tracer. ``close`` exports the remaining ones."""
 
     def __init__(self, tracer: Tracer, *, close: Callable[[], object]) -> None:
         self.tracer = tracer
         self._close = close
 
     def close(self) -> None:
-        """Export what is left, or give it up after ``CLOSE_TIMEOUT_S``."""
+        """Export the remaining spans, or give up after ``CLOSE_TIMEOUT_S``."""
         closing = threading.Thread(target=self._close, name="spans-exported", daemon=True)
         closing.start()
         closing.join(CLOSE_TIMEOUT_S)
@@ -126,7 +126,7 @@ class OtlpSpans:
     def _started(
         self, name: str, attributes: Mapping[str, str | int], kind: SpanKind, *, context: Context | None = None
     ) -> Iterator[Span]:
-        """Start a span and make it the current one; of an error it gets the type, whose text may be of any kind."""
+        """Start a span and make it the current one; of an error it gets the type only: the text may be of any kind."""
         with self.tracer.start_as_current_span(
             name,
             context=context,

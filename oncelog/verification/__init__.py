@@ -1,6 +1,6 @@
 """Invariants of the stored data: read back, judged, reported.
 
-``log``, ``commands``, ``stream``, ``documents``, ``graph`` and ``clients`` are pure: they are given what was read and
-return findings. ``reading`` reads, ``verifying`` puts the two together, ``history`` is what clients and faults write
-down while they run. May import stores and below.
+``log``, ``commands``, ``stream``, ``shown`` and ``clients`` are pure: they take the objects read and return findings.
+``reading`` reads, ``audit`` puts the checks together, ``history`` is the record that clients and faults write while
+they run. May import stores and below.
 """

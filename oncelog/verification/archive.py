@@ -24,7 +24,7 @@ async def newest_manifest(bucket: Bucket, db_name: str, class_id: str) -> Newest
 
 
 async def judge_files(bucket: Bucket, db_name: str, class_id: str) -> AsyncIterator[Finding]:
-    """Yield what is wrong with the archive of a class by itself; holds one file at a time. Raises StoreUnavailable."""
+    """Yield the findings about a class's archive by itself; holds one file at a time. Raises StoreUnavailable."""
     newest = await newest_manifest(bucket, db_name, class_id)
     if newest.damage:
         yield Finding(Code.ARCHIVE_DAMAGED, f"archive of {db_name}/{class_id}", newest.damage)

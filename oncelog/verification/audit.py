@@ -1,4 +1,4 @@
-"""The checks of what lies in the servers, together; pure; its caller reads the servers.
+"""All checks of the stored data together; pure; the caller reads the servers.
 
 All of it may be judged at once, or some aggregates at a time.
 """
@@ -39,7 +39,7 @@ class ClassLogs:
 
 @dataclass
 class Audit:
-    """Takes objects, then messages and documents, and says what is not as it must be.
+    """Takes objects, then messages and documents, and returns the findings about them.
 
     Objects under ``events/`` come first, those of classes (``events/{db_name}/_class/``) before all others, and each
     aggregate's in the order of their keys, then those under ``commands/`` and ``unique/``, then messages in the order
@@ -139,14 +139,14 @@ class Audit:
         return audit
 
     def judge_log(self) -> Iterator[Finding]:
-        """Yield what is wrong in the logs alone (P2, P3)."""
+        """Yield the findings about the logs alone (P2, P3)."""
         self.end_log()
         yield from self._foreign
         for aggregate_id, log in self.logs.items():
             yield from (replace(finding, aggregate_ids=(aggregate_id,)) for finding in log.findings)
 
     def judge_aggregates(self) -> Iterator[Finding]:
-        """Yield what is wrong or not finished with the aggregates, whatever their indices are like."""
+        """Yield all violations and unfinished work of the aggregates, in any state of their indices."""
         yield from self.judge_log()
         yield from self.commands.judge()
         yield from self.judge_unique()
@@ -155,7 +155,7 @@ class Audit:
         yield from self.nodes.judge()
 
     def judge_unique(self) -> Iterator[Finding]:
-        """Yield what is wrong with the claims of unique values."""
+        """Yield the findings about the claims of unique values."""
         self._chains.end()
         yield from self.unique.judge()
 

@@ -103,7 +103,7 @@ class BulkReader:
         return ResultsCheck(self.command_id, bytes(self._lines), counts)
 
     def no_results(self) -> Finding:
-        """Return what it means that there are none."""
+        """Return the finding that the command has no results."""
         found = "expected results and their summary, found none; the sweep writes them"
         where = f"results of command {self.command_id}"
         return Finding(Code.RESULTS_MISSING, where, found, waits_for=(self.command_id,))

@@ -43,7 +43,7 @@ class RefusalFacts:
 
 
 def refusal_of(rejection: Rejection | None, where: str) -> RefusalFacts | None:
-    """Return what a rejection claims about a value's holder; None where it is of another code, or names no holder."""
+    """Return a rejection's claim about a value's holder; None where it is of another code, or names no holder."""
     if rejection is None or rejection.code is not RejectionCode.UNIQUE_VIOLATED:
         return None
     details: dict[str, Any] = rejection.details
@@ -59,14 +59,14 @@ def refusal_of(rejection: Rejection | None, where: str) -> RefusalFacts | None:
 
 
 class ChainFindings(Protocol):
-    """Takes what a walk through chains tells."""
+    """Takes the entries and findings of a walk through chains."""
 
     def add_entry(self, facts: EntryFacts) -> None:
         """Take an entry."""
         ...
 
     def add_chain_finding(self, finding: Finding) -> None:
-        """Take what is wrong with a chain by itself; ``where`` is a key."""
+        """Take a finding about a chain by itself; ``where`` is a key."""
         ...
 
 

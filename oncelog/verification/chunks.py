@@ -1,4 +1,4 @@
-"""A bulk command's chunk against the slots: each record binds exactly what the one before left displaced and void.
+"""A bulk command's chunk against the slots: each record binds exactly the items that the one before left to retry.
 
 An item's outcome depends on the slots of its own aggregate alone, so a chunk may be judged as a whole, or divided by
 aggregate and judged in parts.
@@ -18,7 +18,7 @@ from oncelog.verification.entries import StoredEntries
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogFacts
 
-#: Stands for whatever a damaged slot may have held.
+#: Stands for the unknown content of a damaged slot.
 DAMAGED = "damaged"
 
 #: Says whether a class has any events, of its own or of its instances.
@@ -71,7 +71,7 @@ class ChunkFacts:
         return {item.index: item for number in sorted(self.records) for item in self.records[number]}
 
     def refusals(self) -> Iterator[RefusalFacts]:
-        """Yield what the rejections of its items claim about the holders of unique values."""
+        """Yield the claims of its items' rejections about the holders of unique values."""
         for item in self.last_items.values():
             if refusal := refusal_of(item.rejection, f"item {item.index} of command {self.command_id}"):
                 yield refusal
@@ -173,7 +173,7 @@ class ChunkAudit:
         return True
 
     def _judge_content(self, chunk: ChunkFacts, item: ItemFacts, slot: int) -> None:
-        """Compare the event with what the item asks for; of uploaded items with all but their data."""
+        """Compare the event with the item's request; of uploaded items with all but their data."""
         log = self.logs.get(item.aggregate_id)
         event = log.events.get(slot) if log else None
         if event is None or event.command_id != chunk.command_id:

@@ -20,7 +20,7 @@ from oncelog.verification.records import CommandFacts
 
 @dataclass(frozen=True)
 class Answer:
-    """One definite answer to a command: the hash of what was sent, and the result as JSON."""
+    """One definite answer to a command: the hash of the command sent, and the result as JSON."""
 
     sent_hash: str
     result: Mapping[str, Any]
@@ -101,7 +101,7 @@ class ClientAudit:
                 self.made[event.command_id].append(Made(aggregate_id, number, event))
 
     def judge(self) -> Iterator[Finding]:
-        """Yield everything that contradicts what clients saw."""
+        """Yield every contradiction to the history of the clients."""
         yield from self._never_sent()
         for sent in self.sent.values():
             yield from self._judge_answers(sent)
@@ -137,7 +137,7 @@ class ClientAudit:
                 yield from self._judge_refused(sent, answer, record, where)
 
     def _judge_counts(self, sent: Sent, answer: Answer, where: str) -> Iterator[Finding]:
-        """Compare what a bulk command's answer says with its events."""
+        """Compare the counts in a bulk command's answer with its events."""
         told, made = answer.result["counts"]["applied"], len(self.made.get(sent.command_id, []))
         if made < told:
             found = f"acknowledged {told} items as applied, yet it has {made} events"

@@ -27,7 +27,7 @@ class _Place:
 
 @dataclass
 class CommandAudit:
-    """Takes the records in the order of their keys, or what was read of them before; judges them against the logs.
+    """Takes the records in the order of their keys, or the facts read of them before; judges them against the logs.
 
     ``db_name``: commands of others are left out. ``covers``: whether the commands of an aggregate are to be judged
     here; others are known only for the events that name them. ``classes``: classes known to have events,
@@ -61,7 +61,7 @@ class CommandAudit:
         self._bulks[facts.command_id] = facts.command_hash
 
     def add_finding(self, finding: Finding, _command_id: str = "") -> None:
-        """Take what is wrong with a record by itself."""
+        """Take a finding about a record by itself."""
         self.findings.append(finding)
 
     @property
@@ -147,7 +147,7 @@ class CommandAudit:
     def _judge_bulk_events(
         self, command_id: str, places: list[_Place], bound: Collection[tuple[str, int]]
     ) -> Iterator[Finding]:
-        """Yield what is wrong between a bulk command's events and the records of its chunks."""
+        """Yield the contradictions between a bulk command's events and the records of its chunks."""
         command = self.commands.get(command_id)
         rejection = command.bulk.rejection if command and command.bulk else None
         command_hash = self._bulks.get(command_id) or (command.command_hash if command else "")
@@ -232,7 +232,7 @@ class CommandAudit:
 
 
 def _judge_event(command: CommandFacts | None, place: _Place) -> Iterator[Finding]:
-    """Yield what is wrong between one event and the records of its command."""
+    """Yield the contradictions between one event and the records of its command."""
     event, where, about = place.event, str(place), (place.aggregate_id,)
     if command is None:
         found = f"expected a record of its command {event.command_id}, found none: it was lost, or never was asked for"

@@ -10,7 +10,7 @@ from oncelog.read_models.documents_model import DocumentsModel
 from oncelog.read_models.graph_model import GraphModel
 from oncelog.verification.findings import Code, Finding
 
-#: Of an index behind its alias that cannot be read, whatever lies in it.
+#: Of an index behind its alias that cannot be read, with any content.
 _UNREADABLE = (Code.INDEX_CLOSED, Code.INDEX_UNASSIGNED, Code.ALIAS_LOST, Code.ALIAS_AMBIGUOUS)
 
 
@@ -25,13 +25,13 @@ def node_of(aggregate_id: str) -> str:
     return f"graph.{AggregateId.parse(aggregate_id).db_name}".lower()
 
 
-#: By read model, the alias that leads to what it shows of an aggregate.
+#: By read model, the alias that leads to its document or node of an aggregate.
 ALIAS_OF: Mapping[str, Callable[[str], str]] = {DocumentsModel.name: documents_of, GraphModel.name: node_of}
 
 
 @dataclass
 class ContainerAudit:
-    """Takes the indices as they are before and after all else is read, and finds what is wrong with them both times.
+    """Takes the indices as they are before and after all else is read, and finds the defects that they have both times.
 
     An index that follows another takes no writes for a moment, so one look is not enough.
     """
@@ -51,7 +51,7 @@ class ContainerAudit:
         return {where.partition(" ")[2] for code, where in found if code in _UNREADABLE}
 
     def is_unread(self, read_model: str, aggregate_id: str) -> bool:
-        """Return whether what a read model shows of an aggregate could not be read."""
+        """Return whether a read model's document or node of an aggregate could not be read."""
         return bool(self._found) and ALIAS_OF[read_model](aggregate_id) in self.unreadable
 
     def definition_of(self, aggregate_id: str) -> int | None:
@@ -59,7 +59,7 @@ class ContainerAudit:
         return self._definitions.get(documents_of(aggregate_id))
 
     def judge(self) -> Iterator[Finding]:
-        """Yield what was found each time."""
+        """Yield the findings that every look has."""
         if self._found:
             first, *others = self._found
             yield from (finding for key, finding in first.items() if all(key in other for other in others))

@@ -43,7 +43,7 @@ class StoredEntries:
 
 
 def read_own(key: str, body: bytes) -> UniqueEntry | str:
-    """Return the entry if it is whole and the one that its key names, else what is wrong with it."""
+    """Return the entry if it is whole and the one that its key names, else a description of its defect."""
     try:
         entry = read_entry(body, where=key)
         if entry.key != key:

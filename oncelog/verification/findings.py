@@ -1,4 +1,4 @@
-"""The findings of a verification: one stable code each, the place, and what was expected and found there."""
+"""The findings of a verification: one stable code each, the place, and the expected and actual content."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ FINDINGS_KEPT_MAX = 1_000
 
 
 class Severity(StrEnum):
-    """``PENDING``: right as soon as what is under way has come to its end. ``UNCOUNTED``: the run proves nothing.
+    """``PENDING``: right as soon as the commands under way have ended. ``UNCOUNTED``: the run proves nothing.
 
     ``REPAIRED``: it was a violation, and the check that found it has put it right.
     """
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 
 class Code(StrEnum):
-    """Every finding there is; ``docs/verification.md`` says what each means and what to do."""
+    """The code of every finding; ``docs/verification.md`` gives the meaning and the remedy of each."""
 
     # The log
     OBJECT_UNREADABLE = "ObjectUnreadable"
@@ -52,7 +52,7 @@ class Code(StrEnum):
     RESULTS_MISSING = "ResultsMissing"
     RESULTS_WRONG = "ResultsWrong"
     CLAIM_WRONG = "ClaimWrong"
-    # Unique values: their chains, and who holds them
+    # Unique values: their chains and holders
     ENTRY_MISSING = "EntryMissing"
     ENTRY_FORGED = "EntryForged"
     ENTRY_UNFOUNDED = "EntryUnfounded"
@@ -113,7 +113,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and what to do.
+    """One thing that is not as it must be. ``where`` names the place, ``found`` says expected, found and the remedy.
 
     ``waits_for``: the commands that would mend it by coming to their end; while one of them is under way it is
     pending. ``aggregate_ids``: a second look may show these to be right by now.
@@ -128,7 +128,7 @@ class Finding:
 
 
 class InvalidObject(Exception):
-    """An object is not what it must be, so that nothing else can be said of it."""
+    """An object is invalid, so that nothing else can be said of it."""
 
     def __init__(self, code: Code, where: str, found: str) -> None:
         super().__init__(found)

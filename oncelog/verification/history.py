@@ -111,7 +111,7 @@ class HistoryEntry(Value):
 
 
 def document_digest(document: Document) -> str:
-    """Return a digest of what a document says, to compare what was read with what the log makes of it."""
+    """Return a digest of a document's body, to compare the document read with the one folded from the log."""
     return sha256_hex(canonical_bytes(dict(document.body)))[:DIGEST_CHARACTERS]
 
 
@@ -131,7 +131,7 @@ class HistoryWriter:
         self._numbers = count(1)
 
     def run(self, **details: Any) -> None:
-        """Note what the run is made of: seeds, sizes, versions."""
+        """Note the parameters of the run: seeds, sizes, versions."""
         self._write(Kind.RUN, self._new_id(), run=details)
 
     def invoke(self, client: int, command: Command | Bulk) -> str:
@@ -153,7 +153,7 @@ class HistoryWriter:
         return op_id
 
     def found(self, op_id: str, document: Document | None) -> None:
-        """Note what a read found."""
+        """Note the result of a read."""
         found = ReadFound(sequence_number=0)
         if document is not None:
             found = ReadFound(
@@ -168,7 +168,7 @@ class HistoryWriter:
         self._write(Kind.FAIL, op_id, error=f"{error.code}: {error.message}")
 
     def unknown(self, op_id: str, error: BaseException) -> None:
-        """Note that nothing is known of what became of an operation."""
+        """Note that the outcome of an operation is unknown."""
         self._write(Kind.INFO, op_id, error=f"{type(error).__name__}: {error}")
 
     def fault_started(
@@ -181,7 +181,7 @@ class HistoryWriter:
         return op_id
 
     def fault_ended(self, op_id: str) -> None:
-        """Note that whatever a fault did has been taken back: its server answers, its link is open."""
+        """Note that all effects of a fault have been taken back: its server answers, its link is open."""
         self._write(Kind.FAULT_END, op_id)
 
     def close(self) -> None:
@@ -249,13 +249,13 @@ class History:
 def read_history(paths: Iterable[Path]) -> History:
     """Read one history from the files that its processes wrote; raises InputInvalid naming file and line.
 
-    A last line without its end is what a killed writer was about to say, and is left out.
+    A last line without its end comes from a killed writer, and is left out.
     """
     return history_of(_entries(paths))
 
 
 def history_of(entries: Iterable[tuple[str, HistoryEntry]]) -> History:
-    """Put entries together, each with the place where it stands, whatever their order; raises InputInvalid."""
+    """Put entries in any order together, each with its place; raises InputInvalid."""
     in_order = sorted(entries, key=lambda found: found[1].at_ns)
     history, open_operations, open_faults = History(), dict[str, Operation](), dict[str, Fault]()
     for where, entry in in_order:

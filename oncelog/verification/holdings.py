@@ -60,7 +60,7 @@ class Holdings:
         return NONE.union(*(values for values in self._values if values is not None))
 
     def changes(self) -> Sequence[int]:
-        """Return the events that change what is held."""
+        """Return the events that change the held values, by sequence number."""
         return self._numbers
 
 

@@ -1,4 +1,4 @@
-"""One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and what it folds to."""
+"""One aggregate's log, object by object: whole, in its place, numbered 1..n, chained; and its folded states."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ GAPS_NAMED_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """The facts about an event that the other checks need, less than a kilobyte whatever its data.
+    """The facts about an event that the other checks need, less than a kilobyte for data of any size.
 
     ``value_digest``: of its bytes. ``content_digest``: see ``content_digest``, ``frame_digest``: the same without its
     data. ``document_digests``: of the document at this event, in the form of each definition that its class's index may
@@ -53,8 +53,8 @@ class EventFacts:
 class LogFacts:
     """The log of one aggregate. ``events`` by sequence number; a damaged slot has none, but ``taken`` has it.
 
-    ``head``: the highest slot that is due, for it was taken before the check began; events beyond it say what a message
-    or a document is about, and are not themselves expected in the stream or in a read model yet. ``watermark``: the
+    ``head``: the highest slot that is due, for it was taken before the check began; events beyond it explain a
+    message or a document, and are not themselves expected in the stream or in a read model yet. ``watermark``: the
     highest that an event was written with. ``holdings``: the unique values held after each event.
     """
 
@@ -271,7 +271,7 @@ def _sound(aggregate_id: str, sequence_number: int, body: bytes | None, damage: 
 
 
 def content_digest(fields: dict[str, object], *, migrated: bool = False) -> bytes:
-    """Return a digest of what a command and its record alone decide of its event, whatever the slot.
+    """Return a digest of the event's fields that its command and record alone decide, in any slot.
 
     ``migrated``: the event is an update that brought the data into the form of a new definition, so that its data
     follows from the state before as well, and is left out.
@@ -287,7 +287,7 @@ def _is_migrated(event: Event) -> bool:
 
 
 def node_digest(node: GraphNode) -> bytes:
-    """Return a digest of what a node says beside its own name and version."""
+    """Return a digest of a node's content beside its own name and version."""
     edges = {predicate: [str(target) for target in targets] for predicate, targets in node.edges.items()}
     return digest(canonical_bytes({"deleted": node.deleted, "edges": edges}))
 

@@ -1,4 +1,4 @@
-"""Reads what lies in the servers, for an audit: many objects at once, each again where a server gives no answer."""
+"""Reads the stored data for an audit: many objects at once, each again where a server gives no answer."""
 
 import asyncio
 from collections import deque
@@ -41,7 +41,7 @@ FIRST_PAUSE_S = 0.4
 
 Answer = TypeVar("Answer")
 
-#: Called with what is being read and how much of it has been.
+#: Called with the kind of the objects being read and the number of those read so far.
 Progress = Callable[[str, int], None]
 
 
@@ -57,7 +57,7 @@ class Stream(Protocol):
     """The topic of events, from its beginning."""
 
     def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
-        """Yield what is there now, each partition's in order; ``after``: the last offset seen, by partition."""
+        """Yield the messages there now, each partition's in order; ``after``: the last offset seen, by partition."""
         ...
 
     async def topics(self) -> Sequence[TopicFacts]:
@@ -121,7 +121,7 @@ class ReadObject:
 
 
 class PatientBucket:
-    """A bucket whose requests for reading are sent again where they get no answer."""
+    """A bucket that sends requests for reading again where they get no answer."""
 
     def __init__(self, bucket: TimedBucket) -> None:
         self._bucket = bucket
@@ -171,7 +171,7 @@ class DeadLetterLookup:
 
 
 async def read_results(bucket: Bucket, bulk: BulkReader) -> list[Finding]:
-    """Return what is wrong with the results of a bulk command that has come to its end; raises StoreUnavailable."""
+    """Return the findings about the results of a bulk command that has ended; raises StoreUnavailable."""
     summary = await read_object(bucket, summary_key(bulk.command_id))
     results = await read_object(bucket, results_key(bulk.command_id))
     if summary.body is None or results.body is None:

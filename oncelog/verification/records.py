@@ -76,7 +76,7 @@ class CommandFacts:
         )
 
     def refusals(self) -> Iterator[RefusalFacts]:
-        """Yield what its rejection claims about the holder of a unique value."""
+        """Yield its rejection's claim about the holder of a unique value."""
         if self.records and (refusal := refusal_of(self.last.rejection, f"command {self.command_id}")):
             yield refusal
 
@@ -115,7 +115,7 @@ def check_own(record: AnyRecord, command_hash: str, where: str) -> str:
 
 
 def facts_of(record: CommandRecord) -> RecordFacts:
-    """Return what the checks need of a record that was found to be its own."""
+    """Return the facts that the checks need of a record that was found to be its own."""
     command = parse_command(record.command, stored=True)
     return RecordFacts(
         number=record.number,
@@ -147,7 +147,7 @@ def _asked_for(command: Command, record: CommandRecord) -> tuple[str, str]:
 
 
 class RecordFindings(Protocol):
-    """Takes what records tell, command by command."""
+    """Takes the facts and findings of records, command by command."""
 
     def add_command(self, facts: CommandFacts) -> None:
         """Take a command, after the last of its records."""
@@ -158,7 +158,7 @@ class RecordFindings(Protocol):
         ...
 
     def add_finding(self, finding: Finding, command_id: str) -> None:
-        """Take what is wrong with a record by itself; ``command_id`` is empty where a key names none."""
+        """Take a finding about a record by itself; ``command_id`` is empty where a key names none."""
         ...
 
 
@@ -211,7 +211,7 @@ class RecordReader:
         self._report.add_command(facts)
 
     def finished_bulks(self) -> list[BulkReader]:
-        """Return, once each, those whose results should lie there."""
+        """Return, once each, the bulk commands that must have results."""
         finished, self._finished = self._finished, []
         return finished
 

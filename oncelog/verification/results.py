@@ -34,14 +34,14 @@ class ResultsCheck:
             self._add_line(line)
 
     def end(self) -> str:
-        """Look at what is left; returns the SHA-256 of all bytes, in hexadecimal."""
+        """Look at the remaining bytes; returns the SHA-256 of all bytes, in hexadecimal."""
         if self._rest:
             self._add_line(self._rest)
             self._rest = b""
         return self._sha256.hexdigest()
 
     def judge(self) -> Iterator[Finding]:
-        """Yield what the results say otherwise than the records; ask after the end."""
+        """Yield the differences of the results from the records; call after ``end``."""
         where = f"results of command {self.command_id}"
         if self._problem:
             found = f"expected results, found what cannot be read: {self._problem}"

@@ -1,4 +1,4 @@
-"""A run in numbers: how much happened, what became of what was unknown, how long recovery took, and if it counts."""
+"""A run in numbers: its operations, the outcomes of unanswered commands, how long recovery took, and if it counts."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class Unknowns(BaseModel):
-    """Commands that were answered with "unknown" at least once, and what became of them.
+    """Commands that were answered with "unknown" at least once, and their outcomes.
 
     ``answered``: a later attempt had its answer. The others never had one: ``committed``, ``refused`` and
     ``unfinished`` by their records and events, ``absent`` if there is neither.
@@ -68,7 +68,7 @@ class RunReport(BaseModel):
 
 
 def report_run(audit: ClientAudit) -> RunReport:
-    """Count what a history holds."""
+    """Count the operations and faults of a history."""
     sent, history = list(audit.sent.values()), audit.history
     answered = [command for command in sent if command.answered_ns < math.inf]
     applied = [command for command in answered if any(answer.applied for answer in command.answers)]

@@ -23,7 +23,7 @@ from oncelog.verification.stream import waiting_for
 class ShownFacts:
     """The facts about one aggregate in a read model that the checks need.
 
-    ``digest``: of what it says, None where it cannot be read. ``definition``: the sequence number of the definition
+    ``digest``: of its content, None where it cannot be read. ``definition``: the sequence number of the definition
     that a node names. ``wrong``: its own defect, in words.
     """
 
@@ -114,7 +114,7 @@ class ShownAudit:
         return len(self._shown)
 
     def add(self, facts: ShownFacts) -> None:
-        """Keep what is needed of a document or a node."""
+        """Keep the facts about a document or a node."""
         if facts.wrong:
             where = f"{self.shape.noun} {facts.aggregate_id}"
             about = (facts.aggregate_id,)
@@ -145,12 +145,12 @@ class ShownAudit:
             return Finding(self.shape.foreign, where, found, aggregate_ids=about)
         event = log.events.get(number)
         if event is None or self._is_right(aggregate_id, event, shown):
-            return None  # right, or damage in the log leaves open what would be
+            return None  # right, or damage in the log leaves the right content open
         found = f"expected the fold of events 1 to {number}, found other; rebuild it"
         return Finding(self.shape.wrong, where, found, aggregate_ids=about)
 
     def _is_right(self, aggregate_id: str, event: EventFacts, shown: ShownFacts) -> bool:
-        """Return whether it is what the log makes of it at this event, or damage leaves open what that would be."""
+        """Return whether it is the log's fold up to this event, or damage leaves that fold unknown."""
         if self.shape is DOCUMENTS:
             return event.document_digests is None or shown.digest in event.document_digests
         class_log = self.classes.get(class_of(aggregate_id))
@@ -160,7 +160,7 @@ class ShownAudit:
         return expected is not None and shown.digest == expected.hex()
 
     def _behind(self, aggregate_id: str, log: LogFacts) -> Iterator[Finding]:
-        """Yield what is behind the log or, of a node, behind its class: right as soon as its command has ended."""
+        """Yield a finding if it is behind the log or a node's class: right as soon as its command has ended."""
         shown = self._shown.get(aggregate_id)
         if log.head in log.events and not (shown and shown.sequence_number >= log.head):
             numbers = range((shown.sequence_number if shown else 0) + 1, log.head + 1)

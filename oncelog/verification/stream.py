@@ -13,7 +13,7 @@ from oncelog.stores.kafka.messages import Message, headers_of
 from oncelog.verification.findings import Code, Finding
 from oncelog.verification.log import LogFacts, digest
 
-#: How many commands that would send what is missing are named.
+#: How many commands that would send the missing events are named.
 WAITS_FOR_MAX = 50
 
 
@@ -128,7 +128,7 @@ class StreamAudit:
         return delivered.partition in reached and reached[delivered.partition] <= delivered.offset
 
     def judge(self) -> Iterator[Finding]:
-        """Yield everything found, and what is still missing; ask after all messages were added."""
+        """Yield all findings, and the events still missing; call after all messages were added."""
         yield from self.findings
         for ahead in self._ahead:
             about = (ahead.aggregate_id,)
@@ -163,7 +163,7 @@ class StreamAudit:
         delivered = self._delivered.get(aggregate_id)
         through = delivered.through if delivered else 0
         if number > through + 1 and self._is_made_anew(aggregate_id):
-            return  # whatever partition it was sent to
+            return  # in any partition
         if delivered is None:
             delivered = self._delivered[aggregate_id] = _Delivered(message.partition)
         if message.partition != delivered.partition:
@@ -188,7 +188,7 @@ class StreamAudit:
 
 
 def _wrong_with(message: Message, where: str) -> str:
-    """Return what is wrong with a message by itself: its bytes, its key or its headers."""
+    """Return the defect of a message's own bytes, key or headers; empty if there is none."""
     try:
         event = read_event(message.value, where=where)
     except SchemaUnsupported:
@@ -202,7 +202,7 @@ def _wrong_with(message: Message, where: str) -> str:
 
 
 def waiting_for(log: LogFacts, numbers: range) -> tuple[str, ...]:
-    """Return the commands whose end brings those events to where they are missing: the last ones of them."""
+    """Return the last commands of those events: their end delivers the events where they are missing."""
     commands = {log.events[number].command_id: None for number in numbers[-WAITS_FOR_MAX:] if number in log.events}
     return tuple(commands)
 

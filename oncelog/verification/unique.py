@@ -23,7 +23,7 @@ HeldValue = tuple[str, str, str]
 
 @dataclass
 class UniqueAudit:
-    """Takes entries and rejections about the aggregates whose logs and commands are at hand; judges them."""
+    """Takes entries and rejections about the aggregates with logs and commands at hand; judges them."""
 
     commands: CommandAudit
     findings: list[Finding] = field(default_factory=list)
@@ -36,7 +36,7 @@ class UniqueAudit:
         self.commands.entries.add_entry(facts.entry)
 
     def add_refusal(self, facts: RefusalFacts) -> None:
-        """Take what a rejection claims about a value's holder."""
+        """Take a rejection's claim about a value's holder."""
         self._refusals[facts] = None
 
     def extend(self, entries: Iterable[EntryFacts], refusals: Iterable[RefusalFacts]) -> None:
@@ -47,7 +47,7 @@ class UniqueAudit:
             self.add_refusal(refusal)
 
     def add_chain_finding(self, finding: Finding) -> None:
-        """Take what is wrong with a chain by itself."""
+        """Take a finding about a chain by itself."""
         self.findings.append(finding)
 
     @property

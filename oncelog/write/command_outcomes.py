@@ -40,7 +40,7 @@ class CommandOutcomes:
         return record is not None and await self.result(record) is not None
 
     async def result(self, record: AnyRecord) -> BulkResult | CommandResult | None:
-        """Return what the command came to as its last record tells, or None if it has not come to its end."""
+        """Return the command's result by its last record, or None if it has not come to its end."""
         if isinstance(record, BulkRecord):
             return await self.bulk_result(record)
         end = record.end
@@ -86,7 +86,7 @@ class CommandOutcomes:
 
 
 def reused(command: Command, first_hash: str | None) -> CommandResult:
-    """Return the refusal of a command whose ID was used before with other content."""
+    """Return the refusal of a command that reuses an ID with other content."""
     return rejected(command, reused_id(command.command_id, first_hash=first_hash, found_hash=command.hash))
 
 

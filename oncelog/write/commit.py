@@ -74,7 +74,7 @@ class Committer:
     async def commit(
         self, command: Command, *, occurred_at: str, trace: Trace, publish: bool = True, bounded: bool = True
     ) -> Committed:
-        """Bring the command to its end, or raise what kept it from it; may be repeated at any time.
+        """Bring the command to its end, or raise the error that prevents it; may be repeated at any time.
 
         ``occurred_at``: the workflow's clock, RFC 3339 UTC; the first record's counts if there is one already.
         ``publish``: whether to publish while holding the lease, if Kafka answers.
@@ -148,7 +148,7 @@ class Committer:
         )
 
     async def _result_of(self, command: Command, record: AnyRecord) -> CommandResult | None:
-        """Return what the command came to already, according to its last record and the slot it names."""
+        """Return the result that the command already has, by its last record and the slot it names."""
         return _refusal(command, record) or await self._command_outcomes.result(record)
 
     async def _collision(self, command: Command) -> CommandResult | None:
@@ -193,7 +193,7 @@ class Committer:
     async def _finish(
         self, command: Command, event: Event, head: StreamHead, *, trace: Trace, publish: bool
     ) -> Committed:
-        """Publish while Kafka answers, save in Redis what is known now, and release the lease."""
+        """Publish while Kafka answers, save the progress in Redis, and release the lease."""
         aggregate_id, slot = command.aggregate_id, event.sequence_number
         before = head.state
         state = (

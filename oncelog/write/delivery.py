@@ -1,4 +1,4 @@
-"""After the slot is written: publish what is not published, and project. Only forward, each step repeatable."""
+"""After the slot is written: publish the events not yet published, and project. Only forward, each step repeatable."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence

@@ -70,7 +70,7 @@ class EventWriter:
     async def _decided(
         self, change: Change, state: Instance, occurred_at: str, definition: DefinitionReference | None
     ) -> Event:
-        """Decide again what a record without its event was decided to."""
+        """Decide again the event of a record that is still without it."""
         class_schema = await self.class_schemas.at(change.aggregate_id, definition)
         decision = await self.judge.decide(
             state, change, occurred_at=occurred_at, class_schema=class_schema, accepted=True

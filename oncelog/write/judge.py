@@ -24,9 +24,9 @@ from oncelog.domain.results import Rejection
 from oncelog.errors import DecisionOverdue
 from oncelog.write.judge_process import JudgeProcess, Key, OverdueError, question
 
-#: CPU seconds for which others may wait; far above what is usual for a long command.
+#: CPU seconds for which others may wait; far above the usual time of a long command.
 QUICK_CPU_S = 5.0
-#: CPU seconds after which a question is given up, to be asked again: ten times what the worst input found took.
+#: CPU seconds after which a question is given up, to be asked again: ten times the cost of the worst input found.
 DEADLINE_CPU_S = 60.0
 #: Questions that are remembered to take long.
 SLOW_MAX = 1_000
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class Judge:
-    """Decides commands. All judges of an interpreter share the processes for what takes long, started when needed."""
+    """Decides commands. All judges of an interpreter share the processes for long decisions, started when needed."""
 
     async def decide(
         self,
@@ -46,7 +46,7 @@ class Judge:
         class_schema: ClassSchema | None,
         accepted: bool = False,
     ) -> Event | Rejection:
-        """Return what ``oncelog.domain.decide.decide`` returns; raises StoreUnavailable to be tried again."""
+        """Return the decision of ``oncelog.domain.decide.decide``; raises StoreUnavailable to be tried again."""
         try:
             return decide(
                 state, change, occurred_at=occurred_at, class_schema=class_schema, accepted=accepted, hurried=True
@@ -60,7 +60,7 @@ class Judge:
     async def decide_each(
         self, state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, class_schema: ClassSchema | None
     ) -> list[Event | Rejection]:
-        """Return what ``oncelog.domain.bulk.binding.decide_each`` returns; raises StoreUnavailable.
+        """Return the decisions of ``oncelog.domain.bulk.binding.decide_each``; raises StoreUnavailable.
 
         Each change is a question of its own, so that none is overdue because there are many of them.
         """
@@ -108,7 +108,7 @@ class JudgeProcesses:
 
 
 def _key(name: str, state: Instance, change: Change, class_schema: ClassSchema | None, options: dict[str, Any]) -> Key:
-    """Return the same for a question that is asked again: its pickled form differs with what its objects share."""
+    """Return the same key for a question that is asked again: its pickled form differs by its shared objects."""
     reference = class_schema and (class_schema.reference.sequence_number, class_schema.retired)
     return name, state.aggregate_id, state.checksum, change.event_id, change.hash, reference, *options.values()
 

@@ -1,7 +1,7 @@
-"""A process that judges what takes long, and its parent's side of it.
+"""A process for the decisions that take long, and its parent's side of it.
 
 The child (``python -m oncelog.write.judge_process CPU_S``) reads requests from standard input and writes answers to
-standard output. It ends with its parent, whose pipes close, and by itself when a request has used its CPU time up. Its
+standard output. It ends with its parent, as the pipes close, and by itself when a request has used its CPU time up. Its
 validators are kept by the definition that they are made from.
 """
 

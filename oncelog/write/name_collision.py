@@ -1,7 +1,7 @@
 """Names of databases and classes that differ only in case: the read side cannot distinguish them, so one is refused.
 
 A command looks for a collision before it is bound. Its record in S3 then comes first, and the claim second: only a
-command that is bound to a slot claims a name. A claim never changes, so a command whose claim is refused can never
+command that is bound to a slot claims a name. A claim never changes, so a command with a refused claim can never
 have been granted it by another attempt, and a further record may bind it to its rejection. A command that dies
 between claim and event leaves its record, from which it is finished. See decision 6.
 """

@@ -62,7 +62,7 @@ class Publication:
         return Watermark(generation, through)
 
     async def ensure(self, aggregate_id: AggregateId, sequence_number: int) -> str:
-        """Publish up to the sequence number whatever is not published yet; returns what was done, in words.
+        """Publish the events not yet published, up to the sequence number; returns a note for the trace.
 
         Raises StoreUnavailable, also where the topic is recreated meanwhile.
         """

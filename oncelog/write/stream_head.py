@@ -64,7 +64,7 @@ class StreamHeads:
         return StreamHead(state, lease.published.at_most(lease.head), is_verified=False)
 
     async def reloaded(self, aggregate_id: AggregateId) -> StreamHead:
-        """Learn head and watermark from S3, and make Redis forget what it knew of them."""
+        """Read head and watermark from S3, and replace those that Redis has."""
         metrics.HEADS_RELOADED.inc()
         head = await self.latest(aggregate_id)
         await self._leases.forget_stream(aggregate_id)

@@ -27,6 +27,8 @@ _CLAUSE_OPENINGS = re.compile(
     r"^(what|who|whoever|(one|the one) (that|who|whose|which)|that (of|which)|those (that|who|whose|which|of)"
     r"|nobody|somebody)\b"
 )
+#: Pronouns where a noun says more. Well-kept packages have them 0.3 to 0.8 times in a thousand words of docstrings.
+_PRONOUNS = re.compile(r"\b(what|who|whom|whoever|whatever)\b", re.IGNORECASE)
 _PRIVATE_WORDS = re.compile(
     r"\b(sweep\w*|swept|tally|tallies|half done|whoever|nobody|somebody|those who|misspelling\w*|mender|regraph\w*)\b",
     re.IGNORECASE,
@@ -49,6 +51,11 @@ def _openings() -> Broken:
 
 def _clause_openings() -> Broken:
     return (f"{place}: {text[:80]}" for place, text in sentences() if _CLAUSE_OPENINGS.match(text))
+
+
+def _pronouns() -> Broken:
+    shipped = ((place, text) for place, text in sentences() if place.startswith((*SHIPPED,)))
+    return (f"{place}: {text[:80]}" for place, text in shipped for _ in _PRONOUNS.finditer(text))
 
 
 def _private_words() -> Broken:
@@ -123,6 +130,7 @@ def _long_test_names() -> Broken:
 LEFT: dict[Callable[[], Broken], int] = {
     _openings: 0,
     _clause_openings: 0,
+    _pronouns: 0,
     _private_words: 0,
     _private_names: 0,
     _narrowing_asserts: 5,

@@ -103,7 +103,7 @@ def registry() -> Registry:
 
 
 def load_aggregates() -> Registry:
-    """Load what entry points and the setting name, unless that was done; raises SettingsInvalid.
+    """Load the aggregates that entry points and the setting name, unless they are loaded; raises SettingsInvalid.
 
     Every program does so at its start, before it takes work.
     """

@@ -63,7 +63,7 @@ def _unfit(
     *,
     hurried: bool,
 ) -> Rejection | None:
-    """Return the refusal of a state whose document breaks the class's definition, or whose unique value is too long."""
+    """Return the refusal if a state's document breaks the class's definition or a unique value is too long."""
     document = aggregate.document_data(state_after)
     if hurried:
         check_haste(document)
@@ -73,7 +73,7 @@ def _unfit(
 def _check_constraints(state: Instance, aggregate: Aggregate[DomainState]) -> None:
     """Raise EventFromFuture where the aggregate's last event was decided under constraints that this code lacks (V6).
 
-    An event without them would let go what the aggregate holds, while newer code takes it for held.
+    An event without them would release the values that the aggregate holds, while newer code takes them for held.
     """
     if unknown := sorted(set(state.constraints) - set(aggregate.unique)):
         raise EventFromFuture(

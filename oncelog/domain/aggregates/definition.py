@@ -1,7 +1,7 @@
 """The interface of an aggregate of one's own: its models, and the functions that decide and evolve.
 
 One command makes exactly one event: the slot that holds it is the only commit point, so a command is applied as a whole
-or not at all, whatever dies (docs/protocol.md, R1). A fact of several parts is one event with several fields.
+or not at all, whichever process dies (docs/protocol.md, R1). A fact of several parts is one event with several fields.
 """
 
 import re
@@ -126,7 +126,7 @@ class Aggregate(Generic[State]):
     node: predicate to instances as ``Class/instance_id``. ``unique`` has, by the name of each unique constraint, a
     function from the state to the value that no other instance may hold at the same time: a text, number or boolean, or
     a sequence of them; None for none (docs/unique.md). ``dropped``: the names of those that new events are not decided
-    under any more; their functions stay, for what earlier events say. All are pure: the same arguments give the same
+    under any more; their functions stay, for earlier events. All are pure: the same arguments give the same
     result, at any time, on any machine.
     ``state_version``: give it a new value with every change of ``state``, ``evolve`` or an event's ``deletes``, so
     that states kept outside the log are folded anew.

@@ -1,9 +1,9 @@
 """The bindings of a chunk's records, and their conflict outcomes: decided by slots and places alone.
 
-Several items of one aggregate in one record take consecutive slots, which are written in order. The first one whose
-slot, or whose place in the chain of a unique value, turns out to be another's conflicts, and invalidates everything
-after it on that aggregate in that record, whose slots are never tried. So every attempt, however many are alive, sees
-the same items conflicted and invalidated, and the next record, which binds exactly those, is the same from every
+Several items of one aggregate in one record take consecutive slots, which are written in order. The first item
+with a slot, or a place in the chain of a unique value, that turns out to be another's conflicts. It invalidates all
+items after it on that aggregate in that record; their slots are never tried. So every attempt, however many are alive,
+sees the same items conflicted and invalidated, and the next record, which binds exactly those, is the same from every
 writer.
 """
 
@@ -46,7 +46,7 @@ def decide_each(
     occurred_at: str,
     class_schema: ClassSchema | None = None,
 ) -> list[Event | Rejection]:
-    """Decide on one aggregate's changes in their order, each on what the ones before it will make of the state."""
+    """Decide on one aggregate's changes in their order, each on the state after the changes before it."""
     decisions: list[Event | Rejection] = []
     for change in changes:
         decision = decide(state, change, occurred_at=occurred_at, class_schema=class_schema)
@@ -62,7 +62,7 @@ def bindings_of(
     decisions: Sequence[Event | Rejection],
     places: Mapping[int, Sequence[Place]] = _NO_PLACES,
 ) -> list[Binding]:
-    """Return what the decisions on one aggregate's changes bind them to. ``places``: by item, of unique values."""
+    """Return the bindings of one aggregate's changes by their decisions. ``places``: by item, of unique values."""
     return [
         Binding(
             index=change.index,
@@ -79,7 +79,7 @@ def bindings_of(
 def bind(
     state: Instance, changes: Sequence[ItemChange], *, occurred_at: str, class_schema: ClassSchema | None = None
 ) -> list[Binding]:
-    """Decide on one aggregate's changes, and return what that binds them to."""
+    """Decide on one aggregate's changes, and return their bindings."""
     decisions = decide_each(state, changes, occurred_at=occurred_at, class_schema=class_schema)
     return bindings_of(state.aggregate_id, changes, decisions)
 
@@ -94,7 +94,7 @@ def by_aggregate(bindings: Iterable[Binding]) -> dict[str, list[Binding]]:
 
 
 def conflict_outcomes(record: ChunkRecord, event_in: EventIn, is_own: IsOwn) -> dict[int, ConflictOutcome]:
-    """Return what became of each of a record's bindings, by index.
+    """Return the conflict outcome of each of a record's bindings, by index.
 
     An item is applied only where its slot and all of its places are its own: the slot alone may have been taken by the
     item's event through a further record (V3).

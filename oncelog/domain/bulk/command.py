@@ -122,12 +122,12 @@ class Bulk(Value):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the canonical form of what was sent; absent and null are the same, but within items."""
+        """SHA-256 of the canonical form of the command as sent; absent and null are the same, but within items."""
         return sha256_hex(canonical_bytes(self.as_json))
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The command as it was sent, without what is absent; items stay as they are."""
+        """The command as it was sent, without absent fields; items stay as they are."""
         fields = self.model_dump(mode="json", exclude_none=True, exclude={"payload": {"items"}})
         if self.payload.items is not None:
             fields["payload"] = {"items": self.payload.items}
@@ -142,7 +142,7 @@ def is_bulk(fields: Any) -> bool:
 def parse_bulk(value: Any, *, stored: bool = False) -> Bulk:
     """Validate any value as a bulk command; ``stored``: it was accepted before, by the rules of its day.
 
-    Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
+    Raises InputInvalid; its ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
     if isinstance(value, Bulk):
         return value

@@ -1,4 +1,4 @@
-"""One item of a bulk command, and what it asks of its instance."""
+"""One item of a bulk command, and the change that it makes to its instance."""
 
 from dataclasses import dataclass
 from typing import Any

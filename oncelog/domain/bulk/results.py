@@ -34,7 +34,7 @@ class BulkResult(CommandResult):
     """The first and only answer to a bulk command.
 
     ``outcome`` is APPLIED unless the command was rejected as a whole; each item's outcome is in the NDJSON under
-    ``results_key``, whose bytes have ``results_sha256``. ``closed``: why items were not attempted.
+    ``results_key``; ``results_sha256``: of its bytes. ``closed``: why items were not attempted.
     """
 
     counts: Counts
@@ -65,7 +65,7 @@ def rejected_bulk(bulk: Bulk, rejection: Rejection) -> BulkResult:
 
 
 def reused_bulk(bulk: Bulk, first_hash: str | None) -> BulkResult:
-    """Return the refusal of a bulk command whose ID was used before with other content."""
+    """Return the refusal of a bulk command that reuses an ID with other content."""
     return rejected_bulk(bulk, reused_id(bulk.command_id, first_hash=first_hash, found_hash=bulk.hash))
 
 

@@ -20,7 +20,7 @@ from oncelog.domain.ontology.schema_parts import BELOW_LISTS, BELOW_MAPS, BELOW_
 from oncelog.errors import InputInvalid
 
 _UNEVALUATED = ("unevaluatedItems", "unevaluatedProperties")
-#: Keywords by which a part looks at each member of an object, or each item of an array, whatever it says of them.
+#: Keywords by which a part looks at each member of an object, or each item of an array, with any value.
 _BY_MEMBER = frozenset(
     {*BELOW_MAPS, *BELOW_LISTS, *BELOW_PARTS, "required", "dependentRequired", "dependentSchemas", "dependencies"}
 )
@@ -36,8 +36,8 @@ Shape = frozenset[tuple[int, int]]
 class JudgingCost:
     """How often a value can be judged under a schema, at most, by its level of nesting (0: the data itself).
 
-    Raises InputInvalid for a schema whose parts multiply beyond ``APPLICATIONS_MAX`` at one place, or refer to each
-    other more than ``SCHEMA_REFERENCES_DEPTH_MAX`` times in a row. Time and memory: in proportion to the schema's
+    Raises InputInvalid for a schema with parts that multiply beyond ``APPLICATIONS_MAX`` at one place, or refer to
+    each other more than ``SCHEMA_REFERENCES_DEPTH_MAX`` times in a row. Time and memory: in proportion to the schema's
     size, times the levels of nesting.
     """
 
@@ -126,7 +126,7 @@ class JudgingCost:
                     pending.append(below)
 
     def _shape(self, node: Node) -> Shape:
-        """Return what is applied with a node and goes on into members or items: a thousand references share it."""
+        """Return the parts applied with a node that go on into members or items: a thousand references share them."""
         applied = self._applied[id(node)]
         return frozenset((key, count) for key, count in applied.items() if _goes_below(self._nodes[key]))
 
@@ -178,7 +178,7 @@ class JudgingCost:
         return applied
 
     def _meeting(self, node: Node) -> list[Counter[int]]:
-        """Return, for each member's name and for all others, what is applied to a value that stands there."""
+        """Return, for each member's name and for all others, the parts applied to a value that stands there."""
         by_name: dict[str | None, Counter[int]] = {_OTHERS: Counter(), "": Counter()}
         everywhere: Counter[int] = Counter()
         for key, count in self._applied[id(node)].items():
@@ -214,7 +214,7 @@ def _check_circle(path: list[Node], child: Node) -> None:
 
 
 def _own_cost(node: Node) -> int:
-    """Return what a node costs besides its parts: a value is compared with those of ``enum`` and ``const``, which
+    """Return the cost of a node without its parts: a value is compared with those of ``enum`` and ``const``, which
     takes time for each object or array, and for all that is within; each object is asked for the names it must have.
     """
     dependent = node.get("dependentRequired")

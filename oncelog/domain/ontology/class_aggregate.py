@@ -36,7 +36,7 @@ def decide(
 ) -> Event | Rejection:
     """Return the event that the change makes of this class, or why it makes none.
 
-    ``accepted``: a record says that it was accepted on this very state, so what is defined is not judged again.
+    ``accepted``: a record says that it was accepted on this very state, so the definition is not judged again.
     """
     if hurried:
         _check_haste(state, change)
@@ -98,7 +98,7 @@ def _not_to_be_defined(state: Instance, change: Change) -> Rejection | None:
 
 
 def _follows(old: ClassDefinition, new: ClassDefinition) -> tuple[str | None, Sequence[Finding]]:
-    """Return why the new definition cannot follow the old one, and what breaks; None if it can."""
+    """Return why the new definition cannot follow the old one, and the findings; None if it can."""
     if changed := constraint_breaks(old, new):
         return "a unique constraint keeps its meaning; give another meaning another name", changed
     if new.semantic_version <= old.semantic_version:

@@ -26,7 +26,7 @@ from oncelog.domain.ontology.schemas import validator_of
 from oncelog.domain.unique.constraint import UniqueConstraint, unique_findings
 from oncelog.errors import InputInvalid, LogDamaged
 
-#: Data and a definition up to this size are judged at once, by a hundredth of what is permitted at most.
+#: Data and a definition up to this size are judged at once, by a hundredth of the permitted budget at most.
 LONG_BYTES = 16 * 1024
 HURRIED_SHARE = 100
 #: Data and a definition up to this size are explained at once, too.
@@ -56,11 +56,11 @@ class ClassSchema:
     retired: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is compiled: another process compiles it itself."""
+        """Leave out the compiled parts: another process compiles them itself."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def prepare(self) -> None:
-        """Compile what judging needs; may take long for a large definition."""
+        """Compile the costs and the validator for judging; may take long for a large definition."""
         with contextlib.suppress(InputInvalid):  # found again by each judgement
             _ = self._cost, self._matching
         _ = self._validator
@@ -72,7 +72,7 @@ class ClassSchema:
 
     @cached_property
     def required_relationships(self) -> Sequence[str]:
-        """The names of the relationships whose targets must exist, in order."""
+        """The names of the relationships with ``must_exist``, in order."""
         return sorted(name for name, each in self.definition.relationships.items() if each.must_exist)
 
     @property
@@ -102,7 +102,7 @@ class ClassSchema:
         return Explanation(self.definition.json_schema, validator_of, cost=self._cost, matching=self._matching)
 
     def findings(self, data: dict[str, Any], *, hurried: bool = False) -> Findings:
-        """Return what is wrong with an instance's data, each with a JSON Pointer to its place; empty if it fits.
+        """Return the problems with an instance's data, each with a JSON Pointer to its place; empty if it fits.
 
         ``hurried``: raise TakesLongError where that may take more than some milliseconds.
         """
@@ -155,7 +155,7 @@ class ClassSchema:
         return migrated(data, steps) if steps else data
 
     def edges(self, data: dict[str, Any], db_name: str) -> dict[str, tuple[AggregateId, ...]]:
-        """Return what the data, in the form of this definition, refers to by each predicate."""
+        """Return the instances that the data, in the form of this definition, refers to, by predicate."""
         return edge_map(
             {
                 predicate: {
@@ -230,9 +230,9 @@ def _problem(instance_id: Any) -> str | None:
 
 
 def class_schema_after(class_schema: ClassSchema | None, event: Event) -> ClassSchema | None:
-    """Return the rules after one more event of the class.
+    """Return the class schema after one more event of the class.
 
-    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged for what is no definition.
+    Raises SchemaUnsupported for a version that this release cannot read, LogDamaged for content that is no definition.
     """
     if event.event_type is EventType.CLASS_RETIRED:
         return replace(class_schema, retired=True) if class_schema else None
@@ -253,7 +253,7 @@ def class_schema_after(class_schema: ClassSchema | None, event: Event) -> ClassS
 
 
 def add_definition(definitions: list[ClassSchema], event: Event) -> None:
-    """Add what an event of a class makes of it to its definitions so far; a retirement marks the last one.
+    """Add the class schema after one more event to the class's definitions so far; a retirement marks the last one.
 
     Raises SchemaUnsupported, LogDamaged.
     """
@@ -266,7 +266,7 @@ def add_definition(definitions: list[ClassSchema], event: Event) -> None:
 
 
 def class_schema_of(events: Iterable[Event]) -> ClassSchema | None:
-    """Return what the events of a class come to, from its first on; None where there are none."""
+    """Return the class schema after the events of a class, from its first on; None where there are none."""
     class_schema = None
     for event in events:
         class_schema = class_schema_after(class_schema, event)

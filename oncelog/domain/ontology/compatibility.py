@@ -46,14 +46,14 @@ _WALKED = frozenset({"properties", "required", "additionalProperties", "items", 
 
 
 def schema_breaks(old: dict[str, Any], new: dict[str, Any]) -> list[Finding]:
-    """Return where the new schema refuses what the old one admits; nothing, if it is proven that it never does."""
+    """Return where the new schema refuses data that the old one admits; empty if it is proven that it never does."""
     if _same(old, new) or _admits_only_value(old, new):
         return []
     return list(islice(_Walk(old, new).breaks(old, new, ()), FINDINGS_MAX))
 
 
 def relationship_breaks(old: ClassDefinition, new: ClassDefinition) -> list[Finding]:
-    """Return which relationships no longer mean what they meant, or mean something where old data did not."""
+    """Return the relationships that changed their meaning, or give old data a meaning that it did not have."""
     return [
         {"at": pointer_of(["relationships", name]), "problem": problem}
         for name in sorted({*old.relationships, *new.relationships})
@@ -102,7 +102,7 @@ def _relationship_break(definition: ClassDefinition, old: Relationship | None, n
 
 
 def _at_path(root: dict[str, Any], path: str) -> Schema:
-    """Return what the schema says of the values at a path through objects; true where it says nothing there."""
+    """Return the subschema for the values at a path through objects; true where there is none."""
     schema: Schema = root
     for name in parse_pointer(path):
         schema = _property(resolved(schema, root), name)
@@ -110,7 +110,7 @@ def _at_path(root: dict[str, Any], path: str) -> Schema:
 
 
 def _property(schema: Schema, name: str) -> Schema:
-    """Return what an object schema says of one property, as far as properties and additionalProperties tell."""
+    """Return the subschema of one property, as far as ``properties`` and ``additionalProperties`` have one."""
     if isinstance(schema, bool):
         return schema
     found: Schema = schema.get("properties", {}).get(name, schema.get("additionalProperties", True))
@@ -118,7 +118,7 @@ def _property(schema: Schema, name: str) -> Schema:
 
 
 class _Walk:
-    """Two roots, through whose definitions references are followed.
+    """Two roots; references are followed through their definitions.
 
     A pair of parts that was met before is taken for compatible: if it is not, its first meeting has found why. So
     schemas that contain themselves are compared, and each pair once.

@@ -92,7 +92,7 @@ class ClassDefinition(Value):
 def parse_definition(payload: dict[str, Any], *, class_id: str) -> ClassDefinition:
     """Validate a payload of DEFINE_CLASS about this class.
 
-    Raises InputInvalid whose ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
+    Raises InputInvalid; its ``details["errors"]`` lists every finding as ``{"at": JSON Pointer, "problem": text}``.
     """
     findings: list[Finding] = []
     definition = None

@@ -62,7 +62,7 @@ class _BudgetSpentError(Exception):
 
 
 class Explanation:
-    """Says what is wrong with data under one schema, within its budget for judging.
+    """Finds the problems with data under one schema, within its budget for judging.
 
     ``compile_schema``: makes a validator, given a registry.
     """
@@ -113,7 +113,7 @@ class Explanation:
                     findings.add(at, f"{_ALTERNATIVES[keyword]}: {short(value)}")
             else:
                 self._leaf(f"{where}#{keyword}", {keyword: part[keyword]}, value, at, findings)
-        if findings.total == total_before:  # all its neighbours fit, so what they leave over does not
+        if findings.total == total_before:  # all its neighbours fit, so the rest does not
             for keyword in (keyword for keyword in _UNEVALUATED if keyword in part):
                 findings.add(at, f"{_ALTERNATIVES[keyword]}: {short(value)}")
         self._open.discard((where, at))
@@ -158,7 +158,7 @@ class Explanation:
     def _leaf(
         self, name: str, keywords: dict[str, Any], value: Any, at: tuple[str | int, ...], findings: Findings
     ) -> None:
-        """Find what is wrong by a keyword, the first of these, which are compiled once under a name."""
+        """Find the problems by a keyword, the first of these, which are compiled once under a name."""
         self._step()
         keyword, said = next(iter(keywords.items()))
         validator = self._validators.of_keywords(name, keywords)

@@ -33,9 +33,9 @@ _KNOWN_OF_MEMBERS = ("type", "properties", "required", "additionalProperties")
 
 
 def migrated_schema(root: dict[str, Any], steps: Iterable[MigrationStep]) -> dict[str, Any]:
-    """Return a schema of whatever is valid under this one once it was migrated.
+    """Return a schema of all data that is valid under this one, once it was migrated.
 
-    Raises InputInvalid for a step that leads through what is no object with known properties.
+    Raises InputInvalid for a step that leads through a value that is no object with known properties.
     """
     steps = list(steps)
     root = _with_named_root(root) if steps else root

@@ -1,8 +1,8 @@
-"""How data of one version of a class gets into the form of the next: declared steps, and what they make of a schema.
+"""How data of one version of a class gets into the form of the next: declared steps, and their effect on a schema.
 
-Steps are total: where data is not what they are about, they leave it as it is. ``migrated`` is what happens to data,
-``migrated_schema`` what is known of the data afterwards: whatever was valid under a schema is, migrated, valid under
-the migrated schema. So whether a migration suffices is decided without looking at any data.
+Steps are total: where they do not apply, they leave data as it is. ``migrated`` migrates data, ``migrated_schema`` the
+schema of the data: all data that was valid under a schema is, migrated, valid under the migrated schema. So whether a
+migration suffices is decided without looking at any data.
 """
 
 import json

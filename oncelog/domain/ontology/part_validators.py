@@ -40,7 +40,7 @@ class PartValidators:
         self._kept_weight = 0
 
     def forget(self) -> None:
-        """Forget what was compiled for earlier data if that is much."""
+        """Forget the validators of earlier data if they weigh more than ``KEPT_WEIGHT_MAX``."""
         if self._kept_weight > KEPT_WEIGHT_MAX:
             self._validators.clear()
             self._kept_weight = 0

@@ -13,7 +13,7 @@ LISTED_MAX = 12
 class DirectedRelationship:
     """One relationship in one direction.
 
-    ``declared_by``: the class whose definition has it, whose instances refer to those of ``target_class``.
+    ``declared_by``: the class that declares it; its instances refer to those of ``target_class``.
     ``inward``: against its direction. ``inverse``: its declared name in that direction, if any.
     """
 
@@ -72,11 +72,11 @@ class RelationshipNames:
         return [relationship for relationship in self._all if not relationship.inward]
 
     def begun_at(self, class_ids: Collection[str]) -> list[DirectedRelationship]:
-        """Return what can be walked from instances of these classes: their predicates first, then the inverses."""
+        """Return the relationships that begin at these classes: their predicates first, then the inverses."""
         return [relationship for relationship in self._all if relationship.begins_at in class_ids]
 
     def named(self, text: str) -> list[DirectedRelationship]:
-        """Return what a name means from whichever class has it; raises InputInvalid as ``of_hop`` does.
+        """Return the relationships of a name from each class that has it; raises InputInvalid as ``of_hop`` does.
 
         ``text``: a name, ``^predicate`` to walk that back, either with ``:Class`` where it shall lead to one only.
         """
@@ -87,7 +87,7 @@ class RelationshipNames:
     def of_hop(
         self, name: str, class_ids: Collection[str], *, inward: bool = False, leads_to: str | None = None
     ) -> list[DirectedRelationship]:
-        """Return what a hop of this name means from instances of these classes, at most one for each of them.
+        """Return the relationships of a hop by this name from instances of these classes, at most one for each class.
 
         ``name`` is a predicate, or an inverse that another class declares towards the class at hand; a class's own
         predicate comes first, so that another class's definition does not change its meaning. ``inward``: it is a

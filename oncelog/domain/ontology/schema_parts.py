@@ -32,7 +32,7 @@ Node = dict[str, Any]
 
 
 def subschemas(schema: Node) -> Iterator[tuple[str, Any]]:
-    """Yield what stands where a schema is expected, a schema or not, with its JSON Pointer below this one."""
+    """Yield each value where a schema is expected, a schema or not, with its JSON Pointer below this one."""
     for keyword in SCHEMA_PARTS:
         if keyword in schema:
             yield f"/{keyword}", schema[keyword]
@@ -75,7 +75,7 @@ def structure_problem(root: Node) -> tuple[str, str] | None:
 
 
 def _target(node: Node, root: Node) -> Any:
-    """Return what a node's ``$ref`` refers to, or None."""
+    """Return the target of a node's ``$ref``, or None."""
     reference = node.get("$ref")
     if not isinstance(reference, str):
         return None
@@ -83,7 +83,7 @@ def _target(node: Node, root: Node) -> Any:
 
 
 def parts_in_place(node: Node, root: Node) -> Iterator[Node]:
-    """Yield what is applied to the same value as a node, one step on, what it refers to first."""
+    """Yield the parts applied to the same value as a node, one step on, the target of its ``$ref`` first."""
     candidates = [_target(node, root), *(node.get(keyword) for keyword in _PLACE_PARTS)]
     candidates += [part for keyword in _PLACE_LISTS for part in node.get(keyword, ())]
     # The validator applies ``dependencies``, too, which new definitions cannot have.

@@ -42,7 +42,7 @@ _META = jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, validate_formats=T
 def validator_of(
     schema: Schema, *, registry: jsonschema_rs.Registry | None = None
 ) -> jsonschema_rs.Draft202012Validator:
-    """Compile a schema; ``registry``: the schemas that it may refer to. Raises ValueError for what is no schema."""
+    """Compile a schema; ``registry``: the schemas that it may refer to. Raises ValueError for an invalid one."""
     return jsonschema_rs.Draft202012Validator(
         schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), registry=registry, offline=True
     )
@@ -73,7 +73,7 @@ def schema_findings(schema: dict[str, Any]) -> list[Finding]:
 
 
 def _meta_findings(schema: dict[str, Any]) -> Iterator[Finding]:
-    """Yield what is no JSON Schema, part by part and keyword by keyword: all at once takes hundreds of MiB."""
+    """Yield the findings of the meta-schema, part by part and keyword by keyword: all at once takes hundreds of MiB."""
     pending: list[tuple[str, Any]] = [] if _META.is_valid(schema) else [("", schema)]
     while pending:
         at, node = pending.pop()
@@ -94,7 +94,7 @@ def _meta_findings(schema: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _without_parts(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what a schema says by itself: each schema within it is one that admits all."""
+    """Return a schema without its parts: each schema within it is one that admits all."""
     said = dict(node)
     for keyword in node:
         if keyword in SCHEMA_PARTS:

@@ -21,7 +21,7 @@ Place = tuple[str | int, ...]
 def problems(
     validator: jsonschema_rs.Draft202012Validator, keyword: str, said: Any, value: Any
 ) -> Iterator[tuple[Place, str]]:
-    """Yield what is wrong with a value by one keyword, whose validator this is, each with its place in the value.
+    """Yield the problems with a value by one keyword, for which ``validator`` is, each with its place in the value.
 
     ``said``: the keyword's own value; of ``additionalProperties``, the members that are admitted beside patterns.
     """

@@ -91,7 +91,7 @@ def value_of(constraint: str, parts: Sequence[Any]) -> UniqueValue | None:
 def unique_findings(
     constraints: Mapping[str, UniqueConstraint], data: dict[str, Any]
 ) -> Iterator[tuple[Sequence[str | int], str]]:
-    """Yield each place where data has what can be no part of a unique value, and what is wrong with it."""
+    """Yield the place of each value in data that can be no part of a unique value, and its problem."""
     for name, constraint in sorted(constraints.items()):
         parts = _parts(constraint, data)
         for path, part in zip(constraint.paths, parts, strict=True):

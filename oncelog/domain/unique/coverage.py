@@ -1,6 +1,6 @@
 """Coverage: whether the last event of an instance was decided under a definition that has a unique constraint.
 
-At most one covered instance holds a value of a constraint. An instance whose last event was decided before the
+At most one covered instance holds a value of a constraint. An instance with a last event decided before the
 constraint was there is not covered until its next event.
 """
 
@@ -28,7 +28,7 @@ class ConstraintSpans:
 
 
 def constraint_spans(events: Iterable[Event]) -> ConstraintSpans | None:
-    """Return what the events of a class, from its first on, come to; None where it was never defined."""
+    """Return the constraint spans by the events of a class, from its first on; None where it was never defined."""
     definitions: list[ClassSchema] = []
     for event in events:
         add_definition(definitions, event)
@@ -36,7 +36,7 @@ def constraint_spans(events: Iterable[Event]) -> ConstraintSpans | None:
 
 
 def spans_of(definitions: Sequence[ClassSchema]) -> ConstraintSpans | None:
-    """Return what the definitions of a class come to, in their order; None where there are none."""
+    """Return the constraint spans by the definitions of a class, in their order; None where there are none."""
     since: dict[str, int] = {}
     for class_schema in definitions:
         number = class_schema.reference.sequence_number

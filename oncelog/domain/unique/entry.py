@@ -60,7 +60,7 @@ class Place(Value):
 
     @property
     def value(self) -> ValueKey:
-        """The value whose chain it is in."""
+        """The value of its chain."""
         return ValueKey(self.constraint, self.sha256)
 
 
@@ -89,7 +89,7 @@ class UniqueEntry(Value):
 
     @property
     def value(self) -> ValueKey:
-        """The value whose chain it is in."""
+        """The value of its chain."""
         return ValueKey(self.constraint, self.sha256)
 
     @property

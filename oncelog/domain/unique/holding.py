@@ -1,4 +1,4 @@
-"""The values that an instance holds, what an event brings in, and the rejection of a value that is held."""
+"""The values that an instance holds or an event brings in, and the rejection of a value that is held."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,8 @@ Held = Mapping[ValueKey, UniqueValue]
 def held_values(state: Instance, class_schema: ClassSchema | None) -> Held:
     """Return the values that an instance holds. ``class_schema``: named by its last event, and no other.
 
-    An aggregate of one's own holds what its document has under the constraints of its class, and what its code says
-    under those of its own that its last event was decided under.
+    An aggregate of one's own holds the values of its document under the constraints of its class, and the values that
+    its code gives under its own constraints that its last event was decided under.
     """
     if not state.exists:
         return {}
@@ -61,7 +61,7 @@ def unique_violated(
 
 
 def chain_exhausted(state: Instance, value: UniqueValue) -> Rejection:
-    """Return the rejection of a command that would bring in a value whose chain has no more places."""
+    """Return the rejection of a command that would bring in a value with no more places in its chain."""
     constraint, sha256 = value.key
     return Rejection(
         code=RejectionCode.PAYLOAD_INVALID,

@@ -1,4 +1,4 @@
-"""Projecting a batch: its states are written, only what failed again, and what can never be projected is parked."""
+"""Projecting a batch: states are written, only failed ones again; states that can never be projected are parked."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Prepared(Generic[Item]):
     poison: dict[AggregateId, Poison] = field(default_factory=dict)
 
     def add(self, aggregate_id: AggregateId, folded: Folded[Item]) -> None:
-        """Take what folding an aggregate came to."""
+        """Take the outcome of folding an aggregate."""
         if folded.state:
             self.states[aggregate_id] = folded.state
         if folded.poison:
@@ -78,7 +78,7 @@ class BatchProjection(Generic[Item]):
         backoff: Backoff,
     ) -> None:
         self.projected = ProjectedVersions()
-        self._unusable: set[AggregateId] = set()  # classes whose container could not be used when last tried
+        self._unusable: set[AggregateId] = set()  # classes with containers that could not be used when last tried
         self._projection = projection
         self._parking = parking
         self._failures = failures
@@ -103,7 +103,7 @@ class BatchProjection(Generic[Item]):
         return prepared
 
     async def project(self, prepared: Prepared[Item]) -> None:
-        """Project what does not wait; adds to the poison what can never be projected. Raises Stopped."""
+        """Project the aggregates that do not wait; adds those that never can be to the poison. Raises Stopped."""
         work = prepared.found.work
         waiting = await self._backoff.until_done(partial(self._parking.waiting, work))
         for aggregate_id, dead_letter in waiting.items():
@@ -143,7 +143,7 @@ class BatchProjection(Generic[Item]):
         await bounded_gather(look_up, lookups, at_once=AT_ONCE_MAX)
 
     async def _leave(self, work: Work, dead_letter: DeadLetter) -> None:
-        """Leave what waits alone. The process that parked it may have died before it announced it, if this is
+        """Leave a waiting aggregate alone. The process that parked it may have died before it announced it, if this is
         its event.
         """
         self._metrics.waiting.inc(work.messages)

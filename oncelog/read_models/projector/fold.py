@@ -38,7 +38,7 @@ Item = TypeVar("Item", bound=Numbered)
 
 @dataclass(frozen=True)
 class Folded(Generic[Item]):
-    """How far an aggregate could be folded: to its work's target, or to what comes before the poison."""
+    """How far an aggregate could be folded: to its work's target, or to the event before the poison."""
 
     state: Item | None
     poison: Poison | None = None
@@ -101,7 +101,7 @@ def _nothing_in_log(aggregate_id: AggregateId) -> Poison:
 
 
 class Folder:
-    """Folds each aggregate on its own, so that what is wrong with one does not touch the others."""
+    """Folds each aggregate on its own, so that a defect of one does not touch the others."""
 
     def __init__(self, *, log: EventLog, snapshots: Snapshots, aggregates_max: int) -> None:
         self._log = log
@@ -147,7 +147,7 @@ class Folder:
             state = await self._from_hand(work, target)
         except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the log decides how far it goes, and why not on
+        except Exception as error:  # noqa: BLE001 - for any error, the log decides how far it goes, and why not on
             log.warning("folded_from_log", aggregate_id=str(aggregate_id), target=target, reason=str(error))
             return await self._from_log(aggregate_id, target)
         self._cache.put(aggregate_id, state)
@@ -168,7 +168,7 @@ class Folder:
         return state
 
     async def _from_log(self, aggregate_id: AggregateId, target: int) -> Folded[Instance]:
-        """Fold what the log has, one by one, from the snapshot, or from the start where that does not fit."""
+        """Fold the log's events one by one from the snapshot, or from the start where that does not fit."""
         self._cache.drop(aggregate_id)
         nothing = Instance(aggregate_id=str(aggregate_id))
         start = await self._snapshots.latest_snapshot(aggregate_id) or nothing

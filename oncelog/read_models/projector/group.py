@@ -1,6 +1,6 @@
-"""A batch of messages becomes work per aggregate: new events in order, each number once, whatever the stream did.
+"""Messages become work per aggregate: new events in order, each number once, despite duplicates and disorder.
 
-Pure. A message is a hint that its aggregate went on; the truth is the log. So what cannot be read here is no failure
+Pure. A message is a hint that its aggregate went on; the truth is the log. So an unreadable message is no failure
 yet: its aggregate is then looked up in the log.
 """
 

@@ -110,9 +110,9 @@ class Projector:
         self._taken: deque[_Batch] = deque()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Project until ``stopping`` is set; then finish what is in flight, if that takes seconds only.
+        """Project until ``stopping`` is set; then finish the batches in flight, if that takes seconds only.
 
-        Waits for servers as long as it takes. Raises what is a defect.
+        Waits for servers as long as it takes. Raises only for a defect.
         """
         tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._maintain())]
         told = asyncio.create_task(stopping.wait())
@@ -222,7 +222,7 @@ class Projector:
                 await asyncio.wait(late)
 
     async def _maintain(self) -> None:
-        """Read what others did about dead letters, finish what they left, and measure the lag."""
+        """Read others' changes to dead letters, finish their incomplete ones, and measure the lag."""
         while not self._stopping.is_set():
             try:
                 await self._parking.refresh()

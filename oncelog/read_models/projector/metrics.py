@@ -49,7 +49,7 @@ class ProjectorMetrics:
         ).labels(read_model)
 
     def container_refused(self, error: ContainerUnusable) -> None:
-        """Count what waits for a container; of indices there are as many as classes."""
+        """Count a failure from an unusable container; there are as many indices as classes."""
         self._containers.labels(error.store, error.container, error.reason).inc()
 
     def failed(self, code: str) -> None:

@@ -21,7 +21,7 @@ class Stopped(Exception):
 
 
 class Backoff:
-    """Repeats what a server gave no answer to.
+    """Repeats calls that a server gave no answer to.
 
     ``stopping``: when it is set, failing work is abandoned at once; ``refused``: receives each unusable container.
     """
@@ -31,7 +31,7 @@ class Backoff:
         self._refused = refused
 
     async def until_done(self, doing: Callable[[], Awaitable[T]]) -> T:
-        """Return what comes of it in the end; raises Stopped, and whatever else it raises but StoreUnavailable."""
+        """Return its result in the end; raises Stopped, and all its errors but StoreUnavailable."""
         pauses = self.pauses()
         while True:
             try:
@@ -42,7 +42,7 @@ class Backoff:
                 await pauses(error.message)
 
     def pauses(self) -> Callable[[str], Awaitable[None]]:
-        """Return what waits longer each time it is called with the reason why; raises Stopped."""
+        """Return a function that takes the reason and waits, longer at each call; it raises Stopped."""
         pause_s = FIRST_S
 
         async def pause(reason: str) -> None:

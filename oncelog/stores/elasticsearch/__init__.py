@@ -1,6 +1,6 @@
 """Elasticsearch, where read models lie: documents by class, and the graph.
 
-``server`` holds what every store on it shares: its client, versioned writes in bulk, indices behind aliases.
+``server`` holds the parts that every store shares: the client, versioned writes in bulk, indices behind aliases.
 """
 
 from oncelog.stores.elasticsearch.documents import ElasticsearchDocuments

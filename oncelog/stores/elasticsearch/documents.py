@@ -150,7 +150,7 @@ class ElasticsearchDocuments:
             id=document.aggregate_id.instance_key,
             version=document.sequence_number,
             body=as_unfit(body) if write.is_unfit else body,
-            what="document",
+            kind="document",
             aggregate_id=document.aggregate_id,
             index_name=index.name,
             replaces=write.replaces,
@@ -169,6 +169,6 @@ class ElasticsearchDocuments:
 
 
 def _document(aggregate_id: AggregateId, found: VersionedRead | None) -> Document | None:
-    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class whose name differs in case
+    if found is None or found.body["aggregate_id"] != str(aggregate_id):  # of a class with a name in another case
         return None
     return Document(aggregate_id=aggregate_id, sequence_number=found.version, body=as_written(found.body))

@@ -139,7 +139,7 @@ class ElasticsearchGraph:
                 "deleted": node.deleted,
                 "edges": {name: [str(target) for target in targets] for name, targets in node.edges.items()},
             },
-            what="node",
+            kind="node",
             aggregate_id=node.aggregate_id,
             replaces=replaces,
         )
@@ -154,7 +154,7 @@ class ElasticsearchGraph:
         if not item.get("found"):
             return None
         node = _node(item["_source"])
-        return node if node.aggregate_id == aggregate_id else None  # else of a database whose name differs in case
+        return node if node.aggregate_id == aggregate_id else None  # else of a database with a name in another case
 
     async def _create_index(self, alias: str) -> StoreUnavailable | None:
         try:

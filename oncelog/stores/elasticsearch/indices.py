@@ -1,9 +1,9 @@
 """The indices behind the aliases of documents: the schema of each, and how one follows another without a gap.
 
 An index says in its mapping's ``_meta`` which definition its documents fit. The index that follows is
-filled beside it, from what changed in the old one in the order of Elasticsearch's own sequence numbers; at the end the
-old one is closed for writes for a moment (``add_block`` answers when every write under way has ended), what is left is
-copied, and the alias moves in one step.
+filled beside it, from the changes in the old one in the order of Elasticsearch's own sequence numbers; at the end the
+old one is closed for writes for a moment (``add_block`` answers when every write under way has ended), the remaining
+changes are copied, and the alias moves in one step.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -213,7 +213,7 @@ class ElasticsearchIndices:
             raise self._server.unavailable(f"dropping what was kept of {alias}", error) from error
 
     def _pinned(self, alias: str) -> str:
-        """Return the alias by which an operator says that readers are to see an index, whatever follows it."""
+        """Return the alias with which an operator pins an index for readers, even when newer indices follow it."""
         return self._settings.named(PINNED_ALIAS) + alias.removeprefix(self._settings.named(INSTANCES_ALIAS))
 
     def alias_of(self, class_name: AggregateId) -> str:
@@ -225,7 +225,7 @@ def _suffix(index_schema: IndexSchema) -> str:
 
 
 def index_of(name: str, mappings: Mapping[str, Any]) -> DocumentIndex:
-    """Read what an index says of itself; one from before there were definitions says nothing."""
+    """Read an index's definition and digest in its ``_meta``; one from before there were definitions has none."""
     meta = mappings.get("_meta", {})
     definition = meta.get("definition")
     reference = DefinitionReference.model_validate(definition) if definition else None

@@ -25,7 +25,7 @@ _FLATTENED = {
     "ignore_above": SEARCHABLE_CHARACTERS_MAX,
 }
 
-#: The terms of ``index_terms``, by which filters are answered whatever the class's definition: no document values,
+#: The terms of ``index_terms``, by which filters are answered for any definition of the class: no document values,
 #: since nothing sorts or groups by them.
 EXACT = "exact"
 #: The texts of ``index_terms`` by path, on which Elasticsearch sorts: document values only, and no field for each path.
@@ -67,7 +67,7 @@ def mappings_of(index_schema: IndexSchema) -> dict[str, Any]:
 
 
 def as_unfit(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document's body as an index keeps it whose typed field does not take its data."""
+    """Return a document's body as an index keeps it if one of its typed fields does not take the data."""
     return {UNFIT if name == "data" else name: value for name, value in body.items()}
 
 

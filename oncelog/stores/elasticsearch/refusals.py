@@ -20,7 +20,7 @@ _UNASSIGNED = (
 _RED = frozenset({"unavailable_shards_exception", "no_shard_available_action_exception"})
 _RED_WORDS = "rejected due to missing shards"
 
-#: Of load, whatever the status: the same document is taken a moment later.
+#: Of load, with any status: the same document is taken a moment later.
 _PASSING = frozenset({"es_rejected_execution_exception", "circuit_breaking_exception", "timeout_exception"})
 
 

@@ -82,7 +82,7 @@ class ElasticsearchScan:
         return sorted({alias for index in found.values() for alias in index["aliases"]})
 
     def _document(self, alias: str, hit: Mapping[str, Any]) -> Document:
-        """Return the document under the name by which a reader finds it, whatever it says of itself."""
+        """Return the document under the name by which a reader finds it, even if its own ``aggregate_id`` differs."""
         body = as_verified(hit["_source"])
         try:
             claimed = AggregateId.parse(str(body.get("aggregate_id")))
@@ -96,7 +96,7 @@ class ElasticsearchScan:
 
 
 async def hits_behind(server: ElasticsearchServer, alias: str) -> AsyncIterator[Mapping[str, Any]]:
-    """Yield every hit with its version, of one point in time after a refresh; raises what the client raises."""
+    """Yield every hit with its version, of one point in time after a refresh; raises the client's errors."""
     client = server.client.options(request_timeout=PAGE_TIMEOUT_S)
     server.requests["refresh"] += 1
     await client.indices.refresh(index=alias)

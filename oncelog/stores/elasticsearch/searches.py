@@ -28,7 +28,7 @@ class ElasticsearchSearches:
         self._settings = settings
 
     async def find_documents(self, search: Search) -> SearchPage:
-        """Return a page of what is found; raises InputInvalid, CursorExpired, StoreUnavailable.
+        """Return a page of the documents found; raises InputInvalid, CursorExpired, StoreUnavailable.
 
         A search with more than one page is pinned to the moment of its first one. A first page is asked for twice
         then, since most searches have one page, and a pinned moment costs the server room.
@@ -154,7 +154,7 @@ def _read_cursor(search: Search) -> _Cursor | None:
 
 
 def _checksum(fields: list[Any]) -> str:
-    """Return what tells a cursor that was cut or changed from one of ours."""
+    """Return the checksum that tells a cursor that was cut or changed from one of ours."""
     return sha256_hex(json.dumps(fields).encode())[:16]
 
 

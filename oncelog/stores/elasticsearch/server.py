@@ -1,4 +1,4 @@
-"""One Elasticsearch, and what every store on it needs: versioned writes in bulk, indices behind aliases, clear errors.
+"""One Elasticsearch, and the parts its stores share: versioned writes in bulk, indices behind aliases, clear errors.
 
 Each document has an external version (``version_type=external``): Elasticsearch takes only a higher one.
 """
@@ -40,7 +40,7 @@ REQUEST_TIMEOUT_S = 5.0
 SHARD_TIMEOUT = "4s"  # how long Elasticsearch itself may wait for a shard, so that it answers before we give up
 INDEX_TIMEOUT_S = 15.0  # a new index is a change of the cluster's state
 CONNECTIONS_MAX = 10
-NO_TIMEOUT = "1ms"  # for an index whose shard is known to be on no node
+NO_TIMEOUT = "1ms"  # for an index known to have its shard on no node
 FIRST_INDEX = ".000001"
 BULK_ANSWER = ["items.index.status", "items.index.error"]  # the rest of it need not be sent and parsed
 
@@ -52,7 +52,7 @@ INDEX_SETTINGS: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas":
 
 
 class ElasticsearchServer:
-    """One client, shared by the stores of one installation. ``requests`` counts what was sent, by kind.
+    """One client, shared by the stores of one installation. ``requests`` counts the requests sent, by kind.
 
     Nothing is tried twice here: the caller's policy does that.
     """
@@ -63,7 +63,7 @@ class ElasticsearchServer:
         self.index_patterns = [settings.named(f"{kind}.*") for kind in (INSTANCES_ALIAS, GRAPH_ALIAS)]
         self.index_settings = INDEX_SETTINGS | copies_and_refresh(settings.elasticsearch)
         self.requests: Counter[str] = Counter()
-        self._unassigned: set[str] = set()  # indices whose shard was on no node when they were last written to
+        self._unassigned: set[str] = set()  # indices with a shard on no node at their last write
         self._preference = f"oncelog-{uuid.uuid4()}"
 
     async def close(self) -> None:
@@ -88,7 +88,7 @@ class ElasticsearchServer:
         """Write each unless a newer one is there; return per write None, or why it was not written.
 
         That takes as many requests as their bounds ask for, one after the other. The first document behind an alias
-        finds no index: it is then created, and what needed it is sent once more.
+        finds no index: it is then created, and the writes that needed it are sent once more.
         That costs nothing while it is there, and an index that was deleted comes back with its right mapping.
         """
         outcomes = await self._bulk(writes)
@@ -104,7 +104,7 @@ class ElasticsearchServer:
     async def read(
         self, wanted: Sequence[tuple[str, str]], *, index_missing: Callable[[str], object] = lambda _: None
     ) -> list[VersionedRead | None]:
-        """Return what stands now (not subject to refresh) under each alias and ``_id``, or None.
+        """Return the document under each alias and ``_id``, or None; as it is now, not subject to refresh.
 
         No index behind an alias is nothing to be found: ``index_missing`` is told the alias. Raises StoreUnavailable.
         """
@@ -133,7 +133,7 @@ class ElasticsearchServer:
         raise StoreUnavailable(self.name, doing, reason_in_words(error))
 
     async def search(self, alias: str, **request: Any) -> Mapping[str, Any]:
-        """Search one index, whole or not at all; raises what the client raises.
+        """Search one index, whole or not at all; raises the client's errors.
 
         All searches of a process prefer the same copies of a shard: the next one sees all that the last one saw.
         Raises StoreUnsafe for an alias that leads to several indices: each would answer in part.
@@ -157,13 +157,13 @@ class ElasticsearchServer:
             )
 
     async def pin(self, alias: str, *, kept_s: int) -> str:
-        """Return the ID of the index as it is searched now, kept for so long; raises what the client raises."""
+        """Return the ID of the index as it is searched now, kept for so long; raises the client's errors."""
         self.requests["open_point_in_time"] += 1
         pinned = await self.client.open_point_in_time(index=alias, keep_alive=f"{kept_s}s", preference=self._preference)
         return str(pinned["id"])
 
     async def search_pinned(self, pinned: str, *, kept_s: int, **request: Any) -> Mapping[str, Any]:
-        """Search as of that moment, whole or not at all, and keep it for so long; raises what the client raises."""
+        """Search as of that moment, whole or not at all, and keep it for so long; raises the client's errors."""
         self.requests["search"] += 1
         answer = await self.client.search(
             pit={"id": pinned, "keep_alive": f"{kept_s}s"}, allow_partial_search_results=False, **request
@@ -226,7 +226,7 @@ class ElasticsearchServer:
         )
 
     async def _bulk(self, writes: Sequence[VersionedWrite]) -> list[Exception | None]:
-        """Send all; those for an index whose shard is on no node by themselves, so that no other waits for it."""
+        """Send all; writes for an index with an unassigned shard go by themselves, so that no other waits for it."""
         outcomes: list[Exception | None] = [None] * len(writes)
         apart = [target_of(write) in self._unassigned for write in writes]
         for is_apart, shard_timeout in ((False, SHARD_TIMEOUT), (True, NO_TIMEOUT)):
@@ -270,7 +270,7 @@ class ElasticsearchServer:
         return StoreUnavailable(self.name, doing, f"status {status}: {reason}")
 
     async def _send_parts(self, writes: Sequence[VersionedWrite], error: ApiError) -> list[Exception | None]:
-        """Send in halves what was refused as a whole, until the one document is found that is refused for good."""
+        """Send a request refused as a whole in halves, until the one document is found that is refused for good."""
         if len(writes) == 1:
             (write,) = writes
             refused = ObjectRefused(self.name, f"{write.name} at {write.version}", str(error), version=write.version)

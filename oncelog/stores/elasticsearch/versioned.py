@@ -18,27 +18,27 @@ BULK_BYTES_MAX = 5_000_000  # of one request, unless one document has more
 class VersionedWrite(NamedTuple):
     """One document for the index behind ``alias``, or for the very index that is named.
 
-    ``what`` of which aggregate it is: for messages. ``replaces``: also one of the same version.
+    ``kind``: such as `document` or `node`, for messages. ``replaces``: also one of the same version.
     """
 
     alias: str
     id: str
     version: int
     body: Mapping[str, Any]
-    what: str
+    kind: str
     aggregate_id: AggregateId
     index_name: str | None = None
     replaces: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.what} {self.aggregate_id}"
+        return f"{self.kind} {self.aggregate_id}"
 
 
 def bulk_requests(
     writes: Sequence[VersionedWrite], *, writes_max: int = BULK_WRITES_MAX, bytes_max: int = BULK_BYTES_MAX
 ) -> Iterator[tuple[list[VersionedWrite], bytes]]:
-    """Yield what goes together in a request, and its body: two lines of JSON for each write.
+    """Yield the writes of each request, and its body: two lines of JSON for each write.
 
     The memory that the server needs for a request is bounded, too: few long keys above many values come to far more
     than their bytes.

@@ -58,7 +58,7 @@ def fail_waiting(producer: AIOKafkaProducer, reason: KafkaError) -> None:
 
 
 async def end_producer(producer: AIOKafkaProducer) -> None:
-    """End a producer within ``STOP_TIMEOUT_S`` or little more, without sending what it still holds.
+    """End a producer within ``STOP_TIMEOUT_S`` or little more, without sending the messages it still holds.
 
     Its own ``stop`` waits for every message to be acknowledged, an idempotent producer retries for ever, and both go
     on in the background after a cancellation; so its task is ended here by hand.

@@ -58,7 +58,7 @@ class KafkaFeed:
             raise self._unavailable("opening a feed", error) from error
 
     async def next_messages(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next, each partition in order; raises StoreUnavailable."""
+        """Return the next messages, each partition in order; raises StoreUnavailable."""
         try:
             if time.monotonic() - self._checked_s > TOPIC_CHECK_S:
                 await self._check_topics()
@@ -89,7 +89,7 @@ class KafkaFeed:
         }
 
     async def close_feed(self) -> None:
-        """Leave within seconds, whatever Kafka does."""
+        """Leave within seconds, even if Kafka does not answer."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await end_consumer(consumer)

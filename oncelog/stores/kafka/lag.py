@@ -19,7 +19,7 @@ from oncelog.stores.kafka.topic_lookup import REQUEST_TIMEOUT_MS
 
 READ_TIMEOUT_S = 15.0
 WAIT_MS = 250  # for a message that is there
-#: Only the time of one message is looked at: a broker sends one at least, whatever its size.
+#: Only the time of one message is looked at: a broker sends one at least, of any size.
 FETCH_BYTES = 16 * 1024
 
 

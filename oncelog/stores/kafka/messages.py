@@ -40,7 +40,7 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One message to be sent. ``doing`` says in errors what it was."""
+    """One message to be sent. ``doing`` names it in errors."""
 
     topic: str
     key: bytes

@@ -1,4 +1,4 @@
-"""Kafka's metadata request in version 10, the first whose answer has topic IDs (KIP-516).
+"""Kafka's metadata request in version 10, the first with topic IDs in its answer (KIP-516).
 
 aiokafka 0.14 ends at version 5, so the fields are written down here in its types
 (https://kafka.apache.org/protocol#The_Messages_Metadata; decision 29).

@@ -14,7 +14,7 @@ from oncelog.stores.kafka.connection import KafkaConnection
 
 REQUEST_TIMEOUT_MS = 2_000  # one request to a broker
 ALONE_S = 60.0  # after a batch was too large for its topic, until messages go in batches again
-BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
+BATCH_BYTES_MAX = 1024 * 1024  # of the messages that wait for one partition while a request is under way
 
 
 class SendAgain(KafkaError):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class SharedProducer:
         self._retire(producer)
 
     async def stop(self) -> None:
-        """End within seconds, whatever Kafka does; calls that wait fail."""
+        """End within seconds, even if Kafka does not answer; calls that wait fail."""
         self._stopped = True
         self.discard(self._producer, ProducerClosed("the publisher was stopped"))
         if self._retiring:

@@ -1,4 +1,4 @@
-"""How far the projectors of read models have come in the stream of events, told by what they committed."""
+"""How far the projectors of read models have come in the stream of events, told by their committed offsets."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager

@@ -30,7 +30,7 @@ STOP_TIMEOUT_S = 3.0
 TOPIC_TIMEOUT_S = 15.0
 TOPIC_CHECK_S = 2.0  # how soon a topic that was made anew is noticed
 
-BATCH_BYTES_MAX = 1024 * 1024  # of what waits for one partition while a request is under way
+BATCH_BYTES_MAX = 1024 * 1024  # of the messages that wait for one partition while a request is under way
 
 
 class KafkaFailures:
@@ -76,9 +76,9 @@ class KafkaPublisher:
         return time.monotonic() >= self._silent_until_s
 
     async def prepare(self) -> None:
-        """Create the topics that are missing, and hold the others against what the stream of events rests on.
+        """Create the topics that are missing, and check the others against the needs of the stream of events.
 
-        Raises StoreUnavailable, and StoreUnsafe with what to change.
+        Raises StoreUnavailable, and StoreUnsafe with the settings to change.
         """
         try:
             async with asyncio.timeout(TOPIC_TIMEOUT_S):
@@ -139,7 +139,7 @@ class KafkaPublisher:
             raise self._error(error, doing="connecting") from error
 
     async def stop(self) -> None:
-        """Disconnect within seconds, whatever Kafka does; calls not acknowledged yet raise StoreUnavailable."""
+        """Disconnect within seconds, even if Kafka does not answer; calls not acknowledged raise StoreUnavailable."""
         await self._producers.stop()
 
     async def __aenter__(self) -> Self:
@@ -185,7 +185,7 @@ class KafkaPublisher:
         self._in_doubt, self._silent_until_s = False, 0.0
 
     def _failed(self, producer: AIOKafkaProducer | None, error: Exception, **asked: Any) -> OncelogError:
-        """Discard the producer, and return the error for what was asked of it; see ``refused``."""
+        """Discard the producer, and return the error for its failed request; see ``refused``."""
         failure = refused(error, servers=self._servers, **asked)
         refused_only = isinstance(failure, ContainerUnusable | ObjectRefused)
         reason = SendAgain() if refused_only else ProducerClosed("its producer failed another event")

@@ -41,9 +41,9 @@ _TOPIC: dict[type[Exception], tuple[UnusableReason, str]] = {
 def refused(
     error: Exception, *, servers: str, doing: str, topic: str = "", group: str = "", message_bytes: int = 0
 ) -> OncelogError:
-    """Return the error for what is no answer: StoreUnavailable, ContainerUnusable or ObjectRefused.
+    """Return our error for a driver's exception: StoreUnavailable, ContainerUnusable or ObjectRefused.
 
-    ``topic``, ``group``: the requested one; ``message_bytes``: the size of what was sent, if anything was. No event
+    ``topic``, ``group``: the requested one; ``message_bytes``: the size of the message sent, if any. No event
     reaches our own limit, so a smaller one that is too large tells of the topic.
     """
     store, cause = f"Kafka at {servers}", str(error) or type(error).__name__

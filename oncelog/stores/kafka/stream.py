@@ -14,7 +14,7 @@ from oncelog.stores.kafka.refusals import refused
 from oncelog.stores.kafka.topic_lookup import broker_client, existing_topics, id_text, partitions_of
 
 CONNECT_TIMEOUT_MS = 10_000
-PARTITIONS_MAX = 1_000_000  # of one topic, well above what Kafka can have
+PARTITIONS_MAX = 1_000_000  # of one topic, well above Kafka's own limit
 SILENCE_MS = 15_000  # without a message although there are more
 
 
@@ -30,7 +30,7 @@ class KafkaStream:
         self._topics = (settings.instance_topic, settings.ontology_topic)
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
-        """Yield what is there now, one partition after the other, each in its order.
+        """Yield the messages up to now, one partition after the other, each in its order.
 
         ``after``: by partition, the offset of the last message already seen; without one, from the beginning. No topic
         is no messages. Raises StoreUnavailable.

@@ -1,4 +1,4 @@
-"""Subscribing to the stream of events: a share of its partitions, divided among all who subscribe as one group."""
+"""Subscribing to the stream of events: a share of its partitions, divided among all subscribers of one group."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ class KafkaSubscription:
         await self._joined()
 
     async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next on our partitions, each in order; raises StoreUnavailable."""
+        """Return the next messages on our partitions, each in order; raises StoreUnavailable."""
         consumer = await self._joined()
         try:
             if time.monotonic() - self._topic_checked_s > TOPIC_CHECK_S:
@@ -111,7 +111,7 @@ class KafkaSubscription:
         return behind
 
     async def stop(self) -> None:
-        """Leave the group within seconds, whatever Kafka does."""
+        """Leave the group within seconds, even if Kafka does not answer."""
         consumer, self._consumer = self._consumer, None
         self._next_offsets.clear()
         if consumer is not None:
@@ -151,7 +151,7 @@ class KafkaSubscription:
         self._next_offsets.clear()
 
     async def _assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Begin anew where what was committed is of another topic of the same name."""
+        """Begin anew where a committed offset is of another topic of the same name."""
         consumer = self._consumer
         if consumer is None or not partitions:
             return

@@ -17,7 +17,7 @@ from oncelog.stores.kafka.topic_lookup import partitions_of
 
 CONNECT_TIMEOUT_MS = 10_000
 WAIT_MS = 1_000
-#: How many aggregates are remembered, so that what comes again is left out.
+#: How many aggregates are remembered, so that their repeated events are left out.
 AGGREGATES_MAX = 100_000
 
 

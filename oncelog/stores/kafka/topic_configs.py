@@ -1,4 +1,4 @@
-"""The configuration of topics that this program did not make: compared with what the stream of events needs."""
+"""The configuration of topics that this program did not make: compared with the needs of the stream of events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def _deviations(found: Mapping[str, str], replicas: int) -> Iterator[_Deviation]
 
 
 def _refusal(servers: str, topic: str, deviations: Sequence[_Deviation]) -> str:
-    """Name the topic, what is wrong with it, and the command that mends it."""
+    """Name the topic, its deviations, and the command that mends them."""
     wrong = ", ".join(f"expected {one.name} {one.expected}, found {one.found}" for one in deviations)
     config = ",".join(f"{one.name}={one.wanted}" for one in deviations)
     return (

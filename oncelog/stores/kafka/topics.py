@@ -2,7 +2,7 @@
 
 The number of partitions is fixed for a generation's life by its record in S3, so that a topic to which an operator adds
 partitions keeps every aggregate in the partition where it is. A topic of another ID was made anew: it is the next
-generation, and what was published in the one before does not count in it.
+generation, and the messages published in the one before do not count in it.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class KafkaTopics:
         return partition_of(key, record.partitions) if record else None
 
     async def prepare(self) -> None:
-        """Make the topics that are missing, and hold those of events against what the stream rests on.
+        """Make the topics that are missing, and check those of events against the needs of the stream.
 
         Raises KafkaError, StoreUnsafe.
         """
@@ -150,9 +150,9 @@ class TopicsFound(NamedTuple):
 
 
 async def look_at_topics(settings: Settings) -> TopicsFound:
-    """Hold the topics that there are against what the stream rests on, and create none.
+    """Check the existing topics against the needs of the stream, and create none.
 
-    Raises StoreUnavailable, and StoreUnsafe with what to change.
+    Raises StoreUnavailable, and StoreUnsafe with the settings to change.
     """
     connection, topics = KafkaConnection(settings.kafka), (settings.instance_topic, settings.ontology_topic)
     admin = AIOKafkaAdminClient(**connection.options, request_timeout_ms=REQUEST_TIMEOUT_MS)

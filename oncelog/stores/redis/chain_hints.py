@@ -28,7 +28,7 @@ class RedisChainHints:
 
 
 def _number(chain: ValueChain, text: bytes | None) -> int | None:
-    """Return the place, None for what can be none."""
+    """Return the place, None for a text that cannot be one."""
     if text is None:
         return None
     if text.isdigit() and 0 < int(text[:10]) < 10**6 and len(text) < 10:

@@ -66,7 +66,7 @@ def _pairs(fields: Mapping[str, str]) -> list[str]:
 
 
 def _read_status(command_id: str, fields: Mapping[str, str]) -> CommandStatus:
-    """Read the fields back; raises KeyError and ValueError for what is not a status."""
+    """Read the fields back; raises KeyError and ValueError for fields that are not a status."""
     history = tuple((stage, fields[f"at:{stage}"]) for stage in Stage if f"at:{stage}" in fields)
     reached = [Stage(fields["stage"]), *(stage for stage, _ in history)]
     return CommandStatus(

@@ -1,4 +1,4 @@
-"""Leases in Redis, and what Redis knows of each stream's head and watermark."""
+"""Leases in Redis, and each stream's head and watermark as Redis knows them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

@@ -39,7 +39,7 @@ _OTHERS: dict[str, tuple[UnusableReason, str]] = {
 
 
 def refused(error: Exception, store: str, doing: str) -> StoreUnavailable:
-    """Return the error for what is no answer."""
+    """Return our error for a driver's exception."""
     cause = str(error) or type(error).__name__
     if code := getattr(error, "status_code", None):  # the driver has cut it off
         cause = f"{code} {cause}"

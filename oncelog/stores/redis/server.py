@@ -46,7 +46,7 @@ class RedisFacts:
 
 
 class RedisServer:
-    """One Redis, by its scripts. ``calls`` counts what was sent, by name.
+    """One Redis, by its scripts. ``calls`` counts the calls sent, by name.
 
     A connection that turns out to be closed is opened anew once; beyond that nothing is tried twice here.
     """
@@ -177,7 +177,7 @@ class RedisServer:
             return answers
 
     async def _answer(self, doing: str, keys: Sequence[str], call: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the answer; whatever is none becomes StoreUnavailable or ContainerUnusable."""
+        """Return the answer; raises StoreUnavailable or ContainerUnusable for a driver's exception."""
         self.calls[doing] += 1
         at = f"{doing} {keys[0]}" if keys else doing
         try:

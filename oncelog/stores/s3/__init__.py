@@ -1,6 +1,6 @@
-"""S3, where the truth lies: one bucket, and what is kept in it.
+"""S3, where the truth lies: one bucket, and the stores in it.
 
-``bucket`` says what is an answer and what is none; ``requests`` and ``direct`` send, and their exceptions do not leave
+``bucket`` tells answers from failures; ``requests`` and ``direct`` send, and their exceptions do not leave
 it. The stores are written against the small ``Bucket`` protocol, so that the in-memory twin runs the same keys, checks
 and read-backs.
 """

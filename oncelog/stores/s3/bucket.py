@@ -64,11 +64,11 @@ class Bucket(Protocol):
     async def put_if_absent(
         self, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None
     ) -> StoredObject | None:
-        """Write the object unless one stands there: None if ours was acknowledged, else what stands (maybe ours)."""
+        """Write the object unless one exists: None if ours was acknowledged, else the existing one (maybe ours)."""
         ...
 
     async def put(self, key: str, body: bytes) -> None:
-        """Write the object, replacing what stands there."""
+        """Write the object, replacing any existing one."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -78,14 +78,14 @@ class Bucket(Protocol):
     async def list_after(
         self, prefix: str, after: str, *, count_max: int = KEYS_PER_LIST_MAX
     ) -> tuple[list[ListedObject], bool]:
-        """Return the next objects with the prefix whose keys sort above ``after``, and whether there are more."""
+        """Return the next objects with the prefix and keys that sort above ``after``, and whether there are more."""
         ...
 
 
 class S3Bucket:
     """One bucket. Objects go through ``objects``, all else through boto3, which blocks and is called in threads.
 
-    ``requests`` counts what was sent, by operation. Nothing is tried twice here: the caller's policy does that.
+    ``requests`` counts the requests sent, by operation. Nothing is tried twice here: the caller's policy does that.
     ``renew_credentials`` is called in a thread after S3 has refused those it has.
     """
 
@@ -112,7 +112,7 @@ class S3Bucket:
         try:
             return await self._get(key)
         except FlexibleChecksumError:
-            pass  # bits may have flipped on the way: only what reads wrong twice lies there wrong
+            pass  # bits may have flipped on the way: only bytes that read wrong twice are stored wrong
         try:
             return await self._get(key)
         except FlexibleChecksumError as error:
@@ -157,13 +157,13 @@ class S3Bucket:
         self.client.close()
 
     async def call(self, operation: str, request: Callable[[], Answer], *, at: str) -> Answer:
-        """Run a blocking request of boto3 in a thread; whatever is not an answer becomes StoreUnavailable."""
+        """Run a blocking request of boto3 in a thread; raises StoreUnavailable without a usable answer."""
         with self._asking(operation, at=at):
             return await asyncio.get_running_loop().run_in_executor(self._threads, request)
 
     @contextmanager
     def _asking(self, operation: str, *, at: str) -> Iterator[None]:
-        """Count a request, and say in our own errors what is not an answer."""
+        """Count a request, and turn a failure of it into our own errors."""
         self.requests[operation] += 1
         try:
             with store_request("s3", operation):
@@ -178,7 +178,7 @@ class S3Bucket:
             raise self._refused(error, f"{operation} {at}") from error
 
     def _refused(self, error: Exception, doing: str) -> StoreUnavailable:
-        """Return the error for what is no answer; refused credentials are read anew, for the next attempt."""
+        """Return our error for a driver's exception; refused credentials are read anew, for the next attempt."""
         refusal = refused(error, self.store, self.name, doing)
         if isinstance(refusal, ContainerUnusable) and refusal.reason is UnusableReason.CREDENTIALS:
             with suppress(RuntimeError):  # closed meanwhile

@@ -24,7 +24,7 @@ class S3LogCatalogue:
 
     Keys that belong together (a command's records, an aggregate's slots) sort together. Where a page ends in the middle
     of it, it is left to the next page; where it alone is more than a page, its rest is passed over, and ``log`` finds
-    the head, so that a page takes a number of requests that hardly grows with what it meets.
+    the head, so that a page takes a number of requests that hardly grows with the keys it meets.
     """
 
     def __init__(self, bucket: Bucket, log: EventLog, *, keys_per_list_max: int = KEYS_PER_LIST_MAX) -> None:
@@ -102,7 +102,7 @@ class S3LogCatalogue:
     async def _page(
         self, prefix: str, after: str, *, parts: int
     ) -> tuple[list[tuple[str, list[ListedObject]]], str | None, bool]:
-        """Return what belongs together on the next page, where to go on, and whether the last one is cut short."""
+        """Return the groups of keys on the next page, where to go on, and whether the last one is cut short."""
         listed, more = await self._bucket.list_after(prefix, after or prefix, count_max=self._keys_per_list_max)
         within = [item for item in listed if item.key.count("/") > parts]
         groups = [(folder, list(group)) for folder, group in groupby(within, key=lambda item: _folder(item.key, parts))]

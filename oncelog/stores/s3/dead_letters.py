@@ -1,4 +1,4 @@
-"""Dead letters: the truth of what waits in which read model, beside the log that it can always be caught up from."""
+"""Dead letters: the truth of the aggregates that wait in each read model, beside the log to catch up from."""
 
 import re
 from collections.abc import AsyncIterator, Sequence

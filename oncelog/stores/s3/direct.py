@@ -1,4 +1,4 @@
-"""GetObject and PutObject without boto3's layers: signed here, sent by aiohttp. Decision 9 says why and what it gives.
+"""GetObject and PutObject without boto3's layers: signed here, sent by aiohttp. Decision 9 has the reason and gain.
 
 boto3 still decides everything but the sending: configuration, credentials, endpoint, and its events, which are emitted
 here as it emits them (``before-sign``, ``before-send``, ``after-call``), so that hooks work as they do on its client.
@@ -213,7 +213,7 @@ class DirectRequests:
         return _Answer.of(AWSResponse(request.url, response.status, headers, _Whole(body)))
 
     def _parsed(self, answer: _Answer, operation: str) -> dict[str, Any]:
-        """Return the fields that boto3 would give, after its hooks; raises ClientError for what is no success."""
+        """Return the fields that boto3 would give, after its hooks; raises ClientError for a status of 300 or more."""
         headers = answer.headers
         model = self._client.meta.service_model.operation_model(operation)
         if answer.status >= 300:
@@ -247,7 +247,7 @@ class DirectRequests:
         return self._route
 
     async def _current_credentials(self) -> ReadOnlyCredentials:
-        """Return the credentials, refreshed in a thread when it is time; raises what botocore raises."""
+        """Return the credentials, refreshed in a thread when it is time; raises botocore's errors."""
         if self._credentials is None:
             self._credentials = await asyncio.to_thread(self._find_credentials)
         if self._credentials is None:

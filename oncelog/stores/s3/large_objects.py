@@ -39,7 +39,7 @@ class S3LargeObjects:
         return checked(data, wanted, where=f"{self._bucket.store}, {self._bucket.name}/{self._bucket.prefix}{key}")
 
     async def write_object(self, key: str, parts: AsyncIterator[bytes]) -> None:
-        """Write one part as any object; several as what S3 calls a multipart upload, which is ended or taken back."""
+        """Write one part as any object; several as S3's multipart upload, which is completed or aborted."""
         first = await anext(parts, b"")
         second = await anext(parts, None)
         if second is None:

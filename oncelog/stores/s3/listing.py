@@ -26,7 +26,7 @@ def _take_contents(response_dict: dict[str, Any], customized_response_dict: dict
         items = root.findall(f"{namespace}Contents")
         contents = [_item(item, namespace) for item in items]
     except (ElementTree.ParseError, KeyError, ValueError):
-        return  # botocore has an error for what is no answer
+        return  # botocore has an error for a body that is no answer
     if not contents:
         return
     for item in items:

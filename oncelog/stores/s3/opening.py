@@ -45,7 +45,7 @@ async def prepare_bucket(bucket: S3Bucket) -> None:
 async def probe_conditional_put(bucket: Bucket) -> None:
     """Raise StoreUnsafe unless of several writers of one key exactly one wins, and later ones change nothing.
 
-    Leaves one object of 36 bytes behind: to delete what was written is a right that a writer need not have.
+    Leaves one object of 36 bytes behind: to delete objects is a right that a writer need not have.
     """
     key = f"probes/{uuid.uuid4()}.json"
     bodies = [f'"{uuid.uuid4()}"'.encode() for _ in range(PROBE_WRITERS)]
@@ -70,7 +70,7 @@ def _unsafe(key: str, found: str) -> StoreUnsafe:
 
 
 def _make_ready(bucket: S3Bucket) -> None:
-    """Find or make the bucket, blocking, and say what it cannot protect."""
+    """Find or make the bucket, blocking, and log a warning if it has no object lock."""
     client, name = bucket.client, bucket.name
     try:
         client.head_bucket(Bucket=name)

@@ -54,7 +54,7 @@ _CODES: dict[str, tuple[UnusableReason, str]] = {
 
 
 def refused(error: Exception, store: str, bucket: str, doing: str) -> StoreUnavailable:
-    """Return the error for what is no answer; every aggregate needs the bucket, so all wait until it is mended."""
+    """Return our error for a driver's exception; every aggregate needs the bucket, so all wait until it is mended."""
     cause = str(error) or type(error).__name__
     if tls := tls_refusal(error, _TLS, store, doing):
         return tls

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 
 class ObjectRequests(Protocol):
-    """The two requests that read and write objects; both answer with boto3's fields, and raise what boto3 raises."""
+    """The two requests that read and write objects; both answer with boto3's fields, and raise boto3's errors."""
 
     async def get_object(self, key: str) -> dict[str, Any]:
         """Return the answer, ``Body`` read as bytes. Raises FlexibleChecksumError if they differ from those written."""
@@ -35,7 +35,7 @@ class ObjectRequests(Protocol):
 
 
 class Boto3Requests:
-    """``ObjectRequests`` as boto3 sends them: whatever its configuration asks for, large bodies too."""
+    """``ObjectRequests`` as boto3 sends them: with all that its configuration asks for, large bodies too."""
 
     def __init__(self, client: "S3Client", *, bucket: str, threads: Executor) -> None:
         self._client = client

@@ -40,7 +40,7 @@ class Routes:
         client.meta.events.register_first("before-call.s3.GetObject", self._seen)
 
     def find(self) -> Route | None:
-        """Return the route, or None where requests must leave through botocore. Blocks; raises what boto3 raises."""
+        """Return the route, or None where requests must leave through botocore. Blocks; raises boto3's errors."""
         try:
             self._client.get_object(Bucket=self._bucket, Key=self._key)
         except _RouteSeen as seen:

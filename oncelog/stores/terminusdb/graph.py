@@ -1,6 +1,6 @@
 """The graph in TerminusDB: one database per database of ours, a document per node, real links for edges.
 
-A link's target must be there, so whatever is referred to before its own first event is put there as ``awaited``, with
+A link's target must be there, so a target that has no event of its own yet is put there as ``awaited``, with
 version 0, in the same commit. Nothing is ever deleted: a deletion in TerminusDB would strip the links that point to it.
 """
 

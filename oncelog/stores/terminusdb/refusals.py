@@ -2,7 +2,7 @@
 
 from oncelog.errors import ContainerUnusable, StoreUnavailable, UnusableReason
 
-#: Answers to documents that do not fit our schema, whatever happens meanwhile.
+#: Answers to documents that do not fit our schema, now or later.
 _NEVER = ("SchemaCheckFailure",)
 
 _RENEW = "mend the user and password of ONCELOG_TERMINUSDB_URL: http://user:password@host:port"
@@ -28,5 +28,5 @@ def refused(
 
 
 def is_never(status: int, text: str) -> bool:
-    """Return whether what was sent can never be taken; one of several documents in it is enough for that."""
+    """Return whether a request can never be taken; one of several documents in it is enough for that."""
     return status == 413 or (status == 400 and any(word in text for word in _NEVER))

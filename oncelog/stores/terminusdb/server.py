@@ -48,7 +48,7 @@ class _ConflictError(Exception):
 
 
 class TerminusServer:
-    """One client. ``requests`` counts what was sent, by kind.
+    """One client. ``requests`` counts the requests sent, by kind.
 
     Two that write the same documents at once may make one of them fail; such a one is sent again here, since only the
     server can tell, and nothing else is tried twice.
@@ -82,7 +82,7 @@ class TerminusServer:
         await self._send("info", "GET", "/info", doing="connecting")
 
     async def ask(self, database: str, query: Query, *, doing: str) -> Sequence[Mapping[str, Any]] | None:
-        """Return what a query binds, or None if there is no such database; raises StoreUnavailable."""
+        """Return the bindings of a query, or None if there is no such database; raises StoreUnavailable."""
         return await self._query(database, {"query": query}, doing=doing)
 
     async def change(self, database: str, query: Query, *, schema: Sequence[Mapping[str, Any]], doing: str) -> None:

@@ -49,9 +49,9 @@ def both(*queries: Query) -> Query:
 
 
 def upsert_if_newer(document: Mapping[str, Any], *, field: str, number: int, replaces: bool = False) -> Query:
-    """Write the document unless one of its ``@id`` stands there whose ``field`` is as high or higher.
+    """Write the document unless one of its ``@id`` exists there with a ``field`` as high or higher.
 
-    ``number`` tells the variables of several apart; ``replaces``: write over one whose ``field`` is as high, too. A
+    ``number`` tells the variables of several apart; ``replaces``: write over one with a ``field`` as high, too. A
     write that loses changes nothing and makes no commit.
     """
     old = f"old{number}"

@@ -34,7 +34,7 @@ class _Generation:
 class MemoryDocuments:
     """``Documents`` without a server. ``available`` False plays an outage; ``indices`` may be emptied by a test.
 
-    ``pause`` is what lets others go first. ``indices`` holds what readers see, by name of the class.
+    ``pause`` lets other callers go first. ``indices`` holds the documents that readers see, by name of the class.
     """
 
     def __init__(self) -> None:

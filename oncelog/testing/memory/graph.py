@@ -13,7 +13,7 @@ from oncelog.testing.memory.pause import Pause, let_others
 class MemoryGraph:
     """``Graph`` without a server. ``available`` False plays an outage; ``nodes`` may be emptied by a test.
 
-    ``pause`` is what lets others go first.
+    ``pause`` lets other callers go first.
     """
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ MEMORY_TOPIC = "events"
 class MemoryPublisher:
     """An ``EventPublisher`` without a server. ``messages`` is the topic; ``available`` False plays an outage.
 
-    ``pause`` is what lets others go first. ``incarnation`` is the topic's ID: a recreated topic has another. Partitions
+    ``pause`` lets other callers go first. ``incarnation`` is the topic's ID: a recreated topic has another. Partitions
     that are added later hold nothing.
     """
 
@@ -102,7 +102,7 @@ class MemoryFailures:
 
 @dataclass
 class MemoryGroup:
-    """A consumer group's state in Kafka: its members, and what was committed, of which topic."""
+    """A consumer group's state in Kafka: its members, and its committed offsets with their topic."""
 
     topic: MemoryPublisher
     members: list["MemorySubscription"] = field(default_factory=list)
@@ -117,7 +117,7 @@ class MemoryGroup:
             member.positions = {partition: self.start_of(partition) for partition in mine}
 
     def start_of(self, partition: int) -> int:
-        """Return where a partition goes on: from what was committed, if it is still the same topic."""
+        """Return a partition's next offset: the committed one, if it is still the same topic."""
         incarnation, offset = self.committed.get(partition, (self.topic.incarnation, 0))
         return offset if incarnation == self.topic.incarnation else 0
 
@@ -140,7 +140,7 @@ class MemorySubscription:
         await self._group.rebalance([*self._group.members, self])
 
     async def next_batch(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next; raises StoreUnavailable."""
+        """Return the next messages; raises StoreUnavailable."""
         until_s = time.monotonic() + wait_s
         while True:
             self._demand("fetching")
@@ -199,7 +199,7 @@ class MemoryFeed:
         self._offsets = dict.fromkeys(partitions, 0) | (dict(known.offsets) if known and same else {})
 
     async def next_messages(self, *, messages_max: int, wait_s: float) -> Sequence[Delivery]:
-        """Return what comes next; raises StoreUnavailable."""
+        """Return the next messages; raises StoreUnavailable."""
         until_s = time.monotonic() + wait_s
         while True:
             self._demand("fetching")
@@ -255,11 +255,11 @@ class MemoryStream:
         self._publisher = publisher
 
     async def topics(self) -> Sequence[TopicFacts]:
-        """Return the one topic, whose ID is the number of times that it was recreated."""
+        """Return the one topic; its ID is the number of times that it was recreated."""
         return [TopicFacts(MEMORY_TOPIC, str(self._publisher.incarnation))]
 
     async def messages(self, *, after: Mapping[int, int]) -> AsyncIterator[Message]:
-        """Yield what is there now, but what was seen before."""
+        """Yield the messages that exist now, beyond the offsets in ``after``."""
         for message in list(self._publisher.messages):
             if message.offset > after.get(message.partition, -1):
                 yield message

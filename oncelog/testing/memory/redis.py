@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 
 class _Expiring(Generic[Value]):
-    """A dictionary whose entries are gone after a while."""
+    """A dictionary with entries that expire."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -57,7 +57,7 @@ class MemoryRedis:
     """The contents of one Redis. ``clock`` gives seconds; ``flush`` empties it, as FLUSHALL does.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a step before it takes effect, and after it
-    did but before it is answered; ``pause`` is what lets others go first.
+    did but before it is answered; ``pause`` lets other callers go first.
     """
 
     def __init__(self, *, memory_s: float = 7 * 24 * 3600, clock: Callable[[], float] = time.monotonic) -> None:

@@ -45,7 +45,7 @@ class MemoryBucket:
     """A ``Bucket`` in a dictionary. Every request lets others go first, so that concurrent ones interleave.
 
     ``available`` False plays an outage. ``before`` and ``after`` interrupt a request before it takes effect, and after
-    it did but before it is answered; ``pause`` is what lets others go first; ``clock`` is S3's own.
+    it did but before it is answered; ``pause`` lets other callers go first; ``clock`` is S3's own.
     """
 
     def __init__(self) -> None:

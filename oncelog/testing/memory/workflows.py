@@ -1,4 +1,4 @@
-"""Temporal's twin, as far as reconciliation asks: a set of the commands whose workflow is open."""
+"""Temporal's twin, as far as reconciliation asks: a set of the commands with an open workflow."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ from oncelog.testing.memory.pause import Pause, let_others
 
 
 class MemoryWorkflows:
-    """``RunningWorkflows`` in a set. ``available`` False plays an outage; ``pause`` is what lets others go first."""
+    """``RunningWorkflows`` in a set. ``available`` False plays an outage; ``pause`` lets other callers go first."""
 
     def __init__(self) -> None:
         self.running: set[str] = set()

@@ -1,4 +1,4 @@
-"""The end of a value's chain: whether its last entry is over, and who holds the value by it (V2, V4)."""
+"""The end of a value's chain: whether its last entry is over, and which instance holds the value by it (V2, V4)."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class ValueChains:
     async def end(self, chain: ValueChain, *, last_place: int | None) -> ChainEnd:
         """Return where a chain ends. ``last_place``: as far as is known, to be looked at first; None to ask S3.
 
-        Raises StoreUnavailable, and what ``Helper.finish`` raises where an entry is pending for good.
+        Raises StoreUnavailable, and the errors of ``Helper.finish`` where an entry is pending for good.
         """
         n = await self._entries.last_place(chain) if last_place is None else last_place
         if n == 0:
@@ -69,7 +69,7 @@ class ValueChains:
         return held_values(state, await self._class_schemas.at(aggregate_id, state.definition))
 
     async def _judge(self, entry: UniqueEntry) -> ChainEnd | None:
-        """Return what an entry means for the place after it; None while it is pending."""
+        """Return the end of the chain after an entry; None while the entry is pending."""
         holder: Instance | None = None
         async for state in self._reader.onward(entry.aggregate, start=entry.slot):
             if entry.value not in await self.held(state):

@@ -46,7 +46,7 @@ class UniqueClaims:
         self._hints = hints
 
     async def of(self, before: Instance, after: Instance, class_schema: ClassSchema | None, *, hopeful: bool) -> Claims:
-        """Return what the event between two states needs; no request is sent if it brings nothing in.
+        """Return the claims that the event between two states needs; no request is sent if it brings no value in.
 
         ``hopeful``: take a value of which nothing is known for one that was never used, as most are: the PUT of its
         first entry finds out.
@@ -104,7 +104,7 @@ class UniqueClaims:
 def refusal_of(
     state: Instance, value: UniqueValue, end: ChainEnd, class_schema: ClassSchema | None
 ) -> Rejection | None:
-    """Return why an instance cannot bring in a value whose chain ends so; None if it can."""
+    """Return why an instance cannot bring in a value with this end of its chain; None if it can."""
     if end.holder is not None:
         return unique_violated(state, value, class_schema, holder=end.holder)
     return chain_exhausted(state, value) if end.n > UNIQUE_PLACES_MAX else None

@@ -1,4 +1,4 @@
-"""Finishes what another command's record has bound, where its last entry is in the way of a value (V4).
+"""Finishes the writes that another command's record has bound, where its last entry is in the way of a value (V4).
 
 A command that wrote an entry and died would block the value for ever. Its record says the bytes of the few PUTs that
 are left: the command that needs the value writes them, and waits for nothing.
