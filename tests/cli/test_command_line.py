@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def worker(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-m", "oncelog.worker"], env=variables, stderr=output)
     try:
+        until = time.monotonic() + READY_S
+        while "worker_ready" not in log.read_text():  # only then is there a bucket
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
         yield process
     finally:
         process.terminate()
